@@ -1,0 +1,244 @@
+"""Everything that can go wrong, as one tree.
+
+A class says which *kind* of failure it is; presentation maps kinds to exit codes in one table. `code` is the stable
+string a script may match on: codes are append-only. Messages are lower case without a full stop, quote the offending
+value through `quoted`, and never contain a secret. The next step belongs in `hint`.
+"""
+
+import unicodedata
+from typing import ClassVar
+
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def escaped(text: str) -> str:
+    """`text` with control, bidirectional, ignorable and unpaired surrogate characters written as escapes.
+
+    Safe to show on a terminal: no character of the answer moves the cursor or reorders its neighbours.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if character in _BIDI_CONTROLS or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character
+        for character in text
+    )
+
+
+def quoted(text: str, *, limit: int = 80) -> str:
+    """`text` in single quotes, escaped, and cut after `limit` code points: safe in a message and on a terminal."""
+    shown = escaped(text[:limit])
+    return f"'{shown}…'" if len(text) > limit else f"'{shown}'"
+
+
+class BackctlError(Exception):
+    """The root of the tree. Raise a leaf, never this."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+# The kinds. Each has one exit code.
+
+
+class InvalidInput(BackctlError):
+    """The caller's words are wrong; nothing was looked up or changed."""
+
+    code = "input.invalid"
+
+
+class NotFound(BackctlError):
+    """The thing named does not exist."""
+
+    code = "not_found"
+
+
+class Conflict(BackctlError):
+    """It exists already, or somebody else changed it meanwhile."""
+
+    code = "conflict"
+
+
+class Unavailable(BackctlError):
+    """A backend cannot answer at the moment; the same call may succeed later."""
+
+    code = "backend.unavailable"
+    retryable = True
+
+
+class AnswerIsNo(BackctlError):
+    """The question was understood and the answer is no."""
+
+    code = "answer.no"
+
+
+class PartialFailure(BackctlError):
+    """Some items of a batch failed; the report names them."""
+
+    code = "batch.partial"
+
+
+class Refused(BackctlError):
+    """A guard stands in the way: no confirmation, over a bound, the last administrator."""
+
+    code = "refused"
+
+
+class Unusable(BackctlError):
+    """Configuration, schema, storage or key material cannot be used; nothing was touched."""
+
+    code = "unusable"
+
+
+# Input.
+
+
+class UsageError(InvalidInput):
+    code = "usage"
+
+
+class InvalidEmail(InvalidInput):
+    code = "user.email_invalid"
+
+
+class InvalidUsername(InvalidInput):
+    code = "user.username_invalid"
+
+
+class InvalidIdentity(InvalidInput):
+    code = "identity.invalid"
+
+
+class InvalidPassword(InvalidInput):
+    code = "password.invalid"
+
+
+class WeakPassword(InvalidInput):
+    """Reports every broken rule at once; `violations` are short phrases without the password."""
+
+    code = "password.weak"
+
+    def __init__(self, violations: tuple[str, ...]) -> None:
+        super().__init__(
+            "the password is refused: " + "; ".join(violations),
+            hint="choose a longer, less guessable password, or let --generate-password make one",
+        )
+        self.violations = violations
+
+
+class InvalidCursor(InvalidInput):
+    code = "cursor.invalid"
+
+
+class UnknownRole(InvalidInput):
+    code = "role.unknown"
+
+
+# Accounts.
+
+
+class UserNotFound(NotFound):
+    code = "user.not_found"
+
+
+class RoleNotFound(NotFound):
+    code = "role.not_found"
+
+
+class EmailTaken(Conflict):
+    code = "user.email_taken"
+
+
+class UsernameTaken(Conflict):
+    code = "user.username_taken"
+
+
+class UserChangedMeanwhile(Conflict):
+    code = "user.changed_meanwhile"
+
+
+class LastAdministrator(Refused):
+    code = "user.last_administrator"
+
+
+# Storage and keys.
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database.unavailable"
+
+
+class DatabaseLocked(Unavailable):
+    code = "database.locked"
+
+
+class DatabaseFull(Unavailable):
+    code = "database.full"
+
+
+class InstallationLocked(Unavailable):
+    code = "installation.locked"
+
+
+class DatabaseUnusable(Unusable):
+    code = "database.unusable"
+
+
+class DatabaseMissing(Unusable):
+    code = "database.missing"
+
+
+class SchemaOutdated(Unusable):
+    code = "database.schema_older"
+
+
+class SchemaTooNew(Unusable):
+    code = "database.schema_newer"
+
+
+class FolderUnusable(Unusable):
+    code = "storage.folder_unusable"
+
+
+class KeyringMissing(Unusable):
+    code = "keyring.missing"
+
+
+class KeyringDamaged(Unusable):
+    code = "keyring.damaged"
+
+
+class KeyringExposed(Unusable):
+    code = "keyring.exposed"
+
+
+class KeyringMismatch(Unusable):
+    code = "keyring.mismatch"
+
+
+class InvalidConfiguration(Unusable):
+    code = "config.invalid"
+
+
+# Answers.
+
+
+class ChainBroken(AnswerIsNo):
+    code = "audit.chain_broken"
+
+
+class Unhealthy(AnswerIsNo):
+    code = "doctor.unhealthy"
+
+
+# Guards.
+
+
+class ConfirmationRequired(Refused):
+    code = "confirmation.required"
