@@ -1,0 +1,181 @@
+"""The use cases of accounts."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from backctl.application.ports import (
+    AddressParser,
+    Clock,
+    IdSource,
+    PasswordHasher,
+    Reader,
+    UnitOfWorkFactory,
+)
+from backctl.application.views import Change, EventView, UserExistence, UserView
+from backctl.domain.access import AccessPolicy
+from backctl.domain.errors import InvalidInput, UserNotFound, quoted
+from backctl.domain.password_policy import PasswordPolicy, prepared
+from backctl.domain.repositories import (
+    BY_CREATION,
+    EVERY_USER,
+    PAGE_SIZE,
+    PAGE_SIZE_MAX,
+    EventCriteria,
+    Page,
+    Sort,
+    UserCriteria,
+)
+from backctl.domain.user import User
+from backctl.domain.values import Actor, Identity, Secret, Username
+
+
+@dataclass(frozen=True, slots=True)
+class AccountService:
+    """Create, find, open and close accounts. Every mutation is one transaction with its events."""
+
+    unit_of_work: UnitOfWorkFactory
+    reader: Callable[[], Reader]
+    addresses: AddressParser
+    hasher: PasswordHasher
+    passwords: PasswordPolicy
+    access: AccessPolicy
+    clock: Clock
+    new_id: IdSource
+
+    def create(
+        self,
+        *,
+        email: str,
+        username: str,
+        role: str,
+        password: Secret | None,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserView]:
+        """Open an account; without a password nobody can log in to it.
+
+        Raises InvalidEmail, InvalidUsername, UnknownRole, InvalidPassword, WeakPassword before anything is opened;
+        EmailTaken and UsernameTaken from the database's unique keys.
+        """
+        address = self.addresses.parse(email)
+        name = Username.parse(username)
+        self.access.require_known(role)
+        hashing = None
+        if password is not None:
+            password = prepared(password)
+            self.passwords.check(password, email=address, username=name)
+            hashing = self.hasher.begin(password)
+        work = self.unit_of_work(dry_run=dry_run)  # loads the database's libraries while the hash is made
+        user = User.create(
+            id=self.new_id(),
+            email=address,
+            username=name,
+            password_hash=hashing() if hashing else None,
+            role=role,
+            now=self.clock(),
+        )
+        with work:
+            work.users.add(user)
+            work.commit(actor, reason)
+        return Change(UserView.of(user), changed=True)
+
+    def activate(
+        self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[UserView]:
+        """Open a closed account; a no-op when it is open already. Raises UserNotFound."""
+        identity = Identity.parse(ident)
+        with self.unit_of_work(dry_run=dry_run) as work:
+            user = work.users.get(identity)
+            if not user.activate(now=self.clock()):
+                return Change(UserView.of(user), changed=False)
+            work.commit(actor, reason)
+        return Change(UserView.of(user), changed=True)
+
+    def deactivate(
+        self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[UserView]:
+        """Close the account; a no-op when it is closed already.
+
+        Administrators' rows are locked first: two sessions closing the last two must not both succeed.
+        Raises UserNotFound, and LastAdministrator when nobody else could administer.
+        """
+        identity = Identity.parse(ident)
+        with self.unit_of_work(dry_run=dry_run) as work:
+            administrators = work.users.lock_administrators()
+            user = work.users.get(identity)
+            self.access.require_another_administrator(user, administrators)
+            if not user.deactivate(now=self.clock()):
+                return Change(UserView.of(user), changed=False)
+            work.commit(actor, reason)
+        return Change(UserView.of(user), changed=True)
+
+    def find(self, ident: str) -> UserView | None:
+        return self.reader().find_user(Identity.parse(ident))
+
+    def show(self, ident: str) -> UserView:
+        """Raises UserNotFound."""
+        user = self.find(ident)
+        if user is None:
+            raise UserNotFound(f"there is no account {quoted(ident)}")
+        return user
+
+    def exists(self, ident: str) -> UserExistence:
+        user = self.find(ident)
+        return UserExistence(ident, user is not None, user.id if user else None)
+
+    def page(
+        self,
+        criteria: UserCriteria = EVERY_USER,
+        sort: Sort = BY_CREATION,
+        *,
+        limit: int = PAGE_SIZE,
+        cursor: str | None = None,
+    ) -> Page[UserView]:
+        """At most `limit` (1–1000) accounts from the cursor on, as cheap at any depth as at the beginning."""
+        return self.reader().users(self._checked(criteria), sort, limit=_page_size(limit), cursor=cursor)
+
+    def numbered_page(
+        self,
+        criteria: UserCriteria = EVERY_USER,
+        sort: Sort = BY_CREATION,
+        *,
+        page: int,
+        page_size: int = PAGE_SIZE,
+    ) -> Page[UserView]:
+        """The page with that number, from 1 on. Its cost grows with the number; `page` does not have that fault."""
+        if not 1 <= page <= 10**9:
+            raise InvalidInput(f"there is no page {page}", hint="pages are numbered from 1")
+        size = _page_size(page_size)
+        return self.reader().users(self._checked(criteria), sort, limit=size, offset=(page - 1) * size)
+
+    def stream(self, criteria: UserCriteria = EVERY_USER, sort: Sort = BY_CREATION) -> Iterator[UserView]:
+        """Every account that fits, one after the other, in constant memory and from one snapshot."""
+        return self.reader().stream_users(self._checked(criteria), sort)
+
+    def count(self, criteria: UserCriteria = EVERY_USER) -> int:
+        return self.reader().count_users(self._checked(criteria))
+
+    def history(self, ident: str, *, limit: int = PAGE_SIZE, cursor: str | None = None) -> Page[EventView]:
+        """What happened to one account, oldest first; a deleted one is known by its id. Raises UserNotFound."""
+        user = self.find(ident)
+        subject = user.id if user else Identity.parse(ident).text
+        page = self.reader().events(EventCriteria(subject=subject), limit=_page_size(limit), cursor=cursor)
+        if user is None and not page.items:
+            raise UserNotFound(f"there is no account {quoted(ident)}")
+        return page
+
+    def _checked(self, criteria: UserCriteria) -> UserCriteria:
+        if criteria.role is not None:
+            self.access.require_known(criteria.role)
+        if criteria.email_domain is None:
+            return criteria
+        # Through the parser's key, so that a domain is found in any case and in its xn-- form alike.
+        domain = self.addresses.key_of(f"x@{criteria.email_domain.removeprefix('@')}").rpartition("@")[2]
+        return replace(criteria, email_domain=domain)
+
+
+def _page_size(size: int) -> int:
+    if not 1 <= size <= PAGE_SIZE_MAX:
+        raise InvalidInput(f"a page of {size} is not between 1 and {PAGE_SIZE_MAX}", hint="take --all for everything")
+    return size

@@ -1,0 +1,121 @@
+"""What services answer: frozen, without secrets. The order of the members is the order of the columns."""
+
+from dataclasses import dataclass
+from typing import Generic, Literal, Self, TypeVar
+
+from backctl.domain.access import Role
+from backctl.domain.user import User
+from backctl.domain.values import Instant, UserId
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T_co]):
+    """What a mutation left behind, and whether it changed anything."""
+
+    value: T_co
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserView:
+    id: UserId
+    email: str
+    username: str
+    role: str
+    is_active: bool
+    has_password: bool
+    must_change_password: bool
+    mfa: str
+    expires_at: Instant | None
+    created_at: Instant
+    updated_at: Instant
+    version: int
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        return cls(
+            id=user.id,
+            email=user.email.address,
+            username=user.username.name,
+            role=user.role,
+            is_active=user.is_active,
+            has_password=user.password_hash is not None,
+            must_change_password=user.must_change_password,
+            mfa=user.mfa_state,
+            expires_at=user.expires_at,
+            created_at=user.created_at,
+            updated_at=user.updated_at,
+            version=user.version,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UserExistence:
+    """Whether an identity names an account, and which."""
+
+    ident: str
+    exists: bool
+    id: UserId | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One event. `data` is None once erased."""
+
+    seq: int
+    id: str
+    occurred_at: Instant
+    type: str
+    subject: str
+    actor: str
+    os_user: str
+    host: str
+    reason: str | None
+    trace_id: str | None
+    data: dict[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """The outcome of a walk along the event chain; `broken_seq` is the first event that does not hold."""
+
+    intact: bool
+    events: int
+    erased: int
+    broken_seq: int | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleView:
+    name: str
+    description: str
+    builtin: bool
+    permissions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, role: Role) -> Self:
+        return cls(role.name, role.description, role.builtin, tuple(permission.text for permission in role.permissions))
+
+
+@dataclass(frozen=True, slots=True)
+class InstallationView:
+    """Where an installation lives and what is there. Paths are absolute; the URL carries no password."""
+
+    database: str
+    keyring: str
+    installation_id: str
+    revision: str
+    bcrypt_cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """One finding of `doctor`; `check` is a stable name."""
+
+    check: str
+    status: Literal["ok", "warn", "fail"]
+    finding: str
+    hint: str | None

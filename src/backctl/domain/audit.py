@@ -1,0 +1,122 @@
+"""The hash chain over recorded events: whoever lacks the audit key cannot change, add or remove one unnoticed.
+
+    data_digest = SHA-256(salt ‖ data)
+    mac         = HMAC-SHA256(audit key, previous mac ‖ RFC 8785 of every column but data, salt and mac)
+    the first previous mac = SHA-256("backctl-chain-1" ‖ installation_id)
+
+The data stand behind a salted digest, so personal data can be blanked without breaking the chain. Cutting off the
+newest rows together with the stored head is not detected.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from backctl.domain.canonical_json import canonical
+from backctl.domain.errors import quoted
+
+SALT_BYTES = 16
+MAC_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """One row of the log. Digests and MACs are raw bytes; `occurred_at` is µs; `data` and `salt` are None once erased."""
+
+    seq: int
+    id: str
+    occurred_at: int
+    type: str
+    subject: str
+    actor: str
+    reason: str | None
+    trace_id: str | None
+    audit_kid: str
+    data: str | None
+    salt: bytes | None
+    data_digest: bytes
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the chain: the last sequence number given out and the last MAC."""
+
+    seq: int
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """What a walk found: how many rows hold, how many of them are erased, and the first that does not, with why."""
+
+    events: int
+    erased: int
+    broken_seq: int | None = None
+    reason: str | None = None
+
+    @property
+    def intact(self) -> bool:
+        return self.reason is None
+
+
+def genesis(installation_id: str) -> Head:
+    return Head(0, hashlib.sha256(b"backctl-chain-1" + installation_id.encode()).digest())
+
+
+def data_digest(salt: bytes, data: str) -> bytes:
+    return hashlib.sha256(salt + data.encode()).digest()
+
+
+def link(key: bytes, previous: bytes, row: RecordedEvent) -> bytes:
+    """The MAC that ties `row` to the one before it. Raises ValueError when a column has no canonical form."""
+    columns = canonical(
+        {
+            "seq": row.seq,
+            "id": row.id,
+            "occurred_at": row.occurred_at,
+            "type": row.type,
+            "subject": row.subject,
+            "actor": row.actor,
+            "reason": row.reason,
+            "trace_id": row.trace_id,
+            "audit_kid": row.audit_kid,
+            "data_digest": row.data_digest.hex(),
+        }
+    )
+    return hmac.digest(key, previous + columns, "sha256")
+
+
+def verify(rows: Iterable[RecordedEvent], keys: Mapping[str, bytes], installation_id: str, head: Head) -> ChainReport:
+    """Walk the whole chain and stop at the first row that does not hold."""
+    erased = 0
+    last = genesis(installation_id)
+    for row in rows:
+        if (why := _flaw(row, last, keys)) is not None:
+            return ChainReport(last.seq, erased, last.seq + 1, why)
+        erased += row.data is None
+        last = Head(row.seq, row.mac)
+    if last.seq < head.seq:
+        return ChainReport(last.seq, erased, last.seq + 1, "the newest events are missing")
+    if last != head:
+        return ChainReport(last.seq, erased, last.seq, "the stored head of the chain is another one")
+    return ChainReport(last.seq, erased)
+
+
+def _flaw(row: RecordedEvent, last: Head, keys: Mapping[str, bytes]) -> str | None:
+    if row.seq != last.seq + 1:
+        return f"event {last.seq + 1} is missing"
+    key = keys.get(row.audit_kid)
+    if key is None:
+        return f"it was written with the audit key {quoted(row.audit_kid)}, which the keyring does not hold"
+    try:
+        if not hmac.compare_digest(link(key, last.mac, row), row.mac):
+            return "a column or the MAC was changed"
+        if row.data is None and row.salt is None:
+            return None
+        if len(row.salt or b"") == SALT_BYTES and row.data_digest == data_digest(row.salt or b"", row.data or ""):
+            return None
+    except (ValueError, TypeError, AttributeError):  # a column of another type than was ever written
+        return "a column holds something that was never written"
+    return "its data were changed"

@@ -1,0 +1,50 @@
+"""Everything that happens, by name. Names and members are append-only: old rows must stay readable.
+
+`subject` is what the event is about (an account's id, an installation's id). The other members are its data: strings,
+whole numbers within ±2⁵³, booleans, None, and lists of those. Never a secret, never a password hash.
+"""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class DomainEvent:
+    subject: str
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+    def data(self) -> dict[str, object]:
+        """The members beside the subject, ready for canonical JSON."""
+        members: dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            members[field.name] = list(value) if isinstance(value, tuple) else value
+        del members["subject"]
+        return members
+
+
+@dataclass(frozen=True, slots=True)
+class InstallationCreated(DomainEvent):
+    """A database was made; the chain begins here. `keys` are the kids of the keyring it was made with."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserCreated(DomainEvent):
+    email: str
+    username: str
+    role: str
+    can_log_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserActivated(DomainEvent):
+    """A closed account was opened again."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserDeactivated(DomainEvent):
+    """An account was closed; it cannot log in until it is activated."""

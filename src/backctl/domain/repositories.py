@@ -1,0 +1,141 @@
+"""What the domain asks of its stores: one account at a time to change, many at a time to look at."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar, get_args
+
+from backctl.domain.errors import InvalidCursor, InvalidInput, quoted
+from backctl.domain.user import User
+from backctl.domain.values import Identity, Instant, UserId
+
+T_co = TypeVar("T_co", covariant=True)
+
+PAGE_SIZE = 50
+PAGE_SIZE_MAX = 1000
+
+SortField = Literal["created_at", "email", "username", "id"]
+SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
+
+
+class UserRepository(Protocol):
+    """The accounts a unit of work may change. Everything handed out is written back at its commit."""
+
+    def add(self, user: User) -> None:
+        """Raises EmailTaken or UsernameTaken at the latest when the unit of work commits."""
+        ...
+
+    def get(self, ident: Identity) -> User:
+        """The account, locked for this transaction. Raises UserNotFound."""
+        ...
+
+    def lock_administrators(self) -> Sequence[User]:
+        """Every account that can administer now, its row locked, in ascending order of id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T_co]):
+    """Some of the answer. `next_cursor` continues it and is None at the end."""
+
+    items: tuple[T_co, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """An order by one field; ties are broken by id in the same direction."""
+
+    field: SortField = "created_at"
+    descending: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Sort":
+        """`email` ascending, `-email` descending. Raises InvalidInput naming the known fields."""
+        name = text.removeprefix("-")
+        for field in SORT_FIELDS:
+            if name == field:
+                return cls(field, text.startswith("-"))
+        raise InvalidInput(
+            f"cannot sort by {quoted(text)}", hint=f"sort by one of {', '.join(SORT_FIELDS)}; '-' reverses"
+        )
+
+    def __str__(self) -> str:
+        return f"-{self.field}" if self.descending else self.field
+
+
+@dataclass(frozen=True, slots=True)
+class UserCriteria:
+    """Which accounts. `search` is a substring of username or e-mail, compared by their keys; times are half-open:
+    `created_after` ≤ created_at < `created_before`."""
+
+    role: str | None = None
+    is_active: bool | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    email_domain: str | None = None
+    search: str | None = None
+
+
+EVERY_USER = UserCriteria()
+BY_CREATION = Sort()
+
+
+@dataclass(frozen=True, slots=True)
+class EventCriteria:
+    """Which events; always in the order of their sequence numbers. Times are half-open as in UserCriteria."""
+
+    type: str | None = None
+    subject: UserId | str | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+EVERY_EVENT = EventCriteria()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in an order: the sort values of the last row seen. Opaque outside, checked when it comes back.
+
+    It carries a digest of order and criteria, so a cursor of one question is not taken for another's.
+    """
+
+    order: str
+    position: tuple[str | int, ...]
+
+    def encode(self, criteria: UserCriteria | EventCriteria) -> str:
+        payload = json.dumps([_question(self.order, criteria), *self.position], separators=(",", ":"))
+        return base64.urlsafe_b64encode(payload.encode()).rstrip(b"=").decode()
+
+    @classmethod
+    def decode(
+        cls, text: str, order: str, criteria: UserCriteria | EventCriteria, shape: tuple[type[str] | type[int], ...]
+    ) -> "Cursor":
+        """Read a cursor of this very question. Raises InvalidCursor for any other text."""
+        try:
+            if len(text) > 4096:
+                raise ValueError
+            payload = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        except (ValueError, binascii.Error, RecursionError):
+            raise InvalidCursor(
+                f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page"
+            ) from None
+        if not isinstance(payload, list) or not payload or payload[0] != _question(order, criteria):
+            raise InvalidCursor(
+                "the cursor belongs to another question", hint="keep the filters and --sort of the previous page"
+            )
+        position = tuple(payload[1:])
+        if tuple(map(type, position)) != shape or any(
+            isinstance(part, int) and abs(part) >= 2**63 for part in position
+        ):
+            raise InvalidCursor(f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page")
+        return cls(order, position)
+
+
+def _question(order: str, criteria: UserCriteria | EventCriteria) -> str:
+    text = f"{order}\0{criteria!r}"
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:9]).decode()

@@ -1,0 +1,90 @@
+"""The User aggregate: one account, its rules, and the events of what was done to it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from backctl.domain.events import DomainEvent, UserActivated, UserCreated, UserDeactivated
+from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
+
+MfaState = Literal["off", "pending", "on"]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class User:
+    """An account. Change it through its methods only: they keep the rules and record the events.
+
+    `password_hash` None means that nobody can log in with a password. `expires_at` ends a break-glass account by
+    itself. `version` counts the stored states and is the repository's to advance.
+    """
+
+    id: UserId
+    email: EmailAddress
+    username: Username
+    password_hash: PasswordHash | None
+    role: str
+    is_active: bool
+    expires_at: Instant | None
+    must_change_password: bool
+    mfa_state: MfaState
+    created_at: Instant
+    updated_at: Instant
+    version: int
+    _recorded: list[DomainEvent] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        id: UserId,
+        email: EmailAddress,
+        username: Username,
+        password_hash: PasswordHash | None,
+        role: str,
+        now: Instant,
+    ) -> "User":
+        """A new, active account. The role must exist; the caller asks the AccessPolicy."""
+        user = cls(
+            id=id,
+            email=email,
+            username=username,
+            password_hash=password_hash,
+            role=role,
+            is_active=True,
+            expires_at=None,
+            must_change_password=False,
+            mfa_state="off",
+            created_at=now,
+            updated_at=now,
+            version=1,
+        )
+        user._recorded.append(
+            UserCreated(
+                id,
+                email=email.address,
+                username=username.name,
+                role=role,
+                can_log_in=password_hash is not None,
+            )
+        )
+        return user
+
+    def activate(self, *, now: Instant) -> bool:
+        """Open the account; False when it is open already."""
+        return self._set_active(True, UserActivated(self.id), now)
+
+    def deactivate(self, *, now: Instant) -> bool:
+        """Close the account; False when it is closed already. Ask the AccessPolicy about administrators first."""
+        return self._set_active(False, UserDeactivated(self.id), now)
+
+    def take_events(self) -> list[DomainEvent]:
+        """What happened since the last call, in order; the unit of work appends them to the log."""
+        recorded, self._recorded = self._recorded, []
+        return recorded
+
+    def _set_active(self, target: bool, event: DomainEvent, now: Instant) -> bool:
+        if self.is_active == target:
+            return False
+        self.is_active = target
+        self.updated_at = max(now, self.created_at)  # a clock set back must not date a change before the account
+        self._recorded.append(event)
+        return True

@@ -1,0 +1,211 @@
+"""The value objects of accounts: parsed once, valid ever after.
+
+Nothing here reads a clock, a file or a random source. Unicode tables are the interpreter's.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NewType, Self
+
+from backctl.domain.errors import InvalidEmail, InvalidIdentity, InvalidInput, InvalidUsername, quoted
+
+UserId = NewType("UserId", str)
+"""A UUIDv7 in its canonical form: 36 lower-case characters with dashes."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets (erratum 1690)
+USERNAME_MIN, USERNAME_MAX = 3, 50
+_IDENTITY_MAX = 320
+
+# Letters and marks that Unicode calls Default_Ignorable_Code_Point (DerivedCoreProperties.txt, Unicode 16): invisible,
+# so two names that look the same could differ by one of them.
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+class Instant(int):
+    """A moment: microseconds since 1970-01-01T00:00:00Z. A whole number inside, RFC 3339 outside."""
+
+    __slots__ = ()
+
+    def isoformat(self) -> str:
+        """RFC 3339 in UTC with microseconds and `Z`, e.g. `2026-11-22T09:24:02.123456Z`."""
+        return (_EPOCH + timedelta(microseconds=self)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    __str__ = isoformat
+
+    def plus(self, microseconds: int) -> "Instant":
+        return Instant(self + microseconds)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read RFC 3339, or a bare date meaning its midnight in UTC. Raises InvalidInput for anything else.
+
+        A time without an offset is refused: it would mean another moment on another machine.
+        """
+        try:
+            if len(text) == 10:
+                moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+            else:
+                moment = datetime.fromisoformat(text)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise InvalidInput(
+                f"{quoted(text)} is not a point in time",
+                hint="write a date such as 2026-11-22, or RFC 3339 such as 2026-11-22T09:24:02Z",
+            )
+        try:
+            return cls((moment - _EPOCH) // _MICROSECOND)
+        except OverflowError:  # the offset moved it before year 1
+            raise InvalidInput(f"{quoted(text)} is out of range") from None
+
+
+class Secret:
+    """Text that must not show itself: no `repr`, no formatting, no comparison by accident."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('…')"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a secret is not pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordHash:
+    """An encoded password hash, e.g. `$2b$12$…`. Never shown."""
+
+    encoded: str
+
+    def __repr__(self) -> str:
+        return "PasswordHash('…')"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it: a label the caller chose, beside the operating system's user and host."""
+
+    label: str
+    os_user: str
+    host: str
+
+    def __post_init__(self) -> None:
+        if not self.label or len(self.label) > 200 or not self.label.isprintable():
+            raise InvalidInput(f"the actor {quoted(self.label)} is not 1 to 200 printable characters")
+
+
+def folded(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    """Normalise and casefold until nothing changes: equal for every spelling that a person takes for the same."""
+    while True:
+        step = unicodedata.normalize(form, unicodedata.normalize(form, text).casefold())
+        if step == text:
+            return text
+        text = step
+
+
+@dataclass(frozen=True, slots=True)
+class EmailAddress:
+    """A mail address as given (normalised) and the key under which it is unique.
+
+    Syntax is judged by the `AddressParser` port (RFC 5321, 5322, 6531); here stand only the invariants that
+    everything else relies on.
+    """
+
+    address: str
+    key: str
+    domain: str
+
+    @classmethod
+    def of(cls, normalised: str) -> Self:
+        """Take an address that an AddressParser normalised. Raises InvalidEmail when it breaks an invariant."""
+        local, at, domain = normalised.rpartition("@")
+        printable = normalised.isprintable() and " " not in normalised
+        if not (at and local and domain and printable and len(normalised.encode()) <= EMAIL_MAX_OCTETS):
+            raise InvalidEmail(f"{quoted(normalised)} is not an e-mail address")
+        return cls(normalised, folded(normalised, "NFC"), folded(domain, "NFC"))
+
+
+@dataclass(frozen=True, slots=True)
+class Username:
+    """A name as given (NFC) and the key under which it is unique: NFKC and casefold to a fixed point."""
+
+    name: str
+    key: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """3–50 code points of letters, marks, digits and `._-`, the first a letter or digit; not shaped like a UUID.
+
+        The key obeys the same rules, so no compatibility form can smuggle in what the name itself may not contain.
+        Raises InvalidUsername.
+        """
+        if len(text) > 4 * USERNAME_MAX:
+            raise cls._refusal(text, f"it has more than {USERNAME_MAX} characters")
+        name = unicodedata.normalize("NFC", text)
+        if not USERNAME_MIN <= len(name) <= USERNAME_MAX:
+            raise cls._refusal(text, f"it has {len(name)} characters, not {USERNAME_MIN} to {USERNAME_MAX}")
+        key = folded(name, "NFKC")
+        for form in (name, key):
+            if wrong := _first_forbidden(form):
+                raise cls._refusal(text, f"it contains {quoted(wrong)}")
+            if unicodedata.category(form[0])[0] not in "LN":
+                raise cls._refusal(text, "it does not start with a letter or digit")
+            if _UUID.match(form):
+                raise cls._refusal(text, "it looks like an account's id")
+        return cls(name, key)
+
+    @staticmethod
+    def _refusal(text: str, why: str) -> InvalidUsername:
+        return InvalidUsername(
+            f"{quoted(text)} is not a username: {why}",
+            hint="3 to 50 letters, digits, '.', '_' or '-', starting with a letter or digit",
+        )
+
+
+def _first_forbidden(text: str) -> str | None:
+    for character in text:
+        if character in "._-":
+            continue
+        category = unicodedata.category(character)
+        if (category[0] not in "LM" and category != "Nd") or _IGNORABLE.match(character):
+            return character
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a person typed to name an account, read by shape alone; `text` is not yet a key."""
+
+    kind: Literal["id", "email", "username"]
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A UUID is an id, anything with `@` an e-mail address, everything else a username. Never a second guess.
+
+        Raises InvalidIdentity for what can be none of them.
+        """
+        if not text or len(text) > _IDENTITY_MAX or not text.isprintable() or any(map(str.isspace, text)):
+            raise InvalidIdentity(
+                f"{quoted(text)} names no account",
+                hint="give an id, an e-mail address or a username",
+            )
+        if _UUID.match(text):
+            return cls("id", text.lower())
+        return cls("email" if "@" in text else "username", text)
