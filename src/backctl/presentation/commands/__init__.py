@@ -1,0 +1,25 @@
+"""Which words stand first on the command line, known without importing what they lead to."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A first word: the module whose `app` it opens, its line in the help, and whether it is a verb by itself."""
+
+    module: str
+    help: str
+    verb: bool = False
+
+
+_HERE = "backctl.presentation.commands."
+
+NOUNS: dict[str, Entry] = {
+    "user": Entry(_HERE + "user", "Create, list and administer accounts."),
+    "role": Entry(_HERE + "role", "Show the roles and what they permit."),
+    "audit": Entry(_HERE + "audit", "Read and verify the log of everything that happened."),
+    "config": Entry(_HERE + "config", "Show, check and change the configuration."),
+    "init": Entry(_HERE + "init", "Create the keyring and the database, or say that they exist.", verb=True),
+    "doctor": Entry(_HERE + "doctor", "Check that everything backctl relies on is in order.", verb=True),
+    "help": Entry(_HERE + "help", "Explain what every command shares, such as exit codes."),
+}
+"""In the order of the help. Adding a noun means adding a line here and a module beside this one."""

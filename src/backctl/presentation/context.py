@@ -1,0 +1,325 @@
+"""One run of one command: what the shared flags said, and the doors to settings, services, output and prompts.
+
+Nothing is opened before it is asked for. A command takes its service (`call.container.accounts`) before it asks for a
+secret or reads standard input, so that a slip in the configuration surfaces first.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from backctl.domain.errors import ConfirmationRequired, UsageError, quoted
+from backctl.presentation import terminal
+from backctl.presentation.errors import ExitCode
+from backctl.presentation.grammar import LeafSpec
+from backctl.presentation.output import Format, Renderer
+
+if TYPE_CHECKING:
+    from backctl.application.views import Change
+    from backctl.container import Container
+    from backctl.domain.repositories import Page
+    from backctl.domain.values import Actor, Secret
+    from backctl.presentation.progress import Progress
+    from backctl.presentation.secrets import SecretSources
+    from backctl.settings import LoadedSettings
+
+_REASON_MAX = 1_000
+
+
+class Invocation:
+    """What a command function gets as its first parameter."""
+
+    def __init__(self, spec: LeafSpec, flags: Mapping[str, Any]) -> None:
+        """`flags` are the parsed shared options by their names without `shared_`. Raises InvalidInput kinds."""
+        self._spec = spec
+        self._flags = flags
+        self._stdin_taken_by: str | None = None
+        self._protection_settled = False
+        self.exit_code = ExitCode.OK
+        """What the process ends with when nothing is raised."""
+        self.profile: str | None = _printable("--profile", flags["profile"])
+        self.config_file: str | None = flags["config"]
+        self.output: Format | None = Format(flags["output"]) if flags["output"] else None
+        """The form asked for, or None: a table on a terminal, tsv in a pipe."""
+        self.quiet: bool = flags["quiet"]
+        self.verbose: bool = flags["verbose"]
+        self.color: bool = terminal.color_wanted(sys.stdout, refused=flags["no_color"])
+        self.interactive: bool = not flags["no_input"] and terminal.is_terminal(sys.stdin)
+        """Whether a person can be asked: standard input is a terminal and `--no-input` was not given."""
+        self.reason: str | None = _printable("--reason", flags["reason"], _REASON_MAX)
+        self.dry_run: bool = flags.get("dry_run", False)
+        self.yes: bool = flags.get("yes", False)
+        self.timeout: int | None = None
+        """Longest wait in microseconds, or None for the configured one."""
+        if flags["timeout"] is not None:
+            from backctl.settings.durations import parse_duration
+
+            self.timeout = parse_duration(flags["timeout"])
+        self.renderer = Renderer(
+            self.output,
+            fields=_names(flags["fields"]),
+            header=not flags["no_header"],
+            sink=terminal.Sink(sys.stdout),
+            color=self.color,
+        )
+        self._check_fields()
+
+    # What the run stands on.
+
+    @cached_property
+    def actor(self) -> "Actor":
+        """Who is recorded: `--actor`, else the system's user, beside that user and this host."""
+        from backctl.domain.values import Actor
+
+        os_user = _os_user()
+        label = self._flags["actor"]
+        return Actor(label=os_user if label is None else label, os_user=os_user, host=os.uname().nodename)
+
+    @cached_property
+    def settings(self) -> "LoadedSettings":
+        """The configuration with the origin of every value. Raises InvalidConfiguration."""
+        from backctl.settings import load
+
+        return load(config_file=self.config_file, profile=self.profile, environ=os.environ)
+
+    @cached_property
+    def container(self) -> "Container":
+        """The services; nothing in it is opened before it is used. Closed when the command ends.
+
+        The first use by a mutation under a protected profile asks and demands `--reason` (Refused).
+        """
+        from backctl.container import Container
+
+        self._settle_protection()
+        return Container(self.settings, timeout_us=self.timeout, notice=self.notice)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        container = self.__dict__.pop("container", None)
+        if container is not None:
+            container.close()
+
+    # Results.
+
+    def show(self, view: object) -> None:
+        """Print the one object that a query found."""
+        self.renderer.one(view)
+
+    def show_page(self, page: "Page[Any]", view: type) -> None:
+        """Print a page of objects of the class `view`, and how to get the next one."""
+        self.renderer.page(page.items, view, page.next_cursor)
+        if page.next_cursor is not None and not self.renderer.is_json_document:
+            self.notice(f"more: --cursor {page.next_cursor}")
+
+    def show_all(self, items: Iterable[object], view: type) -> None:
+        """Print a whole, small list; in JSON the same document as a last page."""
+        self.renderer.page(tuple(items), view, None)
+
+    def stream(self, items: Iterator[Any], view: type) -> None:
+        """Print everything that comes, in constant memory whatever the form."""
+        terminal.collect_garbage_again()
+        self.renderer.stream(items, view)
+
+    def changed(self, change: "Change[Any]", **members: object) -> None:
+        """Print what a mutation left behind, with `changed`, `dry_run` when asked for, and `members` after them.
+
+        Members that are None are left out. `-q` drops the result, unless it carries a secret that nobody would ever
+        see again: a `password` is printed alone.
+        """
+        extra: dict[str, object] = {"changed": change.changed}
+        if self.dry_run:
+            extra["dry_run"] = True
+        extra.update((name, value) for name, value in members.items() if value is not None)
+        if self.quiet:
+            if "password" in extra:
+                self.renderer.bare(str(extra["password"]))
+            return
+        self.renderer.one(change.value, extra)
+
+    def value(self, text: str, view: object) -> None:
+        """Print an answer that is one value: bare in every text form, `view` as an object in JSON."""
+        self.renderer.value(text, view)
+
+    def check(self, view: object, answer: bool, no: ExitCode = ExitCode.NO) -> None:
+        """Print the outcome of a check (nothing with `-q`) and end with 0 for yes, `no` for no."""
+        if not self.quiet:
+            self.renderer.one(view)
+        if not answer:
+            self.exit_code = no
+
+    def check_all(self, items: Iterable[object], view: type, answer: bool, no: ExitCode = ExitCode.NO) -> None:
+        """Like `check` for a list of findings."""
+        if not self.quiet:
+            self.renderer.page(tuple(items), view, None)
+        if not answer:
+            self.exit_code = no
+
+    # Beside the results.
+
+    def notice(self, text: str) -> None:
+        """Tell something on standard error, unless `-q`."""
+        if not self.quiet:
+            terminal.say(text)
+
+    def detail(self, text: str) -> None:
+        """Tell something on standard error with `-v` only."""
+        if self.verbose:
+            terminal.say(text)
+
+    def warn(self, text: str) -> None:
+        """Warn on standard error, with `-q` too."""
+        terminal.say(text, "warning")
+
+    @contextmanager
+    def progress(self, doing: str, total: int | None = None) -> Iterator["Progress"]:
+        """Show how long work comes along: `with call.progress("reading", n) as progress: … progress.advance()`."""
+        from backctl.presentation.progress import Progress
+
+        terminal.collect_garbage_again()
+        with Progress.on_stderr(doing, total, verbose=self.verbose, quiet=self.quiet) as progress:
+            yield progress
+
+    # Asking.
+
+    @cached_property
+    def _sources(self) -> "SecretSources":
+        from backctl.presentation.secrets import SecretSources
+
+        return SecretSources(self._flags, self.take_stdin)
+
+    def secret_given(self, name: str) -> bool:
+        """Whether one of the four flags of the secret `name` was used. Raises UsageError for two of them."""
+        return self._sources.given(name) is not None
+
+    def secret(self, name: str, *, new: bool = False, instead: str | None = None) -> "Secret":
+        """Read the secret `name` from where its flags say, else ask on the terminal, twice when it is `new`.
+
+        `instead` names another flag that would do, for the hint, e.g. `--generate-password`.
+        Raises UsageError when there is neither a source nor a terminal, InvalidInput for what is no UTF-8 text.
+        """
+        secret = self._sources.read(name)
+        if secret is not None:
+            return secret
+        if not self.interactive:
+            raise self._sources.missing(name, instead)
+        from backctl.presentation.prompts import ask_secret
+
+        return ask_secret(name, new=new)
+
+    def confirm(self, question: str) -> None:
+        """Have `question` answered with yes, unless `--yes`. A dry run asks nothing.
+
+        Raises ConfirmationRequired without a terminal or for any other answer.
+        """
+        if self.yes or self.dry_run:
+            return
+        if not self.interactive:
+            raise ConfirmationRequired(f"not confirmed: {question}", hint="confirm with --yes")
+        from backctl.presentation.prompts import ask_yes
+
+        if not ask_yes(question):
+            raise ConfirmationRequired("not confirmed; nothing was changed")
+
+    def confirm_name(self, name: str, consequence: str) -> None:
+        """Have `name` typed, or given as `--confirm NAME`. A dry run asks nothing. Raises ConfirmationRequired."""
+        if self.dry_run:
+            return
+        typed: str | None = self._flags.get("confirm")
+        if typed is None:
+            if not self.interactive:
+                raise ConfirmationRequired(
+                    f"not confirmed: {consequence}", hint=f"confirm with --confirm {terminal.shell_word(name)}"
+                )
+            from backctl.presentation.prompts import ask_name
+
+            typed = ask_name(name, consequence)
+        if typed != name:
+            raise ConfirmationRequired(f"{quoted(typed)} is not {quoted(name)}; nothing was changed")
+
+    def take_stdin(self, purpose: str) -> None:
+        """Claim standard input for `purpose`, a flag's name. Raises UsageError when it is claimed already."""
+        if self._stdin_taken_by is not None:
+            raise UsageError(
+                f"both {self._stdin_taken_by} and {purpose} read standard input",
+                hint="give one of them another way, such as a file or a descriptor",
+            )
+        self._stdin_taken_by = purpose
+
+    # Many at once.
+
+    def each(
+        self,
+        idents: list[str] | None,
+        action: Callable[[str], "Change[Any]"],
+        *,
+        view: type,
+        doing: str,
+        ask: str | None = None,
+    ) -> None:
+        """Run `action` for every identity of the positionals or of `--from-file`.
+
+        One identity given as a positional: its object, and its natural exit code. Otherwise a list in which a failed
+        one carries `error`, exit code 7 when there was any, and a progress line `doing` ("deactivating"). `ask`, e.g.
+        "deactivate {count} accounts", is confirmed when there are several.
+        """
+        from backctl.presentation.bulk import gather, run_each
+
+        names = gather(idents, self._flags.get("from_file"), self.take_stdin)
+        if names.single is not None:
+            self.changed(action(names.single))
+            return
+        if ask is not None and len(names.all) > 1:
+            self.confirm(ask.format(count=len(names.all)) + "?")
+        run_each(self, names.all, action, view=view, doing=doing)
+
+    # Inside.
+
+    def _settle_protection(self) -> None:
+        if self._protection_settled or not self._spec.mutation:
+            return
+        self._protection_settled = True
+        if self.dry_run or not self.settings.protected:
+            return
+        if not self.reason:
+            raise ConfirmationRequired("the profile is protected: a change needs a reason", hint="add --reason TEXT")
+        if self._flags.get("confirm") is None:
+            self.confirm("the profile is protected; change it?")
+
+    def _check_fields(self) -> None:
+        view = self._spec.view
+        if self.renderer.fields is None or view is None:
+            return
+        shown = view if isinstance(view, type) else view()
+        members = ("changed", "dry_run", *self._spec.members) if self._spec.mutation else self._spec.members
+        self.renderer.require_known(shown, members)
+
+
+def _printable(flag: str, text: str | None, limit: int = 200) -> str | None:
+    if text is None:
+        return None
+    if not text or len(text) > limit or not text.isprintable():
+        raise UsageError(f"{flag} {quoted(text)} is not 1 to {limit} printable characters")
+    return text
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) != len(names):
+        raise UsageError(f"--fields {quoted(text)} has an empty or repeated name", hint="write --fields id,email")
+    return names
+
+
+def _os_user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's arbitrary user id has no entry
+        return str(os.getuid())
+
+
