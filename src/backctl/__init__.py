@@ -1,3 +1,40 @@
-"""Administration of a backend's accounts and security core."""
+"""Administration of a backend's accounts and security core.
+
+A service imports it for `open_backend`; the command line is `python -m backctl`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backctl.container import Container
+    from backctl.domain.values import Secret
 
 __version__ = "0.1.0"
+__all__ = ["Secret", "__version__", "open_backend"]
+
+
+def open_backend(
+    *, config_file: str | None = None, profile: str | None = None, environ: "Mapping[str, str] | None" = None
+) -> "Container":
+    """Open the installation that the configuration names, for use in a `with` block.
+
+    Gives the services of the command line: `accounts`, `audit`, `access`, `doctor`. `config_file` and `profile` stand
+    for the flags `--config` and `--profile`; `environ` replaces the process's environment. Opening is cheap: nothing is
+    connected before it is used. Raises InvalidConfiguration and the other errors of `backctl.domain.errors`.
+    """
+    import os
+
+    from backctl.container import Container
+    from backctl.settings import load
+
+    return Container(load(config_file=config_file, profile=profile, environ=os.environ if environ is None else environ))
+
+
+def __getattr__(name: str) -> object:
+    if name == "Secret":
+        from backctl.domain.values import Secret
+
+        return Secret
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,17 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from backctl.application.ports import (
-    AddressParser,
-    Clock,
-    IdSource,
-    PasswordHasher,
-    Reader,
-    UnitOfWorkFactory,
-)
 from backctl.application.views import Change, EventView, UserExistence, UserView
-from backctl.domain.access import AccessPolicy
+from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
 from backctl.domain.errors import InvalidInput, UserNotFound, quoted
 from backctl.domain.password_policy import PasswordPolicy, prepared
 from backctl.domain.repositories import (
@@ -28,27 +21,37 @@ from backctl.domain.repositories import (
 from backctl.domain.user import User
 from backctl.domain.values import Actor, Identity, Secret, Username
 
+if TYPE_CHECKING:
+    from backctl.application.ports import (
+        AddressParser,
+        Clock,
+        IdSource,
+        PasswordHasher,
+        Reader,
+        UnitOfWorkFactory,
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class AccountService:
     """Create, find, open and close accounts. Every mutation is one transaction with its events."""
 
-    unit_of_work: UnitOfWorkFactory
-    reader: Callable[[], Reader]
-    addresses: AddressParser
-    hasher: PasswordHasher
+    unit_of_work: "UnitOfWorkFactory"
+    reader: "Callable[[], Reader]"
+    addresses: "AddressParser"
+    hasher: "PasswordHasher"
     passwords: PasswordPolicy
     access: AccessPolicy
-    clock: Clock
-    new_id: IdSource
+    clock: "Clock"
+    new_id: "IdSource"
 
     def create(
         self,
         *,
         email: str,
         username: str,
-        role: str,
-        password: Secret | None,
+        role: str = DEFAULT_ROLE,
+        password: Secret | None = None,
         actor: Actor,
         reason: str | None = None,
         dry_run: bool = False,
@@ -173,6 +176,18 @@ class AccountService:
         # Through the parser's key, so that a domain is found in any case and in its xn-- form alike.
         domain = self.addresses.key_of(f"x@{criteria.email_domain.removeprefix('@')}").rpartition("@")[2]
         return replace(criteria, email_domain=domain)
+
+
+# 57 letters and digits that are not taken for one another; 20 of them are 116 bits.
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_GENERATED_LENGTH = 20
+
+
+def generate_password() -> Secret:
+    """A password that nobody guesses: 116 bits from the system's random source."""
+    from secrets import choice
+
+    return Secret("".join(choice(_ALPHABET) for _ in range(_GENERATED_LENGTH)))
 
 
 def _page_size(size: int) -> int:

@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from backctl.application.ports import AuditKeys, Reader
 from backctl.application.views import ChainView, EventView
 from backctl.domain.errors import InvalidInput
 from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, PAGE_SIZE_MAX, EventCriteria, Page
+
+if TYPE_CHECKING:
+    from backctl.application.ports import AuditKeys, Reader
 
 
 @dataclass(frozen=True, slots=True)
 class AuditService:
     """Read the log and prove that it is whole."""
 
-    reader: Callable[[], Reader]
-    audit_keys: AuditKeys
+    reader: "Callable[[], Reader]"
+    audit_keys: "AuditKeys"
 
     def page(
         self, criteria: EventCriteria = EVERY_EVENT, *, limit: int = PAGE_SIZE, cursor: str | None = None

@@ -1,10 +1,10 @@
 """What the use cases ask of the world outside; adapters in `infrastructure` answer."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from backctl.application.views import EventView, UserView
+from backctl.application.views import CheckView, EventView, UserView
 from backctl.domain.audit import ChainReport
 from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria, UserRepository
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
@@ -97,6 +97,11 @@ AuditKeys = Callable[[], dict[str, bytes]]
 class HealthProbe(Protocol):
     """Looks at one part of the installation without changing it."""
 
-    def __call__(self) -> "Iterable[tuple[str, str, str, str | None]]":
-        """Rows of check id, status (`ok`, `warn`, `fail`), finding and hint."""
+    @property
+    def check(self) -> str:
+        """The stable name of the check, e.g. `keyring.valid`."""
+        ...
+
+    def examine(self) -> CheckView:
+        """Raises BackctlError when that part is not usable: a failure with its hint."""
         ...

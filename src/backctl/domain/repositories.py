@@ -1,9 +1,5 @@
 """What the domain asks of its stores: one account at a time to change, many at a time to look at."""
 
-import base64
-import binascii
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar, get_args
@@ -108,6 +104,9 @@ class Cursor:
     position: tuple[str | int, ...]
 
     def encode(self, criteria: UserCriteria | EventCriteria) -> str:
+        import base64  # only whoever pages on pays for these
+        import json
+
         payload = json.dumps([_question(self.order, criteria), *self.position], separators=(",", ":"))
         return base64.urlsafe_b64encode(payload.encode()).rstrip(b"=").decode()
 
@@ -116,11 +115,14 @@ class Cursor:
         cls, text: str, order: str, criteria: UserCriteria | EventCriteria, shape: tuple[type[str] | type[int], ...]
     ) -> "Cursor":
         """Read a cursor of this very question. Raises InvalidCursor for any other text."""
+        import base64
+        import json
+
         try:
             if len(text) > 4096:
                 raise ValueError
             payload = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-        except (ValueError, binascii.Error, RecursionError):
+        except (ValueError, RecursionError):
             raise InvalidCursor(
                 f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page"
             ) from None
@@ -137,5 +139,8 @@ class Cursor:
 
 
 def _question(order: str, criteria: UserCriteria | EventCriteria) -> str:
+    import base64
+    import hashlib
+
     text = f"{order}\0{criteria!r}"
     return base64.b64encode(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:9]).decode()

@@ -1,0 +1,25 @@
+"""The use case of examining an installation."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backctl.application.views import CheckView
+from backctl.domain.errors import BackctlError
+
+if TYPE_CHECKING:
+    from backctl.application.ports import HealthProbe
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorService:
+    """Asks every probe; one that breaks is a finding and does not stop the others."""
+
+    probes: "tuple[HealthProbe, ...]"
+
+    def examine(self) -> Iterable[CheckView]:
+        for probe in self.probes:
+            try:
+                yield probe.examine()
+            except BackctlError as error:
+                yield CheckView(probe.check, "fail", error.message, error.hint)

@@ -1,0 +1,168 @@
+"""The composition root: the one place where adapters meet use cases.
+
+Every service is a cached property, and every adapter is imported when the first service that needs it is asked for: a
+command pays for what it uses and nothing else.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from backctl.settings import LoadedSettings
+
+if TYPE_CHECKING:
+    from backctl.application.access import AccessService
+    from backctl.application.accounts import AccountService
+    from backctl.application.audit import AuditService
+    from backctl.application.doctor import DoctorService
+    from backctl.application.views import Change, InstallationView
+    from backctl.domain.access import AccessPolicy
+    from backctl.domain.values import Actor
+    from backctl.infrastructure.addresses import EmailValidatorParser
+    from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+    from backctl.infrastructure.installation import Installation
+
+_SQLITE_PREFIX = "sqlite:///"
+
+
+class Container:
+    """The services of one installation. Close it, or use it as a context manager.
+
+    Not for sharing between threads; each thread opens its own.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        *,
+        timeout_us: int | None = None,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`timeout_us` goes before the configured wait for locks; `notice` is told what was created or migrated."""
+        self._loaded = loaded
+        self._settings = loaded.settings
+        self._timeout_us = self._settings.database.timeout if timeout_us is None else timeout_us
+        self._notice = notice
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened. A closed container opens it again when it is asked."""
+        installation = self.__dict__.pop("_installation", None)
+        if installation is not None:
+            installation.close()
+        self.__dict__.pop("accounts", None)
+        self.__dict__.pop("audit", None)
+
+    def actor(self, label: str | None = None) -> "Actor":
+        """Who acts: `label`, else the system's user, recorded beside that user and this host."""
+        from backctl.infrastructure.identifiers import os_actor
+
+        return os_actor(label)
+
+    @cached_property
+    def accounts(self) -> "AccountService":
+        from backctl.application.accounts import AccountService
+        from backctl.domain.password_policy import PasswordPolicy
+        from backctl.infrastructure.crypto.common_passwords import is_common
+        from backctl.infrastructure.identifiers import new_user_id, now
+
+        return AccountService(
+            unit_of_work=self._installation.unit_of_work,
+            reader=self._installation.reader,
+            addresses=self._addresses,
+            hasher=self._hasher,
+            passwords=PasswordPolicy(self._settings.passwords.min_length, is_common),
+            access=self._access_policy,
+            clock=now,
+            new_id=new_user_id,
+        )
+
+    @cached_property
+    def audit(self) -> "AuditService":
+        from backctl.application.audit import AuditService
+
+        return AuditService(reader=self._installation.reader, audit_keys=self._installation.audit_keys)
+
+    @cached_property
+    def access(self) -> "AccessService":
+        from backctl.application.access import AccessService
+
+        return AccessService(self._access_policy)
+
+    @cached_property
+    def doctor(self) -> "DoctorService":
+        from backctl.application.doctor import DoctorService
+        from backctl.infrastructure.health import probes
+
+        return DoctorService(probes(self._installation, self._settings.passwords.bcrypt_cost, self._loaded.file))
+
+    def initialise(
+        self, actor: "Actor", *, dry_run: bool = False, calibrate: bool = False
+    ) -> "Change[InstallationView]":
+        """Make the keyring and the database where they are missing.
+
+        `calibrate` measures this machine and writes the bcrypt cost that takes nearest 250 ms to the configuration file
+        in force, else to the user's. Raises KeyringMissing beside a database: a keyring is never replaced.
+        """
+        change = self._installation.create(actor, dry_run=dry_run)
+        if not calibrate:
+            return change
+        cost = self._hasher.calibrated_cost()
+        recalibrated = cost != self._settings.passwords.bcrypt_cost
+        if recalibrated and not dry_run:
+            from backctl.settings import set_value, user_file
+
+            set_value(self._loaded.file or user_file(), "passwords.bcrypt_cost", str(cost))
+        return replace(change, value=replace(change.value, bcrypt_cost=cost), changed=change.changed or recalibrated)
+
+    @cached_property
+    def _access_policy(self) -> "AccessPolicy":
+        from backctl.domain.access import AccessPolicy, Permission, Role
+
+        return AccessPolicy(
+            Role(name, role.description, tuple(map(Permission.parse, role.permissions)))
+            for name, role in self._settings.roles.items()
+        )
+
+    @cached_property
+    def _addresses(self) -> "EmailValidatorParser":
+        from backctl.infrastructure.addresses import EmailValidatorParser
+
+        return EmailValidatorParser(allow_special_domains=self._settings.accounts.allow_special_domains)
+
+    @cached_property
+    def _hasher(self) -> "BcryptHasher":
+        from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+
+        return BcryptHasher(self._settings.passwords.bcrypt_cost)
+
+    @cached_property
+    def _installation(self) -> "Installation":
+        from backctl.infrastructure.identifiers import new_user_id, now
+        from backctl.infrastructure.installation import Installation
+
+        folder = self._loaded.data_folder
+        url = self._settings.database.url.reveal()
+        return Installation(
+            data_folder=folder,
+            database=Path(url.removeprefix(_SQLITE_PREFIX)) if url else folder / "backctl.db",
+            keyring=Path(self._settings.keyring.path) if self._settings.keyring.path else folder / "keyring.json",
+            fresh_allowed=not self._loaded.names_storage,
+            allow_group_read=self._settings.keyring.allow_group_read,
+            timeout_us=self._timeout_us,
+            notice=self._notice,
+            clock=now,
+            new_id=new_user_id,
+            addresses=self._addresses,
+            bcrypt_cost=self._settings.passwords.bcrypt_cost,
+        )

@@ -1,0 +1,47 @@
+"""`backctl audit …`: read the event log and prove that it is whole."""
+
+from typing import Annotated
+
+from typer import Option
+
+from backctl.application.views import ChainView, EventView
+from backctl.domain.repositories import PAGE_SIZE, EventCriteria
+from backctl.domain.values import Instant
+from backctl.presentation.context import Invocation
+from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.paging import All, Cursor, Limit, refuse_mixture
+
+app = noun("audit")
+
+
+@leaf(app, name="list", view=EventView)
+def list_(
+    call: Invocation,
+    type_: Annotated[str | None, Option("--type", metavar="NAME", help="Of this type, e.g. UserCreated.")] = None,
+    subject: Annotated[str | None, Option("--subject", metavar="ID", help="About the thing with this id.")] = None,
+    since: Annotated[str | None, Option("--since", metavar="TIME", help="At this time or later.")] = None,
+    until: Annotated[str | None, Option("--until", metavar="TIME", help="Before this time.")] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    all_: All = False,
+) -> None:
+    """List events, oldest first."""
+    criteria = EventCriteria(
+        type=type_,
+        subject=subject,
+        since=Instant.parse(since) if since is not None else None,
+        until=Instant.parse(until) if until is not None else None,
+    )
+    refuse_mixture(all_=all_, cursor=cursor, limit=limit)
+    audit = call.container.audit
+    if all_:
+        call.stream(audit.stream(criteria), EventView)
+    else:
+        call.show_page(audit.page(criteria, limit=PAGE_SIZE if limit is None else limit, cursor=cursor), EventView)
+
+
+@leaf(app, view=ChainView)
+def verify(call: Invocation) -> None:
+    """Walk the chain of events; exit code 6 and the first broken one when it does not hold."""
+    chain = call.container.audit.verify()
+    call.check(chain, chain.intact)

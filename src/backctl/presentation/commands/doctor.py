@@ -1,0 +1,14 @@
+"""`backctl doctor`: what is well with the installation and what is not."""
+
+from backctl.application.views import CheckView
+from backctl.presentation.context import Invocation
+from backctl.presentation.grammar import leaf, noun
+
+app = noun("doctor")
+
+
+@leaf(app, view=CheckView)
+def doctor(call: Invocation) -> None:
+    """Check database, keys, files, hash cost and clock; exit code 6 when something fails."""
+    checks = tuple(call.container.doctor.examine())
+    call.check_all(checks, CheckView, all(check.status != "fail" for check in checks))

@@ -1,0 +1,85 @@
+"""The password of a new account: given, made, or none; and where a made one is handed over."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backctl.domain.errors import Conflict, FolderUnusable, UsageError, quoted
+from backctl.domain.values import Secret
+from backctl.presentation.output import Format
+
+if TYPE_CHECKING:
+    from backctl.presentation.context import Invocation
+
+
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    """`secret` None means that nobody can log in. `shown` and `secret_file` are members of the result."""
+
+    secret: Secret | None
+    shown: Secret | None = None
+    secret_file: str | None = None
+
+    def members(self) -> dict[str, object]:
+        return {
+            "password": self.shown.reveal() if self.shown else None,
+            "secret_file": self.secret_file,
+        }
+
+
+@contextmanager
+def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file: str | None) -> Iterator[NewPassword]:
+    """Settle the password before the account is made, from the flags, a terminal or by making one.
+
+    A made password is in its file, durably, before the block runs; the file is removed again when the block fails, so
+    neither an account without its password nor a password without its account is left. Raises UsageError for flags
+    that contradict each other, Conflict when the file exists.
+    """
+    given = call.secret_given("password")
+    if generate + none + given > 1:
+        raise UsageError(
+            "more than one way to a password", hint="choose one of --generate-password, --no-password and --password-…"
+        )
+    if secret_file is not None and not generate:
+        raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
+    if none:
+        yield NewPassword(None)
+    elif not generate:
+        yield NewPassword(call.secret("password", new=True, instead="--generate-password"))
+    else:
+        if secret_file is None and call.output is Format.ID:
+            raise UsageError("-o id leaves no place for the password", hint="add --secret-file FILE")
+        from backctl.application.accounts import generate_password
+
+        made = generate_password()
+        if call.dry_run:
+            yield NewPassword(made)
+        elif secret_file is None:
+            yield NewPassword(made, shown=made)
+        else:
+            _write(secret_file, made)
+            try:
+                yield NewPassword(made, secret_file=secret_file)
+            except BaseException:
+                os.unlink(secret_file)
+                raise
+
+
+def _write(path: str, secret: Secret) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise Conflict(f"{quoted(path)} exists already", hint="give --secret-file a new name") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "not a valid name"
+        raise FolderUnusable(f"{quoted(path)} cannot be written: {reason}") from None
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(secret.reveal() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        os.unlink(path)
+        raise FolderUnusable(f"{quoted(path)} cannot be written: {(error.strerror or 'failed').lower()}") from None
