@@ -140,6 +140,22 @@ class UnknownRole(InvalidInput):
     code = "role.unknown"
 
 
+class InvalidDuration(InvalidInput):
+    code = "duration.invalid"
+
+
+class UnknownProfile(InvalidInput):
+    code = "profile.unknown"
+
+
+class UnknownSetting(InvalidInput):
+    code = "config.key_unknown"
+
+
+class InvalidSetting(InvalidInput):
+    code = "config.value_invalid"
+
+
 # Accounts.
 
 
@@ -216,6 +232,10 @@ class KeyringDamaged(Unusable):
 
 class KeyringExposed(Unusable):
     code = "keyring.exposed"
+
+
+class KeyringUnreadable(Unusable):
+    code = "keyring.unreadable"
 
 
 class KeyringMismatch(Unusable):
