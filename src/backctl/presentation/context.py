@@ -41,12 +41,13 @@ class Invocation:
         self.exit_code = ExitCode.OK
         """What the process ends with when nothing is raised."""
         self.profile: str | None = _printable("--profile", flags["profile"])
+        """The flag's value; None leaves the choice to the environment and the configuration."""
         self.config_file: str | None = flags["config"]
         self.output: Format | None = Format(flags["output"]) if flags["output"] else None
         """The form asked for, or None: a table on a terminal, tsv in a pipe."""
         self.quiet: bool = flags["quiet"]
         self.verbose: bool = flags["verbose"]
-        self.color: bool = terminal.color_wanted(sys.stdout, refused=flags["no_color"])
+        self.color: bool = terminal.color_wanted(sys.stdout)
         self.interactive: bool = not flags["no_input"] and terminal.is_terminal(sys.stdin)
         """Whether a person can be asked: standard input is a terminal and `--no-input` was not given."""
         self.reason: str | None = _printable("--reason", flags["reason"], _REASON_MAX)
@@ -135,7 +136,8 @@ class Invocation:
         extra.update((name, value) for name, value in members.items() if value is not None)
         if self.quiet:
             if "password" in extra:
-                self.renderer.bare(str(extra["password"]))
+                password = str(extra["password"])
+                self.renderer.value(password, {"password": password})
             return
         self.renderer.one(change.value, extra)
 
@@ -281,7 +283,7 @@ class Invocation:
         if self._protection_settled or not self._spec.mutation:
             return
         self._protection_settled = True
-        if self.dry_run or not self.settings.protected:
+        if self.dry_run or not self.settings.settings.protected:
             return
         if not self.reason:
             raise ConfirmationRequired("the profile is protected: a change needs a reason", hint="add --reason TEXT")
@@ -290,8 +292,10 @@ class Invocation:
 
     def _check_fields(self) -> None:
         view = self._spec.view
-        if self.renderer.fields is None or view is None:
+        if self.renderer.fields is None or (view is None and not self._spec.mutation):
             return
+        if view is None:
+            raise UsageError("--fields has no meaning here")
         shown = view if isinstance(view, type) else view()
         members = ("changed", "dry_run", *self._spec.members) if self._spec.mutation else self._spec.members
         self.renderer.require_known(shown, members)
@@ -321,5 +325,3 @@ def _os_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's arbitrary user id has no entry
         return str(os.getuid())
-
-

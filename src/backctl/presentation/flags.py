@@ -50,9 +50,7 @@ EVERYWHERE: tuple[TyperOption, ...] = (
         "quiet", "-q", "--quiet", is_flag=True, default=False, help="No notices, and no result of changes and checks."
     ),
     VERBOSE,
-    _option(
-        "no_color", "--no-color", is_flag=True, default=False, envvar="BACKCTL_NO_COLOR", help="No colours, ever."
-    ),
+    _option("no_color", "--no-color", is_flag=True, default=False, envvar="BACKCTL_NO_COLOR", help="No colours, ever."),
     _option(
         "no_input",
         "--no-input",
@@ -68,9 +66,7 @@ EVERYWHERE: tuple[TyperOption, ...] = (
         envvar="BACKCTL_TIMEOUT",
         help="Longest wait for a lock or a server, such as 30s.",
     ),
-    _option(
-        "actor", "--actor", metavar="NAME", envvar="BACKCTL_ACTOR", help="Name recorded beside the system's user."
-    ),
+    _option("actor", "--actor", metavar="NAME", envvar="BACKCTL_ACTOR", help="Name recorded beside the system's user."),
     _option("reason", "--reason", metavar="TEXT", help="Reason recorded with every change."),
 )
 

@@ -11,9 +11,9 @@ the other leaves of the noun cost nothing. A command module reads
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from typer.models import ArgumentInfo
+from typer import Argument
 
 from backctl.presentation.commands import NOUNS
 
@@ -23,7 +23,7 @@ View = type | Callable[[], type]
 
 Idents = Annotated[
     list[str] | None,
-    ArgumentInfo(metavar="[IDENT]...", help="Ids, e-mail addresses or usernames; a single '-' is standard input."),
+    Argument(metavar="IDENT...", help="Ids, e-mail addresses or usernames; a single '-' is standard input."),
 ]
 """The positional of a bulk command (`leaf(…, bulk=True)`): hand it to `Invocation.each` as it is."""
 
@@ -60,16 +60,16 @@ class Noun:
 
     __slots__ = ("help", "leaves", "name", "nouns")
 
-    def __init__(self, name: str, help: str) -> None:
+    def __init__(self, name: str, summary: str) -> None:
         self.name = name
-        self.help = help
+        self.help = summary
         self.leaves: dict[str, LeafSpec] = {}
         self.nouns: dict[str, Noun] = {}
 
 
-def noun(name: str, help: str | None = None, *, within: Noun | None = None) -> Noun:
-    """Declare a noun. Without `help` it takes its line of the root's table; `within` puts it below another noun."""
-    made = Noun(name, help if help is not None else NOUNS[name].help)
+def noun(name: str, summary: str | None = None, *, within: Noun | None = None) -> Noun:
+    """Declare a noun. Without `summary` it takes its line of the root's table; `within` puts it below another noun."""
+    made = Noun(name, summary if summary is not None else NOUNS[name].help)
     if within is not None:
         within.nouns[name] = made
     return made
@@ -115,5 +115,3 @@ def leaf(
         return function
 
     return declare
-
-

@@ -1,0 +1,213 @@
+"""Many identities in one command: read wholly before the first change, each changed by itself, reported together."""
+
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from backctl.domain.errors import BackctlError, InvalidInput, PartialFailure, Unavailable, Unusable, UsageError, quoted
+from backctl.domain.values import Identity
+from backctl.presentation import terminal
+from backctl.presentation.errors import Terminated, document
+from backctl.presentation.output import members
+
+if TYPE_CHECKING:
+    from backctl.application.views import Change
+    from backctl.presentation.context import Invocation
+
+_LINE_MAX = 65_536
+_NAMED = 10
+"""Failed identities that the error message names; the report holds all of them."""
+
+
+class Gathered(NamedTuple):
+    """The identities of one command; `single` when exactly one stood on the command line."""
+
+    all: list[str]
+    single: str | None
+
+
+def gather(idents: list[str] | None, from_file: str | None, take_stdin: Callable[[str], None]) -> Gathered:
+    """Take identities from the positionals, or from a file or standard input (`-`), and judge the shape of each.
+
+    A file holds one a line, plain or as a JSON object whose `id`, else `email`, else `username` counts. Blank lines
+    are ignored. Raises UsageError and InvalidInput; nothing was changed then.
+    """
+    if idents and from_file is not None:
+        raise UsageError("identities come either as arguments or from --from-file, not both")
+    if idents == ["-"]:
+        from_file = "-"
+    elif idents:
+        if "-" in idents:
+            raise UsageError("'-' reads identities from standard input and stands alone")
+        for ident in idents:
+            Identity.parse(ident)
+        return Gathered(idents, idents[0] if len(idents) == 1 else None)
+    if from_file is None:
+        raise UsageError("IDENT is missing", hint="name an account, or use --from-file FILE")
+    if from_file == "-":
+        take_stdin("'-'")
+    return Gathered(list(_identities(_read(from_file), from_file)), None)
+
+
+def _read(path: str) -> bytes:
+    try:
+        if path != "-":
+            with open(path, "rb") as file:
+                return file.read()
+        return sys.stdin.buffer.read() if sys.stdin is not None else b""
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
+        raise UsageError(f"--from-file {quoted(path)} cannot be read: {reason}") from None
+
+
+def _identities(raw: bytes, path: str) -> Iterator[str]:
+    source = "standard input" if path == "-" else quoted(path)
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            if len(line) > _LINE_MAX:
+                raise InvalidInput(f"it is longer than {_LINE_MAX} bytes")
+            text = line.decode("utf-8").strip(" \t\r")
+            if not text:
+                continue
+            ident = _of_object(text) if text.startswith("{") and text.endswith("}") else text
+            Identity.parse(ident)
+        except UnicodeDecodeError:
+            raise InvalidInput(f"line {number} of {source} is not UTF-8 text") from None
+        except BackctlError as error:
+            raise InvalidInput(f"line {number} of {source}: {error.message}", hint=error.hint) from None
+        yield ident
+
+
+def _of_object(text: str) -> str:
+    import json
+
+    try:
+        member = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{quoted(text)} is not JSON") from None
+    for name in ("id", "email", "username"):
+        if isinstance(member.get(name), str):
+            return str(member[name])
+    raise InvalidInput("the object has neither 'id' nor 'email' nor 'username'")
+
+
+class _Interruption:
+    """The first signal lets the identity at hand finish; the second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def arrived(self, number: int, _: FrameType | None) -> None:
+        if self.signal is not None:
+            raise self.error()
+        self.signal = number
+
+    def error(self) -> BaseException:
+        return Terminated() if self.signal == signal.SIGTERM else KeyboardInterrupt()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        before = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, self.arrived)
+        except ValueError:  # not the main thread: nothing can be caught here
+            before.clear()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Batch:
+    """The run over all identities, and what has become of them so far."""
+
+    def __init__(self, call: "Invocation", idents: list[str], action: Callable[[str], "Change[Any]"]) -> None:
+        self._call = call
+        self._idents = idents
+        self._action = action
+        self._interruption = _Interruption()
+        self.done = 0
+        self.changed = 0
+        self.failed: list[str] = []
+        self.stopped_by: BaseException | None = None
+
+    def records(self, view: type, doing: str) -> Generator[Mapping[str, object], None, None]:
+        """Do it, yielding one record for each identity. Ends early, with `stopped_by` set, instead of raising."""
+        names = members(view)
+        extra: dict[str, object] = {"dry_run": True} if self._call.dry_run else {}
+        with self._interruption.watched(), self._call.progress(doing, len(self._idents)) as progress:
+            self._call.renderer.sink.before_write = progress.clear
+            for ident in self._idents:
+                if self._interruption.signal is not None:
+                    self.stopped_by = self._interruption.error()
+                    return
+                record: dict[str, object] = {"ident": ident}
+                try:
+                    change = self._action(ident)
+                except (Unavailable, Unusable) as error:  # the next one would fare no better
+                    self.stopped_by = error
+                    return
+                except BackctlError as error:
+                    self.failed.append(ident)
+                    record["error"] = document(error) if self._call.renderer.is_json else error.message
+                except BaseException as error:
+                    self.stopped_by = error
+                    return
+                else:
+                    record.update((name, getattr(change.value, name)) for name in names)
+                    record["changed"] = change.changed
+                    record.update(extra)
+                    self.changed += change.changed
+                self.done += 1
+                progress.advance()
+                yield record
+
+    def summary(self) -> dict[str, object]:
+        """The last members of a JSON report."""
+        return {
+            "total": len(self._idents),
+            "done": self.done,
+            "changed": self.changed,
+            "failed": len(self.failed),
+        }
+
+
+def run_each(
+    call: "Invocation",
+    idents: list[str],
+    action: Callable[[str], "Change[Any]"],
+    *,
+    view: type,
+    doing: str,
+) -> None:
+    """Run `action` on every identity, print one record for each, and raise for what failed.
+
+    Raises PartialFailure when single ones failed; whatever stopped the run early (a signal, a lost database) after
+    saying how far it came. A reader that leaves does not stop it.
+    """
+    batch = _Batch(call, idents, action)
+    records = batch.records(view, doing)
+    call.renderer.sink.patient = True
+    try:
+        if call.quiet:
+            for _ in records:
+                continue
+        else:
+            names = ("ident", *members(view), "changed", *(("dry_run",) if call.dry_run else ()), "error")
+            call.renderer.records(names, records, batch.summary)
+    except BaseException as error:
+        batch.stopped_by = error
+    finally:
+        records.close()
+        call.renderer.sink.before_write = None
+    if batch.stopped_by is not None:
+        terminal.say(f"stopped: {batch.done} of {len(idents)} done; run the same command again to finish the rest")
+        raise batch.stopped_by
+    if batch.failed:
+        shown = ", ".join(map(quoted, batch.failed[:_NAMED])) + (", …" if len(batch.failed) > _NAMED else "")
+        raise PartialFailure(f"{len(batch.failed)} of {len(idents)} failed: {shown}")

@@ -1,0 +1,201 @@
+"""Exit codes, the single table from kinds of errors to them, and how an error is told."""
+
+import os
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+
+from typer._click.exceptions import (
+    BadOptionUsage,
+    BadParameter,
+    ClickException,
+    MissingParameter,
+    NoSuchOption,
+)
+from typer._click.exceptions import UsageError as ClickUsageError
+
+from backctl.domain import errors as domain
+from backctl.presentation import terminal
+
+
+class ExitCode(IntEnum):
+    """What the process ends with, and what that means. Scripts depend on it: codes are never reused."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> "ExitCode":
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    OK = 0, 'success, including "already so"'
+    BUG = 1, "unexpected failure: a bug; the traceback is in the log, not on the screen"
+    USAGE = 2, "usage error or invalid input"
+    NOT_FOUND = 3, "not found"
+    CONFLICT = 4, "conflict: exists already, changed meanwhile, stale plan"
+    UNAVAILABLE = 5, "backend unavailable: server down, locked, timed out, disk full; worth retrying"
+    NO = (
+        6,
+        (
+            "the answer is no: token invalid, password wrong, does not decrypt, access denied, limit reached, "
+            "chain broken, not due, unhealthy"
+        ),
+    )
+    PARTIAL = 7, "partial failure of a batch; the report says which items"
+    REFUSED = (
+        8,
+        "refused: not confirmed, over `--max-changes`, still in use, last administrator, protected profile",
+    )
+    UNUSABLE = (
+        9,
+        (
+            "configuration, schema, storage or key material unusable (unwritable folder, read-only or corrupt "
+            "database, wrong revision, bad keyring); nothing was touched"
+        ),
+    )
+    PENDING = 10, "changes pending (`plan --detailed-exitcode`)"
+    INTERRUPTED = 130, "SIGINT"
+    TERMINATED = 143, "SIGTERM"
+
+
+_KINDS: tuple[tuple[type[domain.BackctlError], ExitCode], ...] = (
+    (domain.InvalidInput, ExitCode.USAGE),
+    (domain.NotFound, ExitCode.NOT_FOUND),
+    (domain.Conflict, ExitCode.CONFLICT),
+    (domain.Unavailable, ExitCode.UNAVAILABLE),
+    (domain.AnswerIsNo, ExitCode.NO),
+    (domain.PartialFailure, ExitCode.PARTIAL),
+    (domain.Refused, ExitCode.REFUSED),
+    (domain.Unusable, ExitCode.UNUSABLE),
+)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception: nothing but `finally` may hold it up."""
+
+
+def exit_code_of(error: domain.BackctlError) -> ExitCode:
+    """The one mapping. A class outside every kind is a bug and says so."""
+    return next((code for kind, code in _KINDS if isinstance(error, kind)), ExitCode.BUG)
+
+
+def document(error: domain.BackctlError) -> dict[str, object]:
+    """The members of an error in JSON."""
+    return {
+        "code": error.code,
+        "exit": int(exit_code_of(error)),
+        "message": error.message,
+        "hint": error.hint,
+        "retryable": error.retryable,
+    }
+
+
+def report(error: domain.BackctlError, *, as_json: bool) -> ExitCode:
+    """Tell the error once, on standard error, and answer with its exit code."""
+    if as_json:
+        import json
+
+        terminal.say_raw(json.dumps({"error": document(error)}, ensure_ascii=not _plain_stderr()) + "\n")
+    else:
+        terminal.say(error.message, "error")
+        if error.hint:
+            terminal.say(error.hint, "hint")
+    return exit_code_of(error)
+
+
+def _plain_stderr() -> bool:
+    return not terminal.is_terminal(sys.stderr)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether errors are due in JSON, read from the bare words: parsing itself may be what failed."""
+    wanted = os.environ.get("BACKCTL_OUTPUT", "")
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            break
+        if word == "--output":
+            wanted = next(words, "")
+        elif word.startswith("--output="):
+            wanted = word.removeprefix("--output=")
+        elif word.startswith("-") and (cluster := word[1:].lstrip("qvny")).startswith("o"):
+            wanted = cluster[1:] or next(words, "")
+    return wanted in ("json", "jsonl")
+
+
+# The parser's errors in our words.
+
+
+def reworded(error: ClickException) -> domain.UsageError:
+    """A parser's error in our form: lower case, no full stop, the offending word quoted and cut, a next step."""
+    context = error.ctx if isinstance(error, ClickUsageError) else None
+    help_hint = f"see '{context.command_path} --help'" if context is not None else "see 'backctl --help'"
+    match error:
+        case NoSuchOption():
+            option = domain.quoted(error.option_name)
+            nearest = sorted(error.possibilities or ())
+            hint = "did you mean " + " or ".join(map(domain.quoted, nearest)) + "?" if nearest else help_hint
+            return domain.UsageError(f"there is no option {option}", hint=hint)
+        case MissingParameter(param=parameter) if parameter is not None:
+            if parameter.param_type_name == "argument":
+                name = parameter.human_readable_name
+            else:
+                name = domain.quoted(max(parameter.opts, key=len))
+            return domain.UsageError(f"{name} is missing", hint=help_hint)
+        case BadOptionUsage() if "argument" in error.message:
+            return domain.UsageError(f"option {domain.quoted(error.option_name)} needs a value", hint=help_hint)
+        case BadOptionUsage():
+            return domain.UsageError(f"option {domain.quoted(error.option_name)} takes no value", hint=help_hint)
+        case BadParameter(param=parameter) if parameter is not None:
+            name = (
+                parameter.human_readable_name
+                if parameter.param_type_name == "argument"
+                else max(parameter.opts, key=len)
+            )
+            return domain.UsageError(f"{name}: {_lowered(error.message)}", hint=help_hint)
+        case _:
+            return domain.UsageError(_lowered(error.format_message()), hint=help_hint)
+
+
+def _lowered(text: str) -> str:
+    text = domain.escaped(" ".join(text.split())).rstrip(".")
+    if len(text) > 200:  # the offending value stands first, what is wrong with it last
+        text = f"{text[:80]}…{text[-100:]}"
+    if text.startswith("Got unexpected extra argument"):
+        return "unexpected argument " + domain.quoted(text.partition("(s) (")[2].removesuffix(")"))
+    return text[:1].lower() + text[1:]
+
+
+# Bugs.
+
+
+def unexpected(error: BaseException) -> domain.BackctlError:
+    """Keep the traceback in the log file, and answer what to show instead of it."""
+    import traceback
+
+    where = _append_to_log("".join(traceback.format_exception(error)))
+    return domain.BackctlError(
+        f"unexpected {type(error).__name__}, a fault of backctl itself",
+        hint=f"the traceback is in {where}" if where else "the traceback could not be written to the log",
+    )
+
+
+def _append_to_log(text: str) -> str | None:
+    """Add an entry to the log, 0600 in a 0700 folder. None when that is impossible: a bug report must not be a bug."""
+    from datetime import UTC, datetime
+
+    from platformdirs import user_log_path
+
+    from backctl import __version__
+
+    try:
+        folder = user_log_path("backctl", appauthor=False)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / "backctl.log"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(f"{datetime.now(UTC).isoformat()} backctl {__version__}\n{text}\n")
+    except (OSError, RuntimeError):  # RuntimeError: no home folder
+        return None
+    return str(path)

@@ -1,0 +1,292 @@
+"""The one renderer: a table for people, tsv, csv and identifiers for shells, JSON for programs.
+
+What is rendered is a view, a frozen dataclass; its members in order are the columns, their names the JSON keys. In a
+pipe the data leaves as it is, in the form's own quoting. On a terminal, control and bidirectional characters are
+escaped in every form, in JSON as `\\uXXXX`, so the meaning stays.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields as dataclass_fields
+from enum import StrEnum
+from itertools import chain, islice
+from operator import attrgetter
+from typing import Any
+
+from backctl.domain.errors import UsageError, escaped, quoted
+from backctl.presentation import tables
+from backctl.presentation.terminal import Sink
+
+Row = Sequence[object]
+
+_BLOCK = 512
+"""Rows written at once: big enough for speed, small enough for memory and for a reader that waits."""
+
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    TSV = "tsv"
+    ID = "id"
+
+
+def members(view: type) -> tuple[str, ...]:
+    """The names of a view's members: its columns, in order."""
+    return tuple(field.name for field in dataclass_fields(view))
+
+
+class Renderer:
+    """Writes the result of one command. `fields` selects and orders members; `form` None means the stream's default."""
+
+    def __init__(
+        self,
+        form: Format | None,
+        *,
+        fields: tuple[str, ...] | None,
+        header: bool,
+        sink: Sink,
+        color: bool,
+    ) -> None:
+        if form is Format.ID and fields is not None:
+            raise UsageError("--fields has no meaning with --output id", hint="use --output tsv --no-header")
+        self._form = form or (Format.TABLE if sink.terminal else Format.TSV)
+        self.fields = fields
+        self._header = header
+        self.sink = sink
+        self._color = color
+        self.is_json_document = form is Format.JSON
+        self.is_json = form in (Format.JSON, Format.JSONL)
+
+    def require_known(self, view: type, extra: Sequence[str] = ()) -> None:
+        """Refuse `--fields` that name no member of `view` nor of `extra`. Raises UsageError naming the known ones."""
+        known = (*members(view), *extra)
+        for name in self.fields or ():
+            if name not in known:
+                raise self._unknown(name, known)
+
+    def one(self, view: object, extra: Mapping[str, object] | None = None) -> None:
+        """One object, with further members after its own."""
+        names, row = _taken_apart(view)
+        if extra:
+            names, row = (*names, *extra), (*row, *extra.values())
+        if self.fields is not None:
+            # A member that this outcome lacks (`dry_run` of a real run) is empty; a misspelt one was refused before.
+            if not extra:
+                self._pick(names)
+            values = dict(zip(names, row, strict=True))
+            names, row = self.fields, tuple(values.get(name) for name in self.fields)
+        match self._form:
+            case Format.JSON | Format.JSONL:
+                self._write(_json(dict(zip(names, map(_portable, row), strict=True))) + "\n")
+            case Format.TABLE:
+                self._write(tables.card(names, [self._shown(value) for value in row], color=self._color))
+            case _:
+                self._rows(iter([row]), names)
+        self.sink.flush()
+
+    def page(self, items: Sequence[object], view: type, next_cursor: str | None) -> None:
+        """Some objects of one class and, in a JSON document, the cursor after them."""
+        self._many(iter(items), view, next_cursor)
+
+    def stream(self, items: Iterator[object], view: type) -> None:
+        """Any number of objects in constant memory."""
+        self._many(items, view, None)
+
+    def records(
+        self,
+        names: tuple[str, ...],
+        records: Iterator[Mapping[str, object]],
+        tail: Callable[[], Mapping[str, object]],
+    ) -> None:
+        """Objects that lack some of `names`; a JSON document ends with the members of `tail`, asked for at the end.
+
+        Text forms leave missing members empty, JSON leaves them out.
+        """
+        chosen = self.fields or names
+        if self.is_json:
+            lines = (_json({name: _portable(record[name]) for name in chosen if name in record}) for record in records)
+            self._json_lines(lines, tail)
+        elif self._form is Format.ID:
+            identity = _identity(names)
+            self._rows((tuple(map(record.get, names)) for record in records if identity in record), names)
+        else:
+            self._rows((tuple(map(record.get, chosen)) for record in records), chosen)
+        self.sink.flush()
+
+    def value(self, text: str, view: object) -> None:
+        """An answer that is one value: bare in text forms, `view` in JSON."""
+        if self.is_json:
+            self.one(view)
+        else:
+            self._write(text + "\n")
+            self.sink.flush()
+
+    # Inside.
+
+    def _many(self, items: Iterator[object], view: type, next_cursor: str | None) -> None:
+        names, pick = self._pick(members(view))
+        rows = map(pick, items)
+        if self.is_json:
+            lines = (_json(dict(zip(names, [_quick(value) for value in row], strict=True))) for row in rows)
+            self._json_lines(lines, lambda: {"next_cursor": next_cursor})
+        else:
+            self._rows(rows, names)
+        self.sink.flush()
+
+    def _pick(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[object], Row]]:
+        names = self.fields if self.fields is not None else known
+        for name in names:
+            if name not in known:
+                raise self._unknown(name, known)
+        getter = attrgetter(*names)
+        if len(names) == 1:
+            return names, lambda item: (getter(item),)
+        return names, getter
+
+    def _unknown(self, name: str, known: Sequence[str]) -> UsageError:
+        return UsageError(f"--fields: there is no {quoted(name)} here", hint="known fields: " + ", ".join(known))
+
+    def _json_lines(self, lines: Iterator[str], tail: Callable[[], Mapping[str, object]]) -> None:
+        if self._form is Format.JSONL:
+            for block in _blocks(line + "\n" for line in lines):
+                self._write("".join(block))
+            return
+        # One document written as it comes: a member list that is never whole in memory.
+        separator = '{"items": ['
+        for block in _blocks(lines):
+            self._write(separator + ",\n".join(block))
+            separator = ",\n"
+        rest = "".join(f", {_json(name)}: {_json(_portable(value))}" for name, value in tail().items())
+        self._write(f"{separator if separator.startswith('{') else ''}]{rest}}}\n")
+
+    def _rows(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
+        match self._form:
+            case Format.TABLE:
+                self._table(rows, names)
+            case Format.ID:
+                at = names.index(_identity(names))
+                for block in _blocks(_cell(row[at]) + "\n" for row in rows):
+                    self._write("".join(block))
+            case Format.CSV:
+                self._csv(rows, names)
+            case _:
+                head: tuple[Row, ...] = (names,) if self._header else ()
+                lines = ("\t".join([_cell(value).translate(_TSV) for value in row]) + "\n" for row in chain(head, rows))
+                for block in _blocks(lines):
+                    self._write("".join(block))
+
+    def _csv(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
+        """RFC 4180: CRLF between records, quotes where a cell needs them."""
+        import csv
+        import io
+
+        head: tuple[Row, ...] = (names,) if self._header else ()
+        for block in _blocks(chain(head, rows)):
+            text = io.StringIO(newline="")
+            writer = csv.writer(text, lineterminator="\r\n")
+            writer.writerows([_cell(value) for value in row] for row in block)
+            self._write(text.getvalue())
+
+    def _table(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
+        cells = ([self._shown(value) for value in row] for row in rows)
+        first = list(islice(cells, tables.MEASURED))
+        layout = tables.Columns(names, first, color=self._color)
+        if self._header:
+            self._write(layout.header())
+        for block in _blocks(chain(first, cells)):
+            self._write("".join(map(layout.line, block)))
+
+    def _shown(self, value: object) -> str:
+        return escaped(_cell(value))
+
+    def _write(self, text: str) -> None:
+        if self.sink.terminal and self._form is not Format.TABLE:
+            text = _safe_json(text) if self.is_json else _safe_text(text)
+        self.sink.write(text)
+
+
+def _identity(names: Sequence[str]) -> str:
+    """The member that names an object: `id` where there is one, else the first."""
+    return "id" if "id" in names else names[0]
+
+
+def _taken_apart(view: object) -> tuple[tuple[str, ...], Row]:
+    if isinstance(view, Mapping):
+        return tuple(view), tuple(view.values())
+    names = members(type(view))
+    return names, tuple(getattr(view, name) for name in names)
+
+
+def _blocks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    source = iter(items)
+    while block := list(islice(source, _BLOCK)):
+        yield block
+
+
+def _quick(value: object) -> object:
+    return value if type(value) in _PLAIN else _portable(value)
+
+
+def _portable(value: object) -> object:
+    """`value` in the types of JSON. Raises TypeError for what has no place in a result, a secret above all."""
+    if type(value) in _PLAIN:
+        return value
+    moment = getattr(value, "isoformat", None)
+    if moment is not None:
+        return moment()
+    if isinstance(value, Mapping):
+        return {str(name): _portable(member) for name, member in value.items()}
+    if isinstance(value, (tuple, list, frozenset, set)):
+        return [_portable(member) for member in value]
+    if isinstance(value, (str, int)):  # their subclasses, enumerations above all
+        return str.__str__(value) if isinstance(value, str) else int(value)
+    if hasattr(value, "__dataclass_fields__"):
+        names, row = _taken_apart(value)
+        return dict(zip(names, map(_portable, row), strict=True))
+    raise TypeError(f"a result cannot hold a {type(value).__name__}")
+
+
+def _cell(value: object) -> str:
+    """`value` as the text of one cell: empty for None, members joined by commas, JSON for what is deeper."""
+    if type(value) is str:
+        return value
+    plain = _portable(value)
+    if plain is None:
+        return ""
+    if isinstance(plain, bool):
+        return "true" if plain else "false"
+    if isinstance(plain, list) and not any(isinstance(member, (list, dict)) for member in plain):
+        return ",".join(map(_cell, plain))
+    return _json(plain) if isinstance(plain, (list, dict)) else str(plain)
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _safe_text(text: str) -> str:
+    """Escape what could steer a terminal, but for the line ends and tabs of the form itself."""
+    if text.isprintable():
+        return text
+    kept = "\n\r\t"
+    return "".join(character if character in kept else escaped(character) for character in text)
+
+
+def _safe_json(text: str) -> str:
+    """JSON of the same meaning without characters that could steer a terminal."""
+    if text.isascii():
+        import re
+
+        return re.sub("\x7f", "\\\\u007f", text)
+    import json
+
+    return "".join(
+        character if character == "\n" or escaped(character) == character else json.dumps(character)[1:-1]
+        for character in text
+    )

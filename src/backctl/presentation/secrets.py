@@ -1,0 +1,131 @@
+"""Where a secret comes from: standard input, a file, a descriptor, an environment variable. Never the command line.
+
+What is read is bounded, must be UTF-8, and loses exactly one line end at its end. Which characters a password may hold
+is the domain's to say.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from backctl.domain.errors import InvalidInput, UsageError, quoted
+from backctl.presentation.flags import SOURCES
+
+if TYPE_CHECKING:
+    from backctl.domain.values import Secret
+
+LIMIT = 65_536
+"""Bytes of a secret, its line end included."""
+
+
+class SecretSources:
+    """The flags of all secrets of one command. `take_stdin` claims standard input for a flag."""
+
+    def __init__(self, flags: Mapping[str, Any], take_stdin: Callable[[str], None]) -> None:
+        self._flags = flags
+        self._take_stdin = take_stdin
+
+    def given(self, name: str) -> str | None:
+        """Which of `stdin`, `file`, `fd`, `env` was given. Raises UsageError for more than one."""
+        given = [source for source in SOURCES if self._flags[f"{name}_{source}"] not in (None, False)]
+        if len(given) > 1:
+            flags = " and ".join(f"--{name}-{source}" for source in given)
+            raise UsageError(f"{flags} exclude each other", hint="give one of them")
+        return given[0] if given else None
+
+    def read(self, name: str) -> "Secret | None":
+        """The secret `name` from where its flag says; None without a flag.
+
+        Raises UsageError when it cannot be read, InvalidInput when it is too long or no UTF-8 text.
+        """
+        source = self.given(name)
+        if source is None:
+            return None
+        flag = f"--{name}-{source}"
+        value = self._flags[f"{name}_{source}"]
+        if source == "stdin" or (source == "file" and value == "-"):
+            self._take_stdin(flag)
+            raw = _from_stdin(flag)
+        elif source == "file":
+            raw = _from_file(flag, value)
+        elif source == "fd":
+            raw = self._from_descriptor(flag, value)
+        else:
+            raw = _from_environment(flag, value)
+        return decoded(raw, flag)
+
+    def missing(self, name: str, instead: str | None) -> UsageError:
+        """The error for a secret without a source where nobody can be asked."""
+        flags = [f"--{name}-{source}" for source in SOURCES]
+        if instead:
+            flags.append(instead)
+        return UsageError(
+            f"no {name} was given, and there is no terminal to ask on",
+            hint=f"use {', '.join(flags[:-1])} or {flags[-1]}",
+        )
+
+    def _from_descriptor(self, flag: str, number: str) -> bytes:
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise UsageError(f"{flag} {quoted(number)} is not the number of an open descriptor")
+        descriptor = int(number)
+        if descriptor == 0:
+            self._take_stdin(flag)
+        try:
+            return _bounded(flag, lambda size: os.read(descriptor, size))
+        except OSError as error:
+            raise UsageError(f"{flag} {number} cannot be read: {error.strerror}") from error
+
+
+def decoded(raw: bytes, source: str) -> "Secret":
+    """The text of a secret, without the line end that `echo` and editors add. Raises InvalidInput for no UTF-8."""
+    from backctl.domain.values import Secret
+
+    if raw.endswith(b"\n"):
+        raw = raw[: -2 if raw.endswith(b"\r\n") else -1]
+    try:
+        return Secret(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidInput(f"what {source} gives is not UTF-8 text") from None
+
+
+def _from_stdin(flag: str) -> bytes:
+    if sys.stdin is None:
+        raise UsageError(f"{flag}: standard input is closed")
+    try:
+        return _bounded(flag, sys.stdin.buffer.read)
+    except OSError as error:
+        raise UsageError(f"{flag}: standard input cannot be read: {error.strerror}") from error
+
+
+def _from_file(flag: str, path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return _bounded(flag, lambda size: file.read(size) or b"")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
+        raise UsageError(f"{flag} {quoted(path)} cannot be read: {reason}") from None
+
+
+def _from_environment(flag: str, variable: str) -> bytes:
+    # Taken out, so that no child process inherits it.
+    value = os.environ.pop(variable, None) if variable and "=" not in variable else None
+    if value is None:
+        raise UsageError(f"{flag}: the environment has no variable {quoted(variable)}")
+    raw = os.fsencode(value)
+    if len(raw) > LIMIT:
+        raise _too_long(flag)
+    return raw
+
+
+def _bounded(flag: str, read: Callable[[int], bytes]) -> bytes:
+    raw = bytearray()
+    while chunk := read(LIMIT + 1 - len(raw)):
+        raw += chunk
+        if len(raw) > LIMIT:
+            raise _too_long(flag)
+    return bytes(raw)
+
+
+def _too_long(flag: str) -> InvalidInput:
+    return InvalidInput(f"what {flag} gives is longer than {LIMIT} bytes")
