@@ -7,7 +7,6 @@ command pays for what it uses and nothing else.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from backctl.infrastructure.addresses import EmailValidatorParser
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
     from backctl.infrastructure.installation import Installation
-
-_SQLITE_PREFIX = "sqlite:///"
 
 
 class Container:
@@ -151,12 +148,9 @@ class Container:
         from backctl.infrastructure.identifiers import new_user_id, now
         from backctl.infrastructure.installation import Installation
 
-        folder = self._loaded.data_folder
-        url = self._settings.database.url.reveal()
         return Installation(
-            data_folder=folder,
-            database=Path(url.removeprefix(_SQLITE_PREFIX)) if url else folder / "backctl.db",
-            keyring=Path(self._settings.keyring.path) if self._settings.keyring.path else folder / "keyring.json",
+            database=self._loaded.database_file,
+            keyring=self._loaded.keyring_file,
             fresh_allowed=not self._loaded.names_storage,
             allow_group_read=self._settings.keyring.allow_group_read,
             timeout_us=self._timeout_us,
