@@ -1,0 +1,69 @@
+"""Appending to the event log: the one place where rows are added to the chain."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from sqlalchemy import Connection, insert, select, update
+
+from backctl.application.ports import IdSource
+from backctl.domain.audit import SALT_BYTES, RecordedEvent, data_digest, link
+from backctl.domain.canonical_json import canonical
+from backctl.domain.errors import DatabaseUnusable
+from backctl.domain.events import DomainEvent
+from backctl.domain.keyring import Key
+from backctl.domain.values import Actor, Instant
+from backctl.infrastructure.database.tables import Row
+
+_events, _head, _audit_keys = (Row.metadata.tables[name] for name in ("events", "event_head", "audit_keys"))
+
+
+def append(
+    connection: Connection,
+    events: Sequence[DomainEvent],
+    *,
+    key: Key,
+    actor: Actor,
+    reason: str | None,
+    trace_id: str | None,
+    now: Instant,
+    new_id: IdSource,
+) -> None:
+    """Chain `events` to the log, in their order, within the connection's transaction.
+
+    Locks the chain's head until the transaction ends: call it after every other lock and statement.
+    """
+    head = connection.execute(select(_head.c.seq, _head.c.mac).with_for_update()).one_or_none()
+    if head is None:
+        raise DatabaseUnusable(
+            "the event log has lost the head of its chain", hint="restore the database from a backup"
+        )
+    secret = key.secret_bytes()
+    seq, mac = head
+    recorded_actor = canonical({"label": actor.label, "os_user": actor.os_user, "host": actor.host}).decode()
+    rows = []
+    for event in events:
+        seq += 1
+        salt = os.urandom(SALT_BYTES)
+        data = canonical(event.data()).decode()
+        event_row = RecordedEvent(
+            seq=seq,
+            id=new_id(),
+            occurred_at=int(now),
+            type=event.type,
+            subject=event.subject,
+            actor=recorded_actor,
+            reason=reason,
+            trace_id=trace_id,
+            audit_kid=key.kid,
+            data=data,
+            salt=salt,
+            data_digest=data_digest(salt, data),
+            mac=b"",
+        )
+        mac = link(secret, mac, event_row)
+        rows.append(asdict(replace(event_row, mac=mac)))
+    if connection.execute(select(_audit_keys.c.kid).where(_audit_keys.c.kid == key.kid)).first() is None:
+        connection.execute(insert(_audit_keys).values(kid=key.kid, first_seq=rows[0]["seq"]))
+    connection.execute(insert(_events), rows)
+    connection.execute(update(_head).values(seq=seq, mac=mac, audit_kid=key.kid))

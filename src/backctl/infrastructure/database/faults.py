@@ -1,0 +1,90 @@
+"""What a database's driver reports, as errors of the house. The only place that knows result codes.
+
+SQLAlchemy's wrappers are seen through without importing it, so the read side stays free of it.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from backctl.domain.errors import BackctlError, DatabaseFull, DatabaseLocked, DatabaseUnusable, quoted
+
+# https://www.sqlite.org/rescode.html. The low byte of an extended code is its primary code.
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+# ENOSPC arrives as FULL, but EFBIG, EDQUOT and a write that only the disk's cache took arrive as one of these.
+_UNWRITTEN = {
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_CLOSE,
+}
+
+_RESTORE = "restore it from a backup"
+
+
+@contextmanager
+def mapped_faults(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the driver's errors about the database at `path` into DatabaseLocked, DatabaseFull or DatabaseUnusable.
+
+    What is none of these (a broken constraint, a mistake in a statement) passes unchanged.
+    """
+    try:
+        yield
+    except Exception as error:
+        fault = fault_of(error, path)
+        if fault is None:
+            raise
+        raise fault from error
+
+
+def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | None:
+    """The error of the house that `error` means; None when it is not the database's state that is at fault."""
+    cause = getattr(error, "orig", error)
+    if not isinstance(cause, sqlite3.Error):
+        return None
+    code = getattr(cause, "sqlite_errorcode", None)
+    database = f"the database {quoted(os.fspath(path), limit=400)}"
+    if code is None:
+        return _fault_without_code(str(cause), database)
+    primary = code & 0xFF
+    if primary in _LOCKED:
+        return DatabaseLocked(
+            f"{database} is locked by another process", hint="wait until the other command has finished, and try again"
+        )
+    if primary == sqlite3.SQLITE_FULL or code in _UNWRITTEN:
+        return DatabaseFull(
+            f"{database} cannot grow: the disk or a quota is full",
+            hint="free some space and try again; nothing was changed",
+        )
+    if primary == sqlite3.SQLITE_NOTADB:
+        return DatabaseUnusable(f"{database} is no SQLite database, or its first page is damaged", hint=_RESTORE)
+    if primary == sqlite3.SQLITE_CORRUPT:
+        return DatabaseUnusable(f"{database} is damaged", hint=_RESTORE)
+    if primary in _UNWRITABLE:
+        return DatabaseUnusable(
+            f"{database} cannot be opened or written",
+            hint="check the owner and the permissions of the file and of its folder; "
+            "reading needs a writable folder too, for SQLite keeps its log beside the file",
+        )
+    if primary == sqlite3.SQLITE_IOERR:
+        return DatabaseUnusable(f"{database} cannot be read: {_name(cause)}", hint=f"check the disk, or {_RESTORE}")
+    if primary == sqlite3.SQLITE_ERROR and str(cause).startswith(("no such table", "no such column")):
+        return DatabaseUnusable(f"{database} does not belong to backctl", hint="check the path of the database")
+    return None
+
+
+def _fault_without_code(message: str, database: str) -> BackctlError | None:
+    # Raised by Python's module itself. The message repeats the text, which stays out of ours.
+    if message.startswith("Could not decode to UTF-8"):
+        return DatabaseUnusable(
+            f"{database} holds text that is not UTF-8", hint=f"look with 'backctl audit verify', then {_RESTORE}"
+        )
+    return None
+
+
+def _name(cause: sqlite3.Error) -> str:
+    return getattr(cause, "sqlite_errorname", "SQLITE_IOERR")

@@ -1,0 +1,157 @@
+"""Making a database and bringing an older one up to date: the only users of Alembic."""
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import Connection, insert
+
+from backctl.domain.audit import genesis
+from backctl.domain.errors import DatabaseUnusable, SchemaOutdated, quoted
+from backctl.domain.events import InstallationCreated
+from backctl.domain.keyring import Keyring
+from backctl.domain.values import Actor, Instant, UserId
+from backctl.infrastructure import durable_files
+from backctl.infrastructure.database import event_log
+from backctl.infrastructure.database.engine import driver_of, sqlite_engine
+from backctl.infrastructure.database.faults import mapped_faults
+from backctl.infrastructure.database.schema import REVISION, connect, read_installation, require_current
+from backctl.infrastructure.database.tables import EventHeadRow, InstallationRow
+
+_SCRIPTS = Path(__file__).with_name("migrations")
+VERSIONS = _SCRIPTS / "versions"
+
+_UNSHARED_TIMEOUT_US = 1_000_000  # nobody else knows the name of a database in the making
+
+
+def create_database(
+    path: Path, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId
+) -> None:
+    """Make a complete database at `path`, a private name in a folder that exists; link it to its real name afterwards.
+
+    When this returns, all of it is on the disk in this one file, the chain begun with InstallationCreated. When it
+    raises, nothing is left behind. Raises FolderUnusable, DatabaseFull.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        try:
+            with mapped_faults(path):
+                _fill(path, installation_id=installation_id, keyring=keyring, actor=actor, now=now, event_id=event_id)
+            _flush(path)
+        except BaseException:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise durable_files.unusable(path.parent, error) from error
+
+
+def upgrade(
+    path: Path,
+    *,
+    timeout_us: int,
+    notice: Callable[[str], None],
+    revision: str = REVISION,
+    versions: Sequence[Path] = (VERSIONS,),
+) -> bool:
+    """Bring the database at `path` to `revision`, after copying it beside itself; False when it is there already.
+
+    All in one transaction under the write lock: of two at once the second finds nothing left to do. `notice` is told
+    where the copy lies. Raises SchemaTooNew, DatabaseLocked, DatabaseFull, DatabaseUnusable; then nothing has changed.
+    """
+    # Altering a table copies and drops it on SQLite; with foreign keys on, that would delete the rows that refer to it.
+    engine = sqlite_engine(path, timeout_us=timeout_us, expected=None, foreign_keys=False)
+    try:
+        with mapped_faults(path), engine.begin() as connection:
+            driver = driver_of(connection)
+            before = read_installation(driver, path)
+            try:
+                require_current(before, path, revision=revision)
+            except SchemaOutdated:
+                copy = _back_up(path, before.revision, timeout_us=timeout_us)
+            else:
+                return False
+            _migrate(connection, revision, versions)
+            if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
+                raise DatabaseUnusable(
+                    f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
+                    hint="the database was left as it is; please report this",
+                )
+    finally:
+        engine.dispose()
+    notice(f"migrated the database from revision {before.revision} to {revision}; a copy of the old one is {copy}")
+    return True
+
+
+def _fill(path: Path, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId) -> None:
+    engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
+    start = genesis(installation_id)
+    try:
+        with engine.begin() as connection:
+            _migrate(connection, REVISION, (VERSIONS,))
+            connection.execute(
+                insert(InstallationRow).values(id=1, installation_id=installation_id, created_at=int(now))
+            )
+            connection.execute(insert(EventHeadRow).values(id=1, seq=start.seq, mac=start.mac))
+            event_log.append(
+                connection,
+                [InstallationCreated(installation_id, keys=keyring.kids())],
+                key=keyring.primary("audit"),
+                actor=actor,
+                reason=None,
+                trace_id=None,
+                now=now,
+                new_id=lambda: event_id,
+            )
+    finally:
+        engine.dispose()  # closing the last connection moves the log into the file
+
+
+def _migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> None:
+    import logging
+
+    from alembic import command
+    from alembic.config import Config
+
+    # Alembic announces each step at INFO, which a service may well send to its stderr.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config(attributes={"connection": connection})
+    # Read by ConfigParser, to which a percent sign is special.
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(map(str, versions)).replace("%", "%%"))
+    command.upgrade(config, revision)
+
+
+def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
+    """Copy the database as it is before the transaction that holds its lock, to a name that was free."""
+    names = (path.with_name(f"{path.name}.{revision}.{number}.bak") for number in itertools.count(1))
+    copy = next(name for name in names if not durable_files.exists(name))
+    try:
+        for abandoned in durable_files.left_over(copy):  # by a process that was killed, for we hold the lock
+            abandoned.unlink()
+        staged = durable_files.stage(copy, b"")
+        try:
+            with (
+                mapped_faults(staged),
+                closing(connect(path, timeout_us=timeout_us, read_only=True)) as source,
+                closing(connect(staged, timeout_us=timeout_us, read_only=False)) as target,
+            ):
+                source.backup(target)
+            _flush(staged)
+            durable_files.link_staged(staged, copy)
+        finally:
+            staged.unlink()
+    except OSError as error:
+        raise durable_files.unusable(path.parent, error) from error
+    return copy
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,201 @@
+"""The statements of the read side, for SQLite's and PostgreSQL's drivers alike.
+
+Tables, columns and orders come from the tables below, values go to the driver beside the text. No value ever becomes
+part of a statement.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from backctl.domain.repositories import Cursor, EventCriteria, Sort, SortField, UserCriteria
+from backctl.domain.values import Identity, folded
+
+Placeholder = Literal["?", "%s"]
+Value = str | int | bool
+
+# Columns in the order of UserView. A page has the two keys behind them, for its cursor.
+_USERS: Final = (
+    "SELECT id, email, username, role, is_active, password_hash IS NOT NULL, must_change_password, mfa_state, "
+    "expires_at, created_at, updated_at, version FROM users"
+)
+_USERS_AND_KEYS: Final = _USERS.replace(" FROM", ", email_key, username_key FROM")
+_COUNT: Final = "SELECT count(*) FROM users"
+_EVENTS: Final = "SELECT seq, id, occurred_at, type, subject, actor, reason, trace_id, data FROM events"
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Columns that make an order total, the types a cursor holds for them, and where a page's row has them."""
+
+    columns: tuple[str, ...]
+    shape: tuple[type[str] | type[int], ...]
+    places: tuple[int, ...]
+
+
+VIEW_WIDTH: Final = 12
+_ORDERS: Final[Mapping[SortField, _Order]] = {
+    "created_at": _Order(("created_at", "id"), (int, str), (9, 0)),
+    "email": _Order(("email_key",), (str,), (12,)),
+    "username": _Order(("username_key",), (str,), (13,)),
+    "id": _Order(("id",), (str,), (0,)),
+}
+_BY_SEQUENCE: Final = "seq"
+
+# No key is longer: 254 octets of address that folding at most triples. A longer term is not even folded, for
+# normalising a long run of combining marks takes quadratic time; and SQLite refuses patterns over 50,000 bytes.
+_SEARCH_MAX: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    text: str
+    values: tuple[Value, ...]
+
+
+class _Conditions:
+    """Conditions joined by AND, with their values in the order of the placeholders."""
+
+    def __init__(self, placeholder: Placeholder) -> None:
+        self._placeholder = placeholder
+        self._parts: list[str] = []
+        self.values: list[Value] = []
+
+    def add(self, template: str, *values: Value) -> None:
+        """`template` holds one `{}` for each value."""
+        if all(map(_storable, values)):
+            self._parts.append(template.format(*[self._placeholder] * len(values)))
+            self.values += values
+        else:
+            self.add_impossible()
+
+    def add_impossible(self) -> None:
+        self._parts.append("1 = 0")
+
+    def clause(self) -> str:
+        return f" WHERE {' AND '.join(self._parts)}" if self._parts else ""
+
+
+def one_user(ident: Identity, email_key: str, placeholder: Placeholder) -> Statement:
+    """`email_key` is what the AddressParser makes of an identity that is an address; unused otherwise."""
+    where = _Conditions(placeholder)
+    match ident.kind:
+        case "id":
+            where.add("id = {}", ident.text)
+        case "email":
+            where.add("email_key = {}", email_key)
+        case "username":
+            where.add("username_key = {}", folded(ident.text, "NFKC"))
+    return Statement(_USERS + where.clause(), tuple(where.values))
+
+
+def users(criteria: UserCriteria, sort: Sort, placeholder: Placeholder) -> Statement:
+    """Every account that fits, in order."""
+    where = _user_conditions(criteria, placeholder)
+    return Statement(_USERS + where.clause() + _order_by(sort), tuple(where.values))
+
+
+def users_page(
+    criteria: UserCriteria, sort: Sort, placeholder: Placeholder, *, limit: int, after: Cursor | None, offset: int
+) -> Statement:
+    """At most `limit` rows; behind the VIEW_WIDTH columns of the view stand the keys that cursors are made of."""
+    where = _user_conditions(criteria, placeholder)
+    if after is not None:
+        # A row value, which both databases look up in the index of the order.
+        columns = ", ".join(_ORDERS[sort.field].columns)
+        holes = ", ".join("{}" for _ in after.position)
+        where.add(f"({columns}) {'<' if sort.descending else '>'} ({holes})", *after.position)
+    text = _USERS_AND_KEYS + where.clause() + _order_by(sort)
+    return Statement(f"{text} LIMIT {placeholder} OFFSET {placeholder}", (*where.values, limit, offset))
+
+
+def user_count(criteria: UserCriteria, placeholder: Placeholder) -> Statement:
+    where = _user_conditions(criteria, placeholder)
+    return Statement(_COUNT + where.clause(), tuple(where.values))
+
+
+def events(criteria: EventCriteria, placeholder: Placeholder) -> Statement:
+    where = _event_conditions(criteria, placeholder)
+    return Statement(_EVENTS + where.clause() + " ORDER BY seq", tuple(where.values))
+
+
+def events_page(criteria: EventCriteria, placeholder: Placeholder, *, limit: int, after: Cursor | None) -> Statement:
+    where = _event_conditions(criteria, placeholder)
+    if after is not None:
+        where.add("seq > {}", *after.position)
+    return Statement(f"{_EVENTS}{where.clause()} ORDER BY seq LIMIT {placeholder}", (*where.values, limit))
+
+
+def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor | None:
+    """Raises InvalidCursor."""
+    return None if text is None else Cursor.decode(text, str(sort), criteria, _ORDERS[sort.field].shape)
+
+
+def event_cursor(text: str | None, criteria: EventCriteria) -> Cursor | None:
+    """Raises InvalidCursor."""
+    return None if text is None else Cursor.decode(text, _BY_SEQUENCE, criteria, (int,))
+
+
+def next_user_cursor(last: Sequence[str | int], criteria: UserCriteria, sort: Sort) -> str:
+    """The cursor behind `last`, a row of `users_page`."""
+    position = tuple(last[place] for place in _ORDERS[sort.field].places)
+    return Cursor(str(sort), position).encode(criteria)
+
+
+def next_event_cursor(seq: int, criteria: EventCriteria) -> str:
+    return Cursor(_BY_SEQUENCE, (seq,)).encode(criteria)
+
+
+def _user_conditions(criteria: UserCriteria, placeholder: Placeholder) -> _Conditions:
+    where = _Conditions(placeholder)
+    if criteria.role is not None:
+        where.add("role = {}", criteria.role)
+    if criteria.is_active is not None:
+        where.add("is_active = {}", criteria.is_active)
+    if criteria.created_after is not None:
+        where.add("created_at >= {}", int(criteria.created_after))
+    if criteria.created_before is not None:
+        where.add("created_at < {}", int(criteria.created_before))
+    if criteria.email_domain is not None:
+        where.add("email_domain = {}", folded(criteria.email_domain, "NFC"))
+    if criteria.search is not None:
+        if len(criteria.search) <= _SEARCH_MAX:
+            patterns = (_pattern(folded(criteria.search, form)) for form in ("NFC", "NFKC"))
+            where.add("(email_key LIKE {} ESCAPE '!' OR username_key LIKE {} ESCAPE '!')", *patterns)
+        else:
+            where.add_impossible()
+    return where
+
+
+def _event_conditions(criteria: EventCriteria, placeholder: Placeholder) -> _Conditions:
+    where = _Conditions(placeholder)
+    if criteria.type is not None:
+        where.add("type = {}", criteria.type)
+    if criteria.subject is not None:
+        where.add("subject = {}", criteria.subject)
+    if criteria.since is not None:
+        where.add("occurred_at >= {}", int(criteria.since))
+    if criteria.until is not None:
+        where.add("occurred_at < {}", int(criteria.until))
+    return where
+
+
+def _order_by(sort: Sort) -> str:
+    direction = " DESC" if sort.descending else ""
+    return f" ORDER BY {', '.join(column + direction for column in _ORDERS[sort.field].columns)}"
+
+
+def _storable(value: Value) -> bool:
+    """Whether a driver takes the value at all. Text with a NUL or an unpaired surrogate is in no database."""
+    if not isinstance(value, str):
+        return True
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _pattern(term: str) -> str:
+    for special in "!%_":
+        term = term.replace(special, f"!{special}")
+    return f"%{term}%"

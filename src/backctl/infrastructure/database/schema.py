@@ -1,0 +1,103 @@
+"""What every command asks of a database before it uses it: is it ours, whose is it, and of which revision.
+
+Speaks to the driver alone and loads nothing heavy.
+"""
+
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated, SchemaTooNew, quoted
+from backctl.infrastructure.database.faults import mapped_faults
+
+REVISION = "0001"
+"""The Alembic revision this program works with. Revisions are four digits, so that they compare as text."""
+
+_INSTALLATION = """
+SELECT (SELECT version_num FROM alembic_version), installation_id, (SELECT group_concat(kid, ' ') FROM audit_keys)
+FROM installation WHERE id = 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInstallation:
+    """What a database says about itself. `audit_kids` are the audit keys its events were written with."""
+
+    installation_id: str
+    revision: str
+    audit_kids: tuple[str, ...]
+
+
+def connect(path: Path, *, timeout_us: int, read_only: bool, check_same_thread: bool = True) -> sqlite3.Connection:
+    """Open the database at `path`; never create one. Locks are waited for `timeout_us` microseconds.
+
+    Transactions begin when told so and not by themselves. Raises DatabaseMissing, DatabaseUnusable.
+    """
+    mode = "mode=rw"
+    try:
+        if read_only and os.statvfs(path).f_flag & os.ST_RDONLY and _is_settled(path):
+            # A database in WAL mode cannot be opened where no log can be made. Nobody can change it there either.
+            mode = "mode=ro&immutable=1"
+    except FileNotFoundError:
+        raise DatabaseMissing(
+            f"there is no database at {quoted(os.fspath(path), limit=400)}",
+            hint="run 'backctl init', or check the path",
+        ) from None
+    except OSError:
+        mode = "mode=rw"  # SQLite's own words about the path follow
+    with mapped_faults(path):
+        connection = sqlite3.connect(
+            f"file://{_uri_path(path)}?{mode}",
+            uri=True,
+            timeout=timeout_us / 1_000_000,
+            isolation_level=None,
+            check_same_thread=check_same_thread,
+        )
+        try:
+            connection.execute("PRAGMA query_only = ON" if read_only else "PRAGMA foreign_keys = ON")
+        except sqlite3.Error:
+            connection.close()
+            raise
+    return connection
+
+
+def read_installation(connection: sqlite3.Connection, path: Path) -> StoredInstallation:
+    """Ask the database about itself, in one statement. Raises DatabaseUnusable when it is not one of ours."""
+    with mapped_faults(path):
+        row = connection.execute(_INSTALLATION).fetchone()
+    match row:
+        case (str(revision), str(installation_id), str() | None as kids):
+            return StoredInstallation(installation_id, revision, tuple((kids or "").split()))
+    raise DatabaseUnusable(
+        f"the database {quoted(os.fspath(path), limit=400)} does not say which installation it belongs to",
+        hint="restore it from a backup",
+    )
+
+
+def require_current(stored: StoredInstallation, path: Path, *, revision: str = REVISION) -> None:
+    """Raises SchemaOutdated or SchemaTooNew when the database has another revision than this program works with."""
+    if stored.revision == revision:
+        return
+    described = f"the database {quoted(os.fspath(path), limit=400)} has revision {quoted(stored.revision)}"
+    if stored.revision > revision:
+        raise SchemaTooNew(
+            f"{described}, newer than the {quoted(revision)} of this backctl", hint="install a newer backctl"
+        )
+    raise SchemaOutdated(
+        f"{described}, older than the {quoted(revision)} of this backctl", hint="run 'backctl db upgrade'"
+    )
+
+
+def _is_settled(path: Path) -> bool:
+    """Whether everything stands in the file itself and nothing in a log beside it."""
+    try:
+        return os.stat(f"{path}-wal").st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def _uri_path(path: Path) -> str:
+    # https://www.sqlite.org/uri.html §3.1: these three have a meaning in the path of a URI, all others stand for
+    # themselves.
+    return os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
