@@ -1,0 +1,77 @@
+"""Settings: where they come from, what they may be, and how they are shown, checked and changed.
+
+Importing this package costs a few milliseconds and no parser; TOML, platform folders and the editor are imported by the
+function that needs them.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backctl.settings.durations import format_duration, parse_duration
+from backctl.settings.files import data_folder, locate, user_file
+from backctl.settings.loading import DATABASE_FILE, KEYRING_FILE, Entry, LoadedSettings, load
+from backctl.settings.model import (
+    DEFAULTS,
+    AccountSettings,
+    DatabaseSettings,
+    KeyringSettings,
+    PasswordSettings,
+    RoleSettings,
+    Settings,
+)
+from backctl.settings.schema import INVOCATION_VARIABLES, SETTINGS, Setting
+from backctl.settings.secrets import SecretValue, redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backctl.settings.validation import Finding
+
+__all__ = [
+    "DATABASE_FILE",
+    "DEFAULTS",
+    "INVOCATION_VARIABLES",
+    "KEYRING_FILE",
+    "SETTINGS",
+    "AccountSettings",
+    "DatabaseSettings",
+    "Entry",
+    "KeyringSettings",
+    "LoadedSettings",
+    "PasswordSettings",
+    "RoleSettings",
+    "SecretValue",
+    "Setting",
+    "Settings",
+    "data_folder",
+    "format_duration",
+    "load",
+    "locate",
+    "parse_duration",
+    "redact_url",
+    "set_value",
+    "user_file",
+    "validate",
+    "validate_file",
+]
+
+
+def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool:
+    """Set one value of a configuration file; see `settings.edit.set_value`."""
+    from backctl.settings import edit
+
+    return edit.set_value(file, key, text, dry_run=dry_run)
+
+
+def validate(*, config_file: str | None, profile: str | None, environ: "Mapping[str, str]") -> "list[Finding]":
+    """Every problem of the configuration in force; see `settings.validation.validate`."""
+    from backctl.settings import validation
+
+    return validation.validate(config_file=config_file, profile=profile, environ=environ)
+
+
+def validate_file(path: str) -> "list[Finding]":
+    """Every problem of one file; see `settings.validation.validate_file`."""
+    from backctl.settings import validation
+
+    return validation.validate_file(path)

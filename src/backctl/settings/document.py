@@ -1,0 +1,229 @@
+"""From a parsed TOML document to checked values, with every problem in it and where each value stands."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeGuard
+
+from backctl.domain.errors import quoted
+from backctl.settings.model import RoleSettings
+from backctl.settings.positions import KeyPath
+from backctl.settings.schema import (
+    SECRET_SUFFIXES,
+    SECTIONS,
+    SETTINGS,
+    Plain,
+    Setting,
+    WrongValue,
+    check_path,
+    describe,
+    from_toml,
+    nearest,
+)
+
+
+class SecretSource(NamedTuple):
+    """A secret that is not written down in place: the path of a file, or a command and its arguments."""
+
+    file: str = ""
+    command: tuple[str, ...] = ()
+
+
+Value = Plain | SecretSource | RoleSettings
+
+
+class Problem(NamedTuple):
+    """One thing wrong: in a document at `path`, or with the variable or flag `path[0]` names."""
+
+    message: str
+    path: KeyPath = ()
+    hint: str | None = None
+    origin: str = "file"
+
+
+class Written(NamedTuple):
+    """A checked value, the kind of place it comes from (file, environment, flag), and where there."""
+
+    value: Value
+    origin: str
+    path: KeyPath
+
+
+Layer = dict[str, Written]
+"""Values by setting key, custom roles as `roles.NAME`."""
+
+
+class Document(NamedTuple):
+    base: Layer
+    profiles: Mapping[str, Layer]
+    profile: str
+    """The profile that the file itself selects; empty for none."""
+
+
+def read_document(document: Mapping[str, object], problems: list[Problem]) -> Document:
+    """Check all of `document`, the profiles that are not selected too; append to `problems` what is wrong."""
+    reader = _Reader(problems)
+    base = reader.layer(document, (), {"profile", "profiles"})
+    profiles: dict[str, Layer] = {}
+    table = document.get("profiles", {})
+    if isinstance(table, dict):
+        for name, overlay in table.items():
+            path = ("profiles", name)
+            if isinstance(overlay, dict):
+                profiles[name] = reader.layer(overlay, path, set())
+            else:
+                reader.refuse(f"profiles.{name} is {describe(overlay)}; it must be a table", path)
+    else:
+        reader.refuse(f"profiles is {describe(table)}; it must be a table of profiles", ("profiles",))
+    selected = document.get("profile", "")
+    if not isinstance(selected, str):
+        reader.refuse(f"profile is {describe(selected)}; it must be the name of a profile", ("profile",))
+    elif selected and selected not in profiles and not problems:
+        reader.refuse(
+            f"profile {quoted(selected)} is not configured", ("profile",), hint=known_profiles(selected, profiles)
+        )
+    return Document(base, profiles, selected if isinstance(selected, str) else "")
+
+
+def known_profiles(name: str, profiles: Iterable[str]) -> str:
+    """The hint for a profile that does not exist."""
+    names = sorted(profiles)
+    if near := nearest(name, names):
+        return f"did you mean {quoted(near)}?"
+    if names:
+        return "configured are " + ", ".join(quoted(name) for name in names[:10])
+    return "no profile is configured"
+
+
+class _Reader:
+    def __init__(self, problems: list[Problem]) -> None:
+        self._problems = problems
+
+    def refuse(self, message: str, path: KeyPath, *, hint: str | None = None) -> None:
+        self._problems.append(Problem(message, path, hint))
+
+    def layer(self, table: Mapping[str, object], prefix: KeyPath, handled: set[str]) -> Layer:
+        """The sections of `table`, which is the document itself or one profile; `handled` are keys read elsewhere."""
+        values: Layer = {}
+        for name, value in table.items():
+            path = (*prefix, name)
+            if name in handled:
+                continue
+            if name in SETTINGS and "." not in name:
+                self._setting(SETTINGS[name], value, path, values)
+            elif name not in SECTIONS and name != "roles":
+                self._unknown(path, [*_top_level(), *handled])
+            elif not isinstance(value, dict):
+                self.refuse(f"{name} is {describe(value, secret=True)}; it must be a table", path)
+            elif name == "roles":
+                self._roles(value, path, values)
+            else:
+                self._section(name, value, path, values)
+        return values
+
+    def _section(self, section: str, table: Mapping[str, object], prefix: KeyPath, values: Layer) -> None:
+        for name, value in table.items():
+            path = (*prefix, name)
+            # A quoted key may hold a dot: it is not the dotted key it looks like.
+            key = f"{section}.{name}" if "." not in name else ""
+            suffix = next((suffix for suffix in SECRET_SUFFIXES if key.endswith(suffix)), "")
+            plain = SETTINGS.get(key.removesuffix(suffix))
+            if key in SETTINGS:
+                self._setting(SETTINGS[key], value, path, values)
+            elif suffix and plain is not None and plain.secret:
+                source = self._checked(path, lambda: secret_source(key, value))  # noqa: B023 - called at once
+                self._keep(plain.key, source, path, values)
+            else:
+                self._unknown(path, _section_names(section))
+
+    def _setting(self, setting: Setting, value: object, path: KeyPath, values: Layer) -> None:
+        self._keep(setting.key, self._checked(path, lambda: from_toml(setting, value)), path, values)
+
+    def _checked(self, path: KeyPath, read: Callable[[], Value]) -> Value | None:
+        try:
+            return read()
+        except WrongValue as error:
+            self.refuse(str(error), path)
+            return None
+
+    def _keep(self, key: str, value: Value | None, path: KeyPath, values: Layer) -> None:
+        if key in values:
+            self.refuse(f"{key} is given twice", path, hint=f"keep one of {key}, {key}_file and {key}_command")
+        elif value is not None:
+            values[key] = Written(value, "file", path)
+
+    def _roles(self, table: Mapping[str, object], prefix: KeyPath, values: Layer) -> None:
+        for name, role in table.items():
+            path = (*prefix, name)
+            shown = f"roles.{name}"
+            if not isinstance(role, dict):
+                self.refuse(f"{shown} is {describe(role)}; it must be a table", path)
+                continue
+            for key in role:
+                if key not in ("permissions", "description"):
+                    self._unknown((*path, key), ["permissions", "description"])
+            permissions = role.get("permissions")
+            description = role.get("description", "")
+            if permissions is None:
+                self.refuse(
+                    f"{shown} has no permissions", path, hint='write permissions = ["user:show"], or [] for none'
+                )
+            elif not is_list_of_strings(permissions):
+                self.refuse(f"{shown}.permissions must be an array of strings", (*path, "permissions"))
+            elif not isinstance(description, str):
+                self.refuse(f"{shown}.description must be a string", (*path, "description"))
+            else:
+                values[shown] = Written(RoleSettings(tuple(permissions), description), "file", path)
+
+    def _unknown(self, path: KeyPath, candidates: Iterable[str]) -> None:
+        word = str(path[-1])
+        every = [name for setting in SETTINGS.values() for name in (setting.key, *_secret_variants(setting))]
+        near = word if word in every else nearest(word, candidates) or nearest(word, every)
+        hint = f"did you mean {near}?" if near else "known here are " + ", ".join(candidates)
+        self.refuse(f"unknown key {quoted(dotted(path))}", path, hint=hint)
+
+
+def secret_source(key: str, value: object) -> SecretSource:
+    """The checked value of `X_file` or `X_command`. Raises WrongValue."""
+    if key.endswith("_file"):
+        if not isinstance(value, str) or not value:
+            raise WrongValue(f"{key} is {describe(value)}; it must be the absolute path of a file")
+        check_path(key, value)
+        return SecretSource(file=value)
+    if not is_list_of_strings(value) or not value or not value[0]:
+        raise WrongValue(f"{key} must be an array of strings, the command and its arguments: no shell reads it")
+    if "/" in value[0] and not value[0].startswith("/"):
+        raise WrongValue(f"{key} starts with {quoted(value[0])}; it must be an absolute path or a bare name")
+    if any("\0" in word for word in value):
+        raise WrongValue(f"{key} contains a NUL character")
+    return SecretSource(command=tuple(value))
+
+
+def is_list_of_strings(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def dotted(path: KeyPath) -> str:
+    """`path` as a person would write it in TOML."""
+    import re
+
+    return ".".join(
+        str(part) if re.fullmatch("[A-Za-z0-9_-]+", str(part)) else '"' + str(part).replace('"', '\\"') + '"'
+        for part in path
+    )
+
+
+def _top_level() -> list[str]:
+    return ["protected", *SECTIONS, "roles"]
+
+
+def _secret_variants(setting: Setting) -> list[str]:
+    return [setting.key + suffix for suffix in SECRET_SUFFIXES] if setting.secret else []
+
+
+def _section_names(section: str) -> list[str]:
+    keys = [
+        key
+        for setting in SETTINGS.values()
+        if setting.section == section
+        for key in (setting.key, *_secret_variants(setting))
+    ]
+    return [key.rpartition(".")[2] for key in keys]

@@ -1,0 +1,220 @@
+"""Changing one value of a configuration file, its comments and layout kept."""
+
+import copy
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from backctl.domain.errors import InstallationLocked, InvalidConfiguration, InvalidSetting, UnknownSetting, quoted
+from backctl.settings.document import Problem, dotted, is_list_of_strings, read_document, secret_source
+from backctl.settings.files import parse_toml, read_text, shown_path
+from backctl.settings.loading import as_error
+from backctl.settings.positions import parse_key
+from backctl.settings.schema import SECRET_SUFFIXES, SETTINGS, WrongValue, from_text, nearest
+
+TomlValue = bool | int | str | list[str]
+
+_LOCK_SECONDS = 10.0
+_LOCK_PAUSE_SECONDS = 0.02
+
+
+def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool:
+    """Set `key` of the configuration file to `text`; True when that changes the file, which is replaced atomically.
+
+    `key` may begin with `profiles.NAME`. Lists are TOML arrays, permissions also a comma-separated text. The file is
+    created with 0600, its folder with 0700; an existing file keeps its mode, and a link keeps pointing to it. Nothing
+    is written that could not be loaded. Raises UnknownSetting, InvalidSetting, InvalidConfiguration,
+    InstallationLocked.
+    """
+    path = parse_key(key)
+    if path is None:
+        raise UnknownSetting(f"{quoted(key)} is not a key", hint="keys look like passwords.min_length")
+    value = _toml_value(path, text)
+    with _system_errors(file):
+        target = Path(os.path.realpath(file))  # replacing a link would leave the file it points to behind
+        if dry_run:
+            return _changed_text(target, file, path, value) is not None
+        _create_folder(target.parent)
+        with _exclusive(target.parent, file):
+            changed = _changed_text(target, file, path, value)
+            if changed is not None:
+                _replace(target, changed)
+    return changed is not None
+
+
+def _toml_value(path: tuple[str, ...], text: str) -> TomlValue:
+    inner = path[2:] if len(path) > 2 and path[0] == "profiles" else path
+    key = ".".join(inner)
+    suffix = next((suffix for suffix in SECRET_SUFFIXES if key.endswith(suffix)), "")
+    plain = SETTINGS.get(key.removesuffix(suffix))
+    try:
+        if path == ("profile",) or (len(inner) == 3 and inner[0] == "roles" and inner[2] == "description"):
+            return text
+        if len(inner) == 3 and inner[0] == "roles" and inner[2] == "permissions":
+            return _list(key, text)
+        if key in SETTINGS and all("." not in part for part in inner):
+            value = from_text(SETTINGS[key], text)
+            # Durations stay as written; from_text has only checked them.
+            return text if SETTINGS[key].kind == "duration" else value
+        if suffix and plain is not None and plain.secret:
+            given: TomlValue = _array(key, text) if suffix == "_command" else text
+            secret_source(key, given)
+            return given
+    except WrongValue as error:
+        raise InvalidSetting(str(error)) from None
+    near = nearest(
+        key, [*SETTINGS, "profile", *(f"{s.key}{x}" for s in SETTINGS.values() if s.secret for x in SECRET_SUFFIXES)]
+    )
+    hint = f"did you mean {near}?" if near else "`backctl config show` lists every key"
+    raise UnknownSetting(f"there is no setting {quoted(dotted(path))}", hint=hint)
+
+
+def _list(key: str, text: str) -> list[str]:
+    if text.lstrip().startswith("["):
+        return _array(key, text)
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _array(key: str, text: str) -> list[str]:
+    import tomllib
+
+    try:
+        value = tomllib.loads(f"value = {text}").get("value") if "\n" not in text else None
+    except (ValueError, RecursionError):
+        value = None
+    if not is_list_of_strings(value):
+        raise WrongValue(f'{key} must be an array of strings, such as ["first", "second"]')
+    return value
+
+
+def _changed_text(target: Path, file: Path, path: tuple[str, ...], value: TomlValue) -> str | None:
+    """The whole new text, None when the file says so already. Raises when it would not load."""
+    text = ""
+    with suppress(FileNotFoundError):
+        target.lstat()
+        text = read_text(target)
+    before = parse_toml(text, file)
+    after = copy.deepcopy(before)
+    table: dict[str, object] = after
+    for part in path[:-1]:
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise InvalidConfiguration(
+                f"{shown_path(file)}: {quoted(part)} is not a table", hint="edit the file by hand"
+            )
+        table = inner
+    table[path[-1]] = value
+    if after == before and _same(before, path, value):
+        return None
+    problems: list[Problem] = []
+    read_document(after, problems)
+    changed = _edited(text, file, path, value, after)
+    if problems:
+        raise as_error(problems[0], file, changed)
+    return changed
+
+
+def _same(document: dict[str, object], path: tuple[str, ...], value: TomlValue) -> bool:
+    """Equal values may still differ: in Python 1 is True and 1.0."""
+    found: object = document
+    for part in path:
+        found = found[part] if isinstance(found, dict) else None
+    return type(found) is type(value)
+
+
+def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue, expected: dict[str, object]) -> str:
+    try:
+        document = tomlkit.parse(text)
+        table: tomlkit.TOMLDocument | tomlkit.items.AbstractTable = document
+        for depth, part in enumerate(path[:-1], 1):
+            if part not in table:
+                # A table that only holds tables needs no header of its own.
+                table.add(part, tomlkit.table(is_super_table=depth < len(path) - 1))
+            table = table[part]
+        table[path[-1]] = value
+        changed = tomlkit.dumps(document)
+    except (TOMLKitError, ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError):
+        changed = ""
+    # The editor is trusted as far as an independent parser agrees with it.
+    if not changed or parse_toml(changed, file) != expected:
+        raise InvalidConfiguration(
+            f"{shown_path(file)} is laid out in a way that cannot be edited automatically",
+            hint=f"set {dotted(path)} in it by hand",
+        )
+    return changed
+
+
+@contextmanager
+def _system_errors(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "its name is not valid"
+        raise InvalidConfiguration(f"{shown_path(file)} cannot be written: {reason}") from None
+
+
+def _create_folder(folder: Path) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        with suppress(FileExistsError):  # somebody else made it meanwhile
+            folder.mkdir(mode=0o700)
+
+
+@contextmanager
+def _exclusive(folder: Path, file: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that of two changes at once neither is lost. Leaves no lock file behind."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+            if monotonic() >= deadline:
+                raise InstallationLocked(f"another process holds the lock on the folder of {shown_path(file)}")
+            sleep(_LOCK_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(target: Path, text: str) -> None:
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        status = None
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(text.encode())
+            if status is not None:
+                with suppress(PermissionError):  # only root may give a file away
+                    os.fchown(descriptor, status.st_uid, status.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,155 @@
+"""Finding and reading the one configuration file that counts."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backctl.domain.errors import InvalidConfiguration, escaped, quoted
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+APPLICATION = "backctl"
+FILE_NAME = "config.toml"
+_LIMIT = 262_144  # bytes; a hundred times what a person writes
+
+
+def shown_path(path: Path | str) -> str:
+    """`path` in quotes, escaped, safe in a message."""
+    return quoted(str(path), limit=1024)
+
+
+def user_file() -> Path:
+    """Where the user's own configuration file is, or would be."""
+    import platformdirs
+
+    return platformdirs.user_config_path(APPLICATION) / FILE_NAME
+
+
+def data_folder() -> Path:
+    """Where the embedded database and the keyring live by default. Not created here."""
+    import platformdirs
+
+    return platformdirs.user_data_path(APPLICATION)
+
+
+def locate(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
+    """The file in force: the one asked for, else `BACKCTL_CONFIG`, else the user's, else the site's, else None.
+
+    A file asked for need not exist; whoever reads it will say so. A dangling link counts as present: passing it over
+    would silently work on another database.
+    """
+    asked = config_file if config_file is not None else environ.get("BACKCTL_CONFIG")
+    if asked or config_file is not None:
+        return Path(asked or "")
+    import platformdirs
+
+    for path in (user_file(), platformdirs.site_config_path(APPLICATION) / FILE_NAME):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            _cannot(path, "the configuration file", error)
+        return path
+    return None
+
+
+def read_text(path: Path) -> str:
+    """The text of the configuration file at `path`.
+
+    Raises InvalidConfiguration when it is missing, no regular file, writable by others, owned by a stranger, larger
+    than 256 KiB, or not UTF-8 without a byte order mark.
+    """
+    what = "the configuration file"
+    try:
+        data = read_guarded(path, what=what, forbidden=0o022, limit=_LIMIT)
+    except FileNotFoundError:
+        raise InvalidConfiguration(
+            f"{what} {shown_path(path)} does not exist", hint="`backctl config path` shows the file in force"
+        ) from None
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise InvalidConfiguration(
+            f"{shown_path(path)}, line 1: starts with a byte order mark", hint="save it as UTF-8 without one"
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidConfiguration(f"{shown_path(path)}, line {line}: not UTF-8") from None
+
+
+def parse_toml(text: str, path: Path) -> dict[str, object]:
+    """`text` as TOML 1.0. Raises InvalidConfiguration with the line of the first syntax error in the file at `path`."""
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        message = ": nested too deeply"
+    except ValueError as error:
+        line, what = _syntax_error(str(error), text)
+        message = f", line {line}: {what}"
+    raise InvalidConfiguration(shown_path(path) + message)
+
+
+def _syntax_error(message: str, text: str) -> tuple[int, str]:
+    """The line and the reason that tomllib packs into one sentence."""
+    import re
+
+    match = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.DOTALL)
+    if match is None:  # the limit on the digits of an integer says no line
+        digits = re.search(r"[0-9_]{4000}", text)
+        return text.count("\n", 0, digits.start()) + 1 if digits else 1, "a number is out of range"
+    line = int(match[2] or text.rstrip("\n").count("\n") + 1)
+    if "overwrite" in match[1] or "twice" in match[1]:
+        return line, "the key or table is given twice"
+    return line, escaped(match[1][:1].lower() + match[1][1:])
+
+
+def read_guarded(path: Path, *, what: str, forbidden: int, limit: int, foreign_owner: bool = False) -> bytes:
+    """The bytes of a regular file, at most `limit`, unless its mode has one of the `forbidden` bits.
+
+    The checks are made on the opened file, so nothing can be swapped in between; opening never waits for the other end
+    of a pipe. `what` names the file in messages. Raises FileNotFoundError, and InvalidConfiguration for all else.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        _cannot(path, what, error)
+    try:
+        _refuse_exposed(os.fstat(descriptor), path, what, forbidden, foreign_owner=foreign_owner)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        _cannot(path, what, error)
+    finally:
+        os.close(descriptor)
+    if len(data) > limit:
+        raise InvalidConfiguration(f"{what} {shown_path(path)} is larger than {limit} bytes")
+    return data
+
+
+def _refuse_exposed(status: os.stat_result, path: Path, what: str, forbidden: int, *, foreign_owner: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidConfiguration(f"{what} {shown_path(path)} is not a regular file")
+    if not foreign_owner and status.st_uid not in (0, os.geteuid()):
+        raise InvalidConfiguration(
+            f"{what} {shown_path(path)} belongs to user {status.st_uid}, neither to you nor to root",
+            hint=f"chown it to user {os.geteuid()}",
+        )
+    if status.st_mode & forbidden:
+        exposed = "may be changed by others" if status.st_mode & forbidden & 0o022 else "may be read by everybody"
+        raise InvalidConfiguration(
+            f"{what} {shown_path(path)} {exposed} (mode {stat.S_IMODE(status.st_mode):04o})",
+            hint=f"chmod {stat.S_IMODE(status.st_mode) & ~forbidden & 0o777:04o} it",
+        )
+
+
+def _cannot(path: Path, what: str, error: Exception) -> "NoReturn":
+    reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "its name is not valid"
+    raise InvalidConfiguration(f"{what} {shown_path(path)} cannot be read: {reason}") from None

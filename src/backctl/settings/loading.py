@@ -1,0 +1,342 @@
+"""One answer from every source: flag, else environment, else the one file, else the default."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
+
+from backctl.domain.errors import (
+    BackctlError,
+    InvalidConfiguration,
+    InvalidSetting,
+    UnknownProfile,
+    UnknownSetting,
+    quoted,
+)
+from backctl.settings.document import (
+    Document,
+    Layer,
+    Problem,
+    SecretSource,
+    Value,
+    Written,
+    dotted,
+    known_profiles,
+    read_document,
+    secret_source,
+)
+from backctl.settings.durations import format_duration
+from backctl.settings.files import data_folder, locate, parse_toml, read_text, shown_path
+from backctl.settings.model import DEFAULTS, RoleSettings, Settings
+from backctl.settings.schema import (
+    SETTINGS,
+    STORAGE_KEYS,
+    Plain,
+    Setting,
+    WrongValue,
+    from_text,
+    from_toml,
+    nearest,
+)
+from backctl.settings.secrets import COMMAND_TIMEOUT_SECONDS, SecretValue, read_secret_file, run_secret_command
+
+DATABASE_FILE = "backctl.db"
+KEYRING_FILE = "keyring.json"
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+class Entry(NamedTuple):
+    """One line of `config show`: the value as it may be shown, and where it comes from."""
+
+    key: str
+    value: Plain | list[str]
+    origin: str
+
+
+class LoadedSettings:
+    """The settings in force, and where each came from."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        file: Path | None,
+        names_storage: bool,
+        written: Layer,
+        text: str,
+    ) -> None:
+        self.settings = settings
+        self.file = file
+        """The configuration file that was read; None when there is none."""
+        self.names_storage = names_storage
+        """Whether a file was found, or a flag or variable names a database, keyring or profile: no fresh machine."""
+        self._written = written
+        self._text = text
+        self._lines: Mapping[tuple[str | int, ...], int] | None = None
+        self._data_folder: Path | None = None
+
+    @property
+    def data_folder(self) -> Path:
+        """The platform's folder for the embedded database and the keyring. Created by whoever writes there first."""
+        if self._data_folder is None:
+            self._data_folder = data_folder()
+        return self._data_folder
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite file. Raises InvalidConfiguration when a secret source of its URL fails."""
+        url = self.settings.database.url.reveal()
+        return Path(url.removeprefix("sqlite:///")) if url else self.data_folder / DATABASE_FILE
+
+    @property
+    def keyring_file(self) -> Path:
+        path = self.settings.keyring.path
+        return Path(path) if path else self.data_folder / KEYRING_FILE
+
+    def entries(self) -> Iterator[Entry]:
+        """Every setting with its shown value and its origin, secrets masked, custom roles last."""
+        yield Entry("profile", self.settings.profile, self.origin("profile"))
+        for key, setting in SETTINGS.items():
+            yield Entry(key, self._shown(setting), self.origin(key))
+        for name, role in self.settings.roles.items():
+            key, origin = dotted(("roles", name)), self.origin(f"roles.{name}")
+            yield Entry(f"{key}.permissions", list(role.permissions), origin)
+            if role.description:
+                yield Entry(f"{key}.description", role.description, origin)
+
+    def entry(self, key: str) -> Entry:
+        """The entry of one key. Raises UnknownSetting, naming the nearest."""
+        known = {entry.key: entry for entry in self.entries()}
+        if key in known:
+            return known[key]
+        near = nearest(key, known)
+        hint = f"did you mean {near}?" if near else "`backctl config show` lists every key"
+        raise UnknownSetting(f"there is no setting {quoted(key)}", hint=hint)
+
+    def origin(self, key: str) -> str:
+        """Where the value of `key` comes from: `default`, `file PATH:LINE`, `environment NAME` or `flag --x`.
+
+        For a secret that is not written down in place, its file or command, followed by the place that names it.
+        """
+        written = self._written.get(key)
+        if written is None:
+            return "default"
+        place = f"{written.origin} {written.path[0]}"
+        if written.origin == "file":
+            place = f"file {self.file}:{self._line(written.path)}"
+        if isinstance(written.value, SecretSource):
+            # Arguments of a command may be telling: only its name is shown.
+            source = f"file {written.value.file}" if written.value.file else f"command {written.value.command[0]}"
+            return f"{source} ({place})"
+        return place
+
+    def _line(self, path: tuple[str | int, ...]) -> int:
+        if self._lines is None:
+            from backctl.settings.positions import line_numbers
+
+            self._lines = line_numbers(self._text)
+        return self._lines.get(path, 1)
+
+    def _shown(self, setting: Setting) -> Plain:
+        value = getattr(getattr(self.settings, setting.section) if setting.section else self.settings, setting.name)
+        if isinstance(value, SecretValue):
+            return value.masked()
+        return format_duration(value) if setting.kind == "duration" else cast(Plain, value)
+
+
+def load(
+    *,
+    config_file: str | None = None,
+    profile: str | None = None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] = NOTHING,
+) -> LoadedSettings:
+    """Read the configuration in force.
+
+    `config_file` and `profile` are the flags' values; without them `BACKCTL_CONFIG` and `BACKCTL_PROFILE` of `environ`
+    count. `overrides` are flags by setting key, as text or as the setting's own type. A variable that is empty counts
+    as not set. No secret file is opened and no secret command run before its value is revealed.
+    Raises InvalidConfiguration, UnknownProfile, and InvalidSetting for an override.
+    """
+    problems: list[Problem] = []
+    gathered = gather(config_file, profile, environ, overrides, problems)
+    if problems:
+        raise as_error(problems[0], gathered.file, gathered.text, len(problems) - 1)
+    return LoadedSettings(
+        settings_of(gathered, environ),
+        file=gathered.file,
+        names_storage=_names_storage(gathered, profile, environ, overrides),
+        written=gathered.values,
+        text=gathered.text,
+    )
+
+
+class Gathered(NamedTuple):
+    """What the sources say, before anybody decided what to do about the problems in it."""
+
+    file: Path | None
+    text: str
+    profile: str
+    values: Layer
+
+
+def gather(
+    config_file: str | None,
+    profile: str | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object],
+    problems: list[Problem],
+) -> Gathered:
+    """Merge every source; append to `problems` what is wrong. Raises only where nothing can be read at all."""
+    file = locate(config_file, environ)
+    text, document = "", Document({}, {}, "")
+    if file is not None:
+        text = read_text(file)
+        document = read_document(parse_toml(text, file), problems)
+    values = dict(document.base)
+    asked = profile or environ.get("BACKCTL_PROFILE", "")
+    selected = asked or document.profile
+    if selected in document.profiles:
+        values |= document.profiles[selected]
+    elif asked and not problems:
+        raise UnknownProfile(
+            f"profile {quoted(asked)} is not configured", hint=known_profiles(asked, document.profiles)
+        )
+    if selected:
+        values["profile"] = _profile_written(selected, profile, environ)
+    values |= _environment_layer(environ, problems)
+    values |= _flag_layer(overrides, problems)
+    return Gathered(file, text, selected, values)
+
+
+def as_error(problem: Problem, file: Path | None, text: str, others: int = 0) -> BackctlError:
+    """`problem` as the error to raise: the place first; `others` more are counted in the hint."""
+    hint = problem.hint
+    if others:
+        more = f"`backctl config validate` lists {others} more"
+        hint = f"{hint}; {more}" if hint else more
+    message = f"{place(problem, file, text)}: {problem.message}"
+    return InvalidSetting(message, hint=hint) if problem.origin == "flag" else InvalidConfiguration(message, hint=hint)
+
+
+def place(problem: Problem, file: Path | None, text: str) -> str:
+    """Where `problem` stands, as the beginning of a message."""
+    if problem.origin != "file" or file is None:
+        return f"{problem.origin} {problem.path[0]}"
+    from backctl.settings.positions import line_numbers
+
+    return f"{shown_path(file)}, line {line_numbers(text).get(problem.path, 1)}"
+
+
+def variables() -> dict[str, tuple[Setting, str]]:
+    """Every environment variable that carries a setting: its setting and, for a secret's file, the suffix."""
+    names = {setting.variable: (setting, "") for setting in SETTINGS.values()}
+    return names | {f"{setting.variable}_FILE": (setting, "_file") for setting in SETTINGS.values() if setting.secret}
+
+
+def _environment_layer(environ: Mapping[str, str], problems: list[Problem]) -> Layer:
+    layer: Layer = {}
+    for name, (setting, suffix) in variables().items():
+        text = environ.get(name)
+        if not text:
+            continue
+        try:
+            value: Value = secret_source(f"{setting.key}{suffix}", text) if suffix else from_text(setting, text)
+            if setting.key == "protected" and not value:
+                raise WrongValue("protected may only be switched on by a variable, never off")
+            if setting.key in layer:
+                raise WrongValue(f"{setting.key} is given by {setting.variable} too; keep one")
+        except WrongValue as error:
+            problems.append(Problem(str(error), (name,), None, "environment"))
+        else:
+            layer[setting.key] = Written(value, "environment", (name,))
+    return layer
+
+
+def _flag_layer(overrides: Mapping[str, object], problems: list[Problem]) -> Layer:
+    layer: Layer = {}
+    for key, given in overrides.items():
+        setting = SETTINGS[key]
+        flag = "--" + key.replace(".", "-").replace("_", "-")
+        try:
+            value = from_text(setting, given) if isinstance(given, str) else from_toml(setting, given)
+        except WrongValue as error:
+            problems.append(Problem(str(error), (flag,), None, "flag"))
+        else:
+            layer[key] = Written(value, "flag", (flag,))
+    return layer
+
+
+def _profile_written(selected: str, flag: str | None, environ: Mapping[str, str]) -> Written:
+    variable = environ.get("BACKCTL_PROFILE")
+    if flag and flag != variable:  # whoever parses flags may have filled this one from the variable
+        return Written(selected, "flag", ("--profile",))
+    if variable:
+        return Written(selected, "environment", ("BACKCTL_PROFILE",))
+    return Written(selected, "file", ("profile",))
+
+
+def _names_storage(
+    gathered: Gathered, profile: str | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> bool:
+    """Whether anything points to an installation. A variable that is set but empty does: the script that meant to name
+    one must not find a new one created instead."""
+    pointing = ["BACKCTL_CONFIG", "BACKCTL_PROFILE"]
+    pointing += [name for name, (setting, _) in variables().items() if setting.key in STORAGE_KEYS]
+    return (
+        gathered.file is not None
+        or bool(profile)
+        or any(name in environ for name in pointing)
+        or any(key in overrides for key in STORAGE_KEYS)
+    )
+
+
+def settings_of(gathered: Gathered, environ: Mapping[str, str]) -> Settings:
+    """The typed settings of sources that hold no problem."""
+    values = gathered.values
+    if not values:
+        return DEFAULTS
+
+    # Each value was checked against the schema, and a test holds the schema against the types of the model.
+    def section(name: str) -> dict[str, Any]:
+        prefix = f"{name}."
+        return {
+            key.removeprefix(prefix): _secret(key, written.value, environ) if SETTINGS[key].secret else written.value
+            for key, written in values.items()
+            if key.startswith(prefix)
+        }
+
+    return Settings(
+        profile=gathered.profile,
+        protected=bool(values["protected"].value) if "protected" in values else DEFAULTS.protected,
+        database=replace(DEFAULTS.database, **section("database")),
+        keyring=replace(DEFAULTS.keyring, **section("keyring")),
+        accounts=replace(DEFAULTS.accounts, **section("accounts")),
+        passwords=replace(DEFAULTS.passwords, **section("passwords")),
+        roles={
+            key.removeprefix("roles."): written.value
+            for key, written in values.items()
+            if isinstance(written.value, RoleSettings)
+        },
+    )
+
+
+def _secret(key: str, value: Value, environ: Mapping[str, str]) -> SecretValue:
+    if not isinstance(value, SecretSource):
+        return SecretValue(str(value))
+    setting = SETTINGS[key]
+
+    def read() -> str:
+        if value.file:
+            text = read_secret_file(key, value.file)
+        else:
+            text = run_secret_command(key, value.command, environ, timeout=COMMAND_TIMEOUT_SECONDS)
+        try:
+            from_text(setting, text)
+        except WrongValue as error:
+            raise InvalidConfiguration(str(error)) from None
+        return text
+
+    return SecretValue(read=read, source=value.file or repr(value.command))

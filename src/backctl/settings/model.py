@@ -1,0 +1,64 @@
+"""What the rest of the program receives: plain values, every one checked. The defaults stand here and nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from backctl.settings.secrets import SecretValue
+
+# Each generated class costs half a millisecond of every start: a new section is fine, a class for its own sake is not.
+
+NOTHING_WRITTEN = SecretValue("")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    url: SecretValue = NOTHING_WRITTEN
+    """Empty for the embedded file `backctl.db` in the data folder, else `sqlite:////absolute/path.db`."""
+    timeout: int = 10_000_000
+    """Microseconds to wait for a lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringSettings:
+    path: str = ""
+    """Absolute; empty for `keyring.json` in the data folder."""
+    allow_group_read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    allow_special_domains: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSettings:
+    min_length: int = 8
+    """Code points. NIST SP 800-63B-4 §3.1.1.2: at least 8, and no demand beyond 64."""
+    bcrypt_cost: int = 12
+    """The base-2 logarithm of the rounds, 4 to 31."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSettings:
+    permissions: tuple[str, ...]
+    """As written; the domain decides whether each is a permission."""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values in force, after every source has spoken."""
+
+    profile: str = ""
+    """The selected profile; empty for none."""
+    protected: bool = False
+    """Whether every mutation asks and demands a reason."""
+    database: DatabaseSettings = DatabaseSettings()
+    keyring: KeyringSettings = KeyringSettings()
+    accounts: AccountSettings = AccountSettings()
+    passwords: PasswordSettings = PasswordSettings()
+    roles: Mapping[str, RoleSettings] = field(default_factory=dict)
+    """Custom roles by name."""
+
+
+DEFAULTS = Settings()

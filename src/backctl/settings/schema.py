@@ -1,0 +1,186 @@
+"""Every configuration value: its key, its kind, its bounds, and how a text or a TOML value becomes it."""
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from backctl.domain.errors import InvalidDuration, quoted
+from backctl.settings.durations import format_duration, parse_duration
+
+Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url"]
+Plain = bool | int | str
+
+SECRET_SUFFIXES = ("_file", "_command")
+
+# Read by the presentation, which also offers a flag for each.
+INVOCATION_VARIABLES = (
+    "BACKCTL_PROFILE",
+    "BACKCTL_CONFIG",
+    "BACKCTL_OUTPUT",
+    "BACKCTL_NO_COLOR",
+    "BACKCTL_NO_INPUT",
+    "BACKCTL_TIMEOUT",
+    "BACKCTL_ACTOR",
+)
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+class WrongValue(ValueError):
+    """A value that its setting does not take. The message never holds a secret."""
+
+
+class Setting:
+    """One configuration value. `low` and `high` bound integers and durations (microseconds)."""
+
+    __slots__ = ("high", "key", "kind", "low", "name", "secret", "section", "variable")
+
+    def __init__(self, key: str, kind: Kind, *, low: int = 0, high: int = 0, secret: bool = False) -> None:
+        self.key = key
+        self.section, _, self.name = key.rpartition(".")
+        self.kind = kind
+        self.low = low
+        self.high = high
+        self.secret = secret
+        self.variable = "BACKCTL_" + key.upper().replace(".", "_")
+
+
+SETTINGS = {
+    setting.key: setting
+    for setting in (
+        Setting("protected", "boolean"),
+        # A secret may also come as database.url_file and database.url_command.
+        Setting("database.url", "database-url", secret=True),
+        Setting("database.timeout", "duration", high=3_600_000_000),
+        Setting("keyring.path", "path"),
+        Setting("keyring.allow_group_read", "boolean"),
+        Setting("accounts.allow_special_domains", "boolean"),
+        Setting("passwords.min_length", "integer", low=8, high=64),
+        Setting("passwords.bcrypt_cost", "integer", low=4, high=31),
+    )
+}
+SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values() if setting.section))
+
+# Naming any of these says that an installation exists elsewhere, so this machine is not a fresh one.
+STORAGE_KEYS = ("database.url", "keyring.path")
+
+
+def from_toml(setting: Setting, value: object) -> Plain:
+    """The checked value of `setting` as written in a file. Raises WrongValue naming what is allowed."""
+    kind = setting.kind
+    fits = isinstance(value, bool) if kind == "boolean" else isinstance(value, int if kind == "integer" else str)
+    if not fits or (kind == "integer" and isinstance(value, bool)):
+        raise WrongValue(f"{setting.key} is {describe(value, secret=setting.secret)}; it must be {expected(setting)}")
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return _within(setting, value, describe(value))
+    return _from_string(setting, str(value))
+
+
+def from_text(setting: Setting, text: str) -> Plain:
+    """The checked value of `setting` as written in a variable, a flag or `config set`. Raises WrongValue."""
+    if setting.kind == "boolean":
+        if text.lower() not in _WORDS:
+            raise WrongValue(f"{setting.key} is {quoted(text)}; it must be true or false")
+        return _WORDS[text.lower()]
+    if setting.kind == "integer":
+        if re.fullmatch(r"-?[0-9]{1,18}", text) is None:
+            raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
+        return _within(setting, int(text), text)
+    return _from_string(setting, text)
+
+
+def _from_string(setting: Setting, text: str) -> Plain:
+    if setting.kind == "duration":
+        try:
+            return _within(setting, parse_duration(text), quoted(text))
+        except InvalidDuration:
+            raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
+    if _UNSAFE.search(text):
+        shown = "" if setting.secret else f" is {quoted(text)}; it"
+        raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
+    if setting.kind == "path" and text:
+        check_path(setting.key, text)
+    if setting.kind == "database-url":
+        check_database_url(setting.key, text)
+    return text
+
+
+def _within(setting: Setting, number: int, shown: str) -> int:
+    if not setting.low <= number <= setting.high:
+        raise WrongValue(f"{setting.key} is {shown}; it must be {expected(setting)}")
+    return number
+
+
+def expected(setting: Setting) -> str:
+    """What `setting` takes, as the end of a sentence."""
+    match setting.kind:
+        case "boolean":
+            return "true or false"
+        case "integer":
+            return f"a whole number from {setting.low} to {setting.high}"
+        case "duration":
+            low, high = format_duration(setting.low), format_duration(setting.high)
+            return f"a duration from {low} to {high}, a whole number and one of the units ms, s, m, h, d"
+        case _:
+            return "a string"
+
+
+def check_path(key: str, text: str) -> None:
+    """Refuse a relative path: it would mean another file in every folder the program is started from."""
+    if not text.startswith("/"):
+        raise WrongValue(f"{key} is {quoted(text)}; it must be an absolute path")
+    if _UNSAFE.search(text):
+        raise WrongValue(f"{key} is {quoted(text)}; it must not contain control characters or broken Unicode")
+
+
+def check_database_url(key: str, text: str) -> None:
+    """Accept nothing, or `sqlite:///` and the absolute path of a file, taken literally. Raises WrongValue.
+
+    The text is never shown, whatever its form: it may turn out to hold a password.
+    """
+    if not text:
+        return
+    form = "it must be sqlite:/// and an absolute path, such as sqlite:////var/lib/backctl/backctl.db"
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        raise WrongValue(f"{key} is not a URL; {form}")
+    if scheme[1] != "sqlite":
+        raise WrongValue(f"{key} has the scheme {quoted(scheme[1])}, which is not supported; {form}")
+    path = text.removeprefix("sqlite:///")
+    if path == text or not path.startswith("/"):
+        raise WrongValue(f"{key} names no absolute path; {form}")
+    if path.endswith("/") or path.rpartition("/")[2] in (".", ".."):
+        raise WrongValue(f"{key} names a folder; {form}")
+    if "?" in path or "#" in path or _UNSAFE.search(path):
+        raise WrongValue(f"{key} contains '?', '#', a control character or broken Unicode; {form}")
+
+
+def describe(value: object, *, secret: bool = False) -> str:
+    """A TOML value as it may stand in a message."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if value.bit_length() <= 64 else "a number beyond 64 bits"
+    if isinstance(value, str):
+        return "a string" if secret else quoted(value)
+    for kind, name in ((float, "a number with a fraction"), (list, "an array"), (dict, "a table")):
+        if isinstance(value, kind):
+            return name
+    return "a date or time"
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `word` most likely stands for; None when nothing is near."""
+    import difflib
+
+    names = list(candidates)
+    if found := difflib.get_close_matches(word[:80], names, 1, 0.6):
+        return found[0]
+    # The right name in the wrong place: `bcrypt_cost` for `passwords.bcrypt_cost`.
+    last_parts = {name.rpartition(".")[2]: name for name in names}
+    found = difflib.get_close_matches(word[:80].rpartition(".")[2], last_parts, 1, 0.8)
+    return last_parts[found[0]] if found else None

@@ -1,0 +1,162 @@
+"""Values that must not show themselves, and the three ways they come: written down, in a file, from a command."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from io import FileIO
+from pathlib import Path
+
+from backctl.domain.errors import InvalidConfiguration, quoted
+from backctl.settings.files import read_guarded
+
+COMMAND_TIMEOUT_SECONDS = 10.0
+_LIMIT = 65_536  # bytes; no secret is longer, and a command gone wild must not fill the memory
+
+_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:pass|secret|token|key)[^=&#]*=)[^&#]*", re.IGNORECASE)
+
+
+def redact_url(url: str) -> str:
+    """`url` with its password, and every query parameter that sounds like one, replaced by `***`.
+
+    Everything up to the last `@` counts as user and password, because an unescaped `/` or `@` inside a password is the
+    usual slip; hiding too much is the safe side. Text that is no URL is hidden whole.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "***" if url else ""
+    if not rest.startswith("/") and "@" in rest:
+        login, _, host = rest.rpartition("@")
+        user, colon, _ = login.partition(":")
+        rest = f"{user}:***@{host}" if colon else rest
+    return f"{scheme}://" + _SECRET_PARAMETER.sub(r"\1***", rest)
+
+
+class SecretValue:
+    """A configured secret. Read when it is first needed, checked then, kept afterwards; never in a `repr`.
+
+    `source` is empty for a value written down in place, else the file or the command that yields it. Two secrets are
+    compared by it, since neither is read for that.
+    """
+
+    __slots__ = ("_read", "_text", "source")
+
+    def __init__(self, text: str | None = None, *, read: Callable[[], str] | None = None, source: str = "") -> None:
+        self._text = text
+        self._read = read
+        self.source = source
+
+    def reveal(self) -> str:
+        """The text itself. Raises InvalidConfiguration when its file or command does not yield a valid one."""
+        if self._text is None:
+            self._text = self._read() if self._read else ""
+        return self._text
+
+    def masked(self) -> str:
+        """What may be shown; never runs a command or opens a file for it."""
+        return "***" if self.source else redact_url(self._text or "")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SecretValue):
+            return NotImplemented
+        if self.source or other.source:
+            return self.source == other.source
+        return self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash((self.source, "" if self.source else self._text))
+
+    def __repr__(self) -> str:
+        return "SecretValue('***')"
+
+
+def read_secret_file(key: str, path: str) -> str:
+    """The text of `path`, less one trailing newline. `key` names the setting in errors.
+
+    Raises InvalidConfiguration when everybody may read the file, when others may write it, when it is empty, too long,
+    not text, or no regular file.
+    """
+    what = f"the file of {key}"
+    try:
+        # Readable by everybody, or writable by anybody but the owner.
+        data = read_guarded(Path(path), what=what, forbidden=0o026, limit=_LIMIT, foreign_owner=True)
+    except FileNotFoundError:
+        raise InvalidConfiguration(f"{what}, {quoted(path, limit=1024)}, does not exist") from None
+    return _one_line(data, what)
+
+
+def run_secret_command(key: str, command: Sequence[str], environ: Mapping[str, str], *, timeout: float) -> str:
+    """The standard output of `command`, less one trailing newline; `timeout` in seconds.
+
+    No shell, no standard input, the root folder as working directory, and no `BACKCTL_` variables, which may hold
+    secrets of their own. Its output appears in no error. Raises InvalidConfiguration when it fails in any way.
+    """
+    import os
+    import signal
+    import subprocess
+    from time import monotonic
+
+    what = f"the command of {key}, {quoted(command[0])},"
+    deadline = monotonic() + timeout
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as pipe:
+        try:
+            child = subprocess.Popen(  # noqa: S603 - the words come from a file that only its owner and root can write
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={name: value for name, value in environ.items() if not name.startswith("BACKCTL_")},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise InvalidConfiguration(f"{what} cannot be run: {(error.strerror or '').lower()}") from None
+        finally:
+            os.close(writing)
+        try:
+            data = _read_until(pipe, deadline)
+            status = 0 if len(data) > _LIMIT else child.wait(max(0.0, deadline - monotonic()))
+        except (TimeoutError, subprocess.TimeoutExpired):
+            data, status = None, 0
+        finally:
+            if child.returncode is None:
+                # The whole session: a grandchild must not outlive the wait either.
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+    if data is None:
+        failure = f"did not finish within {timeout:g} s"
+    elif len(data) > _LIMIT:
+        failure = f"printed more than {_LIMIT} bytes"
+    elif status:
+        failure = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
+    else:
+        return _one_line(data, what)
+    raise InvalidConfiguration(f"{what} {failure}", hint="its output is not shown; run it by hand to see why")
+
+
+def _read_until(pipe: FileIO, deadline: float) -> bytes:
+    """All of `pipe`, or a little more than the limit. Raises TimeoutError at `deadline` (monotonic seconds)."""
+    import selectors
+    from time import monotonic
+
+    data = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while len(data) <= _LIMIT:
+            if not selector.select(max(0.0, deadline - monotonic())):
+                raise TimeoutError
+            chunk = pipe.read(_LIMIT)
+            if not chunk:
+                break
+            data += chunk
+    return data
+
+
+def _one_line(data: bytes, what: str) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidConfiguration(f"{what} does not hold UTF-8 text") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise InvalidConfiguration(f"{what} is empty")
+    return text

@@ -1,0 +1,288 @@
+"""Changing one value keeps everything else, and never writes what could not be loaded."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backctl.domain.errors import BackctlError, InvalidConfiguration, InvalidSetting, UnknownSetting
+from backctl.settings import SETTINGS, load, set_value
+
+Configure = Callable[..., Path]
+
+LAID_OUT = """\
+# the top
+
+profile = "prod"   # chosen
+
+[database]  # where
+  # how long
+timeout = "1s"     # a while
+
+[roles]
+auditor = { permissions = ["user:read"], description = "x" }
+
+[profiles.prod]
+passwords.bcrypt_cost = 10
+
+[profiles.prod.keyring]
+allow_group_read = false
+
+# the end
+"""
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "before", "after"),
+    [
+        ("database.timeout", "2m", 'timeout = "1s"     # a while', 'timeout = "2m"     # a while'),
+        ("profiles.prod.passwords.bcrypt_cost", "11", "bcrypt_cost = 10", "bcrypt_cost = 11"),
+        ("profiles.prod.keyring.allow_group_read", "true", "group_read = false", "group_read = true"),
+        ("roles.auditor.description", "y", 'description = "x"', 'description = "y"'),
+        ("roles.auditor.permissions", "[]", '["user:read"]', "[]"),
+        ("roles.auditor.permissions", "a:b, c:d", '["user:read"]', '["a:b", "c:d"]'),
+    ],
+)
+def test_only_the_value_changes(configure: Configure, key: str, text: str, before: str, after: str) -> None:
+    path = configure(LAID_OUT)
+    assert set_value(path, key, text)
+    assert path.read_text() == LAID_OUT.replace(before, after)
+    assert not set_value(path, key, text)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("protected", "yes", True),
+        ("database.url", "sqlite:////srv/x.db", "sqlite:////srv/x.db"),
+        ("database.url_file", "/run/secrets/url", "/run/secrets/url"),
+        ("database.url_command", '["pass", "show", "a, b"]', ["pass", "show", "a, b"]),
+        ("keyring.path", "/srv/keyring.json", "/srv/keyring.json"),
+        ("passwords.min_length", "15", 15),
+        ("accounts.allow_special_domains", "true", True),
+        ("roles.helper.permissions", "user:read,user:activate", ["user:read", "user:activate"]),
+        ('roles."night shift".permissions', "user:read", ["user:read"]),
+        ("profiles.new.protected", "true", True),
+        ("profiles.new.database.timeout", "3s", "3s"),
+        ("profiles.new.roles.helper.permissions", '["user:read"]', ["user:read"]),
+    ],
+)
+def test_what_is_not_there_yet_is_added_and_every_line_stays(
+    configure: Configure, key: str, text: str, value: object
+) -> None:
+    for before in (LAID_OUT, "", "# only a comment\n", "[database]\n"):
+        path = configure(before)
+        assert set_value(path, key, text)
+        changed = path.read_text()
+        kept = before.replace("\n\n", "\n").splitlines()
+        assert [line for line in changed.splitlines() if line in kept and line] == kept
+        found: object = tomllib.loads(changed)
+        for part in key.replace('"', "").split("."):
+            assert isinstance(found, dict)
+            found = found[part]
+        assert found == value
+        assert not set_value(path, key, text)
+
+
+def test_a_top_level_key_is_added_above_the_tables(configure: Configure) -> None:
+    path = configure("[database]\ntimeout = '1s'\n[profiles.prod]\n")
+    assert set_value(path, "profile", "prod")
+    assert load(environ={}).settings.profile == "prod"
+
+
+def test_the_file_and_its_folder_are_created_for_the_owner_alone(user_file: Path) -> None:
+    assert set_value(user_file, "passwords.bcrypt_cost", "10")
+    assert mode(user_file) == 0o600
+    assert mode(user_file.parent) == 0o700
+    assert mode(user_file.parent.parent) == 0o700
+    assert load(environ={}).settings.passwords.bcrypt_cost == 10
+    assert [path.name for path in user_file.parent.iterdir()] == ["config.toml"]
+
+
+def test_the_mode_of_a_file_and_a_link_to_it_stay(configure: Configure, home: Path, user_file: Path) -> None:
+    target = configure("passwords.bcrypt_cost = 10\r\n", home / "elsewhere" / "real.toml", 0o644)
+    user_file.parent.mkdir(parents=True)
+    user_file.symlink_to(target)
+    assert set_value(user_file, "passwords.bcrypt_cost", "11")
+    assert user_file.is_symlink()
+    assert mode(target) == 0o644
+    assert target.read_bytes() == b"passwords.bcrypt_cost = 11\r\n"
+
+
+def test_a_dry_run_answers_and_writes_nothing(configure: Configure, home: Path) -> None:
+    path = configure(LAID_OUT)
+    assert set_value(path, "database.timeout", "2s", dry_run=True)
+    assert not set_value(path, "database.timeout", "1s", dry_run=True)
+    assert path.read_text() == LAID_OUT
+    assert set_value(home / "new" / "config.toml", "database.timeout", "1s", dry_run=True)
+    assert not (home / "new").exists()
+    with pytest.raises(InvalidSetting):
+        set_value(path, "database.timeout", "x", dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("database.timeot", "did you mean database.timeout?"),
+        ("bcrypt_cost", "did you mean passwords.bcrypt_cost?"),
+        ("profiles.prod", None),
+        ("profiles.prod.profile", None),
+        ("roles.x", None),
+        ("roles.x.permission", None),
+        ('"database.timeout"', "did you mean database.timeout?"),
+        ("keyring.path_file", None),
+        ("", None),
+        ("a b", None),
+        ("database.timeout\n", None),
+        ("database.timeout = '1s' #", None),
+        ("x" * 100_000, None),
+    ],
+)
+def test_an_unknown_key_is_refused(configure: Configure, key: str, hint: str | None) -> None:
+    path = configure(LAID_OUT)
+    with pytest.raises(UnknownSetting) as caught:
+        set_value(path, key, "1")
+    assert len(caught.value.message) < 300
+    if hint:
+        assert caught.value.hint == hint
+    assert path.read_text() == LAID_OUT
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("passwords.bcrypt_cost", "99", "passwords.bcrypt_cost is 99; it must be a whole number from 4 to 31"),
+        ("passwords.bcrypt_cost", "", "passwords.bcrypt_cost is ''; it must be a whole number from 4 to 31"),
+        ("database.timeout", "10", "database.timeout is '10'; it must be a duration from 0s to 1h"),
+        ("database.url", "mysql://root:hunter2@h/d", "database.url has the scheme 'mysql', which is not supported"),
+        ("database.url_command", "pass show", "database.url_command must be an array of strings"),
+        ("database.url_command", '["a"]\nx = 1', "database.url_command must be an array of strings"),
+        ("roles.x.permissions", "[1]", "roles.x.permissions must be an array of strings"),
+        ("roles.x.permissions", "[" * 50_000, "roles.x.permissions must be an array of strings"),
+        ("protected", "perhaps", "protected is 'perhaps'; it must be true or false"),
+    ],
+)
+def test_a_wrong_value_is_the_callers_input(configure: Configure, key: str, text: str, message: str) -> None:
+    path = configure(LAID_OUT)
+    with pytest.raises(InvalidSetting) as caught:
+        set_value(path, key, text)
+    assert caught.value.message.startswith(message)
+    assert "hunter2" not in caught.value.message
+    assert path.read_text() == LAID_OUT
+
+
+@pytest.mark.parametrize(
+    ("before", "key", "text", "message"),
+    [
+        ("database.url_file = '/x'\n", "database.url", "", "database.url is given twice"),
+        ("[profiles.a]\n", "profile", "b", "profile 'b' is not configured"),
+        ("", "roles.x.description", "y", "roles.x has no permissions"),
+        ("typo = 1\n", "passwords.bcrypt_cost", "10", "unknown key 'typo'"),
+        ("passwords = 1\n", "passwords.bcrypt_cost", "10", "'passwords' is not a table"),
+        ("a = \n", "passwords.bcrypt_cost", "10", "line 1: invalid value"),
+    ],
+)
+def test_what_would_not_load_is_not_written(
+    configure: Configure, before: str, key: str, text: str, message: str
+) -> None:
+    path = configure(before)
+    with pytest.raises(InvalidConfiguration) as caught:
+        set_value(path, key, text)
+    assert message in caught.value.message
+    assert path.read_text() == before
+
+
+def test_a_wrong_value_of_the_file_can_be_put_right(configure: Configure) -> None:
+    path = configure("[passwords]\nbcrypt_cost = 99  # oops\n")
+    assert set_value(path, "passwords.bcrypt_cost", "12")
+    assert path.read_text() == "[passwords]\nbcrypt_cost = 12  # oops\n"
+    configure("protected = 1\n")
+    assert set_value(path, "protected", "true")
+    assert load(environ={}).settings.protected
+
+
+def test_an_exposed_file_is_not_edited(configure: Configure) -> None:
+    path = configure("", mode=0o666)
+    with pytest.raises(InvalidConfiguration, match="may be changed by others"):
+        set_value(path, "passwords.bcrypt_cost", "10")
+
+
+def test_what_may_not_be_written_is_said_so(
+    configure: Configure, unprivileged: Callable[[], AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    path = configure("", mode=0o644)
+    for folder in (path.parent, *path.parent.parents):
+        if folder.is_relative_to(tmp_path.parent.parent):
+            folder.chmod(0o755)
+    path.parent.chmod(0o555)
+    try:
+        with unprivileged(), pytest.raises(InvalidConfiguration, match="cannot be written: permission denied"):
+            set_value(path, "passwords.bcrypt_cost", "10")
+    finally:
+        path.parent.chmod(0o755)
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("path", ["/dev/null/config.toml", "/proc/nowhere/config.toml", "/a\0b"])
+def test_an_impossible_place_is_said_so(path: str) -> None:
+    with pytest.raises(InvalidConfiguration):
+        set_value(Path(path), "passwords.bcrypt_cost", "10")
+
+
+def test_of_many_changes_at_once_none_is_lost(configure: Configure) -> None:
+    path = configure("")
+    program = (
+        "import sys, pathlib; from backctl.settings import set_value;"
+        "set_value(pathlib.Path(sys.argv[1]), f'roles.r{sys.argv[2]}.permissions', 'user:read')"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
+    children = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), str(number)], env=environ) for number in range(8)
+    ]
+    assert [child.wait() for child in children] == [0] * 8
+    assert len(load(environ={}).settings.roles) == 8
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = configure(LAID_OUT)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InvalidConfiguration, match="cannot be written: no space left on device"):
+        set_value(path, "database.timeout", "2s")
+    assert path.read_text() == LAID_OUT
+    assert [entry.name for entry in path.parent.iterdir()] == ["config.toml"]
+
+
+texts = st.one_of(
+    st.text(max_size=8), st.sampled_from(["", "true", "12", "10s", "/x", "sqlite:////x.db", "[]", '["a"]'])
+)
+extra_keys = ["profile", "roles.a.permissions", "profiles.p.protected", "database.url_file", "database.url_command"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from([*SETTINGS, *extra_keys]), texts), max_size=5))
+def test_whatever_is_set_the_file_loads_afterwards(user_file: Path, changes: list[tuple[str, str]]) -> None:
+    user_file.unlink(missing_ok=True)
+    for key, text in changes:
+        before = user_file.read_bytes() if user_file.exists() else None
+        try:
+            changed = set_value(user_file, key, text)
+        except BackctlError:
+            changed = False
+        after = user_file.read_bytes() if user_file.exists() else None
+        assert changed == (before != after)
+        load(environ={})
