@@ -18,7 +18,6 @@ from backctl.domain.repositories import (
     Sort,
     UserCriteria,
 )
-from backctl.domain.user import User
 from backctl.domain.values import Actor, Identity, Secret, Username
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ class AccountService:
         Raises InvalidEmail, InvalidUsername, UnknownRole, InvalidPassword, WeakPassword before anything is opened;
         EmailTaken and UsernameTaken from the database's unique keys.
         """
+        from backctl.domain.user import User  # with all events; queries need neither
+
         address = self.addresses.parse(email)
         name = Username.parse(username)
         self.access.require_known(role)

@@ -1,11 +1,13 @@
 """What services answer: frozen, without secrets. The order of the members is the order of the columns."""
 
 from dataclasses import dataclass
-from typing import Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
 
-from backctl.domain.access import Role
-from backctl.domain.user import User
 from backctl.domain.values import Instant, UserId
+
+if TYPE_CHECKING:
+    from backctl.domain.access import Role
+    from backctl.domain.user import User
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -34,7 +36,7 @@ class UserView:
     version: int
 
     @classmethod
-    def of(cls, user: User) -> Self:
+    def of(cls, user: "User") -> Self:
         return cls(
             id=user.id,
             email=user.email.address,
@@ -96,7 +98,7 @@ class RoleView:
     permissions: tuple[str, ...]
 
     @classmethod
-    def of(cls, role: Role) -> Self:
+    def of(cls, role: "Role") -> Self:
         return cls(role.name, role.description, role.builtin, tuple(permission.text for permission in role.permissions))
 
 

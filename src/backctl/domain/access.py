@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from backctl.domain.errors import (
     InvalidConfiguration,
@@ -13,7 +13,9 @@ from backctl.domain.errors import (
     escaped,
     quoted,
 )
-from backctl.domain.user import User
+
+if TYPE_CHECKING:
+    from backctl.domain.user import User
 
 ADMINISTRATOR = "admin"
 DEFAULT_ROLE = "user"
@@ -110,7 +112,7 @@ class AccessPolicy:
             raise UnknownRole(f"there is no role {quoted(name)}", hint=self._known())
         return name
 
-    def require_another_administrator(self, user: User, administrators: Sequence[User]) -> None:
+    def require_another_administrator(self, user: "User", administrators: "Sequence[User]") -> None:
         """Refuse to take the last active administrator away. `administrators` must be locked by the caller.
 
         Raises LastAdministrator.
