@@ -1,0 +1,261 @@
+"""What is measured, against what, and how far the ratio should go at most."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from itertools import islice
+from pathlib import Path
+
+from backctl.application.views import UserView
+from backctl.domain.repositories import BY_CREATION, EVERY_USER, PAGE_SIZE, Cursor
+from benchmarks.measure import Command, Output, Timing, interleaved
+from benchmarks.report import Comparison, Figure, section
+from benchmarks.sandbox import CHECKOUT, DJANGO, Installation, Sandbox
+from benchmarks.seeding import Account, accounts
+
+MILLION = 1_000_000
+DEEP = 10_000
+"""The page whose cost must be that of the first."""
+
+MEMORY_BOUND = 120_000_000
+
+_MEMBERS = tuple(field.name for field in fields(UserView))
+_SQL_PEERS = Path(__file__).resolve().parent / "sql_peers"
+_SHOWN = Account(7)
+_PASS = "python -c pass"
+
+Case = Callable[[Sandbox, int], str]
+"""Takes a sandbox and a number of rounds; answers a section of the report."""
+
+
+def starting(sandbox: Sandbox, rounds: int) -> str:
+    """The version, the root help and commands without a database, over a bare interpreter."""
+    environment = sandbox.environment("empty")
+    backctl = sandbox.backctl
+    commands = [
+        _bare(environment),
+        Command("--version", (*backctl, "--version"), environment, _says(b"backctl ")),
+        Command("--help", (*backctl, "--help"), environment, _says(b"Usage: ", b"doctor")),
+        Command("help exit-codes", (*backctl, "help", "exit-codes"), environment, _says(b"130")),
+        Command("config path", (*backctl, "config", "path"), environment, _says(b"config.toml")),
+    ]
+    comparisons = [
+        Comparison("--version", _PASS, 1.5),
+        Comparison("--help", _PASS, 7),
+        Comparison("help exit-codes", _PASS, 7),
+        Comparison("config path", _PASS, 7),
+    ]
+    if Path(sys.prefix).parent == CHECKOUT:  # elsewhere ./run would set up an environment of its own first
+        run = str(CHECKOUT / "run")
+        commands.append(Command("./run … --version", (run, "backctl", "--version"), environment, _says(b"backctl ")))
+        comparisons.append(Comparison("./run … --version", _PASS))
+    return section("Starting", interleaved(commands, rounds), comparisons, ())
+
+
+def show(sandbox: Sandbox, rounds: int) -> str:
+    """One account of 50, in JSON."""
+    ours, django = sandbox.installation("fifty", 50), sandbox.django(50)
+    ident = _SHOWN.username
+    commands = [
+        _bare(ours.environment),
+        Command(
+            "user show", (*sandbox.backctl, "user", "show", ident, "-o", "json"), ours.environment, _is_shown_account
+        ),
+        Command("Django", _django("show_user", ident), django.environment, _is_shown_account),
+        *_sql_peers(ours, "show", ident, check=_is_shown_account),
+    ]
+    return section("user show", interleaved(commands, rounds), _against_django("user show"), ())
+
+
+def listing(sandbox: Sandbox, rounds: int) -> str:
+    """50 accounts, in JSON and as the tab-separated values that a pipe gets."""
+    ours, django = sandbox.installation("fifty", 50), sandbox.django(50)
+    right = _is_page(range(50))
+    right_rows = _is_tsv(50)
+    commands = [
+        _bare(ours.environment),
+        Command("user list", (*sandbox.backctl, "user", "list"), ours.environment, right_rows),
+        Command("user list -o json", (*sandbox.backctl, "user", "list", "-o", "json"), ours.environment, right),
+        Command("Django, tsv", _django("list_users", "--tsv"), django.environment, right_rows),
+        Command("Django", _django("list_users"), django.environment, right),
+        *_sql_peers(ours, "list", check=right),
+    ]
+    comparisons = [Comparison("user list", "Django, tsv", 0.5), *_against_django("user list -o json")]
+    return section("user list, 50 accounts", interleaved(commands, rounds), comparisons, ())
+
+
+def creating(sandbox: Sandbox, rounds: int) -> str:
+    """A new account with a bcrypt hash of cost 12, in an installation that exists."""
+    ours, django = sandbox.installation("creating", 50), sandbox.django(50)
+    password = "brown foxes jump over lazy dogs"
+    password_file = sandbox.root / "password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(password + "\n")
+    create = ("user", "create", "new{turn}@example.org", "--username", "new{turn}", "-o", "json")
+    superuser = ("--noinput", "--username", "new{turn}", "--email", "new{turn}@example.org")
+    commands = [
+        Command(
+            "user create",
+            (*sandbox.backctl, *create, "--password-file", str(password_file)),
+            ours.environment,
+            _says(b'"has_password": true', b'"changed": true'),
+        ),
+        Command(
+            "Django createsuperuser",
+            _django("createsuperuser", *superuser),
+            django.environment | {"DJANGO_SUPERUSER_PASSWORD": password},
+            _says(b"created successfully"),
+        ),
+        Command(
+            "bcrypt alone",
+            (sys.executable, "-c", f"import bcrypt; bcrypt.hashpw({password.encode()!r}, bcrypt.gensalt(12))"),
+            ours.environment,
+        ),
+    ]
+    timings = interleaved(commands, max(3, rounds // 2))
+    comparisons = [
+        Comparison("user create", "Django createsuperuser", 0.8),
+        Comparison("user create", "bcrypt alone"),
+    ]
+    return section("user create, bcrypt cost 12", timings, comparisons, ())
+
+
+def million(sandbox: Sandbox, rounds: int) -> str:
+    """Pages at both ends of a million accounts, and all of them at once."""
+    ours = sandbox.installation("million", MILLION)
+    listing = (*sandbox.backctl, "user", "list", "-o", "json")
+    last = Account((DEEP - 1) * PAGE_SIZE - 1)
+    cursor = Cursor(str(BY_CREATION), (last.created_at, last.id)).encode(EVERY_USER)
+    first_page, deep_page = "page 1", f"page {DEEP:,}"
+    pages = interleaved(
+        [
+            Command(first_page, listing, ours.environment, _is_page(range(PAGE_SIZE))),
+            Command(
+                deep_page,
+                (*listing, "--cursor", cursor),
+                ours.environment,
+                _is_page(range(last.number + 1, last.number + 1 + PAGE_SIZE)),
+            ),
+        ],
+        rounds,
+    )
+    everything = "--all -o jsonl"
+    whole = interleaved(
+        [
+            Command(
+                everything, (*sandbox.backctl, "user", "list", *everything.split()), ours.environment, _is_everything
+            ),
+            *_sql_peers(ours, "all", check=_is_everything, only=("stdlib_sqlite3",)),
+        ],
+        max(1, rounds // 10),
+    )
+    deep = section(
+        f"user list, {MILLION:,} accounts: one page by cursor", pages, [Comparison(deep_page, first_page, 1.1)], ()
+    )
+    return (
+        deep
+        + "\n"
+        + section(
+            f"user list, {MILLION:,} accounts: all of them",
+            whole,
+            [Comparison(everything, "stdlib_sqlite3")],
+            [_memory(everything, whole), _rate(everything, whole), _rate("stdlib_sqlite3", whole)],
+        )
+    )
+
+
+CASES: Mapping[str, Case] = {
+    "start": starting,
+    "show": show,
+    "list": listing,
+    "create": creating,
+    "million": million,
+}
+
+
+# What they share.
+
+
+def _bare(environment: dict[str, str]) -> Command:
+    return Command(_PASS, (sys.executable, "-c", "pass"), environment)
+
+
+def _django(*words: str) -> tuple[str, ...]:
+    """Without Django's system checks: its fastest way to run a command."""
+    return (*DJANGO, words[0], "--skip-checks", *words[1:])
+
+
+def _against_django(subject: str) -> list[Comparison]:
+    return [
+        Comparison(subject, "Django", 0.5),
+        Comparison(subject, "stdlib_sqlite3"),
+        Comparison(subject, "sqlalchemy_core"),
+        Comparison(subject, "sqlmodel_session"),
+        Comparison(subject, _PASS),
+    ]
+
+
+def _sql_peers(
+    ours: Installation,
+    *words: str,
+    check: Callable[[Output], bool],
+    only: Sequence[str] = ("stdlib_sqlite3", "sqlalchemy_core", "sqlmodel_session"),
+) -> list[Command]:
+    return [
+        Command(
+            name, (sys.executable, str(_SQL_PEERS / f"{name}.py"), str(ours.database), *words), ours.environment, check
+        )
+        for name in only
+    ]
+
+
+def _memory(name: str, timings: Mapping[str, Timing]) -> Figure:
+    peak = timings[name].peak_rss
+    return Figure(f"{name}: peak memory, MB", f"{peak / 1e6:.0f}", f"< {MEMORY_BOUND / 1e6:.0f}", peak < MEMORY_BOUND)
+
+
+def _rate(name: str, timings: Mapping[str, Timing]) -> Figure:
+    return Figure(f"{name}: accounts per second", f"{MILLION / timings[name].median:,.0f}")
+
+
+# Whether an answer is right.
+
+
+def _says(*texts: bytes) -> Callable[[Output], bool]:
+    return lambda output: all(text in output.head for text in texts)
+
+
+def _is_shown_account(output: Output) -> bool:
+    return _is_account(json.loads(output.head), _SHOWN)
+
+
+def _is_page(numbers: range) -> Callable[[Output], bool]:
+    def check(output: Output) -> bool:
+        items = json.loads(output.head)["items"]
+        return len(items) == len(numbers) and all(map(_is_account, items, map(Account, numbers)))
+
+    return check
+
+
+def _is_tsv(count: int) -> Callable[[Output], bool]:
+    def check(output: Output) -> bool:
+        header, *rows = output.head.decode().splitlines()
+        emails = [row.split("\t")[1] for row in rows]
+        return tuple(header.split("\t")) == _MEMBERS and emails == [account.email for account in accounts(count)]
+
+    return check
+
+
+def _is_everything(output: Output) -> bool:
+    """All lines are counted; the first thousand are read."""
+    lines = output.head.split(b"\n", 1000)[:-1]
+    return output.lines == MILLION and all(map(_is_account, map(json.loads, lines), islice(accounts(MILLION), 1000)))
+
+
+def _is_account(item: Mapping[str, object], account: Account) -> bool:
+    return (
+        tuple(item) == _MEMBERS
+        and (item["email"], item["username"], item["role"]) == (account.email, account.username, account.role)
+        and item["created_at"] == account.created
+    )

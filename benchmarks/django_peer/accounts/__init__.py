@@ -1,0 +1,1 @@
+"""The two management commands that stand beside `user show` and `user list`."""

@@ -1,0 +1,94 @@
+"""The figures as tables: what each command took, and each ratio beside its target."""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.measure import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A ratio to look at: `subject` over `peer`, and what it should not exceed (None: to know, not to reach)."""
+
+    subject: str
+    peer: str
+    target: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that is no ratio, such as memory, with its target in words."""
+
+    name: str
+    value: str
+    target: str = ""
+    met: bool | None = None
+
+
+def machine() -> str:
+    """What the figures were measured on; they mean nothing elsewhere, their ratios a little."""
+    return (
+        f"Python {platform.python_version()} ({sys.implementation.name}), {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start"
+    )
+
+
+def section(
+    title: str,
+    timings: Mapping[str, Timing],
+    comparisons: Sequence[Comparison],
+    figures: Sequence[Figure],
+) -> str:
+    """One case: times in milliseconds, ratios of medians and of minima, other figures."""
+    rounds = max((len(timing.runs) for timing in timings.values()), default=0)
+    parts = [f"## {title}\n"]
+    parts.append(
+        _table(
+            (f"process ({rounds} runs each)", "median ms", "min ms"),
+            [(name, f"{t.median * 1e3:.1f}", f"{t.fastest * 1e3:.1f}") for name, t in timings.items()],
+        )
+    )
+    ratios = []
+    for comparison in comparisons:
+        subject, peer = timings[comparison.subject], timings[comparison.peer]
+        ratio = subject.median / peer.median
+        target = comparison.target
+        ratios.append(
+            (
+                f"{comparison.subject} / {comparison.peer}",
+                f"{ratio:.2f}",
+                f"{subject.fastest / peer.fastest:.2f}",
+                "" if target is None else f"<= {target:g}",
+                "" if target is None else _verdict(ratio <= target),
+            )
+        )
+    if ratios:
+        parts.append(_table(("ratio", "of medians", "of minima", "target", ""), ratios))
+    if figures:
+        rows = [(f.name, f.value, f.target, "" if f.met is None else _verdict(f.met)) for f in figures]
+        parts.append(_table(("figure", "value", "target", ""), rows))
+    return "\n".join(parts)
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "MISSED"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown, padded so that it reads as well in a terminal; all columns but the first are numbers."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = (
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return f"| {' | '.join((first, *others))} |"
+
+    rule = "|".join(
+        "-" * (width + 2) if column == 0 else "-" * (width + 1) + ":" for column, width in enumerate(widths)
+    )
+    return "\n".join((line(header), f"|{rule}|", *map(line, rows), ""))

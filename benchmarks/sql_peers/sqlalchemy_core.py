@@ -1,0 +1,63 @@
+"""SQLAlchemy without its object mapper: a table, a select, plain rows."""
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, Row, String, Table, create_engine, select
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_users = Table(
+    "users",
+    MetaData(),
+    Column("id", String, primary_key=True),
+    Column("email", String),
+    Column("username", String),
+    Column("username_key", String),
+    Column("role", String),
+    Column("is_active", Boolean),
+    Column("password_hash", String),
+    Column("must_change_password", Boolean),
+    Column("mfa_state", String),
+    Column("expires_at", BigInteger),
+    Column("created_at", BigInteger),
+    Column("updated_at", BigInteger),
+    Column("version", Integer),
+)
+
+
+def main(database: str, verb: str, ident: str = "") -> None:
+    with create_engine(f"sqlite:///{database}").connect() as connection:
+        if verb == "show":
+            row = connection.execute(select(_users).where(_users.c.username_key == ident)).one()
+            print(json.dumps(_view(row)))
+            return
+        rows = connection.execute(select(_users).order_by(_users.c.created_at, _users.c.id).limit(50))
+        print(json.dumps({"items": [_view(row) for row in rows], "next_cursor": None}))
+
+
+def _view(row: Row[*tuple[object, ...]]) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "email": row.email,
+        "username": row.username,
+        "role": row.role,
+        "is_active": row.is_active,
+        "has_password": row.password_hash is not None,
+        "must_change_password": row.must_change_password,
+        "mfa": row.mfa_state,
+        "expires_at": _rfc3339(row.expires_at),
+        "created_at": _rfc3339(row.created_at),
+        "updated_at": _rfc3339(row.updated_at),
+        "version": row.version,
+    }
+
+
+def _rfc3339(microseconds: int | None) -> str | None:
+    if microseconds is None:
+        return None
+    return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+main(*sys.argv[1:])
