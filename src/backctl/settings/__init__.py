@@ -45,6 +45,7 @@ __all__ = [
     "Settings",
     "data_folder",
     "format_duration",
+    "is_secret",
     "load",
     "locate",
     "parse_duration",
@@ -54,6 +55,13 @@ __all__ = [
     "validate",
     "validate_file",
 ]
+
+
+def is_secret(key: str) -> bool:
+    """Whether `config set` must not take the value of `key` as an argument. Raises UnknownSetting."""
+    from backctl.settings import edit
+
+    return edit.is_secret(key)
 
 
 def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Literal
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -22,6 +23,7 @@ from backctl.settings.positions import parse_key
 from backctl.settings.schema import SECRET_SUFFIXES, SETTINGS, WrongValue, from_text, nearest
 
 TomlValue = bool | int | str | list[str]
+Kind = Literal["setting", "secret", "source", "permissions", "text"]
 
 _LOCK_SECONDS = 10.0
 _LOCK_PAUSE_SECONDS = 0.02
@@ -35,10 +37,8 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
     is written that could not be loaded. Raises UnknownSetting, InvalidSetting, InvalidConfiguration,
     InstallationLocked.
     """
-    path = parse_key(key)
-    if path is None:
-        raise UnknownSetting(f"{quoted(key)} is not a key", hint="keys look like passwords.min_length")
-    value = _toml_value(path, text)
+    path, kind = _addressed(key)
+    value = _toml_value(path, kind, text)
     with _system_errors(file):
         target = Path(os.path.realpath(file))  # replacing a link would leave the file it points to behind
         if dry_run:
@@ -51,31 +51,50 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
     return changed is not None
 
 
-def _toml_value(path: tuple[str, ...], text: str) -> TomlValue:
+def is_secret(key: str) -> bool:
+    """Whether the value of `key` must not be given on a command line. Raises UnknownSetting."""
+    return _addressed(key)[1] == "secret"
+
+
+def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
+    """The path that `key` means in the document, and what may be written there. Raises UnknownSetting."""
+    path = parse_key(key)
+    if path is None:
+        raise UnknownSetting(f"{quoted(key)} is not a key", hint="keys look like passwords.min_length")
     inner = path[2:] if len(path) > 2 and path[0] == "profiles" else path
-    key = ".".join(inner)
-    suffix = next((suffix for suffix in SECRET_SUFFIXES if key.endswith(suffix)), "")
-    plain = SETTINGS.get(key.removesuffix(suffix))
-    try:
-        if path == ("profile",) or (len(inner) == 3 and inner[0] == "roles" and inner[2] == "description"):
-            return text
-        if len(inner) == 3 and inner[0] == "roles" and inner[2] == "permissions":
-            return _list(key, text)
-        if key in SETTINGS and all("." not in part for part in inner):
-            value = from_text(SETTINGS[key], text)
-            # Durations stay as written; from_text has only checked them.
-            return text if SETTINGS[key].kind == "duration" else value
-        if suffix and plain is not None and plain.secret:
-            given: TomlValue = _array(key, text) if suffix == "_command" else text
-            secret_source(key, given)
-            return given
-    except WrongValue as error:
-        raise InvalidSetting(str(error)) from None
-    near = nearest(
-        key, [*SETTINGS, "profile", *(f"{s.key}{x}" for s in SETTINGS.values() if s.secret for x in SECRET_SUFFIXES)]
-    )
+    # A quoted part may hold a dot: it is not the dotted key it looks like.
+    name = ".".join(inner) if all("." not in part for part in inner) else ""
+    if path == ("profile",):
+        return path, "text"
+    if len(inner) == 3 and inner[0] == "roles" and inner[2] in ("permissions", "description"):
+        return path, "permissions" if inner[2] == "permissions" else "text"
+    if name in SETTINGS:
+        return path, "secret" if SETTINGS[name].secret else "setting"
+    sources = [setting.key + suffix for setting in SETTINGS.values() if setting.secret for suffix in SECRET_SUFFIXES]
+    if name in sources:
+        return path, "source"
+    near = nearest(".".join(inner), [*SETTINGS, *sources, "profile"])
     hint = f"did you mean {near}?" if near else "`backctl config show` lists every key"
     raise UnknownSetting(f"there is no setting {quoted(dotted(path))}", hint=hint)
+
+
+def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
+    """`text` as it is written in the document. Raises InvalidSetting."""
+    # `protected` is the one setting without a section, at the top or in a profile.
+    key = path[-1] if path[-1] in SETTINGS else ".".join(path[-2:])
+    try:
+        if kind == "text":
+            return text
+        if kind == "permissions":
+            return _list(dotted(path), text)
+        if kind == "source":
+            given: TomlValue = _array(key, text) if key.endswith("_command") else text
+            secret_source(key, given)
+            return given
+        value = from_text(SETTINGS[key], text)
+        return text if SETTINGS[key].kind == "duration" else value  # a duration stays as it was written
+    except WrongValue as error:
+        raise InvalidSetting(str(error)) from None
 
 
 def _list(key: str, text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """A home of its own for every test, and a way to write the configuration file into it."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -45,6 +46,16 @@ def configure(user_file: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """An empty folder that every user can reach, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
 
 
 @pytest.fixture

@@ -44,12 +44,9 @@ def test_a_file_of_a_stranger_is_refused(configure: Configure, monkeypatch: pyte
 
 
 def test_a_file_of_root_is_accepted_by_everybody(
-    configure: Configure, unprivileged: Callable[[], AbstractContextManager[None]], tmp_path: Path
+    configure: Configure, unprivileged: Callable[[], AbstractContextManager[None]], public: Path
 ) -> None:
-    path = configure("passwords.bcrypt_cost = 10", mode=0o644)
-    for folder in (path.parent, *path.parent.parents):
-        if folder.is_relative_to(tmp_path.parent.parent):
-            folder.chmod(0o755)
+    path = configure("passwords.bcrypt_cost = 10", public / "config.toml", 0o644)
     with unprivileged():
         assert load(config_file=str(path), environ={}).settings.passwords.bcrypt_cost == 10
 

@@ -1,0 +1,217 @@
+"""`backctl config …` on the real binary."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+URL = "sqlite:////srv/hunter2.db"
+
+
+def write(machine: Any, text: str) -> Path:
+    path: Path = machine.config_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def test_show_lists_every_value_and_creates_nothing(machine: Any) -> None:
+    items = machine.run("config", "show", "-o", "json").succeeded().json["items"]
+    values = {item["key"]: item["value"] for item in items}
+    assert set(items[0]) == {"key", "value"}
+    assert values["database.timeout"] == "10s"
+    assert values["passwords.bcrypt_cost"] == 4
+    assert values["keyring.allow_group_read"] is False
+    assert list(machine.home.iterdir()) == []
+
+
+def test_show_origin_says_where_each_value_comes_from(machine: Any) -> None:
+    path = write(machine, "[passwords]\nmin_length = 10\n[profiles.prod]\nprotected = true\n")
+    lines = machine.run("config", "show", "--origin", "-p", "prod").succeeded().out.splitlines()
+    assert lines[0] == "key\tvalue\torigin"
+    assert "profile\tprod\tflag --profile" in lines
+    assert f"protected\ttrue\tfile {path}:4" in lines
+    assert f"passwords.min_length\t10\tfile {path}:2" in lines
+    assert "passwords.bcrypt_cost\t4\tenvironment BACKCTL_PASSWORDS_BCRYPT_COST" in lines
+    assert "database.timeout\t10s\tdefault" in lines
+
+
+def test_the_profile_of_the_environment_is_said_to_come_from_there(machine: Any) -> None:
+    write(machine, "[profiles.prod]\n")
+    entry = machine.run("config", "get", "profile", "-o", "json", env={"BACKCTL_PROFILE": "prod"}).succeeded().json
+    assert entry == {"key": "profile", "value": "prod", "origin": "environment BACKCTL_PROFILE"}
+
+
+def test_a_secret_command_is_neither_run_nor_shown(machine: Any) -> None:
+    path = write(machine, '[database]\nurl_command = ["touch", "ran", "hunter2"]\n')
+    shown = machine.run("config", "show", "--origin").succeeded()
+    assert f"database.url\t***\tcommand touch (file {path}:2)" in shown.out.splitlines()
+    assert machine.run("config", "get", "database.url").succeeded().out == "***\n"
+    assert "hunter2" not in shown.out + shown.err
+    assert not (machine.home / "ran").exists()
+
+
+def test_path_is_the_file_in_force_or_where_it_would_be(machine: Any) -> None:
+    assert machine.run("config", "path").succeeded().out == f"{machine.config_file}\n"
+    assert machine.run("config", "path", "-o", "json").json == {"path": str(machine.config_file), "exists": False}
+    other = machine.home / "other.toml"
+    assert machine.run("config", "path", "--config", str(other)).succeeded().out == f"{other}\n"
+    assert machine.run("config", "path", env={"BACKCTL_CONFIG": str(other)}).succeeded().out == f"{other}\n"
+
+
+def test_get_prints_the_bare_value(machine: Any) -> None:
+    write(machine, '[roles.auditor]\npermissions = ["user:list", "user:show"]\n')
+    assert machine.run("config", "get", "database.timeout").succeeded().out == "10s\n"
+    assert machine.run("config", "get", "keyring.allow_group_read").succeeded().out == "false\n"
+    assert machine.run("config", "get", "keyring.path").succeeded().out == "\n"
+    assert machine.run("config", "get", "roles.auditor.permissions").succeeded().out == "user:list,user:show\n"
+
+
+def test_get_of_an_unknown_key_names_the_nearest(machine: Any) -> None:
+    outcome = machine.run("config", "get", "database.timeot", "-o", "json")
+    assert outcome.code == 2
+    assert outcome.error["code"] == "config.key_unknown"
+    assert outcome.error["hint"] == "did you mean database.timeout?"
+
+
+def test_set_changes_one_value_keeps_comments_and_repeats_quietly(machine: Any) -> None:
+    path = write(machine, "# mine\n[passwords]\nmin_length = 10  # why\n")
+    first = machine.run("config", "set", "passwords.min_length", "15", "-o", "json").succeeded().json
+    assert first == {"key": "passwords.min_length", "value": "15", "file": str(path), "changed": True}
+    assert path.read_text() == "# mine\n[passwords]\nmin_length = 15  # why\n"
+    assert machine.run("config", "set", "passwords.min_length", "15", "-o", "json").succeeded().json["changed"] is False
+
+
+def test_set_creates_the_file_for_its_owner_alone(machine: Any) -> None:
+    machine.run("config", "set", "database.timeout", "2s").succeeded()
+    assert machine.config_file.stat().st_mode & 0o777 == 0o600
+    assert machine.config_file.parent.stat().st_mode & 0o777 == 0o700
+    assert machine.run("config", "get", "database.timeout").succeeded().out == "2s\n"
+
+
+def test_set_of_a_file_that_was_asked_for_creates_it_there(machine: Any) -> None:
+    other = machine.home / "new" / "other.toml"
+    machine.run("config", "set", "database.timeout", "2s", "--config", str(other)).succeeded()
+    assert tomllib.loads(other.read_text()) == {"database": {"timeout": "2s"}}
+    assert not machine.config_file.exists()
+
+
+def test_a_dry_run_of_set_writes_nothing(machine: Any) -> None:
+    result = machine.run("config", "set", "database.timeout", "2s", "--dry-run", "-o", "json").succeeded().json
+    assert (result["changed"], result["dry_run"]) == (True, True)
+    assert list(machine.home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["passwords.bcrypt_cost", "99"], "config.value_invalid"),
+        (["passwords.bcrypt", "9"], "config.key_unknown"),
+        (["passwords.bcrypt_cost"], "usage"),
+        (["database.url", URL], "usage"),
+        (['profiles.p."database"."url"', URL], "usage"),
+        (["database.timeout", "1s", "--value-stdin"], "usage"),
+    ],
+)
+def test_a_wrong_set_is_a_usage_error_and_writes_nothing(machine: Any, arguments: list[str], code: str) -> None:
+    outcome = machine.run("config", "set", *arguments, "-o", "json")
+    assert outcome.code == 2
+    assert outcome.error["code"] == code
+    assert "hunter2" not in outcome.err
+    assert list(machine.home.iterdir()) == []
+
+
+def test_a_secret_comes_in_four_ways_and_is_not_repeated(machine: Any) -> None:
+    file = machine.home / "url"
+    file.write_text(f"{URL}\n")
+    reading, writing = os.pipe()
+    os.write(writing, URL.encode())
+    os.close(writing)
+    ways: list[tuple[list[str], dict[str, Any]]] = [
+        (["--value-stdin"], {"stdin": f"{URL}\n"}),
+        (["--value-file", str(file)], {}),
+        (["--value-fd", str(reading)], {"pass_fds": [reading]}),
+        (["--value-env", "MY_URL"], {"env": {"MY_URL": URL}}),
+    ]
+    for flags, given in ways:
+        machine.config_file.unlink(missing_ok=True)
+        outcome = machine.run("config", "set", "database.url", *flags, **given).succeeded()
+        assert tomllib.loads(machine.config_file.read_text()) == {"database": {"url": URL}}
+        assert outcome.err == ""
+    os.close(reading)
+
+
+def test_a_password_in_a_refused_url_is_not_repeated(machine: Any) -> None:
+    outcome = machine.run("config", "set", "database.url", "--value-stdin", stdin="mysql://root:hunter2@h/d")
+    assert outcome.code == 2
+    assert "hunter2" not in outcome.out + outcome.err
+
+
+def test_a_protected_profile_asks_before_its_file_changes(machine: Any) -> None:
+    path = write(machine, "protected = true\n")
+    arguments = ("config", "set", "protected", "false")
+    assert machine.run(*arguments, "--yes").code == 8
+    assert machine.run(*arguments, "--reason", "moving").code == 8
+    assert path.read_text() == "protected = true\n"
+    machine.run(*arguments, "--reason", "moving", "--yes").succeeded()
+    assert path.read_text() == "protected = false\n"
+
+
+def test_validate_of_a_sound_configuration_is_0(machine: Any) -> None:
+    assert machine.run("config", "validate", "-o", "json").succeeded().json["items"] == []
+    path = write(machine, "[passwords]\nmin_length = 10\n")
+    machine.run("config", "validate").succeeded()
+    machine.run("config", "validate", str(path)).succeeded()
+
+
+def test_validate_lists_every_problem_and_ends_with_9(machine: Any) -> None:
+    path = write(machine, "typo = 1\n[passwords]\nbcrypt_cost = 99\n")
+    outcome = machine.run("config", "validate", "-o", "json", env={"BACKCTL_DATABSE_URL": "x"})
+    assert outcome.code == 9
+    messages = [item["message"] for item in outcome.json["items"]]
+    assert messages == [
+        f"'{path}', line 1: unknown key 'typo'",
+        f"'{path}', line 3: passwords.bcrypt_cost is 99; it must be a whole number from 4 to 31",
+        "environment 'BACKCTL_DATABSE_URL': no setting has this variable",
+    ]
+    assert machine.run("config", "validate", "-q").out == ""
+
+
+def test_validate_knows_what_a_role_may_hold(machine: Any) -> None:
+    path = write(machine, '[roles.Admin]\npermissions = ["user:list"]\n')
+    for arguments in ([], [str(path)]):
+        outcome = machine.run("config", "validate", *arguments, "-o", "json")
+        assert outcome.code == 9
+        assert "'Admin' is not a role name" in outcome.json["items"][0]["message"]
+
+
+def test_validate_of_another_file_looks_at_nothing_else(machine: Any) -> None:
+    write(machine, "typo = 1\n")
+    other = machine.home / "other.toml"
+    other.write_text("protected = true\n")
+    other.chmod(0o600)
+    machine.run("config", "validate", str(other)).succeeded()
+    assert machine.run("config", "validate", str(machine.home / "absent")).code == 9
+
+
+def test_a_broken_configuration_stops_every_command_that_reads_it(machine: Any) -> None:
+    path = write(machine, "[databse]\n")
+    for arguments in (["config", "show"], ["config", "set", "database.timeout", "1s"], ["role", "list"]):
+        outcome = machine.run(*arguments, "-o", "json")
+        assert outcome.code == 9
+        assert outcome.out == ""
+        assert outcome.error["code"] == "config.invalid"
+        assert outcome.error["message"] == f"'{path}', line 1: unknown key 'databse'"
+        assert outcome.error["hint"] == "did you mean database?"
+
+
+def test_an_unknown_profile_is_a_usage_error(machine: Any) -> None:
+    write(machine, "[profiles.production]\n")
+    outcome = machine.run("config", "show", "-p", "prodution", "-o", "json")
+    assert outcome.code == 2
+    assert outcome.error["code"] == "profile.unknown"
+    assert json.loads(outcome.err)["error"]["hint"] == "did you mean 'production'?"
