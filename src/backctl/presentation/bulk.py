@@ -1,9 +1,10 @@
 """Many identities in one command: read wholly before the first change, each changed by itself, reported together."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -104,6 +105,9 @@ class _Interruption:
         if self.signal is not None:
             raise self.error()
         self.signal = number
+        # Past sys.stderr, which the signal may have found in the middle of a write.
+        with suppress(OSError):
+            os.write(2, b"backctl: finishing the one at hand; interrupt again to stop at once\n")
 
     def error(self) -> BaseException:
         return Terminated() if self.signal == signal.SIGTERM else KeyboardInterrupt()

@@ -141,7 +141,7 @@ def reworded(error: ClickException) -> domain.UsageError:
             if parameter.param_type_name == "argument":
                 name = parameter.human_readable_name
             else:
-                name = domain.quoted(max(parameter.opts, key=len))
+                name = max(parameter.opts, key=len)
             return domain.UsageError(f"{name} is missing", hint=help_hint)
         case BadOptionUsage() if "argument" in error.message:
             return domain.UsageError(f"option {domain.quoted(error.option_name)} needs a value", hint=help_hint)

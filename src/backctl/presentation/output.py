@@ -122,7 +122,7 @@ class Renderer:
         if self.is_json:
             self.one(view)
         else:
-            self._write(text + "\n")
+            self._write((_safe_lines(text) if self.sink.terminal else text) + "\n")
             self.sink.flush()
 
     # Inside.
@@ -164,22 +164,23 @@ class Renderer:
         self._write(f"{separator if separator.startswith('{') else ''}]{rest}}}\n")
 
     def _rows(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
+        cell = self._shown if self.sink.terminal else _cell
         match self._form:
             case Format.TABLE:
                 self._table(rows, names)
             case Format.ID:
                 at = names.index(_identity(names))
-                for block in _blocks(_cell(row[at]) + "\n" for row in rows):
+                for block in _blocks(cell(row[at]) + "\n" for row in rows):
                     self._write("".join(block))
             case Format.CSV:
-                self._csv(rows, names)
+                self._csv(rows, names, cell)
             case _:
                 head: tuple[Row, ...] = (names,) if self._header else ()
-                lines = ("\t".join([_cell(value).translate(_TSV) for value in row]) + "\n" for row in chain(head, rows))
+                lines = ("\t".join([cell(value).translate(_TSV) for value in row]) + "\n" for row in chain(head, rows))
                 for block in _blocks(lines):
                     self._write("".join(block))
 
-    def _csv(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
+    def _csv(self, rows: Iterator[Row], names: tuple[str, ...], cell: Callable[[object], str]) -> None:
         """RFC 4180: CRLF between records, quotes where a cell needs them."""
         import csv
         import io
@@ -188,7 +189,7 @@ class Renderer:
         for block in _blocks(chain(head, rows)):
             text = io.StringIO(newline="")
             writer = csv.writer(text, lineterminator="\r\n")
-            writer.writerows([_cell(value) for value in row] for row in block)
+            writer.writerows([cell(value) for value in row] for row in block)
             self._write(text.getvalue())
 
     def _table(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
@@ -204,9 +205,7 @@ class Renderer:
         return escaped(_cell(value))
 
     def _write(self, text: str) -> None:
-        if self.sink.terminal and self._form is not Format.TABLE:
-            text = _safe_json(text) if self.is_json else _safe_text(text)
-        self.sink.write(text)
+        self.sink.write(_safe_json(text) if self.sink.terminal and self.is_json else text)
 
 
 def _identity(names: Sequence[str]) -> str:
@@ -270,12 +269,9 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _safe_text(text: str) -> str:
-    """Escape what could steer a terminal, but for the line ends and tabs of the form itself."""
-    if text.isprintable():
-        return text
-    kept = "\n\r\t"
-    return "".join(character if character in kept else escaped(character) for character in text)
+def _safe_lines(text: str) -> str:
+    """Escape what could steer a terminal, but keep the lines."""
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 def _safe_json(text: str) -> str:

@@ -1,0 +1,144 @@
+"""One command for each promise of the frame."""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from typer import Argument, Option
+
+from backctl.application.views import Change
+from backctl.domain.errors import DatabaseLocked, UserNotFound, quoted
+from backctl.domain.repositories import Page
+from backctl.domain.values import Instant
+from backctl.presentation.context import Invocation
+from backctl.presentation.errors import ExitCode
+from backctl.presentation.grammar import Idents, leaf, noun
+
+app = noun("item", "Things to test with.")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    id: str
+    name: str | None
+    made_at: Instant
+    tags: tuple[str, ...]
+
+
+def _item(number: int, name: str | None = None) -> ItemView:
+    return ItemView(f"i{number}", name or f"item {number}", Instant(number), ("a", "b"))
+
+
+@leaf(app, name="list", view=ItemView)
+def list_(
+    call: Invocation,
+    count: Annotated[int, Option("--count")] = 2,
+    cursor: Annotated[str | None, Option("--cursor")] = None,
+    all_: Annotated[bool, Option("--all")] = False,
+    fail_at: Annotated[int | None, Option("--fail-at")] = None,
+) -> None:
+    """List items."""
+
+    def items() -> Iterator[ItemView]:
+        for number in range(count):
+            if number == fail_at:
+                raise DatabaseLocked("the database is locked", hint="try again")
+            yield _item(number)
+
+    if all_:
+        call.stream(items(), ItemView)
+        call.detail(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")
+    else:
+        call.show_page(Page(tuple(items()), cursor), ItemView)
+
+
+@leaf(app, view=ItemView)
+def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> None:
+    """Show an item."""
+    if name == "none":
+        raise UserNotFound(f"there is no {quoted(name)}", hint="see 'item list'")
+    call.show(_item(1, name.encode("utf-8", "surrogateescape").decode("unicode_escape")))
+
+
+@leaf(app, view=ItemView)
+def exists(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> None:
+    """Check an item."""
+    call.check(_item(1, name), name != "none", no=ExitCode.NOT_FOUND)
+
+
+@leaf(app, mutation=True, secrets=("password", "pin"), view=ItemView, members=("password", "length"))
+def create(
+    call: Invocation,
+    generate: Annotated[bool, Option("--generate")] = False,
+    pin: Annotated[bool, Option("--with-pin")] = False,
+) -> None:
+    """Create an item."""
+    change = Change(_item(1), True)
+    if generate:
+        call.changed(change, password="pass word")
+        return
+    secret = call.secret("password", new=True, instead="--generate")
+    if pin:
+        call.secret("pin")
+    inherited = "password inherited" if any("hunter2" in value for value in os.environ.values()) else None
+    call.changed(change, length=len(secret.reveal()), warning=inherited)
+
+
+@leaf(app, mutation=True, view=ItemView)
+def change(call: Invocation) -> None:
+    """Change an item of a real configuration."""
+    assert call.container is call.container
+    call.changed(Change(_item(1), True), actor=call.actor.label, timeout=call.timeout, profile=call.profile)
+
+
+@leaf(app, mutation=True, guard="name", view=ItemView)
+def delete(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> None:
+    """Delete an item."""
+    call.confirm_name(name, f"{quoted(name)} will be gone")
+    call.changed(Change(_item(1, name), True))
+
+
+@leaf(app, mutation=True, bulk=True, guard="yes", view=ItemView)
+def close(
+    call: Invocation,
+    idents: Idents = None,
+    gate: Annotated[int | None, Option("--gate", help="Descriptor that lets one through for each byte.")] = None,
+) -> None:
+    """Close items."""
+
+    def action(ident: str) -> Change[ItemView]:
+        if gate is not None:
+            sys.stderr.write(f"at {ident}\n")
+            sys.stderr.flush()
+            os.read(gate, 1)
+        if ident.startswith("missing"):
+            raise UserNotFound(f"there is no {quoted(ident)}")
+        if ident.startswith("locked"):
+            raise DatabaseLocked("the database is locked")
+        if ident.startswith("bug"):
+            raise ZeroDivisionError
+        return Change(_item(1, ident), not ident.startswith("same"))
+
+    call.each(idents, action, view=ItemView, doing="closing", ask="close {count} items")
+
+
+@leaf(app)
+def wait(call: Invocation) -> None:
+    """Wait for a signal, and clean up."""
+    try:
+        sys.stderr.write("ready\n")
+        sys.stderr.flush()
+        while True:
+            signal.pause()
+    finally:
+        sys.stderr.write("cleaned\n")
+
+
+@leaf(app)
+def crash(call: Invocation) -> None:
+    """Have a bug."""
+    raise ZeroDivisionError("secret detail")

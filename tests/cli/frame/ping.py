@@ -1,0 +1,12 @@
+"""A verb that is a command by itself."""
+
+from backctl.presentation.context import Invocation
+from backctl.presentation.grammar import leaf, noun
+
+app = noun("ping", "Answer.")
+
+
+@leaf(app)
+def ping(call: Invocation) -> None:
+    """Answer."""
+    call.value("pong", {"answer": "pong"})

@@ -1,0 +1,209 @@
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backctl.domain.errors import UsageError
+from backctl.domain.values import Instant, Secret
+from backctl.presentation.output import Format, Renderer
+from backctl.presentation.terminal import Sink
+
+
+class Color(StrEnum):
+    RED = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    name: str
+    id: str | None
+    flag: bool | None = None
+    at: Instant | None = None
+    parts: tuple[object, ...] = ()
+    data: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    thing: Thing
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaking:
+    secret: Secret
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def renderer(form: Format | None, stream: io.StringIO, fields: tuple[str, ...] | None = None) -> Renderer:
+    return Renderer(form, fields=fields, header=True, sink=Sink(stream), color=False)
+
+
+def one(form: Format, view: object) -> str:
+    stream = io.StringIO(newline="")
+    renderer(form, stream).one(view)
+    return stream.getvalue()
+
+
+def page(form: Format, items: list[Pair], stream: io.StringIO | None = None) -> str:
+    stream = stream or io.StringIO(newline="")
+    renderer(form, stream).page(items, Pair, None)
+    return stream.getvalue()
+
+
+THING = Thing("n", None, False, Instant(1), ("a", 1, Color.RED), {"deep": {"x": [1]}})
+
+pairs = st.lists(st.builds(Pair, st.text(), st.text()), max_size=5)
+_UNESCAPED = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
+
+
+def test_json_keeps_the_kinds_of_values() -> None:
+    assert json.loads(one(Format.JSON, THING)) == {
+        "name": "n",
+        "id": None,
+        "flag": False,
+        "at": "1970-01-01T00:00:00.000001Z",
+        "parts": ["a", 1, "red"],
+        "data": {"deep": {"x": [1]}},
+    }
+    assert json.loads(one(Format.JSONL, Nested(THING)))["thing"]["at"] == "1970-01-01T00:00:00.000001Z"
+
+
+def test_cells_are_text() -> None:
+    cells = one(Format.TSV, THING).splitlines()[1].split("\t")
+    assert cells == ["n", "", "false", "1970-01-01T00:00:00.000001Z", "a,1,red", '{"deep": {"x": [1]}}']
+
+
+def test_json_is_not_ascii_but_always_encodable() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    Renderer(Format.JSON, fields=None, header=True, sink=Sink(stream), color=False).one(Pair("é", "\udcff"))
+    stream.seek(0)
+    assert '"é"' in (text := stream.read())
+    assert json.loads(text) == {"left": "é", "right": "\udcff"}
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_a_secret_has_no_place_in_a_result(form: Format) -> None:
+    with pytest.raises(TypeError, match="cannot hold a Secret"):
+        one(form, Leaking(Secret("hunter2")))
+
+
+def test_the_identifier_is_the_id_or_the_first_member() -> None:
+    assert one(Format.ID, Thing("n", "7")) == "7\n"
+    assert one(Format.ID, Pair("l", "r")) == "l\n"
+
+
+@given(pairs)
+def test_tsv_reads_back(items: list[Pair]) -> None:
+    def unescaped(cell: str) -> str:
+        out, rest = "", iter(cell)
+        for character in rest:
+            out += _UNESCAPED[character + next(rest)] if character == "\\" else character
+        return out
+
+    lines = page(Format.TSV, items).removesuffix("\n").split("\n")
+    assert lines[0] == "left\tright"
+    assert [Pair(*map(unescaped, line.split("\t"))) for line in lines[1:]] == items
+
+
+@given(pairs)
+def test_csv_reads_back(items: list[Pair]) -> None:
+    rows = list(csv.reader(io.StringIO(page(Format.CSV, items), newline=""), strict=True))
+    assert rows == [["left", "right"], *([item.left, item.right] for item in items)]
+
+
+@given(pairs)
+def test_json_and_json_lines_read_back(items: list[Pair]) -> None:
+    expected = [{"left": item.left, "right": item.right} for item in items]
+    assert json.loads(page(Format.JSON, items)) == {"items": expected, "next_cursor": None}
+    assert [json.loads(line) for line in page(Format.JSONL, items).split("\n")[:-1]] == expected
+
+
+@given(pairs)
+def test_nothing_on_a_terminal_steers_it(items: list[Pair]) -> None:
+    for form in Format:
+        text = page(form, items, Terminal(newline="")).replace("\r\n", "\n")
+        cells = text.replace("\n", "").replace("\t", "")
+        assert not [character for character in cells if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")]
+
+
+@given(pairs)
+def test_json_on_a_terminal_means_the_same(items: list[Pair]) -> None:
+    assert json.loads(page(Format.JSON, items, Terminal(newline=""))) == json.loads(page(Format.JSON, items))
+
+
+def test_fields_select_and_order() -> None:
+    stream = io.StringIO(newline="")
+    renderer(Format.TSV, stream, ("right", "left")).page([Pair("l", "r")], Pair, None)
+    assert stream.getvalue() == "right\tleft\nr\tl\n"
+    stream = io.StringIO(newline="")
+    renderer(Format.JSON, stream, ("right",)).stream(iter([Pair("l", "r")]), Pair)
+    assert json.loads(stream.getvalue())["items"] == [{"right": "r"}]
+
+
+@pytest.mark.parametrize("form", [Format.JSON, Format.TSV, Format.TABLE])
+def test_an_unknown_field_is_refused_naming_the_known(form: Format) -> None:
+    stream = io.StringIO()
+    renders: list[Callable[[Renderer], None]] = [
+        lambda it: it.page([], Pair, None),
+        lambda it: it.one(Pair("l", "r")),
+        lambda it: it.require_known(Pair, ("changed",)),
+    ]
+    for render in renders:
+        with pytest.raises(UsageError) as caught:
+            render(renderer(form, stream, ("up",)))
+        assert "left, right" in (caught.value.hint or "")
+    assert stream.getvalue() == ""
+
+
+def test_a_failure_before_the_first_row_leaves_stdout_empty() -> None:
+    def failing() -> object:
+        raise RuntimeError
+
+    for form in Format:
+        stream = io.StringIO()
+        with pytest.raises(RuntimeError):
+            renderer(form, stream).stream((failing() for _ in range(1)), Pair)
+        assert stream.getvalue() == ""
+
+
+def test_wide_characters_take_two_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = page(Format.TABLE, [Pair("日本", "x"), Pair("e\u0301", "y"), Pair("abcd", "z")])
+    assert table == "LEFT  RIGHT\n日本  x\ne\u0301     y\nabcd  z\n"
+
+
+def test_middle_columns_are_cut_and_the_first_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Three:
+        id: str
+        middle: str
+        last: str
+
+    monkeypatch.setenv("COLUMNS", "50")
+    stream = io.StringIO()
+    renderer(Format.TABLE, stream).page([Three("i" * 20, "m" * 40, "some words at the end of the line")], Three, None)
+    lines = stream.getvalue().splitlines()
+    assert lines[1].startswith("i" * 20 + "  " + "m" * 11 + "…  some")
+    assert lines[2].strip()
+    assert " ".join(line[36:].strip() for line in lines[1:]) == "some words at the end of the line"
+
+
+def test_one_object_in_a_table_is_a_card() -> None:
+    assert one(Format.TABLE, Pair("x", "")) == "left:  x\nright:\n"
