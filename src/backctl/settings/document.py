@@ -5,11 +5,11 @@ from typing import NamedTuple, TypeGuard
 
 from backctl.domain.errors import quoted
 from backctl.settings.model import RoleSettings
-from backctl.settings.positions import KeyPath
 from backctl.settings.schema import (
     SECRET_SUFFIXES,
     SECTIONS,
     SETTINGS,
+    KeyPath,
     Plain,
     Setting,
     WrongValue,

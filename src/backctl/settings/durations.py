@@ -5,7 +5,6 @@ import re
 from backctl.domain.errors import InvalidDuration, quoted
 
 _MICROSECONDS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-_DURATION = re.compile(r"([0-9]{1,13})(ms|s|m|h|d)\Z")
 _LONGEST_DAYS = 36_500  # a century: longer is a slip, and everything below fits 64 bits
 
 
@@ -15,7 +14,7 @@ def parse_duration(text: str) -> int:
     One number and one unit, nothing else: `90` could be anything, and `1h30m` reads as well as `90m`.
     Raises InvalidDuration, naming the units.
     """
-    match = _DURATION.match(text)
+    match = re.fullmatch(r"([0-9]{1,13})(ms|s|m|h|d)", text)
     if match is None:
         raise InvalidDuration(
             f"{quoted(text)} is not a duration",

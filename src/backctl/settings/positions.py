@@ -7,17 +7,19 @@ import re
 from bisect import bisect_right
 from contextlib import suppress
 
-KeyPath = tuple[str | int, ...]
+from backctl.settings.schema import KeyPath
 
-_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*+")
+# No possessive quantifiers: Python 3.11.0 to 3.11.4 match them wrongly (cpython gh-106052). One character a turn, so
+# that a string without an end costs no more than its length.
+_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _DOT = re.compile(r"[ \t]*\.[ \t]*")
 _EQUALS = re.compile(r"[ \t]*=[ \t]*")
 _STRING = re.compile(
-    r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*+"{3,5}'
-    r"|'''(?:[^']|'{1,2}(?!'))*+'{3,5}"
-    r'|"(?:[^"\\\n]|\\.)*+"'
-    r"|'[^'\n]*+'",
+    r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}'
+    r"|'''(?:[^']|'{1,2}(?!'))*'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'",
     re.DOTALL,
 )
 _SCALAR = re.compile(r"[^,\]}#\n]*")

@@ -9,6 +9,8 @@ from backctl.settings.durations import format_duration, parse_duration
 
 Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url"]
 Plain = bool | int | str
+KeyPath = tuple[str | int, ...]
+"""From the top of a document to a value: keys of tables, indices of arrays."""
 
 SECRET_SUFFIXES = ("_file", "_command")
 
@@ -23,8 +25,9 @@ INVOCATION_VARIABLES = (
     "BACKCTL_ACTOR",
 )
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://")
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# Compiled on their first use: most starts never come to it.
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]{0,31})://"
+_UNSAFE = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -99,7 +102,7 @@ def _from_string(setting: Setting, text: str) -> Plain:
             return _within(setting, parse_duration(text), quoted(text))
         except InvalidDuration:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
-    if _UNSAFE.search(text):
+    if re.search(_UNSAFE, text):
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "path" and text:
@@ -133,7 +136,7 @@ def check_path(key: str, text: str) -> None:
     """Refuse a relative path: it would mean another file in every folder the program is started from."""
     if not text.startswith("/"):
         raise WrongValue(f"{key} is {quoted(text)}; it must be an absolute path")
-    if _UNSAFE.search(text):
+    if re.search(_UNSAFE, text):
         raise WrongValue(f"{key} is {quoted(text)}; it must not contain control characters or broken Unicode")
 
 
@@ -145,7 +148,7 @@ def check_database_url(key: str, text: str) -> None:
     if not text:
         return
     form = "it must be sqlite:/// and an absolute path, such as sqlite:////var/lib/backctl/backctl.db"
-    scheme = _SCHEME.match(text)
+    scheme = re.match(_SCHEME, text)
     if scheme is None:
         raise WrongValue(f"{key} is not a URL; {form}")
     if scheme[1] != "sqlite":
@@ -155,7 +158,7 @@ def check_database_url(key: str, text: str) -> None:
         raise WrongValue(f"{key} names no absolute path; {form}")
     if path.endswith("/") or path.rpartition("/")[2] in (".", ".."):
         raise WrongValue(f"{key} names a folder; {form}")
-    if "?" in path or "#" in path or _UNSAFE.search(path):
+    if "?" in path or "#" in path or re.search(_UNSAFE, path):
         raise WrongValue(f"{key} contains '?', '#', a control character or broken Unicode; {form}")
 
 

@@ -11,7 +11,7 @@ from backctl.settings.files import read_guarded
 COMMAND_TIMEOUT_SECONDS = 10.0
 _LIMIT = 65_536  # bytes; no secret is longer, and a command gone wild must not fill the memory
 
-_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:pass|secret|token|key)[^=&#]*=)[^&#]*", re.IGNORECASE)
+_SECRET_PARAMETER = r"(?i)([?&][^=&#]*(?:pass|secret|token|key)[^=&#]*=)[^&#]*"
 
 
 def redact_url(url: str) -> str:
@@ -27,7 +27,7 @@ def redact_url(url: str) -> str:
         login, _, host = rest.rpartition("@")
         user, colon, _ = login.partition(":")
         rest = f"{user}:***@{host}" if colon else rest
-    return f"{scheme}://" + _SECRET_PARAMETER.sub(r"\1***", rest)
+    return f"{scheme}://" + re.sub(_SECRET_PARAMETER, r"\1***", rest)
 
 
 class SecretValue:

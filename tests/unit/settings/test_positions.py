@@ -174,3 +174,10 @@ def test_what_tomllib_refuses_as_a_key_is_no_key(text: str) -> None:
             assert isinstance(value, dict)
             (value,) = (value[part],)
         assert value == 0
+
+
+def test_long_strings_with_and_without_an_end_are_read_in_time() -> None:
+    text = 'a = """\n' + "x" * 100_000 + '""x' * 20_000 + '"""\nb = 1\n'
+    assert line_numbers(text)[("b",)] == 3
+    assert parse_key('"' + "a" * 200_000) is None
+    assert parse_key('"' + "a" * 200_000 + '"') == ("a" * 200_000,)
