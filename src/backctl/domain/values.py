@@ -17,6 +17,14 @@ UserId = NewType("UserId", str)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999, all that RFC 3339 can write
+# RFC 3339 §5.6, or its full-date alone. `datetime.fromisoformat` takes more of ISO 8601: week dates, compact and other
+# separators, hour 24 from Python 3.13 on.
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)"
+    r"(?:[Tt ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:(\.\d{1,6})\d*)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d))?",
+    re.ASCII,
+)
 
 EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets (erratum 1690)
 USERNAME_MIN, USERNAME_MAX = 3, 50
@@ -36,7 +44,8 @@ class Instant(int):
 
     def isoformat(self) -> str:
         """RFC 3339 in UTC with microseconds and `Z`, e.g. `2026-11-22T09:24:02.123456Z`."""
-        return (_EPOCH + timedelta(microseconds=self)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # Not strftime: its %Y has no leading zeros before the year 1000 on some systems.
+        return (_EPOCH + timedelta(microseconds=self)).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
     __str__ = isoformat
 
@@ -47,24 +56,23 @@ class Instant(int):
     def parse(cls, text: str) -> Self:
         """Read RFC 3339, or a bare date meaning its midnight in UTC. Raises InvalidInput for anything else.
 
-        A time without an offset is refused: it would mean another moment on another machine.
+        A time without an offset is refused: it would mean another moment on another machine. So is a leap second.
+        What is finer than a microsecond is cut off.
         """
         try:
-            if len(text) == 10:
-                moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-            else:
-                moment = datetime.fromisoformat(text)
+            if (match := _RFC3339.fullmatch(text)) is None:
+                raise ValueError
+            date, time, fraction, offset = match.groups()
+            moment = datetime.fromisoformat(f"{date}T{time or '00:00:00'}{fraction or ''}{(offset or 'Z').upper()}")
         except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
             raise InvalidInput(
                 f"{quoted(text)} is not a point in time",
                 hint="write a date such as 2026-11-22, or RFC 3339 such as 2026-11-22T09:24:02Z",
-            )
-        try:
-            return cls((moment - _EPOCH) // _MICROSECOND)
-        except OverflowError:  # the offset moved it before year 1
-            raise InvalidInput(f"{quoted(text)} is out of range") from None
+            ) from None
+        stamp = (moment - _EPOCH) // _MICROSECOND
+        if not _EARLIEST <= stamp <= _LATEST:  # the offset moved it there
+            raise InvalidInput(f"{quoted(text)} is out of range", hint="in UTC it lies outside the years 1 to 9999")
+        return cls(stamp)
 
 
 class Secret:
@@ -95,6 +103,9 @@ class PasswordHash:
 
     def __repr__(self) -> str:
         return "PasswordHash('…')"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a password hash is not pickled")
 
 
 @dataclass(frozen=True, slots=True)
