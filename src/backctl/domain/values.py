@@ -174,11 +174,13 @@ class Username:
         key = folded(name, "NFKC")
         for form in (name, key):
             if wrong := _first_forbidden(form):
-                raise cls._refusal(text, f"it contains {quoted(wrong)}")
+                raise cls._refusal(text, f"it contains {quoted(wrong)} (U+{ord(wrong):04X})")
             if unicodedata.category(form[0])[0] not in "LN":
                 raise cls._refusal(text, "it does not start with a letter or digit")
             if _UUID.match(form):
                 raise cls._refusal(text, "it looks like an account's id")
+        if not USERNAME_MIN <= len(key) <= USERNAME_MAX:
+            raise cls._refusal(text, f"written out it has {len(key)} characters, not {USERNAME_MIN} to {USERNAME_MAX}")
         return cls(name, key)
 
     @staticmethod
