@@ -22,7 +22,7 @@ MAC_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One row of the log. Digests and MACs are raw bytes; `occurred_at` is µs; `data` and `salt` are None once erased."""
+    """One row of the log. Digests and MACs are raw bytes, times are µs, `data` and `salt` None once erased."""
 
     seq: int
     id: str
@@ -97,25 +97,27 @@ def verify(rows: Iterable[RecordedEvent], keys: Mapping[str, bytes], installatio
             return ChainReport(last.seq, erased, last.seq + 1, why)
         erased += row.data is None
         last = Head(row.seq, row.mac)
-    if last.seq < head.seq:
+    if last == head:
+        return ChainReport(last.seq, erased)
+    if isinstance(head.seq, int) and last.seq < head.seq:  # SQLite stores any type in any column
         return ChainReport(last.seq, erased, last.seq + 1, "the newest events are missing")
-    if last != head:
-        return ChainReport(last.seq, erased, last.seq, "the stored head of the chain is another one")
-    return ChainReport(last.seq, erased)
+    return ChainReport(last.seq, erased, last.seq, "the stored head of the chain is another one")
 
 
 def _flaw(row: RecordedEvent, last: Head, keys: Mapping[str, bytes]) -> str | None:
     if row.seq != last.seq + 1:
         return f"event {last.seq + 1} is missing"
-    key = keys.get(row.audit_kid)
-    if key is None:
-        return f"it was written with the audit key {quoted(row.audit_kid)}, which the keyring does not hold"
     try:
+        key = keys.get(row.audit_kid)
+        if key is None:
+            return f"it was written with the audit key {quoted(row.audit_kid)}, which the keyring does not hold"
         if not hmac.compare_digest(link(key, last.mac, row), row.mac):
             return "a column or the MAC was changed"
         if row.data is None and row.salt is None:
             return None
-        if len(row.salt or b"") == SALT_BYTES and row.data_digest == data_digest(row.salt or b"", row.data or ""):
+        if row.data is None or row.salt is None or len(row.salt) != SALT_BYTES:
+            return "its data were changed"
+        if row.data_digest == data_digest(row.salt, row.data):
             return None
     except (ValueError, TypeError, AttributeError):  # a column of another type than was ever written
         return "a column holds something that was never written"
