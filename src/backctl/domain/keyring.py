@@ -10,10 +10,11 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Literal, Self, TypeGuard, get_args
 
 from backctl.domain.canonical_json import canonical
-from backctl.domain.errors import KeyringDamaged, quoted
+from backctl.domain.errors import InvalidInput, KeyringDamaged, quoted
+from backctl.domain.values import Instant
 
 Purpose = Literal["sign", "encrypt", "audit", "index"]
 KeyState = Literal["standby", "primary", "retired"]
@@ -48,6 +49,9 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key(kid={self.kid!r}, purpose={self.purpose!r}, state={self.state!r})"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a key is not pickled")
 
     def secret_bytes(self) -> bytes:
         """The raw bytes of a symmetric key (32 of them)."""
@@ -113,11 +117,11 @@ class Keyring:
         body = {name: value for name, value in document.items() if name != "checksum"}
         try:
             checksum = _checksum(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _damaged("it holds a value that a keyring never holds") from None
         if not hmac.compare_digest(checksum.encode(), document["checksum"].encode("utf-8", "replace")):
             raise _damaged("its checksum does not match")
-        if body.get("format") != _FORMAT:
+        if type(version := body.get("format")) is not int or version != _FORMAT:  # True is 1, too
             raise _damaged(f"its format is not {_FORMAT}", hint="it may come from a newer backctl")
         entries = body.get("keys")
         if not isinstance(entries, list):
@@ -162,7 +166,7 @@ def _read_key(entry: object) -> Key:
         raise _damaged(f"{named} has an unknown purpose or state")
     if kind not in _KINDS[purpose]:
         raise _damaged(f"{named} is of a kind that does not serve its purpose")
-    if not isinstance(created, str) or not isinstance(not_after, str | None):
+    if not _is_moment(created) or not (not_after is None or _is_moment(not_after)):
         raise _damaged(f"{named} has no valid dates")
     material: list[tuple[str, str]] = []
     for name in ("k",) if kind[0] == "oct" else ("crv", "x", "d"):
@@ -171,6 +175,13 @@ def _read_key(entry: object) -> Key:
             raise _damaged(f"{named} has a malformed member {quoted(name)}")
         material.append((name, value))
     return Key(kid, purpose, state, *kind, created, not_after, tuple(material))
+
+
+def _is_moment(value: object) -> TypeGuard[str]:
+    try:
+        return isinstance(value, str) and Instant.parse(value) is not None
+    except InvalidInput:
+        return False
 
 
 def _is_valid(member: str, value: str) -> bool:
