@@ -22,8 +22,9 @@ def prepared(password: Secret) -> Secret:
         raise InvalidPassword(f"the password is longer than {PASSWORD_MAX_OCTETS} bytes")
     if not text.isascii():
         text = unicodedata.normalize("NFC", "".join(" " if unicodedata.category(c) == "Zs" else c for c in text))
-    # RFC 8264 §9.11, §9.12: controls, surrogates, noncharacters and unassigned code points are never allowed.
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Cn") for character in text):
+    # RFC 8264 §9.11, §9.12: controls, surrogates, noncharacters and unassigned code points are never allowed; nor are
+    # the line and paragraph separators, which belong to no class of §4.3.
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Cn", "Zl", "Zp") for character in text):
         raise InvalidPassword("the password contains a control character or one that no text contains")
     if len(text.encode()) > PASSWORD_MAX_OCTETS:
         raise InvalidPassword(f"the password is longer than {PASSWORD_MAX_OCTETS} bytes")
@@ -57,7 +58,7 @@ class PasswordPolicy:
 
 def _is_made_of(password: str, names: Sequence[str]) -> bool:
     """Whether nothing but digits and signs is left once a name is taken out, forwards or backwards."""
-    for name in names:
+    for name in (folded(name, "NFKC") for name in names):  # an e-mail's key keeps its compatibility forms
         for form in (name, name[::-1]):
             if form in password and not any(character.isalpha() for character in password.replace(form, "")):
                 return True
