@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +399,21 @@ def test_the_end_of_input_at_a_prompt_gives_up_cleanly(frame: Any) -> None:
     done = frame.at_terminal("item", "create", keys=[("password: ", "\x04")])
     assert done.code == 2
     assert "no password was given" in done.out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_at_a_hidden_prompt_gives_the_echo_back(frame: Any, number: int, code: int) -> None:
+    master, slave = pty.openpty()
+    process = frame.start("item", "create", stdin=slave, stdout=subprocess.DEVNULL, stderr=slave)
+    shown = b""
+    while b"password: " not in shown:
+        shown += os.read(master, 1024)
+    assert not termios.tcgetattr(slave)[3] & termios.ECHO
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert termios.tcgetattr(slave)[3] & termios.ECHO
+    os.close(slave)
+    os.close(master)
 
 
 def test_no_input_never_asks(frame: Any) -> None:

@@ -1,0 +1,58 @@
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from backctl.presentation.app import app
+from backctl.presentation.commands import NOUNS, Entry
+from backctl.presentation.grammar import Noun
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> CliRunner:
+    return CliRunner(env={"HOME": str(tmp_path), "XDG_STATE_HOME": None, "BACKCTL_OUTPUT": None, "COLUMNS": "80"})
+
+
+def test_tests_that_call_in_see_real_exit_codes(runner: CliRunner) -> None:
+    assert runner.invoke(app, ["help", "exit-codes", "-o", "id"]).exit_code == 0
+    failed = runner.invoke(app, ["help", "exit-codez"])
+    assert (failed.exit_code, failed.stdout) == (2, "")
+    assert failed.stderr.startswith("backctl: error: ")
+
+
+def test_a_megabyte_is_refused_in_a_few_words(runner: CliRunner) -> None:
+    megabyte = "x" * 1_000_000
+    for arguments in (
+        [megabyte],
+        ["help", megabyte],
+        ["help", "exit-codes", megabyte],
+        ["help", "exit-codes", f"--{megabyte}"],
+        ["help", "exit-codes", "-o", megabyte],
+        ["help", "exit-codes", "--fields", megabyte],
+        ["help", "exit-codes", "--timeout", megabyte],
+        ["help", "exit-codes", "--reason", megabyte],
+        ["user", "list", "--limit", megabyte],
+    ):
+        failed = runner.invoke(app, arguments)
+        assert (failed.exit_code, failed.stdout) == (2, ""), arguments[:2]
+        assert len(failed.stderr) < 500, arguments[:2]
+
+
+@pytest.mark.parametrize(("name", "entry"), NOUNS.items())
+def test_the_table_of_nouns_is_true(name: str, entry: Entry) -> None:
+    noun = import_module(entry.module).app
+    assert isinstance(noun, Noun)
+    assert noun.name == name
+    assert list(noun.leaves) == [name] if entry.verb else noun.leaves
+
+
+@pytest.mark.parametrize("name", NOUNS)
+def test_every_leaf_has_help(runner: CliRunner, name: str) -> None:
+    noun: Noun = import_module(NOUNS[name].module).app
+    for leaf in noun.leaves:
+        words = [name] if NOUNS[name].verb else [name, leaf]
+        shown = runner.invoke(app, [*words, "--help"])
+        assert shown.exit_code == 0, shown.stderr
+        assert f"Usage: backctl {' '.join(words)} [OPTIONS]" in shown.stdout
+        assert "Common options:" in shown.stdout
