@@ -131,8 +131,9 @@ class Cursor:
                 "the cursor belongs to another question", hint="keep the filters and --sort of the previous page"
             )
         position = tuple(payload[1:])
+        # Keys and ids are printable and times fit a column; anything else would be an error of the database's driver.
         if tuple(map(type, position)) != shape or any(
-            isinstance(part, int) and abs(part) >= 2**63 for part in position
+            abs(part) >= 2**63 if isinstance(part, int) else not part.isprintable() for part in position
         ):
             raise InvalidCursor(f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page")
         return cls(order, position)
