@@ -35,7 +35,7 @@ class User:
     def create(
         cls,
         *,
-        id: UserId,
+        id: UserId,  # noqa: A002 - the member's own name
         email: EmailAddress,
         username: Username,
         password_hash: PasswordHash | None,

@@ -1,0 +1,116 @@
+"""The aggregate: what a method changes, what it records, and what it leaves alone."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backctl.domain import events
+from backctl.domain.canonical_json import canonical
+from backctl.domain.events import (
+    DomainEvent,
+    InstallationCreated,
+    UserActivated,
+    UserCreated,
+    UserDeactivated,
+)
+from backctl.domain.user import User
+from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
+
+ID = UserId("01935b1e-7c3a-7def-8abc-0123456789ab")
+HASH = PasswordHash("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")
+BEGIN = Instant.parse("2026-11-22T09:24:02Z")
+
+
+def created(password_hash: PasswordHash | None = HASH) -> User:
+    return User.create(
+        id=ID,
+        email=EmailAddress.of("Ada@Example.org"),
+        username=Username.parse("Ada"),
+        password_hash=password_hash,
+        role="user",
+        now=BEGIN,
+    )
+
+
+@pytest.mark.parametrize("password_hash", [HASH, None])
+def test_a_new_account_is_active_and_says_so(password_hash: PasswordHash | None) -> None:
+    user = created(password_hash)
+    assert user.is_active
+    assert (user.created_at, user.updated_at, user.version) == (BEGIN, BEGIN, 1)
+    assert (user.expires_at, user.must_change_password, user.mfa_state) == (None, False, "off")
+    assert user.take_events() == [
+        UserCreated(ID, email="Ada@Example.org", username="Ada", role="user", can_log_in=password_hash is not None)
+    ]
+    assert user.take_events() == []
+
+
+def test_closing_and_opening_are_recorded_once_each() -> None:
+    user = created()
+    user.take_events()
+    assert not user.activate(now=BEGIN.plus(1))
+    assert user.deactivate(now=BEGIN.plus(2))
+    assert not user.deactivate(now=BEGIN.plus(3))
+    assert (user.is_active, user.updated_at) == (False, BEGIN + 2)
+    assert user.activate(now=BEGIN.plus(4))
+    assert (user.is_active, user.updated_at) == (True, BEGIN + 4)
+    assert user.take_events() == [UserDeactivated(ID), UserActivated(ID)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(-(10**12), 10**12)), max_size=20))
+def test_events_tell_the_state_after_any_sequence_of_calls(calls: list[tuple[bool, int]]) -> None:
+    user = created()
+    user.take_events()
+    for activating, moved in calls:
+        before = (user.is_active, user.updated_at)
+        changed = (user.activate if activating else user.deactivate)(now=BEGIN.plus(moved))
+        assert changed == (before[0] != activating)
+        assert changed or before == (user.is_active, user.updated_at)
+        assert user.is_active == activating
+        assert user.updated_at >= user.created_at == BEGIN
+    recorded = user.take_events()
+    assert [type(event) for event in recorded] == [UserDeactivated, UserActivated] * (len(recorded) // 2) + [
+        UserDeactivated
+    ] * (len(recorded) % 2)
+    assert user.is_active == (len(recorded) % 2 == 0)
+    assert user.version == 1
+
+
+def test_an_account_does_not_show_its_hash_nor_its_events() -> None:
+    shown = f"{created()!r} {created()} {[created()]}"
+    assert "$2b$" not in shown
+    assert "UserCreated" not in shown
+
+
+def test_two_reads_of_one_account_are_two_objects() -> None:
+    user = created()
+    assert user == user
+    assert user != created()
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "data"),
+    [
+        (InstallationCreated("i", keys=("a", "b")), "InstallationCreated", {"keys": ["a", "b"]}),
+        (
+            UserCreated(ID, email="a@b.org", username="ada", role="user", can_log_in=True),
+            "UserCreated",
+            {"email": "a@b.org", "username": "ada", "role": "user", "can_log_in": True},
+        ),
+        (UserActivated(ID), "UserActivated", {}),
+        (UserDeactivated(ID), "UserDeactivated", {}),
+    ],
+)
+def test_an_event_names_itself_and_its_data_have_a_canonical_form(
+    event: DomainEvent, name: str, data: dict[str, object]
+) -> None:
+    assert event.type == name
+    assert event.data() == data
+    assert canonical(event.data())
+
+
+def test_every_event_has_its_own_name_and_never_a_secret() -> None:
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, DomainEvent)]
+    assert len({kind.__name__ for kind in kinds}) == len(kinds) >= 5
+    for kind in kinds:
+        assert not any(word in " ".join(kind.__dataclass_fields__) for word in ("hash", "secret", "password"))
