@@ -29,6 +29,7 @@ class SqlUserRepository:
         self._addresses = addresses
         self._clock = clock
         self._known: dict[str, tuple[User, UserRow]] = {}
+        self._versions: list[tuple[User, int]] = []  # a rollback takes the rows' own away
 
     def add(self, user: User) -> None:
         """Insert at once: the unique keys decide. Raises EmailTaken, UsernameTaken."""
@@ -78,13 +79,14 @@ class SqlUserRepository:
                     setattr(row, name, value)
                 row.version += 1
                 self._flush(user)
+            self._versions.append((user, row.version))
             events += user.take_events()
         return events
 
     def settle(self) -> None:
-        """Tell the accounts which version of them is stored now."""
-        for user, row in self._known.values():
-            user.version = row.version
+        """Tell the accounts which version of them is stored now; or would be, had the transaction not been rehearsed."""
+        for user, version in self._versions:
+            user.version = version
 
     def _aggregate(self, row: UserRow) -> User:
         if row.id not in self._known:

@@ -1,0 +1,146 @@
+"""The stores under test. Every test of this folder runs on each of them; what one cannot do is no contract."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from uuid_utils.compat import uuid7
+
+from backctl.application.ports import Reader
+from backctl.domain.keyring import PURPOSES, Key, Keyring
+from backctl.domain.user import User
+from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, UserId, Username
+from backctl.infrastructure.addresses import EmailValidatorParser
+from backctl.infrastructure.database.engine import sqlite_engine
+from backctl.infrastructure.database.migrator import create_database
+from backctl.infrastructure.database.reader import SqliteReader
+from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+
+START = Instant.parse("2026-11-22T09:00:00Z")
+ACTOR = Actor("tester", "root", "box")
+PATIENCE_US = 30_000_000
+
+
+def new_id() -> UserId:
+    return UserId(str(uuid7()))
+
+
+def a_user(name: str = "ada", **changes: object) -> User:
+    """A new account with everything derived from its name."""
+    values: dict[str, object] = {
+        "id": new_id(),
+        "email": EmailAddress.of(f"{name}@example.org"),
+        "username": Username.parse(name),
+        "password_hash": PasswordHash("$2b$04$not-a-real-hash"),
+        "role": "user",
+        "now": START,
+    }
+    return User.create(**(values | changes))  # type: ignore[arg-type]  # a test names the argument it is about
+
+
+@dataclass
+class Store:
+    """A new, complete database and the ways into it. `now` is what its clock says."""
+
+    engine: Engine
+    open_reader: Callable[[], Reader]
+    keyring: Keyring
+    installation_id: str
+    now: Instant = START
+    addresses: EmailValidatorParser = field(default_factory=EmailValidatorParser)
+
+    def work(self, *, dry_run: bool = False, key: Key | None = None, trace_id: str | None = None) -> SqlUnitOfWork:
+        return SqlUnitOfWork(
+            self.engine,
+            addresses=self.addresses,
+            audit_key=key or self.keyring.primary("audit"),
+            clock=lambda: self.now,
+            new_id=new_id,
+            dry_run=dry_run,
+            trace_id=trace_id,
+        )
+
+    def add(self, *users: User, reason: str | None = None, work: SqlUnitOfWork | None = None) -> None:
+        """Store new accounts in one transaction."""
+        with work or self.work() as work:
+            for user in users:
+                work.users.add(user)
+            work.commit(ACTOR, reason)
+
+    def change(self, ident: str, change: Callable[[User], object], *, meanwhile: str | None = None) -> None:
+        """Change one account; `meanwhile` is a statement that runs between reading and writing it."""
+        with self.work() as work:
+            change(work.users.get(Identity.parse(ident)))
+            if meanwhile is not None:
+                work.session.execute(text(meanwhile))
+            work.commit(ACTOR, None)
+
+    def audit_keys(self) -> dict[str, bytes]:
+        return self.keyring.secrets("audit")
+
+
+@pytest.fixture(params=["sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    stores: dict[str, Callable[[Template, Path, ExitStack], Store]] = {"sqlite": sqlite_store}
+    template = request.getfixturevalue(f"{request.param}_template")
+    with ExitStack() as cleanup:
+        yield stores[request.param](template, tmp_path, cleanup)
+
+
+@pytest.fixture
+def reader(store: Store) -> Reader:
+    return store.open_reader()
+
+
+@dataclass(frozen=True)
+class Template:
+    """A complete database that is copied for each test, which is quicker than migrating anew."""
+
+    path: Path
+    installation_id: str
+    keyring: Keyring
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    template = Template(tmp_path_factory.mktemp("template") / "backctl.db", str(uuid.uuid4()), a_keyring())
+    create_database(
+        template.path,
+        installation_id=template.installation_id,
+        keyring=template.keyring,
+        actor=ACTOR,
+        now=START,
+        event_id=new_id(),
+    )
+    return template
+
+
+def sqlite_store(template: Template, folder: Path, cleanup: ExitStack) -> Store:
+    path = folder / "backctl.db"
+    shutil.copy(template.path, path)
+    addresses = EmailValidatorParser()
+    engine = sqlite_engine(path, timeout_us=PATIENCE_US)
+    cleanup.callback(engine.dispose)
+
+    def open_reader() -> Reader:
+        reader = SqliteReader(path, timeout_us=PATIENCE_US, addresses=addresses)
+        cleanup.callback(reader.close)
+        return reader
+
+    return Store(engine, open_reader, template.keyring, template.installation_id)
+
+
+def a_keyring() -> Keyring:
+    """One symmetric key for each purpose but signing, which nothing here does."""
+    purposes = [purpose for purpose in PURPOSES if purpose != "sign"]
+    return Keyring(
+        tuple(
+            Key.symmetric(f"{purpose}-1", purpose, bytes([number]) * 32, created="2026-11-22T09:00:00Z")
+            for number, purpose in enumerate(purposes, start=1)
+        )
+    )
