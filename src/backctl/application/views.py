@@ -1,7 +1,10 @@
-"""What services answer: frozen, without secrets. The order of the members is the order of the columns."""
+"""What services answer: frozen, without secrets. The order of the members is the order of the columns.
+
+`TABLE` names the few that a table on a terminal has room for.
+"""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Self, TypeVar
 
 from backctl.domain.values import Instant, UserId
 
@@ -22,6 +25,8 @@ class Change(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class UserView:
+    TABLE: ClassVar = ("username", "email", "role", "is_active", "created_at")
+
     id: UserId
     email: str
     username: str
@@ -65,6 +70,8 @@ class UserExistence:
 @dataclass(frozen=True, slots=True)
 class EventView:
     """One event. `data` is None once erased."""
+
+    TABLE: ClassVar = ("seq", "occurred_at", "type", "actor", "reason", "data")
 
     seq: int
     id: str

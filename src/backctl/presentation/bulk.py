@@ -12,7 +12,7 @@ from backctl.domain.errors import BackctlError, InvalidInput, PartialFailure, Un
 from backctl.domain.values import Identity
 from backctl.presentation import terminal
 from backctl.presentation.errors import Terminated, document
-from backctl.presentation.output import members
+from backctl.presentation.output import members, table_columns
 
 if TYPE_CHECKING:
     from backctl.application.views import Change
@@ -202,7 +202,8 @@ def run_each(
             for _ in records:
                 continue
         else:
-            names = ("ident", *members(view), "changed", *(("dry_run",) if call.dry_run else ()), "error")
+            columns = table_columns(view) if call.renderer.is_table else members(view)
+            names = ("ident", *columns, "changed", *(("dry_run",) if call.dry_run else ()), "error")
             call.renderer.records(names, records, batch.summary)
     except BaseException as error:
         batch.stopped_by = error

@@ -39,6 +39,12 @@ def members(view: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclass_fields(view))
 
 
+def table_columns(view: type) -> tuple[str, ...]:
+    """What a table shows of a view when nobody chose: its `TABLE` where it has one, so that a row fits a terminal."""
+    chosen: tuple[str, ...] | None = getattr(view, "TABLE", None)
+    return chosen if chosen is not None else members(view)
+
+
 class Renderer:
     """Writes the result of one command. `fields` selects and orders members; `form` None means the stream's default."""
 
@@ -60,6 +66,7 @@ class Renderer:
         self._color = color
         self.is_json_document = form is Format.JSON
         self.is_json = form in (Format.JSON, Format.JSONL)
+        self.is_table = self._form is Format.TABLE
 
     def require_known(self, view: type, extra: Sequence[str] = ()) -> None:
         """Refuse `--fields` that name no member of `view` nor of `extra`. Raises UsageError naming the known ones."""
@@ -128,7 +135,7 @@ class Renderer:
     # Inside.
 
     def _many(self, items: Iterator[object], view: type, next_cursor: str | None) -> None:
-        names, pick = self._pick(members(view))
+        names, pick = self._pick(members(view), table_columns(view) if self.is_table else None)
         rows = map(pick, items)
         if self.is_json:
             # The same text as json.dumps makes, three times as fast: for lists of a million.
@@ -140,8 +147,10 @@ class Renderer:
             self._rows(rows, names)
         self.sink.flush()
 
-    def _pick(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[object], Row]]:
-        names = self.fields if self.fields is not None else known
+    def _pick(
+        self, known: tuple[str, ...], preferred: tuple[str, ...] | None = None
+    ) -> tuple[tuple[str, ...], Callable[[object], Row]]:
+        names = self.fields if self.fields is not None else preferred or known
         for name in names:
             if name not in known:
                 raise self._unknown(name, known)

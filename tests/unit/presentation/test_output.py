@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -207,3 +208,21 @@ def test_middle_columns_are_cut_and_the_first_is_not(monkeypatch: pytest.MonkeyP
 
 def test_one_object_in_a_table_is_a_card() -> None:
     assert one(Format.TABLE, Pair("x", "")) == "left:  x\nright:\n"
+
+
+def test_a_table_shows_what_a_terminal_has_room_for_and_every_other_form_everything() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Wide:
+        TABLE: ClassVar = ("name",)
+
+        id: str
+        name: str
+
+    def shown(form: Format, fields: tuple[str, ...] | None = None) -> str:
+        stream = io.StringIO(newline="")
+        renderer(form, stream, fields).page([Wide("1", "n")], Wide, None)
+        return stream.getvalue()
+
+    assert shown(Format.TABLE) == "NAME\nn\n"
+    assert shown(Format.TABLE, ("id",)) == "ID\n1\n"
+    assert shown(Format.TSV) == "id\tname\n1\tn\n"
