@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from backctl.presentation.secrets import SecretSources
     from backctl.settings import LoadedSettings
 
-_REASON_MAX = 1_000
+_NAME_MAX = 200
 
 
 class Invocation:
@@ -50,7 +50,11 @@ class Invocation:
         self.color: bool = terminal.color_wanted(sys.stdout)
         self.interactive: bool = not flags["no_input"] and terminal.is_terminal(sys.stdin)
         """Whether a person can be asked: standard input is a terminal and `--no-input` was not given."""
-        self.reason: str | None = _printable("--reason", flags["reason"], _REASON_MAX)
+        self.reason: str | None = flags["reason"]
+        if self.reason is not None:
+            from backctl.domain.values import checked_reason
+
+            checked_reason(self.reason)
         self.dry_run: bool = flags.get("dry_run", False)
         self.yes: bool = flags.get("yes", False)
         self.timeout: int | None = None
@@ -67,6 +71,8 @@ class Invocation:
             color=self.color,
         )
         self._check_fields()
+        if spec.secrets:
+            self._sources  # noqa: B018 - before anything starts a process
 
     # What the run stands on.
 
@@ -190,7 +196,7 @@ class Invocation:
     def _sources(self) -> "SecretSources":
         from backctl.presentation.secrets import SecretSources
 
-        return SecretSources(self._flags, self.take_stdin)
+        return SecretSources(self._spec.secrets, self._flags, self.take_stdin)
 
     def secret_given(self, name: str) -> bool:
         """Whether one of the four flags of the secret `name` was used. Raises UsageError for two of them."""
@@ -301,11 +307,9 @@ class Invocation:
         self.renderer.require_known(shown, members)
 
 
-def _printable(flag: str, text: str | None, limit: int = 200) -> str | None:
-    if text is None:
-        return None
-    if not text or len(text) > limit or not text.isprintable():
-        raise UsageError(f"{flag} {quoted(text)} is not 1 to {limit} printable characters")
+def _printable(flag: str, text: str | None) -> str | None:
+    if text is not None and not (0 < len(text) <= _NAME_MAX and text.isprintable()):
+        raise UsageError(f"{flag} {quoted(text)} is not 1 to {_NAME_MAX} printable characters")
     return text
 
 

@@ -26,11 +26,12 @@ def ask_secret(name: str, *, new: bool = False) -> "Secret":
     """
     label = name.replace("-", " ")
     with _silent_terminal(sys.stdin.fileno()):
-        for _ in range(_ATTEMPTS if new else 1):
+        for left in reversed(range(_ATTEMPTS if new else 1)):
             secret = _hidden(f"{label}: ", label)
             if not new or _hidden(f"{label} again: ", label).reveal() == secret.reveal():
                 return secret
-            terminal.say(f"the two {label}s differ; try again")
+            if left:
+                terminal.say(f"the two {label}s differ; try again")
     raise InvalidInput(f"the two {label}s differ")
 
 

@@ -20,11 +20,16 @@ LIMIT = 65_536
 
 
 class SecretSources:
-    """The flags of all secrets of one command. `take_stdin` claims standard input for a flag."""
+    """The flags of all secrets of one command. `take_stdin` claims standard input for a flag.
 
-    def __init__(self, flags: Mapping[str, Any], take_stdin: Callable[[str], None]) -> None:
+    The variables that `--X-env` names are taken out of the environment at once: no child process inherits one.
+    """
+
+    def __init__(self, names: tuple[str, ...], flags: Mapping[str, Any], take_stdin: Callable[[str], None]) -> None:
         self._flags = flags
         self._take_stdin = take_stdin
+        variables = [flags[f"{name}_env"] for name in names]
+        self._taken = {name: os.environ.pop(name, None) for name in variables if name and "=" not in name}
 
     def given(self, name: str) -> str | None:
         """Which of `stdin`, `file`, `fd`, `env` was given. Raises UsageError for more than one."""
@@ -52,7 +57,7 @@ class SecretSources:
         elif source == "fd":
             raw = self._from_descriptor(flag, value)
         else:
-            raw = _from_environment(flag, value)
+            raw = self._from_environment(flag, value)
         return decoded(raw, flag)
 
     def missing(self, name: str, instead: str | None) -> UsageError:
@@ -75,6 +80,15 @@ class SecretSources:
             return _bounded(flag, lambda size: os.read(descriptor, size))
         except OSError as error:
             raise UsageError(f"{flag} {number} cannot be read: {error.strerror}") from error
+
+    def _from_environment(self, flag: str, variable: str) -> bytes:
+        value = self._taken.get(variable)
+        if value is None:
+            raise UsageError(f"{flag}: the environment has no variable {quoted(variable)}")
+        raw = os.fsencode(value)
+        if len(raw) > LIMIT:
+            raise _too_long(flag)
+        return raw
 
 
 def decoded(raw: bytes, source: str) -> "Secret":
@@ -105,17 +119,6 @@ def _from_file(flag: str, path: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
         raise UsageError(f"{flag} {quoted(path)} cannot be read: {reason}") from None
-
-
-def _from_environment(flag: str, variable: str) -> bytes:
-    # Taken out, so that no child process inherits it.
-    value = os.environ.pop(variable, None) if variable and "=" not in variable else None
-    if value is None:
-        raise UsageError(f"{flag}: the environment has no variable {quoted(variable)}")
-    raw = os.fsencode(value)
-    if len(raw) > LIMIT:
-        raise _too_long(flag)
-    return raw
 
 
 def _bounded(flag: str, read: Callable[[int], bytes]) -> bytes:

@@ -33,7 +33,7 @@ def test_only_utf8_is_text_and_errors_hold_nothing_of_it(raw: bytes) -> None:
 
 def test_a_variable_is_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIN", "1234")
-    sources = SecretSources({**NOTHING, "pin_env": "PIN"}, lambda flag: None)
+    sources = SecretSources(("pin",), {**NOTHING, "pin_env": "PIN"}, lambda flag: None)
     secret = sources.read("pin")
     assert secret is not None
     assert secret.reveal() == "1234"
@@ -42,7 +42,7 @@ def test_a_variable_is_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_flag_is_no_secret() -> None:
-    sources = SecretSources(NOTHING, lambda flag: None)
+    sources = SecretSources(("pin",), NOTHING, lambda flag: None)
     assert sources.given("pin") is None
     assert sources.read("pin") is None
 
@@ -50,4 +50,4 @@ def test_no_flag_is_no_secret() -> None:
 @pytest.mark.parametrize("number", ["-1", "x", "", "²", "99999999999999999999"])
 def test_a_descriptor_is_a_small_number(number: str) -> None:
     with pytest.raises(UsageError, match="descriptor"):
-        SecretSources({**NOTHING, "pin_fd": number}, lambda flag: None).read("pin")
+        SecretSources(("pin",), {**NOTHING, "pin_fd": number}, lambda flag: None).read("pin")
