@@ -18,7 +18,7 @@ from backctl.domain.repositories import (
     Sort,
     UserCriteria,
 )
-from backctl.domain.values import Actor, Identity, Secret, Username
+from backctl.domain.values import Actor, Identity, Secret, Username, checked_reason
 
 if TYPE_CHECKING:
     from backctl.application.ports import (
@@ -81,7 +81,7 @@ class AccountService:
         )
         with work:
             work.users.add(user)
-            work.commit(actor, reason)
+            work.commit(actor, checked_reason(reason))
         return Change(UserView.of(user), changed=True)
 
     def activate(
@@ -93,7 +93,7 @@ class AccountService:
             user = work.users.get(identity)
             if not user.activate(now=self.clock()):
                 return Change(UserView.of(user), changed=False)
-            work.commit(actor, reason)
+            work.commit(actor, checked_reason(reason))
         return Change(UserView.of(user), changed=True)
 
     def deactivate(
@@ -111,7 +111,7 @@ class AccountService:
             self.access.require_another_administrator(user, administrators)
             if not user.deactivate(now=self.clock()):
                 return Change(UserView.of(user), changed=False)
-            work.commit(actor, reason)
+            work.commit(actor, checked_reason(reason))
         return Change(UserView.of(user), changed=True)
 
     def find(self, ident: str) -> UserView | None:

@@ -12,7 +12,7 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 
 
 def escaped(text: str) -> str:
-    """`text` with control, bidirectional, ignorable and unpaired surrogate characters written as escapes.
+    """`text` with control, format, bidirectional and unpaired surrogate characters written as escapes.
 
     Safe to show on a terminal: no character of the answer moves the cursor or reorders its neighbours.
     """

@@ -75,6 +75,9 @@ class Key:
 
     @classmethod
     def symmetric(cls, kid: str, purpose: Purpose, secret: bytes, *, created: str) -> Self:
+        """A new primary key from 32 raw bytes."""
+        if len(secret) != _SYMMETRIC_BYTES:
+            raise ValueError(f"a symmetric key has {_SYMMETRIC_BYTES} bytes")
         kty, alg, use = _KINDS[purpose][0]
         encoded = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
         return cls(kid, purpose, "primary", kty, alg, use, created, None, (("k", encoded),))

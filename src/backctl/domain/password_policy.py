@@ -9,6 +9,8 @@ from backctl.domain.values import EmailAddress, Secret, Username, folded
 
 PASSWORD_MAX_OCTETS = 4096  # far above the 64 code points promised; bounds the work an attacker can ask for
 
+_NAME_MIN = 3  # shorter ones, such as the local part of a@example.org, stand in any text by chance
+
 
 def prepared(password: Secret) -> Secret:
     """The form that is hashed: RFC 8265 OpaqueString (non-ASCII spaces become U+0020, then NFC).
@@ -59,6 +61,8 @@ class PasswordPolicy:
 def _is_made_of(password: str, names: Sequence[str]) -> bool:
     """Whether nothing but digits and signs is left once a name is taken out, forwards or backwards."""
     for name in (folded(name, "NFKC") for name in names):  # an e-mail's key keeps its compatibility forms
+        if len(name) < _NAME_MIN:
+            continue
         for form in (name, name[::-1]):
             if form in password and not any(character.isalpha() for character in password.replace(form, "")):
                 return True

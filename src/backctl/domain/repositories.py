@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, get_args
 
 from backctl.domain.errors import InvalidCursor, InvalidInput, quoted
-from backctl.domain.user import User
 from backctl.domain.values import Identity, Instant, UserId
+
+if TYPE_CHECKING:
+    from backctl.domain.user import User
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -20,15 +22,15 @@ SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
 class UserRepository(Protocol):
     """The accounts a unit of work may change. Everything handed out is written back at its commit."""
 
-    def add(self, user: User) -> None:
+    def add(self, user: "User") -> None:
         """Raises EmailTaken or UsernameTaken at the latest when the unit of work commits."""
         ...
 
-    def get(self, ident: Identity) -> User:
+    def get(self, ident: Identity) -> "User":
         """The account, locked for this transaction. Raises UserNotFound."""
         ...
 
-    def lock_administrators(self) -> Sequence[User]:
+    def lock_administrators(self) -> "Sequence[User]":
         """Every account that can administer now, its row locked, in ascending order of id."""
         ...
 

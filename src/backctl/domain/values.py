@@ -17,7 +17,8 @@ UserId = NewType("UserId", str)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999, all that RFC 3339 can write
+EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The instants of the years 1 to 9999: all that RFC 3339 can write."""
 # RFC 3339 §5.6, or its full-date alone. `datetime.fromisoformat` takes more of ISO 8601: week dates, compact and other
 # separators, hour 24 from Python 3.13 on.
 _RFC3339 = re.compile(
@@ -28,9 +29,10 @@ _RFC3339 = re.compile(
 
 EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets (erratum 1690)
 USERNAME_MIN, USERNAME_MAX = 3, 50
+REASON_MAX = 1000
 _IDENTITY_MAX = 320
 
-# Letters and marks that Unicode calls Default_Ignorable_Code_Point (DerivedCoreProperties.txt, Unicode 16): invisible,
+# Letters and marks that Unicode calls Default_Ignorable_Code_Point (DerivedCoreProperties.txt of Unicode 14 to 15.1): invisible,
 # so two names that look the same could differ by one of them.
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -70,7 +72,7 @@ class Instant(int):
                 hint="write a date such as 2026-11-22, or RFC 3339 such as 2026-11-22T09:24:02Z",
             ) from None
         stamp = (moment - _EPOCH) // _MICROSECOND
-        if not _EARLIEST <= stamp <= _LATEST:  # the offset moved it there
+        if not EARLIEST <= stamp <= LATEST:  # the offset moved it there
             raise InvalidInput(f"{quoted(text)} is out of range", hint="in UTC it lies outside the years 1 to 9999")
         return cls(stamp)
 
@@ -117,8 +119,16 @@ class Actor:
     host: str
 
     def __post_init__(self) -> None:
-        if not self.label or len(self.label) > 200 or not self.label.isprintable():
-            raise InvalidInput(f"the actor {quoted(self.label)} is not 1 to 200 printable characters")
+        for name in (self.label, self.os_user, self.host):
+            if not name or len(name) > 200 or not name.isprintable():
+                raise InvalidInput(f"the actor {quoted(name)} is not 1 to 200 printable characters")
+
+
+def checked_reason(reason: str | None) -> str | None:
+    """The reason for a change as it may be recorded. Raises InvalidInput for one that is not printable text."""
+    if reason is not None and not (0 < len(reason) <= REASON_MAX and reason.isprintable()):
+        raise InvalidInput(f"the reason {quoted(reason)} is not 1 to {REASON_MAX} printable characters")
+    return reason
 
 
 def folded(text: str, form: Literal["NFC", "NFKC"]) -> str:

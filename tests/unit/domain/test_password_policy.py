@@ -130,6 +130,10 @@ def test_all_rules_can_be_broken_at_once_and_the_password_stays_unsaid() -> None
     assert "love" not in f"{refusal.value} {refusal.value!r} {refusal.value.hint}".lower()
 
 
+def test_a_name_of_one_letter_is_in_any_text_by_chance() -> None:
+    assert violations("7391a5820", email=EmailAddress.of("a@example.org")) == ()
+
+
 def test_a_name_is_found_in_its_compatibility_form_too() -> None:
     wide = EmailAddress.of("ｇｒａｃｅ@example.org")
     assert violations("grace123", email=wide) == (OWN,)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backctl.domain.errors import InvalidUsername
 from backctl.domain.values import Identity, Username, folded
 
-# Default_Ignorable_Code_Point of DerivedCoreProperties.txt, unchanged from Unicode 14 to 17: 4174 code points.
+# Default_Ignorable_Code_Point of DerivedCoreProperties.txt, unchanged from Unicode 14 to 15.1: 4174 code points.
 IGNORABLE = {
     chr(code)
     for first, last in [

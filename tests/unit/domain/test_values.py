@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backctl.domain.errors import InvalidEmail, InvalidIdentity, InvalidInput
-from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, folded
+from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, checked_reason, folded
 
 HASH = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"
 ID = "01935b1e-7c3a-7def-8abc-0123456789ab"
@@ -144,10 +144,19 @@ def test_secrets_are_not_compared_by_accident() -> None:
     assert not hasattr(Secret("x"), "__dict__")
 
 
-@pytest.mark.parametrize("label", ["", "x" * 201, "a\nb", "a\x1b[2J", "a\u202eb", "a\u200bb", "\ud800", "a\u2028b"])
-def test_an_actor_has_a_short_printable_label(label: str) -> None:
+@pytest.mark.parametrize("reason", ["", "x" * 1001, "a\nb", "a\u202eb", "\ud800"])
+def test_a_reason_is_printable_text_or_none(reason: str) -> None:
     with pytest.raises(InvalidInput):
-        Actor(label, "root", "host")
+        checked_reason(reason)
+    assert checked_reason(None) is None
+    assert checked_reason("left the team") == "left the team"
+
+
+@pytest.mark.parametrize("label", ["", "x" * 201, "a\nb", "a\x1b[2J", "a\u202eb", "a\u200bb", "\ud800", "a\u2028b"])
+def test_an_actor_has_short_printable_names(label: str) -> None:
+    for names in ((label, "root", "host"), ("me", label, "host"), ("me", "root", label)):
+        with pytest.raises(InvalidInput):
+            Actor(*names)
     assert Actor("x" * 200, "root", "host").label == "x" * 200
 
 
