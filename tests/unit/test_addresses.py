@@ -1,0 +1,231 @@
+"""E-mail addresses: what is admitted, what is refused with which words, and the key two spellings share."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from backctl.domain.errors import InvalidEmail, escaped
+from backctl.infrastructure.addresses import EmailValidatorParser
+
+ORDINARY = EmailValidatorParser()
+SEEDING = EmailValidatorParser(allow_special_domains=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "key"),
+    [
+        ("Ada@Example.ORG", "Ada@example.org", "ada@example.org"),
+        ("ada+news@example.org", "ada+news@example.org", "ada+news@example.org"),
+        ("POSTMASTER@example.org", "postmaster@example.org", "postmaster@example.org"),
+        ("ada@BÜCHER.example", "ada@bücher.example", "ada@bücher.example"),
+        ("ada@XN--Bcher-kva.example", "ada@bücher.example", "ada@bücher.example"),
+        ("Ada\u0308@example.org", "Ad\u00e4@example.org", "ad\u00e4@example.org"),
+        ("ﾐﾔ@example.org", "ﾐﾔ@example.org", "ﾐﾔ@example.org"),
+    ],
+)
+def test_an_address_has_a_normal_form_and_a_key(text: str, address: str, key: str) -> None:
+    parsed = ORDINARY.parse(text)
+    assert (parsed.address, parsed.key) == (address, key)
+    assert ORDINARY.key_of(text) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "must have an @-sign"),
+        ("ada", "must have an @-sign"),
+        ("@example.org", "something before the @-sign"),
+        ("ada@", "something after the @-sign"),
+        ("ada@example", "should have a period"),
+        ("ada@@example.org", "invalid characters"),
+        ("a da@example.org", "SPACE"),
+        ("ada@exa mple.org", "SPACE"),
+        ("ada\n@example.org", "invalid characters"),
+        ("ada@example.org\n", "invalid characters"),
+        ("ada\0@example.org", "invalid characters"),
+        ("ada\x7f@example.org", "invalid characters"),
+        ("ada\u0085@example.org", "unsafe characters"),
+        ("ada\u202e@example.org", "RIGHT-TO-LEFT OVERRIDE"),
+        ("ada\u2066@example.org", "LEFT-TO-RIGHT ISOLATE"),
+        ("ada\u200b@example.org", "ZERO WIDTH SPACE"),
+        ("ada@exa\u202emple.org", "RIGHT-TO-LEFT OVERRIDE"),
+        ("ada\ud800@example.org", "unsafe characters"),
+        ("ada\u00a0x@example.org", "NO-BREAK SPACE"),
+        ('"ada lovelace"@example.org', "quoting the part before the @-sign"),
+        ('"ada"@example.org', "quoting the part before the @-sign"),
+        ("ada@[127.0.0.1]", "bracketed IP address"),
+        ("ada@[IPv6:::1]", "bracketed IP address"),
+        ("Ada <ada@example.org>", "display name"),
+        ("<ada@example.org>", "display name"),
+        (".ada@example.org", "start with a period"),
+        ("a..da@example.org", "two periods in a row"),
+        ("ada@-example.org", "hyphen"),
+        ("ada@example.123", "top-level domain"),
+        ("a" * 65 + "@example.org", "too long before the @-sign"),
+        ("ada@" + "a" * 64 + ".org", "so many characters"),
+        ("ada@" + ".".join(["a" * 60] * 5) + ".org", "too long"),
+        ("ä" * 64 + "@" + "a" * 60 + "." + "b" * 61 + ".org", "too long"),
+        ("ada@example.invalid", "special-use"),
+        ("ada@example.test", "special-use"),
+        ("ada@example.local", "special-use"),
+        ("ada@localhost", "should have a period"),
+        ("ada@db.localhost", "special-use"),
+    ],
+)
+def test_what_is_no_address_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(InvalidEmail) as caught:
+        ORDINARY.parse(text)
+    message = caught.value.message
+    assert "is not an e-mail address: " in message
+    assert reason.lower() in message.lower()
+    assert not message.endswith(".")
+    assert message == escaped(message)
+
+
+@given(st.text(max_size=300) | st.emails() | st.from_regex(r"[^\n]{1,40}@[^\n]{1,40}", fullmatch=True))
+@example("ada@\u2488.org")
+@example("a@b.\u1fef")
+@example("ada@xn--.org")
+@example("ada@xn--a.org")
+@example("a@.xxxx")
+def test_no_text_gets_past_the_error_tree(text: str) -> None:
+    for parser in (ORDINARY, SEEDING):
+        try:
+            parsed = parser.parse(text)
+        except InvalidEmail as refusal:
+            message = refusal.message
+            assert message == escaped(message)
+            continue
+        assert len(parsed.address.encode()) <= 254
+        assert parser.key_of(text) == parsed.key
+
+
+LABELS = st.sampled_from(
+    [
+        "example",
+        "EXAMPLE",
+        "bücher",
+        "BÜCHER",
+        "xn--bcher-kva",
+        "XN--BCHER-KVA",
+        "straße",
+        "xn--strae-oqa",
+        "日本",
+        "a-b",
+        "0",
+    ]
+)
+LOCALS = st.sampled_from(
+    [
+        "Ada",
+        "xn--ada",
+        "ADA.B",
+        "info",
+        "INFO",
+        "straße",
+        "\uff2f",
+        "\u017f",
+        "\u0131",
+        "\u0130",
+        "\u0149",
+        "\u0390",
+        "a\u0301",
+    ]
+)
+ENDINGS = st.sampled_from(["org", "ORG", "test", "TEST", "Local", "localhost", "рф", "xn--p1ai", "XN--P1AI"])
+
+
+@given(LOCALS, st.lists(LABELS, max_size=3), ENDINGS)
+def test_an_account_is_found_under_every_spelling_that_could_have_made_it(
+    local: str, labels: list[str], ending: str
+) -> None:
+    text = f"{local}@{'.'.join([*labels, ending])}"
+    try:
+        parsed = SEEDING.parse(text)
+    except InvalidEmail:
+        assert isinstance(SEEDING.key_of(text), str)
+    else:
+        assert SEEDING.key_of(text) == parsed.key
+        assert SEEDING.parse(parsed.address) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("ada@shop.test", "ada@shop.test"),
+        ("Ada@a.b.TEST", "Ada@a.b.test"),
+        ("ada@box.local", "ada@box.local"),
+        ("ada@localhost", "ada@localhost"),
+        ("ada@DB.LocalHost", "ada@db.localhost"),
+        ("ada@bücher.test", "ada@bücher.test"),
+        ("ada@xn--bcher-kva.test", "ada@bücher.test"),
+        ("ada@example.org", "ada@example.org"),
+    ],
+)
+def test_seeding_may_use_test_local_and_localhost(text: str, address: str) -> None:
+    assert SEEDING.parse(text).address == address
+    assert SEEDING.key_of(text) == address.lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ada@test",
+        "ada@local",
+        "ada@example",
+        "ada@intranet",
+        "ada@example.invalid",
+        "ada@example.onion",
+        "ada@1.0.0.127.in-addr.arpa",
+        "ada@mylocalhost",
+        "ada@shop.test.",
+        "ada@.test",
+        "ada@a..test",
+        "ada@-.local",
+        "@localhost",
+        "a da@localhost",
+        "ada@[127.0.0.1].test",
+        "ada@127.0.0.1",
+        "ada@" + "a" * 64 + ".test",
+        '"ada"@localhost',
+    ],
+)
+def test_seeding_admits_nothing_else(text: str) -> None:
+    with pytest.raises(InvalidEmail) as caught:
+        SEEDING.parse(text)
+    assert "xxxx" not in caught.value.message
+
+
+def test_seeding_leaves_the_library_of_the_service_around_it_as_it_was() -> None:
+    import email_validator
+
+    before = list(email_validator.SPECIAL_USE_DOMAIN_NAMES)
+    SEEDING.parse("ada@shop.test")
+    assert before == email_validator.SPECIAL_USE_DOMAIN_NAMES
+    with pytest.raises(InvalidEmail):
+        ORDINARY.parse("ada@shop.test")
+
+
+@pytest.mark.parametrize("character", ["a", "@", '"', "<", "ä", "\u0301", "\u0327\u0301", ".", "\u202e", "9", "\u0660"])
+def test_a_megabyte_is_refused_at_once(character: str) -> None:
+    begun = time.process_time()
+    for text in (character * 1_000_000, f"ada@{character * 1_000_000}.org", f"{character * 1_000_000}@example.org"):
+        with pytest.raises(InvalidEmail):
+            ORDINARY.parse(text)
+        ORDINARY.key_of(text)
+    assert time.process_time() - begun < 2  # a quadratic step would take minutes
+
+
+def test_a_plain_ascii_key_needs_no_heavy_import() -> None:
+    program = (
+        "import sys\n"
+        "from backctl.infrastructure.addresses import EmailValidatorParser\n"
+        "assert EmailValidatorParser().key_of('Ada@Example.ORG') == 'ada@example.org'\n"
+        "assert EmailValidatorParser().key_of('not an address') == 'not an address'\n"
+        "assert not {'email_validator', 'idna', 'dns'} & set(sys.modules), 'imported too much'\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
