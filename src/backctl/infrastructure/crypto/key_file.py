@@ -1,0 +1,124 @@
+"""The keyring's file: one private JWK Set, 0600, made once and never replaced by accident."""
+
+import os
+import stat
+from pathlib import Path
+
+from backctl.domain.errors import KeyringDamaged, KeyringExposed, KeyringMissing, KeyringUnreadable, quoted
+from backctl.domain.keyring import Keyring
+from backctl.infrastructure import durable_files
+
+_LONGEST = 1 << 20  # bytes; a keyring of a thousand keys has a quarter of that
+_RESTORE = "restore it from a backup; it is never made anew"
+
+
+class KeyFile:
+    """A keyring in a file. With `allow_group_read` its group may read it, as in Kubernetes' secret mounts."""
+
+    def __init__(self, path: Path, *, allow_group_read: bool = False) -> None:
+        self.path = path
+        self._allow_group_read = allow_group_read
+
+    def read(self) -> Keyring:
+        """The keyring, whose file must be private. The file is never changed, whatever it holds.
+
+        Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged.
+        """
+        content = self._content()
+        try:
+            return Keyring.from_document(_parsed(content))
+        except KeyringDamaged as error:
+            raise KeyringDamaged(f"{quoted(str(self.path), limit=400)}: {error.message}", hint=error.hint) from None
+        except (ValueError, RecursionError) as error:
+            why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "it is not valid JSON"
+            raise self._damaged(why) from None
+
+    def stage(self, keyring: Keyring) -> Path:
+        """Write the keyring beside its place and flush it; `durable_files.link_staged` puts it there."""
+        import json
+
+        text = json.dumps(keyring.document(), indent=2) + "\n"
+        return durable_files.stage(self.path, text.encode())
+
+    def create(self, keyring: Keyring) -> None:
+        """Write a new file, whole or not at all. Raises FileExistsError when there is one, and OSError."""
+        temporary = self.stage(keyring)
+        try:
+            durable_files.link_staged(temporary, self.path)
+        finally:
+            temporary.unlink()
+        durable_files.flush_folder(self.path.parent)
+
+    def _content(self) -> bytes:
+        # Opened first and judged by its descriptor, so that nothing can be put in its place in between. Links are
+        # followed: secret mounts consist of them. O_NONBLOCK, or a FIFO would make this wait for a writer.
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except FileNotFoundError:
+            if self.path.is_symlink():
+                raise self._damaged("it is a link that leads nowhere") from None
+            raise KeyringMissing(f"there is no keyring {quoted(str(self.path), limit=400)}", hint=_RESTORE) from None
+        except OSError as error:
+            raise self._unreadable(error) from None
+        try:
+            self._require_private(os.fstat(descriptor))
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(_LONGEST + 1)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        finally:
+            os.close(descriptor)
+        if len(content) > _LONGEST:
+            raise self._damaged(f"it is larger than {_LONGEST} bytes")
+        return content
+
+    def _require_private(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise self._damaged("it is not a regular file")
+        named = f"the keyring {quoted(str(self.path), limit=400)}"
+        if status.st_uid not in (0, os.geteuid()):
+            raise KeyringExposed(
+                f"{named} belongs to another user (uid {status.st_uid})", hint="give it to the user who runs backctl"
+            )
+        if status.st_mode & stat.S_IRWXO:
+            raise KeyringExposed(
+                f"{named} is open to everybody on this machine (mode {status.st_mode & 0o777:04o})",
+                hint="take its keys for known to others; at least: chmod 600 on that file",
+            )
+        permitted = stat.S_IRGRP if self._allow_group_read else 0
+        if status.st_mode & stat.S_IRWXG & ~permitted:
+            raise KeyringExposed(
+                f"{named} is open to its group (mode {status.st_mode & 0o777:04o})",
+                hint="chmod 600 on that file; where the group must read it, set keyring.allow_group_read and chmod 640",
+            )
+
+    def _damaged(self, why: str) -> KeyringDamaged:
+        return KeyringDamaged(f"{quoted(str(self.path), limit=400)}: the keyring is damaged: {why}", hint=_RESTORE)
+
+    def _unreadable(self, error: OSError) -> KeyringUnreadable:
+        reason = (error.strerror or str(error)).lower()
+        return KeyringUnreadable(
+            f"the keyring {quoted(str(self.path), limit=400)} cannot be read: {reason}",
+            hint="it must be readable for the user who runs backctl, and for nobody else",
+        )
+
+
+def _parsed(content: bytes) -> object:
+    """Strict JSON: no duplicate member, no NaN, nothing after the value. Raises ValueError or RecursionError."""
+    import json
+
+    document: object = json.loads(
+        content.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
+    )
+    return document
+
+
+def _without_duplicates(members: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(members)
+    if len(document) != len(members):
+        raise ValueError("a member appears twice")
+    return document
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,156 @@
+"""Files that appear whole or not at all, and stay after a power failure.
+
+A file is staged under a temporary name in its folder, flushed, and then linked to its name: a link never replaces
+what another process put there. What a process that was killed has staged is recognised by its name.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EACCES, EDQUOT, EFBIG, ENOSPC
+from pathlib import Path
+
+from backctl.domain.errors import BackctlError, DatabaseFull, FolderUnusable, InstallationLocked, quoted
+
+
+def temporary_beside(path: Path) -> Path:
+    """An unused name in the same folder that `sweep` will recognise."""
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
+
+
+def stage(path: Path, content: bytes) -> Path:
+    """Write a new file beside `path`, readable by its owner only, and flush it. Answers its temporary name."""
+    temporary = temporary_beside(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            os.fchmod(descriptor, 0o600)  # whatever the umask took away
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        temporary.unlink()
+        raise
+    return temporary
+
+
+def link_staged(temporary: Path, path: Path) -> None:
+    """Give a staged file its name, for good. Raises FileExistsError when the name is taken, in whatever way."""
+    os.link(temporary, path)
+    flush_folder(path.parent)
+
+
+def flush_folder(path: Path) -> None:
+    """Make the names in a folder survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path, *, timeout_us: int) -> Iterator[None]:
+    """Keep every other process out of creating things in a folder. The lock ends with the process, however it ends.
+
+    Raises InstallationLocked when another process holds it for longer than `timeout_us` microseconds; OSError.
+    """
+    import fcntl
+    import time
+
+    path = folder / "backctl.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        give_up = time.monotonic_ns() + timeout_us * 1000
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic_ns() >= give_up:
+                    raise InstallationLocked(
+                        f"another process is creating an installation in {quoted(str(folder), limit=400)}",
+                        hint="wait until it has finished, and try again",
+                    ) from None
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def left_over(path: Path) -> list[Path]:
+    """What was staged beside `path` and is still there, as far as this user can see. Raises OSError."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new(?:-journal|-wal|-shm)?")
+    try:
+        entries = os.listdir(path.parent)
+    except (FileNotFoundError, PermissionError):
+        return []
+    return [path.with_name(entry) for entry in entries if name.fullmatch(entry)]
+
+
+def exists(path: Path) -> bool:
+    """Whether something has this name, be it a dangling link. Raises FolderUnusable when nobody can tell."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unusable(path, error) from None
+    return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and the missing ones above it, all 0700. An existing one keeps its mode.
+
+    Raises FolderUnusable when it is no folder, or one in which everybody may replace files; OSError.
+    """
+    missing = []
+    folder = path
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(0o700)
+            folder.chmod(0o700)  # whatever the umask took away
+        except FileExistsError:  # another process was quicker
+            continue
+        flush_folder(folder.parent)
+    require_sound_folder(path)
+
+
+def require_sound_folder(path: Path) -> None:
+    """Raises FolderUnusable for what is no folder, or one in which everybody may replace files; OSError."""
+    mode = path.stat().st_mode
+    if not stat.S_ISDIR(mode):
+        raise FolderUnusable(f"{quoted(str(path), limit=400)} is not a folder")
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise FolderUnusable(
+            f"everybody may replace files in {quoted(str(path), limit=400)}",
+            hint="take that right away with chmod o-w, or name another folder in the configuration",
+        )
+
+
+def require_writable(path: Path) -> None:
+    """Foresee whether `make_folder` would succeed and files could be made there. Raises what these would raise."""
+    while not path.exists():
+        path = path.parent
+    require_sound_folder(path)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(path))
+
+
+def unusable(folder: Path, error: OSError) -> BackctlError:
+    """What an operating-system error in a data folder means to the caller."""
+    where = quoted(error.filename if isinstance(error.filename, str) else str(folder), limit=400)
+    if error.errno in (ENOSPC, EDQUOT, EFBIG):
+        return DatabaseFull(f"there is no room for {where}: the disk or a quota is full", hint="free some space")
+    reason = (error.strerror or str(error)).lower()
+    return FolderUnusable(
+        f"{where} cannot be used: {reason}",
+        hint="make the folder writable for this user, or name another one in the configuration",
+    )
