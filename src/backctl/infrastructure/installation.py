@@ -1,0 +1,345 @@
+"""Where keyring and database live, and the one place that may create them.
+
+They are created once, on purpose: by `init`, or by the first write on a machine where nothing names a storage and
+nothing exists. Anywhere else a missing or damaged part is an error and stays as it is.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backctl.application.ports import AddressParser, Clock, IdSource, Reader, UnitOfWork
+from backctl.application.views import Change, InstallationView
+from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, KeyringMissing, SchemaOutdated, quoted
+from backctl.domain.values import Actor
+from backctl.infrastructure import durable_files
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
+    from sqlalchemy import Engine
+
+    from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.crypto.key_file import KeyFile
+    from backctl.infrastructure.database.reader import SqliteReader
+    from backctl.infrastructure.database.schema import StoredInstallation
+
+
+class Installation:
+    """A keyring and the database written with it, opened when they are first needed. Close it when done.
+
+    `fresh_allowed` says that nothing names a storage, so that a first write may create one. `timeout_us` is how long
+    locks are waited for, in microseconds. `notice` is told in one line what was created or migrated.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Path,
+        keyring: Path,
+        fresh_allowed: bool,
+        allow_group_read: bool,
+        timeout_us: int,
+        notice: Callable[[str], None],
+        clock: Clock,
+        new_id: IdSource,
+        addresses: AddressParser,
+        bcrypt_cost: int,
+    ) -> None:
+        self.database = database
+        self.keyring = keyring
+        self._paths = (keyring, database)
+        self._fresh_allowed = fresh_allowed
+        self._allow_group_read = allow_group_read
+        self.timeout_us = timeout_us
+        self._notice = notice
+        self.clock = clock
+        self._new_id = new_id
+        self._addresses = addresses
+        self._bcrypt_cost = bcrypt_cost
+        self._engine: Engine | None = None
+        self._opened_keyring: Keyring | None = None
+        self._reader: SqliteReader | None = None
+        self._rehearsal: tuple[TemporaryDirectory[str], Installation] | None = None
+
+    def close(self) -> None:
+        """Close what was opened; asked again, it is opened again."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._opened_keyring = None
+        if self._rehearsal is not None:
+            folder, rehearsal = self._rehearsal
+            self._rehearsal = None
+            rehearsal.close()
+            folder.cleanup()
+
+    @property
+    def keys(self) -> "KeyFile":
+        """The keyring's file, whether it is there or not."""
+        from backctl.infrastructure.crypto.key_file import KeyFile  # a read of accounts needs no key
+
+        return KeyFile(self.keyring, allow_group_read=self._allow_group_read)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether a write would create the installation, and a read finds it empty.
+
+        A keyring without a database counts too: a creation that was interrupted, or goes on beside this moment.
+        Raises FolderUnusable when nobody can tell.
+        """
+        return self._fresh_allowed and not durable_files.exists(self.database)
+
+    def create(self, actor: Actor, *, dry_run: bool = False) -> Change[InstallationView]:
+        """Make what is missing; `changed` is False when nothing is. With `dry_run` it is made elsewhere, for a moment.
+
+        Raises KeyringMissing for a database without its keyring; FolderUnusable, InstallationLocked, DatabaseFull.
+        """
+        if dry_run:
+            if durable_files.exists(self.database):
+                return Change(self.describe(), changed=False)
+            view = self._rehearsed().describe()
+            view = replace(view, database=str(self.database), keyring=str(self.keyring))
+            return Change(view, changed=True)
+        with self._usable_folders():
+            made = self._make_what_is_missing(actor)
+        if made:
+            self._notice(f"created {' and '.join(map(str, made))}")
+        return Change(self.describe(), changed=bool(made))
+
+    def describe(self) -> InstallationView:
+        """What is there. Raises what opening it raises."""
+        stored = self._opened()[0]
+        return InstallationView(
+            database=str(self.database),
+            keyring=str(self.keyring),
+            installation_id=stored.installation_id,
+            revision=stored.revision,
+            bcrypt_cost=self._bcrypt_cost,
+        )
+
+    def stored(self) -> "StoredInstallation":
+        """What the database says about itself, whatever its revision. Raises DatabaseMissing, DatabaseUnusable."""
+        from backctl.infrastructure.database.schema import connect, read_installation
+
+        with closing(connect(self.database, timeout_us=self.timeout_us, read_only=True)) as connection:
+            return read_installation(connection, self.database)
+
+    def open_keyring(self) -> "Keyring":
+        """The keyring, read once. Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged."""
+        if self._opened_keyring is None:
+            self._opened_keyring = self.keys.read()
+        return self._opened_keyring
+
+    def audit_keys(self) -> dict[str, bytes]:
+        """kid → key of every audit key. Raises also KeyringMismatch."""
+        return self._opened()[1].secrets("audit")
+
+    def unit_of_work(self, *, dry_run: bool) -> UnitOfWork:
+        """A transaction not yet begun; the first one on a fresh machine creates the installation.
+
+        A dry run there happens in an installation of its own that is thrown away. Raises DatabaseMissing,
+        DatabaseUnusable, SchemaTooNew and what the keyring's file raises.
+        """
+        from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+
+        if self._engine is None:
+            fresh = self.is_fresh
+            if fresh and dry_run:
+                return self._rehearsed().unit_of_work(dry_run=True)
+            if fresh or (not dry_run and self._is_unfinished()):
+                from backctl.infrastructure.identifiers import os_actor
+
+                self.create(os_actor())
+            from backctl.infrastructure.database.engine import sqlite_engine
+
+            self._opened()
+            self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
+        return SqlUnitOfWork(
+            self._engine,
+            addresses=self._addresses,
+            audit_key=self.open_keyring().primary("audit"),
+            clock=self.clock,
+            new_id=self._new_id,
+            dry_run=dry_run,
+        )
+
+    def reader(self) -> Reader:
+        """The read side; on a fresh machine one that finds nothing, until there is a database. Creates nothing."""
+        if self._reader is None:
+            if self.is_fresh:
+                from backctl.infrastructure.database.empty import EmptyReader
+
+                return EmptyReader()
+            from backctl.infrastructure.database.reader import SqliteReader
+
+            reader = SqliteReader(self.database, addresses=self._addresses, timeout_us=self.timeout_us)
+            try:
+                reader.installation  # noqa: B018 - opens it, so that an older database is found out before a question
+            except SchemaOutdated:
+                self._migrate()
+            self._reader = reader
+        return self._reader
+
+    def _opened(self) -> "tuple[StoredInstallation, Keyring]":
+        """What the database says about itself, and its keyring. An older database is migrated once they match."""
+        from backctl.infrastructure.database.schema import REVISION, require_current
+
+        stored, keyring = self.stored(), self.open_keyring()
+        check_match(stored, keyring)
+        if stored.revision < REVISION:
+            self._migrate()
+            stored = self.stored()
+        require_current(stored, self.database)
+        return stored, keyring
+
+    def _migrate(self) -> None:
+        from backctl.infrastructure.database.migrator import upgrade
+
+        upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice)
+
+    # Creation.
+
+    def _is_complete(self) -> bool:
+        """Raises KeyringMissing for a database without its keyring: a new key could not replace the lost one."""
+        has_database, has_keyring = durable_files.exists(self.database), durable_files.exists(self.keyring)
+        if has_database and not has_keyring:
+            raise KeyringMissing(
+                f"there is no keyring {quoted(str(self.keyring), limit=400)} for the database beside it",
+                hint="restore it from a backup; it is never made anew",
+            )
+        return has_database
+
+    def _is_unfinished(self) -> bool:
+        """Whether a creation was interrupted after its last link, so that its temporary names are still there."""
+        with self._usable_folders():
+            return durable_files.exists(self.database) and any(map(durable_files.left_over, self._paths))
+
+    def _make_what_is_missing(self, actor: Actor) -> list[Path]:
+        folders = {
+            path.parent for path in self._paths if not durable_files.exists(path) or durable_files.left_over(path)
+        }
+        if self._is_complete() and not folders:
+            return []
+        for folder in folders:
+            durable_files.make_folder(folder)
+        with ExitStack() as locks:
+            for folder in sorted(folders):  # one order for everybody, or two could wait for each other
+                locks.enter_context(durable_files.locked(folder, timeout_us=self.timeout_us))
+            _step("locked")
+            for path in self._paths:
+                for temporary in durable_files.left_over(path) if path.parent in folders else ():
+                    temporary.unlink(missing_ok=True)
+            return [] if self._is_complete() else self._put_in_place(actor)
+
+    def _put_in_place(self, actor: Actor) -> list[Path]:
+        """Write both under temporary names, then link the keyring, then the database.
+
+        What can fail for want of space or permission fails before anything has its name. Whoever sees the database
+        sees its keyring too, and each of them whole.
+        """
+        import uuid
+
+        from backctl.infrastructure.crypto.key_maker import make_keyring
+        from backctl.infrastructure.database.migrator import create_database
+
+        self._require_no_orphaned_log()
+        now = self.clock()
+        made = []
+        with ExitStack() as staged:
+            if durable_files.exists(self.keyring):
+                keyring = self.keys.read()
+            else:
+                keyring = make_keyring(now)
+                keys = self.keys.stage(keyring)
+                staged.callback(keys.unlink)
+                made.append((keys, self.keyring))
+                _step("keyring staged")
+            database = durable_files.temporary_beside(self.database)
+            create_database(
+                database,
+                installation_id=str(uuid.uuid4()),
+                keyring=keyring,
+                actor=actor,
+                now=now,
+                event_id=self._new_id(),
+            )
+            staged.callback(database.unlink)
+            made.append((database, self.database))
+            _step("database staged")
+            for temporary, path in made:
+                durable_files.link_staged(temporary, path)
+                _step("database in place" if path == self.database else "keyring in place")
+        _step("temporaries removed")
+        return [path for _, path in made]
+
+    def _require_no_orphaned_log(self) -> None:
+        """Raises DatabaseUnusable for the log of a database that is gone: SQLite would replay it into a new one."""
+        for suffix in ("-wal", "-journal"):
+            log = self.database.with_name(self.database.name + suffix)
+            if durable_files.exists(log) and log.lstat().st_size:
+                raise DatabaseUnusable(
+                    f"{quoted(str(log), limit=400)} belongs to a database that is gone",
+                    hint="put that database back, or move the file away if nothing in it is wanted",
+                )
+
+    @contextmanager
+    def _usable_folders(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise durable_files.unusable(self.database.parent, error) from None
+
+    def _rehearsed(self) -> "Installation":
+        """An installation in a private temporary folder, for dry runs where there is none yet."""
+        if self._rehearsal is None:
+            from tempfile import TemporaryDirectory
+
+            from backctl.infrastructure.identifiers import os_actor
+
+            has_keyring = durable_files.exists(self.keyring)
+            with self._usable_folders():
+                for path in (self.database,) if has_keyring else (self.database, self.keyring):
+                    durable_files.require_writable(path.parent)
+                folder = TemporaryDirectory(prefix="backctl-dry-run-")
+            rehearsal = Installation(
+                database=Path(folder.name) / "backctl.db",
+                keyring=self.keyring if has_keyring else Path(folder.name) / "keyring.json",
+                fresh_allowed=True,
+                allow_group_read=self._allow_group_read,
+                timeout_us=self.timeout_us,
+                notice=lambda text: None,
+                clock=self.clock,
+                new_id=self._new_id,
+                addresses=self._addresses,
+                bcrypt_cost=self._bcrypt_cost,
+            )
+            self._rehearsal = folder, rehearsal
+            try:
+                rehearsal.create(os_actor())
+            except BaseException:
+                self.close()
+                raise
+        return self._rehearsal[1]
+
+
+def check_match(stored: "StoredInstallation", keyring: "Keyring") -> None:
+    """Raises KeyringMismatch when the keyring lacks an audit key that the database's events were written with."""
+    lacking = sorted(set(stored.audit_kids) - set(keyring.secrets("audit")))
+    if lacking:
+        raise KeyringMismatch(
+            f"the keyring belongs to another installation: it lacks the audit key {quoted(lacking[0])}",
+            hint="name the keyring that was made with this database, or restore it from a backup",
+        )
+
+
+def _step(name: str) -> None:
+    """Announce a step of the creation; the fault tests end the process at each."""
+    import logging
+
+    logging.getLogger("backctl.installation").debug(name)

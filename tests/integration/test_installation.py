@@ -1,0 +1,224 @@
+"""Opening an installation: what is asked before anything is used, and what a present one does by itself."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backctl.domain.errors import DatabaseUnusable, InstallationLocked, KeyringMissing, SchemaTooNew
+from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
+from backctl.domain.values import Actor
+from backctl.infrastructure import durable_files
+from backctl.infrastructure.addresses import EmailValidatorParser
+from backctl.infrastructure.database import migrator
+from backctl.infrastructure.database.schema import REVISION
+from backctl.infrastructure.identifiers import new_user_id, now
+from backctl.infrastructure.installation import Installation
+
+ACTOR = Actor("tests", "tester", "here")
+
+
+@pytest.fixture
+def open_at(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    """Installations of one folder, all closed in the end; each keeps what it was told in `notices`."""
+    opened = []
+
+    def open_at(folder: Path = tmp_path, **changes: Any) -> Installation:
+        options: dict[str, Any] = {
+            "database": folder / "backctl.db",
+            "keyring": folder / "keyring.json",
+            "fresh_allowed": True,
+            "allow_group_read": False,
+            "timeout_us": 0,
+            "notice": lambda text: None,
+            "clock": now,
+            "new_id": new_user_id,
+            "addresses": EmailValidatorParser(),
+            "bcrypt_cost": 4,
+        }
+        opened.append(Installation(**{**options, **changes}))
+        return opened[-1]
+
+    yield open_at
+    for installation in opened:
+        installation.close()
+
+
+def execute(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+def test_what_was_created_is_described(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+    change = open_at().create(ACTOR)
+    assert change.changed
+    assert change.value.database == str(tmp_path / "backctl.db")
+    assert change.value.keyring == str(tmp_path / "keyring.json")
+    assert (change.value.revision, change.value.bcrypt_cost) == (REVISION, 4)
+    assert open_at().describe() == change.value
+
+
+def test_no_two_installations_share_an_id(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+    first = open_at(tmp_path / "a").create(ACTOR).value
+    second = open_at(tmp_path / "b").create(ACTOR).value
+    assert first.installation_id != second.installation_id
+
+
+def test_the_first_event_names_who_created_it(open_at: Callable[..., Installation]) -> None:
+    installation = open_at()
+    installation.create(ACTOR)
+    (event,) = installation.reader().stream_events(EVERY_EVENT)
+    assert (event.type, event.actor, event.os_user, event.host) == ("InstallationCreated", "tests", "tester", "here")
+    assert event.subject == installation.describe().installation_id
+    assert event.data == {"keys": list(installation.open_keyring().kids())}
+
+
+def test_a_rehearsed_creation_answers_as_the_real_one_would(
+    open_at: Callable[..., Installation], tmp_path: Path
+) -> None:
+    rehearsed = open_at(tmp_path / "data").create(ACTOR, dry_run=True)
+    assert rehearsed.changed
+    assert rehearsed.value.database == str(tmp_path / "data" / "backctl.db")
+    assert os.listdir(tmp_path) == []
+    real = open_at(tmp_path / "data").create(ACTOR)
+    assert real.value.revision == rehearsed.value.revision
+    again = open_at(tmp_path / "data").create(ACTOR, dry_run=True)
+    assert (again.changed, again.value) == (False, real.value)
+
+
+def test_a_rehearsal_misses_a_keyring_too(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+    open_at().create(ACTOR)
+    (tmp_path / "keyring.json").unlink()
+    with pytest.raises(KeyringMissing):
+        open_at().create(ACTOR, dry_run=True)
+
+
+def test_keyring_and_database_may_live_apart(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+    apart = {"database": tmp_path / "data" / "a.db", "keyring": tmp_path / "secrets" / "k.json", "fresh_allowed": False}
+    assert open_at(**apart).create(ACTOR).changed
+    assert not open_at(**apart).create(ACTOR).changed
+    assert set(os.listdir(tmp_path / "data")) == {"a.db", "backctl.lock"}
+    assert set(os.listdir(tmp_path / "secrets")) == {"k.json", "backctl.lock"}
+
+
+def test_a_second_database_may_share_the_keyring(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+    open_at().create(ACTOR)
+    content = (tmp_path / "keyring.json").read_bytes()
+    assert open_at(database=tmp_path / "second.db").create(ACTOR).changed
+    assert (tmp_path / "keyring.json").read_bytes() == content
+    assert open_at().describe().installation_id != open_at(database=tmp_path / "second.db").describe().installation_id
+
+
+def test_whoever_creates_beside_another_waits_no_longer_than_told(
+    open_at: Callable[..., Installation], tmp_path: Path
+) -> None:
+    with durable_files.locked(tmp_path, timeout_us=0), pytest.raises(InstallationLocked) as caught:
+        open_at().create(ACTOR)
+    assert caught.value.retryable
+    assert os.listdir(tmp_path) == ["backctl.lock"]
+    assert open_at().create(ACTOR).changed
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_the_log_of_a_lost_database_is_not_replayed_into_a_new_one(
+    open_at: Callable[..., Installation], tmp_path: Path, suffix: str
+) -> None:
+    log = tmp_path / f"backctl.db{suffix}"
+    log.write_bytes(b"transactions of another database")
+    with pytest.raises(DatabaseUnusable):
+        open_at().create(ACTOR)
+    assert set(os.listdir(tmp_path)) == {log.name, "backctl.lock"}
+    log.write_bytes(b"")
+    assert open_at().create(ACTOR).changed
+
+
+def test_a_dry_run_tidies_nothing_up(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+    open_at().create(ACTOR)
+    left_over = tmp_path / ".backctl.db.0123456789abcdef.new"
+    left_over.touch()
+    open_at().unit_of_work(dry_run=True)
+    assert left_over.exists()
+    open_at().unit_of_work(dry_run=False)
+    assert not left_over.exists()
+
+
+def test_an_open_reader_of_nothing_finds_what_is_created_later(open_at: Callable[..., Installation]) -> None:
+    waiting = open_at()
+    assert waiting.reader().count_users(EVERY_USER) == 0
+    assert list(waiting.reader().stream_events(EVERY_EVENT)) == []
+    open_at().create(ACTOR)
+    assert len(list(waiting.reader().stream_events(EVERY_EVENT))) == 1
+    assert waiting.reader() is waiting.reader()
+
+
+def test_a_closed_installation_opens_again(open_at: Callable[..., Installation]) -> None:
+    installation = open_at()
+    for _ in range(2):
+        with installation.unit_of_work(dry_run=False) as work:
+            assert list(work.users.lock_administrators()) == []
+        assert installation.reader().count_users(EVERY_USER) == 0
+        installation.close()
+
+
+def test_closing_throws_a_rehearsal_away(
+    open_at: Callable[..., Installation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    installation = open_at(tmp_path / "data")
+    for _ in range(2):
+        with installation.unit_of_work(dry_run=True) as work:
+            assert list(work.users.lock_administrators()) == []
+    (rehearsal,) = tmp_path.iterdir()
+    assert rehearsal.stat().st_mode & 0o777 == 0o700
+    installation.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_database_of_a_newer_program_is_left_alone(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+    open_at().create(ACTOR)
+    execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '9999'")
+    content = (tmp_path / "backctl.db").read_bytes()
+    for use in (Installation.reader, Installation.describe, Installation.audit_keys, write):
+        with pytest.raises(SchemaTooNew):
+            use(open_at())
+    assert (tmp_path / "backctl.db").read_bytes() == content
+
+
+def write(installation: Installation) -> object:
+    return installation.unit_of_work(dry_run=False)
+
+
+@pytest.mark.parametrize("use", [Installation.reader, Installation.describe, Installation.audit_keys, write])
+def test_an_older_database_is_migrated_before_it_is_used(
+    open_at: Callable[..., Installation],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    use: Callable[[Installation], object],
+) -> None:
+    def upgrade(path: Path, *, timeout_us: int, notice: Callable[[str], None]) -> bool:
+        execute(path, f"UPDATE alembic_version SET version_num = '{REVISION}'")
+        notice(f"migrated {path.name}")
+        return True
+
+    open_at().create(ACTOR)
+    execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '0000'")
+    monkeypatch.setattr(migrator, "upgrade", upgrade)  # there is no older revision yet to migrate from
+    notices: list[str] = []
+    installation = open_at(notice=notices.append)
+    use(installation)
+    use(installation)
+    assert notices == ["migrated backctl.db"]
+
+
+def test_a_database_is_not_migrated_without_its_keyring(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+    open_at().create(ACTOR)
+    execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '0000'")
+    content = (tmp_path / "backctl.db").read_bytes()
+    (tmp_path / "keyring.json").unlink()
+    with pytest.raises(KeyringMissing):
+        write(open_at())
+    assert (tmp_path / "backctl.db").read_bytes() == content
