@@ -1,0 +1,214 @@
+"""What `doctor` looks at. Nothing here changes anything, and a machine without an installation is healthy."""
+
+import glob
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from backctl.application.ports import HealthProbe
+from backctl.application.views import CheckView
+from backctl.domain.errors import quoted
+from backctl.domain.values import Instant
+from backctl.infrastructure import durable_files
+from backctl.infrastructure.installation import Installation, check_match
+
+_LOWEST_COST = 10  # OWASP Password Storage Cheat Sheet: a work factor of 10 or more
+_TOLERANCE_US = 5 * 60 * 1_000_000  # clocks of machines that share a database may differ by so much
+_RELEASED = Instant.parse("2026-01-01")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check says."""
+
+    status: Literal["ok", "warn", "fail"]
+    text: str
+    hint: str | None
+
+
+_NOTHING = Finding("ok", "nothing was created yet", "the first command that writes does it, or: backctl init")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One check under its stable name."""
+
+    check: str
+    look: Callable[[], Finding]
+
+    def examine(self) -> CheckView:
+        """The finding. Raises BackctlError when the part is unusable; anything the system refuses is a failure."""
+        try:
+            found = self.look()
+        except (OSError, OverflowError) as error:  # a time beyond the calendar is one that was never written
+            return CheckView(self.check, "fail", _reason(error), None)
+        return CheckView(self.check, found.status, found.text, found.hint)
+
+
+def probes(installation: Installation, bcrypt_cost: int, config_file: Path | None) -> tuple[HealthProbe, ...]:
+    """The checks of one installation, in the order in which one explains the next."""
+    database = _Database(installation)
+    return (
+        Probe("database.open", database.opens),
+        Probe("database.revision", database.is_current),
+        Probe("database.integrity", database.is_whole),
+        Probe("files.permissions", lambda: _are_private(installation, config_file)),
+        Probe("keyring.valid", lambda: _has_keys(installation)),
+        Probe("keyring.matches", database.has_its_keys),
+        Probe("passwords.cost", lambda: _is_costly(bcrypt_cost)),
+        Probe("clock.sane", database.agrees_with_the_clock),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    installation: Installation
+
+    def opens(self) -> Finding:
+        if self.installation.is_fresh:
+            return _NOTHING
+        return _ok(f"installation {self.installation.stored().installation_id}")
+
+    def is_current(self) -> Finding:
+        from backctl.infrastructure.database.schema import REVISION, require_current
+
+        if self.installation.is_fresh:
+            return _NOTHING
+        stored = self.installation.stored()
+        if stored.revision < REVISION:
+            finding = f"revision {stored.revision} is older than the {REVISION} of this backctl"
+            return _warn(finding, "the next command that opens it makes a copy and migrates it")
+        require_current(stored, self.installation.database)
+        return _ok(f"revision {stored.revision}")
+
+    def is_whole(self) -> Finding:
+        if self.installation.is_fresh:
+            return _NOTHING
+        restore = "restore it from a backup"
+        with closing(self._connection()) as connection, self._faults():
+            found = [str(text) for (text,) in connection.execute("PRAGMA quick_check(10)")]
+            if found != ["ok"]:
+                return _fail(f"the database is damaged: {'; '.join(found)}", restore)
+            orphans = sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
+        if orphans:
+            return _fail(f"{orphans} rows refer to rows that do not exist", restore)
+        return _ok("every page and every reference is in order")
+
+    def has_its_keys(self) -> Finding:
+        if self.installation.is_fresh:
+            return _NOTHING
+        stored, keyring = self.installation.stored(), self.installation.keys.read()
+        check_match(stored, keyring)
+        return _ok("it holds every audit key the database was written with")
+
+    def agrees_with_the_clock(self) -> Finding:
+        now = self.installation.clock()
+        if now < _RELEASED:
+            return _fail(f"the clock says {now}, before this program was written", "set the clock")
+        if self.installation.is_fresh:
+            return _ok(f"the clock says {now}")
+        for what, moment in self._latest():
+            if moment > now + _TOLERANCE_US:
+                return _warn(f"the clock says {now}, but {what} is from {moment}", "set the clock")
+        return _ok(f"the clock says {now}")
+
+    def _latest(self) -> list[tuple[str, Instant]]:
+        with closing(self._connection()) as connection, self._faults():
+            row = connection.execute("SELECT occurred_at FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        found = [("the database file", Instant(self.installation.database.stat().st_mtime_ns // 1000))]
+        if row is not None and isinstance(row[0], int):
+            found.insert(0, ("the newest event", Instant(row[0])))
+        return found
+
+    def _connection(self) -> sqlite3.Connection:
+        from backctl.infrastructure.database.schema import connect
+
+        return connect(self.installation.database, timeout_us=self.installation.timeout_us, read_only=True)
+
+    def _faults(self) -> AbstractContextManager[None]:
+        from backctl.infrastructure.database.faults import mapped_faults
+
+        return mapped_faults(self.installation.database)
+
+
+def _are_private(installation: Installation, config_file: Path | None) -> Finding:
+    """Folder 0700, files 0600; whatever others can read or change is a failure, the rest of the excess a warning."""
+    exposed: list[str] = []
+    loose: list[str] = []
+    for path, mode in _present(installation, config_file):
+        shared = mode & 0o077
+        described = f"{path} has mode {mode & 0o7777:04o}"
+        if path == config_file:
+            if shared & 0o022:
+                exposed.append(described)
+        elif stat.S_ISDIR(mode):
+            if shared & 0o022 and not mode & stat.S_ISVTX:
+                exposed.append(described)
+            elif shared:
+                loose.append(described)
+        elif path == installation.keyring:
+            continue  # `keyring.valid` judges it, by the rule that every command follows
+        elif shared & 0o007 or shared & 0o020:
+            exposed.append(described)
+        elif shared:
+            loose.append(described)
+    hint = "chmod 700 the folder, chmod 600 its files, chmod go-w the configuration file"
+    if exposed:
+        return _fail(f"others can read or change what is not theirs: {'; '.join(exposed + loose)}", hint)
+    if loose:
+        return _warn(f"more open than need be: {'; '.join(loose)}", hint)
+    return _ok("nobody else can read or change anything")
+
+
+def _present(installation: Installation, config_file: Path | None) -> list[tuple[Path, int]]:
+    """What exists of the installation, with type and mode."""
+    database, keyring = installation.database, installation.keyring
+    paths = [database.parent, database, keyring, *([] if config_file is None else [config_file])]
+    paths += [database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
+    paths += sorted(database.parent.glob(f"{glob.escape(database.name)}.*.bak"))
+    if keyring.parent != database.parent:
+        paths.insert(1, keyring.parent)
+    found = []
+    for path in paths:
+        try:
+            found.append((path, path.stat().st_mode))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _has_keys(installation: Installation) -> Finding:
+    if installation.is_fresh and not durable_files.exists(installation.keyring):
+        return _NOTHING
+    count = len(installation.keys.read().keys)
+    return _ok(f"{count} keys, one of each purpose in use")
+
+
+def _is_costly(bcrypt_cost: int) -> Finding:
+    if bcrypt_cost < _LOWEST_COST:
+        finding = f"passwords are hashed at bcrypt cost {bcrypt_cost}, below {_LOWEST_COST}"
+        return _warn(finding, "backctl init --calibrate finds the cost that suits this machine")
+    return _ok(f"bcrypt cost {bcrypt_cost}")
+
+
+def _reason(error: OSError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return "a recorded time is out of range"
+    reason = (error.strerror or str(error)).lower()
+    return f"{quoted(error.filename, limit=400)}: {reason}" if isinstance(error.filename, str) else reason
+
+
+def _ok(finding: str) -> Finding:
+    return Finding("ok", finding, None)
+
+
+def _warn(finding: str, hint: str) -> Finding:
+    return Finding("warn", finding, hint)
+
+
+def _fail(finding: str, hint: str) -> Finding:
+    return Finding("fail", finding, hint)

@@ -1,0 +1,236 @@
+"""What `doctor` finds: nothing on a fresh machine, and each fault under its own name."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backctl.application.doctor import DoctorService
+from backctl.application.views import CheckView
+from backctl.domain.values import Actor, Instant
+from backctl.infrastructure.addresses import EmailValidatorParser
+from backctl.infrastructure.crypto.key_file import KeyFile
+from backctl.infrastructure.crypto.key_maker import make_keyring
+from backctl.infrastructure.health import probes
+from backctl.infrastructure.identifiers import new_user_id, now
+from backctl.infrastructure.installation import Installation
+
+CHECKS = [
+    "database.open",
+    "database.revision",
+    "database.integrity",
+    "files.permissions",
+    "keyring.valid",
+    "keyring.matches",
+    "passwords.cost",
+    "clock.sane",
+]
+HOUR_US = 3600 * 1_000_000
+
+
+class Machine:
+    """One installation, its clock and its configuration, to be spoilt and examined."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "backctl.db"
+        self.keyring = folder / "keyring.json"
+        self.config = folder.parent / "config.toml"
+        self.config.write_text("")
+        self.config.chmod(0o644)
+        self.time = now()
+        self.cost = 12
+        self.installation = Installation(
+            database=self.database,
+            keyring=self.keyring,
+            fresh_allowed=True,
+            allow_group_read=False,
+            timeout_us=0,
+            notice=lambda text: None,
+            clock=lambda: self.time,
+            new_id=new_user_id,
+            addresses=EmailValidatorParser(),
+            bcrypt_cost=12,
+        )
+
+    def examine(self) -> dict[str, CheckView]:
+        views = list(DoctorService(probes(self.installation, self.cost, self.config)).examine())
+        assert [view.check for view in views] == CHECKS
+        return {view.check: view for view in views}
+
+    def unwell(self) -> dict[str, str]:
+        """The checks that are not ok."""
+        return {check: view.status for check, view in self.examine().items() if view.status != "ok"}
+
+    def execute(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute(statement)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path / "data")
+    yield machine
+    machine.installation.close()
+
+
+@pytest.fixture
+def machine(fresh: Machine) -> Machine:
+    fresh.installation.create(Actor("tests", "tester", "here"))
+    return fresh
+
+
+def test_a_fresh_machine_is_healthy_and_stays_fresh(fresh: Machine) -> None:
+    assert fresh.unwell() == {}
+    assert "nothing was created yet" in fresh.examine()["database.open"].finding
+    assert not fresh.folder.exists()
+
+
+def test_an_interrupted_creation_is_healthy(fresh: Machine) -> None:
+    fresh.folder.mkdir(mode=0o700)
+    KeyFile(fresh.keyring).create(make_keyring(fresh.time))
+    assert fresh.unwell() == {}
+
+
+def test_a_new_installation_is_healthy(machine: Machine) -> None:
+    assert machine.unwell() == {}
+    assert machine.installation.describe().installation_id in machine.examine()["database.open"].finding
+
+
+def test_looking_changes_nothing(machine: Machine) -> None:
+    before = {path.name: (path.read_bytes(), path.stat().st_mode) for path in machine.folder.iterdir()}
+    machine.examine()
+    assert {path.name: (path.read_bytes(), path.stat().st_mode) for path in machine.folder.iterdir()} == before
+
+
+def test_a_lost_database_fails_where_storage_was_named(machine: Machine) -> None:
+    machine.database.unlink()
+    machine.database.symlink_to("nowhere")
+    failed = {check for check, status in machine.unwell().items() if status == "fail"}
+    assert failed == {"database.open", "database.revision", "database.integrity", "keyring.matches", "clock.sane"}
+
+
+def test_something_else_in_the_database_s_place_fails(machine: Machine) -> None:
+    machine.database.write_bytes(b"no database at all, but long enough to have a header" * 100)
+    assert machine.unwell()["database.open"] == "fail"
+    assert machine.unwell()["database.integrity"] == "fail"
+
+
+def test_another_revision_is_told(machine: Machine) -> None:
+    machine.execute("UPDATE alembic_version SET version_num = '0000'")
+    assert machine.unwell() == {"database.revision": "warn"}
+    machine.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert machine.unwell() == {"database.revision": "fail"}
+
+
+def test_a_damaged_page_is_found(machine: Machine) -> None:
+    content = bytearray(machine.database.read_bytes())
+    page = content.index(b"InstallationCreated") // 4096 * 4096
+    content[page + 3 : page + 40] = b"\xff" * 37
+    machine.database.write_bytes(content)
+    assert machine.unwell()["database.integrity"] == "fail"
+
+
+def test_a_row_without_its_owner_is_found(machine: Machine) -> None:
+    machine.execute("CREATE TABLE badges (user_id TEXT REFERENCES users (id))")
+    machine.execute("INSERT INTO badges VALUES ('nobody')")
+    assert machine.unwell() == {"database.integrity": "fail"}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "status"),
+    [
+        (".", 0o755, "warn"),
+        (".", 0o750, "warn"),
+        (".", 0o777, "fail"),
+        (".", 0o770, "fail"),
+        (".", 0o1777, "warn"),
+        ("backctl.db", 0o640, "warn"),
+        ("backctl.db", 0o644, "fail"),
+        ("backctl.db", 0o660, "fail"),
+        ("backctl.db-wal", 0o644, "fail"),
+        ("backctl.db-shm", 0o640, "warn"),
+        ("backctl.db.0001.1.bak", 0o604, "fail"),
+        ("../config.toml", 0o664, "fail"),
+        ("../config.toml", 0o646, "fail"),
+        ("../config.toml", 0o600, None),
+    ],
+)
+def test_what_others_can_reach_is_found(machine: Machine, name: str, mode: int, status: str | None) -> None:
+    keeper = sqlite3.connect(machine.database)  # keeps log and index beside the file
+    with closing(keeper):
+        with keeper:
+            keeper.execute("UPDATE alembic_version SET version_num = version_num")
+        (machine.folder / "backctl.db.0001.1.bak").touch(mode=0o600)
+        (machine.folder / name).chmod(mode)
+        assert machine.unwell().get("files.permissions") == status
+        if status is not None:
+            assert f"{mode:04o}" in machine.examine()["files.permissions"].finding
+
+
+def exposed(machine: Machine) -> None:
+    machine.keyring.chmod(0o644)
+
+
+def damaged(machine: Machine) -> None:
+    machine.keyring.write_bytes(machine.keyring.read_bytes()[:-9])
+
+
+def lost(machine: Machine) -> None:
+    machine.keyring.unlink()
+
+
+@pytest.mark.parametrize("spoil", [exposed, damaged, lost])
+def test_an_unusable_keyring_fails_with_a_hint(machine: Machine, spoil: Callable[[Machine], None]) -> None:
+    spoil(machine)
+    assert machine.unwell() == {"keyring.valid": "fail", "keyring.matches": "fail"}
+    assert machine.examine()["keyring.valid"].hint
+
+
+def test_the_keyring_of_another_installation_fails(machine: Machine) -> None:
+    machine.keyring.unlink()
+    KeyFile(machine.keyring).create(make_keyring(machine.time))
+    assert machine.unwell() == {"keyring.matches": "fail"}
+
+
+def test_cheap_hashes_are_warned_of(machine: Machine) -> None:
+    machine.cost = 9
+    assert machine.unwell() == {"passwords.cost": "warn"}
+    machine.cost = 10
+    assert machine.unwell() == {}
+
+
+def test_a_clock_behind_what_was_written_is_warned_of(machine: Machine) -> None:
+    real = machine.time
+    machine.time = Instant(real - HOUR_US)
+    assert machine.unwell() == {"clock.sane": "warn"}
+    assert "the newest event" in machine.examine()["clock.sane"].finding
+    machine.time = Instant(real - 60 * 1_000_000)
+    assert machine.unwell() == {}
+
+
+def test_a_clock_behind_the_file_is_warned_of(machine: Machine) -> None:
+    later = (machine.time + HOUR_US) * 1000
+    os.utime(machine.database, ns=(later, later))
+    assert machine.unwell() == {"clock.sane": "warn"}
+    assert "the database file" in machine.examine()["clock.sane"].finding
+
+
+def test_a_clock_before_this_program_fails_even_on_a_fresh_machine(fresh: Machine) -> None:
+    fresh.time = Instant(0)
+    assert fresh.unwell() == {"clock.sane": "fail"}
+
+
+def test_a_time_beyond_the_calendar_stops_no_other_check(machine: Machine) -> None:
+    machine.execute("UPDATE events SET occurred_at = 9000000000000000000")
+    assert machine.unwell() == {"clock.sane": "fail"}
+
+
+def test_a_folder_that_is_none_fails_every_check_that_needs_it(fresh: Machine) -> None:
+    fresh.folder.write_bytes(b"mine")
+    failed = {check for check, status in fresh.unwell().items() if status == "fail"}
+    assert failed >= {"database.open", "database.revision", "database.integrity", "keyring.valid", "keyring.matches"}
