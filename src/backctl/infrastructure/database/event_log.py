@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from backctl.application.ports import IdSource
-from backctl.domain.audit import SALT_BYTES, RecordedEvent, data_digest, link
+from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent, data_digest, link
 from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.events import DomainEvent
@@ -16,6 +17,7 @@ from backctl.domain.values import Actor, Instant
 from backctl.infrastructure.database.tables import Row
 
 _events, _head, _audit_keys = (Row.metadata.tables[name] for name in ("events", "event_head", "audit_keys"))
+_TAKEN_SEQ = ("events.seq", "pk_events")  # as SQLite and PostgreSQL name the broken rule
 
 
 def append(
@@ -33,13 +35,8 @@ def append(
 
     Locks the chain's head until the transaction ends: call it after every other lock and statement.
     """
-    head = connection.execute(select(_head.c.seq, _head.c.mac).with_for_update()).one_or_none()
-    if head is None:
-        raise DatabaseUnusable(
-            "the event log has lost the head of its chain", hint="restore the database from a backup"
-        )
+    seq, mac = _locked_head(connection)
     secret = key.secret_bytes()
-    seq, mac = head
     recorded_actor = canonical({"label": actor.label, "os_user": actor.os_user, "host": actor.host}).decode()
     rows = []
     for event in events:
@@ -65,5 +62,25 @@ def append(
         rows.append(asdict(replace(event_row, mac=mac)))
     if connection.execute(select(_audit_keys.c.kid).where(_audit_keys.c.kid == key.kid)).first() is None:
         connection.execute(insert(_audit_keys).values(kid=key.kid, first_seq=rows[0]["seq"]))
-    connection.execute(insert(_events), rows)
+    try:
+        connection.execute(insert(_events), rows)
+    except IntegrityError as error:
+        if not any(name in str(error.orig) for name in _TAKEN_SEQ):
+            raise
+        raise _headless() from error
     connection.execute(update(_head).values(seq=seq, mac=mac, audit_kid=key.kid))
+
+
+def _locked_head(connection: Connection) -> tuple[int, bytes]:
+    # SQLite's head may hold whatever a stranger wrote there.
+    match connection.execute(select(_head.c.seq, _head.c.mac).where(_head.c.id == 1).with_for_update()).first():
+        case (int(seq), bytes(mac)) if seq >= 0 and len(mac) == MAC_BYTES:
+            return seq, mac
+    raise _headless()
+
+
+def _headless() -> DatabaseUnusable:
+    return DatabaseUnusable(
+        "the head of the event log is not the end of its chain",
+        hint="look with 'backctl audit verify', then restore the database from a backup",
+    )

@@ -12,13 +12,16 @@ from backctl.domain.errors import BackctlError, DatabaseFull, DatabaseLocked, Da
 
 # https://www.sqlite.org/rescode.html. The low byte of an extended code is its primary code.
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_FOREIGN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
-# ENOSPC arrives as FULL, but EFBIG, EDQUOT and a write that only the disk's cache took arrive as one of these.
+# ENOSPC arrives as FULL, but EFBIG, EDQUOT, a write that only the disk's cache took, and no room for the shared
+# index of the log arrive as one of these.
 _UNWRITTEN = {
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_FSYNC,
     sqlite3.SQLITE_IOERR_DIR_FSYNC,
     sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
     sqlite3.SQLITE_IOERR_SHMSIZE,
     sqlite3.SQLITE_IOERR_CLOSE,
 }
@@ -44,10 +47,12 @@ def mapped_faults(path: str | os.PathLike[str]) -> Iterator[None]:
 def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | None:
     """The error of the house that `error` means; None when it is not the database's state that is at fault."""
     cause = getattr(error, "orig", error)
+    database = f"the database {quoted(os.fspath(path), limit=400)}"
+    if isinstance(cause, UnicodeDecodeError):  # Python could not even read SQLite's message about what is damaged
+        return DatabaseUnusable(f"{database} is damaged", hint=_RESTORE)
     if not isinstance(cause, sqlite3.Error):
         return None
     code = getattr(cause, "sqlite_errorcode", None)
-    database = f"the database {quoted(os.fspath(path), limit=400)}"
     if code is None:
         return _fault_without_code(str(cause), database)
     primary = code & 0xFF
@@ -60,7 +65,7 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
             f"{database} cannot grow: the disk or a quota is full",
             hint="free some space and try again; nothing was changed",
         )
-    if primary == sqlite3.SQLITE_NOTADB:
+    if primary in _FOREIGN or (primary == sqlite3.SQLITE_ERROR and str(cause) == "unsupported file format"):
         return DatabaseUnusable(f"{database} is no SQLite database, or its first page is damaged", hint=_RESTORE)
     if primary == sqlite3.SQLITE_CORRUPT:
         return DatabaseUnusable(f"{database} is damaged", hint=_RESTORE)

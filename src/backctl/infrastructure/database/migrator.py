@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -61,18 +62,18 @@ def upgrade(
     All in one transaction under the write lock: of two at once the second finds nothing left to do. `notice` is told
     where the copy lies. Raises SchemaTooNew, DatabaseLocked, DatabaseFull, DatabaseUnusable; then nothing has changed.
     """
+    with closing(connect(path, timeout_us=timeout_us, read_only=True)) as looking:
+        if _is_current(looking, path, revision):
+            return False
     # Altering a table copies and drops it on SQLite; with foreign keys on, that would delete the rows that refer to it.
     engine = sqlite_engine(path, timeout_us=timeout_us, expected=None, foreign_keys=False)
     try:
         with mapped_faults(path), engine.begin() as connection:
             driver = driver_of(connection)
-            before = read_installation(driver, path)
-            try:
-                require_current(before, path, revision=revision)
-            except SchemaOutdated:
-                copy = _back_up(path, before.revision, timeout_us=timeout_us)
-            else:
+            if _is_current(driver, path, revision):
                 return False
+            before = read_installation(driver, path).revision
+            copy = _back_up(path, before, timeout_us=timeout_us)
             _migrate(connection, revision, versions)
             if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
                 raise DatabaseUnusable(
@@ -81,7 +82,16 @@ def upgrade(
                 )
     finally:
         engine.dispose()
-    notice(f"migrated the database from revision {before.revision} to {revision}; a copy of the old one is {copy}")
+    notice(f"migrated the database from revision {before} to {revision}; a copy of the old one is {copy}")
+    return True
+
+
+def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bool:
+    """Raises SchemaTooNew."""
+    try:
+        require_current(read_installation(connection, path), path, revision=revision)
+    except SchemaOutdated:
+        return False
     return True
 
 

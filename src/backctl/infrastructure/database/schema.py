@@ -36,7 +36,8 @@ def connect(path: Path, *, timeout_us: int, read_only: bool, check_same_thread: 
     """
     mode = "mode=rw"
     try:
-        if read_only and os.statvfs(path).f_flag & os.ST_RDONLY and _is_settled(path):
+        on_read_only_medium = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        if read_only and on_read_only_medium and _is_settled(path):
             # A database in WAL mode cannot be opened where no log can be made. Nobody can change it there either.
             mode = "mode=ro&immutable=1"
     except FileNotFoundError:

@@ -84,7 +84,7 @@ class SqlUserRepository:
         return events
 
     def settle(self) -> None:
-        """Tell the accounts which version of them is stored now; or would be, had the transaction not been rehearsed."""
+        """Tell the accounts which version of them is stored now, or would be after a dry run."""
         for user, version in self._versions:
             user.version = version
 
