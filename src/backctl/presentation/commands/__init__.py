@@ -20,6 +20,7 @@ NOUNS: dict[str, Entry] = {
     "config": Entry(_HERE + "config", "Show, check and change the configuration."),
     "init": Entry(_HERE + "init", "Create the keyring and the database, or say that they exist.", verb=True),
     "doctor": Entry(_HERE + "doctor", "Check that everything backctl relies on is in order.", verb=True),
+    "completion": Entry(_HERE + "completion", "Print the script that makes a shell complete what is typed."),
     "help": Entry(_HERE + "help", "Explain what every command shares, such as exit codes."),
 }
 """In the order of the help. Adding a noun means adding a line here and a module beside this one."""

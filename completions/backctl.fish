@@ -1,0 +1,188 @@
+# Completion of backctl for fish. Made by 'backctl completion fish'.
+
+function __backctl_words --description 'What was typed so far without flags, and without values before the noun'
+    set -l tokens (commandline -opc)
+    set -l value no
+    for token in $tokens[2..-1]
+        if test $value = yes
+            set value no
+            continue
+        end
+        switch $token
+            case -p --profile --config
+                set value yes
+            case '-*'
+            case '*'
+                printf '%s\n' $token
+        end
+    end
+end
+
+function __backctl_at --description 'Whether exactly these words were typed'
+    set -l words (__backctl_words)
+    test "$words" = "$argv"
+end
+
+function __backctl_in --description 'Whether these words were typed first'
+    set -l words (__backctl_words)
+    string match -q -- "$argv *" "$words "
+end
+
+function __backctl_in_leaf --description 'Whether a whole command was typed'
+    set -l words (__backctl_words)
+    switch "$words "
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user activate *' 'user deactivate *' 'user history *' 'role list *' 'role show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+            return 0
+    end
+    return 1
+end
+
+complete -c backctl -f
+
+# backctl
+complete -c backctl -n '__backctl_at' -a user -d 'Create, list and administer accounts'
+complete -c backctl -n '__backctl_at' -a role -d 'Show the roles and what they permit'
+complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the log of everything that happened'
+complete -c backctl -n '__backctl_at' -a config -d 'Show, check and change the configuration'
+complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the database, or say that they exist'
+complete -c backctl -n '__backctl_at' -a doctor -d 'Check that everything backctl relies on is in order'
+complete -c backctl -n '__backctl_at' -a completion -d 'Print the script that makes a shell complete what is typed'
+complete -c backctl -n '__backctl_at' -a help -d 'Explain what every command shares, such as exit codes'
+complete -c backctl -n '__backctl_at' -s p -l profile -x -d 'Profile to work with'
+complete -c backctl -n '__backctl_at' -l config -r -F -d 'Configuration file instead of the usual ones'
+complete -c backctl -n '__backctl_at' -s v -l verbose -d 'Say more on standard error'
+complete -c backctl -n '__backctl_at' -l version -d 'Show the version and exit'
+complete -c backctl -n '__backctl_at' -l help -d 'Show this message and exit'
+
+# backctl user
+complete -c backctl -n '__backctl_at user' -a create -d 'Create an account'
+complete -c backctl -n '__backctl_at user' -a list -d 'List accounts, page by page'
+complete -c backctl -n '__backctl_at user' -a show -d 'Show an account'
+complete -c backctl -n '__backctl_at user' -a exists -d 'Say whether an account exists: exit code 0 or 3'
+complete -c backctl -n '__backctl_at user' -a count -d 'Count accounts'
+complete -c backctl -n '__backctl_at user' -a activate -d 'Open closed accounts'
+complete -c backctl -n '__backctl_at user' -a deactivate -d 'Close accounts; nobody can log in to them any more'
+complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first'
+complete -c backctl -n '__backctl_at user' -l help -d 'Show this message and exit'
+
+# backctl user create
+complete -c backctl -n '__backctl_in user create' -l username -x -d '3 to 50 letters, digits, \'.\', \'_\' or \'-\''
+complete -c backctl -n '__backctl_in user create' -l role -x -d 'What the account may do'
+complete -c backctl -n '__backctl_in user create' -l generate-password -d 'Make a password and print it once'
+complete -c backctl -n '__backctl_in user create' -l no-password -d 'Nobody can log in to the account'
+complete -c backctl -n '__backctl_in user create' -l secret-file -r -F -d 'Write the made password to this new file instead'
+complete -c backctl -n '__backctl_in user create' -l password-stdin -d 'Read the password from standard input'
+complete -c backctl -n '__backctl_in user create' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user create' -l password-fd -x -d 'Read the password from an open file descriptor'
+complete -c backctl -n '__backctl_in user create' -l password-env -x -d 'Take the password from an environment variable'
+complete -c backctl -n '__backctl_in user create' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user create' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user list
+complete -c backctl -n '__backctl_in user list' -l role -x -d 'With this role'
+complete -c backctl -n '__backctl_in user list' -l active -d 'Open or closed accounts only'
+complete -c backctl -n '__backctl_in user list' -l inactive -d 'Open or closed accounts only'
+complete -c backctl -n '__backctl_in user list' -l created-after -x -d 'Created at this time or later'
+complete -c backctl -n '__backctl_in user list' -l created-before -x -d 'Created before this time'
+complete -c backctl -n '__backctl_in user list' -l email-domain -x -d 'With an address in this domain'
+complete -c backctl -n '__backctl_in user list' -l search -x -d 'With this in the username or the address'
+complete -c backctl -n '__backctl_in user list' -l sort -x -d 'created_at, email, username or id; \'-\' before it reverses'
+complete -c backctl -n '__backctl_in user list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
+complete -c backctl -n '__backctl_in user list' -l cursor -x -d 'Continue after the previous page'
+complete -c backctl -n '__backctl_in user list' -l page -x -d 'The page with this number, from 1'
+complete -c backctl -n '__backctl_in user list' -l page-size -x -d 'Accounts on a numbered page'
+complete -c backctl -n '__backctl_in user list' -l all -d 'Everything, in constant memory'
+
+# backctl user count
+complete -c backctl -n '__backctl_in user count' -l role -x -d 'With this role'
+complete -c backctl -n '__backctl_in user count' -l active -d 'Open or closed accounts only'
+complete -c backctl -n '__backctl_in user count' -l inactive -d 'Open or closed accounts only'
+complete -c backctl -n '__backctl_in user count' -l created-after -x -d 'Created at this time or later'
+complete -c backctl -n '__backctl_in user count' -l created-before -x -d 'Created before this time'
+complete -c backctl -n '__backctl_in user count' -l email-domain -x -d 'With an address in this domain'
+complete -c backctl -n '__backctl_in user count' -l search -x -d 'With this in the username or the address'
+
+# backctl user activate
+complete -c backctl -n '__backctl_in user activate' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user activate' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user activate' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user deactivate
+complete -c backctl -n '__backctl_in user deactivate' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user deactivate' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user deactivate' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user history
+complete -c backctl -n '__backctl_in user history' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
+complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
+
+# backctl role
+complete -c backctl -n '__backctl_at role' -a list -d 'List the roles: the built-in ones, then those of the configuration'
+complete -c backctl -n '__backctl_at role' -a show -d 'Show a role and what it may do'
+complete -c backctl -n '__backctl_at role' -l help -d 'Show this message and exit'
+
+# backctl audit
+complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first'
+complete -c backctl -n '__backctl_at audit' -a verify -d 'Walk the chain of events; exit code 6 and the first broken one when it does not hold'
+complete -c backctl -n '__backctl_at audit' -l help -d 'Show this message and exit'
+
+# backctl audit list
+complete -c backctl -n '__backctl_in audit list' -l type -x -d 'Of this type, e.g. UserCreated'
+complete -c backctl -n '__backctl_in audit list' -l subject -x -d 'About the thing with this id'
+complete -c backctl -n '__backctl_in audit list' -l since -x -d 'At this time or later'
+complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Before this time'
+complete -c backctl -n '__backctl_in audit list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
+complete -c backctl -n '__backctl_in audit list' -l cursor -x -d 'Continue after the previous page'
+complete -c backctl -n '__backctl_in audit list' -l all -d 'Everything, in constant memory'
+
+# backctl config
+complete -c backctl -n '__backctl_at config' -a show -d 'Show every value in force; secrets are masked'
+complete -c backctl -n '__backctl_at config' -a path -d 'Print the configuration file in force, or where yours would be'
+complete -c backctl -n '__backctl_at config' -a get -d 'Print one value; a secret is masked'
+complete -c backctl -n '__backctl_at config' -a set -d 'Change one value in the configuration file, keeping its comments'
+complete -c backctl -n '__backctl_at config' -a validate -d 'Check the configuration and list everything wrong with it; exit code 9 when something is'
+complete -c backctl -n '__backctl_at config' -l help -d 'Show this message and exit'
+
+# backctl config show
+complete -c backctl -n '__backctl_in config show' -l origin -d 'Say where each value comes from'
+
+# backctl config set
+complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
+complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from an open file descriptor'
+complete -c backctl -n '__backctl_in config set' -l value-env -x -d 'Take the value from an environment variable'
+complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without being asked'
+
+# backctl config validate
+complete -c backctl -n '__backctl_in config validate' -r -F
+
+# backctl init
+complete -c backctl -n '__backctl_in init' -l calibrate -d 'Measure this machine and set the hash cost that takes nearest 250 ms'
+complete -c backctl -n '__backctl_in init' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in init' -s y -l yes -d 'Confirm without being asked'
+
+# backctl completion
+complete -c backctl -n '__backctl_at completion' -a bash -d 'Print the script for bash: eval "$(backctl completion bash)" in ~/.bashrc'
+complete -c backctl -n '__backctl_at completion' -a zsh -d 'Print the script for zsh: eval "$(backctl completion zsh)" in ~/.zshrc, after compinit'
+complete -c backctl -n '__backctl_at completion' -a fish -d 'Print the script for fish: backctl completion fish > ~/.config/fish/completions/backctl.fish'
+complete -c backctl -n '__backctl_at completion' -l help -d 'Show this message and exit'
+
+# backctl help
+complete -c backctl -n '__backctl_at help' -a exit-codes -d 'List the exit codes and what they mean'
+complete -c backctl -n '__backctl_at help' -l help -d 'Show this message and exit'
+
+# every command
+complete -c backctl -n '__backctl_in_leaf' -s p -l profile -x -d 'Profile to work with'
+complete -c backctl -n '__backctl_in_leaf' -l config -r -F -d 'Configuration file instead of the usual ones'
+complete -c backctl -n '__backctl_in_leaf' -s o -l output -x -a 'table json jsonl csv tsv id' -d 'Form of the result; a table on a terminal, tsv in a pipe'
+complete -c backctl -n '__backctl_in_leaf' -l fields -x -d 'Members to print, in this order'
+complete -c backctl -n '__backctl_in_leaf' -l no-header -d 'Leave the header line out'
+complete -c backctl -n '__backctl_in_leaf' -s q -l quiet -d 'No notices, and no result of changes and checks'
+complete -c backctl -n '__backctl_in_leaf' -s v -l verbose -d 'Say more on standard error'
+complete -c backctl -n '__backctl_in_leaf' -l no-color -d 'No colours, ever'
+complete -c backctl -n '__backctl_in_leaf' -l no-input -d 'Never ask; fail where an answer is needed'
+complete -c backctl -n '__backctl_in_leaf' -l timeout -x -d 'Longest wait for a lock or a server, such as 30s'
+complete -c backctl -n '__backctl_in_leaf' -l actor -x -d 'Name recorded beside the system\'s user'
+complete -c backctl -n '__backctl_in_leaf' -l reason -x -d 'Reason recorded with every change'
+complete -c backctl -n '__backctl_in_leaf' -l help -d 'Show this message and exit'

@@ -1,0 +1,42 @@
+"""`backctl completion …`: the script that makes a shell complete what is typed after `backctl`."""
+
+from dataclasses import dataclass
+
+from backctl.presentation.completion import Shell, read_tree, script
+from backctl.presentation.context import Invocation
+from backctl.presentation.grammar import leaf, noun
+
+app = noun("completion")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptView:
+    shell: str
+    script: str
+
+
+@leaf(app, view=ScriptView)
+def bash(call: Invocation) -> None:
+    """Print the script for bash: eval "$(backctl completion bash)" in ~/.bashrc."""
+    _print(call, Shell.BASH)
+
+
+@leaf(app, view=ScriptView)
+def zsh(call: Invocation) -> None:
+    """Print the script for zsh: eval "$(backctl completion zsh)" in ~/.zshrc, after compinit."""
+    _print(call, Shell.ZSH)
+
+
+@leaf(app, view=ScriptView)
+def fish(call: Invocation) -> None:
+    """Print the script for fish: backctl completion fish > ~/.config/fish/completions/backctl.fish."""
+    _print(call, Shell.FISH)
+
+
+def _print(call: Invocation, shell: Shell) -> None:
+    from typer.main import get_command
+
+    from backctl.presentation.app import app as program
+
+    text = script(shell, read_tree(get_command(program)))
+    call.value(text.removesuffix("\n"), ScriptView(shell, text))

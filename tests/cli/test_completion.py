@@ -1,0 +1,312 @@
+"""Completion: the committed scripts are those of today's commands, and real shells offer what they should.
+
+A shell that is not installed is not driven; what its script says is held against the command tree all the same.
+"""
+
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Machine
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from backctl.presentation.app import app
+from backctl.presentation.completion import Flag, Node, Shell, Value, read_tree, script
+
+FOLDER = Path(__file__).parents[2] / "completions"
+FILES = {Shell.BASH: "backctl.bash", Shell.ZSH: "_backctl", Shell.FISH: "backctl.fish"}
+FORMATS = ["csv", "id", "json", "jsonl", "table", "tsv"]
+
+shells = pytest.mark.parametrize("shell", [shell for shell in Shell if shutil.which(shell)])
+every_shell = pytest.mark.parametrize("shell", Shell)
+
+
+@pytest.fixture(scope="module")
+def tree() -> Node:
+    return read_tree(get_command(app))
+
+
+# The committed files.
+
+
+@every_shell
+def test_the_committed_script_is_that_of_todays_commands(shell: Shell, tree: Node) -> None:
+    name = f"completions/{FILES[shell]}"
+    fresh = (FOLDER / FILES[shell]).read_text() == script(shell, tree)
+    assert fresh, f"{name} is stale; renew it: ./run backctl completion {shell} > {name}"
+
+
+@every_shell
+def test_the_printed_script_is_the_same_everywhere(shell: Shell, machine: Machine) -> None:
+    committed = (FOLDER / FILES[shell]).read_text()
+    odd = {"COLUMNS": "20", "LC_ALL": "C", "FORCE_COLOR": "1", "BACKCTL_PROFILE": "other", "PYTHONHASHSEED": "7"}
+    assert machine.run("completion", shell).succeeded().out == committed
+    assert machine.run("completion", shell, env=odd).succeeded().out == committed
+    assert machine.at_terminal("completion", shell).succeeded().out == committed
+    assert machine.run("completion", shell, "-o", "json").succeeded().json == {"shell": shell, "script": committed}
+    assert not any(machine.home.iterdir())
+
+
+# What they are made from.
+
+
+def test_the_tree_has_every_flag_of_the_help(tree: Node) -> None:
+    for node in tree.walk():
+        shown = CliRunner(env={"COLUMNS": "500"}).invoke(app, [*node.path[1:], "--help"]).stdout
+        told = {flag for line in shown.splitlines() for flag in re.findall(r"(?:^  |, | / )(--?[a-z][a-z-]*)", line)}
+        assert told == {spelling for flag in node.flags for spelling in flag.spellings}, node.path
+
+
+def test_flags_that_take_files_say_so(tree: Node) -> None:
+    for node in tree.walk():
+        for flag in node.flags:
+            of_a_file = flag.spellings[-1] == "--config" or flag.spellings[-1].endswith("-file")
+            assert of_a_file == (flag.value is not None and flag.value.file), flag
+
+
+@every_shell
+def test_every_word_of_the_tree_is_in_the_script(shell: Shell, tree: Node) -> None:
+    written = set(re.findall(r"[A-Za-z0-9][A-Za-z0-9_-]*", (FOLDER / FILES[shell]).read_text()))
+    for node in tree.walk():
+        spellings = {spelling.lstrip("-") for flag in node.flags for spelling in flag.spellings if len(spelling) > 2}
+        choices = {choice for flag in node.flags if flag.value for choice in flag.value.choices}
+        assert spellings | choices | set(node.path) <= written, node.path
+
+
+@pytest.mark.parametrize(
+    "word", ["$(id)", "a b", "a'b", "`id`", "a;b", "a|b", "a:b", "*", "~", "{a,b}", "a\n", "", "é"]
+)
+def test_words_that_a_shell_could_take_apart_are_refused(word: str) -> None:
+    with pytest.raises(ValueError, match="not safe"):
+        Value("NAME", choices=(word,))
+    with pytest.raises(ValueError, match="not safe"):
+        Flag((f"--{word}",), "help")
+    with pytest.raises(ValueError, match="not safe"):
+        Node(("backctl", word), "help", ())
+
+
+# Real shells.
+
+_BASH_RC = """
+PS1='ready> '
+{load}
+PATH=
+bind '"\\C-xa": insert-completions'
+args() {{ printf '%s\\n' "$@" >answer; }}
+"""
+_ZSH_RC = """
+PS1='ready> '
+unsetopt prompt_sp
+bindkey -e
+autoload -Uz compinit
+{load}
+rehash
+path=()
+insert_all() {{ [[ $WIDGET != insert-all ]] || compstate[insert]=all; comppostfuncs=(insert_all) }}
+comppostfuncs=(insert_all)
+zle -C insert-all complete-word _main_complete
+bindkey '^Xa' insert-all
+args() {{ print -rl -- "$@" >answer }}
+"""
+
+
+class Typist:
+    """Types command lines in an interactive shell whose Ctrl-X a puts in everything that completion offers."""
+
+    def __init__(self, shell: Shell, home: Path, load: str) -> None:
+        self._shell, self.home, self._load = shell, home, load
+        self._environment = {"HOME": str(home), "ZDOTDIR": str(home), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+        self._environment["PATH"] = os.environ["PATH"]
+
+    def offers(self, line: str, *, described: str = "") -> list[str]:
+        """What is offered for the last word of `line`, sorted, without the flag that a value is glued to.
+
+        It must be shown with the help `described` beside it. bash shows none.
+        """
+        words = self._fish(line, described) if self._shell is Shell.FISH else self._interactive(line, described)
+        return sorted(re.sub("^--[a-z-]+=(?=.)", "", word).removesuffix("=") for word in words)
+
+    def _fish(self, line: str, described: str) -> list[str]:
+        command = ["fish", "--no-config", "-c", f"{self._load}; set PATH; complete -C $argv[1]", line]
+        done = subprocess.run(command, cwd=self.home, env=self._environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert described in done.stdout
+        return [offer.partition("\t")[0] for offer in done.stdout.splitlines()]
+
+    def _interactive(self, line: str, described: str) -> list[str]:
+        rc, answer = self.home / ".zshrc", self.home / "answer"
+        answer.unlink(missing_ok=True)
+        if self._shell is Shell.BASH:
+            rc.write_text(_BASH_RC.format(load=self._load))
+            command = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
+        else:
+            rc.write_text(_ZSH_RC.format(load=self._load))
+            command = ["zsh", "-d", "-i"]
+        everything, leave = "\x18a\x01args \r", ("ready> ", "exit\r")
+        if described and self._shell is Shell.ZSH:
+            _converse(command, self.home, self._environment, [("ready> ", f"{line}\t"), (described, everything), leave])
+        else:
+            _converse(command, self.home, self._environment, [("ready> ", line + everything), leave])
+        typed, entered = line.split(" "), answer.read_text().splitlines()
+        return [] if [*filter(None, typed)] == entered else entered[len(typed) - 1 :]
+
+
+def _converse(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], keys: Sequence[tuple[str, str]]
+) -> None:
+    """Run a shell on a terminal to its end. `keys` are (what to wait for, what to type) in order."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (40, 200))
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment, start_new_session=True
+    )
+    os.close(slave)
+    screen, seen, waiting = b"", 0, [(shown.encode(), typed.encode()) for shown, typed in keys]
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not select.select([master], [], [], 1)[0]:
+            continue
+        try:
+            block = os.read(master, 65536)
+        except OSError:  # Linux says EIO when the shell is gone
+            break
+        if not block:
+            break
+        screen += block
+        if waiting and (at := screen.find(waiting[0][0], seen)) >= 0:
+            seen = at + len(waiting[0][0])
+            os.write(master, waiting.pop(0)[1])
+    os.close(master)  # hangs up on a shell that still waits
+    process.wait(timeout=10)
+    assert not waiting, screen
+
+
+@pytest.fixture
+def typist(tmp_path: Path) -> Callable[..., Typist]:
+    for name in ("notes.txt", "not here.txt"):
+        (tmp_path / name).touch()
+
+    def sit_down(shell: Shell, text: str | None = None, autoload: bool = False) -> Typist:
+        folder = tmp_path / "completions"
+        folder.mkdir()
+        file = folder / FILES[shell]
+        file.write_text((FOLDER / FILES[shell]).read_text() if text is None else text)
+        load = {
+            Shell.BASH: f". '{file}'",
+            Shell.ZSH: f"fpath=('{folder}' $fpath); compinit -u" if autoload else f"compinit -u; . '{file}'",
+            Shell.FISH: f"source '{file}'",
+        }
+        return Typist(shell, tmp_path, load[shell])
+
+    return sit_down
+
+
+NOTES = ["not here.txt", "notes.txt"]
+
+
+@shells
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("backctl us", ["user"]),
+        ("backctl user sho", ["show"]),
+        ("backctl -p prod user sho", ["show"]),
+        ("backctl --config=other.toml -v user sho", ["show"]),
+        ("backctl help ex", ["exit-codes"]),
+        ("backctl completion ", ["bash", "fish", "zsh"]),
+        ("backctl --ver", ["--verbose", "--version"]),
+        ("backctl user list --ina", ["--inactive"]),
+        ("backctl init --cal", ["--calibrate"]),
+        ("backctl user show ada@example.org --out", ["--output"]),
+        ("backctl user list -o ", FORMATS),
+        ("backctl user list -o js", ["json", "jsonl"]),
+        ("backctl user list -qo js", ["json", "jsonl"]),
+        ("backctl user list --output=js", ["json", "jsonl"]),
+        ("backctl user list --output=json --no-h", ["--no-header"]),
+        ("backctl --config no", NOTES),
+        ("backctl user create --password-file no", NOTES),
+        ("backctl user create --password-file=no", NOTES),
+        ("backctl user deactivate --from-file no", NOTES),
+        ("backctl config validate no", NOTES),
+    ],
+)
+def test_a_tab_offers(shell: Shell, typist: Callable[..., Typist], line: str, offered: list[str]) -> None:
+    assert typist(shell).offers(line) == offered
+
+
+@shells
+@pytest.mark.parametrize(
+    "line",
+    [
+        "backctl user show ",
+        "backctl user show no",
+        "backctl user deactivate ada no",
+        "backctl user show -- no",
+        "backctl user create --username no",
+        "backctl user create --username=no",
+        "backctl user create --password-env no",
+        "backctl user list --reason ",
+        "backctl config set database.timeout no",
+        "backctl nobody ",
+        "backctl nobody --",
+        "backctl user nobody --",
+    ],
+)
+def test_a_tab_guesses_neither_identities_nor_free_text(shell: Shell, typist: Callable[..., Typist], line: str) -> None:
+    assert typist(shell).offers(line) == []
+
+
+@shells
+def test_a_tab_offers_every_noun_verb_and_flag(shell: Shell, typist: Callable[..., Typist], tree: Node) -> None:
+    at = typist(shell)
+    for node in tree.walk():
+        if node.children:
+            assert at.offers(" ".join(node.path) + " ") == sorted(child.path[-1] for child in node.children)
+    flags = next(node.flags for node in tree.walk() if node.path == ("backctl", "user", "create"))
+    spellings = [spelling for flag in flags for spelling in flag.spellings if spelling.startswith("--")]
+    assert at.offers("backctl user create --") == sorted(spellings)
+
+
+@shells
+def test_help_texts_are_shown_and_never_run(shell: Shell, typist: Callable[..., Typist]) -> None:
+    text = """$(:>ran) `:>ran` "$HOME" 'a' [b]: c\\d %n {e,f} * ~ ;:>ran # (g) => \\"""
+    flag = Flag(("-x", "--extra"), text, Value("NAME", choices=("here", "hers")))
+    leaves = tuple(Node(("backctl", name), text, (flag,)) for name in ("one", "other"))
+    at = typist(shell, script(shell, Node(("backctl",), text, (flag,), leaves)))
+    assert at.offers("backctl o", described=text) == ["one", "other"]
+    assert at.offers("backctl one -", described=text) == ["--extra", "-x"]
+    assert at.offers("backctl other -x he") == ["here", "hers"]
+    assert not (at.home / "ran").exists()
+
+
+if shutil.which("zsh"):
+
+    def test_zsh_loads_the_script_from_its_function_path(typist: Callable[..., Typist]) -> None:
+        at = typist(Shell.ZSH, autoload=True)
+        assert at.offers("backctl user sho") == ["show"]
+        assert at.offers("backctl --config no") == NOTES
+
+
+def test_bash_without_compopt_completes_files_too(typist: Callable[..., Typist]) -> None:
+    at = typist(Shell.BASH, "enable -n compopt\n" + (FOLDER / FILES[Shell.BASH]).read_text())
+    assert at.offers("backctl --config no") == NOTES
+    assert at.offers("backctl --config=no") == NOTES
+    assert at.offers("backctl user show no") == []
+
+
+def test_bash_completes_values_where_the_equals_sign_breaks_no_words(typist: Callable[..., Typist]) -> None:
+    at = typist(Shell.BASH, "COMP_WORDBREAKS=${COMP_WORDBREAKS//=/}\n" + (FOLDER / FILES[Shell.BASH]).read_text())
+    assert at.offers("backctl user list --output=js") == ["json", "jsonl"]
+    assert at.offers("backctl user list --output=json --no-h") == ["--no-header"]
+    assert at.offers("backctl --config=other.toml user sho") == ["show"]
+    assert at.offers("backctl --config=no") == NOTES
+    assert at.offers("backctl user create --username=no") == []
