@@ -16,6 +16,9 @@ from backctl.presentation.paging import All, Cursor, Limit, refuse_mixture
 
 app = noun("user")
 
+_REPORTED = ("ident", "error")
+"""What the report on many accounts says of each beside the account itself."""
+
 Ident = Annotated[str, Argument(metavar="IDENT", help="An id, an e-mail address or a username.")]
 
 Role = Annotated[str | None, Option("--role", metavar="NAME", help="With this role.")]
@@ -138,7 +141,7 @@ def count(
     call.value(str(number), {"count": number})
 
 
-@leaf(app, mutation=True, bulk=True, view=UserView)
+@leaf(app, mutation=True, bulk=True, view=UserView, members=_REPORTED)
 def activate(call: Invocation, idents: Idents = None) -> None:
     """Open closed accounts."""
     accounts = call.container.accounts
@@ -150,7 +153,7 @@ def activate(call: Invocation, idents: Idents = None) -> None:
     )
 
 
-@leaf(app, mutation=True, bulk=True, guard="yes", view=UserView)
+@leaf(app, mutation=True, bulk=True, guard="yes", view=UserView, members=_REPORTED)
 def deactivate(call: Invocation, idents: Idents = None) -> None:
     """Close accounts; nobody can log in to them any more."""
     accounts = call.container.accounts

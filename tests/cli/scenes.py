@@ -1,0 +1,180 @@
+"""What the suites of the command line share: accounts made quickly, ends that are alike, an ordinary user's rights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cli.conftest import Machine, Outcome
+
+USER_KEYS = [
+    "id",
+    "email",
+    "username",
+    "role",
+    "is_active",
+    "has_password",
+    "must_change_password",
+    "mfa",
+    "expires_at",
+    "created_at",
+    "updated_at",
+    "version",
+]
+EVENT_KEYS = [
+    "seq",
+    "id",
+    "occurred_at",
+    "type",
+    "subject",
+    "actor",
+    "os_user",
+    "host",
+    "reason",
+    "trace_id",
+    "data",
+]
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
+UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+
+_POPULATE = """
+import json, sys
+import backctl
+
+with backctl.open_backend() as backend:
+    me = backend.actor("seed")
+    for email, username, role, active in json.load(sys.stdin):
+        backend.accounts.create(email=email, username=username, role=role, actor=me)
+        if not active:
+            backend.accounts.deactivate(username, actor=me)
+"""
+
+# As root, the file system asks nothing. Without these two capabilities root is the owner of its files and no more.
+_AS_ORDINARY_OWNER = """
+import ctypes, os, sys
+library = ctypes.CDLL(None, use_errno=True)
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    if library.prctl(24, capability, 0, 0, 0) != 0:  # PR_CAPBSET_DROP
+        raise OSError(ctypes.get_errno(), "cannot drop a capability")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+_WITH_FILES_OF_AT_MOST = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account to be made."""
+
+    username: str
+    role: str = "user"
+    active: bool = True
+    domain: str = "example.org"
+
+    @property
+    def email(self) -> str:
+        return f"{self.username}@{self.domain}"
+
+
+def fresh(folder: Path) -> Machine:
+    home = folder / "home"
+    home.mkdir()
+    return Machine(home)
+
+
+def populate(machine: Machine, people: Iterable[Person]) -> None:
+    """Make the accounts, in this order, without passwords, in one process."""
+    rows = [(person.email, person.username, person.role, person.active) for person in people]
+    python(machine, _POPULATE, stdin=json.dumps(rows)).succeeded()
+
+
+def python(machine: Machine, script: str, *arguments: str, stdin: str = "") -> Outcome:
+    """Run a Python program that imports the package, in the machine's environment."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        input=stdin.encode(),
+        capture_output=True,
+        env=machine.environment,
+        cwd=machine.home,
+        timeout=120,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def refused(outcome: Outcome, exit_code: int, code: str) -> dict[str, Any]:
+    """The error document of a command run with `-o json` that must have failed in this way, saying nothing else."""
+    assert outcome.code == exit_code, f"exit {outcome.code}\nstdout: {outcome.out}\nstderr: {outcome.err}"
+    assert outcome.out == ""
+    error: dict[str, Any] = json.loads(outcome.err.splitlines()[-1])["error"]
+    assert list(error) == ["code", "exit", "message", "hint", "retryable"]
+    assert (error["code"], error["exit"]) == (code, exit_code)
+    return error
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Every name below `folder` with its bytes, or where it leads; None for folders. SQLite's shared memory is none."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path).encode()
+        if path.is_symlink()
+        else None
+        if path.is_dir()
+        else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.name != "backctl.db-shm"
+    }
+
+
+def as_ordinary_owner(command: list[str]) -> list[str]:
+    """The command without root's freedom to pass over permissions; unchanged for everybody else."""
+    return command if os.geteuid() != 0 else [sys.executable, "-c", _AS_ORDINARY_OWNER, *command]
+
+
+def with_files_of_at_most(size: int, command: list[str]) -> list[str]:
+    """The command in a process that cannot write beyond `size` bytes of any file, as under a quota."""
+    return [sys.executable, "-c", _WITH_FILES_OF_AT_MOST, str(size), *command]
+
+
+def run_command(machine: Machine, command: list[str]) -> Outcome:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, env=machine.environment, cwd=machine.home, timeout=120
+    )
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def together(machine: Machine, commands: Iterable[list[str]]) -> list[Outcome]:
+    """Run every command at the same time."""
+    started = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=machine.environment,
+            cwd=machine.home,
+        )
+        for command in commands
+    ]
+    outcomes = []
+    for process in started:
+        out, err = process.communicate(timeout=120)
+        outcomes.append(Outcome(process.returncode, out.decode(), err.decode()))
+    return outcomes
+
+
+def stop_when(
+    process: "subprocess.Popen[bytes]", condition: Callable[[], bool], number: signal.Signals = signal.SIGKILL
+) -> None:
+    """Send the signal once `condition` holds; a process that ends before is a failure of the test."""
+    while not condition():
+        assert process.poll() is None, "it ended before it could be stopped"
+    process.send_signal(number)

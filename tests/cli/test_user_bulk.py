@@ -1,0 +1,234 @@
+"""`user activate|deactivate`, one account and many: what is asked, what is reported, and what a failure leaves."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import USER_KEYS, Person, contents, fresh, populate, refused
+
+NAMES = ("ada", "bob", "cleo", "dan", "eve")
+
+
+@pytest.fixture
+def crowd(machine: Machine) -> Machine:
+    populate(machine, [Person("root", role="admin"), *map(Person, NAMES)])
+    return machine
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    machine = fresh(tmp_path_factory.mktemp("bulk"))
+    populate(machine, [Person("root", role="admin"), *map(Person, NAMES)])
+    return machine
+
+
+@pytest.fixture
+def untouched(still: Machine) -> Iterator[Machine]:
+    before = contents(still.home)
+    yield still
+    assert contents(still.home) == before
+
+
+def closed(machine: Machine) -> set[str]:
+    return set(machine.run("user", "list", "--inactive", "--fields", "username", "--no-header").succeeded().out.split())
+
+
+def events(machine: Machine, type_: str = "UserDeactivated") -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = machine.run("audit", "list", "--type", type_, "-o", "json").succeeded().json["items"]
+    return items
+
+
+# One account.
+
+
+def test_deactivating_twice_changes_once_and_is_recorded_once(crowd: Machine) -> None:
+    first = crowd.run("user", "deactivate", "ada", "--reason", "left", "-o", "json").succeeded().json
+    assert list(first) == [*USER_KEYS, "changed"]
+    assert (first["is_active"], first["changed"], first["version"]) == (False, True, 2)
+    second = crowd.run("user", "deactivate", "ada", "-o", "json").succeeded().json
+    assert second == {**first, "changed": False}
+    history = crowd.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
+    assert [event["type"] for event in history] == ["UserCreated", "UserDeactivated"]
+    assert history[1]["reason"] == "left"
+    again = crowd.run("user", "activate", "ADA@example.org", "-o", "json").succeeded().json
+    assert (again["is_active"], again["changed"], again["version"]) == (True, True, 3)
+    assert crowd.run("user", "activate", "ada", "-o", "json").succeeded().json == {**again, "changed": False}
+    assert crowd.run("user", "activate", "ada", "-q").succeeded().out == ""
+    crowd.run("audit", "verify").succeeded()
+
+
+def test_one_unknown_account_is_not_found(untouched: Machine) -> None:
+    refused(untouched.run("user", "deactivate", "nobody", "-o", "json"), 3, "user.not_found")
+
+
+def test_the_last_administrator_stays(untouched: Machine) -> None:
+    error = refused(untouched.run("user", "deactivate", "root", "-o", "json"), 8, "user.last_administrator")
+    assert "'root'" in error["message"]
+    dry = untouched.run("user", "deactivate", "root", "--dry-run", "-o", "json")
+    refused(dry, 8, "user.last_administrator")
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(untouched: Machine) -> None:
+    one = untouched.run("user", "deactivate", "ada", "--dry-run", "-o", "json").succeeded().json
+    assert list(one) == [*USER_KEYS, "changed", "dry_run"]
+    assert (one["is_active"], one["changed"], one["dry_run"]) == (False, True, True)
+    many = untouched.run("user", "deactivate", "ada", "bob", "-n", "-o", "json").succeeded().json
+    assert [(item["ident"], item["changed"], item["dry_run"]) for item in many["items"]] == [
+        ("ada", True, True),
+        ("bob", True, True),
+    ]
+
+
+# Many accounts.
+
+
+def test_many_from_arguments(crowd: Machine) -> None:
+    crowd.run("user", "deactivate", "cleo").succeeded()
+    ended = crowd.run("user", "deactivate", "ada", "bob@example.org", "cleo", "--yes", "-o", "json").succeeded()
+    assert list(ended.json) == ["items", "total", "done", "changed", "failed"]
+    assert {name: ended.json[name] for name in ("total", "done", "changed", "failed")} == {
+        "total": 3,
+        "done": 3,
+        "changed": 2,
+        "failed": 0,
+    }
+    for item, ident, changed in zip(
+        ended.json["items"], ("ada", "bob@example.org", "cleo"), (True, True, False), strict=True
+    ):
+        assert list(item) == ["ident", *USER_KEYS, "changed"]
+        assert (item["ident"], item["changed"], item["is_active"]) == (ident, changed, False)
+    assert ended.err == ""
+    assert closed(crowd) == {"ada", "bob", "cleo"}
+    assert len(events(crowd)) == 3
+
+
+def test_many_from_a_file_and_from_standard_input(crowd: Machine) -> None:
+    file = crowd.home / "leavers.txt"
+    file.write_text("\ufeffada\r\n\n  bob@example.org \n", encoding="utf-8")
+    crowd.run("user", "deactivate", "--from-file", str(file), "-y").succeeded()
+    assert closed(crowd) == {"ada", "bob"}
+    listed = crowd.run("user", "list", "--search", "cleo", "-o", "jsonl").succeeded().out
+    lines = f'{listed}{{"username": "dan", "role": "user"}}\n{{"email": "eve@example.org"}}\n'
+    ended = crowd.run("user", "deactivate", "-", "-y", "-o", "jsonl", stdin=lines).succeeded()
+    assert [json.loads(line)["username"] for line in ended.out.splitlines()] == ["cleo", "dan", "eve"]
+    assert closed(crowd) == set(NAMES)
+    opened = crowd.run("user", "activate", "--from-file", "-", "-o", "id", stdin="eve\ndan\n").succeeded()
+    assert len(opened.out.splitlines()) == 2
+    assert closed(crowd) == {"ada", "bob", "cleo"}
+
+
+def test_a_partial_failure_says_which_and_does_the_rest(crowd: Machine) -> None:
+    ended = crowd.run("user", "deactivate", "nobody", "ada", "root", "bob", "-y", "-o", "json")
+    assert ended.code == 7
+    assert {name: ended.json[name] for name in ("total", "done", "changed", "failed")} == {
+        "total": 4,
+        "done": 4,
+        "changed": 2,
+        "failed": 2,
+    }
+    by_ident = {item["ident"]: item for item in ended.json["items"]}
+    assert list(by_ident["nobody"]) == ["ident", "error"]
+    assert (by_ident["nobody"]["error"]["code"], by_ident["nobody"]["error"]["exit"]) == ("user.not_found", 3)
+    assert by_ident["root"]["error"]["code"] == "user.last_administrator"
+    assert by_ident["bob"]["changed"] is True
+    assert (ended.error["code"], ended.error["exit"]) == ("batch.partial", 7)
+    assert "'nobody', 'root'" in ended.error["message"]
+    assert closed(crowd) == {"ada", "bob"}
+    text = crowd.run("user", "activate", "ada", "nobody", "--fields", "ident,changed,error", "--no-header")
+    assert text.code == 7
+    assert text.out == "ada\ttrue\t\nnobody\t\tthere is no account 'nobody'\n"
+    assert text.err.startswith("backctl: error: 1 of 2 failed: 'nobody'")
+    quiet = crowd.run("user", "activate", "bob", "nobody", "-q")
+    assert (quiet.code, quiet.out) == (7, "")
+
+
+def test_closing_many_is_confirmed_and_opening_many_is_not(untouched: Machine) -> None:
+    error = refused(untouched.run("user", "deactivate", "ada", "bob", "-o", "json"), 8, "confirmation.required")
+    assert "--yes" in error["hint"]
+    piped = untouched.run("user", "deactivate", "-", "-o", "json", stdin="ada\nbob\n")
+    refused(piped, 8, "confirmation.required")
+    refused(
+        untouched.run("user", "deactivate", "ada", "bob", "-o", "json", env={"BACKCTL_YES": "1"}),
+        8,
+        "confirmation.required",
+    )
+    screen = untouched.at_terminal("user", "deactivate", "ada", "bob", keys=[("deactivate 2 accounts? [y/N] ", "\n")])
+    assert screen.code == 8
+    assert "nothing was changed" in screen.out
+    assert untouched.at_terminal("user", "deactivate", "ada", "bob", "--no-input").code == 8
+    untouched.run("user", "activate", "ada", "bob").succeeded()
+
+
+def test_yes_on_a_terminal_does_it(crowd: Machine) -> None:
+    screen = crowd.at_terminal("user", "deactivate", "ada", "bob", keys=[("[y/N] ", "y\n")])
+    assert screen.code == 0
+    assert closed(crowd) == {"ada", "bob"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "words"),
+    [
+        ((), b"", "IDENT is missing"),
+        (("ada", "--from-file", "x.txt"), b"", "not both"),
+        (("ada", "-"), b"bob", "stands alone"),
+        (("--from-file", "nowhere.txt"), b"", "cannot be read"),
+        (("-",), b"ada\nbob\xff\ncleo\n", "line 2 of standard input is not UTF-8"),
+        (("-",), b"ada\nbob bob\n", "line 2 of standard input"),
+        (("-",), b"ada\n\xe2\x80\xaebob\n", "line 2 of standard input"),
+        (("-",), b"ada\n" + b"x" * 1_000_000 + b"\n", "line 2 of standard input"),
+        (("-",), b'ada\n{"name": "bob"}\n', "line 2 of standard input"),
+        (("-",), b'{"username": bob}\n', "is not JSON"),
+        (("-",), b"[" * 100_000, "line 1 of standard input"),
+        (("ada", "a\x1b[2Jb"), b"", "names no account"),
+        (tuple("x" * 100_000 for _ in range(10)), b"", "names no account"),
+    ],
+)
+def test_bad_identities_are_found_before_the_first_change(
+    untouched: Machine, arguments: tuple[str, ...], stdin: bytes, words: str
+) -> None:
+    ended = untouched.run("user", "deactivate", "--yes", *arguments, stdin=stdin)
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert ended.err.startswith("backctl: error: ")
+    assert words in ended.err
+    assert "\x1b" not in ended.err
+    assert len(ended.err) < 1000
+
+
+def test_nobody_is_no_failure(untouched: Machine) -> None:
+    ended = untouched.run("user", "deactivate", "-", "--yes", "-o", "json", stdin="\n").succeeded()
+    assert ended.json == {"items": [], "total": 0, "done": 0, "changed": 0, "failed": 0}
+
+
+def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(crowd: Machine) -> None:
+    with subprocess.Popen(
+        crowd.command("user", "deactivate", *NAMES, "--yes", "-o", "jsonl"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=crowd.environment,
+        cwd=crowd.home,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == b""
+    assert closed(crowd) == set(NAMES)
+
+
+# A protected profile.
+
+
+def test_a_protected_profile_demands_a_reason_and_a_confirmation(crowd: Machine) -> None:
+    crowd.config_file.parent.mkdir(parents=True)
+    crowd.config_file.write_text("[profiles.live]\nprotected = true\n")
+    crowd.config_file.chmod(0o600)
+    change = ("user", "deactivate", "ada", "--profile", "live", "-o", "json")
+    assert "--reason" in refused(crowd.run(*change), 8, "confirmation.required")["hint"]
+    assert "--yes" in refused(crowd.run(*change, "--reason", "left"), 8, "confirmation.required")["hint"]
+    assert crowd.run(*change, "--dry-run").succeeded().json["dry_run"] is True
+    assert crowd.run(*change, "--reason", "left", "--yes").succeeded().json["changed"] is True
+    assert crowd.run("user", "list", "--profile", "live").code == 0
