@@ -55,6 +55,8 @@ def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file:
 
         made = generate_password()
         if call.dry_run:
+            if secret_file is not None and os.path.lexists(secret_file):
+                raise _taken(secret_file)
             yield NewPassword(made)
         elif secret_file is None:
             yield NewPassword(made, shown=made)
@@ -71,7 +73,7 @@ def _write(path: str, secret: Secret) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise Conflict(f"{quoted(path)} exists already", hint="give --secret-file a new name") from None
+        raise _taken(path) from None
     except (OSError, ValueError) as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "not a valid name"
         raise FolderUnusable(f"{quoted(path)} cannot be written: {reason}") from None
@@ -83,3 +85,7 @@ def _write(path: str, secret: Secret) -> None:
     except OSError as error:
         os.unlink(path)
         raise FolderUnusable(f"{quoted(path)} cannot be written: {(error.strerror or 'failed').lower()}") from None
+
+
+def _taken(path: str) -> Conflict:
+    return Conflict(f"{quoted(path)} exists already", hint="give --secret-file a new name")
