@@ -9,6 +9,9 @@ app = noun("doctor")
 
 @leaf(app, view=CheckView)
 def doctor(call: Invocation) -> None:
-    """Check database, keys, files, hash cost and clock; exit code 6 when something fails."""
+    """Check that everything backctl relies on is in order.
+
+    That is database, keys, files, hash cost and clock. Exit code 6 when a check fails; a warning is no failure.
+    """
     checks = tuple(call.container.doctor.examine())
     call.check_all(checks, CheckView, all(check.status != "fail" for check in checks))

@@ -18,6 +18,9 @@ def init(
         bool, Option("--calibrate", help="Measure this machine and set the hash cost that takes nearest 250 ms.")
     ] = False,
 ) -> None:
-    """Create the keyring and the database where they are missing; exit code 0 when both are there already."""
+    """Create the keyring and the database, or say that they exist.
+
+    Nothing that exists is replaced; the exit code is 0 either way.
+    """
     change = call.container.initialise(call.actor, dry_run=call.dry_run, calibrate=calibrate)
     call.changed(change)

@@ -1,0 +1,215 @@
+"""What a command loads, and what it must not: start-up time is a feature, and so are the walls between the rooms."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backctl.presentation.commands import NOUNS
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+# Measured in milliseconds over a bare interpreter: from 4 (tomllib) to 350 (sqlmodel).
+HEAVY = (
+    "alembic",
+    "asyncio",
+    "bcrypt",
+    "cryptography",
+    "email_validator",
+    "importlib.metadata",
+    "logging",
+    "pydantic",
+    "rich",
+    "sqlalchemy",
+    "sqlmodel",
+    "tomlkit",
+    "tomllib",
+)
+
+# Writes to its first argument the exit code of one run, and what that has loaded over a bare interpreter.
+_PROGRAM = """
+import sys
+before = set(sys.modules)
+report = sys.argv.pop(1)
+from backctl.__main__ import main
+code = main()
+with open(report, "w") as file:
+    file.write("\\n".join([str(code), *sorted(set(sys.modules) - before)]))
+"""
+
+
+class House:
+    """A home with an installation that holds one account."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._environment = {"HOME": str(home), "PYTHONPATH": str(SOURCE), "BACKCTL_PASSWORDS_BCRYPT_COST": "4"}
+
+    def run(self, *arguments: str) -> tuple[int, str, set[str]]:
+        """The exit code, the output, and the modules that a fresh interpreter loaded for a command in a pipe."""
+        report = self._home.parent / "report"
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, str(report), *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=self._environment,
+            cwd=self._home,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        code, *modules = report.read_text().split("\n")
+        return int(code), done.stdout + done.stderr, set(modules)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    home = tmp_path_factory.mktemp("imports") / "home"
+    home.mkdir()
+    house = House(home)
+    code, _, _ = house.run("user", "create", "ada@example.org", "--username", "ada", "--no-password")
+    assert code == 0
+    return house
+
+
+def present(modules: set[str], names: tuple[str, ...]) -> set[str]:
+    return modules & set(names)
+
+
+def test_the_version_loads_nothing_but_itself(house: House) -> None:
+    code, output, modules = house.run("--version")
+    assert (code, modules) == (0, {"backctl", "backctl.__main__"})
+    assert re.fullmatch(r"backctl \d+\.\d+\.\d+\n", output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [(("--help",), 0), ((), 2), (("usr",), 2), (("--hlep",), 2), (("user", "--help"), 0), (("user", "lst"), 2)],
+)
+def test_help_and_typing_errors_open_nothing(house: House, arguments: tuple[str, ...], exit_code: int) -> None:
+    code, output, modules = house.run(*arguments)
+    assert code == exit_code
+    assert output
+    named = {NOUNS["user"].module} if arguments[:1] == ("user",) else set()
+    assert {name for name in modules if name.startswith("backctl.presentation.commands.")} == named
+    assert not present(modules, (*HEAVY, "sqlite3", "platformdirs", "backctl.container", "backctl.settings"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "user list",
+        "user list --all -o jsonl",
+        "user list --sort email --search ada --active -o csv",
+        "user show ada",
+        "user show ada@example.org -o json",
+        "user exists ada",
+        "user count",
+        "user history ada",
+        "audit list",
+        "audit verify",
+    ],
+)
+def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) -> None:
+    code, output, modules = house.run(*command.split())
+    assert code == 0, output
+    assert "sqlite3" in modules
+    assert not present(modules, HEAVY)
+    assert not {name for name in modules if name.startswith("backctl.presentation.commands.")} - {
+        NOUNS[command.split(maxsplit=1)[0]].module
+    }
+
+
+@pytest.mark.parametrize("command", ["role list", "role show admin", "config path", "help exit-codes"])
+def test_what_needs_no_database_loads_none(house: House, command: str) -> None:
+    code, output, modules = house.run(*command.split())
+    assert code == 0, output
+    assert not present(modules, (*HEAVY, "sqlite3", "_sqlite3"))
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code"),
+    [
+        ("user create bob@example.org --username bob --no-password", 0),
+        ("user deactivate ada --dry-run", 0),
+        ("user deactivate nobody", 3),
+    ],
+)
+def test_a_write_on_an_installation_loads_no_migrations(house: House, command: str, exit_code: int) -> None:
+    code, output, modules = house.run(*command.split())
+    assert code == exit_code, output
+    assert "sqlmodel" in modules
+    assert not present(modules, ("alembic", "mako", "bcrypt", "cryptography", "rich", "tomllib", "tomlkit"))
+
+
+def test_a_refused_account_loads_no_database(house: House) -> None:
+    for arguments in (("no-address", "--username", "bob"), ("b@example.org", "--username", "b")):
+        code, _, modules = house.run("user", "create", *arguments, "--no-password")
+        assert code == 2
+        assert not present(modules, ("sqlalchemy", "sqlmodel", "pydantic", "bcrypt", "sqlite3"))
+
+
+def test_importing_the_package_for_a_service_is_cheap() -> None:
+    program = "import sys; before = set(sys.modules); import backctl; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)}, check=True
+    )
+    assert done.stdout == "backctl\n"
+
+
+# The walls.
+
+
+def imported(module: Path) -> Iterator[str]:
+    """Every module that a file names in an import, wherever that stands."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"), str(module))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize(
+    ("room", "known"),
+    [("domain", ("backctl.domain",)), ("application", ("backctl.domain", "backctl.application"))],
+)
+def test_the_inner_rooms_know_the_standard_library_and_each_other(room: str, known: tuple[str, ...]) -> None:
+    files = sorted((SOURCE / "backctl" / room).rglob("*.py"))
+    assert len(files) > 3
+    for file in files:
+        for name in imported(file):
+            ours = any(name == wall or name.startswith(f"{wall}.") for wall in known)
+            assert ours or name.partition(".")[0] in sys.stdlib_module_names, f"{file.name} imports {name}"
+
+
+def test_the_domain_reads_no_clock_no_file_and_no_chance() -> None:
+    outside = {"os", "time", "random", "secrets", "pathlib", "socket", "subprocess", "sqlite3", "io", "tempfile"}
+    for file in sorted((SOURCE / "backctl" / "domain").rglob("*.py")):
+        assert not {name.partition(".")[0] for name in imported(file)} & outside, file.name
+
+
+def test_presentation_names_no_adapter() -> None:
+    for file in sorted((SOURCE / "backctl" / "presentation").rglob("*.py")):
+        assert not [name for name in imported(file) if name.startswith("backctl.infrastructure")], file.name
+
+
+# The table of the root.
+
+
+@pytest.mark.parametrize("name", NOUNS)
+def test_the_line_in_the_roots_help_is_the_commands_own(name: str) -> None:
+    entry = NOUNS[name]
+    app = importlib.import_module(entry.module).app
+    assert app.name == name
+    own = app.help
+    if entry.verb:
+        (leaf,) = app.leaves.values()
+        own = (inspect.getdoc(leaf.function) or "").partition("\n")[0]
+    assert entry.help == own
