@@ -1,0 +1,171 @@
+"""`audit list|verify`: what is told of events, and that a changed one is found."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import EVENT_KEYS, TIME, UUID7, Person, contents, fresh, populate, refused
+
+CHAIN_KEYS = ["intact", "events", "erased", "broken_seq", "problem"]
+
+
+@dataclass(frozen=True)
+class Log:
+    """An installation whose log is only read."""
+
+    machine: Machine
+    events: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    machine = fresh(tmp_path_factory.mktemp("audit"))
+    populate(machine, [Person("root", role="admin"), *(Person(f"user{n}", active=n % 2 > 0) for n in range(6))])
+    lines = machine.run("audit", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
+    return Log(machine, [json.loads(line) for line in lines])
+
+
+def test_events_are_told_in_their_order_with_exactly_these_members(log: Log) -> None:
+    page = log.machine.run("audit", "list", "-o", "json").succeeded()
+    assert page.json == {"items": log.events, "next_cursor": None}
+    assert page.err == ""
+    assert [event["seq"] for event in log.events] == list(range(1, 12))
+    for event in log.events:
+        assert list(event) == EVENT_KEYS
+        assert re.fullmatch(UUID7, event["id"])
+        assert re.fullmatch(TIME, event["occurred_at"])
+    assert log.events[0]["type"] == "InstallationCreated"
+    assert {event["actor"] for event in log.events[1:]} == {"seed"}
+
+
+def test_the_log_in_every_form(log: Log) -> None:
+    arguments = ("audit", "list", "--type", "UserDeactivated", "--limit", "2")
+    chosen = [event for event in log.events if event["type"] == "UserDeactivated"][:2]
+    tab = log.machine.run(*arguments).succeeded()
+    assert tab.out.splitlines()[0] == "\t".join(EVENT_KEYS)
+    assert tab.err.startswith("backctl: more: --cursor ")
+    assert log.machine.run(*arguments, "-o", "id", "-q").succeeded().out == "".join(f"{e['id']}\n" for e in chosen)
+    comma = log.machine.run(*arguments, "-o", "csv", "--fields", "seq,data", "--no-header", "-q").succeeded()
+    assert comma.out == "".join(f"{event['seq']},{{}}\r\n" for event in chosen)
+    table = log.machine.run(*arguments, "-o", "table", "--fields", "seq,type").succeeded()
+    assert table.out.splitlines()[0] == "SEQ  TYPE"
+
+
+def test_filters_of_the_log(log: Log) -> None:
+    def found(*arguments: str) -> list[int]:
+        answer = log.machine.run("audit", "list", *arguments, "--all", "--fields", "seq", "--no-header").succeeded()
+        return [int(line) for line in answer.out.split()]
+
+    sixth = log.events[5]
+    assert found("--type", "UserCreated") == [e["seq"] for e in log.events if e["type"] == "UserCreated"]
+    assert found("--subject", sixth["subject"]) == [e["seq"] for e in log.events if e["subject"] == sixth["subject"]]
+    assert found("--since", sixth["occurred_at"]) == list(range(6, 12))
+    assert found("--until", sixth["occurred_at"]) == list(range(1, 6))
+    assert found("--type", "Nonsense") == []
+
+
+def test_cursors_lead_through_the_log(log: Log) -> None:
+    found: list[dict[str, Any]] = []
+    cursor: tuple[str, ...] = ()
+    while True:
+        page = log.machine.run("audit", "list", "--limit", "4", *cursor, "-o", "json").succeeded().json
+        found += page["items"]
+        if page["next_cursor"] is None:
+            break
+        cursor = ("--cursor", page["next_cursor"])
+    assert found == log.events
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--all", "--limit", "5"), "usage"),
+        (("--limit", "0"), "input.invalid"),
+        (("--since", "noon"), "input.invalid"),
+        (("--cursor", "?"), "cursor.invalid"),
+        (("--fields", "mac"), "usage"),
+    ],
+)
+def test_questions_about_the_log_that_mean_nothing(log: Log, arguments: tuple[str, ...], code: str) -> None:
+    refused(log.machine.run("audit", "list", *arguments, "-o", "json"), 2, code)
+
+
+def test_a_whole_log_verifies(log: Log) -> None:
+    before = contents(log.machine.home)
+    whole = log.machine.run("audit", "verify", "-o", "json").succeeded()
+    assert list(whole.json) == CHAIN_KEYS
+    assert whole.json == {"intact": True, "events": 11, "erased": 0, "broken_seq": None, "problem": None}
+    assert whole.err == ""
+    quiet = log.machine.run("audit", "verify", "-q").succeeded()
+    assert (quiet.out, quiet.err) == ("", "")
+    assert contents(log.machine.home) == before
+
+
+# Tampering.
+
+
+def sql(statement: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with sqlite3.connect(path) as database:
+            database.execute("PRAGMA ignore_check_constraints = ON")
+            database.execute(statement)
+        database.close()
+
+    return change
+
+
+def flip_a_byte_of_the_file(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    at = raw.index(b'"username":"user3"')
+    raw[at + len(b'"username":"user')] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "broken"),
+    [
+        (flip_a_byte_of_the_file, 8),
+        (sql("UPDATE events SET data = replace(data, 'user0', 'user9') WHERE seq = 3"), 3),
+        (sql("UPDATE events SET type = 'UserActivated' WHERE seq = 4"), 4),
+        (sql("UPDATE events SET reason = 'ok' WHERE seq = 11"), 11),
+        (sql("DELETE FROM events WHERE seq = 5"), 5),
+        (sql("DELETE FROM events WHERE seq = 11"), 11),
+        (sql("UPDATE events SET data = CAST(x'ff' AS TEXT) WHERE seq = 2"), 2),
+        (sql("UPDATE events SET audit_kid = 'mine' WHERE seq = 2"), 2),
+    ],
+    ids=["a byte of the file", "data", "type", "reason", "a row", "the last row", "no text", "another key"],
+)
+def test_a_changed_log_is_found_out(tmp_path: Path, tamper: Callable[[Path], None], broken: int) -> None:
+    machine = fresh(tmp_path)
+    populate(machine, [Person("root", role="admin"), *(Person(f"user{n}", active=n % 2 > 0) for n in range(6))])
+    tamper(machine.data / "backctl.db")
+    found = machine.run("audit", "verify", "-o", "json")
+    assert (found.code, found.err) == (6, "")
+    assert list(found.json) == CHAIN_KEYS
+    assert (found.json["intact"], found.json["broken_seq"], found.json["events"]) == (False, broken, broken - 1)
+    assert found.json["problem"]
+    quiet = machine.run("audit", "verify", "-q")
+    assert (quiet.code, quiet.out, quiet.err) == (6, "", "")
+
+
+def test_without_the_keyring_nothing_is_proved(machine: Machine) -> None:
+    machine.create_user("ada")
+    (machine.data / "keyring.json").unlink()
+    refused(machine.run("audit", "verify", "-o", "json"), 9, "keyring.missing")
+
+
+def test_events_never_steer_a_terminal(machine: Machine) -> None:
+    machine.create_user("ada")
+    sql("UPDATE events SET reason = char(27) || '[2J' || char(8238), data = '{\"a\":\"\\u001b[2J\"}'")(
+        machine.data / "backctl.db"
+    )
+    for form in ("table", "json", "jsonl", "csv", "tsv"):
+        screen = machine.at_terminal("audit", "list", "-o", form, env={"NO_COLOR": "1"})
+        assert screen.code == 0
+        assert not {"\x1b", "\u202e"} & set(screen.out), form

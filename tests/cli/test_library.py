@@ -1,0 +1,144 @@
+"""`open_backend`: the same services, rules and log for a Python program."""
+
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import python
+
+import backctl
+from backctl.application.views import UserView
+from backctl.domain.errors import (
+    BackctlError,
+    DatabaseMissing,
+    EmailTaken,
+    InvalidConfiguration,
+    LastAdministrator,
+    UnknownProfile,
+    UsernameTaken,
+    UserNotFound,
+    WeakPassword,
+)
+from backctl.domain.repositories import Sort, UserCriteria
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """An environment that names an installation of its own, made by `initialise`."""
+    environ = {
+        "BACKCTL_DATABASE_URL": f"sqlite:///{tmp_path}/service/accounts.db",
+        "BACKCTL_KEYRING_PATH": f"{tmp_path}/service/keys.json",
+        "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
+    }
+    with backctl.open_backend(environ=environ) as backend:
+        assert backend.initialise(backend.actor("setup")).changed
+    return environ
+
+
+def test_accounts_are_made_found_and_closed(environ: dict[str, str]) -> None:
+    with backctl.open_backend(environ=environ) as backend:
+        me = backend.actor("billing")
+        made = backend.accounts.create(
+            email="Ada@example.org", username="ada", password=backctl.Secret("correct horse battery"), actor=me
+        )
+        assert isinstance(made.value, UserView)
+        assert made.changed
+        assert backend.accounts.show("ADA") == backend.accounts.show(made.value.id) == made.value
+        assert backend.accounts.find("nobody") is None
+        assert backend.accounts.deactivate("ada", actor=me, reason="left").changed
+        assert not backend.accounts.deactivate("ada", actor=me).changed
+        types = [event.type for event in backend.accounts.history("ada").items]
+        assert types == ["UserCreated", "UserDeactivated"]
+        assert backend.audit.verify().intact
+        assert [role.name for role in backend.access.roles()] == ["user", "moderator", "admin"]
+        assert {check.status for check in backend.doctor.examine()} <= {"ok", "warn"}
+
+
+def test_the_rules_are_those_of_the_command_line(environ: dict[str, str]) -> None:
+    with backctl.open_backend(environ=environ) as backend:
+        me = backend.actor()
+        backend.accounts.create(email="ada@example.org", username="ada", role="admin", actor=me)
+        with pytest.raises(EmailTaken):
+            backend.accounts.create(email="ADA@example.org", username="other", actor=me)
+        with pytest.raises(UsernameTaken):
+            backend.accounts.create(email="other@example.org", username="ＡＤＡ", actor=me)
+        with pytest.raises(WeakPassword) as caught:
+            backend.accounts.create(email="bob@example.org", username="bob", password=backctl.Secret("bob"), actor=me)
+        assert len(caught.value.violations) >= 2
+        with pytest.raises(LastAdministrator):
+            backend.accounts.deactivate("ada", actor=me)
+        with pytest.raises(UserNotFound):
+            backend.accounts.activate("nobody", actor=me)
+        assert backend.accounts.count() == 1
+
+
+def test_what_follows_a_failure_works(environ: dict[str, str]) -> None:
+    with backctl.open_backend(environ=environ) as backend:
+        me = backend.actor()
+        for number in range(3):
+            with pytest.raises(BackctlError):
+                backend.accounts.deactivate("nobody", actor=me)
+            backend.accounts.create(email=f"u{number}@example.org", username=f"user{number}", actor=me)
+        assert backend.accounts.count() == 3
+
+
+def test_pages_and_streams(environ: dict[str, str]) -> None:
+    with backctl.open_backend(environ=environ) as backend:
+        me = backend.actor()
+        for number in range(5):
+            backend.accounts.create(email=f"u{number}@example.org", username=f"user{number}", actor=me)
+        order = Sort("username", descending=True)
+        first = backend.accounts.page(sort=order, limit=2)
+        rest = backend.accounts.page(sort=order, limit=10, cursor=first.next_cursor)
+        names = [user.username for user in (*first.items, *rest.items)]
+        assert names == [user.username for user in backend.accounts.stream(sort=order)] == sorted(names, reverse=True)
+        assert backend.accounts.count(UserCriteria(search="user3")) == 1
+        assert backend.accounts.numbered_page(page=2, page_size=3).items == tuple(backend.accounts.stream())[3:]
+
+
+def test_a_dry_run_changes_nothing(environ: dict[str, str]) -> None:
+    with backctl.open_backend(environ=environ) as backend:
+        change = backend.accounts.create(email="a@example.org", username="ada", actor=backend.actor(), dry_run=True)
+        assert change.changed
+        assert backend.accounts.count() == 0
+        assert [event.type for event in backend.audit.page().items] == ["InstallationCreated"]
+
+
+def test_an_account_looked_at_stays_as_it_was_and_a_write_elsewhere_is_seen(environ: dict[str, str]) -> None:
+    with backctl.open_backend(environ=environ) as one, backctl.open_backend(environ=environ) as other:
+        assert one.accounts.count() == 0
+        other.accounts.create(email="a@example.org", username="ada", actor=other.actor())
+        assert one.accounts.count() == 1
+
+
+def test_opening_is_cheap_and_using_says_what_is_wrong(tmp_path: Path) -> None:
+    environ = {"BACKCTL_DATABASE_URL": f"sqlite:///{tmp_path}/nowhere.db"}
+    with backctl.open_backend(environ=environ) as backend, pytest.raises(DatabaseMissing):
+        backend.accounts.count()
+    with pytest.raises(InvalidConfiguration):
+        backctl.open_backend(config_file=str(tmp_path / "missing.toml"), environ={})
+    with pytest.raises(UnknownProfile):
+        backctl.open_backend(profile="nowhere", environ=environ)
+
+
+def test_a_closed_backend_opens_again_when_it_is_asked(environ: dict[str, str]) -> None:
+    backend = backctl.open_backend(environ=environ)
+    backend.accounts.create(email="a@example.org", username="ada", actor=backend.actor())
+    backend.close()
+    backend.close()
+    assert backend.accounts.count() == 1
+    backend.close()
+
+
+def test_a_fresh_machine_needs_no_setup_from_python_either(machine: Machine) -> None:
+    program = """
+import backctl
+with backctl.open_backend() as backend:
+    assert backend.accounts.count() == 0
+    change = backend.accounts.create(email="a@example.org", username="ada", actor=backend.actor("script"))
+    assert backend.accounts.count() == 1
+    assert backend.audit.verify().events == 2
+"""
+    done = python(machine, program).succeeded()
+    assert (done.out, done.err) == ("", "")
+    assert machine.run("user", "count").succeeded().out == "1\n"

@@ -1,0 +1,360 @@
+"""`user list|show|exists|count|history`: the forms of an answer, the ways through a list, and what may be asked."""
+
+import csv
+import io
+import json
+import re
+import sqlite3
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import EVENT_KEYS, TIME, USER_KEYS, UUID7, Person, contents, fresh, populate, refused
+
+from backctl.domain.errors import escaped
+
+PEOPLE = [
+    Person("ada", role="admin"),
+    Person("Émile", domain="exämple.org"),
+    Person("bob", role="moderator", active=False),
+    *(Person(f"user{number:03}", domain="example.net", active=number % 5 > 0) for number in range(61)),
+]
+
+
+@dataclass(frozen=True)
+class Town:
+    """An installation with more accounts than one page holds. Nothing here changes it."""
+
+    machine: Machine
+    everybody: list[dict[str, Any]]
+    before: dict[str, bytes | None]
+
+    def named(self, username: str) -> dict[str, Any]:
+        return next(user for user in self.everybody if user["username"] == username)
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
+    machine = fresh(tmp_path_factory.mktemp("queries"))
+    populate(machine, PEOPLE)
+    lines = machine.run("user", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
+    return Town(machine, [json.loads(line) for line in lines], contents(machine.home))
+
+
+def usernames(town: Town, *arguments: str) -> list[str]:
+    answer = town.machine.run("user", "list", *arguments, "--fields", "username", "--no-header").succeeded()
+    return answer.out.splitlines()
+
+
+# One account.
+
+
+def test_an_account_is_found_by_id_address_and_name_in_any_case(town: Town) -> None:
+    emile = town.named("Émile")
+    for ident in (
+        emile["id"],
+        emile["id"].upper(),
+        "E\u0301MILE@EXÄMPLE.ORG",
+        "émile@xn--exmple-cua.org",
+        "E\u0301MILE",
+    ):
+        shown = town.machine.run("user", "show", ident, "-o", "json").succeeded()
+        assert shown.json == emile
+        assert shown.err == ""
+    assert list(emile) == USER_KEYS
+    assert re.fullmatch(UUID7, emile["id"])
+    assert re.fullmatch(TIME, emile["created_at"])
+
+
+def test_an_account_in_every_form(town: Town) -> None:
+    ada = town.named("ada")
+    for form in ("table", "jsonl", "csv", "tsv", "id"):
+        answer = town.machine.run("user", "show", "ada", "-o", form).succeeded()
+        assert answer.err == ""
+        match form:
+            case "table":
+                assert f"id:                   {ada['id']}\n" in answer.out
+                assert [line.partition(":")[0] for line in answer.out.splitlines()] == USER_KEYS
+            case "jsonl":
+                assert json.loads(answer.out) == ada
+            case "csv":
+                assert answer.out.startswith(",".join(USER_KEYS) + "\r\n")
+                (row,) = csv.DictReader(io.StringIO(answer.out, newline=""))
+                assert (row["id"], row["expires_at"], row["is_active"]) == (ada["id"], "", "true")
+            case "tsv":
+                header, row_text = answer.out.splitlines()
+                assert header.split("\t") == USER_KEYS
+                assert row_text.split("\t")[:4] == [ada["id"], "ada@example.org", "ada", "admin"]
+            case "id":
+                assert answer.out == ada["id"] + "\n"
+
+
+@pytest.mark.parametrize("verb", ["show", "history"])
+@pytest.mark.parametrize("ident", ["nobody", "nobody@example.org", "0192f7a0-0000-7000-8000-000000000000"])
+def test_an_unknown_account_is_not_found(town: Town, verb: str, ident: str) -> None:
+    error = refused(town.machine.run("user", verb, ident, "-o", "json"), 3, "user.not_found")
+    assert f"'{ident}'" in error["message"]
+
+
+@pytest.mark.parametrize("ident", ["", "ada lovelace", "ada\x1b[2J", "ada\u202e", "ada\u200b", "x" * 100_000])
+def test_what_can_name_no_account_is_wrong_input(town: Town, ident: str) -> None:
+    for verb in ("show", "exists"):
+        outcome = town.machine.run("user", verb, "-o", "json", "--", ident)
+        error = refused(outcome, 2, "identity.invalid")
+        assert error["message"] == escaped(error["message"])
+        assert len(outcome.err) < 500
+
+
+def test_existence_is_an_answer_and_an_exit_code(town: Town) -> None:
+    machine = town.machine
+    yes = machine.run("user", "exists", "ada", "-o", "json").succeeded()
+    assert yes.json == {"ident": "ada", "exists": True, "id": town.named("ada")["id"]}
+    no = machine.run("user", "exists", "nobody", "-o", "json")
+    assert (no.code, no.json, no.err) == (3, {"ident": "nobody", "exists": False, "id": None}, "")
+    plain = machine.run("user", "exists", "nobody")
+    assert (plain.code, plain.out, plain.err) == (3, "ident\texists\tid\nnobody\tfalse\t\n", "")
+    for ident, code in (("ada", 0), ("nobody", 3)):
+        quiet = machine.run("user", "exists", ident, "-q")
+        assert (quiet.code, quiet.out, quiet.err) == (code, "", "")
+
+
+# Lists.
+
+
+def test_a_page_is_fifty_accounts_and_says_how_to_go_on(town: Town) -> None:
+    first = town.machine.run("user", "list", "-o", "json").succeeded()
+    assert list(first.json) == ["items", "next_cursor"]
+    assert first.json["items"] == town.everybody[:50]
+    assert first.err == ""
+    rest = town.machine.run("user", "list", "-o", "json", "--cursor", first.json["next_cursor"]).succeeded()
+    assert rest.json == {"items": town.everybody[50:], "next_cursor": None}
+    text = town.machine.run("user", "list").succeeded()
+    assert len(text.out.splitlines()) == 51
+    assert text.err == f"backctl: more: --cursor {first.json['next_cursor']}\n"
+    assert town.machine.run("user", "list", "-q").succeeded().err == ""
+
+
+@pytest.mark.parametrize(
+    "order", ["created_at", "-created_at", "email", "-email", "username", "-username", "id", "-id"]
+)
+def test_cursors_lead_through_every_order_without_loss_or_repetition(town: Town, order: str) -> None:
+    whole = usernames(town, "--sort", order, "--all")
+    found: list[str] = []
+    cursor: tuple[str, ...] = ()
+    for _ in range(3):
+        page = town.machine.run("user", "list", "--sort", order, "--limit", "25", *cursor, "-o", "json").succeeded()
+        found += [user["username"] for user in page.json["items"]]
+        cursor = ("--cursor", page.json["next_cursor"])
+    assert page.json["next_cursor"] is None
+    assert found == whole
+    field = order.removeprefix("-")
+    keys = [str(town.named(name)[field]).casefold() for name in whole]
+    assert keys == sorted(keys, reverse=order.startswith("-"))
+
+
+def test_numbered_pages(town: Town) -> None:
+    third = town.machine.run("user", "list", "--page", "3", "--page-size", "30", "-o", "json").succeeded()
+    assert third.json == {"items": town.everybody[60:], "next_cursor": None}
+    beyond = town.machine.run("user", "list", "--page", "9", "-o", "json").succeeded()
+    assert beyond.json == {"items": [], "next_cursor": None}
+    assert usernames(town, "--page-size", "2") == [user["username"] for user in town.everybody[:2]]
+
+
+def test_filters(town: Town) -> None:
+    everybody, middle = town.everybody, town.everybody[40]["created_at"]
+
+    def expect(*arguments: str, names: list[str]) -> None:
+        assert usernames(town, *arguments, "--all") == names
+        counted = town.machine.run("user", "count", *arguments).succeeded()
+        assert (counted.out, counted.err) == (f"{len(names)}\n", "")
+
+    def those(key: str, value: object) -> list[str]:
+        return [user["username"] for user in everybody if user[key] == value]
+
+    expect("--role", "admin", names=["ada"])
+    expect("--active", names=those("is_active", True))
+    expect("--inactive", names=those("is_active", False))
+    expect("--created-after", middle, names=[user["username"] for user in everybody[40:]])
+    expect("--created-before", middle, names=[user["username"] for user in everybody[:40]])
+    expect("--email-domain", "EXAMPLE.ORG", names=["ada", "bob"])
+    expect("--email-domain", "xn--exmple-cua.org", names=["Émile"])
+    expect("--search", "USER01", names=[f"user01{digit}" for digit in range(10)])
+    expect("--search", "%", names=[])
+    expect("--role", "moderator", "--active", names=[])
+
+
+def test_a_list_in_every_form(town: Town) -> None:
+    arguments = ("user", "list", "--email-domain", "example.org", "-o")
+    ada, bob = town.named("ada"), town.named("bob")
+    assert town.machine.run(*arguments, "id").succeeded().out == f"{ada['id']}\n{bob['id']}\n"
+    lines = town.machine.run(*arguments, "jsonl").succeeded().out.splitlines()
+    assert [json.loads(line) for line in lines] == [ada, bob]
+    comma = town.machine.run(*arguments, "csv", "--fields", "username,is_active").succeeded()
+    assert comma.out == "username,is_active\r\nada,true\r\nbob,false\r\n"
+    tab = town.machine.run(*arguments, "tsv", "--fields", "is_active,username", "--no-header").succeeded()
+    assert tab.out == "true\tada\nfalse\tbob\n"
+    table = town.machine.run(*arguments, "table", "--fields", "username,role").succeeded()
+    assert table.out == "USERNAME  ROLE\nada       admin\nbob       moderator\n"
+    few = town.machine.run(*arguments, "json", "--fields", "username").succeeded()
+    assert few.json["items"] == [{"username": "ada"}, {"username": "bob"}]
+
+
+def test_nobody_in_every_form(town: Town) -> None:
+    arguments = ("user", "list", "--search", "zzz", "-o")
+    assert town.machine.run(*arguments, "json").succeeded().json == {"items": [], "next_cursor": None}
+    for form, out in (("jsonl", ""), ("id", ""), ("tsv", "\t".join(USER_KEYS) + "\n")):
+        answer = town.machine.run(*arguments, form).succeeded()
+        assert (answer.out, answer.err) == (out, "")
+
+
+def test_a_terminal_gets_a_table_a_pipe_tsv_and_variables_may_say_otherwise(town: Town) -> None:
+    arguments = ("user", "list", "--role", "admin", "--fields", "username,role")
+    screen = town.machine.at_terminal(*arguments)
+    assert screen.code == 0
+    assert screen.out == "\x1b[1mUSERNAME  ROLE\x1b[0m\nada       admin\n"
+    assert town.machine.at_terminal(*arguments, env={"NO_COLOR": "1"}).out == "USERNAME  ROLE\nada       admin\n"
+    assert town.machine.run(*arguments).succeeded().out == "username\trole\nada\tadmin\n"
+    by_variable = town.machine.run(*arguments, env={"BACKCTL_OUTPUT": "jsonl"}).succeeded()
+    assert by_variable.out == '{"username": "ada", "role": "admin"}\n'
+
+
+def test_a_count_is_one_value(town: Town) -> None:
+    assert town.machine.run("user", "count").succeeded().out == f"{len(PEOPLE)}\n"
+    assert town.machine.run("user", "count", "-o", "json").succeeded().json == {"count": len(PEOPLE)}
+    assert town.machine.at_terminal("user", "count").out == f"{len(PEOPLE)}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--all", "--limit", "5"), "usage"),
+        (("--all", "--page", "1"), "usage"),
+        (("--cursor", "x", "--page-size", "5"), "usage"),
+        (("--limit", "0"), "input.invalid"),
+        (("--limit", "1001"), "input.invalid"),
+        (("--limit", "many"), "usage"),
+        (("--page", "0"), "input.invalid"),
+        (("--page-size", "1001"), "input.invalid"),
+        (("--page", "1" + "0" * 30), "input.invalid"),
+        (("--sort", "password_hash"), "input.invalid"),
+        (("--role", "root"), "role.unknown"),
+        (("--created-after", "yesterday"), "input.invalid"),
+        (("--created-before", "2026-11-22T09:24:02"), "input.invalid"),
+        (("--cursor", "nonsense"), "cursor.invalid"),
+        (("--cursor", "x" * 100_000), "cursor.invalid"),
+        (("--fields", "id,nmae"), "usage"),
+        (("--fields", "id,id"), "usage"),
+        (("--fields", "id", "-o", "id"), "usage"),
+    ],
+)
+def test_questions_that_mean_nothing(town: Town, arguments: tuple[str, ...], code: str) -> None:
+    env = {"BACKCTL_OUTPUT": "json"}
+    outcome = town.machine.run("user", "list", *arguments, env=env)
+    if arguments[-2:] == ("-o", "id"):
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err.startswith("backctl: error: ")
+    else:
+        refused(outcome, 2, code)
+    assert len(outcome.err) < 1000
+
+
+def test_a_cursor_of_one_question_is_not_taken_for_another(town: Town) -> None:
+    page = town.machine.run("user", "list", "--limit", "5", "-o", "json").succeeded()
+    for other in (("--sort", "email"), ("--active",), ("--search", "a")):
+        refused(
+            town.machine.run("user", "list", *other, "--cursor", page.json["next_cursor"], "-o", "json"),
+            2,
+            "cursor.invalid",
+        )
+
+
+@pytest.mark.parametrize("form", ["tsv", "json", "jsonl", "table"])
+def test_a_reader_that_leaves_ends_it_quietly(town: Town, form: str) -> None:
+    command = town.machine.command("user", "list", "--all", "-o", form)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=town.machine.environment, cwd=town.machine.home
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_a_full_disk_under_the_answer_is_told(town: Town) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            town.machine.command("user", "list"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=town.machine.environment,
+            cwd=town.machine.home,
+        )
+    assert done.returncode == 5
+    assert done.stderr.startswith(b"backctl: error: standard output cannot be written")
+
+
+# History.
+
+
+def test_the_history_of_an_account(town: Town) -> None:
+    history = town.machine.run("user", "history", "bob", "-o", "json").succeeded()
+    assert list(history.json) == ["items", "next_cursor"]
+    assert [event["type"] for event in history.json["items"]] == ["UserCreated", "UserDeactivated"]
+    for event in history.json["items"]:
+        assert list(event) == EVENT_KEYS
+        assert event["subject"] == town.named("bob")["id"]
+        assert re.fullmatch(UUID7, event["id"])
+        assert re.fullmatch(TIME, event["occurred_at"])
+        assert (event["actor"], event["trace_id"]) == ("seed", None)
+    first = town.machine.run("user", "history", "bob", "--limit", "1", "-o", "json").succeeded()
+    assert first.json["items"] == history.json["items"][:1]
+    second = town.machine.run("user", "history", "bob", "--cursor", first.json["next_cursor"], "-o", "json").succeeded()
+    assert second.json == {"items": history.json["items"][1:], "next_cursor": None}
+
+
+def test_queries_change_nothing(town: Town) -> None:
+    town.machine.run("user", "list", "--all").succeeded()
+    town.machine.run("user", "show", "ada").succeeded()
+    town.machine.run("user", "history", "ada").succeeded()
+    assert contents(town.machine.home) == town.before
+
+
+# A machine where nothing was made yet.
+
+
+def test_a_read_on_a_fresh_machine_answers_as_for_an_empty_database_and_creates_nothing(machine: Machine) -> None:
+    empty: dict[str, Any] = {"items": [], "next_cursor": None}
+    assert machine.run("user", "list", "-o", "json").succeeded().json == empty
+    assert machine.run("user", "list", "--all", "-o", "json").succeeded().json == empty
+    assert machine.run("user", "count").succeeded().out == "0\n"
+    assert machine.run("audit", "list", "-o", "json").succeeded().json == empty
+    assert machine.run("audit", "verify", "-o", "json").succeeded().json["events"] == 0
+    refused(machine.run("user", "show", "ada", "-o", "json"), 3, "user.not_found")
+    refused(machine.run("user", "history", "ada", "-o", "json"), 3, "user.not_found")
+    assert machine.run("user", "exists", "ada", "-q").code == 3
+    assert machine.run("doctor").succeeded().err == ""
+    assert contents(machine.home) == {}
+    machine.create_user("ada")
+    assert machine.run("user", "count").succeeded().out == "1\n"
+
+
+# What somebody else put into the database.
+
+
+def test_stored_characters_never_steer_a_terminal_and_stay_whole_in_a_pipe(machine: Machine) -> None:
+    machine.create_user("ada")
+    hostile = "a\x1b]0;owned\x07\u202e\t\\\n\x9bz"
+    with sqlite3.connect(machine.data / "backctl.db") as database:
+        database.execute("UPDATE users SET username = ?", (hostile,))
+    database.close()
+    for form in ("table", "json", "jsonl", "csv", "tsv"):
+        screen = machine.at_terminal("user", "list", "-o", form, env={"NO_COLOR": "1"}).out
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(screen), form
+    ident = machine.run("user", "list", "-o", "id").succeeded().out.strip()
+    assert "\x1b" not in machine.at_terminal("user", "show", ident, env={"NO_COLOR": "1"}).out
+    assert machine.run("user", "list", "-o", "json").succeeded().json["items"][0]["username"] == hostile
+    (row,) = machine.run("user", "list", "--no-header", "--fields", "username").succeeded().out.split("\n")[:-1]
+    assert row == "a\x1b]0;owned\x07\u202e\\t\\\\\\n\x9bz"
