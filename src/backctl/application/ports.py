@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from backctl.application.views import CheckView, EventView, UserView
-from backctl.domain.audit import ChainReport
 from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria, UserRepository
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
+
+if TYPE_CHECKING:
+    from backctl.domain.audit import ChainReport
 
 Clock = Callable[[], Instant]
 """The present moment, as the caller is to believe it."""
@@ -85,7 +87,7 @@ class Reader(Protocol):
 
     def stream_events(self, criteria: EventCriteria) -> Iterator[EventView]: ...
 
-    def verify_chain(self, keys: "AuditKeys") -> ChainReport:
+    def verify_chain(self, keys: "AuditKeys") -> "ChainReport":
         """Walk the event log from one snapshot."""
         ...
 

@@ -16,6 +16,7 @@ UserId = NewType("UserId", str)
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The instants of the years 1 to 9999: all that RFC 3339 can write."""
@@ -47,7 +48,7 @@ class Instant(int):
     def isoformat(self) -> str:
         """RFC 3339 in UTC with microseconds and `Z`, e.g. `2026-11-22T09:24:02.123456Z`."""
         # Not strftime: its %Y has no leading zeros before the year 1000 on some systems.
-        return (_EPOCH + timedelta(microseconds=self)).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+        return (_NAIVE_EPOCH + timedelta(microseconds=self)).isoformat(timespec="microseconds") + "Z"
 
     __str__ = isoformat
 

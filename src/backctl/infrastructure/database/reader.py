@@ -1,22 +1,23 @@
 """The read side on SQLite: rows straight from the driver into views."""
 
 import itertools
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backctl.application.ports import AddressParser, AuditKeys
 from backctl.application.views import EventView, UserView
-from backctl.domain.audit import ChainReport, Head, RecordedEvent, verify
 from backctl.domain.errors import DatabaseUnusable, quoted
 from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria
-from backctl.domain.values import Identity, Instant
+from backctl.domain.values import EARLIEST, LATEST, Identity, Instant
 from backctl.infrastructure.database import queries
 from backctl.infrastructure.database.faults import mapped_faults
 from backctl.infrastructure.database.schema import StoredInstallation, connect, read_installation, require_current
+
+if TYPE_CHECKING:
+    from backctl.domain.audit import ChainReport
 
 _CHAIN = (
     "SELECT seq, id, occurred_at, type, subject, actor, reason, trace_id, audit_kid, data, salt, data_digest, mac "
@@ -85,11 +86,13 @@ class SqliteReader:
     def stream_events(self, criteria: EventCriteria) -> Iterator[EventView]:
         return self._events(queries.events(criteria, "?"))
 
-    def verify_chain(self, keys: AuditKeys) -> ChainReport:
+    def verify_chain(self, keys: AuditKeys) -> "ChainReport":
         """Walk the log from one snapshot; whatever was written over it ends in the report.
 
         Raises DatabaseUnusable only when SQLite itself cannot read on.
         """
+        from backctl.domain.audit import Head, RecordedEvent, verify
+
         # On a connection of its own: its text may be no UTF-8, and its snapshot spans several statements.
         with (
             mapped_faults(self._path),
@@ -101,7 +104,8 @@ class SqliteReader:
             head = connection.execute("SELECT seq, mac FROM event_head WHERE id = 1").fetchone()
             connection.text_factory = _any_text
             rows = itertools.starmap(RecordedEvent, connection.execute(_CHAIN))
-            return verify(rows, keys(), stored.installation_id, _head(head))
+            # Where the row of the head is lost, one that ends no chain.
+            return verify(rows, keys(), stored.installation_id, Head(0, b"") if head is None else Head(*head))
 
     def _open(self) -> tuple[sqlite3.Connection, StoredInstallation]:
         if self._opened is None:
@@ -158,9 +162,13 @@ class SqliteReader:
         trace_id: str | None,
         data: str | None,
     ) -> EventView:
+        import json  # queries of accounts never see any
+
         try:
             who = json.loads(actor)
             members = None if data is None else dict(json.loads(data))
+            if not EARLIEST <= occurred_at <= LATEST:
+                raise ValueError
             return EventView(
                 seq,
                 id_,
@@ -186,8 +194,3 @@ class SqliteReader:
 
 def _any_text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
-
-
-def _head(row: tuple[Any, ...] | None) -> Head:
-    """The stored head; where its row is lost, one that ends no chain."""
-    return Head(0, b"") if row is None else Head(*row)

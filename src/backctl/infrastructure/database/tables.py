@@ -24,8 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-# The first and last microsecond that RFC 3339 can write: years 1 to 9999.
-EARLIEST, LATEST = -62135596800000000, 253402300799999999
+from backctl.domain.values import EARLIEST, LATEST
 
 _NAMES = {
     "pk": "pk_%(table_name)s",

@@ -8,7 +8,6 @@ from typing import Annotated
 from typer import Argument, Option
 
 from backctl import settings
-from backctl.application.views import Change
 from backctl.domain.errors import InvalidConfiguration, UsageError, quoted
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode
@@ -101,6 +100,8 @@ def set_(
     if value is None:
         value = call.secret("value", instead=None if secret else "the argument VALUE").reveal()
     changed = settings.set_value(file, key, value, dry_run=call.dry_run)
+    from backctl.application.views import Change  # with all views; the queries here have their own
+
     call.changed(Change(WrittenView(key, settings.redact_url(value) if secret else value, str(file)), changed))
 
 
