@@ -124,7 +124,8 @@ def revision_of(path: Path) -> str:
 
 
 def verified(path: Path) -> ChainReport:
-    return reader(path).verify_chain(lambda: KEYRING.secrets("audit"))
+    with closing(reader(path)) as opened:
+        return opened.verify_chain(lambda: KEYRING.secrets("audit"))
 
 
 def digest(path: Path) -> bytes:
@@ -328,7 +329,8 @@ def test_a_migration_that_fails_changes_nothing(path: Path, next_revision: Calla
     with pytest.raises(ZeroDivisionError):
         upgrade(path, timeout_us=0, notice=pytest.fail, revision="0002", versions=next_revision(FAIL_HALF_WAY))
     assert digest(path) == before
-    assert reader(path).count_users(EVERY_USER) == 1
+    with closing(reader(path)) as opened:
+        assert opened.count_users(EVERY_USER) == 1
 
 
 def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(
@@ -373,7 +375,7 @@ def test_a_database_of_another_revision_is_neither_read_nor_written(
         connection.commit()
     before = digest(path)
     with pytest.raises(refusal, match=f"has revision '{revision}'"):
-        reader(path).find_user(Identity.parse("ada"))
+        reader(path).find_user(Identity.parse("ada"))  # closes what it opened
     with pytest.raises(refusal):
         verified(path)
     with pytest.raises(refusal):

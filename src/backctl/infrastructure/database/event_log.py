@@ -17,6 +17,7 @@ from backctl.domain.values import Actor, Instant
 from backctl.infrastructure.database.tables import Row
 
 _events, _head, _audit_keys = (Row.metadata.tables[name] for name in ("events", "event_head", "audit_keys"))
+_SEQ_BOUND = 2**52  # far beyond any log, and within what the canonical form of an event can hold
 _TAKEN_SEQ = ("events.seq", "pk_events")  # as SQLite and PostgreSQL name the broken rule
 
 
@@ -74,7 +75,7 @@ def append(
 def _locked_head(connection: Connection) -> tuple[int, bytes]:
     # SQLite's head may hold whatever a stranger wrote there.
     match connection.execute(select(_head.c.seq, _head.c.mac).where(_head.c.id == 1).with_for_update()).first():
-        case (int(seq), bytes(mac)) if seq >= 0 and len(mac) == MAC_BYTES:
+        case (int(seq), bytes(mac)) if 0 <= seq < _SEQ_BOUND and len(mac) == MAC_BYTES:
             return seq, mac
     raise _headless()
 
