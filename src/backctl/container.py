@@ -57,8 +57,8 @@ class Container:
         installation = self.__dict__.pop("_installation", None)
         if installation is not None:
             installation.close()
-        self.__dict__.pop("accounts", None)
-        self.__dict__.pop("audit", None)
+        for service in ("accounts", "audit", "doctor"):  # they hold on to what was closed
+            self.__dict__.pop(service, None)
 
     def actor(self, label: str | None = None) -> "Actor":
         """Who acts: `label`, else the system's user, recorded beside that user and this host."""
@@ -120,6 +120,9 @@ class Container:
             from backctl.settings import set_value, user_file
 
             set_value(self._loaded.file or user_file(), "passwords.bcrypt_cost", str(cost))
+            origin = self._loaded.origin("passwords.bcrypt_cost")
+            if origin.startswith("environment "):
+                self._notice(f"{origin.removeprefix('environment ')} goes before the file: it keeps the cost it had")
         return replace(change, value=replace(change.value, bcrypt_cost=cost), changed=change.changed or recalibrated)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import TIME, USER_KEYS, UUID7, Person, contents, fresh, populate, refused
+from tests.cli.scenes import TIME, USER_KEYS, UUID7, Person, contents, fresh, populate, refused, stop_when
 
 from backctl.domain.errors import escaped
 
@@ -562,6 +563,23 @@ def test_an_account_that_could_not_be_made_leaves_no_password_behind(untouched: 
     arguments = ("user", "create", "ada@example.org", "--username", "eve", "--generate-password")
     refused(untouched.run(*arguments, "--secret-file", "eve.txt", "-o", "json"), 4, "user.email_taken")
     assert not Path(untouched.home / "eve.txt").exists()
+
+
+def test_a_signal_leaves_the_password_where_it_was_promised(machine: Machine) -> None:
+    """It may come when the account is made already, and nobody else knows the password then."""
+    secret = machine.home / "ada.txt"
+    process = machine.start(
+        *("user", "create", "ada@example.org", "--username", "ada", "--generate-password", "--secret-file", "ada.txt"),
+        env={"BACKCTL_PASSWORDS_BCRYPT_COST": "18"},  # tens of seconds: time enough to arrive in
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    stop_when(process, (machine.data / "backctl.db").exists, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert b"'ada.txt' is kept" in err
+    assert len(secret.read_text()) == 21
 
 
 # Flags that every command understands.

@@ -315,6 +315,12 @@ def test_the_history_of_an_account(town: Town) -> None:
     assert second.json == {"items": history.json["items"][1:], "next_cursor": None}
 
 
+def test_what_is_no_account_has_no_history(town: Town) -> None:
+    log = town.machine.run("audit", "list", "--limit", "1", "-o", "json").succeeded().json["items"]
+    assert log[0]["type"] == "InstallationCreated"
+    refused(town.machine.run("user", "history", log[0]["subject"], "-o", "json"), 3, "user.not_found")
+
+
 def test_queries_change_nothing(town: Town) -> None:
     town.machine.run("user", "list", "--all").succeeded()
     town.machine.run("user", "show", "ada").succeeded()

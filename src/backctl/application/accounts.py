@@ -121,7 +121,7 @@ class AccountService:
         """Raises UserNotFound."""
         user = self.find(ident)
         if user is None:
-            raise UserNotFound(f"there is no account {quoted(ident)}")
+            raise _no_account(ident)
         return user
 
     def exists(self, ident: str) -> UserExistence:
@@ -162,11 +162,13 @@ class AccountService:
 
     def history(self, ident: str, *, limit: int = PAGE_SIZE, cursor: str | None = None) -> Page[EventView]:
         """What happened to one account, oldest first; a deleted one is known by its id. Raises UserNotFound."""
-        user = self.find(ident)
-        subject = user.id if user else Identity.parse(ident).text
+        user, identity = self.find(ident), Identity.parse(ident)
+        if user is None and identity.kind != "id":
+            raise _no_account(ident)
+        subject = user.id if user else identity.text
         page = self.reader().events(EventCriteria(subject=subject), limit=_page_size(limit), cursor=cursor)
-        if user is None and not page.items:
-            raise UserNotFound(f"there is no account {quoted(ident)}")
+        if user is None and not any(event.type.startswith("User") for event in page.items):
+            raise _no_account(ident)  # other things have ids and events too
         return page
 
     def _checked(self, criteria: UserCriteria) -> UserCriteria:
@@ -189,6 +191,10 @@ def generate_password() -> Secret:
     from secrets import choice
 
     return Secret("".join(choice(_ALPHABET) for _ in range(_GENERATED_LENGTH)))
+
+
+def _no_account(ident: str) -> UserNotFound:
+    return UserNotFound(f"there is no account {quoted(ident)}")
 
 
 def _page_size(size: int) -> int:

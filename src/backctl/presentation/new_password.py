@@ -34,8 +34,9 @@ def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file:
     """Settle the password before the account is made, from the flags, a terminal or by making one.
 
     A made password is in its file, durably, before the block runs; the file is removed again when the block fails, so
-    neither an account without its password nor a password without its account is left. Raises UsageError for flags
-    that contradict each other, Conflict when the file exists.
+    neither an account without its password nor a password without its account is left. A signal may come when the
+    account is already made: then the file stays. Raises UsageError for flags that contradict each other, Conflict when
+    the file exists.
     """
     given = call.secret_given("password")
     if generate + none + given > 1:
@@ -64,8 +65,11 @@ def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file:
             _write(secret_file, made)
             try:
                 yield NewPassword(made, secret_file=secret_file)
-            except BaseException:
+            except Exception:
                 os.unlink(secret_file)
+                raise
+            except BaseException:
+                call.warn(f"{quoted(secret_file)} is kept: it holds the password if the account was made")
                 raise
 
 
@@ -79,11 +83,14 @@ def _write(path: str, secret: Secret) -> None:
         raise FolderUnusable(f"{quoted(path)} cannot be written: {reason}") from None
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask took away
             file.write(secret.reveal() + "\n")
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
+    except BaseException as error:
         os.unlink(path)
+        if not isinstance(error, OSError):
+            raise
         raise FolderUnusable(f"{quoted(path)} cannot be written: {(error.strerror or 'failed').lower()}") from None
 
 
