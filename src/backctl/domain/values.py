@@ -33,7 +33,7 @@ USERNAME_MIN, USERNAME_MAX = 3, 50
 REASON_MAX = 1000
 _IDENTITY_MAX = 320
 
-# Letters and marks that Unicode calls Default_Ignorable_Code_Point (DerivedCoreProperties.txt of Unicode 14 to 15.1): invisible,
+# Letters and marks that are Default_Ignorable_Code_Point (DerivedCoreProperties.txt of Unicode 14 to 15.1): invisible,
 # so two names that look the same could differ by one of them.
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
