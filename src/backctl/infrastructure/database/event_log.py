@@ -14,9 +14,8 @@ from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
 from backctl.domain.values import Actor, Instant
-from backctl.infrastructure.database.tables import Row
+from backctl.infrastructure.database import tables
 
-_events, _head, _audit_keys = (Row.metadata.tables[name] for name in ("events", "event_head", "audit_keys"))
 _SEQ_BOUND = 2**52  # far beyond any log, and within what the canonical form of an event can hold
 _TAKEN_SEQ = ("events.seq", "pk_events")  # as SQLite and PostgreSQL name the broken rule
 
@@ -61,20 +60,21 @@ def append(
         )
         mac = link(secret, mac, event_row)
         rows.append(asdict(replace(event_row, mac=mac)))
-    if connection.execute(select(_audit_keys.c.kid).where(_audit_keys.c.kid == key.kid)).first() is None:
-        connection.execute(insert(_audit_keys).values(kid=key.kid, first_seq=rows[0]["seq"]))
+    if connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == key.kid)).first() is None:
+        connection.execute(insert(tables.audit_keys).values(kid=key.kid, first_seq=rows[0]["seq"]))
     try:
-        connection.execute(insert(_events), rows)
+        connection.execute(insert(tables.events), rows)
     except IntegrityError as error:
         if not any(name in str(error.orig) for name in _TAKEN_SEQ):
             raise
         raise _headless() from error
-    connection.execute(update(_head).values(seq=seq, mac=mac, audit_kid=key.kid))
+    connection.execute(update(tables.event_head).values(seq=seq, mac=mac, audit_kid=key.kid))
 
 
 def _locked_head(connection: Connection) -> tuple[int, bytes]:
     # SQLite's head may hold whatever a stranger wrote there.
-    match connection.execute(select(_head.c.seq, _head.c.mac).where(_head.c.id == 1).with_for_update()).first():
+    head = tables.event_head.c
+    match connection.execute(select(head.seq, head.mac).where(head.id == 1).with_for_update()).first():
         case (int(seq), bytes(mac)) if 0 <= seq < _SEQ_BOUND and len(mac) == MAC_BYTES:
             return seq, mac
     raise _headless()

@@ -15,11 +15,10 @@ from backctl.domain.events import InstallationCreated
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure import durable_files
-from backctl.infrastructure.database import event_log
+from backctl.infrastructure.database import event_log, tables
 from backctl.infrastructure.database.engine import driver_of, sqlite_engine
 from backctl.infrastructure.database.faults import mapped_faults
 from backctl.infrastructure.database.schema import REVISION, connect, read_installation, require_current
-from backctl.infrastructure.database.tables import EventHeadRow, InstallationRow
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 VERSIONS = _SCRIPTS / "versions"
@@ -102,9 +101,9 @@ def _fill(path: Path, *, installation_id: str, keyring: Keyring, actor: Actor, n
         with engine.begin() as connection:
             _migrate(connection, REVISION, (VERSIONS,))
             connection.execute(
-                insert(InstallationRow).values(id=1, installation_id=installation_id, created_at=int(now))
+                insert(tables.installation).values(id=1, installation_id=installation_id, created_at=int(now))
             )
-            connection.execute(insert(EventHeadRow).values(id=1, seq=start.seq, mac=start.mac))
+            connection.execute(insert(tables.event_head).values(id=1, seq=start.seq, mac=start.mac))
             event_log.append(
                 connection,
                 [InstallationCreated(installation_id, keys=keyring.kids())],
