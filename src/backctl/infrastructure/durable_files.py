@@ -20,13 +20,22 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
 
 
+def open_new(path: Path) -> int:
+    """Create a file that only its owner can read and write, whatever the umask; answers its descriptor.
+
+    Raises FileExistsError when the name is taken, in whatever way; OSError.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 def stage(path: Path, content: bytes) -> Path:
     """Write a new file beside `path`, readable by its owner only, and flush it. Answers its temporary name."""
     temporary = temporary_beside(path)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = open_new(temporary)
     try:
         try:
-            os.fchmod(descriptor, 0o600)  # whatever the umask took away
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(content)
             os.fsync(descriptor)
@@ -63,7 +72,10 @@ def locked(folder: Path, *, timeout_us: int) -> Iterator[None]:
     import time
 
     path = folder / "backctl.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = open_new(path)
+    except FileExistsError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         give_up = time.monotonic_ns() + timeout_us * 1000
         while True:

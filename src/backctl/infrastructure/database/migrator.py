@@ -35,7 +35,7 @@ def create_database(
     raises, nothing is left behind. Raises FolderUnusable, DatabaseFull.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.close(durable_files.open_new(path))
         try:
             with mapped_faults(path):
                 _fill(path, installation_id=installation_id, keyring=keyring, actor=actor, now=now, event_id=event_id)
