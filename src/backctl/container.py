@@ -5,7 +5,6 @@ command pays for what it uses and nothing else.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -35,13 +34,11 @@ class Container:
         self,
         loaded: LoadedSettings,
         *,
-        timeout_us: int | None = None,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`timeout_us` goes before the configured wait for locks; `notice` is told what was created or migrated."""
+        """`notice` is told what was created or migrated."""
         self._loaded = loaded
         self._settings = loaded.settings
-        self._timeout_us = self._settings.database.timeout if timeout_us is None else timeout_us
         self._notice = notice
 
     def __enter__(self) -> Self:
@@ -103,27 +100,16 @@ class Container:
 
         return DoctorService(probes(self._installation, self._settings.passwords.bcrypt_cost, self._loaded.file))
 
-    def initialise(
-        self, actor: "Actor", *, dry_run: bool = False, calibrate: bool = False
-    ) -> "Change[InstallationView]":
+    def calibrated_cost(self) -> int:
+        """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""
+        return self._hasher.calibrated_cost()
+
+    def initialise(self, actor: "Actor", *, dry_run: bool = False) -> "Change[InstallationView]":
         """Make the keyring and the database where they are missing.
 
-        `calibrate` measures this machine and writes the bcrypt cost that takes nearest 250 ms to the configuration file
-        in force, else to the user's. Raises KeyringMissing beside a database: a keyring is never replaced.
+        Raises KeyringMissing beside a database: a keyring is never replaced.
         """
-        change = self._installation.create(actor, dry_run=dry_run)
-        if not calibrate:
-            return change
-        cost = self._hasher.calibrated_cost()
-        recalibrated = cost != self._settings.passwords.bcrypt_cost
-        if recalibrated and not dry_run:
-            from backctl.settings import set_value, user_file
-
-            set_value(self._loaded.file or user_file(), "passwords.bcrypt_cost", str(cost))
-            origin = self._loaded.origin("passwords.bcrypt_cost")
-            if origin.startswith("environment "):
-                self._notice(f"{origin.removeprefix('environment ')} goes before the file: it keeps the cost it had")
-        return replace(change, value=replace(change.value, bcrypt_cost=cost), changed=change.changed or recalibrated)
+        return self._installation.create(actor, dry_run=dry_run)
 
     @cached_property
     def _access_policy(self) -> "AccessPolicy":
@@ -156,7 +142,7 @@ class Container:
             keyring=self._loaded.keyring_file,
             fresh_allowed=not self._loaded.names_storage,
             allow_group_read=self._settings.keyring.allow_group_read,
-            timeout_us=self._timeout_us,
+            timeout_us=self._settings.database.timeout,
             notice=self._notice,
             clock=now,
             new_id=new_user_id,

@@ -57,12 +57,12 @@ class Invocation:
             checked_reason(self.reason)
         self.dry_run: bool = flags.get("dry_run", False)
         self.yes: bool = flags.get("yes", False)
-        self.timeout: int | None = None
-        """Longest wait in microseconds, or None for the configured one."""
-        if flags["timeout"] is not None:
+        self.timeout: str | None = flags["timeout"]
+        """Longest wait as typed, in place of the configured one."""
+        if self.timeout is not None:
             from backctl.settings.durations import parse_duration
 
-            self.timeout = parse_duration(flags["timeout"])
+            parse_duration(self.timeout)
         self.renderer = Renderer(
             self.output,
             fields=_names(flags["fields"]),
@@ -79,18 +79,15 @@ class Invocation:
     @cached_property
     def actor(self) -> "Actor":
         """Who is recorded: `--actor`, else the system's user, beside that user and this host."""
-        from backctl.domain.values import Actor
-
-        os_user = _os_user()
-        label = self._flags["actor"]
-        return Actor(label=os_user if label is None else label, os_user=os_user, host=os.uname().nodename)
+        return self.container.actor(self._flags["actor"])
 
     @cached_property
     def settings(self) -> "LoadedSettings":
         """The configuration with the origin of every value. Raises InvalidConfiguration."""
         from backctl.settings import load
 
-        return load(config_file=self.config_file, profile=self.profile, environ=os.environ)
+        timeout = {} if self.timeout is None else {"database.timeout": self.timeout}
+        return load(config_file=self.config_file, profile=self.profile, environ=os.environ, overrides=timeout)
 
     @cached_property
     def container(self) -> "Container":
@@ -101,7 +98,12 @@ class Invocation:
         from backctl.container import Container
 
         self._settle_protection()
-        return Container(self.settings, timeout_us=self.timeout, notice=self.notice)
+        return Container(self.settings, notice=self.notice)
+
+    def reload(self) -> None:
+        """Read the configuration anew at its next use, after a command changed it."""
+        self.close()
+        self.__dict__.pop("settings", None)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -134,18 +136,26 @@ class Invocation:
         """Print what a mutation left behind, with `changed`, `dry_run` when asked for, and `members` after them.
 
         Members that are None are left out. `-q` drops the result, unless it carries a secret that nobody would ever
-        see again: a `password` is printed alone.
+        see again: a `password` is printed alone. Raises ResultLost when the change is made and cannot be told.
         """
         extra: dict[str, object] = {"changed": change.changed}
         if self.dry_run:
             extra["dry_run"] = True
         extra.update((name, value) for name, value in members.items() if value is not None)
-        if self.quiet:
-            if "password" in extra:
-                password = str(extra["password"])
-                self.renderer.value(password, {"password": password})
-            return
-        self.renderer.one(change.value, extra)
+        password = extra.get("password")
+        try:
+            if not self.quiet:
+                self.renderer.one(change.value, extra)
+            elif password is not None:
+                self.renderer.value(str(password), {"password": password})
+        except (terminal.OutputFailed, terminal.ClosedOutput) as error:
+            if self.dry_run or (password is None and isinstance(error, terminal.ClosedOutput)):
+                raise
+            lost = "its password" if password is not None else "its result"
+            raise terminal.ResultLost(
+                f"the change was made, but {lost} could not be written",
+                hint="look at what is there instead of repeating the command",
+            ) from error
 
     def value(self, text: str, view: object) -> None:
         """Print an answer that is one value: bare in every text form, `view` as an object in JSON."""
@@ -320,12 +330,3 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     if not all(names) or len(set(names)) != len(names):
         raise UsageError(f"--fields {quoted(text)} has an empty or repeated name", hint="write --fields id,email")
     return names
-
-
-def _os_user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's arbitrary user id has no entry
-        return str(os.getuid())

@@ -18,6 +18,13 @@ class OutputFailed(Unavailable):
     code = "output.failed"
 
 
+class ResultLost(OutputFailed):
+    """The change is made and cannot be told: repeating the command would be wrong."""
+
+    code = "output.lost"
+    retryable = False
+
+
 _YES = ("1", "true", "t", "yes", "y", "on")
 _refused_color = False
 

@@ -32,11 +32,11 @@ from backctl.settings.model import DEFAULTS, RoleSettings, Settings
 from backctl.settings.schema import (
     SETTINGS,
     STORAGE_KEYS,
+    KeyPath,
     Plain,
     Setting,
     WrongValue,
     from_text,
-    from_toml,
     nearest,
 )
 from backctl.settings.secrets import COMMAND_TIMEOUT_SECONDS, SecretValue, read_secret_file, run_secret_command
@@ -44,7 +44,7 @@ from backctl.settings.secrets import COMMAND_TIMEOUT_SECONDS, SecretValue, read_
 DATABASE_FILE = "backctl.db"
 KEYRING_FILE = "keyring.json"
 
-NOTHING: Mapping[str, object] = MappingProxyType({})
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
@@ -132,6 +132,13 @@ class LoadedSettings:
             return f"{source} ({place})"
         return place
 
+    def overruled_by(self, key: str, path: KeyPath) -> str | None:
+        """Which place goes before `path` of the file for the value of `key`; None when that is the one in force."""
+        written = self._written.get(key)
+        if written is None or (written.origin == "file" and written.path == path):
+            return None
+        return self.origin(key)
+
     def _line(self, path: tuple[str | int, ...]) -> int:
         if self._lines is None:
             from backctl.settings.positions import line_numbers
@@ -151,12 +158,12 @@ def load(
     config_file: str | None = None,
     profile: str | None = None,
     environ: Mapping[str, str],
-    overrides: Mapping[str, object] = NOTHING,
+    overrides: Mapping[str, str] = NOTHING,
 ) -> LoadedSettings:
     """Read the configuration in force.
 
     `config_file` and `profile` are the flags' values; without them `BACKCTL_CONFIG` and `BACKCTL_PROFILE` of `environ`
-    count. `overrides` are flags by setting key, as text or as the setting's own type. A variable that is empty counts
+    count. `overrides` are the texts of flags by the key of their setting. A variable that is empty counts
     as not set. No secret file is opened and no secret command run before its value is revealed.
     Raises InvalidConfiguration, UnknownProfile, and InvalidSetting for an override.
     """
@@ -167,10 +174,14 @@ def load(
     return LoadedSettings(
         settings_of(gathered, environ),
         file=gathered.file,
-        names_storage=_names_storage(gathered, profile, environ, overrides),
+        names_storage=_names_storage(gathered, profile, environ),
         written=gathered.values,
         text=gathered.text,
     )
+
+
+_FLAGS = {"database.timeout": "--timeout"}
+"""The settings that every command has a flag for."""
 
 
 class Gathered(NamedTuple):
@@ -186,7 +197,7 @@ def gather(
     config_file: str | None,
     profile: str | None,
     environ: Mapping[str, str],
-    overrides: Mapping[str, object],
+    overrides: Mapping[str, str],
     problems: list[Problem],
 ) -> Gathered:
     """Merge every source; append to `problems` what is wrong. Raises only where nothing can be read at all."""
@@ -255,13 +266,12 @@ def _environment_layer(environ: Mapping[str, str], problems: list[Problem]) -> L
     return layer
 
 
-def _flag_layer(overrides: Mapping[str, object], problems: list[Problem]) -> Layer:
+def _flag_layer(overrides: Mapping[str, str], problems: list[Problem]) -> Layer:
     layer: Layer = {}
     for key, given in overrides.items():
-        setting = SETTINGS[key]
-        flag = "--" + key.replace(".", "-").replace("_", "-")
+        flag = _FLAGS[key]
         try:
-            value = from_text(setting, given) if isinstance(given, str) else from_toml(setting, given)
+            value = from_text(SETTINGS[key], given)
         except WrongValue as error:
             problems.append(Problem(str(error), (flag,), None, "flag"))
         else:
@@ -278,19 +288,12 @@ def _profile_written(selected: str, flag: str | None, environ: Mapping[str, str]
     return Written(selected, "file", ("profile",))
 
 
-def _names_storage(
-    gathered: Gathered, profile: str | None, environ: Mapping[str, str], overrides: Mapping[str, object]
-) -> bool:
+def _names_storage(gathered: Gathered, profile: str | None, environ: Mapping[str, str]) -> bool:
     """Whether anything points to an installation. A variable that is set but empty does: the script that meant to name
     one must not find a new one created instead."""
     pointing = ["BACKCTL_CONFIG", "BACKCTL_PROFILE"]
     pointing += [name for name, (setting, _) in variables().items() if setting.key in STORAGE_KEYS]
-    return (
-        gathered.file is not None
-        or bool(profile)
-        or any(name in environ for name in pointing)
-        or any(key in overrides for key in STORAGE_KEYS)
-    )
+    return gathered.file is not None or bool(profile) or any(name in environ for name in pointing)
 
 
 def settings_of(gathered: Gathered, environ: Mapping[str, str]) -> Settings:
