@@ -215,3 +215,21 @@ def test_an_unknown_profile_is_a_usage_error(machine: Any) -> None:
     assert outcome.code == 2
     assert outcome.error["code"] == "profile.unknown"
     assert json.loads(outcome.err)["error"]["hint"] == "did you mean 'production'?"
+
+
+def test_set_under_a_profile_changes_that_profile_alone(machine: Any) -> None:
+    path = write(machine, "[profiles.prod.passwords]\nmin_length = 15\n[profiles.test]\n")
+    done = machine.run("config", "set", "-p", "prod", "passwords.min_length", "20").succeeded()
+    assert done.err == ""
+    assert tomllib.loads(path.read_text()) == {
+        "profiles": {"prod": {"passwords": {"min_length": 20}}, "test": {}},
+    }
+    assert machine.run("config", "get", "-p", "test", "passwords.min_length").out == "8\n"
+
+
+def test_set_says_when_another_place_goes_before_the_file(machine: Any) -> None:
+    write(machine, 'profile = "prod"\n[profiles.prod.passwords]\nmin_length = 15\n')
+    done = machine.run("config", "set", "passwords.min_length", "20").succeeded()
+    assert "the value in force is another one" in done.err
+    done = machine.run("config", "set", "passwords.bcrypt_cost", "11").succeeded()
+    assert "environment BACKCTL_PASSWORDS_BCRYPT_COST goes before it" in done.err

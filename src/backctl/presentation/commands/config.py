@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
 from backctl import settings
 from backctl.domain.errors import InvalidConfiguration, UsageError, quoted
+from backctl.presentation.configuring import configuration_file, write_setting
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.grammar import leaf, noun
@@ -68,7 +68,7 @@ def show(
 @leaf(app, view=FileView)
 def path(call: Invocation) -> None:
     """Print the configuration file in force, or where yours would be."""
-    file = _file(call)
+    file = configuration_file(call)
     call.value(str(file), FileView(str(file), file.exists()))
 
 
@@ -86,7 +86,7 @@ def set_(
     value: Annotated[str | None, Argument(metavar="[VALUE]", help="The new value, unless KEY is a secret.")] = None,
 ) -> None:
     """Change one value in the configuration file, keeping its comments."""
-    file = _file(call)
+    file = configuration_file(call)
     if os.path.lexists(file):
         call.container  # noqa: B018 - a protected profile asks here, and a file that does not load stops here
     secret = settings.is_secret(key)
@@ -99,7 +99,7 @@ def set_(
         raise UsageError("the value is given twice", hint="leave the argument or the flag out")
     if value is None:
         value = call.secret("value", instead=None if secret else "the argument VALUE").reveal()
-    changed = settings.set_value(file, key, value, dry_run=call.dry_run)
+    changed = write_setting(call, key, value)
     from backctl.application.views import Change  # with all views; the queries here have their own
 
     call.changed(Change(WrittenView(key, settings.redact_url(value) if secret else value, str(file)), changed))
@@ -134,10 +134,6 @@ def _role_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
     except InvalidConfiguration as error:
         return [FindingView(f"{quoted(str(loaded.file), limit=1024)}: {error.message}", error.hint or "")]
     return []
-
-
-def _file(call: Invocation) -> Path:
-    return settings.locate(call.config_file, os.environ) or settings.user_file()
 
 
 def _bare(value: Shown) -> str:
