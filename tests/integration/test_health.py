@@ -135,6 +135,25 @@ def test_a_damaged_page_is_found(machine: Machine) -> None:
     assert machine.unwell()["database.integrity"] == "fail"
 
 
+def test_an_index_that_disagrees_with_its_table_is_found(machine: Machine) -> None:
+    with closing(sqlite3.connect(machine.database)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("CREATE TABLE other (id INTEGER PRIMARY KEY, kid TEXT)")
+        connection.execute("CREATE INDEX ix_other ON other (kid)")
+        connection.execute("INSERT INTO other (kid) VALUES ('a')")
+        # The index of an empty twin takes the place of the real one: the row is in the table and not in its index.
+        connection.execute("CREATE TABLE twin (id INTEGER PRIMARY KEY, kid TEXT)")
+        connection.execute("CREATE INDEX ix_twin ON twin (kid)")
+        connection.execute(
+            "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'ix_twin') "
+            "WHERE name = 'ix_other'"
+        )
+        connection.execute("DELETE FROM sqlite_schema WHERE name = 'ix_twin'")
+    view = machine.examine()["database.integrity"]
+    assert view.status == "fail"
+    assert "index" in view.finding
+
+
 def test_a_row_without_its_owner_is_found(machine: Machine) -> None:
     machine.execute("CREATE TABLE badges (user_id TEXT REFERENCES users (id))")
     machine.execute("INSERT INTO badges VALUES ('nobody')")

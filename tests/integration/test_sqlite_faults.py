@@ -501,21 +501,15 @@ def test_a_read_only_folder_is_refused_with_the_reason(public_path: Path) -> Non
         opened_up(public_path, file=0o600, folder=0o700)
 
 
-def test_a_read_only_medium_is_read(public_path: Path) -> None:
-    opened_up(public_path, file=0o444, folder=0o555)
-    try:
-        outcomes = in_child(
-            public_path,
-            """
-from types import SimpleNamespace
-os.statvfs = lambda path: SimpleNamespace(f_flag=os.ST_RDONLY)  # what a mounted CD answers
-"""
-            + EVERY_DOOR,
-        )
-    finally:
-        opened_up(public_path, file=0o600, folder=0o700)
-    assert outcomes[:2] == ["3", "(True, None)"]
-    assert outcomes[-1] == "database.unusable"
+def test_a_link_on_the_way_is_followed_before_dots_are(path: Path) -> None:
+    elsewhere = path.parent / "elsewhere" / "deep"
+    elsewhere.mkdir(parents=True)
+    (path.parent / "link").symlink_to(elsewhere)
+    dotted = Path(f"{path.parent}/link/../{path.name}")
+    with pytest.raises(DatabaseMissing):
+        find_ada(dotted)
+    (elsewhere.parent / path.name).hardlink_to(path)
+    assert find_ada(dotted) is not None
 
 
 def test_processes_writing_at_once_keep_one_unbroken_chain(path: Path) -> None:

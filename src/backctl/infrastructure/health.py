@@ -90,13 +90,13 @@ class _Database:
             return _NOTHING
         restore = "restore it from a backup"
         with closing(self._connection()) as connection, self._faults():
-            found = [str(text) for (text,) in connection.execute("PRAGMA quick_check(10)")]
+            found = [str(text) for (text,) in connection.execute("PRAGMA integrity_check(10)")]
             if found != ["ok"]:
                 return _fail(f"the database is damaged: {'; '.join(found)}", restore)
             orphans = sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
         if orphans:
             return _fail(f"{orphans} rows refer to rows that do not exist", restore)
-        return _ok("every page and every reference is in order")
+        return _ok("every page, index and reference is in order")
 
     def has_its_keys(self) -> Finding:
         if self.installation.is_fresh:

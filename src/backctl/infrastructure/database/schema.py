@@ -34,22 +34,18 @@ def connect(path: Path, *, timeout_us: int, read_only: bool, check_same_thread: 
 
     Transactions begin when told so and not by themselves. Raises DatabaseMissing, DatabaseUnusable.
     """
-    mode = "mode=rw"
     try:
-        on_read_only_medium = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-        if read_only and on_read_only_medium and _is_settled(path):
-            # A database in WAL mode cannot be opened where no log can be made. Nobody can change it there either.
-            mode = "mode=ro&immutable=1"
+        os.stat(path)
     except FileNotFoundError:
         raise DatabaseMissing(
             f"there is no database at {quoted(os.fspath(path), limit=400)}",
             hint="run 'backctl init', or check the path",
         ) from None
     except OSError:
-        mode = "mode=rw"  # SQLite's own words about the path follow
+        pass  # SQLite's own words about the path follow
     with mapped_faults(path):
         connection = sqlite3.connect(
-            f"file://{_uri_path(path)}?{mode}",
+            f"file://{_uri_path(path)}?mode=rw",
             uri=True,
             timeout=timeout_us / 1_000_000,
             isolation_level=None,
@@ -90,15 +86,8 @@ def require_current(stored: StoredInstallation, path: Path, *, revision: str = R
     )
 
 
-def _is_settled(path: Path) -> bool:
-    """Whether everything stands in the file itself and nothing in a log beside it."""
-    try:
-        return os.stat(f"{path}-wal").st_size == 0
-    except FileNotFoundError:
-        return True
-
-
 def _uri_path(path: Path) -> str:
     # https://www.sqlite.org/uri.html §3.1: these three have a meaning in the path of a URI, all others stand for
     # themselves.
-    return os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    # Joined, not normalised: '..' behind a link leads elsewhere than its text says.
+    return os.path.join(os.getcwd(), path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
