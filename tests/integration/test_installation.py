@@ -136,6 +136,27 @@ def test_the_log_of_a_lost_database_is_not_replayed_into_a_new_one(
     assert open_at().create(ACTOR).changed
 
 
+def test_a_rehearsal_beside_a_lone_keyring_leaves_its_folder_alone(
+    open_at: Callable[..., Installation], tmp_path: Path
+) -> None:
+    open_at().create(ACTOR)
+    (tmp_path / "backctl.db").unlink()
+    (tmp_path / "backctl.lock").unlink()
+    (tmp_path / ".keyring.json.0123456789abcdef.new").write_text("staged by another process")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert open_at().create(ACTOR, dry_run=True).changed
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_database_that_names_no_audit_key_is_not_written_to(
+    open_at: Callable[..., Installation], tmp_path: Path
+) -> None:
+    open_at().create(ACTOR)
+    execute(tmp_path / "backctl.db", "DELETE FROM audit_keys")
+    with pytest.raises(DatabaseUnusable, match="audit keys"):
+        write(open_at())
+
+
 def test_a_dry_run_tidies_nothing_up(open_at: Callable[..., Installation], tmp_path: Path) -> None:
     open_at().create(ACTOR)
     left_over = tmp_path / ".backctl.db.0123456789abcdef.new"

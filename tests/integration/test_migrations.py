@@ -331,6 +331,16 @@ def test_a_migration_that_fails_changes_nothing(path: Path, next_revision: Calla
     assert digest(path) == before
     with closing(reader(path)) as opened:
         assert opened.count_users(EVERY_USER) == 1
+    assert list(path.parent.glob("*.bak")) == []
+
+
+@pytest.mark.parametrize("revision", ["0000", "", "00005"])
+def test_a_revision_that_never_was_is_not_migrated_and_not_copied(path: Path, revision: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    with pytest.raises(DatabaseUnusable, match="never was"):
+        upgrade(path, timeout_us=0, notice=pytest.fail)
+    assert list(path.parent.glob("*.bak")) == []
 
 
 def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(

@@ -182,7 +182,7 @@ class Installation:
             try:
                 reader.installation  # noqa: B018 - opens it, so that an older database is found out before a question
             except SchemaOutdated:
-                self._migrate()
+                self._opened()
             self._reader = reader
         return self._reader
 
@@ -309,7 +309,7 @@ class Installation:
                 folder = TemporaryDirectory(prefix="backctl-dry-run-")
             rehearsal = Installation(
                 database=Path(folder.name) / "backctl.db",
-                keyring=self.keyring if has_keyring else Path(folder.name) / "keyring.json",
+                keyring=Path(folder.name) / "keyring.json",
                 fresh_allowed=True,
                 allow_group_read=self._allow_group_read,
                 timeout_us=self.timeout_us,
@@ -321,6 +321,8 @@ class Installation:
             )
             self._rehearsal = folder, rehearsal
             try:
+                if has_keyring:
+                    rehearsal.keys.create(self.keys.read())
                 rehearsal.create(os_actor())
             except BaseException:
                 self.close()
@@ -329,7 +331,14 @@ class Installation:
 
 
 def check_match(stored: "StoredInstallation", keyring: "Keyring") -> None:
-    """Raises KeyringMismatch when the keyring lacks an audit key that the database's events were written with."""
+    """Raises KeyringMismatch when the keyring lacks an audit key that the database's events were written with.
+
+    A database that names none was tampered with, for it is made with one: DatabaseUnusable.
+    """
+    if not stored.audit_kids:
+        raise DatabaseUnusable(
+            "the database does not say which audit keys it was written with", hint="restore it from a backup"
+        )
     lacking = sorted(set(stored.audit_kids) - set(keyring.secrets("audit")))
     if lacking:
         raise KeyringMismatch(

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, insert
 
@@ -19,6 +20,9 @@ from backctl.infrastructure.database import event_log, tables
 from backctl.infrastructure.database.engine import driver_of, sqlite_engine
 from backctl.infrastructure.database.faults import mapped_faults
 from backctl.infrastructure.database.schema import REVISION, connect, read_installation, require_current
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 VERSIONS = _SCRIPTS / "versions"
@@ -72,17 +76,32 @@ def upgrade(
             if _is_current(driver, path, revision):
                 return False
             before = read_installation(driver, path).revision
+            _require_known(before, path, versions)
             copy = _back_up(path, before, timeout_us=timeout_us)
-            _migrate(connection, revision, versions)
-            if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
-                raise DatabaseUnusable(
-                    f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
-                    hint="the database was left as it is; please report this",
-                )
+            try:
+                _migrate(connection, revision, versions)
+                if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
+                    raise DatabaseUnusable(
+                        f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
+                        hint="the database was left as it is; please report this",
+                    )
+            except BaseException:
+                copy.unlink()  # of a database that did not change
+                raise
     finally:
         engine.dispose()
     notice(f"migrated the database from revision {before} to {revision}; a copy of the old one is {copy}")
     return True
+
+
+def _require_known(revision: str, path: Path, versions: Sequence[Path]) -> None:
+    from alembic.script import ScriptDirectory
+
+    if revision not in {script.revision for script in ScriptDirectory.from_config(_config(versions)).walk_revisions()}:
+        raise DatabaseUnusable(
+            f"the database {quoted(str(path), limit=400)} has revision {quoted(revision)}, which never was",
+            hint="restore it from a backup",
+        )
 
 
 def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bool:
@@ -122,16 +141,23 @@ def _migrate(connection: Connection, revision: str, versions: Sequence[Path]) ->
     import logging
 
     from alembic import command
-    from alembic.config import Config
 
     # Alembic announces each step at INFO, which a service may well send to its stderr.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    config = Config(attributes={"connection": connection})
+    config = _config(versions)
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _config(versions: Sequence[Path]) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
     # Read by ConfigParser, to which a percent sign is special.
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", "\n".join(map(str, versions)).replace("%", "%%"))
-    command.upgrade(config, revision)
+    return config
 
 
 def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
