@@ -97,8 +97,10 @@ def verify(rows: Iterable[RecordedEvent], keys: Mapping[str, bytes], installatio
             return ChainReport(last.seq, erased, last.seq + 1, why)
         erased += row.data is None
         last = Head(row.seq, row.mac)
-    if last == head:
+    if last == head and last.seq:
         return ChainReport(last.seq, erased)
+    if last == head:
+        return ChainReport(0, 0, 1, "the log is empty, though every database begins with an event")
     if isinstance(head.seq, int) and last.seq < head.seq:  # SQLite stores any type in any column
         return ChainReport(last.seq, erased, last.seq + 1, "the newest events are missing")
     return ChainReport(last.seq, erased, last.seq, "the stored head of the chain is another one")

@@ -97,8 +97,8 @@ def test_a_chain_made_by_the_formula_holds(chain: list[RecordedEvent]) -> None:
         assert previous == row.mac
 
 
-def test_an_empty_log_ends_where_it_begins() -> None:
-    assert verify([], KEYS, INSTALLATION, genesis(INSTALLATION)).intact
+def test_an_empty_log_is_broken_for_every_database_begins_with_an_event() -> None:
+    assert verify([], KEYS, INSTALLATION, genesis(INSTALLATION)).broken_seq == 1
     assert verify([], KEYS, INSTALLATION, Head(0, b"\0" * 32)).broken_seq == 0
     assert verify([], KEYS, INSTALLATION, genesis("another")).broken_seq == 0
     assert genesis(INSTALLATION).seq == 0

@@ -68,7 +68,7 @@ def append(
         if not any(name in str(error.orig) for name in _TAKEN_SEQ):
             raise
         raise _headless() from error
-    connection.execute(update(tables.event_head).values(seq=seq, mac=mac, audit_kid=key.kid))
+    connection.execute(update(tables.event_head).values(seq=seq, mac=mac))
 
 
 def _locked_head(connection: Connection) -> tuple[int, bytes]:

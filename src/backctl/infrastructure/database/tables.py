@@ -42,6 +42,11 @@ _ROWID = BigInteger().with_variant(Integer, "sqlite")  # SQLite's rowid only ans
 class Row(SQLModel, registry=registry(metadata=MetaData(naming_convention=_NAMES))):
     """Has a registry of its own: a service that imports backctl may use SQLModel for itself."""
 
+    def __repr__(self) -> str:  # of what every row inherits, the one that would show a password hash
+        return f"{type(self).__name__}(…)"
+
+    __str__ = __repr__
+
 
 _version = Column("version", BigInteger, nullable=False)
 
@@ -119,7 +124,6 @@ event_head = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False),
     Column("mac", LargeBinary, nullable=False),
-    Column("audit_kid", String(64)),
     CheckConstraint("id = 1", "single"),
 )
 """The end of the chain. Locked last in every transaction, so that sequence order is commit order."""

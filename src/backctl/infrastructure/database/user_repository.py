@@ -117,12 +117,12 @@ def _taken(error: IntegrityError, user: User) -> Conflict | None:
     if any(name in rule for name in _EMAIL_KEY):
         return EmailTaken(
             f"the e-mail address {quoted(user.email.address)} belongs to another account",
-            hint=f"look at it with 'backctl user show {user.email.address}'",
+            hint="look at it with 'backctl user show'",
         )
     if any(name in rule for name in _USERNAME_KEY):
         return UsernameTaken(
             f"the username {quoted(user.username.name)} belongs to another account",
-            hint=f"look at it with 'backctl user show {user.username.name}'",
+            hint="look at it with 'backctl user show'",
         )
     return None
 

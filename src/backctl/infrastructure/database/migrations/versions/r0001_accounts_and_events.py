@@ -75,7 +75,6 @@ def upgrade() -> None:
         sa.Column("id", sa.SmallInteger, nullable=False, autoincrement=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("mac", sa.LargeBinary, nullable=False),
-        sa.Column("audit_kid", sa.String(64)),
         sa.PrimaryKeyConstraint("id"),
         sa.CheckConstraint("id = 1", "single"),
     )

@@ -1,0 +1,11 @@
+"""What rows show of themselves."""
+
+from typing import Any
+
+from backctl.infrastructure.database.tables import UserRow
+
+
+def test_a_row_shows_no_password_hash() -> None:
+    columns: dict[str, Any] = {"id": "1", "password_hash": "$2b$12$hidden"}
+    row = UserRow(**columns)
+    assert "hidden" not in f"{row!r} {row} {[row]}"
