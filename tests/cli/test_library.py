@@ -72,6 +72,19 @@ def test_the_rules_are_those_of_the_command_line(environ: dict[str, str]) -> Non
         assert backend.accounts.count() == 1
 
 
+def test_a_reason_is_judged_before_anything_else(machine: Machine) -> None:
+    script = (
+        "import backctl\n"
+        "with backctl.open_backend() as backend:\n"
+        "    try:\n"
+        "        backend.accounts.create(email='a@example.org', username='ada', actor=backend.actor(), reason='\\n')\n"
+        "    except backctl.domain.errors.InvalidInput as error:\n"
+        "        print(error.message)\n"
+    )
+    assert "the reason" in python(machine, script).succeeded().out
+    assert list(machine.home.iterdir()) == []
+
+
 def test_what_follows_a_failure_works(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as backend:
         me = backend.actor()

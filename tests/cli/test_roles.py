@@ -72,3 +72,15 @@ def test_a_permission_that_is_none_makes_the_configuration_unusable(machine: Mac
             "config.invalid",
         )
     assert not machine.data.exists()
+
+
+def test_accounts_of_a_role_that_is_configured_no_more_are_found(machine: Machine) -> None:
+    machine.run("init").succeeded()
+    machine.config_file.parent.mkdir(parents=True)
+    machine.config_file.write_text('[roles.auditor]\npermissions = ["audit:list"]\n')
+    machine.config_file.chmod(0o600)
+    machine.create_user("ada", "--role", "auditor")
+    machine.config_file.write_text("")
+    assert machine.run("user", "count", "--role", "auditor").succeeded().out == "1\n"
+    assert machine.run("user", "list", "--role", "auditor", "--fields", "username").succeeded().out == "username\nada\n"
+    refused(machine.run("user", "count", "--role", "auditro", "-o", "json"), 2, "role.unknown")
