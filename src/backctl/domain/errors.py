@@ -246,17 +246,6 @@ class InvalidConfiguration(Unusable):
     code = "config.invalid"
 
 
-# Answers.
-
-
-class ChainBroken(AnswerIsNo):
-    code = "audit.chain_broken"
-
-
-class Unhealthy(AnswerIsNo):
-    code = "doctor.unhealthy"
-
-
 # Guards.
 
 

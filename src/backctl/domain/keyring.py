@@ -168,7 +168,7 @@ def _read_key(entry: object) -> Key:
     if purpose not in PURPOSES or state not in STATES:
         raise _damaged(f"{named} has an unknown purpose or state")
     if kind not in _KINDS[purpose]:
-        raise _damaged(f"{named} is of a kind that does not serve its purpose")
+        raise _damaged(f"{named} is of a kind that does not serve its purpose", hint="it may come from a newer backctl")
     if not _is_moment(created) or not (not_after is None or _is_moment(not_after)):
         raise _damaged(f"{named} has no valid dates")
     material: list[tuple[str, str]] = []

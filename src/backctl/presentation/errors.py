@@ -191,7 +191,11 @@ def _append_to_log(text: str) -> str | None:
 
     try:
         folder = user_log_path("backctl", appauthor=False)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = os.umask(0o077)  # the mode given to mkdir counts for the last folder only
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        finally:
+            os.umask(before)
         path = folder / "backctl.log"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:

@@ -87,6 +87,11 @@ def _write(path: str, secret: Secret) -> None:
             file.write(secret.reveal() + "\n")
             file.flush()
             os.fsync(file.fileno())
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)  # the name has to survive a power failure, too
+        finally:
+            os.close(folder)
     except BaseException as error:
         os.unlink(path)
         if not isinstance(error, OSError):

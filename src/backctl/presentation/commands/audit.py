@@ -28,7 +28,7 @@ def list_(
     """List events, oldest first."""
     criteria = EventCriteria(
         type=type_,
-        subject=subject,
+        subject=subject.lower() if subject is not None else None,  # ids are written in lower case
         since=Instant.parse(since) if since is not None else None,
         until=Instant.parse(until) if until is not None else None,
     )
