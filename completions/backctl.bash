@@ -1,11 +1,11 @@
 # Completion of backctl for bash, from 3.2 on, without further packages. Made by 'backctl completion bash'.
 
 _backctl_at() { # sets words, operand and flags to what may follow the words $1
-    local shared=' -p=TEXT --profile=TEXT --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT --help'
+    local shared=' -p=TEXT --profile=TEXT --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
     words='' operand='' flags=''
     case $1 in
-        'backctl') words='user role audit config init doctor completion help' flags=" -p=TEXT --profile=TEXT --config=FILE -v --verbose --version --help" ;;
-        'backctl user') words='create list show exists count activate deactivate history' flags=" --help" ;;
+        'backctl') words='user role audit config init doctor completion help' flags=" -p=TEXT --profile=TEXT --config=FILE -v --verbose --version -h --help" ;;
+        'backctl user') words='create list show exists count activate deactivate history' flags=" -h --help" ;;
         'backctl user create') operand='TEXT' flags=" --username=TEXT --role=TEXT --generate-password --no-password --secret-file=FILE --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user list') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --page=TEXT --page-size=TEXT --all$shared" ;;
         'backctl user show') operand='TEXT' flags="$shared" ;;
@@ -13,14 +13,14 @@ _backctl_at() { # sets words, operand and flags to what may follow the words $1
         'backctl user count') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT$shared" ;;
         'backctl user activate') operand='TEXT' flags=" --from-file=FILE -n --dry-run -y --yes$shared" ;;
         'backctl user deactivate') operand='TEXT' flags=" --from-file=FILE -n --dry-run -y --yes$shared" ;;
-        'backctl user history') operand='TEXT' flags=" --limit=TEXT --cursor=TEXT$shared" ;;
-        'backctl role') words='list show' flags=" --help" ;;
+        'backctl user history') operand='TEXT' flags=" --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl role') words='list show' flags=" -h --help" ;;
         'backctl role list') flags="$shared" ;;
         'backctl role show') operand='TEXT' flags="$shared" ;;
-        'backctl audit') words='list verify' flags=" --help" ;;
+        'backctl audit') words='list verify' flags=" -h --help" ;;
         'backctl audit list') flags=" --type=TEXT --subject=TEXT --since=TEXT --until=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit verify') flags="$shared" ;;
-        'backctl config') words='show path get set validate' flags=" --help" ;;
+        'backctl config') words='show path get set validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;
         'backctl config path') flags="$shared" ;;
         'backctl config get') operand='TEXT' flags="$shared" ;;
@@ -28,11 +28,11 @@ _backctl_at() { # sets words, operand and flags to what may follow the words $1
         'backctl config validate') operand='FILE' flags="$shared" ;;
         'backctl init') flags=" --calibrate -n --dry-run -y --yes$shared" ;;
         'backctl doctor') flags="$shared" ;;
-        'backctl completion') words='bash zsh fish' flags=" --help" ;;
+        'backctl completion') words='bash zsh fish' flags=" -h --help" ;;
         'backctl completion bash') flags="$shared" ;;
         'backctl completion zsh') flags="$shared" ;;
         'backctl completion fish') flags="$shared" ;;
-        'backctl help') words='exit-codes' flags=" --help" ;;
+        'backctl help') words='exit-codes' flags=" -h --help" ;;
         'backctl help exit-codes') flags="$shared" ;;
     esac
     flags="$flags "

@@ -52,7 +52,7 @@ complete -c backctl -n '__backctl_at' -s p -l profile -x -d 'Profile to work wit
 complete -c backctl -n '__backctl_at' -l config -r -F -d 'Configuration file instead of the usual ones'
 complete -c backctl -n '__backctl_at' -s v -l verbose -d 'Say more on standard error'
 complete -c backctl -n '__backctl_at' -l version -d 'Show the version and exit'
-complete -c backctl -n '__backctl_at' -l help -d 'Show this message and exit'
+complete -c backctl -n '__backctl_at' -s h -l help -d 'Show this message and exit'
 
 # backctl user
 complete -c backctl -n '__backctl_at user' -a create -d 'Create an account'
@@ -63,7 +63,7 @@ complete -c backctl -n '__backctl_at user' -a count -d 'Count accounts'
 complete -c backctl -n '__backctl_at user' -a activate -d 'Open closed accounts'
 complete -c backctl -n '__backctl_at user' -a deactivate -d 'Close accounts; nobody can log in to them any more'
 complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first'
-complete -c backctl -n '__backctl_at user' -l help -d 'Show this message and exit'
+complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message and exit'
 
 # backctl user create
 complete -c backctl -n '__backctl_in user create' -l username -x -d '3 to 50 letters, digits, \'.\', \'_\' or \'-\''
@@ -115,20 +115,21 @@ complete -c backctl -n '__backctl_in user deactivate' -s y -l yes -d 'Confirm wi
 # backctl user history
 complete -c backctl -n '__backctl_in user history' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
 complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
+complete -c backctl -n '__backctl_in user history' -l all -d 'Everything, in constant memory'
 
 # backctl role
 complete -c backctl -n '__backctl_at role' -a list -d 'List the roles: the built-in ones, then those of the configuration'
 complete -c backctl -n '__backctl_at role' -a show -d 'Show a role and what it may do'
-complete -c backctl -n '__backctl_at role' -l help -d 'Show this message and exit'
+complete -c backctl -n '__backctl_at role' -s h -l help -d 'Show this message and exit'
 
 # backctl audit
 complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first'
 complete -c backctl -n '__backctl_at audit' -a verify -d 'Walk the chain of events; exit code 6 and the first broken one when it does not hold'
-complete -c backctl -n '__backctl_at audit' -l help -d 'Show this message and exit'
+complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message and exit'
 
 # backctl audit list
 complete -c backctl -n '__backctl_in audit list' -l type -x -d 'Of this type, e.g. UserCreated'
-complete -c backctl -n '__backctl_in audit list' -l subject -x -d 'About the thing with this id'
+complete -c backctl -n '__backctl_in audit list' -l subject -x -d 'About this account, or the thing with this id'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'At this time or later'
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Before this time'
 complete -c backctl -n '__backctl_in audit list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
@@ -141,7 +142,7 @@ complete -c backctl -n '__backctl_at config' -a path -d 'Print the configuration
 complete -c backctl -n '__backctl_at config' -a get -d 'Print one value; a secret is masked'
 complete -c backctl -n '__backctl_at config' -a set -d 'Change one value in the configuration file, keeping its comments'
 complete -c backctl -n '__backctl_at config' -a validate -d 'Check the configuration and list everything wrong with it; exit code 9 when something is'
-complete -c backctl -n '__backctl_at config' -l help -d 'Show this message and exit'
+complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message and exit'
 
 # backctl config show
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Say where each value comes from'
@@ -166,11 +167,11 @@ complete -c backctl -n '__backctl_in init' -s y -l yes -d 'Confirm without being
 complete -c backctl -n '__backctl_at completion' -a bash -d 'Print the script for bash: eval "$(backctl completion bash)" in ~/.bashrc'
 complete -c backctl -n '__backctl_at completion' -a zsh -d 'Print the script for zsh: eval "$(backctl completion zsh)" in ~/.zshrc, after compinit'
 complete -c backctl -n '__backctl_at completion' -a fish -d 'Print the script for fish: backctl completion fish > ~/.config/fish/completions/backctl.fish'
-complete -c backctl -n '__backctl_at completion' -l help -d 'Show this message and exit'
+complete -c backctl -n '__backctl_at completion' -s h -l help -d 'Show this message and exit'
 
 # backctl help
 complete -c backctl -n '__backctl_at help' -a exit-codes -d 'List the exit codes and what they mean'
-complete -c backctl -n '__backctl_at help' -l help -d 'Show this message and exit'
+complete -c backctl -n '__backctl_at help' -s h -l help -d 'Show this message and exit'
 
 # every command
 complete -c backctl -n '__backctl_in_leaf' -s p -l profile -x -d 'Profile to work with'
@@ -185,4 +186,4 @@ complete -c backctl -n '__backctl_in_leaf' -l no-input -d 'Never ask; fail where
 complete -c backctl -n '__backctl_in_leaf' -l timeout -x -d 'Longest wait for a lock or a server, such as 30s'
 complete -c backctl -n '__backctl_in_leaf' -l actor -x -d 'Name recorded beside the system\'s user'
 complete -c backctl -n '__backctl_in_leaf' -l reason -x -d 'Reason recorded with every change'
-complete -c backctl -n '__backctl_in_leaf' -l help -d 'Show this message and exit'
+complete -c backctl -n '__backctl_in_leaf' -s h -l help -d 'Show this message and exit'

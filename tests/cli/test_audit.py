@@ -49,7 +49,7 @@ def test_the_log_in_every_form(log: Log) -> None:
     chosen = [event for event in log.events if event["type"] == "UserDeactivated"][:2]
     tab = log.machine.run(*arguments).succeeded()
     assert tab.out.splitlines()[0] == "\t".join(EVENT_KEYS)
-    assert tab.err.startswith("backctl: more: --cursor ")
+    assert tab.err.startswith("backctl: there is more: take --all for everything, or go on with --cursor ")
     assert log.machine.run(*arguments, "-o", "id", "-q").succeeded().out == "".join(f"{e['id']}\n" for e in chosen)
     comma = log.machine.run(*arguments, "-o", "csv", "--fields", "seq,data", "--no-header", "-q").succeeded()
     assert comma.out == "".join(f"{event['seq']},{{}}\r\n" for event in chosen)
@@ -67,7 +67,6 @@ def test_filters_of_the_log(log: Log) -> None:
     assert found("--subject", sixth["subject"]) == [e["seq"] for e in log.events if e["subject"] == sixth["subject"]]
     assert found("--since", sixth["occurred_at"]) == list(range(6, 12))
     assert found("--until", sixth["occurred_at"]) == list(range(1, 6))
-    assert found("--type", "Nonsense") == []
 
 
 def test_cursors_lead_through_the_log(log: Log) -> None:

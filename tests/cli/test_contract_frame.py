@@ -221,7 +221,10 @@ def test_nothing_is_a_result_too(frame: Any, whole: tuple[str, ...]) -> None:
 
 
 def test_the_next_page_is_a_notice_that_quiet_drops(frame: Any) -> None:
-    assert frame.run("item", "list", "--cursor", "abc").succeeded().err == "backctl: more: --cursor abc\n"
+    assert (
+        frame.run("item", "list", "--cursor", "abc").succeeded().err
+        == "backctl: there is more: take --all for everything, or go on with --cursor abc\n"
+    )
     assert frame.run("item", "list", "--cursor", "abc", "-q").succeeded().err == ""
     done = frame.run("item", "list", "--cursor", "abc", "-o", "json").succeeded()
     assert (done.err, done.json["next_cursor"]) == ("", "abc")
@@ -427,7 +430,7 @@ def test_no_input_never_asks(frame: Any) -> None:
 def test_without_a_terminal_a_guard_names_its_flag(frame: Any) -> None:
     done = frame.run("item", "close", "a-1", "b-2")
     assert (done.code, done.out) == (8, "")
-    assert done.err == "backctl: error: not confirmed: close 2 items?\nbackctl: hint: confirm with --yes\n"
+    assert done.err == "backctl: error: not confirmed: close 2 items (a-1, b-2)?\nbackctl: hint: confirm with --yes\n"
     done = frame.run("item", "delete", "my thing")
     assert (done.code, "confirm with --confirm 'my thing'" in done.err) == (8, True)
 
@@ -442,7 +445,7 @@ def test_a_guard_is_passed_with_its_flag_or_a_dry_run(frame: Any) -> None:
 
 
 def test_a_person_confirms_with_yes_or_by_typing_the_name(frame: Any) -> None:
-    question = "close 2 items? [y/N] "
+    question = "close 2 items (a-1, b-2)? [y/N] "
     assert frame.at_terminal("item", "close", "a-1", "b-2", keys=[(question, "y\n")]).code == 0
     for answer in ("\n", "no\n", "\x04"):
         assert frame.at_terminal("item", "close", "a-1", "b-2", keys=[(question, answer)]).code == 8
@@ -460,7 +463,7 @@ def test_a_protected_profile_asks_for_every_change_and_wants_a_reason(frame: Any
     assert (done.code, "--yes" in done.err) == (8, True)
     frame.run("item", "change", "--reason", "ticket 7", "--yes").succeeded()
     frame.run("item", "change", "--dry-run").succeeded()
-    keys = [("change it? [y/N] ", "yes\n")]
+    keys = [("go on with 'change'? [y/N] ", "yes\n")]
     frame.at_terminal("item", "change", "--reason", "ticket 7", keys=keys).succeeded()
 
 
@@ -476,7 +479,7 @@ def test_many_are_reported_together_and_failures_named(frame: Any) -> None:
     done = frame.run("item", "close", "abc", "missing", "same", "-y", "-o", "json")
     assert done.code == 7
     assert [item["ident"] for item in done.json["items"]] == ["abc", "missing", "same"]
-    assert done.json["items"][1]["error"]["code"] == "user.not_found"
+    assert done.json["items"][1]["error"]["code"] == "not_found"
     assert {name: done.json[name] for name in ("total", "done", "changed", "failed")} == {
         "total": 3,
         "done": 3,
@@ -584,7 +587,7 @@ def test_a_reader_that_leaves_does_not_stop_changes(frame: Any) -> None:
     process.stdout.close()
     _, err = process.communicate("".join(f"u{number}\n" for number in range(5_000)).encode() + b"missing\n", timeout=60)
     assert process.returncode == 7
-    assert err == b"backctl: error: 1 of 5001 failed: 'missing'\n"
+    assert err == (b"backctl: 5001 done, 5000 changed, 1 failed\nbackctl: error: 1 of 5001 failed: 'missing'\n")
 
 
 # Streams and signals.

@@ -22,6 +22,7 @@ from tests.cli.scenes import (
 INSTALLATION_KEYS = ["database", "keyring", "installation_id", "revision", "bcrypt_cost"]
 CHECKS = [
     "database.open",
+    "database.writable",
     "database.revision",
     "database.integrity",
     "files.permissions",
@@ -123,7 +124,9 @@ def test_a_named_database_is_made_by_init_only(machine: Machine) -> None:
 
 def test_doctor_names_its_checks_and_is_content_with_a_fresh_machine(machine: Machine) -> None:
     del machine.environment["BACKCTL_PASSWORDS_BCRYPT_COST"]
-    assert statuses(machine) == (0, dict.fromkeys(CHECKS, "ok"))
+    code, found = statuses(machine)
+    assert (code, list(found)) == (0, CHECKS)
+    assert set(found.values()) == {"ok", "warn"}
     assert contents(machine.home) == {}
 
 

@@ -140,7 +140,7 @@ def test_a_partial_failure_says_which_and_does_the_rest(crowd: Machine) -> None:
     text = crowd.run("user", "activate", "ada", "nobody", "--fields", "ident,changed,error", "--no-header")
     assert text.code == 7
     assert text.out == "ada\ttrue\t\nnobody\t\tthere is no account 'nobody'\n"
-    assert text.err.startswith("backctl: error: 1 of 2 failed: 'nobody'")
+    assert text.err == "backctl: 2 done, 1 changed, 1 failed\nbackctl: error: 1 of 2 failed: 'nobody'\n"
     quiet = crowd.run("user", "activate", "bob", "nobody", "-q")
     assert (quiet.code, quiet.out) == (7, "")
 
@@ -155,7 +155,9 @@ def test_closing_many_is_confirmed_and_opening_many_is_not(untouched: Machine) -
         8,
         "confirmation.required",
     )
-    screen = untouched.at_terminal("user", "deactivate", "ada", "bob", keys=[("deactivate 2 accounts? [y/N] ", "\n")])
+    screen = untouched.at_terminal(
+        "user", "deactivate", "ada", "bob", keys=[("deactivate 2 accounts (ada, bob)? [y/N] ", "\n")]
+    )
     assert screen.code == 8
     assert "nothing was changed" in screen.out
     assert untouched.at_terminal("user", "deactivate", "ada", "bob", "--no-input").code == 8

@@ -132,7 +132,10 @@ def test_a_page_is_fifty_accounts_and_says_how_to_go_on(town: Town) -> None:
     assert rest.json == {"items": town.everybody[50:], "next_cursor": None}
     text = town.machine.run("user", "list").succeeded()
     assert len(text.out.splitlines()) == 51
-    assert text.err == f"backctl: more: --cursor {first.json['next_cursor']}\n"
+    assert (
+        text.err
+        == f"backctl: there is more: take --all for everything, or go on with --cursor {first.json['next_cursor']}\n"
+    )
     assert town.machine.run("user", "list", "-q").succeeded().err == ""
 
 

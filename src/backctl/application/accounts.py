@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from backctl.application.views import Change, EventView, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
-from backctl.domain.errors import InvalidInput, UserNotFound, quoted
+from backctl.domain.errors import InvalidInput, UserNotFound
 from backctl.domain.password_policy import PasswordPolicy, prepared
 from backctl.domain.repositories import (
     BY_CREATION,
     EVERY_USER,
     PAGE_SIZE,
-    PAGE_SIZE_MAX,
     EventCriteria,
     Page,
     Sort,
     UserCriteria,
+    checked_page_size,
 )
 from backctl.domain.values import Actor, Identity, Secret, Username, checked_reason
 
@@ -43,6 +43,12 @@ class AccountService:
     access: AccessPolicy
     clock: "Clock"
     new_id: "IdSource"
+
+    def require_creatable(self, *, email: str, username: str, role: str) -> None:
+        """Judge what can be judged before a password is asked for. Raises what `create` raises for these three."""
+        self.addresses.parse(email)
+        Username.parse(username)
+        self.access.require_known(role)
 
     def create(
         self,
@@ -123,7 +129,7 @@ class AccountService:
         """Raises UserNotFound."""
         user = self.find(ident)
         if user is None:
-            raise _no_account(ident)
+            raise UserNotFound(ident)
         return user
 
     def exists(self, ident: str) -> UserExistence:
@@ -139,7 +145,7 @@ class AccountService:
         cursor: str | None = None,
     ) -> Page[UserView]:
         """At most `limit` (1–1000) accounts from the cursor on, as cheap at any depth as at the beginning."""
-        return self.reader().users(self._checked(criteria), sort, limit=_page_size(limit), cursor=cursor)
+        return self.reader().users(self._checked(criteria), sort, limit=checked_page_size(limit), cursor=cursor)
 
     def numbered_page(
         self,
@@ -152,7 +158,7 @@ class AccountService:
         """The page with that number, from 1 on. Its cost grows with the number; `page` does not have that fault."""
         if not 1 <= page <= 10**9:
             raise InvalidInput(f"there is no page {page}", hint="pages are numbered from 1")
-        size = _page_size(page_size)
+        size = checked_page_size(page_size)
         return self.reader().users(self._checked(criteria), sort, limit=size, offset=(page - 1) * size)
 
     def stream(self, criteria: UserCriteria = EVERY_USER, sort: Sort = BY_CREATION) -> Iterator[UserView]:
@@ -166,11 +172,11 @@ class AccountService:
         """What happened to one account, oldest first; a deleted one is known by its id. Raises UserNotFound."""
         user, identity = self.find(ident), Identity.parse(ident)
         if user is None and identity.kind != "id":
-            raise _no_account(ident)
+            raise UserNotFound(ident)
         subject = user.id if user else identity.text
-        page = self.reader().events(EventCriteria(subject=subject), limit=_page_size(limit), cursor=cursor)
+        page = self.reader().events(EventCriteria(subject=subject), limit=checked_page_size(limit), cursor=cursor)
         if user is None and not any(event.type.startswith("User") for event in page.items):
-            raise _no_account(ident)  # other things have ids and events too
+            raise UserNotFound(ident)  # other things have ids and events too
         return page
 
     def _checked(self, criteria: UserCriteria) -> UserCriteria:
@@ -193,13 +199,3 @@ def generate_password() -> Secret:
     from secrets import choice
 
     return Secret("".join(choice(_ALPHABET) for _ in range(_GENERATED_LENGTH)))
-
-
-def _no_account(ident: str) -> UserNotFound:
-    return UserNotFound(f"there is no account {quoted(ident)}")
-
-
-def _page_size(size: int) -> int:
-    if not 1 <= size <= PAGE_SIZE_MAX:
-        raise InvalidInput(f"a page of {size} is not between 1 and {PAGE_SIZE_MAX}", hint="take --all for everything")
-    return size

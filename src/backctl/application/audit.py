@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backctl.application.views import ChainView, EventView
-from backctl.domain.errors import InvalidInput
-from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, PAGE_SIZE_MAX, EventCriteria, Page
+from backctl.domain.errors import InvalidInput, quoted
+from backctl.domain.events import event_types
+from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, EventCriteria, Page, checked_page_size
 
 if TYPE_CHECKING:
     from backctl.application.ports import AuditKeys, Reader
@@ -23,15 +24,25 @@ class AuditService:
         self, criteria: EventCriteria = EVERY_EVENT, *, limit: int = PAGE_SIZE, cursor: str | None = None
     ) -> Page[EventView]:
         """At most `limit` (1–1000) events from the cursor on, oldest first."""
-        if not 1 <= limit <= PAGE_SIZE_MAX:
-            raise InvalidInput(f"a page of {limit} is not between 1 and {PAGE_SIZE_MAX}")
-        return self.reader().events(criteria, limit=limit, cursor=cursor)
+        _require_sensible(criteria)
+        return self.reader().events(criteria, limit=checked_page_size(limit), cursor=cursor)
 
     def stream(self, criteria: EventCriteria = EVERY_EVENT) -> Iterator[EventView]:
         """Every event that fits, oldest first, in constant memory and from one snapshot."""
+        _require_sensible(criteria)
         return self.reader().stream_events(criteria)
 
     def verify(self) -> ChainView:
         """Walk the whole chain. A broken chain is an answer, not an error; a missing keyring is an error."""
         report = self.reader().verify_chain(self.audit_keys)
         return ChainView(report.intact, report.events, report.erased, report.broken_seq, report.reason)
+
+
+def _require_sensible(criteria: EventCriteria) -> None:
+    """Refuse what nothing can ever match: an investigator would take the silence for an answer."""
+    if criteria.type is not None and criteria.type not in event_types():
+        raise InvalidInput(
+            f"there is no type of event {quoted(criteria.type)}", hint=f"known types: {', '.join(event_types())}"
+        )
+    if criteria.since is not None and criteria.until is not None and criteria.since >= criteria.until:
+        raise InvalidInput("the period ends before it begins", hint="give --since an earlier time than --until")

@@ -162,6 +162,12 @@ class InvalidSetting(InvalidInput):
 class UserNotFound(NotFound):
     code = "user.not_found"
 
+    def __init__(self, ident: str) -> None:
+        super().__init__(
+            f"there is no account {quoted(ident)}",
+            hint="'backctl user list --search TEXT' finds parts of names and addresses",
+        )
+
 
 class RoleNotFound(NotFound):
     code = "role.not_found"

@@ -48,3 +48,9 @@ class UserActivated(DomainEvent):
 @dataclass(frozen=True, slots=True)
 class UserDeactivated(DomainEvent):
     """An account was closed; it cannot log in until it is activated."""
+
+
+def event_types() -> tuple[str, ...]:
+    """The names of all events, in the order of their definition."""
+    # A class with slots is made twice, and both are subclasses.
+    return tuple(dict.fromkeys(event.__name__ for event in DomainEvent.__subclasses__()))

@@ -35,6 +35,13 @@ class UserRepository(Protocol):
         ...
 
 
+def checked_page_size(size: int) -> int:
+    """Raises InvalidInput for a page that nobody is given."""
+    if not 1 <= size <= PAGE_SIZE_MAX:
+        raise InvalidInput(f"a page holds 1 to {PAGE_SIZE_MAX} items, not {size}", hint="take --all for everything")
+    return size
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T_co]):
     """Some of the answer. `next_cursor` continues it and is None at the end."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from backctl.application.ports import HealthProbe
 from backctl.application.views import CheckView
-from backctl.domain.errors import quoted
+from backctl.domain.errors import BackctlError, quoted
 from backctl.domain.values import Instant
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.installation import Installation, check_match
@@ -30,7 +30,8 @@ class Finding:
     hint: str | None
 
 
-_NOTHING = Finding("ok", "nothing was created yet", "the first command that writes does it, or: backctl init")
+_NOTHING = Finding("warn", "nothing was created yet", "the first account creates it, or run 'backctl init'")
+_UNOPENED = Finding("warn", "not checked, for the database does not open", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def probes(installation: Installation, bcrypt_cost: int, config_file: Path | Non
     database = _Database(installation)
     return (
         Probe("database.open", database.opens),
+        Probe("database.writable", database.takes_changes),
         Probe("database.revision", database.is_current),
         Probe("database.integrity", database.is_whole),
         Probe("files.permissions", lambda: _are_private(installation, config_file)),
@@ -73,11 +75,35 @@ class _Database:
             return _NOTHING
         return _ok(f"installation {self.installation.stored().installation_id}")
 
+    def takes_changes(self) -> Finding:
+        if self.installation.is_fresh:
+            durable_files.require_writable(self.installation.database.parent)
+            return _NOTHING
+        if (unknown := self._nothing_to_check()) is not None:
+            return unknown
+        from backctl.infrastructure.database.schema import connect
+
+        writing = connect(self.installation.database, timeout_us=self.installation.timeout_us, read_only=False)
+        with closing(writing) as connection, self._faults():
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        return _ok("a change can begin")
+
+    def _nothing_to_check(self) -> Finding | None:
+        """What to say where there is no database to look at; `database.open` tells why."""
+        if self.installation.is_fresh:
+            return _NOTHING
+        try:
+            self.installation.stored()
+        except BackctlError:
+            return _UNOPENED
+        return None
+
     def is_current(self) -> Finding:
         from backctl.infrastructure.database.schema import REVISION, require_current
 
-        if self.installation.is_fresh:
-            return _NOTHING
+        if (unknown := self._nothing_to_check()) is not None:
+            return unknown
         stored = self.installation.stored()
         if stored.revision < REVISION:
             finding = f"revision {stored.revision} is older than the {REVISION} of this backctl"
@@ -86,8 +112,8 @@ class _Database:
         return _ok(f"revision {stored.revision}")
 
     def is_whole(self) -> Finding:
-        if self.installation.is_fresh:
-            return _NOTHING
+        if (unknown := self._nothing_to_check()) is not None:
+            return unknown
         restore = "restore it from a backup"
         with closing(self._connection()) as connection, self._faults():
             found = [str(text) for (text,) in connection.execute("PRAGMA integrity_check(10)")]
@@ -99,8 +125,8 @@ class _Database:
         return _ok("every page, index and reference is in order")
 
     def has_its_keys(self) -> Finding:
-        if self.installation.is_fresh:
-            return _NOTHING
+        if (unknown := self._nothing_to_check()) is not None:
+            return unknown
         stored, keyring = self.installation.stored(), self.installation.keys.read()
         check_match(stored, keyring)
         return _ok("it holds every audit key the database was written with")
@@ -109,7 +135,7 @@ class _Database:
         now = self.installation.clock()
         if now < _RELEASED:
             return _fail(f"the clock says {now}, before this program was written", "set the clock")
-        if self.installation.is_fresh:
+        if self._nothing_to_check() is not None:
             return _ok(f"the clock says {now}")
         for what, moment in self._latest():
             if moment > now + _TOLERANCE_US:
@@ -150,8 +176,8 @@ def _are_private(installation: Installation, config_file: Path | None) -> Findin
                 exposed.append(described)
             elif shared:
                 loose.append(described)
-        elif path == installation.keyring:
-            continue  # `keyring.valid` judges it, by the rule that every command follows
+        elif path == installation.keyring and not shared & 0o007:
+            continue  # `keyring.valid` judges the rest, by the rule that every command follows
         elif shared & 0o007 or shared & 0o020:
             exposed.append(described)
         elif shared:

@@ -62,6 +62,7 @@ class Installation:
         self._engine: Engine | None = None
         self._opened_keyring: Keyring | None = None
         self._reader: SqliteReader | None = None
+        self._said_fresh = False
         self._rehearsal: tuple[TemporaryDirectory[str], Installation] | None = None
 
     def close(self) -> None:
@@ -175,6 +176,9 @@ class Installation:
             if self.is_fresh:
                 from backctl.infrastructure.database.empty import EmptyReader
 
+                if not self._said_fresh:
+                    self._said_fresh = True
+                    self._notice(f"there is nothing at {self.database} yet; answering as for an empty database")
                 return EmptyReader()
             from backctl.infrastructure.database.reader import SqliteReader
 

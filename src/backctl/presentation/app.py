@@ -26,6 +26,7 @@ from backctl.presentation.errors import ExitCode, Terminated
 from backctl.presentation.grammar import LeafSpec, Noun
 
 PROGRAM = "backctl"
+HELP_FLAGS = ["-h", "--help"]
 
 
 def _help_markup() -> typer.core.MarkupMode:
@@ -170,11 +171,30 @@ class Group(TyperGroup):
         super().format_help(ctx, formatter)
 
 
+# What other programs call it.
+_SYNONYMS = {
+    "add": "create",
+    "new": "create",
+    "disable": "deactivate",
+    "lock": "deactivate",
+    "enable": "activate",
+    "unlock": "activate",
+    "get": "show",
+    "info": "show",
+    "ls": "list",
+    "users": "user",
+    "roles": "role",
+}
+
+
 def _unknown_command(ctx: Context, word: str, known: Sequence[str]) -> UsageError:
     from difflib import get_close_matches
 
-    near = get_close_matches(word[:50], known)
-    if near:
+    synonym = _SYNONYMS.get(word, "")
+    near = [synonym] if synonym in known else get_close_matches(word[:50], known)
+    if word in ("version", "-V"):
+        hint = f"see '{PROGRAM} --version'"
+    elif near:
         hint = "did you mean " + " or ".join(quoted(name) for name in near) + "?"
     else:
         hint = f"see '{ctx.command_path} --help'"
@@ -187,7 +207,14 @@ class Root(TyperGroup):
     nouns: ClassVar[Mapping[str, Entry]] = NOUNS
 
     def __init__(self, **details: Any) -> None:
-        super().__init__(**{**details, "callback": None, "no_args_is_help": True})
+        super().__init__(
+            **{
+                **details,
+                "callback": None,
+                "no_args_is_help": True,
+                "context_settings": {"help_option_names": HELP_FLAGS},
+            }
+        )
         self.params = [flags.PROFILE, flags.CONFIG, flags.VERBOSE, _version_option()]
         self._loaded: dict[str, Command] = {}
 

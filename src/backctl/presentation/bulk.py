@@ -12,14 +12,14 @@ from backctl.domain.errors import BackctlError, InvalidInput, PartialFailure, Un
 from backctl.domain.values import Identity
 from backctl.presentation import terminal
 from backctl.presentation.errors import Terminated, document
-from backctl.presentation.output import members, table_columns
+from backctl.presentation.output import members
 
 if TYPE_CHECKING:
     from backctl.application.views import Change
     from backctl.presentation.context import Invocation
 
 _LINE_MAX = 65_536
-_NAMED = 10
+_NAMED = 5
 """Failed identities that the error message names; the report holds all of them."""
 
 
@@ -34,7 +34,7 @@ def gather(idents: list[str] | None, from_file: str | None, take_stdin: Callable
     """Take identities from the positionals, or from a file or standard input (`-`), and judge the shape of each.
 
     A file holds one a line, plain or as a JSON object whose `id`, else `email`, else `username` counts. Blank lines
-    are ignored. Raises UsageError and InvalidInput; nothing was changed then.
+    and those beginning with `#` are ignored. Raises UsageError and InvalidInput; nothing was changed then.
     """
     if idents and from_file is not None:
         raise UsageError("identities come either as arguments or from --from-file, not both")
@@ -71,9 +71,9 @@ def _identities(raw: bytes, path: str) -> Iterator[str]:
             if len(line) > _LINE_MAX:
                 raise InvalidInput(f"it is longer than {_LINE_MAX} bytes")
             text = line.decode("utf-8").strip(" \t\r")
-            if not text:
+            if not text or text.startswith("#"):
                 continue
-            ident = _of_object(text) if text.startswith("{") and text.endswith("}") else text
+            ident = _of_object(text) if text.startswith("{") else text
             Identity.parse(ident)
         except UnicodeDecodeError:
             raise InvalidInput(f"line {number} of {source} is not UTF-8 text") from None
@@ -92,7 +92,7 @@ def _of_object(text: str) -> str:
     for name in ("id", "email", "username"):
         if isinstance(member.get(name), str):
             return str(member[name])
-    raise InvalidInput("the object has neither 'id' nor 'email' nor 'username'")
+    raise InvalidInput("the object has neither 'id' nor 'email' nor 'username'", hint="-o jsonl writes such lines")
 
 
 class _Interruption:
@@ -202,7 +202,7 @@ def run_each(
             for _ in records:
                 continue
         else:
-            columns = table_columns(view) if call.renderer.is_table else members(view)
+            columns = () if call.renderer.is_table else members(view)
             names = ("ident", *columns, "changed", *(("dry_run",) if call.dry_run else ()), "error")
             call.renderer.records(names, records, batch.summary)
     except BaseException as error:
@@ -213,6 +213,8 @@ def run_each(
     if batch.stopped_by is not None:
         terminal.say(f"stopped: {batch.done} of {len(idents)} done; run the same command again to finish the rest")
         raise batch.stopped_by
+    if not call.renderer.is_json:
+        call.notice(f"{batch.done} done, {batch.changed} changed, {len(batch.failed)} failed")
     if batch.failed:
         shown = ", ".join(map(quoted, batch.failed[:_NAMED])) + (", …" if len(batch.failed) > _NAMED else "")
         raise PartialFailure(f"{len(batch.failed)} of {len(idents)} failed: {shown}")

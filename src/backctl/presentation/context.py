@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from backctl.domain.errors import ConfirmationRequired, UsageError, quoted
+from backctl.domain.errors import ConfirmationRequired, UsageError, escaped, quoted
 from backctl.presentation import terminal
-from backctl.presentation.errors import ExitCode
+from backctl.presentation.errors import ExitCode, remember_place
 from backctl.presentation.grammar import LeafSpec
 from backctl.presentation.output import Format, Renderer
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from backctl.settings import LoadedSettings
 
 _NAME_MAX = 200
+_NAMED = 5
+"""Identities that a question shows."""
 
 
 class Invocation:
@@ -43,6 +45,7 @@ class Invocation:
         self.profile: str | None = _printable("--profile", flags["profile"])
         """The flag's value; None leaves the choice to the environment and the configuration."""
         self.config_file: str | None = flags["config"]
+        remember_place(self.profile, self.config_file)
         self.output: Format | None = Format(flags["output"]) if flags["output"] else None
         """The form asked for, or None: a table on a terminal, tsv in a pipe."""
         self.quiet: bool = flags["quiet"]
@@ -98,6 +101,10 @@ class Invocation:
         from backctl.container import Container
 
         self._settle_protection()
+        if self.verbose:
+            inner = self.settings.settings
+            terminal.say(f"configuration {self.settings.file or 'none'}, profile {inner.profile or 'none'}")
+            terminal.say(f"database {self.settings.database_file}, keyring {self.settings.keyring_file}")
         return Container(self.settings, notice=self.notice)
 
     def reload(self) -> None:
@@ -117,11 +124,12 @@ class Invocation:
         """Print the one object that a query found."""
         self.renderer.one(view)
 
-    def show_page(self, page: "Page[Any]", view: type) -> None:
-        """Print a page of objects of the class `view`, and how to get the next one."""
+    def show_page(self, page: "Page[Any]", view: type, *, onward: str | None = None) -> None:
+        """Print a page of objects of the class `view`, and how to get the next one: by its cursor, or by `onward`."""
         self.renderer.page(page.items, view, page.next_cursor)
         if page.next_cursor is not None and not self.renderer.is_json_document:
-            self.notice(f"more: --cursor {page.next_cursor}")
+            onward = onward or f"--cursor {page.next_cursor}"
+            self.notice(f"there is more: take --all for everything, or go on with {onward}")
 
     def show_all(self, items: Iterable[object], view: type) -> None:
         """Print a whole, small list; in JSON the same document as a last page."""
@@ -180,11 +188,6 @@ class Invocation:
     def notice(self, text: str) -> None:
         """Tell something on standard error, unless `-q`."""
         if not self.quiet:
-            terminal.say(text)
-
-    def detail(self, text: str) -> None:
-        """Tell something on standard error with `-v` only."""
-        if self.verbose:
             terminal.say(text)
 
     def warn(self, text: str) -> None:
@@ -290,7 +293,8 @@ class Invocation:
             self.changed(action(names.single))
             return
         if ask is not None and len(names.all) > 1:
-            self.confirm(ask.format(count=len(names.all)) + "?")
+            named = ", ".join(map(escaped, names.all[:_NAMED])) + (", …" if len(names.all) > _NAMED else "")
+            self.confirm(f"{ask.format(count=len(names.all))} ({named})?")
         run_each(self, names.all, action, view=view, doing=doing)
 
     # Inside.
@@ -301,10 +305,14 @@ class Invocation:
         self._protection_settled = True
         if self.dry_run or not self.settings.settings.protected:
             return
+        profile = self.settings.settings.profile
+        protected = f"the profile {quoted(profile)} is protected" if profile else "the configuration is protected"
+        confirmed = self.yes or self._flags.get("confirm") is not None
         if not self.reason:
-            raise ConfirmationRequired("the profile is protected: a change needs a reason", hint="add --reason TEXT")
-        if self._flags.get("confirm") is None:
-            self.confirm("the profile is protected; change it?")
+            needed = "--reason TEXT" if confirmed or self.interactive else "--reason TEXT and --yes"
+            raise ConfirmationRequired(f"{protected}: a change needs a reason", hint=f"add {needed}")
+        if not confirmed:
+            self.confirm(f"{protected}; go on with '{self._spec.name}'?")
 
     def _check_fields(self) -> None:
         view = self._spec.view

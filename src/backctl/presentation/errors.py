@@ -1,6 +1,7 @@
 """Exit codes, the single table from kinds of errors to them, and how an error is told."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -91,8 +92,20 @@ def document(error: domain.BackctlError) -> dict[str, object]:
     }
 
 
+_place = ""
+
+
+def remember_place(profile: str | None, config_file: str | None) -> None:
+    """Keep the flags that say which installation is meant: a command that a hint suggests must mean the same one."""
+    global _place  # noqa: PLW0603 - of the process, like the command line it comes from
+    given = (("-p", profile), ("--config", config_file))
+    _place = "".join(f"{flag} {terminal.shell_word(value)} " for flag, value in given if value is not None)
+
+
 def report(error: domain.BackctlError, *, as_json: bool) -> ExitCode:
     """Tell the error once, on standard error, and answer with its exit code."""
+    if error.hint and _place:
+        error.hint = re.sub(r"(?<=['`])backctl (?=[a-z])", lambda _: f"backctl {_place}", error.hint)
     if as_json:
         import json
 
@@ -134,9 +147,7 @@ def reworded(error: ClickException) -> domain.UsageError:
     match error:
         case NoSuchOption():
             option = domain.quoted(error.option_name)
-            nearest = sorted(error.possibilities or ())
-            hint = "did you mean " + " or ".join(map(domain.quoted, nearest)) + "?" if nearest else help_hint
-            return domain.UsageError(f"there is no option {option}", hint=hint)
+            return domain.UsageError(f"there is no option {option}", hint=_option_hint(error) or help_hint)
         case MissingParameter(param=parameter) if parameter is not None:
             if parameter.param_type_name == "argument":
                 name = parameter.human_readable_name
@@ -156,6 +167,22 @@ def reworded(error: ClickException) -> domain.UsageError:
             return domain.UsageError(f"{name}: {_lowered(error.message)}", hint=help_hint)
         case _:
             return domain.UsageError(_lowered(error.format_message()), hint=help_hint)
+
+
+def _option_hint(error: NoSuchOption) -> str | None:
+    """Where the option belongs, or the one that was meant."""
+    from backctl.presentation import flags
+
+    if error.option_name in ("--json", "--format"):
+        return "-o json is the way to JSON"
+    takes_commands = hasattr(getattr(error.ctx, "command", None), "commands")
+    everywhere = {spelling for option in (*flags.EVERYWHERE, flags.DRY_RUN, flags.YES) for spelling in option.opts}
+    if takes_commands and error.option_name in everywhere:
+        return f"put {error.option_name} after the command"
+    from difflib import get_close_matches
+
+    near = get_close_matches(error.option_name, error.possibilities or (), n=2, cutoff=0.75)
+    return "did you mean " + " or ".join(map(domain.quoted, near)) + "?" if near else None
 
 
 def _lowered(text: str) -> str:

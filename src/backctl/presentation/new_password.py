@@ -45,6 +45,8 @@ def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file:
         )
     if secret_file is not None and not generate:
         raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
+    if secret_file == "-":
+        raise UsageError("'-' is no file for a password", hint="leave --secret-file out to have it printed")
     if none:
         yield NewPassword(None)
     elif not generate:

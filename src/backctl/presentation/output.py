@@ -205,7 +205,7 @@ class Renderer:
             self._write(text.getvalue())
 
     def _table(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
-        cells = ([self._shown(value) for value in row] for row in rows)
+        cells = ([escaped(_brief(value)) for value in row] for row in rows)
         first = list(islice(cells, tables.MEASURED))
         layout = tables.Columns(names, first, color=self._color)
         if self._header:
@@ -291,6 +291,12 @@ def _json_text() -> Callable[[object], str]:
         return _json(plain)
 
     return text
+
+
+def _brief(value: object) -> str:
+    """The cell of a table: a time to the second, for a person compares days and minutes."""
+    moment = getattr(value, "isoformat", None)
+    return _cell(value) if moment is None else f"{moment()[:19]}Z"
 
 
 def _json(value: object) -> str:

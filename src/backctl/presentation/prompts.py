@@ -3,6 +3,7 @@
 Whatever ends a question, a signal included, the terminal's echo is as it was before.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,12 @@ def _line(descriptor: int) -> bytes:
     """One line with its end; empty at the end of input. A terminal hands over a line at a time."""
     line = bytearray()
     while not line.endswith(b"\n"):
-        chunk = os.read(descriptor, 4096)
+        try:
+            chunk = os.read(descriptor, 4096)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal is gone, and whoever sat there
+                raise
+            break
         if not chunk:
             break
         line += chunk

@@ -1,5 +1,6 @@
 """Plain aligned columns for people. Cells come in already escaped; nothing here is parsed by a program."""
 
+import textwrap
 from collections.abc import Sequence
 
 from backctl.presentation import terminal
@@ -8,7 +9,7 @@ MEASURED = 200
 """Rows that decide the widths; later ones may stick out, so a table of any length needs no memory."""
 
 _GAP = "  "
-_NARROWEST = 12
+_NARROWEST = 16
 _FOLDED = 30
 """Columns that the last column gets before others are cut."""
 
@@ -18,8 +19,8 @@ _BOLD, _RESET = "\x1b[1m", "\x1b[0m"
 class Columns:
     """The layout of a table.
 
-    When it is wider than the terminal, the last column is folded below itself and wide columns between the first and
-    the last are cut with `…`; the first, which names the thing, never is. What still does not fit sticks out.
+    When it is wider than the terminal, the last column is folded below itself, and the widest of the others are cut
+    with `…`; the first, which names the thing, at half the terminal only. What still does not fit sticks out.
     """
 
     def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]], *, color: bool) -> None:
@@ -36,6 +37,9 @@ class Columns:
 
     def _squeeze(self) -> None:
         room = terminal.width() - len(_GAP) * self._last - sum(self._widths[:-1])
+        longest_name = max(terminal.width() // 2, len(self._titles[0]))
+        room += max(0, self._widths[0] - longest_name)
+        self._widths[0] = min(self._widths[0], longest_name)
         wanted = min(self._widths[-1], max(_FOLDED, len(self._titles[-1])))
         while room < wanted and self._last > 1:
             at = max(range(1, self._last), key=self._widths.__getitem__)
@@ -43,7 +47,7 @@ class Columns:
                 break
             self._widths[at] -= 1
             room += 1
-        self._widths[-1] = max(room, wanted)
+        self._widths[-1] = max(room, min(wanted, _NARROWEST), len(self._titles[-1]))
 
     def header(self) -> str:
         line = self._joined(self._titles)
@@ -53,7 +57,7 @@ class Columns:
         if self._fits or not self._last:
             return self._joined(cells) + "\n"
         folded = _folded(cells[-1], self._widths[-1])
-        shown = [cell if at == 0 else _shortened(cell, self._widths[at]) for at, cell in enumerate(cells[:-1])]
+        shown = [_shortened(cell, self._widths[at]) for at, cell in enumerate(cells[:-1])]
         margin = " " * (sum(self._widths[:-1]) + len(_GAP) * self._last)
         return "\n".join([self._joined([*shown, folded[0]]), *(margin + line for line in folded[1:])]) + "\n"
 
@@ -65,15 +69,9 @@ class Columns:
 
 
 def _folded(text: str, columns: int) -> list[str]:
-    """`text` in lines of at most `columns`, broken at spaces; a longer word stays whole."""
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if lines[-1] and terminal.display_width(longer) > columns:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
+    """`text` in lines of at most `columns`, broken at spaces where there are any."""
+    narrow = terminal.display_width(text) == len(text)  # wide characters are counted as if all were
+    return textwrap.wrap(text, columns if narrow else max(1, columns // 2), break_on_hyphens=False) or [""]
 
 
 def _shortened(text: str, columns: int) -> str:

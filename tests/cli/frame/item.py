@@ -11,7 +11,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from backctl.application.views import Change
-from backctl.domain.errors import DatabaseLocked, UserNotFound, quoted
+from backctl.domain.errors import DatabaseLocked, NotFound, quoted
 from backctl.domain.repositories import Page
 from backctl.domain.values import Instant
 from backctl.presentation.context import Invocation
@@ -51,7 +51,7 @@ def list_(
 
     if all_:
         call.stream(items(), ItemView)
-        call.detail(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")
+        call.notice(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")
     else:
         call.show_page(Page(tuple(items()), cursor), ItemView)
 
@@ -60,7 +60,7 @@ def list_(
 def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> None:
     """Show an item."""
     if name == "none":
-        raise UserNotFound(f"there is no {quoted(name)}", hint="see 'item list'")
+        raise NotFound(f"there is no {quoted(name)}", hint="see 'item list'")
     call.show(_item(1, name.encode("utf-8", "surrogateescape").decode("unicode_escape")))
 
 
@@ -116,7 +116,7 @@ def close(
             sys.stderr.flush()
             os.read(gate, 1)
         if ident.startswith("missing"):
-            raise UserNotFound(f"there is no {quoted(ident)}")
+            raise NotFound(f"there is no {quoted(ident)}")
         if ident.startswith("locked"):
             raise DatabaseLocked("the database is locked")
         if ident.startswith("bug"):

@@ -84,10 +84,10 @@ def test_the_kinds_are_those_that_have_an_exit_code() -> None:
 
 
 def test_an_error_is_its_message_and_a_hint() -> None:
-    error = errors.UserNotFound("there is no account 'ada'", hint="look with `user list`")
-    assert str(error) == error.message == "there is no account 'ada'"
-    assert error.hint == "look with `user list`"
-    assert errors.UserNotFound("x").hint is None
+    error = errors.RoleNotFound("there is no role 'boss'", hint="look with `role list`")
+    assert str(error) == error.message == "there is no role 'boss'"
+    assert error.hint == "look with `role list`"
+    assert errors.RoleNotFound("x").hint is None
 
 
 def test_a_weak_password_names_all_violations_in_one_message() -> None:

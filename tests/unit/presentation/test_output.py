@@ -201,9 +201,9 @@ def test_middle_columns_are_cut_and_the_first_is_not(monkeypatch: pytest.MonkeyP
     stream = io.StringIO()
     renderer(Format.TABLE, stream).page([Three("i" * 20, "m" * 40, "some words at the end of the line")], Three, None)
     lines = stream.getvalue().splitlines()
-    assert lines[1].startswith("i" * 20 + "  " + "m" * 11 + "…  some")
+    assert lines[1].startswith("i" * 20 + "  " + "m" * 15 + "…  some")
     assert lines[2].strip()
-    assert " ".join(line[36:].strip() for line in lines[1:]) == "some words at the end of the line"
+    assert " ".join(line[40:].strip() for line in lines[1:]) == "some words at the end of the line"
 
 
 def test_one_object_in_a_table_is_a_card() -> None:

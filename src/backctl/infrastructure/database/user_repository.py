@@ -48,7 +48,7 @@ class SqlUserRepository:
                 found = col(UserRow.username_key) == folded(ident.text, "NFKC")
         row = self._session.exec(select(UserRow).where(found).with_for_update()).one_or_none()
         if row is None:
-            raise UserNotFound(f"there is no account {quoted(ident.text)}")
+            raise UserNotFound(ident.text)
         return self._aggregate(row)
 
     def lock_administrators(self) -> Sequence[User]:

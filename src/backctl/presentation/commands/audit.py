@@ -6,7 +6,7 @@ from typer import Option
 
 from backctl.application.views import ChainView, EventView
 from backctl.domain.repositories import PAGE_SIZE, EventCriteria
-from backctl.domain.values import Instant
+from backctl.domain.values import Identity, Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun
 from backctl.presentation.paging import All, Cursor, Limit, refuse_mixture
@@ -18,7 +18,9 @@ app = noun("audit")
 def list_(
     call: Invocation,
     type_: Annotated[str | None, Option("--type", metavar="NAME", help="Of this type, e.g. UserCreated.")] = None,
-    subject: Annotated[str | None, Option("--subject", metavar="ID", help="About the thing with this id.")] = None,
+    subject: Annotated[
+        str | None, Option("--subject", metavar="IDENT", help="About this account, or the thing with this id.")
+    ] = None,
     since: Annotated[str | None, Option("--since", metavar="TIME", help="At this time or later.")] = None,
     until: Annotated[str | None, Option("--until", metavar="TIME", help="Before this time.")] = None,
     limit: Limit = None,
@@ -28,7 +30,7 @@ def list_(
     """List events, oldest first."""
     criteria = EventCriteria(
         type=type_,
-        subject=subject.lower() if subject is not None else None,  # ids are written in lower case
+        subject=_subject(call, subject) if subject is not None else None,
         since=Instant.parse(since) if since is not None else None,
         until=Instant.parse(until) if until is not None else None,
     )
@@ -45,3 +47,9 @@ def verify(call: Invocation) -> None:
     """Walk the chain of events; exit code 6 and the first broken one when it does not hold."""
     chain = call.container.audit.verify()
     call.check(chain, chain.intact)
+
+
+def _subject(call: Invocation, ident: str) -> str:
+    """An id as it is written in the log; an account that is gone, or no account, is still known by its id."""
+    identity = Identity.parse(ident)
+    return identity.text if identity.kind == "id" else call.container.accounts.show(ident).id

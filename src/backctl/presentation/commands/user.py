@@ -6,7 +6,7 @@ from typer import Argument, Option
 
 from backctl.application.views import EventView, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
-from backctl.domain.repositories import PAGE_SIZE, Sort, UserCriteria
+from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria
 from backctl.domain.values import Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode
@@ -63,6 +63,7 @@ def create(
 ) -> None:
     """Create an account."""
     accounts = call.container.accounts
+    accounts.require_creatable(email=email, username=username, role=role)
     with new_password(call, generate=generate_password, none=no_password, secret_file=secret_file) as password:
         change = accounts.create(
             email=email,
@@ -103,10 +104,9 @@ def list_(
     if all_:
         call.stream(accounts.stream(criteria, order), UserView)
     elif numbered:
-        size = PAGE_SIZE if page_size is None else page_size
-        call.show_page(
-            accounts.numbered_page(criteria, order, page=1 if page is None else page, page_size=size), UserView
-        )
+        number, size = 1 if page is None else page, PAGE_SIZE if page_size is None else page_size
+        found = accounts.numbered_page(criteria, order, page=number, page_size=size)
+        call.show_page(found, UserView, onward=f"--page {number + 1}")
     else:
         size = PAGE_SIZE if limit is None else limit
         call.show_page(accounts.page(criteria, order, limit=size, cursor=cursor), UserView)
@@ -167,7 +167,12 @@ def deactivate(call: Invocation, idents: Idents = None) -> None:
 
 
 @leaf(app, view=EventView)
-def history(call: Invocation, ident: Ident, limit: Limit = None, cursor: Cursor = None) -> None:
+def history(call: Invocation, ident: Ident, limit: Limit = None, cursor: Cursor = None, all_: All = False) -> None:
     """Show what happened to an account, oldest first."""
+    refuse_mixture(all_=all_, cursor=cursor, limit=limit)
+    if all_:
+        subject = call.container.accounts.history(ident, limit=1).items[0].subject
+        call.stream(call.container.audit.stream(EventCriteria(subject=subject)), EventView)
+        return
     size = PAGE_SIZE if limit is None else limit
     call.show_page(call.container.accounts.history(ident, limit=size, cursor=cursor), EventView)

@@ -8,7 +8,7 @@ from typer._click.core import Command, Context, Parameter
 from typer._types import TyperChoice
 from typer.core import TyperOption
 
-from backctl.presentation.app import PROGRAM, Group, Root
+from backctl.presentation.app import HELP_FLAGS, PROGRAM, Group, Root
 
 _WORD = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9@._+-]*")
 """What is offered to a shell as it is: nothing in it can be expanded or evaluated."""
@@ -70,7 +70,7 @@ def read_tree(root: Command) -> Node:
 
 
 def _node(command: Command, path: tuple[str, ...]) -> Node:
-    context = Context(command, info_name=path[-1])
+    context = Context(command, info_name=path[-1], help_option_names=HELP_FLAGS)
     children: dict[str, Command | None] = {}
     if isinstance(command, Root):
         children = {name: command.load(name) for name in command.list_commands(context)}
