@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import EVENT_KEYS, TIME, UUID7, Person, contents, fresh, populate, refused
+from tests.cli.scenes import EVENT_KEYS, MORE, TIME, UUID7, Person, contents, fresh, populate, refused
 
 CHAIN_KEYS = ["intact", "events", "erased", "broken_seq", "problem"]
 
@@ -49,7 +49,7 @@ def test_the_log_in_every_form(log: Log) -> None:
     chosen = [event for event in log.events if event["type"] == "UserDeactivated"][:2]
     tab = log.machine.run(*arguments).succeeded()
     assert tab.out.splitlines()[0] == "\t".join(EVENT_KEYS)
-    assert tab.err.startswith("backctl: there is more: take --all for everything, or go on with --cursor ")
+    assert tab.err.startswith(f"{MORE} --cursor ")
     assert log.machine.run(*arguments, "-o", "id", "-q").succeeded().out == "".join(f"{e['id']}\n" for e in chosen)
     comma = log.machine.run(*arguments, "-o", "csv", "--fields", "seq,data", "--no-header", "-q").succeeded()
     assert comma.out == "".join(f"{event['seq']},{{}}\r\n" for event in chosen)

@@ -221,10 +221,7 @@ def test_nothing_is_a_result_too(frame: Any, whole: tuple[str, ...]) -> None:
 
 
 def test_the_next_page_is_a_notice_that_quiet_drops(frame: Any) -> None:
-    assert (
-        frame.run("item", "list", "--cursor", "abc").succeeded().err
-        == "backctl: there is more: take --all for everything, or go on with --cursor abc\n"
-    )
+    assert frame.run("item", "list", "--cursor", "abc").succeeded().err == f"{MORE} --cursor abc\n"
     assert frame.run("item", "list", "--cursor", "abc", "-q").succeeded().err == ""
     done = frame.run("item", "list", "--cursor", "abc", "-o", "json").succeeded()
     assert (done.err, done.json["next_cursor"]) == ("", "abc")

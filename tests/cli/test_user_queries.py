@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import EVENT_KEYS, TIME, USER_KEYS, UUID7, Person, contents, fresh, populate, refused
+from tests.cli.scenes import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, Person, contents, fresh, populate, refused
 
 from backctl.domain.errors import escaped
 
@@ -132,10 +132,7 @@ def test_a_page_is_fifty_accounts_and_says_how_to_go_on(town: Town) -> None:
     assert rest.json == {"items": town.everybody[50:], "next_cursor": None}
     text = town.machine.run("user", "list").succeeded()
     assert len(text.out.splitlines()) == 51
-    assert (
-        text.err
-        == f"backctl: there is more: take --all for everything, or go on with --cursor {first.json['next_cursor']}\n"
-    )
+    assert text.err == f"{MORE} --cursor {first.json['next_cursor']}\n"
     assert town.machine.run("user", "list", "-q").succeeded().err == ""
 
 

@@ -91,7 +91,8 @@ def _node(command: Command, path: tuple[str, ...]) -> Node:
 
 def _flags(option: TyperOption) -> Iterator[Flag]:
     text = _sentence(option.help)
-    yes, no = tuple(option.opts), tuple(option.secondary_opts)
+    # Short ones first; the parser hands those of the help over in no order.
+    yes, no = tuple(sorted(option.opts, key=len)), tuple(sorted(option.secondary_opts, key=len))
     yield Flag(yes, text, None if option.is_flag else _value(option), no)
     if no:
         yield Flag(no, text, None, yes)
