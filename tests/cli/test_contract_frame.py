@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.scenes import MORE
 
 _FRAME = Path(__file__).parent / "frame"
 
