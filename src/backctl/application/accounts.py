@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from backctl.application.repeating import repeatable
 from backctl.application.views import Change, EventView, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
 from backctl.domain.errors import InvalidInput, UserNotFound, quoted
@@ -43,7 +44,9 @@ class AccountService:
     access: AccessPolicy
     clock: "Clock"
     new_id: "IdSource"
+    pause: "Callable[[int], None]"
 
+    @repeatable
     def create(
         self,
         *,
@@ -86,6 +89,7 @@ class AccountService:
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
 
+    @repeatable
     def activate(
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:
@@ -98,6 +102,7 @@ class AccountService:
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
 
+    @repeatable
     def deactivate(
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:

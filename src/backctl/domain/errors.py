@@ -190,6 +190,18 @@ class DatabaseUnavailable(Unavailable):
     code = "database.unavailable"
 
 
+class TransactionAborted(DatabaseUnavailable):
+    """The database gave a whole transaction up; nothing of it was made, and it may be tried again from its start."""
+
+    code = "database.transaction_aborted"
+
+
+class ConnectionLost(TransactionAborted):
+    """The connection broke before the transaction was made."""
+
+    code = "database.connection_lost"
+
+
 class DatabaseLocked(Unavailable):
     code = "database.locked"
 

@@ -86,9 +86,15 @@ class LoadedSettings:
 
     @property
     def database_file(self) -> Path:
-        """The SQLite file. Raises InvalidConfiguration when a secret source of its URL fails."""
+        """The SQLite file, unless there is a server. Raises InvalidConfiguration when a source of its URL fails."""
         url = self.settings.database.url.reveal()
         return Path(url.removeprefix("sqlite:///")) if url else self.data_folder / DATABASE_FILE
+
+    @property
+    def database_server(self) -> str | None:
+        """The URL of a PostgreSQL server; None for the embedded database. Raises as `database_file` does."""
+        url = self.settings.database.url.reveal()
+        return url if url.startswith("postgresql:") else None
 
     @property
     def keyring_file(self) -> Path:

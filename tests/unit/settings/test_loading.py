@@ -256,7 +256,7 @@ def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) ->
         ("roles.x.permissions = [1]\n", 1, "roles.x.permissions must be an array of strings", None),
         ("[roles.x]\npermissions = []\ndescription = 1\n", 3, "roles.x.description must be a string", None),
         ("[roles.x]\npermissions = []\npermission = []\n", 3, "unknown key 'roles.x.permission'", None),
-        ("database.url = 'postgresql://u:hunter2@h/d'\n", 1, "database.url has the scheme 'postgresql'", None),
+        ("database.url = 'mysql://u:hunter2@h/d'\n", 1, "database.url has the scheme 'mysql'", None),
         ("database.url = 'sqlite:///data/x.db'\n", 1, "database.url names no absolute path", None),
         ("database.url = 'sqlite:///:memory:'\n", 1, "database.url names no absolute path", None),
         ("database.url = 'sqlite://'\n", 1, "database.url names no absolute path", None),

@@ -1,4 +1,4 @@
-"""Making a database and bringing an older one up to date: the only users of Alembic."""
+"""Making an SQLite database and bringing an older one up to date, and what PostgreSQL shares of it: Alembic's users."""
 
 import itertools
 import os
@@ -79,7 +79,7 @@ def upgrade(
             _require_known(before, path, versions)
             copy = _back_up(path, before, timeout_us=timeout_us)
             try:
-                _migrate(connection, revision, versions)
+                migrate(connection, revision, versions)
                 if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
                     raise DatabaseUnusable(
                         f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
@@ -115,29 +115,35 @@ def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bo
 
 def _fill(path: Path, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId) -> None:
     engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
-    start = genesis(installation_id)
     try:
         with engine.begin() as connection:
-            _migrate(connection, REVISION, (VERSIONS,))
-            connection.execute(
-                insert(tables.installation).values(id=1, installation_id=installation_id, created_at=int(now))
-            )
-            connection.execute(insert(tables.event_head).values(id=1, seq=start.seq, mac=start.mac))
-            event_log.append(
-                connection,
-                [InstallationCreated(installation_id, keys=keyring.kids())],
-                key=keyring.primary("audit"),
-                actor=actor,
-                reason=None,
-                trace_id=None,
-                now=now,
-                new_id=lambda: event_id,
-            )
+            fill(connection, installation_id=installation_id, keyring=keyring, actor=actor, now=now, event_id=event_id)
     finally:
         engine.dispose()  # closing the last connection moves the log into the file
 
 
-def _migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> None:
+def fill(
+    connection: Connection, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId
+) -> None:
+    """Make every table, and begin the chain with InstallationCreated, within the connection's transaction."""
+    start = genesis(installation_id)
+    migrate(connection, REVISION, (VERSIONS,))
+    connection.execute(insert(tables.installation).values(id=1, installation_id=installation_id, created_at=int(now)))
+    connection.execute(insert(tables.event_head).values(id=1, seq=start.seq, mac=start.mac))
+    event_log.append(
+        connection,
+        [InstallationCreated(installation_id, keys=keyring.kids())],
+        key=keyring.primary("audit"),
+        actor=actor,
+        reason=None,
+        trace_id=None,
+        now=now,
+        new_id=lambda: event_id,
+    )
+
+
+def migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> None:
+    """Run the revisions that are missing, on either database, within the connection's transaction."""
     import logging
 
     from alembic import command
