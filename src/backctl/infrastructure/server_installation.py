@@ -91,8 +91,12 @@ class ServerInstallation(KeyedInstallation):
 
             keyring = self._keyring_of_something()
             engine = postgres_engine(self.database, lambda stored: check_match(stored, keyring))
-            with self.database.mapped_faults(), engine.connect() as connection:
-                connection.begin()  # what is wrong is told before anything slow is begun
+            try:
+                with self.database.mapped_faults(), engine.connect() as connection:
+                    connection.begin()  # what is wrong is told before anything slow is begun
+            except BaseException:
+                engine.dispose()
+                raise
             self._engine = engine
         return self._work(self._engine, dry_run=dry_run)
 
