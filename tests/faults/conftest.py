@@ -95,6 +95,9 @@ class Wire:
                 client.shutdown(socket.SHUT_RDWR)
 
 
+_PATIENT = [f"BACKCTL_DATABASE_{name}TIMEOUT" for name in ("", "CONNECT_", "STATEMENT_", "LOCK_")]
+
+
 class Ground:
     """A database on a server in which `folder` has the keyring, and ways to it."""
 
@@ -116,6 +119,7 @@ class Ground:
             "BACKCTL_DATABASE_URL": url,
             "BACKCTL_KEYRING_PATH": str(self.folder / keyring),
             "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
+            **dict.fromkeys(_PATIENT, "60s"),  # a server on a busy machine takes its time to restart
         }
         named = {f"BACKCTL_{name}": value for name, value in settings.items()}
         return self._cleanup.enter_context(backctl.open_backend(environ=environ | named))
