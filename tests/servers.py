@@ -41,6 +41,10 @@ _SETTINGS = {
 }
 
 
+# Ends a server whose test process was killed: the pipe breaks when nobody holds its other end any more.
+_GUARD = 'read -r _ || { kill -QUIT "$1"; sleep 2; rm -rf "$2"; }'
+
+
 class PostgresServer:
     """One server with a superuser `tester`, who needs a password. A test may `stop`, `kill` and `start` it."""
 
@@ -53,6 +57,7 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix=f"pg{version}-"))
         self._data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._admin: psycopg.Connection[Any] | None = None
         self._count = 0
         self.port = 0
@@ -87,6 +92,11 @@ class PostgresServer:
             while self._process.poll() is None and time.monotonic() < give_up:
                 if self._is_ready():
                     self.port = port
+                    self._guard = subprocess.Popen(
+                        ["sh", "-c", _GUARD, "sh", str(self._process.pid), self._folder],
+                        stdin=subprocess.PIPE,
+                        start_new_session=True,
+                    )
                     return
                 time.sleep(0.02)
             self._process.kill()
@@ -138,6 +148,9 @@ class PostgresServer:
         if self._admin is not None:
             self._admin.close()
             self._admin = None
+        if self._guard is not None:
+            self._guard.communicate(b"\n")
+            self._guard = None
         if self._process.poll() is None:
             self._process.send_signal(number)
         self._process.wait(_PATIENCE_S)
