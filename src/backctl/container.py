@@ -180,8 +180,8 @@ class Container:
 
         database = self._settings.database
         limits = Limits(
-            connect_us=min(database.connect_timeout, self._timeout_us),
-            statement_us=min(database.statement_timeout, self._timeout_us),
-            lock_us=min(database.lock_timeout, self._timeout_us),
+            connect_us=min(database.connect_timeout, database.timeout),
+            statement_us=min(database.statement_timeout, database.timeout),
+            lock_us=min(database.lock_timeout, database.timeout),
         )
         return PostgresDatabase(url, label=redact_url(url), limits=limits)

@@ -221,6 +221,12 @@ def test_of_two_upgrades_at_once_one_does_it(ground: Ground, versions: Callable[
     assert ground.execute("SELECT count(*) FROM users WHERE note IS NULL") == [(2,)]
 
 
+def test_from_a_revision_that_never_was_there_is_no_way(ground: Ground) -> None:
+    ground.execute("UPDATE alembic_version SET version_num = '0000'")
+    with pytest.raises(DatabaseUnusable, match="which never was"):
+        upgrade_schema(database(ground))
+
+
 def test_an_upgrade_that_fails_half_way_changes_nothing(
     ground: Ground, versions: Callable[[str], tuple[Path, ...]]
 ) -> None:

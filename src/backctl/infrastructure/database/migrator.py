@@ -76,7 +76,7 @@ def upgrade(
             if _is_current(driver, path, revision):
                 return False
             before = read_installation(driver, path).revision
-            _require_known(before, path, versions)
+            require_known(before, path, versions)
             copy = _back_up(path, before, timeout_us=timeout_us)
             try:
                 migrate(connection, revision, versions)
@@ -94,12 +94,13 @@ def upgrade(
     return True
 
 
-def _require_known(revision: str, path: Path, versions: Sequence[Path]) -> None:
+def require_known(revision: str, path: str | os.PathLike[str], versions: Sequence[Path]) -> None:
+    """Raises DatabaseUnusable for a revision that never was: there is no way from it to another."""
     from alembic.script import ScriptDirectory
 
     if revision not in {script.revision for script in ScriptDirectory.from_config(_config(versions)).walk_revisions()}:
         raise DatabaseUnusable(
-            f"the database {quoted(str(path), limit=400)} has revision {quoted(revision)}, which never was",
+            f"the database {quoted(os.fspath(path), limit=400)} has revision {quoted(revision)}, which never was",
             hint="restore it from a backup",
         )
 

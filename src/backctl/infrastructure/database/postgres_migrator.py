@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated, quoted
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Actor, Instant, UserId
-from backctl.infrastructure.database.migrator import VERSIONS, fill, migrate
+from backctl.infrastructure.database.migrator import VERSIONS, fill, migrate, require_known
 from backctl.infrastructure.database.postgres import PostgresDatabase
 from backctl.infrastructure.database.postgres_engine import bare_engine, driver_of
 from backctl.infrastructure.database.schema import REVISION, StoredInstallation, require_current
@@ -60,13 +60,15 @@ def upgrade_schema(
     """Bring the tables to `revision` in one transaction; answers the revisions before and after.
 
     Of two at once the second waits, and finds nothing left to do: None. No statement has a time limit here, the wait
-    for locks has. Raises SchemaTooNew, DatabaseMissing, DatabaseLocked, DatabaseUnavailable; then nothing has changed.
+    for locks has. Raises SchemaTooNew, DatabaseMissing, DatabaseLocked, DatabaseUnusable, DatabaseUnavailable; then
+    nothing has changed.
     """
     with _locked(database) as connection:
         before = database.settle(driver_of(connection), expected=None)
         try:
             require_current(before, database.label, revision=revision)
         except SchemaOutdated:
+            require_known(before.revision, database.label, versions)
             driver_of(connection).execute(database.limits.local(statements=False))
             migrate(connection, revision, versions)
             try:
