@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backctl.application.access import AccessService
     from backctl.application.accounts import AccountService
     from backctl.application.audit import AuditService
+    from backctl.application.database import DatabaseService
     from backctl.application.doctor import DoctorService
     from backctl.application.views import Change, InstallationView
     from backctl.domain.access import AccessPolicy
@@ -56,7 +57,7 @@ class Container:
         installation = self.__dict__.pop("_installation", None)
         if installation is not None:
             installation.close()
-        for service in ("accounts", "audit", "doctor"):  # they hold on to what was closed
+        for service in ("accounts", "audit", "database", "doctor"):  # they hold on to what was closed
             self.__dict__.pop(service, None)
 
     def actor(self, label: str | None = None) -> "Actor":
@@ -97,17 +98,37 @@ class Container:
         return AccessService(self._access_policy)
 
     @cached_property
+    def database(self) -> "DatabaseService":
+        from backctl.application.database import DatabaseService
+        from backctl.infrastructure.installation import Installation
+
+        there = self._installation
+        if isinstance(there, Installation):
+            from backctl.infrastructure.database.care import SqliteCare
+
+            return DatabaseService(SqliteCare(there))
+        from backctl.infrastructure.database.postgres_care import PostgresCare
+
+        return DatabaseService(PostgresCare(there))
+
+    @cached_property
     def doctor(self) -> "DoctorService":
         from backctl.application.doctor import DoctorService
-        from backctl.infrastructure.health import probes
+        from backctl.infrastructure.health import probes, selected_profile
         from backctl.infrastructure.installation import Installation
 
         there, cost = self._installation, self._settings.passwords.bcrypt_cost
+        profile = selected_profile(
+            self._settings.profile,
+            self._loaded.origin("profile"),
+            self._loaded.database_shown,
+            self._settings.protected,
+        )
         if isinstance(there, Installation):
-            return DoctorService(probes(there, cost, self._loaded.file))
+            return DoctorService((profile, *probes(there, cost, self._loaded.file)))
         from backctl.infrastructure.server_health import server_probes
 
-        return DoctorService(server_probes(there, cost, self._loaded.file))
+        return DoctorService((profile, *server_probes(there, cost, self._loaded.file)))
 
     def calibrated_cost(self) -> int:
         """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""

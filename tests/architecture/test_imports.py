@@ -118,10 +118,11 @@ READS = [
     "user history ada",
     "audit list",
     "audit verify",
+    "db status",
 ]
 
 
-@pytest.mark.parametrize("command", READS)
+@pytest.mark.parametrize("command", [*READS, "db backup copy.db"])
 def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) -> None:
     code, output, modules = house.run(*command.split())
     assert code == 0, output
@@ -132,7 +133,9 @@ def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) ->
     }
 
 
-@pytest.mark.parametrize("command", ["role list", "role show admin", "config path", "help exit-codes"])
+@pytest.mark.parametrize(
+    "command", ["role list", "role show admin", "config path", "profile list", "profile show", "help exit-codes"]
+)
 def test_what_needs_no_database_loads_none(house: House, command: str) -> None:
     code, output, modules = house.run(*command.split())
     assert code == 0, output

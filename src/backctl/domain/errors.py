@@ -179,6 +179,10 @@ class UserChangedMeanwhile(Conflict):
     code = "user.changed_meanwhile"
 
 
+class FileTaken(Conflict):
+    code = "file.exists"
+
+
 class LastAdministrator(Refused):
     code = "user.last_administrator"
 

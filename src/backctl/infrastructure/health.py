@@ -65,6 +65,12 @@ def probes(installation: Installation, bcrypt_cost: int, config_file: Path | Non
     )
 
 
+def selected_profile(name: str, origin: str, database: str, protected: bool) -> HealthProbe:
+    """Says what the other checks look at. `database` is shown as it is."""
+    chosen = f"profile {quoted(name)} ({origin}{', protected' if protected else ''})" if name else "no profile"
+    return Probe("profile.selected", lambda: ok(f"{chosen}: {quoted(database, limit=400)}"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Database:
     installation: Installation

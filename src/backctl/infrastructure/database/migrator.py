@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, insert
 
@@ -17,6 +17,7 @@ from backctl.domain.keyring import Keyring
 from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database import event_log, tables
+from backctl.infrastructure.database.copies import staged_copy
 from backctl.infrastructure.database.engine import driver_of, sqlite_engine
 from backctl.infrastructure.database.faults import mapped_faults
 from backctl.infrastructure.database.schema import REVISION, connect, read_installation, require_current
@@ -60,24 +61,48 @@ def upgrade(
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> bool:
-    """Bring the database at `path` to `revision`, after copying it beside itself; False when it is there already.
+    """Migrate as `migrate_file` does, and tell `notice` where the copy lies; False when there is nothing to do."""
+    done = migrate_file(path, timeout_us=timeout_us, revision=revision, versions=versions)
+    if done is None:
+        return False
+    notice(f"migrated the database from revision {done.before} to {revision}; a copy of the old one is {done.copy}")
+    return True
 
-    All in one transaction under the write lock: of two at once the second finds nothing left to do. `notice` is told
-    where the copy lies. Raises SchemaTooNew, DatabaseLocked, DatabaseFull, DatabaseUnusable; then nothing has changed.
+
+class Migration(NamedTuple):
+    """The revision that a database had, and the file that keeps it so; None after a rehearsal."""
+
+    before: str
+    copy: Path | None
+
+
+def migrate_file(
+    path: Path,
+    *,
+    timeout_us: int,
+    dry_run: bool = False,
+    revision: str = REVISION,
+    versions: Sequence[Path] = (VERSIONS,),
+) -> Migration | None:
+    """Bring the database at `path` to `revision`, after copying it beside itself; None when it is there already.
+
+    All in one transaction under the write lock: of two at once the second finds nothing left to do. With `dry_run` it
+    is rolled back, and nothing copied. Raises SchemaTooNew, DatabaseLocked, DatabaseFull, DatabaseUnusable; then
+    nothing has changed.
     """
     with closing(connect(path, timeout_us=timeout_us, read_only=True)) as looking:
         if _is_current(looking, path, revision):
-            return False
+            return None
     # Altering a table copies and drops it on SQLite; with foreign keys on, that would delete the rows that refer to it.
     engine = sqlite_engine(path, timeout_us=timeout_us, expected=None, foreign_keys=False)
     try:
-        with mapped_faults(path), engine.begin() as connection:
+        with mapped_faults(path), engine.connect() as connection, connection.begin() as transaction:
             driver = driver_of(connection)
             if _is_current(driver, path, revision):
-                return False
+                return None
             before = read_installation(driver, path).revision
             require_known(before, path, versions)
-            copy = _back_up(path, before, timeout_us=timeout_us)
+            copy = None if dry_run else _back_up(path, before, timeout_us=timeout_us)
             try:
                 migrate(connection, revision, versions)
                 if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
@@ -86,12 +111,14 @@ def upgrade(
                         hint="the database was left as it is; please report this",
                     )
             except BaseException:
-                copy.unlink()  # of a database that did not change
+                if copy is not None:
+                    copy.unlink()  # of a database that did not change
                 raise
+            if dry_run:
+                transaction.rollback()
     finally:
         engine.dispose()
-    notice(f"migrated the database from revision {before} to {revision}; a copy of the old one is {copy}")
-    return True
+    return Migration(before, copy)
 
 
 def require_known(revision: str, path: str | os.PathLike[str], versions: Sequence[Path]) -> None:
@@ -174,18 +201,8 @@ def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
     try:
         for abandoned in durable_files.left_over(copy):  # by a process that was killed, for we hold the lock
             abandoned.unlink()
-        staged = durable_files.stage(copy, b"")
-        try:
-            with (
-                mapped_faults(staged),
-                closing(connect(path, timeout_us=timeout_us, read_only=True)) as source,
-                closing(connect(staged, timeout_us=timeout_us, read_only=False)) as target,
-            ):
-                source.backup(target)
-            _flush(staged)
+        with staged_copy(path, copy, timeout_us=timeout_us) as staged:
             durable_files.link_staged(staged, copy)
-        finally:
-            staged.unlink()
     except OSError as error:
         raise durable_files.unusable(path.parent, error) from error
     return copy

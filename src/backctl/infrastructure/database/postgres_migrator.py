@@ -55,13 +55,17 @@ def create_schema(
 
 
 def upgrade_schema(
-    database: PostgresDatabase, *, revision: str = REVISION, versions: Sequence[Path] = (VERSIONS,)
+    database: PostgresDatabase,
+    *,
+    dry_run: bool = False,
+    revision: str = REVISION,
+    versions: Sequence[Path] = (VERSIONS,),
 ) -> tuple[str, str] | None:
     """Bring the tables to `revision` in one transaction; answers the revisions before and after.
 
-    Of two at once the second waits, and finds nothing left to do: None. No statement has a time limit here, the wait
-    for locks has. Raises SchemaTooNew, DatabaseMissing, DatabaseLocked, DatabaseUnusable, DatabaseUnavailable; then
-    nothing has changed.
+    A dry run does all of it and rolls it back. Of two at once the second waits, and finds nothing left to do: None. No
+    statement has a time limit here, the wait for locks has. Raises SchemaTooNew, DatabaseMissing, DatabaseLocked,
+    DatabaseUnusable, DatabaseUnavailable; then nothing has changed.
     """
     with _locked(database) as connection:
         before = database.settle(driver_of(connection), expected=None)
@@ -71,6 +75,9 @@ def upgrade_schema(
             require_known(before.revision, database.label, versions)
             driver_of(connection).execute(database.limits.local(statements=False))
             migrate(connection, revision, versions)
+            if dry_run:
+                connection.rollback()
+                return before.revision, revision
             try:
                 connection.commit()
             except DBAPIError as error:
