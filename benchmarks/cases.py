@@ -124,22 +124,7 @@ def creating(sandbox: Sandbox, rounds: int) -> str:
 def million(sandbox: Sandbox, rounds: int) -> str:
     """Pages at both ends of a million accounts, and all of them at once."""
     ours = sandbox.installation("million", MILLION)
-    listing = (*sandbox.backctl, "user", "list", "-o", "json")
-    last = Account((DEEP - 1) * PAGE_SIZE - 1)
-    cursor = Cursor(str(BY_CREATION), (last.created_at, last.id)).encode(EVERY_USER)
-    first_page, deep_page = "page 1", f"page {DEEP:,}"
-    pages = interleaved(
-        [
-            Command(first_page, listing, ours.environment, _is_page(range(PAGE_SIZE))),
-            Command(
-                deep_page,
-                (*listing, "--cursor", cursor),
-                ours.environment,
-                _is_page(range(last.number + 1, last.number + 1 + PAGE_SIZE)),
-            ),
-        ],
-        rounds,
-    )
+    pages = interleaved(_first_and_deep_page(sandbox, ours.environment), rounds)
     everything = "--all -o jsonl"
     whole = interleaved(
         [
@@ -151,7 +136,7 @@ def million(sandbox: Sandbox, rounds: int) -> str:
         max(1, rounds // 10),
     )
     deep = section(
-        f"user list, {MILLION:,} accounts: one page by cursor", pages, [Comparison(deep_page, first_page, 1.1)], ()
+        f"user list, {MILLION:,} accounts: one page by cursor", pages, [Comparison(_DEEP_PAGE, _FIRST_PAGE, 1.1)], ()
     )
     return (
         deep
@@ -165,16 +150,63 @@ def million(sandbox: Sandbox, rounds: int) -> str:
     )
 
 
+def postgres(sandbox: Sandbox, rounds: int) -> str:
+    """50 accounts on PostgreSQL, beside Django on the same server; and a deep page of a million."""
+    server = sandbox.server()
+    ours, django = sandbox.installation_on(server, "fifty-on-server", 50), sandbox.django_on(server, 50)
+    right, right_rows = _is_page(range(50)), _is_tsv(50)
+    listing = (*sandbox.backctl, "user", "list")
+    commands = [
+        _bare(ours),
+        Command("user list", listing, ours, right_rows),
+        Command("user list -o json", (*listing, "-o", "json"), ours, right),
+        Command("Django, tsv", _django("list_users", "--tsv"), django, right_rows),
+        Command("Django", _django("list_users"), django, right),
+        Command("import psycopg", (sys.executable, "-c", "import psycopg"), ours),
+    ]
+    comparisons = [
+        Comparison("user list", "Django, tsv", 0.6),
+        Comparison("user list -o json", "Django", 0.6),
+        Comparison("user list", "import psycopg"),
+        Comparison("user list", _PASS),
+    ]
+    fifty = section("user list, 50 accounts on PostgreSQL", interleaved(commands, rounds), comparisons, ())
+    many = sandbox.installation_on(server, "million-on-server", MILLION)
+    pages = interleaved(_first_and_deep_page(sandbox, many), rounds)
+    deep = section(
+        f"user list, {MILLION:,} accounts on PostgreSQL: one page by cursor",
+        pages,
+        [Comparison(_DEEP_PAGE, _FIRST_PAGE, 1.5)],
+        (),
+    )
+    return f"{fifty}\n{deep}"
+
+
 CASES: Mapping[str, Case] = {
     "start": starting,
     "show": show,
     "list": listing,
     "create": creating,
     "million": million,
+    "postgres": postgres,
 }
 
 
 # What they share.
+
+
+_FIRST_PAGE, _DEEP_PAGE = "page 1", f"page {DEEP:,}"
+
+
+def _first_and_deep_page(sandbox: Sandbox, environment: dict[str, str]) -> list[Command]:
+    listing = (*sandbox.backctl, "user", "list", "-o", "json")
+    last = Account((DEEP - 1) * PAGE_SIZE - 1)
+    cursor = Cursor(str(BY_CREATION), (last.created_at, last.id)).encode(EVERY_USER)
+    rest = range(last.number + 1, last.number + 1 + PAGE_SIZE)
+    return [
+        Command(_FIRST_PAGE, listing, environment, _is_page(range(PAGE_SIZE))),
+        Command(_DEEP_PAGE, (*listing, "--cursor", cursor), environment, _is_page(rest)),
+    ]
 
 
 def _bare(environment: dict[str, str]) -> Command:

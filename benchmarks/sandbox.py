@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from benchmarks.measure import Broken, Command
+
+if TYPE_CHECKING:
+    from tests.servers import PostgresServer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DJANGO_PEER = Path(__file__).resolve().parent / "django_peer"
@@ -73,7 +76,31 @@ class Sandbox:
         self._seed("django", database, users)
         return Installation(environment, database)
 
-    def _seed(self, whose: str, database: Path, users: int) -> None:
+    def server(self) -> "PostgresServer":
+        """A PostgreSQL server that ends with the sandbox; as quick as it gets, for it is not what is measured."""
+        from tests.servers import PostgresServer
+
+        server = PostgresServer(18)
+        self._stack.callback(server.close)
+        return server
+
+    def installation_on(self, server: "PostgresServer", home: str, users: int) -> dict[str, str]:
+        """The environment of a backctl with that many accounts on the server."""
+        url = server.url(server.create_database())
+        environment = self.environment(home, BACKCTL_DATABASE_URL=url)
+        Command("init", (*self.backctl, "init"), environment).run(0)
+        self._seed("backctl", url, users)
+        return environment
+
+    def django_on(self, server: "PostgresServer", users: int) -> dict[str, str]:
+        """The environment of a Django project with that many accounts on the server."""
+        url = server.url(server.create_database())
+        environment = self.environment("django-on-server", DJANGO_PEER_DATABASE=url)
+        Command("migrate", (*DJANGO, "migrate", "--verbosity", "0"), environment).run(0)
+        self._seed("django", url, users)
+        return environment
+
+    def _seed(self, whose: str, database: Path | str, users: int) -> None:
         """In a process of its own: the memory it needs must not be counted as that of the next one measured."""
         environment = self.environment("seeding", PYTHONPATH=str(CHECKOUT))
         Command(

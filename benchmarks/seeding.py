@@ -1,6 +1,6 @@
 """The accounts that every installation measured holds, and how they get there.
 
-`python -m benchmarks.seeding backctl|django DATABASE COUNT` writes them past the domain and the event log, which only a
+`python -m benchmarks.seeding backctl|django FILE|URL COUNT` writes them past the domain and the event log, which only a
 benchmark may do: a million rows come in within seconds because nothing is hashed, logged or synced one by one.
 """
 
@@ -100,5 +100,37 @@ def seed_django(database: Path, users: int) -> None:
     connection.close()
 
 
+def seed_server(url: str, users: int) -> None:
+    """The accounts of backctl's own tables on PostgreSQL."""
+    import psycopg
+
+    columns = (
+        "id, email, email_key, email_domain, username, username_key, password_hash, role, is_active, "
+        "must_change_password, mfa_state, created_at, updated_at, version"
+    )
+    with psycopg.connect(url) as connection:
+        with connection.cursor().copy(f"COPY users ({columns}) FROM STDIN") as copy:
+            for a in accounts(users):
+                keys = (a.id, a.email, a.email, _DOMAIN, a.username, a.username, _HASH, a.role)
+                copy.write_row((*keys, True, False, "off", a.created_at, a.created_at, 1))
+        connection.execute("ANALYZE users")
+
+
+def seed_django_server(url: str, users: int) -> None:
+    import psycopg
+
+    columns = "password, is_superuser, username, last_name, email, is_staff, is_active, date_joined, first_name"
+    with psycopg.connect(url) as connection:
+        with connection.cursor().copy(f"COPY auth_user ({columns}) FROM STDIN") as copy:
+            for a in accounts(users):
+                joined = datetime.fromtimestamp(a.created_at / 1e6, UTC)
+                rank = a.role == "admin", a.username, "", a.email, a.role != "user"
+                copy.write_row(("bcrypt$" + _HASH, *rank, True, joined, ""))
+        connection.execute("ANALYZE auth_user")
+
+
 if __name__ == "__main__":
-    {"backctl": seed_backctl, "django": seed_django}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
+    if sys.argv[2].startswith("postgresql:"):
+        {"backctl": seed_server, "django": seed_django_server}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    else:
+        {"backctl": seed_backctl, "django": seed_django}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))

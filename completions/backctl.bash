@@ -4,7 +4,7 @@ _backctl_at() { # sets words, operand and flags to what may follow the words $1
     local shared=' -p=TEXT --profile=TEXT --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
     words='' operand='' flags=''
     case $1 in
-        'backctl') words='user role audit config init doctor completion help' flags=" -p=TEXT --profile=TEXT --config=FILE -v --verbose --version -h --help" ;;
+        'backctl') words='user role audit config profile db init doctor completion help' flags=" -p=TEXT --profile=TEXT --config=FILE -v --verbose --version -h --help" ;;
         'backctl user') words='create list show exists count activate deactivate history' flags=" -h --help" ;;
         'backctl user create') operand='TEXT' flags=" --username=TEXT --role=TEXT --generate-password --no-password --secret-file=FILE --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user list') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --page=TEXT --page-size=TEXT --all$shared" ;;
@@ -26,6 +26,15 @@ _backctl_at() { # sets words, operand and flags to what may follow the words $1
         'backctl config get') operand='TEXT' flags="$shared" ;;
         'backctl config set') operand='TEXT' flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl config validate') operand='FILE' flags="$shared" ;;
+        'backctl profile') words='list show use' flags=" -h --help" ;;
+        'backctl profile list') flags="$shared" ;;
+        'backctl profile show') operand='TEXT' flags="$shared" ;;
+        'backctl profile use') operand='TEXT' flags=" --none -n --dry-run -y --yes$shared" ;;
+        'backctl db') words='upgrade status check backup' flags=" -h --help" ;;
+        'backctl db upgrade') flags=" -n --dry-run -y --yes$shared" ;;
+        'backctl db status') flags="$shared" ;;
+        'backctl db check') flags="$shared" ;;
+        'backctl db backup') operand='FILE' flags="$shared" ;;
         'backctl init') flags=" --calibrate -n --dry-run -y --yes$shared" ;;
         'backctl doctor') flags="$shared" ;;
         'backctl completion') words='bash zsh fish' flags=" -h --help" ;;

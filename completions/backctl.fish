@@ -31,7 +31,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     set -l words (__backctl_words)
     switch "$words "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user activate *' 'user deactivate *' 'user history *' 'role list *' 'role show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user activate *' 'user deactivate *' 'user history *' 'role list *' 'role show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -44,6 +44,8 @@ complete -c backctl -n '__backctl_at' -a user -d 'Create, list and administer ac
 complete -c backctl -n '__backctl_at' -a role -d 'Show the roles and what they permit'
 complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the log of everything that happened'
 complete -c backctl -n '__backctl_at' -a config -d 'Show, check and change the configuration'
+complete -c backctl -n '__backctl_at' -a profile -d 'See the configured databases and choose among them'
+complete -c backctl -n '__backctl_at' -a db -d 'Look after the database: its revision, its health, its copies'
 complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the database, or say that they exist'
 complete -c backctl -n '__backctl_at' -a doctor -d 'Check that everything backctl relies on is in order'
 complete -c backctl -n '__backctl_at' -a completion -d 'Print the script that makes a shell complete what is typed'
@@ -157,6 +159,31 @@ complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without
 
 # backctl config validate
 complete -c backctl -n '__backctl_in config validate' -r -F
+
+# backctl profile
+complete -c backctl -n '__backctl_at profile' -a list -d 'List the profiles, with the database of each and where it is configured'
+complete -c backctl -n '__backctl_at profile' -a show -d 'Show the settings that a profile comes to, and where each comes from; secrets are masked'
+complete -c backctl -n '__backctl_at profile' -a use -d 'Select the profile that commands work on when neither a flag nor a variable names one'
+complete -c backctl -n '__backctl_at profile' -s h -l help -d 'Show this message and exit'
+
+# backctl profile use
+complete -c backctl -n '__backctl_in profile use' -l none -d 'Work without a profile from now on'
+complete -c backctl -n '__backctl_in profile use' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in profile use' -s y -l yes -d 'Confirm without being asked'
+
+# backctl db
+complete -c backctl -n '__backctl_at db' -a upgrade -d 'Bring the schema of the database to the revision of this backctl, or say that it is there'
+complete -c backctl -n '__backctl_at db' -a status -d 'Say where the database is, of which revision, and how much it holds'
+complete -c backctl -n '__backctl_at db' -a check -d 'Examine every page, the schema and whether accounts and events agree; exit code 6 when something is wrong'
+complete -c backctl -n '__backctl_at db' -a backup -d 'Copy the database, as it is at this moment, to a new file; others go on working with it'
+complete -c backctl -n '__backctl_at db' -s h -l help -d 'Show this message and exit'
+
+# backctl db upgrade
+complete -c backctl -n '__backctl_in db upgrade' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in db upgrade' -s y -l yes -d 'Confirm without being asked'
+
+# backctl db backup
+complete -c backctl -n '__backctl_in db backup' -r -F
 
 # backctl init
 complete -c backctl -n '__backctl_in init' -l calibrate -d 'Measure this machine and set the hash cost that takes nearest 250 ms'

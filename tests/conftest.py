@@ -1,6 +1,9 @@
 """What every test may ask for."""
 
+from collections.abc import Iterator
+
 import pytest
+from tests.servers import Servers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,3 +19,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if "long" not in item.keywords]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The real servers, each started when it is first asked for."""
+    running = Servers()
+    yield running
+    running.close()

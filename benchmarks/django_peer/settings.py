@@ -4,12 +4,26 @@ No debug mode, no translations, no admin, sessions or messages; bcrypt at the sa
 """
 
 import os
+from urllib.parse import urlsplit
 
 DEBUG = False
 SECRET_KEY = "signs nothing: the benchmark starts no web server"
 USE_TZ = True
 USE_I18N = False
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "benchmarks.django_peer.accounts"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DJANGO_PEER_DATABASE"]}}
+_DATABASE = os.environ["DJANGO_PEER_DATABASE"]  # a file, or a URL of PostgreSQL
+_SERVER = urlsplit(_DATABASE)
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _SERVER.path.removeprefix("/"),
+        "USER": _SERVER.username,
+        "PASSWORD": _SERVER.password,
+        "HOST": _SERVER.hostname,
+        "PORT": _SERVER.port,
+    }
+    if _SERVER.scheme == "postgresql"
+    else {"ENGINE": "django.db.backends.sqlite3", "NAME": _DATABASE}
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptPasswordHasher"]  # rounds = 12

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from backctl.application.access import AccessService
     from backctl.application.accounts import AccountService
     from backctl.application.audit import AuditService
+    from backctl.application.database import DatabaseService
     from backctl.application.doctor import DoctorService
     from backctl.application.views import Change, InstallationView
     from backctl.domain.access import AccessPolicy
     from backctl.domain.values import Actor
     from backctl.infrastructure.addresses import EmailValidatorParser
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+    from backctl.infrastructure.database.postgres import PostgresDatabase
     from backctl.infrastructure.installation import Installation
+    from backctl.infrastructure.server_installation import ServerInstallation
 
 
 class Container:
@@ -54,7 +57,7 @@ class Container:
         installation = self.__dict__.pop("_installation", None)
         if installation is not None:
             installation.close()
-        for service in ("accounts", "audit", "doctor"):  # they hold on to what was closed
+        for service in ("accounts", "audit", "database", "doctor"):  # they hold on to what was closed
             self.__dict__.pop(service, None)
 
     def actor(self, label: str | None = None) -> "Actor":
@@ -68,7 +71,7 @@ class Container:
         from backctl.application.accounts import AccountService
         from backctl.domain.password_policy import PasswordPolicy
         from backctl.infrastructure.crypto.common_passwords import is_common
-        from backctl.infrastructure.identifiers import new_user_id, now
+        from backctl.infrastructure.identifiers import jittered_pause, new_user_id, now
 
         return AccountService(
             unit_of_work=self._installation.unit_of_work,
@@ -79,6 +82,7 @@ class Container:
             access=self._access_policy,
             clock=now,
             new_id=new_user_id,
+            pause=jittered_pause,
         )
 
     @cached_property
@@ -94,11 +98,37 @@ class Container:
         return AccessService(self._access_policy)
 
     @cached_property
+    def database(self) -> "DatabaseService":
+        from backctl.application.database import DatabaseService
+        from backctl.infrastructure.installation import Installation
+
+        there = self._installation
+        if isinstance(there, Installation):
+            from backctl.infrastructure.database.care import SqliteCare
+
+            return DatabaseService(SqliteCare(there))
+        from backctl.infrastructure.database.postgres_care import PostgresCare
+
+        return DatabaseService(PostgresCare(there))
+
+    @cached_property
     def doctor(self) -> "DoctorService":
         from backctl.application.doctor import DoctorService
-        from backctl.infrastructure.health import probes
+        from backctl.infrastructure.health import probes, selected_profile
+        from backctl.infrastructure.installation import Installation
 
-        return DoctorService(probes(self._installation, self._settings.passwords.bcrypt_cost, self._loaded.file))
+        there, cost = self._installation, self._settings.passwords.bcrypt_cost
+        profile = selected_profile(
+            self._settings.profile,
+            self._loaded.origin("profile"),
+            self._loaded.database_shown,
+            self._settings.protected,
+        )
+        if isinstance(there, Installation):
+            return DoctorService((profile, *probes(there, cost, self._loaded.file)))
+        from backctl.infrastructure.server_health import server_probes
+
+        return DoctorService((profile, *server_probes(there, cost, self._loaded.file)))
 
     def calibrated_cost(self) -> int:
         """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""
@@ -133,8 +163,23 @@ class Container:
         return BcryptHasher(self._settings.passwords.bcrypt_cost)
 
     @cached_property
-    def _installation(self) -> "Installation":
+    def _installation(self) -> "Installation | ServerInstallation":
         from backctl.infrastructure.identifiers import new_user_id, now
+
+        server = self._loaded.database_server
+        if server is not None:
+            from backctl.infrastructure.server_installation import ServerInstallation
+
+            return ServerInstallation(
+                database=self._server(server),
+                keyring=self._loaded.keyring_file,
+                allow_group_read=self._settings.keyring.allow_group_read,
+                notice=self._notice,
+                clock=now,
+                new_id=new_user_id,
+                addresses=self._addresses,
+                bcrypt_cost=self._settings.passwords.bcrypt_cost,
+            )
         from backctl.infrastructure.installation import Installation
 
         return Installation(
@@ -149,3 +194,15 @@ class Container:
             addresses=self._addresses,
             bcrypt_cost=self._settings.passwords.bcrypt_cost,
         )
+
+    def _server(self, url: str) -> "PostgresDatabase":
+        from backctl.infrastructure.database.postgres import Limits, PostgresDatabase
+        from backctl.settings import redact_url
+
+        database = self._settings.database
+        limits = Limits(
+            connect_us=min(database.connect_timeout, database.timeout),
+            statement_us=min(database.statement_timeout, database.timeout),
+            lock_us=min(database.lock_timeout, database.timeout),
+        )
+        return PostgresDatabase(url, label=redact_url(url), limits=limits)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.servers import Servers
 
 from backctl.presentation.commands import NOUNS
 
@@ -47,9 +48,14 @@ with open(report, "w") as file:
 class House:
     """A home with an installation that holds one account."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **environment: str) -> None:
         self._home = home
-        self._environment = {"HOME": str(home), "PYTHONPATH": str(SOURCE), "BACKCTL_PASSWORDS_BCRYPT_COST": "4"}
+        self._environment = {
+            "HOME": str(home),
+            "PYTHONPATH": str(SOURCE),
+            "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
+            **environment,
+        }
 
     def run(self, *arguments: str) -> tuple[int, str, set[str]]:
         """The exit code, the output, and the modules that a fresh interpreter loaded for a command in a pipe."""
@@ -101,32 +107,35 @@ def test_help_and_typing_errors_open_nothing(house: House, arguments: tuple[str,
     assert not present(modules, (*HEAVY, "sqlite3", "platformdirs", "backctl.container", "backctl.settings"))
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "user list",
-        "user list --all -o jsonl",
-        "user list --sort email --search ada --active -o csv",
-        "user show ada",
-        "user show ada@example.org -o json",
-        "user exists ada",
-        "user count",
-        "user history ada",
-        "audit list",
-        "audit verify",
-    ],
-)
+READS = [
+    "user list",
+    "user list --all -o jsonl",
+    "user list --sort email --search ada --active -o csv",
+    "user show ada",
+    "user show ada@example.org -o json",
+    "user exists ada",
+    "user count",
+    "user history ada",
+    "audit list",
+    "audit verify",
+    "db status",
+]
+
+
+@pytest.mark.parametrize("command", [*READS, "db backup copy.db"])
 def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) -> None:
     code, output, modules = house.run(*command.split())
     assert code == 0, output
     assert "sqlite3" in modules
-    assert not present(modules, HEAVY)
+    assert not present(modules, (*HEAVY, "psycopg"))
     assert not {name for name in modules if name.startswith("backctl.presentation.commands.")} - {
         NOUNS[command.split(maxsplit=1)[0]].module
     }
 
 
-@pytest.mark.parametrize("command", ["role list", "role show admin", "config path", "help exit-codes"])
+@pytest.mark.parametrize(
+    "command", ["role list", "role show admin", "config path", "profile list", "profile show", "help exit-codes"]
+)
 def test_what_needs_no_database_loads_none(house: House, command: str) -> None:
     code, output, modules = house.run(*command.split())
     assert code == 0, output
@@ -145,7 +154,46 @@ def test_a_write_on_an_installation_loads_no_migrations(house: House, command: s
     code, output, modules = house.run(*command.split())
     assert code == exit_code, output
     assert "sqlmodel" in modules
+    assert not present(modules, ("alembic", "mako", "bcrypt", "cryptography", "psycopg", "rich", "tomllib", "tomlkit"))
+
+
+@pytest.fixture(scope="module")
+def house_on_a_server(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[House]:
+    home = tmp_path_factory.mktemp("server") / "home"
+    home.mkdir()
+    server = servers.postgres(18)
+    with server.database() as name:
+        house = House(home, BACKCTL_DATABASE_URL=server.url(name))
+        for command in ("init", "user create ada@example.org --username ada --no-password"):
+            code, output, _ = house.run(*command.split())
+            assert code == 0, output
+        yield house
+
+
+# What psycopg itself loads; all of it is its own doing.
+_OF_PSYCOPG = ("asyncio", "importlib.metadata", "logging")
+
+
+@pytest.mark.parametrize("command", READS)
+def test_the_read_side_on_a_server_speaks_to_its_driver_alone(house_on_a_server: House, command: str) -> None:
+    code, output, modules = house_on_a_server.run(*command.split())
+    assert code == 0, output
+    assert "psycopg" in modules
+    assert not present(modules, ("sqlalchemy", *(name for name in HEAVY if name not in _OF_PSYCOPG)))
+
+
+def test_a_write_on_a_server_loads_no_migrations(house_on_a_server: House) -> None:
+    code, output, modules = house_on_a_server.run("user", "deactivate", "ada", "--dry-run")
+    assert code == 0, output
+    assert {"psycopg", "sqlmodel"} <= modules
     assert not present(modules, ("alembic", "mako", "bcrypt", "cryptography", "rich", "tomllib", "tomlkit"))
+
+
+@pytest.mark.parametrize("command", ["role list", "config path", "config show", "help exit-codes", "--help"])
+def test_what_needs_no_database_loads_no_driver(house_on_a_server: House, command: str) -> None:
+    code, output, modules = house_on_a_server.run(*command.split())
+    assert code == 0, output
+    assert not present(modules, ("psycopg", "sqlalchemy"))
 
 
 def test_a_refused_account_loads_no_database(house: House) -> None:

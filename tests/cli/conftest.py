@@ -1,18 +1,25 @@
-"""A machine of its own for every test: an empty home, nothing configured, the real binary in a process."""
+"""A machine of its own for every test: an empty home, nothing configured, the real binary in a process.
+
+The tests of a module marked `every_database` run again with a profile that leads to PostgreSQL, but for those marked
+`embedded`: they are about files, or about a machine where nothing was made yet.
+"""
 
 import json
 import os
 import pty
 import select
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from tests.servers import PostgresServer, PostgresVersion, Servers
 
 _SOURCE = Path(__file__).parents[2] / "src"
 
@@ -122,6 +129,13 @@ class Machine:
         code = process.wait(timeout=10)
         return Outcome(code, screen.decode(errors="surrogateescape").replace("\r\n", "\n"), "")
 
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a statement of one's own finds or does in the database; values stand where it says `?`."""
+        with sqlite3.connect(self.data / "backctl.db") as database:
+            found = database.execute(statement, values).fetchall()
+        database.close()
+        return found
+
     def create_user(self, name: str, *flags: str, email: str | None = None) -> dict[str, Any]:
         """An account without a password, made by the real command."""
         address = email or f"{name}@example.org"
@@ -130,8 +144,103 @@ class Machine:
         return result
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    home = tmp_path / "home"
+class ServerMachine(Machine):
+    """A machine with a profile `server`, which is the one in force: an installation on PostgreSQL without accounts."""
+
+    def __init__(self, home: Path, url: str, keyring: bytes) -> None:
+        super().__init__(home)
+        self._url = url
+        secret, configuration = home / "url", home / "server.toml"
+        for path in (secret, configuration):
+            path.touch(mode=0o600)
+        secret.write_text(url)
+        configuration.write_text(f'[profiles.server]\ndatabase.url_file = "{secret}"\n')
+        self.data.mkdir(mode=0o700, parents=True)
+        (self.data / "keyring.json").touch(mode=0o600)
+        (self.data / "keyring.json").write_bytes(keyring)
+        self.environment |= {"BACKCTL_CONFIG": str(configuration), "BACKCTL_PROFILE": "server"}
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self._url) as database:
+            cursor = database.execute(statement.replace("?", "%s"), values)
+            return cursor.fetchall() if cursor.description else []
+
+
+class Storage:
+    """Where the machines of a test keep their accounts: each in a file of its own."""
+
+    def machine(self, folder: Path) -> Machine:
+        """A new machine, its home in `folder`."""
+        return Machine(_new_home(folder))
+
+    def new_url(self, folder: Path) -> str:
+        """The URL of a database in which nothing was made yet."""
+        return f"sqlite:///{folder}/accounts.db"
+
+    def forget(self, machine: Machine) -> None:
+        """Give back what a machine took."""
+
+
+class ServerStorage(Storage):
+    """Each in a database of its own on one server, copied from one that `backctl init` made."""
+
+    def __init__(self, server: PostgresServer, folder: Path) -> None:
+        self._server = server
+        self._template = server.create_database()
+        self._taken: dict[Path, str] = {}
+        maker = Machine(_new_home(folder))
+        maker.environment["BACKCTL_DATABASE_URL"] = server.url(self._template)
+        maker.run("init").succeeded()
+        self._keyring = (maker.data / "keyring.json").read_bytes()
+
+    def machine(self, folder: Path) -> Machine:
+        home = _new_home(folder)
+        self._taken[home] = self._server.create_database(self._template)
+        return ServerMachine(home, self._server.url(self._taken[home]), self._keyring)
+
+    def new_url(self, folder: Path) -> str:
+        self._taken[folder] = self._server.create_database()
+        return self._server.url(self._taken[folder])
+
+    def forget(self, machine: Machine) -> None:
+        self._server.drop_database(self._taken.pop(machine.home))
+
+    def close(self) -> None:
+        for name in (*self._taken.values(), self._template):
+            self._server.drop_database(name)
+
+
+def _new_home(folder: Path) -> Path:
+    home = folder / "home"
     home.mkdir()
-    return Machine(home)
+    return home
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of marked modules on every database."""
+    definition = metafunc.definition
+    if "storage" not in metafunc.fixturenames or definition.get_closest_marker("every_database") is None:
+        return
+    embedded = definition.get_closest_marker("embedded") is not None
+    names = ["sqlite"] if embedded else ["sqlite", "postgres16", "postgres18"]
+    metafunc.parametrize("storage", names, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def storage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers
+) -> Iterator[Storage]:
+    version: PostgresVersion | None = {"postgres16": 16, "postgres18": 18}.get(getattr(request, "param", ""))  # type: ignore[assignment]  # the dictionary says so
+    if version is None:
+        yield Storage()
+        return
+    on_server = ServerStorage(servers.postgres(version), tmp_path_factory.mktemp("storage"))
+    yield on_server
+    on_server.close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, storage: Storage) -> Iterator[Machine]:
+    machine = storage.machine(tmp_path)
+    yield machine
+    storage.forget(machine)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import Machine
+from tests.cli.conftest import Machine, Storage
 from tests.cli.scenes import EVENT_KEYS, MORE, TIME, UUID7, Person, contents, fresh, populate, refused
+
+pytestmark = pytest.mark.every_database
 
 CHAIN_KEYS = ["intact", "events", "erased", "broken_seq", "problem"]
 
@@ -24,8 +26,8 @@ class Log:
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
-    machine = fresh(tmp_path_factory.mktemp("audit"))
+def log(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Log:
+    machine = storage.machine(tmp_path_factory.mktemp("audit"))
     populate(machine, [Person("root", role="admin"), *(Person(f"user{n}", active=n % 2 > 0) for n in range(6))])
     lines = machine.run("audit", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
     return Log(machine, [json.loads(line) for line in lines])
@@ -140,6 +142,7 @@ def flip_a_byte_of_the_file(path: Path) -> None:
     ],
     ids=["a byte of the file", "data", "type", "reason", "a row", "the last row", "no text", "another key"],
 )
+@pytest.mark.embedded
 def test_a_changed_log_is_found_out(tmp_path: Path, tamper: Callable[[Path], None], broken: int) -> None:
     machine = fresh(tmp_path)
     populate(machine, [Person("root", role="admin"), *(Person(f"user{n}", active=n % 2 > 0) for n in range(6))])
@@ -159,6 +162,7 @@ def test_without_the_keyring_nothing_is_proved(machine: Machine) -> None:
     refused(machine.run("audit", "verify", "-o", "json"), 9, "keyring.missing")
 
 
+@pytest.mark.embedded
 def test_events_never_steer_a_terminal(machine: Machine) -> None:
     machine.create_user("ada")
     sql("UPDATE events SET reason = char(27) || '[2J' || char(8238), data = '{\"a\":\"\\u001b[2J\"}'")(

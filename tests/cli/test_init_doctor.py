@@ -21,6 +21,7 @@ from tests.cli.scenes import (
 
 INSTALLATION_KEYS = ["database", "keyring", "installation_id", "revision", "bcrypt_cost"]
 CHECKS = [
+    "profile.selected",
     "database.open",
     "database.writable",
     "database.revision",

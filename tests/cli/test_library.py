@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Machine
+from tests.cli.conftest import Machine, Storage
 from tests.cli.scenes import python
 
 import backctl
@@ -21,12 +21,14 @@ from backctl.domain.errors import (
 )
 from backctl.domain.repositories import Sort, UserCriteria
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
+def environ(tmp_path: Path, storage: Storage) -> dict[str, str]:
     """An environment that names an installation of its own, made by `initialise`."""
     environ = {
-        "BACKCTL_DATABASE_URL": f"sqlite:///{tmp_path}/service/accounts.db",
+        "BACKCTL_DATABASE_URL": storage.new_url(tmp_path / "service"),
         "BACKCTL_KEYRING_PATH": f"{tmp_path}/service/keys.json",
         "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
     }
@@ -124,6 +126,7 @@ def test_an_account_looked_at_stays_as_it_was_and_a_write_elsewhere_is_seen(envi
         assert one.accounts.count() == 1
 
 
+@pytest.mark.embedded
 def test_opening_is_cheap_and_using_says_what_is_wrong(tmp_path: Path) -> None:
     environ = {"BACKCTL_DATABASE_URL": f"sqlite:///{tmp_path}/nowhere.db"}
     with backctl.open_backend(environ=environ) as backend, pytest.raises(DatabaseMissing):
@@ -143,6 +146,7 @@ def test_a_closed_backend_opens_again_when_it_is_asked(environ: dict[str, str]) 
     backend.close()
 
 
+@pytest.mark.embedded
 def test_a_fresh_machine_needs_no_setup_from_python_either(machine: Machine) -> None:
     program = """
 import backctl

@@ -4,29 +4,50 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Machine
 from tests.cli.scenes import python
+from tests.servers import POSTGRES_VERSIONS, PostgresVersion, Servers
 
 from backctl.presentation.commands import NOUNS
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+BEFORE_SERVERS, _, _rest = README.partition("\n## On PostgreSQL\n")
+SERVERS, _, AFTER_SERVERS = _rest.partition("\n## ")
+
+
+def shown() -> list[list[str] | str]:
+    """In its order, the words of every `backctl …` (lines of fenced blocks, whole code spans), and every TOML block.
+
+    Without the section on servers, which has a test of its own.
+    """
+    pattern = r"```toml\n(.+?)```|^(?:\./run )?backctl ([^\n]+)$|`(?:\./run )?backctl ([^`\n]+)`"
+    found = re.findall(pattern, BEFORE_SERVERS + AFTER_SERVERS, re.MULTILINE | re.DOTALL)
+    # Where a shell would send the output is the reader's business.
+    return [toml or shlex.split((fenced or span).partition(" > ")[0], comments=True) for toml, fenced, span in found]
 
 
 def shown_commands() -> list[list[str]]:
-    """Every `backctl …` of the README in its order: lines of fenced blocks, and whole code spans in the text."""
-    pattern = r"^(?:\./run )?backctl (.+)$|`(?:\./run )?backctl ([^`\n]+)`"
-    found = [fenced or span for fenced, span in re.findall(pattern, README, re.MULTILINE)]
-    # Where a shell would send the output is the reader's business.
-    return [shlex.split(command.partition(" > ")[0], comments=True) for command in found]
+    return [words for words in shown() if isinstance(words, list)]
+
+
+def configure(machine: Machine, toml: str) -> None:
+    """Put what the README shows into the configuration file, in folders of the machine."""
+    machine.config_file.parent.mkdir(parents=True, exist_ok=True)
+    with machine.config_file.open("a") as file:
+        file.write("\n" + toml.replace("/srv/backctl", f"{machine.home}/srv"))
+    machine.config_file.chmod(0o600)
 
 
 def test_every_command_of_the_readme_succeeds_in_its_order(machine: Machine) -> None:
-    commands = shown_commands()
-    assert len(commands) >= 20
-    assert {words[0] for words in commands} <= set(NOUNS)
+    assert len(shown_commands()) >= 20
+    assert {words[2] if words[0] == "-p" else words[0] for words in shown_commands()} <= set(NOUNS)
     (machine.home / "leavers.txt").write_text("ci-runner\neve@example.org\n")
     del machine.environment["BACKCTL_PASSWORDS_BCRYPT_COST"]
-    for words in commands:
+    for words in shown():
+        if isinstance(words, str):
+            configure(machine, words)
+            continue
         done = machine.run(*words, stdin="correct horse battery\n")
         assert done.code == 0, f"backctl {shlex.join(words)}: {done.err}"
         if "-q" not in words:
@@ -68,3 +89,26 @@ def test_the_start_page_holds_what_a_newcomer_is_promised(machine: Machine) -> N
     assert [user["email"] for user in listed.json["items"]] == ["ada@example.org"]
     assert password not in listed.out
     assert machine.run("doctor").code == 0
+
+
+@pytest.mark.parametrize("version", POSTGRES_VERSIONS)
+def test_the_section_on_servers_leads_from_nothing_to_a_profile(
+    machine: Machine, servers: Servers, version: PostgresVersion
+) -> None:
+    (configuration,) = re.findall(r"```toml\n(.+?)```", SERVERS, re.DOTALL)
+    (commands,) = re.findall(r"```sh\n(.+?)```", SERVERS, re.DOTALL)
+    machine.config_file.parent.mkdir(parents=True)
+    machine.config_file.write_text(configuration.replace("/etc/backctl/", f"{machine.home}/"))
+    server = servers.postgres(version)
+    with server.database() as name:
+        (machine.home / "production.url").touch(mode=0o600)
+        (machine.home / "production.url").write_text(server.url(name) + "\n")
+        for line in commands.splitlines():
+            done = machine.run(*shlex.split(line)[1:])
+            assert done.code == 0, f"{line}: {done.err}"
+            assert done.out
+            assert server.password not in done.out + done.err
+        listed = machine.run("--profile", "production", "user", "list", "-o", "json").succeeded()
+        assert [(user["username"], user["role"]) for user in listed.json["items"]] == [("ada", "admin")]
+    assert (machine.home / "production.keyring.json").exists()
+    assert not machine.data.exists()

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cli.conftest import Machine
-from tests.cli.scenes import USER_KEYS, Person, contents, fresh, populate, refused
+from tests.cli.conftest import Machine, Storage
+from tests.cli.scenes import USER_KEYS, Person, contents, populate, refused
+
+pytestmark = pytest.mark.every_database
 
 NAMES = ("ada", "bob", "cleo", "dan", "eve")
 
@@ -19,8 +21,8 @@ def crowd(machine: Machine) -> Machine:
 
 
 @pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    machine = fresh(tmp_path_factory.mktemp("bulk"))
+def still(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Machine:
+    machine = storage.machine(tmp_path_factory.mktemp("bulk"))
     populate(machine, [Person("root", role="admin"), *map(Person, NAMES)])
     return machine
 
@@ -224,6 +226,7 @@ def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(crowd: Machine) -> 
 # A protected profile.
 
 
+@pytest.mark.embedded
 def test_a_protected_profile_demands_a_reason_and_a_confirmation(crowd: Machine) -> None:
     crowd.config_file.parent.mkdir(parents=True)
     crowd.config_file.write_text("[profiles.live]\nprotected = true\n")

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import sqlite3
 import stat
 import subprocess
 import unicodedata
@@ -12,18 +11,20 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from tests.cli.conftest import Machine
-from tests.cli.scenes import TIME, USER_KEYS, UUID7, Person, contents, fresh, populate, refused, stop_when
+from tests.cli.conftest import Machine, Storage
+from tests.cli.scenes import TIME, USER_KEYS, UUID7, Person, contents, populate, refused, stop_when
 
 from backctl.domain.errors import escaped
+
+pytestmark = pytest.mark.every_database
 
 GOOD = "correct horse battery"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+def house(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Machine:
     """An installation with a few accounts, for commands that change nothing."""
-    machine = fresh(tmp_path_factory.mktemp("create"))
+    machine = storage.machine(tmp_path_factory.mktemp("create"))
     populate(
         machine,
         [
@@ -46,10 +47,8 @@ def untouched(house: Machine) -> Iterator[Machine]:
 
 
 def stored_hash(machine: Machine, username: str = "ada") -> str:
-    with sqlite3.connect(machine.data / "backctl.db") as database:
-        row = database.execute("SELECT password_hash FROM users WHERE username = ?", (username,)).fetchone()
-    database.close()
-    return str(row[0])
+    ((found,),) = machine.rows("SELECT password_hash FROM users WHERE username = ?", username)
+    return str(found)
 
 
 def opens(machine: Machine, password: str, username: str = "ada") -> bool:
@@ -59,6 +58,7 @@ def opens(machine: Machine, password: str, username: str = "ada") -> bool:
 # One command on a fresh machine.
 
 
+@pytest.mark.embedded
 def test_a_fresh_machine_needs_one_command(machine: Machine) -> None:
     created = machine.run(
         "user", "create", "ada@example.org", "--username", "ada", "--generate-password", env={"COLUMNS": "80"}
@@ -128,6 +128,7 @@ def test_the_creation_is_recorded_with_who_did_it_and_why(machine: Machine) -> N
 # Dry runs.
 
 
+@pytest.mark.embedded
 def test_a_dry_run_on_a_fresh_machine_leaves_the_home_empty(machine: Machine) -> None:
     arguments = ("user", "create", "ada@example.org", "--username", "ada", "--dry-run", "-o", "json")
     made = machine.run(*arguments, "--generate-password").succeeded()
@@ -195,6 +196,7 @@ def test_quiet_drops_the_account_but_never_the_only_copy_of_a_password(machine: 
     assert opens(machine, told.out.strip(), "bob")
 
 
+@pytest.mark.embedded
 def test_an_unknown_field_is_refused_before_anything_happens(machine: Machine) -> None:
     arguments = ("user", "create", "a@example.org", "--username", "ada", "--no-password", "--fields", "id,nmae")
     assert "'nmae'" in refused(machine.run(*arguments, "-o", "json"), 2, "usage")["message"]
@@ -264,6 +266,7 @@ def test_a_conflict_is_told_in_words_too(untouched: Machine) -> None:
         "a" * 100_000 + "@example.org",
     ],
 )
+@pytest.mark.embedded
 def test_hostile_addresses_are_refused_and_nothing_is_made(machine: Machine, email: str) -> None:
     outcome = machine.run("user", "create", "--username", "ada", "--no-password", "-o", "json", "--", email)
     error = refused(outcome, 2, "user.email_invalid")
@@ -294,6 +297,7 @@ def test_hostile_addresses_are_refused_and_nothing_is_made(machine: Machine, ema
         "x" * 100_000,
     ],
 )
+@pytest.mark.embedded
 def test_hostile_names_are_refused_and_nothing_is_made(machine: Machine, username: str) -> None:
     outcome = machine.run("user", "create", "a@example.org", f"--username={username}", "--no-password", "-o", "json")
     error = refused(outcome, 2, "user.username_invalid")
@@ -302,6 +306,7 @@ def test_hostile_names_are_refused_and_nothing_is_made(machine: Machine, usernam
     assert contents(machine.home) == {}
 
 
+@pytest.mark.embedded
 def test_words_that_are_no_text_are_refused(machine: Machine) -> None:
     words = machine.command("user", "create", "a@example.org", "--no-password", "--username")
     command = [*map(os.fsencode, words), b"ada\xff"]
@@ -311,6 +316,7 @@ def test_words_that_are_no_text_are_refused(machine: Machine) -> None:
     assert contents(machine.home) == {}
 
 
+@pytest.mark.embedded
 def test_a_missing_name_and_an_unknown_flag_are_usage_errors(machine: Machine) -> None:
     missing = machine.run("user", "create", "a@example.org", "--no-password", "-o", "json")
     assert "--username" in refused(missing, 2, "usage")["message"]
@@ -322,6 +328,7 @@ def test_a_missing_name_and_an_unknown_flag_are_usage_errors(machine: Machine) -
 # Roles.
 
 
+@pytest.mark.embedded
 def test_an_unknown_role_names_the_known_ones(machine: Machine) -> None:
     arguments = ("user", "create", "a@example.org", "--username", "ada", "--no-password", "-o", "json")
     error = refused(machine.run(*arguments, "--role", "root"), 2, "role.unknown")
@@ -342,6 +349,7 @@ def test_an_unknown_role_names_the_known_ones(machine: Machine) -> None:
         ("ada", ["fewer than 8", "most common", "own names"]),
     ],
 )
+@pytest.mark.embedded
 def test_a_weak_password_is_told_everything_that_is_wrong_with_it(
     machine: Machine, password: str, words: list[str]
 ) -> None:
@@ -371,6 +379,7 @@ def test_a_weak_password_is_told_everything_that_is_wrong_with_it(
         (b"x" * 1_000_000, "input.invalid"),
     ],
 )
+@pytest.mark.embedded
 def test_what_cannot_be_a_password_is_refused(machine: Machine, password: bytes, code: str) -> None:
     arguments = ("user", "create", "ada@example.org", "--username", "ada", "--password-stdin", "-o", "json")
     outcome = machine.run(*arguments, stdin=password)
@@ -383,6 +392,7 @@ def test_what_cannot_be_a_password_is_refused(machine: Machine, password: bytes,
 # Sources of a password.
 
 
+@pytest.mark.embedded
 def test_without_a_terminal_and_a_source_the_flags_are_named(machine: Machine) -> None:
     error = refused(machine.run("user", "create", "a@example.org", "--username", "ada", "-o", "json"), 2, "usage")
     for flag in ("--password-stdin", "--password-file", "--password-fd", "--password-env", "--generate-password"):
@@ -408,6 +418,7 @@ def test_without_a_terminal_and_a_source_the_flags_are_named(machine: Machine) -
         ("--password-env", "UNSET"),
     ],
 )
+@pytest.mark.embedded
 def test_ways_to_a_password_that_do_not_go_together_or_lead_nowhere(machine: Machine, ways: tuple[str, ...]) -> None:
     outcome = machine.run("user", "create", "a@example.org", "--username", "ada", *ways, stdin=GOOD)
     assert (outcome.code, outcome.out) == (2, "")
@@ -457,6 +468,7 @@ def test_on_a_terminal_the_password_is_typed_twice_and_never_shown(machine: Mach
     assert opens(machine, GOOD)
 
 
+@pytest.mark.embedded
 def test_two_passwords_that_differ_are_asked_for_again_and_three_times_end_it(machine: Machine) -> None:
     slip = [("password: ", f"{GOOD}\n"), ("password again: ", "something else\n")]
     arguments = ("user", "create", "ada@example.org", "--username", "ada")
@@ -481,6 +493,7 @@ def test_who_wants_no_questions_gets_none_on_a_terminal_either(
     assert "--password-stdin" in screen.out
 
 
+@pytest.mark.embedded
 def test_no_child_process_sees_the_password(machine: Machine) -> None:
     seen = machine.home / "seen"
     spy = machine.home / "spy"
@@ -497,6 +510,7 @@ def test_no_child_process_sees_the_password(machine: Machine) -> None:
     assert GOOD not in seen.read_text()
 
 
+@pytest.mark.embedded
 def test_a_slip_in_the_configuration_surfaces_before_standard_input_is_read(machine: Machine) -> None:
     machine.config_file.parent.mkdir(parents=True)
     machine.config_file.write_text("[passwords]\nmin_lenght = 9\n")
@@ -540,6 +554,7 @@ def test_with_a_secret_file_the_bare_id_is_answer_enough(machine: Machine) -> No
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
+@pytest.mark.embedded
 def test_a_secret_file_is_never_written_over(machine: Machine, kind: str) -> None:
     path = machine.home / "taken"
     if kind == "file":
@@ -553,6 +568,7 @@ def test_a_secret_file_is_never_written_over(machine: Machine, kind: str) -> Non
     assert contents(machine.home) == before
 
 
+@pytest.mark.embedded
 def test_a_secret_file_that_cannot_be_made_stops_everything(machine: Machine) -> None:
     arguments = ("user", "create", "ada@example.org", "--username", "ada", "--generate-password")
     refused(machine.run(*arguments, "--secret-file", "no/such/ada.txt", "-o", "json"), 9, "storage.folder_unusable")
@@ -565,6 +581,7 @@ def test_an_account_that_could_not_be_made_leaves_no_password_behind(untouched: 
     assert not Path(untouched.home / "eve.txt").exists()
 
 
+@pytest.mark.embedded
 def test_a_signal_leaves_the_password_where_it_was_promised(machine: Machine) -> None:
     """It may come when the account is made already, and nobody else knows the password then."""
     secret = machine.home / "ada.txt"
@@ -597,6 +614,7 @@ def test_a_signal_leaves_the_password_where_it_was_promised(machine: Machine) ->
         ("extra",),
     ],
 )
+@pytest.mark.embedded
 def test_flags_with_values_that_mean_nothing(machine: Machine, flags: tuple[str, ...]) -> None:
     outcome = machine.run("user", "create", "a@example.org", "--username", "ada", "--no-password", *flags)
     assert outcome.code == 2, outcome.err

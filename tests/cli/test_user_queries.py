@@ -4,16 +4,17 @@ import csv
 import io
 import json
 import re
-import sqlite3
 import subprocess
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.cli.conftest import Machine
-from tests.cli.scenes import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, Person, contents, fresh, populate, refused
+from tests.cli.conftest import Machine, Storage
+from tests.cli.scenes import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, Person, contents, populate, refused
 
 from backctl.domain.errors import escaped
+
+pytestmark = pytest.mark.every_database
 
 PEOPLE = [
     Person("ada", role="admin"),
@@ -36,8 +37,8 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    machine = fresh(tmp_path_factory.mktemp("queries"))
+def town(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Town:
+    machine = storage.machine(tmp_path_factory.mktemp("queries"))
     populate(machine, PEOPLE)
     lines = machine.run("user", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
     return Town(machine, [json.loads(line) for line in lines], contents(machine.home))
@@ -331,6 +332,7 @@ def test_queries_change_nothing(town: Town) -> None:
 # A machine where nothing was made yet.
 
 
+@pytest.mark.embedded
 def test_a_read_on_a_fresh_machine_answers_as_for_an_empty_database_and_creates_nothing(machine: Machine) -> None:
     empty: dict[str, Any] = {"items": [], "next_cursor": None}
     assert machine.run("user", "list", "-o", "json").succeeded().json == empty
@@ -353,9 +355,7 @@ def test_a_read_on_a_fresh_machine_answers_as_for_an_empty_database_and_creates_
 def test_stored_characters_never_steer_a_terminal_and_stay_whole_in_a_pipe(machine: Machine) -> None:
     machine.create_user("ada")
     hostile = "a\x1b]0;owned\x07\u202e\t\\\n\x9bz"
-    with sqlite3.connect(machine.data / "backctl.db") as database:
-        database.execute("UPDATE users SET username = ?", (hostile,))
-    database.close()
+    machine.rows("UPDATE users SET username = ?", hostile)
     for form in ("table", "json", "jsonl", "csv", "tsv"):
         screen = machine.at_terminal("user", "list", "-o", form, env={"NO_COLOR": "1"}).out
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(screen), form

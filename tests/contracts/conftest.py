@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from tests.servers import PostgresServer, Servers
 from uuid_utils.compat import uuid7
 
 from backctl.application.ports import Reader
@@ -18,6 +20,10 @@ from backctl.domain.values import Actor, EmailAddress, Identity, Instant, Passwo
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.database.engine import sqlite_engine
 from backctl.infrastructure.database.migrator import create_database
+from backctl.infrastructure.database.postgres import Limits, PostgresDatabase
+from backctl.infrastructure.database.postgres_engine import postgres_engine
+from backctl.infrastructure.database.postgres_migrator import create_schema
+from backctl.infrastructure.database.postgres_reader import PostgresReader
 from backctl.infrastructure.database.reader import SqliteReader
 from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
 
@@ -84,12 +90,14 @@ class Store:
         return self.keyring.secrets("audit")
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres16", "postgres18"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    stores: dict[str, Callable[[Template, Path, ExitStack], Store]] = {"sqlite": sqlite_store}
-    template = request.getfixturevalue(f"{request.param}_template")
     with ExitStack() as cleanup:
-        yield stores[request.param](template, tmp_path, cleanup)
+        if request.param == "sqlite":
+            yield sqlite_store(request.getfixturevalue("sqlite_template"), tmp_path, cleanup)
+        else:
+            template = request.getfixturevalue(f"{request.param}_template")
+            yield postgres_store(template, cleanup)
 
 
 @pytest.fixture
@@ -129,6 +137,67 @@ def sqlite_store(template: Template, folder: Path, cleanup: ExitStack) -> Store:
 
     def open_reader() -> Reader:
         reader = SqliteReader(path, timeout_us=PATIENCE_US, addresses=addresses)
+        cleanup.callback(reader.close)
+        return reader
+
+    return Store(engine, open_reader, template.keyring, template.installation_id)
+
+
+@dataclass(frozen=True)
+class PostgresTemplate:
+    """A complete database on a server, to be copied."""
+
+    server: PostgresServer
+    name: str
+    installation_id: str
+    keyring: Keyring
+
+
+@pytest.fixture(scope="session")
+def postgres16_template(servers: Servers) -> PostgresTemplate:
+    return postgres_template(servers.postgres(16))
+
+
+@pytest.fixture(scope="session")
+def postgres18_template(servers: Servers) -> PostgresTemplate:
+    return postgres_template(servers.postgres(18))
+
+
+def postgres_template(server: PostgresServer) -> PostgresTemplate:
+    template = PostgresTemplate(server, server.create_database(), str(uuid.uuid4()), a_keyring())
+    make_schema(postgres_database(server, template.name), template.installation_id, template.keyring)
+    return template
+
+
+def make_schema(database: PostgresDatabase, installation_id: str, keyring: Keyring) -> None:
+    made = create_schema(
+        database,
+        installation_id=installation_id,
+        keyring=keyring,
+        actor=ACTOR,
+        now=START,
+        event_id=new_id(),
+        before_commit=lambda: None,
+        dry_run=False,
+    )
+    assert made is not None
+
+
+def postgres_database(server: PostgresServer, name: str, **changes: Any) -> PostgresDatabase:
+    limits = Limits(connect_us=PATIENCE_US, statement_us=PATIENCE_US, lock_us=PATIENCE_US)
+    options: dict[str, Any] = {"label": f"postgresql://tester@server/{name}", "limits": limits}
+    return PostgresDatabase(server.url(name), **{**options, **changes})
+
+
+def postgres_store(template: PostgresTemplate, cleanup: ExitStack) -> Store:
+    name = cleanup.enter_context(template.server.database(template.name))
+    database = postgres_database(template.server, name)
+    addresses = EmailValidatorParser()
+    engine = postgres_engine(database)
+    cleanup.callback(engine.dispose)
+
+    def open_reader() -> Reader:
+        reader = PostgresReader(database, addresses=addresses)
         cleanup.callback(reader.close)
         return reader
 

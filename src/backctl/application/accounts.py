@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from backctl.application.repeating import repeatable
 from backctl.application.views import Change, EventView, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
 from backctl.domain.errors import InvalidInput, UserNotFound
@@ -43,6 +44,7 @@ class AccountService:
     access: AccessPolicy
     clock: "Clock"
     new_id: "IdSource"
+    pause: "Callable[[int], None]"
 
     def require_creatable(self, *, email: str, username: str, role: str) -> None:
         """Judge what can be judged before a password is asked for. Raises what `create` raises for these three."""
@@ -50,6 +52,7 @@ class AccountService:
         Username.parse(username)
         self.access.require_known(role)
 
+    @repeatable
     def create(
         self,
         *,
@@ -92,6 +95,7 @@ class AccountService:
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
 
+    @repeatable
     def activate(
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:
@@ -104,6 +108,7 @@ class AccountService:
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
 
+    @repeatable
     def deactivate(
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from backctl.application.views import CheckView, EventView, UserView
+from backctl.application.views import BackupView, Change, CheckView, DatabaseStatus, EventView, UpgradeView, UserView
 from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria, UserRepository
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
 
@@ -106,4 +106,31 @@ class HealthProbe(Protocol):
 
     def examine(self) -> CheckView:
         """Raises BackctlError when that part is not usable: a failure with its hint."""
+        ...
+
+
+class DatabaseCare(Protocol):
+    """Looks after a database as a whole."""
+
+    def status(self) -> DatabaseStatus:
+        """What is there, whatever its revision. Raises DatabaseUnusable for what is no database of ours."""
+        ...
+
+    def upgrade(self, *, dry_run: bool) -> Change[UpgradeView]:
+        """Bring the schema to the revision of this program, once, however many try at the same time.
+
+        Only under the keyring that belongs to it. Raises DatabaseMissing, SchemaTooNew, DatabaseLocked, DatabaseFull,
+        KeyringMismatch and what the keyring's file raises; then nothing has changed.
+        """
+        ...
+
+    def probes(self) -> tuple[HealthProbe, ...]:
+        """The checks of schema and contents, in the order in which one explains the next."""
+        ...
+
+    def back_up(self, file: str) -> BackupView:
+        """Copy the database as it is at this moment to a new file, whole or not at all.
+
+        Raises FileTaken, FolderUnusable, DatabaseFull, and UsageError where the database's own tools make copies.
+        """
         ...

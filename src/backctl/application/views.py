@@ -128,3 +128,35 @@ class CheckView:
     status: Literal["ok", "warn", "fail"]
     finding: str
     hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """What a database is and holds. Counts and revision are None where there is none; a server says no size."""
+
+    database: str
+    state: Literal["current", "outdated", "newer", "absent"]
+    revision: str | None
+    expected_revision: str
+    accounts: int | None
+    events: int | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeView:
+    """The revision before and after; `copy` is the file that keeps the database as it was, where one was made."""
+
+    database: str
+    previous_revision: str
+    revision: str
+    copy: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupView:
+    """A finished copy: its absolute path, its length in bytes and its SHA-256 in hexadecimal."""
+
+    path: str
+    bytes: int
+    sha256: str

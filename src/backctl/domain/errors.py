@@ -185,6 +185,10 @@ class UserChangedMeanwhile(Conflict):
     code = "user.changed_meanwhile"
 
 
+class FileTaken(Conflict):
+    code = "file.exists"
+
+
 class LastAdministrator(Refused):
     code = "user.last_administrator"
 
@@ -194,6 +198,18 @@ class LastAdministrator(Refused):
 
 class DatabaseUnavailable(Unavailable):
     code = "database.unavailable"
+
+
+class TransactionAborted(DatabaseUnavailable):
+    """The database gave a whole transaction up; nothing of it was made, and it may be tried again from its start."""
+
+    code = "database.transaction_aborted"
+
+
+class ConnectionLost(TransactionAborted):
+    """The connection broke before the transaction was made."""
+
+    code = "database.connection_lost"
 
 
 class DatabaseLocked(Unavailable):

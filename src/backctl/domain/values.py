@@ -15,6 +15,13 @@ UserId = NewType("UserId", str)
 """A UUIDv7 in its canonical form: 36 lower-case characters with dashes."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+
+
+def is_uuid(text: str) -> bool:
+    """Whether `text` has the shape of a UUID, of whatever version and case."""
+    return _UUID.match(text) is not None
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)

@@ -3,7 +3,7 @@
 import glob
 import sqlite3
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from backctl.application.views import CheckView
 from backctl.domain.errors import BackctlError, quoted
 from backctl.domain.values import Instant
 from backctl.infrastructure import durable_files
-from backctl.infrastructure.installation import Installation, check_match
+from backctl.infrastructure.installation import Installation
+from backctl.infrastructure.keyed_installation import KeyedInstallation, check_match
 
 _LOWEST_COST = 10  # OWASP Password Storage Cheat Sheet: a work factor of 10 or more
 _TOLERANCE_US = 5 * 60 * 1_000_000  # clocks of machines that share a database may differ by so much
@@ -58,12 +59,18 @@ def probes(installation: Installation, bcrypt_cost: int, config_file: Path | Non
         Probe("database.writable", database.takes_changes),
         Probe("database.revision", database.is_current),
         Probe("database.integrity", database.is_whole),
-        Probe("files.permissions", lambda: _are_private(installation, config_file)),
-        Probe("keyring.valid", lambda: _has_keys(installation)),
+        Probe("files.permissions", lambda: are_private(_files(installation), installation.keyring, config_file)),
+        Probe("keyring.valid", lambda: has_keys(installation)),
         Probe("keyring.matches", database.has_its_keys),
-        Probe("passwords.cost", lambda: _is_costly(bcrypt_cost)),
+        Probe("passwords.cost", lambda: is_costly(bcrypt_cost)),
         Probe("clock.sane", database.agrees_with_the_clock),
     )
+
+
+def selected_profile(name: str, origin: str, database: str, protected: bool) -> HealthProbe:
+    """Says what the other checks look at. `database` is shown as it is."""
+    chosen = f"profile {quoted(name)} ({origin}{', protected' if protected else ''})" if name else "no profile"
+    return Probe("profile.selected", lambda: ok(f"{chosen}: {quoted(database, limit=400)}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class _Database:
     def opens(self) -> Finding:
         if self.installation.is_fresh:
             return _NOTHING
-        return _ok(f"installation {self.installation.stored().installation_id}")
+        return ok(f"installation {self.installation.stored().installation_id}")
 
     def takes_changes(self) -> Finding:
         if self.installation.is_fresh:
@@ -87,7 +94,7 @@ class _Database:
         with closing(writing) as connection, self._faults():
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-        return _ok("a change can begin")
+        return ok("a change can begin")
 
     def _nothing_to_check(self) -> Finding | None:
         """What to say where there is no database to look at; `database.open` tells why."""
@@ -107,9 +114,9 @@ class _Database:
         stored = self.installation.stored()
         if stored.revision < REVISION:
             finding = f"revision {stored.revision} is older than the {REVISION} of this backctl"
-            return _warn(finding, "the next command that opens it makes a copy and migrates it")
+            return warn(finding, "the next command that opens it makes a copy and migrates it")
         require_current(stored, self.installation.database)
-        return _ok(f"revision {stored.revision}")
+        return ok(f"revision {stored.revision}")
 
     def is_whole(self) -> Finding:
         if (unknown := self._nothing_to_check()) is not None:
@@ -118,29 +125,22 @@ class _Database:
         with closing(self._connection()) as connection, self._faults():
             found = [str(text) for (text,) in connection.execute("PRAGMA integrity_check(10)")]
             if found != ["ok"]:
-                return _fail(f"the database is damaged: {'; '.join(found)}", restore)
+                return fail(f"the database is damaged: {'; '.join(found)}", restore)
             orphans = sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
         if orphans:
-            return _fail(f"{orphans} rows refer to rows that do not exist", restore)
-        return _ok("every page, index and reference is in order")
+            return fail(f"{orphans} rows refer to rows that do not exist", restore)
+        return ok("every page, index and reference is in order")
 
     def has_its_keys(self) -> Finding:
         if (unknown := self._nothing_to_check()) is not None:
             return unknown
         stored, keyring = self.installation.stored(), self.installation.keys.read()
         check_match(stored, keyring)
-        return _ok("it holds every audit key the database was written with")
+        return ok("it holds every audit key the database was written with")
 
     def agrees_with_the_clock(self) -> Finding:
-        now = self.installation.clock()
-        if now < _RELEASED:
-            return _fail(f"the clock says {now}, before this program was written", "set the clock")
-        if self._nothing_to_check() is not None:
-            return _ok(f"the clock says {now}")
-        for what, moment in self._latest():
-            if moment > now + _TOLERANCE_US:
-                return _warn(f"the clock says {now}, but {what} is from {moment}", "set the clock")
-        return _ok(f"the clock says {now}")
+        latest = self._latest() if self._nothing_to_check() is None else []
+        return is_sane(self.installation.clock(), latest)
 
     def _latest(self) -> list[tuple[str, Instant]]:
         with closing(self._connection()) as connection, self._faults():
@@ -161,11 +161,11 @@ class _Database:
         return mapped_faults(self.installation.database)
 
 
-def _are_private(installation: Installation, config_file: Path | None) -> Finding:
+def are_private(paths: Iterable[Path], keyring: Path, config_file: Path | None) -> Finding:
     """Folder 0700, files 0600; whatever others can read or change is a failure, the rest of the excess a warning."""
     exposed: list[str] = []
     loose: list[str] = []
-    for path, mode in _present(installation, config_file):
+    for path, mode in _present([*paths, *([] if config_file is None else [config_file])]):
         shared = mode & 0o077
         described = f"{path} has mode {mode & 0o7777:04o}"
         if path == config_file:
@@ -176,7 +176,7 @@ def _are_private(installation: Installation, config_file: Path | None) -> Findin
                 exposed.append(described)
             elif shared:
                 loose.append(described)
-        elif path == installation.keyring and not shared & 0o007:
+        elif path == keyring and not shared & 0o007:
             continue  # `keyring.valid` judges the rest, by the rule that every command follows
         elif shared & 0o007 or shared & 0o020:
             exposed.append(described)
@@ -184,20 +184,24 @@ def _are_private(installation: Installation, config_file: Path | None) -> Findin
             loose.append(described)
     hint = "chmod 700 the folder, chmod 600 its files, chmod go-w the configuration file"
     if exposed:
-        return _fail(f"others can read or change what is not theirs: {'; '.join(exposed + loose)}", hint)
+        return fail(f"others can read or change what is not theirs: {'; '.join(exposed + loose)}", hint)
     if loose:
-        return _warn(f"more open than need be: {'; '.join(loose)}", hint)
-    return _ok("nobody else can read or change anything")
+        return warn(f"more open than need be: {'; '.join(loose)}", hint)
+    return ok("nobody else can read or change anything")
 
 
-def _present(installation: Installation, config_file: Path | None) -> list[tuple[Path, int]]:
-    """What exists of the installation, with type and mode."""
+def _files(installation: Installation) -> list[Path]:
     database, keyring = installation.database, installation.keyring
-    paths = [database.parent, database, keyring, *([] if config_file is None else [config_file])]
+    paths = [database.parent, database, keyring]
     paths += [database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
     paths += sorted(database.parent.glob(f"{glob.escape(database.name)}.*.bak"))
     if keyring.parent != database.parent:
         paths.insert(1, keyring.parent)
+    return paths
+
+
+def _present(paths: Iterable[Path]) -> list[tuple[Path, int]]:
+    """Those that exist, with type and mode."""
     found = []
     for path in paths:
         try:
@@ -207,18 +211,28 @@ def _present(installation: Installation, config_file: Path | None) -> list[tuple
     return found
 
 
-def _has_keys(installation: Installation) -> Finding:
+def has_keys(installation: KeyedInstallation) -> Finding:
     if installation.is_fresh and not durable_files.exists(installation.keyring):
         return _NOTHING
     count = len(installation.keys.read().keys)
-    return _ok(f"{count} keys, one of each purpose in use")
+    return ok(f"{count} keys, one of each purpose in use")
 
 
-def _is_costly(bcrypt_cost: int) -> Finding:
+def is_costly(bcrypt_cost: int) -> Finding:
     if bcrypt_cost < _LOWEST_COST:
         finding = f"passwords are hashed at bcrypt cost {bcrypt_cost}, below {_LOWEST_COST}"
-        return _warn(finding, "backctl init --calibrate finds the cost that suits this machine")
-    return _ok(f"bcrypt cost {bcrypt_cost}")
+        return warn(finding, "backctl init --calibrate finds the cost that suits this machine")
+    return ok(f"bcrypt cost {bcrypt_cost}")
+
+
+def is_sane(now: Instant, latest: Iterable[tuple[str, Instant]]) -> Finding:
+    """Whether the clock is past this program's making, and past whatever was recorded last."""
+    if now < _RELEASED:
+        return fail(f"the clock says {now}, before this program was written", "set the clock")
+    for what, moment in latest:
+        if moment > now + _TOLERANCE_US:
+            return warn(f"the clock says {now}, but {what} is from {moment}", "set the clock")
+    return ok(f"the clock says {now}")
 
 
 def _reason(error: OSError | OverflowError) -> str:
@@ -228,13 +242,13 @@ def _reason(error: OSError | OverflowError) -> str:
     return f"{quoted(error.filename, limit=400)}: {reason}" if isinstance(error.filename, str) else reason
 
 
-def _ok(finding: str) -> Finding:
+def ok(finding: str) -> Finding:
     return Finding("ok", finding, None)
 
 
-def _warn(finding: str, hint: str) -> Finding:
+def warn(finding: str, hint: str) -> Finding:
     return Finding("warn", finding, hint)
 
 
-def _fail(finding: str, hint: str) -> Finding:
+def fail(finding: str, hint: str) -> Finding:
     return Finding("fail", finding, hint)

@@ -1,4 +1,4 @@
-"""What the world outside tells: the time, new identifiers, and which operating-system user is at work."""
+"""What the world outside gives: the time and a pause, new identifiers, and which operating-system user is at work."""
 
 import os
 import time
@@ -45,3 +45,10 @@ def os_actor(label: str | None = None) -> Actor:
 def _shown(text: str) -> str:
     """`text` with everything that does not print replaced, cut to what an Actor takes."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text[:_SHOWN])
+
+
+def jittered_pause(number: int) -> None:
+    """Wait before the try of that number: up to 50 ms, doubled each time, so that two do not collide for ever."""
+    from random import uniform
+
+    time.sleep(uniform(0, 0.05 * 2 ** (number - 2)))  # noqa: S311 - against collisions, not against anybody

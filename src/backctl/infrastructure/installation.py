@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING
 
 from backctl.application.ports import AddressParser, Clock, IdSource, Reader, UnitOfWork
 from backctl.application.views import Change, InstallationView
-from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, KeyringMissing, SchemaOutdated, quoted
+from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated, quoted
 from backctl.domain.values import Actor
 from backctl.infrastructure import durable_files
+from backctl.infrastructure.keyed_installation import KeyedInstallation, check_match
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
-    from sqlalchemy import Engine
-
     from backctl.domain.keyring import Keyring
-    from backctl.infrastructure.crypto.key_file import KeyFile
     from backctl.infrastructure.database.reader import SqliteReader
     from backctl.infrastructure.database.schema import StoredInstallation
 
 
-class Installation:
+class Installation(KeyedInstallation):
     """A keyring and the database written with it, opened when they are first needed. Close it when done.
 
     `fresh_allowed` says that nothing names a storage, so that a first write may create one. `timeout_us` is how long
@@ -48,44 +46,35 @@ class Installation:
         addresses: AddressParser,
         bcrypt_cost: int,
     ) -> None:
+        super().__init__(
+            label=str(database),
+            keyring=keyring,
+            allow_group_read=allow_group_read,
+            notice=notice,
+            clock=clock,
+            new_id=new_id,
+            addresses=addresses,
+            bcrypt_cost=bcrypt_cost,
+        )
         self.database = database
-        self.keyring = keyring
         self._paths = (keyring, database)
         self._fresh_allowed = fresh_allowed
-        self._allow_group_read = allow_group_read
         self.timeout_us = timeout_us
-        self._notice = notice
-        self.clock = clock
-        self._new_id = new_id
-        self._addresses = addresses
-        self._bcrypt_cost = bcrypt_cost
-        self._engine: Engine | None = None
-        self._opened_keyring: Keyring | None = None
         self._reader: SqliteReader | None = None
         self._said_fresh = False
         self._rehearsal: tuple[TemporaryDirectory[str], Installation] | None = None
 
     def close(self) -> None:
         """Close what was opened; asked again, it is opened again."""
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        super().close()
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        self._opened_keyring = None
         if self._rehearsal is not None:
             folder, rehearsal = self._rehearsal
             self._rehearsal = None
             rehearsal.close()
             folder.cleanup()
-
-    @property
-    def keys(self) -> "KeyFile":
-        """The keyring's file, whether it is there or not."""
-        from backctl.infrastructure.crypto.key_file import KeyFile  # a read of accounts needs no key
-
-        return KeyFile(self.keyring, allow_group_read=self._allow_group_read)
 
     @property
     def is_fresh(self) -> bool:
@@ -113,17 +102,6 @@ class Installation:
             self._notice(f"created {' and '.join(map(str, made))}")
         return Change(self.describe(), changed=bool(made))
 
-    def describe(self) -> InstallationView:
-        """What is there. Raises what opening it raises."""
-        stored = self._opened()[0]
-        return InstallationView(
-            database=str(self.database),
-            keyring=str(self.keyring),
-            installation_id=stored.installation_id,
-            revision=stored.revision,
-            bcrypt_cost=self._bcrypt_cost,
-        )
-
     def stored(self) -> "StoredInstallation":
         """What the database says about itself, whatever its revision. Raises DatabaseMissing, DatabaseUnusable."""
         from backctl.infrastructure.database.schema import connect, read_installation
@@ -131,24 +109,12 @@ class Installation:
         with closing(connect(self.database, timeout_us=self.timeout_us, read_only=True)) as connection:
             return read_installation(connection, self.database)
 
-    def open_keyring(self) -> "Keyring":
-        """The keyring, read once. Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged."""
-        if self._opened_keyring is None:
-            self._opened_keyring = self.keys.read()
-        return self._opened_keyring
-
-    def audit_keys(self) -> dict[str, bytes]:
-        """kid → key of every audit key. Raises also KeyringMismatch."""
-        return self._opened()[1].secrets("audit")
-
     def unit_of_work(self, *, dry_run: bool) -> UnitOfWork:
         """A transaction not yet begun; the first one on a fresh machine creates the installation.
 
         A dry run there happens in an installation of its own that is thrown away. Raises DatabaseMissing,
         DatabaseUnusable, SchemaTooNew and what the keyring's file raises.
         """
-        from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
-
         if self._engine is None:
             fresh = self.is_fresh
             if fresh and dry_run:
@@ -161,14 +127,7 @@ class Installation:
 
             self._opened()
             self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
-        return SqlUnitOfWork(
-            self._engine,
-            addresses=self._addresses,
-            audit_key=self.open_keyring().primary("audit"),
-            clock=self.clock,
-            new_id=self._new_id,
-            dry_run=dry_run,
-        )
+        return self._work(self._engine, dry_run=dry_run)
 
     def reader(self) -> Reader:
         """The read side; on a fresh machine one that finds nothing, until there is a database. Creates nothing."""
@@ -332,23 +291,6 @@ class Installation:
                 self.close()
                 raise
         return self._rehearsal[1]
-
-
-def check_match(stored: "StoredInstallation", keyring: "Keyring") -> None:
-    """Raises KeyringMismatch when the keyring lacks an audit key that the database's events were written with.
-
-    A database that names none was tampered with, for it is made with one: DatabaseUnusable.
-    """
-    if not stored.audit_kids:
-        raise DatabaseUnusable(
-            "the database does not say which audit keys it was written with", hint="restore it from a backup"
-        )
-    lacking = sorted(set(stored.audit_kids) - set(keyring.secrets("audit")))
-    if lacking:
-        raise KeyringMismatch(
-            f"the keyring belongs to another installation: it lacks the audit key {quoted(lacking[0])}",
-            hint="name the keyring that was made with this database, or restore it from a backup",
-        )
 
 
 def _step(name: str) -> None:

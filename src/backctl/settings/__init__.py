@@ -25,6 +25,7 @@ from backctl.settings.secrets import SecretValue, redact_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from backctl.settings.selection import ProfileEntry
     from backctl.settings.validation import Finding
 
 __all__ = [
@@ -49,8 +50,10 @@ __all__ = [
     "load",
     "locate",
     "parse_duration",
+    "profiles",
     "redact_url",
     "set_value",
+    "use_profile",
     "user_file",
     "validate",
     "validate_file",
@@ -69,6 +72,20 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
     from backctl.settings import edit
 
     return edit.set_value(file, key, text, dry_run=dry_run)
+
+
+def profiles(*, config_file: str | None, profile: str | None, environ: "Mapping[str, str]") -> "list[ProfileEntry]":
+    """Every profile that is configured; see `settings.selection.profiles`."""
+    from backctl.settings import selection
+
+    return selection.profiles(config_file=config_file, profile=profile, environ=environ)
+
+
+def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:
+    """Select a profile in a configuration file; see `settings.edit.use_profile`."""
+    from backctl.settings import edit
+
+    return edit.use_profile(file, name, dry_run=dry_run)
 
 
 def validate(*, config_file: str | None, profile: str | None, environ: "Mapping[str, str]") -> "list[Finding]":

@@ -15,8 +15,22 @@ from typing import Literal
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from backctl.domain.errors import InstallationLocked, InvalidConfiguration, InvalidSetting, UnknownSetting, quoted
-from backctl.settings.document import Problem, dotted, is_list_of_strings, read_document, secret_source
+from backctl.domain.errors import (
+    InstallationLocked,
+    InvalidConfiguration,
+    InvalidSetting,
+    UnknownProfile,
+    UnknownSetting,
+    quoted,
+)
+from backctl.settings.document import (
+    Problem,
+    dotted,
+    is_list_of_strings,
+    known_profiles,
+    read_document,
+    secret_source,
+)
 from backctl.settings.files import parse_toml, read_text, shown_path
 from backctl.settings.loading import as_error
 from backctl.settings.positions import parse_key
@@ -38,7 +52,29 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
     InstallationLocked.
     """
     path, kind = _addressed(key)
-    value = _toml_value(path, kind, text)
+    return _write(file, path, _toml_value(path, kind, text), dry_run=dry_run)
+
+
+def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:
+    """Have the configuration file select the profile `name`, or none; True when that changes the file.
+
+    Written like any value: see `set_value`. A file that does not exist selects none already and is not made for that.
+    Raises UnknownProfile naming the nearest, InvalidConfiguration, InstallationLocked.
+    """
+    known: dict[str, object] = {}
+    if os.path.lexists(file):
+        table = parse_toml(read_text(file), file).get("profiles", {})
+        known = table if isinstance(table, dict) else known
+    elif name is None:
+        return False
+    if name is not None and (not name or name not in known):
+        raise UnknownProfile(
+            f"profile {quoted(name)} is not configured in {shown_path(file)}", hint=known_profiles(name, known)
+        )
+    return _write(file, ("profile",), name, dry_run=dry_run)
+
+
+def _write(file: Path, path: tuple[str, ...], value: TomlValue | None, *, dry_run: bool) -> bool:
     with _system_errors(file):
         target = Path(os.path.realpath(file))  # replacing a link would leave the file it points to behind
         if dry_run:
@@ -115,8 +151,11 @@ def _array(key: str, text: str) -> list[str]:
     return value
 
 
-def _changed_text(target: Path, file: Path, path: tuple[str, ...], value: TomlValue) -> str | None:
-    """The whole new text, None when the file says so already. Raises when it would not load."""
+def _changed_text(target: Path, file: Path, path: tuple[str, ...], value: TomlValue | None) -> str | None:
+    """The whole new text, without `path` when the value is None; None when the file says so already.
+
+    Raises when it would not load.
+    """
     text = ""
     with suppress(FileNotFoundError):
         target.lstat()
@@ -131,8 +170,11 @@ def _changed_text(target: Path, file: Path, path: tuple[str, ...], value: TomlVa
                 f"{shown_path(file)}: {quoted(part)} is not a table", hint="edit the file by hand"
             )
         table = inner
-    table[path[-1]] = value
-    if after == before and _same(before, path, value):
+    if value is None:
+        table.pop(path[-1], None)
+    else:
+        table[path[-1]] = value
+    if after == before and (value is None or _same(before, path, value)):
         return None
     problems: list[Problem] = []
     read_document(after, problems)
@@ -150,7 +192,7 @@ def _same(document: dict[str, object], path: tuple[str, ...], value: TomlValue) 
     return type(found) is type(value)
 
 
-def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue, expected: dict[str, object]) -> str:
+def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue | None, expected: dict[str, object]) -> str:
     try:
         document = tomlkit.parse(text)
         table: tomlkit.TOMLDocument | tomlkit.items.AbstractTable = document
@@ -159,7 +201,10 @@ def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue, expe
                 # A table that only holds tables needs no header of its own.
                 table.add(part, tomlkit.table(is_super_table=depth < len(path) - 1))
             table = table[part]
-        table[path[-1]] = value
+        if value is None:
+            table.remove(path[-1])
+        else:
+            table[path[-1]] = value
         changed = tomlkit.dumps(document)
     except (TOMLKitError, ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError):
         changed = ""

@@ -86,9 +86,24 @@ class LoadedSettings:
 
     @property
     def database_file(self) -> Path:
-        """The SQLite file. Raises InvalidConfiguration when a secret source of its URL fails."""
+        """The SQLite file, unless there is a server. Raises InvalidConfiguration when a source of its URL fails."""
         url = self.settings.database.url.reveal()
         return Path(url.removeprefix("sqlite:///")) if url else self.data_folder / DATABASE_FILE
+
+    @property
+    def database_server(self) -> str | None:
+        """The URL of a PostgreSQL server; None for the embedded database. Raises as `database_file` does."""
+        url = self.settings.database.url.reveal()
+        return url if url.startswith("postgresql:") else None
+
+    @property
+    def database_shown(self) -> str:
+        """The database as it may be shown: a file, a URL without its password, `***` where that is kept elsewhere.
+
+        Opens no file and runs no command for it.
+        """
+        shown = self.settings.database.url.masked()
+        return shown.removeprefix("sqlite:///") if shown else str(self.data_folder / DATABASE_FILE)
 
     @property
     def keyring_file(self) -> Path:
@@ -171,6 +186,11 @@ def load(
     gathered = gather(config_file, profile, environ, overrides, problems)
     if problems:
         raise as_error(problems[0], gathered.file, gathered.text, len(problems) - 1)
+    return loaded(gathered, profile, environ)
+
+
+def loaded(gathered: "Gathered", profile: str | None, environ: Mapping[str, str]) -> LoadedSettings:
+    """What sources without a problem come to."""
     return LoadedSettings(
         settings_of(gathered, environ),
         file=gathered.file,
@@ -201,11 +221,34 @@ def gather(
     problems: list[Problem],
 ) -> Gathered:
     """Merge every source; append to `problems` what is wrong. Raises only where nothing can be read at all."""
+    return merge(read_source(config_file, environ, problems), profile, environ, overrides, problems)
+
+
+class Source(NamedTuple):
+    """The file in force, its text and what it says; None, and nothing, where there is no file."""
+
+    file: Path | None
+    text: str
+    document: Document
+
+
+def read_source(config_file: str | None, environ: Mapping[str, str], problems: list[Problem]) -> Source:
     file = locate(config_file, environ)
-    text, document = "", Document({}, {}, "")
-    if file is not None:
-        text = read_text(file)
-        document = read_document(parse_toml(text, file), problems)
+    if file is None:
+        return Source(None, "", Document({}, {}, ""))
+    text = read_text(file)
+    return Source(file, text, read_document(parse_toml(text, file), problems))
+
+
+def merge(
+    source: Source,
+    profile: str | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str],
+    problems: list[Problem],
+) -> Gathered:
+    """Lay the profile asked for, else the one that is selected, and the other sources over the file."""
+    file, text, document = source
     values = dict(document.base)
     asked = profile or environ.get("BACKCTL_PROFILE", "")
     selected = asked or document.profile

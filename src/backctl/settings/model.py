@@ -13,9 +13,16 @@ NOTHING_WRITTEN = SecretValue("")
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
     url: SecretValue = NOTHING_WRITTEN
-    """Empty for the embedded file `backctl.db` in the data folder, else `sqlite:////absolute/path.db`."""
+    """Empty for the embedded file `backctl.db` in the data folder, else `sqlite:////absolute/path.db` or
+    `postgresql://…`."""
     timeout: int = 10_000_000
-    """Microseconds to wait for a lock."""
+    """Microseconds to wait for a lock; on PostgreSQL no wait below is longer."""
+    connect_timeout: int = 5_000_000
+    """Microseconds for a server to answer; libpq counts whole seconds, at least 2."""
+    statement_timeout: int = 10_000_000
+    """Microseconds for one statement."""
+    lock_timeout: int = 5_000_000
+    """Microseconds for the locks of one statement."""
 
 
 @dataclass(frozen=True, slots=True)

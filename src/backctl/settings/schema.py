@@ -57,6 +57,10 @@ SETTINGS = {
         # A secret may also come as database.url_file and database.url_command.
         Setting("database.url", "database-url", secret=True),
         Setting("database.timeout", "duration", high=3_600_000_000),
+        # From 1 ms: PostgreSQL takes 0 for no limit.
+        Setting("database.connect_timeout", "duration", low=1_000, high=3_600_000_000),
+        Setting("database.statement_timeout", "duration", low=1_000, high=3_600_000_000),
+        Setting("database.lock_timeout", "duration", low=1_000, high=3_600_000_000),
         Setting("keyring.path", "path"),
         Setting("keyring.allow_group_read", "boolean"),
         Setting("accounts.allow_special_domains", "boolean"),
@@ -141,16 +145,20 @@ def check_path(key: str, text: str) -> None:
 
 
 def check_database_url(key: str, text: str) -> None:
-    """Accept nothing, or `sqlite:///` and the absolute path of a file, taken literally. Raises WrongValue.
+    """Accept nothing, `sqlite:///` and the absolute path of a file, taken literally, or a URL of libpq.
 
-    The text is never shown, whatever its form: it may turn out to hold a password.
+    The text is never shown, whatever its form: it may turn out to hold a password. Raises WrongValue.
     """
     if not text:
         return
-    form = "it must be sqlite:/// and an absolute path, such as sqlite:////var/lib/backctl/backctl.db"
+    form = "it must be sqlite:/// and an absolute path, such as sqlite:////var/lib/backctl/backctl.db, or {server}"
+    form = form.format(server="postgresql://user@host:5432/database")
     scheme = re.match(_SCHEME, text)
     if scheme is None:
         raise WrongValue(f"{key} is not a URL; {form}")
+    if scheme[1] == "postgresql":
+        _check_server_url(key, text)
+        return
     if scheme[1] != "sqlite":
         raise WrongValue(f"{key} has the scheme {quoted(scheme[1])}, which is not supported; {form}")
     path = text.removeprefix("sqlite:///")
@@ -160,6 +168,26 @@ def check_database_url(key: str, text: str) -> None:
         raise WrongValue(f"{key} names a folder; {form}")
     if "?" in path or "#" in path or re.search(_UNSAFE, path):
         raise WrongValue(f"{key} contains '?', '#', a control character or broken Unicode; {form}")
+
+
+def _check_server_url(key: str, text: str) -> None:
+    """What can be told without libpq, which repeats in its complaints what may be a password."""
+    if re.search(rf"\s|{_UNSAFE}", text):
+        raise WrongValue(
+            f"{key} contains white space, a control character or broken Unicode; write it as %20 and alike"
+        )
+    if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
+        raise WrongValue(f"{key} contains '%' without two hexadecimal digits; a percent sign itself is %25")
+    location, _, parameters = text.removeprefix("postgresql://").partition("?")
+    hosts = location.partition("/")[0].rpartition("@")[2]
+    if any(not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{0,5})?", host) for host in hosts.split(",")):
+        raise WrongValue(
+            f"{key} has no host and port in their place; write '@', ':' and '/' in a password as %40 %3A %2F"
+        )
+    if parameters and any(not re.fullmatch(r"[a-z_]+=[^=&]*", part) for part in parameters.split("&")):
+        raise WrongValue(
+            f"{key} has a parameter without a name or a value; write '=' and '&' in a value as %3D and %26"
+        )
 
 
 def describe(value: object, *, secret: bool = False) -> str:

@@ -256,7 +256,7 @@ def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) ->
         ("roles.x.permissions = [1]\n", 1, "roles.x.permissions must be an array of strings", None),
         ("[roles.x]\npermissions = []\ndescription = 1\n", 3, "roles.x.description must be a string", None),
         ("[roles.x]\npermissions = []\npermission = []\n", 3, "unknown key 'roles.x.permission'", None),
-        ("database.url = 'postgresql://u:hunter2@h/d'\n", 1, "database.url has the scheme 'postgresql'", None),
+        ("database.url = 'mysql://u:hunter2@h/d'\n", 1, "database.url has the scheme 'mysql'", None),
         ("database.url = 'sqlite:///data/x.db'\n", 1, "database.url names no absolute path", None),
         ("database.url = 'sqlite:///:memory:'\n", 1, "database.url names no absolute path", None),
         ("database.url = 'sqlite://'\n", 1, "database.url names no absolute path", None),
@@ -405,3 +405,54 @@ def test_loading_a_file_adds_the_parser_only(home: Path, configure: Configure) -
     path = configure("passwords.bcrypt_cost = 10\n")
     code = f"import backctl.settings as s\ns.load(config_file={str(path)!r}, environ={{}})"
     assert modules_after(code, home) == {"tomllib"}
+
+
+SERVER = "postgresql://ann:hunter2@db.example.org:5433/accounts?sslmode=verify-full"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        SERVER,
+        "postgresql:///accounts",
+        "postgresql://",
+        "postgresql://ann@[::1]:5432/accounts",
+        "postgresql://a.example,b.example:6000/accounts?target_session_attrs=read-write",
+        "postgresql://ann:p%40ss%2Fw%25@h/d?options=-csearch_path%3Dbackctl",
+        "postgresql://%2Fvar%2Frun/d",
+    ],
+)
+def test_a_url_of_libpq_names_a_server(url: str) -> None:
+    loaded = load(environ={"BACKCTL_DATABASE_URL": url})
+    assert loaded.database_server == url
+    assert loaded.names_storage
+
+
+def test_without_one_there_is_no_server() -> None:
+    for environ in ({}, {"BACKCTL_DATABASE_URL": "sqlite:////data/x.db"}):
+        assert load(environ=environ).database_server is None
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://ann:hunter2 x@h/d", "white space"),
+        ("postgresql://ann:hunter2%@h/d", "without two hexadecimal digits"),
+        ("postgresql://ann:hunter2%00@h/d", "without two hexadecimal digits"),
+        ("postgresql://ann:hunter2/x@h/d", "no host and port in their place"),
+        ("postgresql://ann:hunter2@h:port/d", "no host and port in their place"),
+        ("postgresql://ann@h/d?password=hunter2&sslmode", "without a name or a value"),
+        ("postgresql://ann@h/d?password=hunter2=&", "without a name or a value"),
+        ("postgres://ann:hunter2@h/d", "not supported"),
+    ],
+)
+def test_a_url_that_libpq_would_misread_is_refused_without_showing_it(url: str, words: str) -> None:
+    error = refusal(environ={"BACKCTL_DATABASE_URL": url})
+    assert words in error.message
+    assert "hunter2" not in f"{error} {error.hint}"
+
+
+def test_the_password_of_a_server_is_never_shown() -> None:
+    shown = [f"{entry}" for entry in load(environ={"BACKCTL_DATABASE_URL": SERVER}).entries()]
+    assert any("postgresql://ann:***@db.example.org:5433/accounts?sslmode=verify-full" in line for line in shown)
+    assert not any("hunter2" in line for line in shown)

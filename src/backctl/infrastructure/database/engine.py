@@ -2,11 +2,38 @@
 
 import sqlite3
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 
+from backctl.domain.errors import BackctlError
+from backctl.domain.values import UserId
+from backctl.infrastructure.database.faults import SqliteFaults
 from backctl.infrastructure.database.schema import REVISION, connect, read_installation, require_current
+
+OUTCOMES = "backctl_outcomes"
+"""The execution option under which an engine carries what its unit of work asks about failures: an `Outcomes`."""
+
+
+class Outcomes(Protocol):
+    """What only one kind of database knows about its failures."""
+
+    def fault_of(self, error: Exception) -> BackctlError | None:
+        """The error of the house that the driver's means; None when it is not the database's state that is at fault."""
+        ...
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether the connection broke, so that the outcome of the statement is unknown."""
+        ...
+
+    def was_committed(self, event_id: UserId | None) -> bool:
+        """Whether the transaction whose first event this is was made after all. Raises DatabaseUnavailable."""
+        ...
+
+
+def outcomes_of(engine: Engine) -> Outcomes:
+    outcomes: Outcomes = engine.get_execution_options()[OUTCOMES]
+    return outcomes
 
 
 def sqlite_engine(path: Path, *, timeout_us: int, expected: str | None = REVISION, foreign_keys: bool = True) -> Engine:
@@ -43,6 +70,7 @@ def sqlite_engine(path: Path, *, timeout_us: int, expected: str | None = REVISIO
         pool_size=1,
         max_overflow=-1,
         hide_parameters=True,  # a failed statement would print password hashes
+        execution_options={OUTCOMES: SqliteFaults(path)},
     )
 
     @event.listens_for(engine, "begin")

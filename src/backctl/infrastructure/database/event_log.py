@@ -13,7 +13,7 @@ from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
-from backctl.domain.values import Actor, Instant
+from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure.database import tables
 
 _SEQ_BOUND = 2**52  # far beyond any log, and within what the canonical form of an event can hold
@@ -30,8 +30,8 @@ def append(
     trace_id: str | None,
     now: Instant,
     new_id: IdSource,
-) -> None:
-    """Chain `events` to the log, in their order, within the connection's transaction.
+) -> UserId:
+    """Chain `events` to the log, in their order, within the connection's transaction; answers the id of the first.
 
     Locks the chain's head until the transaction ends: call it after every other lock and statement.
     """
@@ -69,6 +69,7 @@ def append(
             raise
         raise _headless() from error
     connection.execute(update(tables.event_head).values(seq=seq, mac=mac))
+    return UserId(rows[0]["id"])
 
 
 def _locked_head(connection: Connection) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""What a database's driver reports, as errors of the house. The only place that knows result codes.
+"""What SQLite's driver reports, as errors of the house. The only place that knows its result codes.
 
 SQLAlchemy's wrappers are seen through without importing it, so the read side stays free of it.
 """
@@ -7,8 +7,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from backctl.domain.errors import BackctlError, DatabaseFull, DatabaseLocked, DatabaseUnusable, quoted
+from backctl.domain.values import UserId
 
 # https://www.sqlite.org/rescode.html. The low byte of an extended code is its primary code.
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -42,6 +44,23 @@ def mapped_faults(path: str | os.PathLike[str]) -> Iterator[None]:
         if fault is None:
             raise
         raise fault from error
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFaults:
+    """What the write side asks about failures. A file has no connection to lose."""
+
+    path: str | os.PathLike[str]
+
+    def fault_of(self, error: Exception) -> BackctlError | None:
+        return fault_of(error, self.path)
+
+    def is_lost(self, error: Exception) -> bool:
+        return False
+
+    def was_committed(self, event_id: UserId | None) -> bool:
+        """A COMMIT that fails here is none."""
+        return False
 
 
 def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | None:

@@ -1,4 +1,4 @@
-"""Making a database and bringing an older one up to date: the only users of Alembic."""
+"""Making an SQLite database and bringing an older one up to date, and what PostgreSQL shares of it: Alembic's users."""
 
 import itertools
 import os
@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, insert
 
@@ -17,6 +17,7 @@ from backctl.domain.keyring import Keyring
 from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database import event_log, tables
+from backctl.infrastructure.database.copies import staged_copy
 from backctl.infrastructure.database.engine import driver_of, sqlite_engine
 from backctl.infrastructure.database.faults import mapped_faults
 from backctl.infrastructure.database.schema import REVISION, connect, read_installation, require_current
@@ -60,46 +61,73 @@ def upgrade(
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> bool:
-    """Bring the database at `path` to `revision`, after copying it beside itself; False when it is there already.
+    """Migrate as `migrate_file` does, and tell `notice` where the copy lies; False when there is nothing to do."""
+    done = migrate_file(path, timeout_us=timeout_us, revision=revision, versions=versions)
+    if done is None:
+        return False
+    notice(f"migrated the database from revision {done.before} to {revision}; a copy of the old one is {done.copy}")
+    return True
 
-    All in one transaction under the write lock: of two at once the second finds nothing left to do. `notice` is told
-    where the copy lies. Raises SchemaTooNew, DatabaseLocked, DatabaseFull, DatabaseUnusable; then nothing has changed.
+
+class Migration(NamedTuple):
+    """The revision that a database had, and the file that keeps it so; None after a rehearsal."""
+
+    before: str
+    copy: Path | None
+
+
+def migrate_file(
+    path: Path,
+    *,
+    timeout_us: int,
+    dry_run: bool = False,
+    revision: str = REVISION,
+    versions: Sequence[Path] = (VERSIONS,),
+) -> Migration | None:
+    """Bring the database at `path` to `revision`, after copying it beside itself; None when it is there already.
+
+    All in one transaction under the write lock: of two at once the second finds nothing left to do. With `dry_run` it
+    is rolled back, and nothing copied. Raises SchemaTooNew, DatabaseLocked, DatabaseFull, DatabaseUnusable; then
+    nothing has changed.
     """
     with closing(connect(path, timeout_us=timeout_us, read_only=True)) as looking:
         if _is_current(looking, path, revision):
-            return False
+            return None
     # Altering a table copies and drops it on SQLite; with foreign keys on, that would delete the rows that refer to it.
     engine = sqlite_engine(path, timeout_us=timeout_us, expected=None, foreign_keys=False)
     try:
-        with mapped_faults(path), engine.begin() as connection:
+        with mapped_faults(path), engine.connect() as connection, connection.begin() as transaction:
             driver = driver_of(connection)
             if _is_current(driver, path, revision):
-                return False
+                return None
             before = read_installation(driver, path).revision
-            _require_known(before, path, versions)
-            copy = _back_up(path, before, timeout_us=timeout_us)
+            require_known(before, path, versions)
+            copy = None if dry_run else _back_up(path, before, timeout_us=timeout_us)
             try:
-                _migrate(connection, revision, versions)
+                migrate(connection, revision, versions)
                 if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
                     raise DatabaseUnusable(
                         f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
                         hint="the database was left as it is; please report this",
                     )
             except BaseException:
-                copy.unlink()  # of a database that did not change
+                if copy is not None:
+                    copy.unlink()  # of a database that did not change
                 raise
+            if dry_run:
+                transaction.rollback()
     finally:
         engine.dispose()
-    notice(f"migrated the database from revision {before} to {revision}; a copy of the old one is {copy}")
-    return True
+    return Migration(before, copy)
 
 
-def _require_known(revision: str, path: Path, versions: Sequence[Path]) -> None:
+def require_known(revision: str, path: str | os.PathLike[str], versions: Sequence[Path]) -> None:
+    """Raises DatabaseUnusable for a revision that never was: there is no way from it to another."""
     from alembic.script import ScriptDirectory
 
     if revision not in {script.revision for script in ScriptDirectory.from_config(_config(versions)).walk_revisions()}:
         raise DatabaseUnusable(
-            f"the database {quoted(str(path), limit=400)} has revision {quoted(revision)}, which never was",
+            f"the database {quoted(os.fspath(path), limit=400)} has revision {quoted(revision)}, which never was",
             hint="restore it from a backup",
         )
 
@@ -115,29 +143,35 @@ def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bo
 
 def _fill(path: Path, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId) -> None:
     engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
-    start = genesis(installation_id)
     try:
         with engine.begin() as connection:
-            _migrate(connection, REVISION, (VERSIONS,))
-            connection.execute(
-                insert(tables.installation).values(id=1, installation_id=installation_id, created_at=int(now))
-            )
-            connection.execute(insert(tables.event_head).values(id=1, seq=start.seq, mac=start.mac))
-            event_log.append(
-                connection,
-                [InstallationCreated(installation_id, keys=keyring.kids())],
-                key=keyring.primary("audit"),
-                actor=actor,
-                reason=None,
-                trace_id=None,
-                now=now,
-                new_id=lambda: event_id,
-            )
+            fill(connection, installation_id=installation_id, keyring=keyring, actor=actor, now=now, event_id=event_id)
     finally:
         engine.dispose()  # closing the last connection moves the log into the file
 
 
-def _migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> None:
+def fill(
+    connection: Connection, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId
+) -> None:
+    """Make every table, and begin the chain with InstallationCreated, within the connection's transaction."""
+    start = genesis(installation_id)
+    migrate(connection, REVISION, (VERSIONS,))
+    connection.execute(insert(tables.installation).values(id=1, installation_id=installation_id, created_at=int(now)))
+    connection.execute(insert(tables.event_head).values(id=1, seq=start.seq, mac=start.mac))
+    event_log.append(
+        connection,
+        [InstallationCreated(installation_id, keys=keyring.kids())],
+        key=keyring.primary("audit"),
+        actor=actor,
+        reason=None,
+        trace_id=None,
+        now=now,
+        new_id=lambda: event_id,
+    )
+
+
+def migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> None:
+    """Run the revisions that are missing, on either database, within the connection's transaction."""
     import logging
 
     from alembic import command
@@ -167,18 +201,8 @@ def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
     try:
         for abandoned in durable_files.left_over(copy):  # by a process that was killed, for we hold the lock
             abandoned.unlink()
-        staged = durable_files.stage(copy, b"")
-        try:
-            with (
-                mapped_faults(staged),
-                closing(connect(path, timeout_us=timeout_us, read_only=True)) as source,
-                closing(connect(staged, timeout_us=timeout_us, read_only=False)) as target,
-            ):
-                source.backup(target)
-            _flush(staged)
+        with staged_copy(path, copy, timeout_us=timeout_us) as staged:
             durable_files.link_staged(staged, copy)
-        finally:
-            staged.unlink()
     except OSError as error:
         raise durable_files.unusable(path.parent, error) from error
     return copy

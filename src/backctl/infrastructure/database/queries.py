@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from backctl.domain.errors import InvalidCursor, quoted
 from backctl.domain.repositories import Cursor, EventCriteria, Sort, SortField, UserCriteria
-from backctl.domain.values import Identity, folded
+from backctl.domain.values import Identity, folded, is_uuid
 
 Placeholder = Literal["?", "%s"]
 Value = str | int | bool
@@ -128,7 +129,13 @@ def events_page(criteria: EventCriteria, placeholder: Placeholder, *, limit: int
 
 def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor | None:
     """Raises InvalidCursor."""
-    return None if text is None else Cursor.decode(text, str(sort), criteria, _ORDERS[sort.field].shape)
+    if text is None:
+        return None
+    order = _ORDERS[sort.field]
+    cursor = Cursor.decode(text, str(sort), criteria, order.shape)
+    if order.columns[-1] == "id" and not is_uuid(str(cursor.position[-1])):  # PostgreSQL's type takes nothing else
+        raise InvalidCursor(f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page")
+    return cursor
 
 
 def event_cursor(text: str | None, criteria: EventCriteria) -> Cursor | None:

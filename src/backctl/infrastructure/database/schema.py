@@ -18,6 +18,7 @@ _INSTALLATION = """
 SELECT (SELECT version_num FROM alembic_version), installation_id, (SELECT group_concat(kid, ' ') FROM audit_keys)
 FROM installation WHERE id = 1
 """
+INSTALLATION_ON_POSTGRES = _INSTALLATION.replace("group_concat", "string_agg").strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ def read_installation(connection: sqlite3.Connection, path: Path) -> StoredInsta
     """Ask the database about itself, in one statement. Raises DatabaseUnusable when it is not one of ours."""
     with mapped_faults(path):
         row = connection.execute(_INSTALLATION).fetchone()
+    return stored_installation(row, path)
+
+
+def stored_installation(row: object, path: str | os.PathLike[str]) -> StoredInstallation:
+    """What the row of the statement above says. Raises DatabaseUnusable when that is nothing."""
     match row:
         case (str(revision), str(installation_id), str() | None as kids):
             return StoredInstallation(installation_id, revision, tuple((kids or "").split()))
@@ -72,7 +78,7 @@ def read_installation(connection: sqlite3.Connection, path: Path) -> StoredInsta
     )
 
 
-def require_current(stored: StoredInstallation, path: Path, *, revision: str = REVISION) -> None:
+def require_current(stored: StoredInstallation, path: str | os.PathLike[str], *, revision: str = REVISION) -> None:
     """Raises SchemaOutdated or SchemaTooNew when the database has another revision than this program works with."""
     if stored.revision == revision:
         return

@@ -1,5 +1,7 @@
 """One transaction of the write side: accounts and their events, or neither."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -9,14 +11,17 @@ from sqlmodel import Session
 from backctl.application.ports import AddressParser, Clock, IdSource
 from backctl.domain.keyring import Key
 from backctl.domain.repositories import UserRepository
-from backctl.domain.values import Actor
+from backctl.domain.values import Actor, UserId
 from backctl.infrastructure.database import event_log
-from backctl.infrastructure.database.faults import fault_of, mapped_faults
+from backctl.infrastructure.database.engine import outcomes_of
 from backctl.infrastructure.database.user_repository import SqlUserRepository
 
 
 class SqlUnitOfWork:
-    """Begins when entered, taking SQLite's write lock at once; serves one transaction."""
+    """Begins when entered, on SQLite taking the write lock at once; serves one transaction.
+
+    A connection lost at COMMIT leaves the outcome open; the log tells whether the first event of it is there.
+    """
 
     def __init__(
         self,
@@ -32,7 +37,7 @@ class SqlUnitOfWork:
         self.session = Session(engine, autoflush=False, expire_on_commit=False, close_resets_only=False)
         self._accounts = SqlUserRepository(self.session, addresses=addresses, clock=clock)
         self.users: UserRepository = self._accounts
-        self._database = engine.url.database or ""
+        self._outcomes = outcomes_of(engine)
         self._audit_key = audit_key
         self._clock = clock
         self._new_id = new_id
@@ -41,7 +46,7 @@ class SqlUnitOfWork:
 
     def __enter__(self) -> Self:
         try:
-            with mapped_faults(self._database):
+            with self._mapped_faults():
                 self.session.connection()
         except BaseException:
             self.session.close()
@@ -51,16 +56,16 @@ class SqlUnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with mapped_faults(self._database):
+        with self._mapped_faults():
             self.session.close()
-        if isinstance(error, Exception) and (fault := fault_of(error, self._database)):
+        if isinstance(error, Exception) and (fault := self._outcomes.fault_of(error)):
             raise fault from error
 
     def commit(self, actor: Actor, reason: str | None) -> None:
-        with mapped_faults(self._database):
-            events = self._accounts.write_back()
-            if events:
-                event_log.append(
+        with self._mapped_faults():
+            first = None
+            if events := self._accounts.write_back():
+                first = event_log.append(
                     self.session.connection(),
                     events,
                     key=self._audit_key,
@@ -73,6 +78,24 @@ class SqlUnitOfWork:
             if self._dry_run:
                 self.session.rollback()
             else:
-                self.session.commit()
+                self._make_durable(first)
         self._accounts.settle()
         self.session.close()
+
+    def _make_durable(self, first: UserId | None) -> None:
+        self.session.flush()  # what fails from here on is the COMMIT
+        try:
+            self.session.commit()
+        except Exception as error:
+            if not self._outcomes.is_lost(error) or not self._outcomes.was_committed(first):
+                raise
+
+    @contextmanager
+    def _mapped_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            fault = self._outcomes.fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error

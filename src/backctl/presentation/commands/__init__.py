@@ -18,6 +18,8 @@ NOUNS: dict[str, Entry] = {
     "role": Entry(_HERE + "role", "Show the roles and what they permit."),
     "audit": Entry(_HERE + "audit", "Read and verify the log of everything that happened."),
     "config": Entry(_HERE + "config", "Show, check and change the configuration."),
+    "profile": Entry(_HERE + "profile", "See the configured databases and choose among them."),
+    "db": Entry(_HERE + "db", "Look after the database: its revision, its health, its copies."),
     "init": Entry(_HERE + "init", "Create the keyring and the database, or say that they exist.", verb=True),
     "doctor": Entry(_HERE + "doctor", "Check that everything backctl relies on is in order.", verb=True),
     "completion": Entry(_HERE + "completion", "Print the script that makes a shell complete what is typed."),

@@ -1,0 +1,42 @@
+"""The use cases of the database as a whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backctl.application.views import BackupView, Change, CheckView, DatabaseStatus, UpgradeView
+from backctl.domain.errors import BackctlError, Unavailable
+
+if TYPE_CHECKING:
+    from backctl.application.ports import DatabaseCare
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseService:
+    """Says what the database is, brings it up to date, examines and copies it."""
+
+    care: "DatabaseCare"
+
+    def status(self) -> DatabaseStatus:
+        return self.care.status()
+
+    def upgrade(self, *, dry_run: bool = False) -> Change[UpgradeView]:
+        """A no-op when the schema is current. Raises what `DatabaseCare.upgrade` raises."""
+        return self.care.upgrade(dry_run=dry_run)
+
+    def check(self) -> Iterator[CheckView]:
+        """Ask every probe; a part that is unusable is a finding, a database that cannot answer now is not.
+
+        Raises Unavailable.
+        """
+        for probe in self.care.probes():
+            try:
+                yield probe.examine()
+            except Unavailable:
+                raise
+            except BackctlError as error:
+                yield CheckView(probe.check, "fail", error.message, error.hint)
+
+    def back_up(self, file: str) -> BackupView:
+        """Raises what `DatabaseCare.back_up` raises."""
+        return self.care.back_up(file)

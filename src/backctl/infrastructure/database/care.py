@@ -1,0 +1,80 @@
+"""Looking after an SQLite database as a whole."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backctl.application.views import BackupView, Change, DatabaseStatus, UpgradeView
+from backctl.infrastructure import durable_files
+from backctl.infrastructure.database import copies
+from backctl.infrastructure.database.faults import mapped_faults
+from backctl.infrastructure.database.schema import REVISION, connect, read_installation
+
+if TYPE_CHECKING:
+    from backctl.application.ports import HealthProbe
+    from backctl.infrastructure.installation import Installation
+
+
+class SqliteCare:
+    """The care of one installation's database file. Opens it for each question and keeps nothing open."""
+
+    def __init__(self, installation: "Installation") -> None:
+        self._installation = installation
+        self._path = installation.database
+        self._timeout_us = installation.timeout_us
+
+    def status(self) -> DatabaseStatus:
+        if not durable_files.exists(self._path):
+            return DatabaseStatus(str(self._path), "absent", None, REVISION, None, None, None)
+        with (
+            mapped_faults(self._path),
+            closing(connect(self._path, timeout_us=self._timeout_us, read_only=True)) as connection,
+        ):
+            connection.execute("BEGIN")  # one moment for all that follows
+            revision = read_installation(connection, self._path).revision
+            return DatabaseStatus(
+                str(self._path),
+                "current" if revision == REVISION else "outdated" if revision < REVISION else "newer",
+                revision,
+                REVISION,
+                _count(connection, "users"),
+                _count(connection, "events"),
+                self._size(),
+            )
+
+    def upgrade(self, *, dry_run: bool) -> Change[UpgradeView]:
+        from backctl.infrastructure.database.migrator import migrate_file
+        from backctl.infrastructure.keyed_installation import check_match
+
+        stored = self._installation.stored()
+        if stored.revision < REVISION:
+            check_match(stored, self._installation.open_keyring())
+        done = migrate_file(self._path, timeout_us=self._timeout_us, dry_run=dry_run)
+        before = REVISION if done is None else done.before
+        copy = None if done is None or done.copy is None else str(done.copy)
+        return Change(UpgradeView(str(self._path), before, REVISION, copy), changed=done is not None)
+
+    def probes(self) -> "tuple[HealthProbe, ...]":
+        from backctl.infrastructure.database.sqlite_examination import file_probes
+
+        return file_probes(self._installation)
+
+    def back_up(self, file: str) -> BackupView:
+        return copies.back_up(self._path, Path.cwd() / file, timeout_us=self._timeout_us)
+
+    def _size(self) -> int:
+        """The bytes of the file and of the log beside it."""
+        size = self._path.stat().st_size
+        try:
+            return size + self._path.with_name(self._path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return size
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int | None:
+    """The rows of a table; None where a newer schema has none of that name."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
+    if known is None:
+        return None
+    return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 - a name of ours

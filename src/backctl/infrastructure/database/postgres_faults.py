@@ -1,0 +1,156 @@
+"""What PostgreSQL and its driver report, as errors of the house. The only place that knows SQLSTATEs.
+
+SQLAlchemy's wrappers are seen through without importing it, so the read side stays free of it.
+"""
+
+import re
+from typing import Final
+
+import psycopg
+
+from backctl.domain.errors import (
+    BackctlError,
+    ConnectionLost,
+    DatabaseFull,
+    DatabaseLocked,
+    DatabaseMissing,
+    DatabaseUnavailable,
+    DatabaseUnusable,
+    TransactionAborted,
+    quoted,
+)
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_GIVEN_UP: Final = ("40001", "40P01")  # serialization failure, deadlock
+_ENDED: Final = ("57P01", "57P02", "57P05", "25P03", "25P04", "40003")  # by an administrator, a crash, or for idling
+_NOT_YET: Final = "57P03"
+_LOCKED: Final = "55P03"
+_TIMED_OUT: Final = "57014"
+_FULL: Final = "53100"
+_READ_ONLY: Final = "25006"
+_NO_DATABASE: Final = "3D000"
+_NO_SCHEMA: Final = ("42P01", "3F000")
+_FOREIGN_SCHEMA: Final = ("42703", "42P07", "42710", "42804", "42883")
+_NO_RIGHT: Final = "42501"
+
+# While it connects, libpq passes on the server's words but not its SQLSTATE. In another language they mean nothing here
+# and the fault is taken for one that passes.
+_REFUSALS: Final = (
+    (r"the database system is (starting up|shutting down|in recovery mode|not (yet )?accepting connections)", _NOT_YET),
+    (r"(password|\w+) authentication failed for user|no password supplied|no pg_hba\.conf entry", "28P01"),
+    (r'role ".*" (does not exist|is not permitted to log in)', "28000"),
+    (r'database ".*" does not exist', _NO_DATABASE),
+    (r'permission denied for database "', _NO_RIGHT),
+    (r"too many (clients|connections)|remaining connection slots", "53300"),
+    (r"session is (not )?read-only|server is (not )?in hot standby mode", _READ_ONLY),
+)
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The SQLSTATE of a driver's error, in SQLAlchemy's wrapper or not; None when there is none."""
+    cause = getattr(error, "orig", error)
+    if not isinstance(cause, psycopg.Error):
+        return None
+    if cause.sqlstate is None and isinstance(cause, psycopg.OperationalError):
+        text = str(cause)
+        return next((state for pattern, state in _REFUSALS if re.search(pattern, text)), None)
+    return cause.sqlstate
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection broke, so that nobody can say what became of the last statement sent."""
+    cause = getattr(error, "orig", error)
+    if not isinstance(cause, psycopg.Error):
+        return False
+    state = sqlstate_of(error)
+    if state is None:
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    return state[:2] == "08" or state in _ENDED
+
+
+def connecting_fault(error: psycopg.Error, label: str) -> BackctlError:
+    """What it means that no connection came about."""
+    state = sqlstate_of(error)
+    if state is not None and (fault := _fault_of_state(state, _named(label))) is not None:
+        return fault
+    reason = "it did not answer in time" if isinstance(error, psycopg.errors.ConnectionTimeout) else _reason(error)
+    return DatabaseUnavailable(
+        f"{_named(label)} cannot be reached: {reason}", hint="check that the server runs and that the URL names it"
+    )
+
+
+def fault_of(error: BaseException, label: str) -> BackctlError | None:
+    """The error of the house that `error` means; None when it is not the database's state that is at fault."""
+    if is_lost(error):
+        return ConnectionLost(
+            f"the connection to {_named(label)} was lost",
+            hint="nothing was changed; try again when the server is back",
+        )
+    state = sqlstate_of(error)
+    return None if state is None else _fault_of_state(state, _named(label))
+
+
+def _fault_of_state(state: str, database: str) -> BackctlError | None:
+    if state in _GIVEN_UP:
+        return TransactionAborted(
+            f"{database} gave the transaction up, for others changed the same rows",
+            hint="nothing was changed; try again",
+        )
+    if state == _LOCKED:
+        return DatabaseLocked(
+            f"{database} is locked by another transaction",
+            hint="wait until the other command has finished, and try again",
+        )
+    if state == _TIMED_OUT:
+        return DatabaseUnavailable(
+            f"{database} did not finish a statement in time",
+            hint="nothing was changed; try again, or raise database.statement_timeout and --timeout",
+        )
+    if state == _FULL:
+        return DatabaseFull(
+            f"the disk of {database} is full", hint="free some space and try again; nothing was changed"
+        )
+    if state == _NOT_YET or state[:2] in ("08", "53", "57"):
+        return DatabaseUnavailable(f"{database} takes no work at the moment ({state})", hint="try again later")
+    return _configuration_fault(state, database)
+
+
+def _configuration_fault(state: str, database: str) -> BackctlError | None:
+    """Nothing that waiting would mend."""
+    if state[:2] == "28":
+        return DatabaseUnusable(
+            f"{database} refuses the login", hint="check user, password and pg_hba.conf; database.url names the user"
+        )
+    if state == _NO_DATABASE:
+        return DatabaseMissing(f"{database} does not exist", hint="make it with 'createdb', then run 'backctl init'")
+    if state in _NO_SCHEMA:
+        return DatabaseMissing(
+            f"{database} holds no installation of backctl", hint="run 'backctl init', or check database.url"
+        )
+    if state in _FOREIGN_SCHEMA:
+        return DatabaseUnusable(
+            f"{database} holds tables of something else under the same names",
+            hint="name a database or a schema of its own in database.url",
+        )
+    if state == _NO_RIGHT:
+        return DatabaseUnusable(
+            f"{database} does not let this user do that",
+            hint="make the user the owner of its tables and of their schema",
+        )
+    if state == _READ_ONLY:
+        return DatabaseUnusable(
+            f"{database} can only be read", hint="name the primary server, or add target_session_attrs=read-write"
+        )
+    if state[:2] == "XX" or state == "58030":
+        return DatabaseUnusable(f"{database} is damaged ({state})", hint="restore it from a backup")
+    return None
+
+
+def _named(label: str) -> str:
+    return f"the database {quoted(label, limit=400)}"
+
+
+def _reason(error: psycopg.Error) -> str:
+    """The end of libpq's last line, which names a host at most."""
+    line = next((line for line in reversed(str(error).splitlines()) if "failed:" in line or "could not" in line), "")
+    return quoted(line.rpartition("failed: ")[2].strip() or "no reason was given")

@@ -1,0 +1,136 @@
+"""What both read sides share: from the rows of `queries` to pages and views, whatever driver fetched them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from backctl.application.ports import AddressParser
+from backctl.application.views import EventView, UserView
+from backctl.domain.errors import DatabaseUnusable, quoted
+from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria
+from backctl.domain.values import EARLIEST, LATEST, Identity, Instant
+from backctl.infrastructure.database import queries
+
+Row = tuple[Any, ...]
+
+CHAIN = (
+    "SELECT seq, id, occurred_at, type, subject, actor, reason, trace_id, audit_kid, data, salt, data_digest, mac "
+    "FROM events ORDER BY seq"
+)
+HEAD = "SELECT seq, mac FROM event_head WHERE id = 1"
+
+
+class RowReader(ABC):
+    """Asks in SQL and answers in views. `label` names the database in errors."""
+
+    def __init__(self, placeholder: queries.Placeholder, *, label: str, addresses: AddressParser) -> None:
+        self._placeholder = placeholder
+        self._label = label
+        self._addresses = addresses
+
+    @abstractmethod
+    def _fetch(self, statement: queries.Statement) -> list[Row]:
+        """All rows of a small answer."""
+
+    @abstractmethod
+    def _stream(self, statement: queries.Statement) -> Iterator[Row]:
+        """The rows of an answer of any size, in constant memory and from one snapshot."""
+
+    def find_user(self, ident: Identity) -> UserView | None:
+        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+        return next(self._views(self._fetch(queries.one_user(ident, email_key, self._placeholder))), None)
+
+    def users(
+        self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0
+    ) -> Page[UserView]:
+        after = queries.user_cursor(cursor, criteria, sort)
+        # One row more than asked for tells whether anything follows.
+        rows = self._fetch(
+            queries.users_page(criteria, sort, self._placeholder, limit=limit + 1, after=after, offset=offset)
+        )
+        width = queries.VIEW_WIDTH
+        items = tuple(self._views(row[:width] for row in rows[:limit]))
+        if len(rows) <= limit:
+            return Page(items)
+        return Page(items, queries.next_user_cursor(rows[limit - 1], criteria, sort))
+
+    def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
+        return self._views(self._stream(queries.users(criteria, sort, self._placeholder)))
+
+    def count_users(self, criteria: UserCriteria) -> int:
+        ((count,),) = self._fetch(queries.user_count(criteria, self._placeholder))
+        return int(count)
+
+    def events(self, criteria: EventCriteria, *, limit: int, cursor: str | None = None) -> Page[EventView]:
+        after = queries.event_cursor(cursor, criteria)
+        rows = self._fetch(queries.events_page(criteria, self._placeholder, limit=limit + 1, after=after))
+        found = tuple(self._event(*row) for row in rows)
+        if len(found) <= limit:
+            return Page(found)
+        return Page(found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria))
+
+    def stream_events(self, criteria: EventCriteria) -> Iterator[EventView]:
+        return (self._event(*row) for row in self._stream(queries.events(criteria, self._placeholder)))
+
+    def _views(self, rows: Iterable[Row]) -> Iterator[UserView]:
+        # A million rows pass here: unpacked by position, nothing looked up twice.
+        view, instant = UserView, Instant
+        try:
+            for id_, email, name, role, active, secret, must, mfa, expires, created, updated, version in rows:
+                yield view(
+                    id_,
+                    email,
+                    name,
+                    role,
+                    active == 1,
+                    secret == 1,
+                    must == 1,
+                    mfa,
+                    None if expires is None else instant(expires),
+                    instant(created),
+                    instant(updated),
+                    version,
+                )
+        except (TypeError, ValueError) as error:
+            raise self._damaged("an account") from error
+
+    def _event(
+        self,
+        seq: int,
+        id_: str,
+        occurred_at: int,
+        type_: str,
+        subject: str,
+        actor: str,
+        reason: str | None,
+        trace_id: str | None,
+        data: str | None,
+    ) -> EventView:
+        import json  # queries of accounts never see any
+
+        try:
+            who = json.loads(actor)
+            members = None if data is None else dict(json.loads(data))
+            if not EARLIEST <= occurred_at <= LATEST:
+                raise ValueError
+            return EventView(
+                seq,
+                id_,
+                Instant(occurred_at),
+                type_,
+                subject,
+                who["label"],
+                who["os_user"],
+                who["host"],
+                reason,
+                trace_id,
+                members,
+            )
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
+            raise self._damaged(f"event {seq}") from error
+
+    def _damaged(self, what: str) -> DatabaseUnusable:
+        return DatabaseUnusable(
+            f"{what} in {quoted(self._label, limit=400)} holds what was never written",
+            hint="look with 'backctl audit verify', then restore the database from a backup",
+        )

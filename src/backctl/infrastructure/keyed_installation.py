@@ -1,0 +1,139 @@
+"""What every installation is: a keyring, and the database written with it, wherever each of them lies."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backctl.application.ports import AddressParser, Clock, IdSource, Reader, UnitOfWork
+from backctl.application.views import Change, InstallationView
+from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, quoted
+from backctl.domain.values import Actor
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.crypto.key_file import KeyFile
+    from backctl.infrastructure.database.schema import StoredInstallation
+
+
+class KeyedInstallation(ABC):
+    """Opened when it is first needed. Close it when done; asked again, it opens again.
+
+    `label` is how the database is shown. `notice` is told in one line what was created or migrated.
+    """
+
+    def __init__(
+        self,
+        *,
+        label: str,
+        keyring: Path,
+        allow_group_read: bool,
+        notice: Callable[[str], None],
+        clock: Clock,
+        new_id: IdSource,
+        addresses: AddressParser,
+        bcrypt_cost: int,
+    ) -> None:
+        self.label = label
+        self.keyring = keyring
+        self._allow_group_read = allow_group_read
+        self._notice = notice
+        self.clock = clock
+        self._new_id = new_id
+        self._addresses = addresses
+        self._bcrypt_cost = bcrypt_cost
+        self._engine: Engine | None = None
+        self._opened_keyring: Keyring | None = None
+
+    def close(self) -> None:
+        """Close what was opened; asked again, it is opened again."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+        self._opened_keyring = None
+
+    @property
+    def keys(self) -> "KeyFile":
+        """The keyring's file, whether it is there or not."""
+        from backctl.infrastructure.crypto.key_file import KeyFile  # a read of accounts needs no key
+
+        return KeyFile(self.keyring, allow_group_read=self._allow_group_read)
+
+    @property
+    @abstractmethod
+    def is_fresh(self) -> bool:
+        """Whether a write would create the installation, and a read finds it empty."""
+
+    @abstractmethod
+    def create(self, actor: Actor, *, dry_run: bool = False) -> Change[InstallationView]:
+        """Make what is missing; `changed` is False when nothing is."""
+
+    @abstractmethod
+    def stored(self) -> "StoredInstallation":
+        """What the database says about itself, whatever its revision. Raises DatabaseMissing, DatabaseUnusable."""
+
+    @abstractmethod
+    def unit_of_work(self, *, dry_run: bool) -> UnitOfWork:
+        """A transaction not yet begun."""
+
+    @abstractmethod
+    def reader(self) -> Reader:
+        """The read side. Creates nothing."""
+
+    @abstractmethod
+    def _opened(self) -> "tuple[StoredInstallation, Keyring]":
+        """What a database of the right revision says about itself, and the keyring that matches it."""
+
+    def describe(self) -> InstallationView:
+        """What is there. Raises what opening it raises."""
+        return self._described(self._opened()[0])
+
+    def open_keyring(self) -> "Keyring":
+        """The keyring, read once. Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged."""
+        if self._opened_keyring is None:
+            self._opened_keyring = self.keys.read()
+        return self._opened_keyring
+
+    def audit_keys(self) -> dict[str, bytes]:
+        """kid → key of every audit key. Raises also KeyringMismatch."""
+        return self._opened()[1].secrets("audit")
+
+    def _described(self, stored: "StoredInstallation") -> InstallationView:
+        return InstallationView(
+            database=self.label,
+            keyring=str(self.keyring),
+            installation_id=stored.installation_id,
+            revision=stored.revision,
+            bcrypt_cost=self._bcrypt_cost,
+        )
+
+    def _work(self, engine: "Engine", *, dry_run: bool) -> UnitOfWork:
+        from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+
+        return SqlUnitOfWork(
+            engine,
+            addresses=self._addresses,
+            audit_key=self.open_keyring().primary("audit"),
+            clock=self.clock,
+            new_id=self._new_id,
+            dry_run=dry_run,
+        )
+
+
+def check_match(stored: "StoredInstallation", keyring: "Keyring") -> None:
+    """Raises KeyringMismatch when the keyring lacks an audit key that the database's events were written with.
+
+    A database that names none was tampered with, for it is made with one: DatabaseUnusable.
+    """
+    if not stored.audit_kids:
+        raise DatabaseUnusable(
+            "the database does not say which audit keys it was written with", hint="restore it from a backup"
+        )
+    lacking = sorted(set(stored.audit_kids) - set(keyring.secrets("audit")))
+    if lacking:
+        raise KeyringMismatch(
+            f"the keyring belongs to another installation: it lacks the audit key {quoted(lacking[0])}",
+            hint="name the keyring that was made with this database, or restore it from a backup",
+        )

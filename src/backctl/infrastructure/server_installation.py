@@ -1,0 +1,209 @@
+"""An installation whose database is a PostgreSQL server's; its keyring is a file all the same.
+
+It is named by its URL, so no command but `init` creates anything of it, and none but `db upgrade` changes its schema:
+others may be working on it with a program of another version.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backctl.application.ports import AddressParser, Clock, IdSource, Reader, UnitOfWork
+from backctl.application.views import Change, InstallationView
+from backctl.domain.errors import DatabaseMissing, KeyringMissing, quoted
+from backctl.domain.values import Actor
+from backctl.infrastructure import durable_files
+from backctl.infrastructure.database.postgres import PostgresDatabase
+from backctl.infrastructure.keyed_installation import KeyedInstallation, check_match
+
+if TYPE_CHECKING:
+    from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.database.postgres_reader import PostgresReader
+    from backctl.infrastructure.database.schema import StoredInstallation
+
+
+class ServerInstallation(KeyedInstallation):
+    """A keyring and the database on a server that is written with it."""
+
+    def __init__(
+        self,
+        *,
+        database: PostgresDatabase,
+        keyring: Path,
+        allow_group_read: bool,
+        notice: Callable[[str], None],
+        clock: Clock,
+        new_id: IdSource,
+        addresses: AddressParser,
+        bcrypt_cost: int,
+    ) -> None:
+        super().__init__(
+            label=database.label,
+            keyring=keyring,
+            allow_group_read=allow_group_read,
+            notice=notice,
+            clock=clock,
+            new_id=new_id,
+            addresses=addresses,
+            bcrypt_cost=bcrypt_cost,
+        )
+        self.database = database
+        self._reader: PostgresReader | None = None
+
+    def close(self) -> None:
+        """Close what was opened; asked again, it is opened again."""
+        super().close()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Never: a server has been named."""
+        return False
+
+    def create(self, actor: Actor, *, dry_run: bool = False) -> Change[InstallationView]:
+        """Make what is missing; `changed` is False when nothing is. With `dry_run` it is rolled back again.
+
+        Raises KeyringMissing for a database without its keyring; FolderUnusable, InstallationLocked, DatabaseLocked,
+        DatabaseUnavailable, DatabaseUnusable.
+        """
+        if self._exists():
+            self._require_keyring()
+            return Change(self.describe(), changed=False)
+        try:
+            view = self._rehearsed(actor) if dry_run else self._made(actor)
+        except OSError as error:
+            raise durable_files.unusable(self.keyring.parent, error) from None
+        if view is None:  # another process was quicker
+            return Change(self.describe(), changed=False)
+        return Change(view, changed=True)
+
+    def stored(self) -> "StoredInstallation":
+        return self.database.stored()
+
+    def unit_of_work(self, *, dry_run: bool) -> UnitOfWork:
+        """A transaction not yet begun. Raises DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated,
+        SchemaTooNew and what the keyring's file raises."""
+        if self._engine is None:
+            from backctl.infrastructure.database.postgres_engine import postgres_engine
+
+            keyring = self._keyring_of_something()
+            engine = postgres_engine(self.database, lambda stored: check_match(stored, keyring))
+            try:
+                with self.database.mapped_faults(), engine.connect() as connection:
+                    connection.begin()  # what is wrong is told before anything slow is begun
+            except BaseException:
+                engine.dispose()
+                raise
+            self._engine = engine
+        return self._work(self._engine, dry_run=dry_run)
+
+    def reader(self) -> Reader:
+        """The read side. Raises what opening it raises."""
+        if self._reader is None:
+            from backctl.infrastructure.database.postgres_reader import PostgresReader
+
+            self._reader = PostgresReader(self.database, addresses=self._addresses)
+        return self._reader
+
+    def _opened(self) -> "tuple[StoredInstallation, Keyring]":
+        from backctl.infrastructure.database.schema import require_current
+
+        stored, keyring = self.stored(), self.open_keyring()
+        check_match(stored, keyring)
+        require_current(stored, self.label)
+        return stored, keyring
+
+    def _keyring_of_something(self) -> "Keyring":
+        """The keyring. Where database and keyring are both missing, the former is what has to be told."""
+        try:
+            return self.open_keyring()
+        except KeyringMissing:
+            self.stored()
+            raise
+
+    # Creation.
+
+    def _exists(self) -> bool:
+        try:
+            self.stored()
+        except DatabaseMissing:
+            return False
+        return True
+
+    def _require_keyring(self) -> None:
+        """Raises KeyringMissing for a database without its keyring: a new key could not replace the lost one."""
+        if not durable_files.exists(self.keyring):
+            raise KeyringMissing(
+                f"there is no keyring {quoted(str(self.keyring), limit=400)} for the database",
+                hint="bring it from the machine where 'backctl init' was run, or from a backup; it is never made anew",
+            )
+
+    def _made(self, actor: Actor) -> InstallationView | None:
+        """The tables, and the keyring linked to its name before they are committed: whoever sees them finds their keys.
+
+        A failure in between leaves a keyring without a database, which the next `init` completes.
+        """
+        folder = self.keyring.parent
+        durable_files.make_folder(folder)
+        with ExitStack() as held:
+            held.enter_context(durable_files.locked(folder, timeout_us=self.database.limits.lock_us))
+            for temporary in durable_files.left_over(self.keyring):
+                temporary.unlink(missing_ok=True)
+            made = [self.label]
+            link: Callable[[], None] = _nothing
+            if durable_files.exists(self.keyring):
+                keyring = self.keys.read()
+            else:
+                keyring = self._new_keyring()
+                staged = self.keys.stage(keyring)
+                held.callback(staged.unlink)
+                made.insert(0, str(self.keyring))
+
+                def link() -> None:
+                    durable_files.link_staged(staged, self.keyring)
+
+            view = self._filled(actor, keyring, before_commit=link, dry_run=False)
+            if view is None:
+                self._require_keyring()
+                return None
+        self._notice(f"created {' and '.join(made)}")
+        return view
+
+    def _rehearsed(self, actor: Actor) -> InstallationView | None:
+        if durable_files.exists(self.keyring):
+            keyring = self.keys.read()
+        else:
+            durable_files.require_writable(self.keyring.parent)
+            keyring = self._new_keyring()
+        return self._filled(actor, keyring, before_commit=_nothing, dry_run=True)
+
+    def _filled(
+        self, actor: Actor, keyring: "Keyring", *, before_commit: Callable[[], None], dry_run: bool
+    ) -> InstallationView | None:
+        import uuid
+
+        from backctl.infrastructure.database.postgres_migrator import create_schema
+
+        stored = create_schema(
+            self.database,
+            installation_id=str(uuid.uuid4()),
+            keyring=keyring,
+            actor=actor,
+            now=self.clock(),
+            event_id=self._new_id(),
+            before_commit=before_commit,
+            dry_run=dry_run,
+        )
+        return None if stored is None else self._described(stored)
+
+    def _new_keyring(self) -> "Keyring":
+        from backctl.infrastructure.crypto.key_maker import make_keyring
+
+        return make_keyring(self.clock())
+
+
+def _nothing() -> None:
+    """There is nothing to put in place."""

@@ -1,0 +1,51 @@
+"""`backctl db …`: the database as a whole."""
+
+from typing import Annotated
+
+from typer import Argument
+
+from backctl.application.views import BackupView, CheckView, DatabaseStatus, UpgradeView
+from backctl.domain.errors import UsageError
+from backctl.presentation.context import Invocation
+from backctl.presentation.grammar import leaf, noun
+
+app = noun("db")
+
+
+@leaf(app, mutation=True, view=UpgradeView)
+def upgrade(call: Invocation) -> None:
+    """Bring the schema of the database to the revision of this backctl, or say that it is there.
+
+    An SQLite database is copied beside itself before. Several upgrades at once are safe.
+    """
+    call.changed(call.container.database.upgrade(dry_run=call.dry_run))
+
+
+@leaf(app, view=DatabaseStatus)
+def status(call: Invocation) -> None:
+    """Say where the database is, of which revision, and how much it holds."""
+    call.show(call.container.database.status())
+
+
+@leaf(app, view=CheckView)
+def check(call: Invocation) -> None:
+    """Examine every page, the schema and whether accounts and events agree; exit code 6 when something is wrong.
+
+    The database is not changed. Whether events were forged is for `backctl audit verify` to say.
+    """
+    checks = tuple(call.container.database.check())
+    call.check_all(checks, CheckView, all(check.status != "fail" for check in checks))
+
+
+@leaf(app, view=BackupView)
+def backup(
+    call: Invocation,
+    file: Annotated[str, Argument(metavar="FILE", help="A file that does not exist yet.")],
+) -> None:
+    """Copy the database, as it is at this moment, to a new file; others go on working with it.
+
+    The copy holds no keys: keep one of the keyring too, in another place.
+    """
+    if file == "-":
+        raise UsageError("a copy cannot be written to standard output", hint="name a file that does not exist")
+    call.show(call.container.database.back_up(file))

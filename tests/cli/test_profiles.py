@@ -1,0 +1,287 @@
+"""`backctl profile …`, several databases in one configuration, and the profiles that guard themselves."""
+
+import inspect
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import as_ordinary_owner, contents, refused, run_command
+
+from backctl.presentation.commands import NOUNS
+from backctl.presentation.grammar import LeafSpec, Noun
+
+PROFILE_KEYS = ["name", "in_force", "protected", "database", "origin"]
+AWKWARD = 'a.b "c" \\ d'
+CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-password", "-o", "json")
+
+
+def configure(machine: Machine, text: str) -> Path:
+    machine.config_file.parent.mkdir(parents=True, exist_ok=True)
+    machine.config_file.write_text(text)
+    machine.config_file.chmod(0o600)
+    return machine.config_file
+
+
+@pytest.fixture
+def file(machine: Machine) -> Path:
+    return configure(
+        machine,
+        f"""\
+# mine
+[database]
+timeout = "2s"
+
+[profiles.staging]
+database.url = "sqlite:///{machine.home}/staging/backctl.db"
+keyring.path = "{machine.home}/staging/keyring.json"
+
+[profiles.production]  # with care
+protected = true
+database.url = "sqlite:///{machine.home}/production/backctl.db"
+keyring.path = "{machine.home}/production/keyring.json"
+
+[profiles.hidden]
+database.url_command = ["touch", "ran"]
+
+[profiles."a.b \\"c\\" \\\\ d"]
+""",
+    )
+
+
+# list and show
+
+
+def test_the_profiles_are_listed_in_their_order_with_what_each_means(machine: Machine, file: Path) -> None:
+    listed = machine.run("profile", "list", "-p", "staging", "-o", "json").succeeded()
+    assert list(listed.json["items"][0]) == PROFILE_KEYS
+    assert [tuple(item.values()) for item in listed.json["items"]] == [
+        ("staging", True, False, f"{machine.home}/staging/backctl.db", f"file {file}:5"),
+        ("production", False, True, f"{machine.home}/production/backctl.db", f"file {file}:9"),
+        ("hidden", False, False, "***", f"file {file}:14"),
+        (AWKWARD, False, False, f"{machine.data}/backctl.db", f"file {file}:17"),
+    ]
+    assert sorted(contents(machine.home)) == [".config", ".config/backctl", ".config/backctl/config.toml"]
+    names = machine.run("profile", "list", "-o", "id").succeeded().out.splitlines()
+    assert names == ["staging", "production", "hidden", AWKWARD]
+
+
+def test_without_any_profile_the_list_is_empty(machine: Machine) -> None:
+    assert machine.run("profile", "list", "-o", "json").succeeded().json == {"items": [], "next_cursor": None}
+    assert machine.run("profile", "list", "-o", "id").succeeded().out == ""
+    assert contents(machine.home) == {}
+
+
+def test_the_list_says_what_the_environment_makes_of_a_profile(machine: Machine, file: Path) -> None:
+    env = {"BACKCTL_PROFILE": "staging", "BACKCTL_PROTECTED": "true", "BACKCTL_DATABASE_URL": "sqlite:////srv/x.db"}
+    for item in machine.run("profile", "list", "-o", "json", env=env).succeeded().json["items"]:
+        assert (item["protected"], item["database"]) == (True, "/srv/x.db")
+        assert item["in_force"] is (item["name"] == "staging")
+
+
+def test_a_profile_is_shown_with_the_origin_of_every_value(machine: Machine, file: Path) -> None:
+    shown = machine.run("profile", "show", "production", "--no-header").succeeded().out.splitlines()
+    assert "profile\tproduction\targument NAME" in shown
+    assert f"protected\ttrue\tfile {file}:10" in shown
+    assert f"database.timeout\t2s\tfile {file}:3" in shown
+    assert f"database.url\tsqlite:///{machine.home}/production/backctl.db\tfile {file}:11" in shown
+    in_force = machine.run("profile", "show", "-p", "hidden", "-o", "json").succeeded().json["items"]
+    assert in_force[0] == {"key": "profile", "value": "hidden", "origin": "flag --profile"}
+    url = next(item for item in in_force if item["key"] == "database.url")
+    assert (url["value"], url["origin"]) == ("***", f"command touch (file {file}:15)")
+    assert not (machine.home / "ran").exists()
+
+
+@pytest.mark.parametrize("command", [("profile", "show", "prodution"), ("profile", "use", "prodution")])
+def test_an_unknown_profile_is_a_usage_error_that_names_the_nearest(
+    machine: Machine, file: Path, command: tuple[str, ...]
+) -> None:
+    before = file.read_bytes()
+    error = refused(machine.run(*command, "-o", "json"), 2, "profile.unknown")
+    assert error["hint"] == "did you mean 'production'?"
+    refused(machine.run("profile", "list", "-p", "nothing like it", "-o", "json"), 2, "profile.unknown")
+    assert file.read_bytes() == before
+
+
+# use
+
+
+def test_a_profile_is_selected_in_the_file_which_keeps_the_rest(machine: Machine, file: Path) -> None:
+    before = file.read_text()
+    first = machine.run("profile", "use", "staging", "-o", "json").succeeded()
+    assert first.json == {"profile": "staging", "file": str(file), "changed": True}
+    assert first.err == ""
+    assert tomllib.loads(file.read_text())["profile"] == "staging"
+    assert set(before.splitlines()) < set(file.read_text().splitlines())
+    assert file.stat().st_mode & 0o777 == 0o600
+    machine.run("init").succeeded()
+    assert (machine.home / "staging" / "backctl.db").exists()
+    again = machine.run("profile", "use", "staging", "-o", "json").succeeded()
+    assert again.json["changed"] is False
+    none = machine.run("profile", "use", "--none", "-o", "json").succeeded()
+    assert none.json == {"profile": None, "file": str(file), "changed": True}
+    assert tomllib.loads(file.read_text()) == tomllib.loads(before)
+    assert set(before.splitlines()) <= set(file.read_text().splitlines())
+    assert machine.run("profile", "use", "--none", "-o", "json").succeeded().json["changed"] is False
+
+
+def test_any_name_that_is_configured_can_be_used(machine: Machine, file: Path) -> None:
+    machine.run("profile", "use", AWKWARD).succeeded()
+    assert tomllib.loads(file.read_text())["profile"] == AWKWARD
+    listed = machine.run("profile", "list", "-o", "json").succeeded().json["items"]
+    assert [item["name"] for item in listed if item["in_force"]] == [AWKWARD]
+    machine.run("profile", "use", "hidden").succeeded()
+    assert tomllib.loads(file.read_text())["profile"] == "hidden"
+
+
+def test_a_rehearsed_use_writes_nothing(machine: Machine, file: Path) -> None:
+    before = file.read_bytes()
+    dry = machine.run("profile", "use", "staging", "--dry-run", "-o", "json").succeeded().json
+    assert (dry["changed"], dry["dry_run"]) == (True, True)
+    refused(machine.run("profile", "use", "stagin", "--dry-run", "-o", "json"), 2, "profile.unknown")
+    assert file.read_bytes() == before
+
+
+def test_one_profile_or_none_is_asked_for(machine: Machine, file: Path) -> None:
+    refused(machine.run("profile", "use", "-o", "json"), 2, "usage")
+    refused(machine.run("profile", "use", "staging", "--none", "-o", "json"), 2, "usage")
+    refused(machine.run("profile", "use", "", "-o", "json"), 2, "profile.unknown")
+
+
+def test_without_a_file_there_is_no_profile_and_none_is_made(machine: Machine) -> None:
+    error = refused(machine.run("profile", "use", "production", "-o", "json"), 2, "profile.unknown")
+    assert error["hint"] == "no profile is configured"
+    assert machine.run("profile", "use", "--none", "-o", "json").succeeded().json["changed"] is False
+    other = machine.home / "other.toml"
+    refused(machine.run("profile", "use", "x", "--config", str(other), "-o", "json"), 2, "profile.unknown")
+    refused(machine.run("profile", "show", "x", "--config", str(other), "-o", "json"), 9, "config.invalid")
+    assert contents(machine.home) == {}
+
+
+def test_a_file_that_cannot_be_written_is_told_and_left_alone(machine: Machine, file: Path) -> None:
+    before = contents(machine.home)
+    file.parent.chmod(0o500)
+    command = as_ordinary_owner(machine.command("profile", "use", "staging", "-o", "json"))
+    error = refused(run_command(machine, command), 9, "config.invalid")
+    assert str(file) in error["message"]
+    assert "permission denied" in error["message"]
+    file.parent.chmod(0o700)
+    assert contents(machine.home) == before
+
+
+def test_a_file_that_others_may_write_is_not_trusted_with_a_choice(machine: Machine, file: Path) -> None:
+    file.chmod(0o622)
+    for command in (("list",), ("show",), ("use", "staging"), ("use", "--none")):
+        refused(machine.run("profile", *command, "-o", "json"), 9, "config.invalid")
+
+
+def test_the_variable_that_goes_before_the_file_is_told_of(machine: Machine, file: Path) -> None:
+    used = machine.run("profile", "use", "staging", env={"BACKCTL_PROFILE": "hidden"}).succeeded()
+    assert used.err == "backctl: BACKCTL_PROFILE goes before the file: it still chooses the profile\n"
+    assert machine.run("profile", "use", "staging", env={"BACKCTL_PROFILE": "staging"}).succeeded().err == ""
+
+
+# Several databases.
+
+
+def test_profiles_keep_their_accounts_apart(machine: Machine, file: Path) -> None:
+    for profile in ("staging", "production"):
+        guard = ("--reason", "first light", "--yes") if profile == "production" else ()
+        machine.run("init", "-p", profile, *guard).succeeded()
+        machine.run(*CREATE, "-p", profile, *guard).succeeded()
+    machine.run("user", "deactivate", "new", "-p", "staging").succeeded()
+    active = {
+        profile: machine.run("--profile", profile, "user", "show", "new", "-o", "json").succeeded().json["is_active"]
+        for profile in ("staging", "production")
+    }
+    assert active == {"staging": False, "production": True}
+    assert machine.run("user", "count", env={"BACKCTL_PROFILE": "production"}).succeeded().out == "1\n"
+    refused(machine.run("user", "list", "-o", "json"), 9, "database.missing")
+
+
+def test_doctor_says_which_profile_it_examined(machine: Machine, file: Path) -> None:
+    machine.run("init", "-p", "staging").succeeded()
+    done = machine.run("doctor", "-p", "staging", "-o", "json").succeeded()
+    first = done.json["items"][0]
+    assert (first["check"], first["status"]) == ("profile.selected", "ok")
+    assert first["finding"] == f"profile 'staging' (flag --profile): '{machine.home}/staging/backctl.db'"
+    other = machine.run("doctor", "-p", "production", "-o", "json")
+    assert other.code == 6
+    assert other.json["items"][0]["finding"].startswith("profile 'production' (flag --profile, protected): ")
+    assert machine.run("doctor", "-o", "json").json["items"][0]["finding"].startswith("no profile: ")
+
+
+# Protection.
+
+
+@pytest.fixture
+def protected(machine: Machine, file: Path) -> Machine:
+    """A machine that works on a protected profile, where `ada` is an account."""
+    machine.environment["BACKCTL_PROFILE"] = "production"
+    machine.run("init", "--reason", "set up", "--yes").succeeded()
+    machine.create_user("ada", "--reason", "set up", "--yes")
+    return machine
+
+
+MUTATIONS = (
+    CREATE,
+    ("user", "deactivate", "ada"),
+    ("user", "activate", "ada"),
+    ("user", "deactivate", "ada", "eve"),
+    ("init",),
+    ("config", "set", "database.timeout", "3s"),
+    ("profile", "use", "--none"),
+    ("profile", "use", "staging"),
+    ("db", "upgrade"),
+)
+
+
+@pytest.mark.parametrize("command", MUTATIONS, ids=" ".join)
+def test_no_change_of_a_protected_profile_goes_unasked_or_without_a_reason(
+    protected: Machine, command: tuple[str, ...]
+) -> None:
+    before = contents(protected.home)
+    as_json = command if "-o" in command else (*command, "-o", "json")
+    for flags in ((), ("--yes",), ("--reason", "because"), ("--reason", "because", "--no-input")):
+        error = refused(protected.run(*as_json, *flags), 8, "confirmation.required")
+        assert ("--yes" if "--reason" in flags else "--reason") in error["hint"]
+    assert contents(protected.home) == before
+    protected.run(*as_json, "--dry-run")  # asks nothing, and changes nothing
+    assert contents(protected.home) == before
+
+
+def test_a_confirmed_change_of_a_protected_profile_is_made_and_its_reason_kept(protected: Machine) -> None:
+    protected.run("user", "deactivate", "ada", "--yes", "--reason", "left the team").succeeded()
+    events = protected.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
+    assert [event["reason"] for event in events] == ["set up", "left the team"]
+    protected.run("profile", "use", "staging", "--yes", "--reason", "done there").succeeded()
+    listed = protected.run("profile", "list", "-o", "json", env={"BACKCTL_PROFILE": ""}).succeeded().json["items"]
+    assert [item["name"] for item in listed if item["in_force"]] == ["staging"]
+
+
+def test_a_person_is_asked_at_the_terminal(protected: Machine) -> None:
+    question = "the profile is protected; change it? [y/N] "
+    for answer, code in (("n\n", 8), ("\n", 8), ("yes\n", 0)):
+        ended = protected.at_terminal("user", "deactivate", "ada", "--reason", "left", keys=[(question, answer)])
+        assert ended.code == code, ended.out
+    assert protected.run("user", "show", "ada", "--fields", "is_active", "--no-header").succeeded().out == "false\n"
+    unasked = protected.at_terminal("user", "activate", "ada")
+    assert (unasked.code, question in unasked.out) == (8, False)
+
+
+def test_queries_of_a_protected_profile_are_free(protected: Machine) -> None:
+    for command in ("user list", "user show ada", "audit verify", "doctor", "db status", "db check", "config show"):
+        protected.run(*command.split()).succeeded()
+    protected.run("db", "backup", str(protected.home / "copy.db")).succeeded()
+
+
+def leaves(noun: Noun) -> list[LeafSpec]:
+    return [*noun.leaves.values(), *(leaf for inner in noun.nouns.values() for leaf in leaves(inner))]
+
+
+def test_every_mutation_there_is_goes_through_the_door_that_asks() -> None:
+    mutations = [leaf for entry in NOUNS.values() for leaf in leaves(import_module(entry.module).app) if leaf.mutation]
+    assert len(mutations) >= 7
+    for leaf in mutations:
+        assert "call.container" in inspect.getsource(leaf.function), leaf.function

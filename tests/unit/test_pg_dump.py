@@ -1,0 +1,24 @@
+"""The command that copies a server's database names it without anything secret."""
+
+import shlex
+
+import pytest
+
+from backctl.infrastructure.database.postgres_care import pg_dump
+from backctl.settings import redact_url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ada:hunter2@db.example.org:5433/accounts", "postgresql://ada@db.example.org:5433/accounts"),
+        ("postgresql://ada@/accounts", "postgresql://ada@/accounts"),
+        ("postgresql:///accounts?host=/run/pg&password=hunter2", "postgresql:///accounts?host=/run/pg"),
+        ("postgresql://a:hunter2@h/d?sslpassword=hunter2&sslmode=require", "postgresql://a@h/d?sslmode=require"),
+        ("postgresql://a:hunter2@h/d?password=hunter2", "postgresql://a@h/d"),
+        ("postgresql://a:hunter2@h1:1,h2:2/d", "postgresql://a@h1:1,h2:2/d"),
+    ],
+)
+def test_the_url_of_the_command_holds_no_secret(url: str, shown: str) -> None:
+    words = shlex.split(pg_dump(redact_url(url), "it's a copy"))
+    assert words == ["pg_dump", "--format=custom", "--file=it's a copy", f"--dbname={shown}"]
