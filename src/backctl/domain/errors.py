@@ -132,6 +132,10 @@ class WeakPassword(InvalidInput):
         self.violations = violations
 
 
+class InvalidPasswordHash(InvalidInput):
+    code = "password.hash_invalid"
+
+
 class InvalidCursor(InvalidInput):
     code = "cursor.invalid"
 
