@@ -3,7 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backctl.domain.events import DomainEvent, UserActivated, UserCreated, UserDeactivated
+from backctl.domain.events import (
+    DomainEvent,
+    UserActivated,
+    UserCreated,
+    UserDeactivated,
+    UserPasswordChanged,
+    UserPasswordRehashed,
+)
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
 
 MfaState = Literal["off", "pending", "on"]
@@ -41,6 +48,7 @@ class User:
         password_hash: PasswordHash | None,
         role: str,
         now: Instant,
+        must_change_password: bool = False,
     ) -> "User":
         """A new, active account. The role must exist; the caller asks the AccessPolicy."""
         user = cls(
@@ -51,7 +59,7 @@ class User:
             role=role,
             is_active=True,
             expires_at=None,
-            must_change_password=False,
+            must_change_password=must_change_password,
             mfa_state="off",
             created_at=now,
             updated_at=now,
@@ -64,6 +72,7 @@ class User:
                 username=username.name,
                 role=role,
                 can_log_in=password_hash is not None,
+                must_change=must_change_password,
             )
         )
         return user
@@ -75,6 +84,28 @@ class User:
     def deactivate(self, *, now: Instant) -> bool:
         """Close the account; False when it is closed already. Ask the AccessPolicy about administrators first."""
         return self._set_active(False, UserDeactivated(self.id), now)
+
+    def change_password(self, password_hash: PasswordHash, *, must_change: bool, now: Instant) -> None:
+        """Give the account another password; `must_change` obliges its owner to choose one at the next login.
+
+        Always a change, with the same password too: it has a new salt.
+        """
+        self.password_hash = password_hash
+        self.must_change_password = must_change
+        self.updated_at = max(now, self.created_at)
+        self._recorded.append(UserPasswordChanged(self.id, must_change=must_change))
+
+    def rehash_password(self, password_hash: PasswordHash, *, now: Instant) -> None:
+        """Keep the password under a better hash."""
+        self.password_hash = password_hash
+        self.updated_at = max(now, self.created_at)
+        self._recorded.append(UserPasswordRehashed(self.id))
+
+    def login_obstacle(self, *, now: Instant) -> Literal["inactive", "expired"] | None:
+        """Why nobody can log in although the password is right; None when somebody can."""
+        if not self.is_active:
+            return "inactive"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else None
 
     def take_events(self) -> list[DomainEvent]:
         """What happened since the last call, in order; the unit of work appends them to the log."""

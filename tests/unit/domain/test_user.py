@@ -9,9 +9,14 @@ from backctl.domain.canonical_json import canonical
 from backctl.domain.events import (
     DomainEvent,
     InstallationCreated,
+    LoginFailed,
+    LoginSucceeded,
     UserActivated,
     UserCreated,
     UserDeactivated,
+    UserLocked,
+    UserPasswordChanged,
+    UserPasswordRehashed,
 )
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
@@ -76,6 +81,39 @@ def test_events_tell_the_state_after_any_sequence_of_calls(calls: list[tuple[boo
     assert user.version == 1
 
 
+def test_another_password_is_always_a_change_and_settles_whether_it_must_be_changed() -> None:
+    user = created(None)
+    user.take_events()
+    user.change_password(HASH, must_change=True, now=BEGIN.plus(1))
+    assert (user.password_hash, user.must_change_password, user.updated_at) == (HASH, True, BEGIN + 1)
+    user.change_password(HASH, must_change=False, now=BEGIN.plus(-5))
+    assert (user.must_change_password, user.updated_at) == (False, BEGIN)
+    assert user.take_events() == [
+        UserPasswordChanged(ID, must_change=True),
+        UserPasswordChanged(ID, must_change=False),
+    ]
+
+
+def test_a_better_hash_keeps_the_password_and_what_was_demanded_of_it() -> None:
+    user = created()
+    user.take_events()
+    user.must_change_password = True
+    better = PasswordHash("$2b$13$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")
+    user.rehash_password(better, now=BEGIN.plus(1))
+    assert (user.password_hash, user.must_change_password, user.updated_at) == (better, True, BEGIN + 1)
+    assert user.take_events() == [UserPasswordRehashed(ID)]
+
+
+def test_closed_and_expired_accounts_are_obstacles_to_a_login() -> None:
+    user = created()
+    assert user.login_obstacle(now=BEGIN) is None
+    user.expires_at = BEGIN.plus(10)
+    assert user.login_obstacle(now=BEGIN.plus(9)) is None
+    assert user.login_obstacle(now=BEGIN.plus(10)) == "expired"
+    user.deactivate(now=BEGIN)
+    assert user.login_obstacle(now=BEGIN.plus(10)) == "inactive"
+
+
 def test_an_account_does_not_show_its_hash_nor_its_events() -> None:
     shown = f"{created()!r} {created()} {[created()]}"
     assert "$2b$" not in shown
@@ -95,10 +133,15 @@ def test_two_reads_of_one_account_are_two_objects() -> None:
         (
             UserCreated(ID, email="a@b.org", username="ada", role="user", can_log_in=True),
             "UserCreated",
-            {"email": "a@b.org", "username": "ada", "role": "user", "can_log_in": True},
+            {"email": "a@b.org", "username": "ada", "role": "user", "can_log_in": True, "must_change": False},
         ),
         (UserActivated(ID), "UserActivated", {}),
         (UserDeactivated(ID), "UserDeactivated", {}),
+        (UserPasswordChanged(ID, must_change=True), "UserPasswordChanged", {"must_change": True}),
+        (UserPasswordRehashed(ID), "UserPasswordRehashed", {}),
+        (LoginSucceeded(ID, must_change=False), "LoginSucceeded", {"must_change": False}),
+        (LoginFailed("unknown", cause="unknown"), "LoginFailed", {"cause": "unknown"}),
+        (UserLocked(ID, until=BEGIN.isoformat()), "UserLocked", {"until": "2026-11-22T09:24:02.000000Z"}),
     ],
 )
 def test_an_event_names_itself_and_its_data_have_a_canonical_form(
