@@ -153,7 +153,13 @@ def test_an_event_says_who_when_why_and_what(store: Store) -> None:
     assert (event.type, event.subject, event.occurred_at) == ("UserCreated", user.id, START.plus(5))
     assert (event.actor, event.os_user, event.host) == ("Ops ☎", "deploy", "web-1")
     assert (event.reason, event.trace_id) == ("asked for in “#42”", "4bf92f3577b34da6")
-    assert event.data == {"email": "ada@example.org", "username": "ada", "role": "user", "can_log_in": False}
+    assert event.data == {
+        "email": "ada@example.org",
+        "username": "ada",
+        "role": "user",
+        "can_log_in": False,
+        "must_change": False,
+    }
 
 
 def test_data_are_stored_in_canonical_form(store: Store) -> None:
@@ -162,7 +168,7 @@ def test_data_are_stored_in_canonical_form(store: Store) -> None:
         rows = work.session.execute(text("SELECT actor, data FROM events ORDER BY seq")).all()
     assert rows[-1] == (
         '{"host":"box","label":"tester","os_user":"root"}',
-        '{"can_log_in":true,"email":"ada@example.org","role":"user","username":"ada"}',
+        '{"can_log_in":true,"email":"ada@example.org","must_change":false,"role":"user","username":"ada"}',
     )
 
 

@@ -11,7 +11,7 @@ from backctl.application.ports import AddressParser, AuditKeys
 from backctl.application.views import EventView, UserView
 from backctl.domain.errors import DatabaseUnusable, quoted
 from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria
-from backctl.domain.values import EARLIEST, LATEST, Identity, Instant
+from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash
 from backctl.infrastructure.database import queries
 from backctl.infrastructure.database.faults import mapped_faults
 from backctl.infrastructure.database.schema import StoredInstallation, connect, read_installation, require_current
@@ -52,6 +52,17 @@ class SqliteReader:
     def find_user(self, ident: Identity) -> UserView | None:
         email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
         return next(self._users(queries.one_user(ident, email_key, "?")), None)
+
+    def password_of(self, ident: Identity) -> PasswordHash | None:
+        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+        statement = queries.password_of(ident, email_key, "?")
+        with mapped_faults(self._path):
+            row = self._open()[0].execute(statement.text, statement.values).fetchone()
+        if row is None or row[0] is None:
+            return None
+        if not isinstance(row[0], str):
+            raise self._damaged("an account")
+        return PasswordHash(row[0])
 
     def users(
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0

@@ -7,11 +7,13 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from backctl.application.ports import AddressParser, Clock, IdSource
+from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
-from backctl.domain.repositories import UserRepository
+from backctl.domain.repositories import LoginFailures, UserRepository
 from backctl.domain.values import Actor
 from backctl.infrastructure.database import event_log
 from backctl.infrastructure.database.faults import fault_of, mapped_faults
+from backctl.infrastructure.database.login_failures import SqlLoginFailures
 from backctl.infrastructure.database.user_repository import SqlUserRepository
 
 
@@ -32,6 +34,8 @@ class SqlUnitOfWork:
         self.session = Session(engine, autoflush=False, expire_on_commit=False, close_resets_only=False)
         self._accounts = SqlUserRepository(self.session, addresses=addresses, clock=clock)
         self.users: UserRepository = self._accounts
+        self.login_failures: LoginFailures = SqlLoginFailures(self.session.connection)
+        self._recorded: list[DomainEvent] = []
         self._database = engine.url.database or ""
         self._audit_key = audit_key
         self._clock = clock
@@ -56,9 +60,12 @@ class SqlUnitOfWork:
         if isinstance(error, Exception) and (fault := fault_of(error, self._database)):
             raise fault from error
 
+    def record(self, *events: DomainEvent) -> None:
+        self._recorded += events
+
     def commit(self, actor: Actor, reason: str | None) -> None:
         with mapped_faults(self._database):
-            events = self._accounts.write_back()
+            events = [*self._accounts.write_back(), *self._recorded]
             if events:
                 event_log.append(
                     self.session.connection(),
