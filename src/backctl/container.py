@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backctl.application.access import AccessService
     from backctl.application.accounts import AccountService
     from backctl.application.audit import AuditService
+    from backctl.application.authentication import AuthenticationService
     from backctl.application.doctor import DoctorService
     from backctl.application.views import Change, InstallationView
     from backctl.domain.access import AccessPolicy
@@ -54,7 +55,7 @@ class Container:
         installation = self.__dict__.pop("_installation", None)
         if installation is not None:
             installation.close()
-        for service in ("accounts", "audit", "doctor"):  # they hold on to what was closed
+        for service in ("accounts", "authentication", "audit", "doctor"):  # they hold on to what was closed
             self.__dict__.pop(service, None)
 
     def actor(self, label: str | None = None) -> "Actor":
@@ -79,6 +80,21 @@ class Container:
             access=self._access_policy,
             clock=now,
             new_id=new_user_id,
+        )
+
+    @cached_property
+    def authentication(self) -> "AuthenticationService":
+        from backctl.application.authentication import AuthenticationService
+        from backctl.infrastructure.identifiers import now
+
+        return AuthenticationService(
+            unit_of_work=self._installation.unit_of_work,
+            reader=self._installation.reader,
+            addresses=self._addresses,
+            hasher=self._hasher,
+            clock=now,
+            blind_index=self._installation.blind_index,
+            is_fresh=lambda: self._installation.is_fresh,
         )
 
     @cached_property

@@ -18,7 +18,7 @@ from backctl.domain.repositories import (
     Sort,
     UserCriteria,
 )
-from backctl.domain.values import Actor, Identity, Secret, Username, checked_reason
+from backctl.domain.values import Actor, EmailAddress, Identity, Secret, Username, checked_reason, folded
 
 if TYPE_CHECKING:
     from backctl.application.ports import (
@@ -51,22 +51,27 @@ class AccountService:
         username: str,
         role: str = DEFAULT_ROLE,
         password: Secret | None = None,
+        password_hash: Secret | None = None,
+        must_change_password: bool = False,
         actor: Actor,
         reason: str | None = None,
         dry_run: bool = False,
     ) -> Change[UserView]:
         """Open an account; without a password nobody can log in to it.
 
-        Raises InvalidEmail, InvalidUsername, InvalidInput for the reason, UnknownRole, InvalidPassword and WeakPassword
-        before anything is opened;
-        EmailTaken and UsernameTaken from the database's unique keys.
+        `password_hash` is one made elsewhere, bcrypt or bcrypt-sha256, in place of a password.
+        Raises InvalidEmail, InvalidUsername, InvalidInput for the reason, UnknownRole, InvalidPassword, WeakPassword
+        and InvalidPasswordHash before anything is opened; EmailTaken and UsernameTaken from the database's unique keys.
         """
         from backctl.domain.user import User  # with all events; queries need neither
 
+        if password is not None and password_hash is not None:
+            raise InvalidInput("a password and the hash of one exclude each other")
         address = self.addresses.parse(email)
         name = Username.parse(username)
         reason = checked_reason(reason)
         self.access.require_known(role)
+        made_elsewhere = self.hasher.accept(password_hash) if password_hash is not None else None
         hashing = None
         if password is not None:
             password = prepared(password)
@@ -77,12 +82,47 @@ class AccountService:
             id=self.new_id(),
             email=address,
             username=name,
-            password_hash=hashing() if hashing else None,
+            password_hash=hashing() if hashing else made_elsewhere,
             role=role,
             now=self.clock(),
+            must_change_password=must_change_password,
         )
         with work:
             work.users.add(user)
+            work.commit(actor, reason)
+        return Change(UserView.of(user), changed=True)
+
+    def set_password(
+        self,
+        ident: str,
+        password: Secret,
+        *,
+        must_change_password: bool = False,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserView]:
+        """Give the account another password, and end a lock that failed logins brought about.
+
+        `must_change_password` obliges its owner to choose another at the next login. Always a change, for the hash has
+        a new salt. Raises UserNotFound, InvalidPassword, WeakPassword.
+        """
+        identity = Identity.parse(ident)
+        reason = checked_reason(reason)
+        password = prepared(password)
+        account = self.show(ident)
+        self.passwords.check(
+            password,
+            email=EmailAddress.of(account.email),
+            username=Username(account.username, folded(account.username, "NFKC")),
+        )
+        hashing = self.hasher.begin(password)
+        work = self.unit_of_work(dry_run=dry_run)
+        password_hash = hashing()  # before the transaction: it is slow, and others wait for the lock
+        with work:
+            user = work.users.get(identity)
+            user.change_password(password_hash, must_change=must_change_password, now=self.clock())
+            work.login_failures.forget(user.id)
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
 

@@ -68,6 +68,16 @@ class UserExistence:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordCheck:
+    """Whether a password opens an account. `must_change`: it does, and has to be changed before anything else."""
+
+    ident: str
+    ok: bool
+    outcome: Literal["ok", "must_change", "refused", "locked"]
+    locked_until: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventView:
     """One event. `data` is None once erased."""
 

@@ -140,6 +140,12 @@ class Installation:
         """kid → key of every audit key. Raises also KeyringMismatch."""
         return self._opened()[1].secrets("audit")
 
+    def blind_index(self, text: str) -> str:
+        """HMAC-SHA256 of the text under the keyring's `index` key, in hexadecimal."""
+        import hmac
+
+        return hmac.digest(self.open_keyring().primary("index").secret_bytes(), text.encode(), "sha256").hex()
+
     def unit_of_work(self, *, dry_run: bool) -> UnitOfWork:
         """A transaction not yet begun; the first one on a fresh machine creates the installation.
 
