@@ -5,12 +5,14 @@ _backctl_at() { # sets words, operand and flags to what may follow the words $1
     words='' operand='' flags=''
     case $1 in
         'backctl') words='user role audit config init doctor completion help' flags=" -p=TEXT --profile=TEXT --config=FILE -v --verbose --version --help" ;;
-        'backctl user') words='create list show exists count activate deactivate history' flags=" --help" ;;
-        'backctl user create') operand='TEXT' flags=" --username=TEXT --role=TEXT --generate-password --no-password --secret-file=FILE --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user') words='create list show exists count set-password check-password activate deactivate history' flags=" --help" ;;
+        'backctl user create') operand='TEXT' flags=" --username=TEXT --role=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user list') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --page=TEXT --page-size=TEXT --all$shared" ;;
         'backctl user show') operand='TEXT' flags="$shared" ;;
         'backctl user exists') operand='TEXT' flags="$shared" ;;
         'backctl user count') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT$shared" ;;
+        'backctl user set-password') operand='TEXT' flags=" --generate-password --secret-file=FILE --must-change-password --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user check-password') operand='TEXT' flags=" --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT$shared" ;;
         'backctl user activate') operand='TEXT' flags=" --from-file=FILE -n --dry-run -y --yes$shared" ;;
         'backctl user deactivate') operand='TEXT' flags=" --from-file=FILE -n --dry-run -y --yes$shared" ;;
         'backctl user history') operand='TEXT' flags=" --limit=TEXT --cursor=TEXT$shared" ;;

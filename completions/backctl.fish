@@ -31,7 +31,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     set -l words (__backctl_words)
     switch "$words "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user activate *' 'user deactivate *' 'user history *' 'role list *' 'role show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user history *' 'role list *' 'role show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -60,6 +60,8 @@ complete -c backctl -n '__backctl_at user' -a list -d 'List accounts, page by pa
 complete -c backctl -n '__backctl_at user' -a show -d 'Show an account'
 complete -c backctl -n '__backctl_at user' -a exists -d 'Say whether an account exists: exit code 0 or 3'
 complete -c backctl -n '__backctl_at user' -a count -d 'Count accounts'
+complete -c backctl -n '__backctl_at user' -a set-password -d 'Give an account another password, and end a lock after failed logins'
+complete -c backctl -n '__backctl_at user' -a check-password -d 'Say whether a password opens an account, as a login: exit code 0 or 6'
 complete -c backctl -n '__backctl_at user' -a activate -d 'Open closed accounts'
 complete -c backctl -n '__backctl_at user' -a deactivate -d 'Close accounts; nobody can log in to them any more'
 complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first'
@@ -71,10 +73,15 @@ complete -c backctl -n '__backctl_in user create' -l role -x -d 'What the accoun
 complete -c backctl -n '__backctl_in user create' -l generate-password -d 'Make a password and print it once'
 complete -c backctl -n '__backctl_in user create' -l no-password -d 'Nobody can log in to the account'
 complete -c backctl -n '__backctl_in user create' -l secret-file -r -F -d 'Write the made password to this new file instead'
+complete -c backctl -n '__backctl_in user create' -l must-change-password -d 'Another password has to be chosen at the next login'
 complete -c backctl -n '__backctl_in user create' -l password-stdin -d 'Read the password from standard input'
 complete -c backctl -n '__backctl_in user create' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user create' -l password-fd -x -d 'Read the password from an open file descriptor'
 complete -c backctl -n '__backctl_in user create' -l password-env -x -d 'Take the password from an environment variable'
+complete -c backctl -n '__backctl_in user create' -l password-hash-stdin -d 'Read the password hash from standard input'
+complete -c backctl -n '__backctl_in user create' -l password-hash-file -r -F -d 'Read the password hash from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user create' -l password-hash-fd -x -d 'Read the password hash from an open file descriptor'
+complete -c backctl -n '__backctl_in user create' -l password-hash-env -x -d 'Take the password hash from an environment variable'
 complete -c backctl -n '__backctl_in user create' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in user create' -s y -l yes -d 'Confirm without being asked'
 
@@ -101,6 +108,23 @@ complete -c backctl -n '__backctl_in user count' -l created-after -x -d 'Created
 complete -c backctl -n '__backctl_in user count' -l created-before -x -d 'Created before this time'
 complete -c backctl -n '__backctl_in user count' -l email-domain -x -d 'With an address in this domain'
 complete -c backctl -n '__backctl_in user count' -l search -x -d 'With this in the username or the address'
+
+# backctl user set-password
+complete -c backctl -n '__backctl_in user set-password' -l generate-password -d 'Make a password and print it once'
+complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the made password to this new file instead'
+complete -c backctl -n '__backctl_in user set-password' -l must-change-password -d 'Another password has to be chosen at the next login'
+complete -c backctl -n '__backctl_in user set-password' -l password-stdin -d 'Read the password from standard input'
+complete -c backctl -n '__backctl_in user set-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user set-password' -l password-fd -x -d 'Read the password from an open file descriptor'
+complete -c backctl -n '__backctl_in user set-password' -l password-env -x -d 'Take the password from an environment variable'
+complete -c backctl -n '__backctl_in user set-password' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user check-password
+complete -c backctl -n '__backctl_in user check-password' -l password-stdin -d 'Read the password from standard input'
+complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from an open file descriptor'
+complete -c backctl -n '__backctl_in user check-password' -l password-env -x -d 'Take the password from an environment variable'
 
 # backctl user activate
 complete -c backctl -n '__backctl_in user activate' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from backctl.application.views import EventView, UserExistence, UserView
+from backctl.application.views import EventView, PasswordCheck, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.repositories import PAGE_SIZE, Sort, UserCriteria
 from backctl.domain.values import Instant
@@ -47,19 +47,25 @@ def _criteria(
     )
 
 
-@leaf(app, mutation=True, secrets=("password",), view=UserView, members=("password", "secret_file"))
+GeneratePassword = Annotated[bool, Option("--generate-password", help="Make a password and print it once.")]
+SecretFile = Annotated[
+    str | None, Option("--secret-file", metavar="FILE", help="Write the made password to this new file instead.")
+]
+MustChangePassword = Annotated[
+    bool, Option("--must-change-password", help="Another password has to be chosen at the next login.")
+]
+
+
+@leaf(app, mutation=True, secrets=("password", "password-hash"), view=UserView, members=("password", "secret_file"))
 def create(
     call: Invocation,
     email: Annotated[str, Argument(metavar="EMAIL", help="The account's e-mail address.")],
     username: Annotated[str, Option("--username", metavar="NAME", help="3 to 50 letters, digits, '.', '_' or '-'.")],
     role: Annotated[str, Option("--role", metavar="NAME", help="What the account may do.")] = DEFAULT_ROLE,
-    generate_password: Annotated[
-        bool, Option("--generate-password", help="Make a password and print it once.")
-    ] = False,
+    generate_password: GeneratePassword = False,
     no_password: Annotated[bool, Option("--no-password", help="Nobody can log in to the account.")] = False,
-    secret_file: Annotated[
-        str | None, Option("--secret-file", metavar="FILE", help="Write the made password to this new file instead.")
-    ] = None,
+    secret_file: SecretFile = None,
+    must_change_password: MustChangePassword = False,
 ) -> None:
     """Create an account."""
     accounts = call.container.accounts
@@ -69,6 +75,8 @@ def create(
             username=username,
             role=role,
             password=password.secret,
+            password_hash=password.hashed,
+            must_change_password=must_change_password,
             actor=call.actor,
             reason=call.reason,
             dry_run=call.dry_run,
@@ -139,6 +147,49 @@ def count(
     criteria = _criteria(role, active, created_after, created_before, email_domain, search)
     number = call.container.accounts.count(criteria)
     call.value(str(number), {"count": number})
+
+
+@leaf(
+    app,
+    name="set-password",
+    mutation=True,
+    secrets=("password",),
+    view=UserView,
+    members=("password", "secret_file"),
+)
+def set_password(
+    call: Invocation,
+    ident: Ident,
+    generate_password: GeneratePassword = False,
+    secret_file: SecretFile = None,
+    must_change_password: MustChangePassword = False,
+) -> None:
+    """Give an account another password, and end a lock after failed logins."""
+    accounts = call.container.accounts
+    accounts.show(ident)  # before anybody types a password in vain
+    with new_password(call, generate=generate_password, secret_file=secret_file) as password:
+        change = accounts.set_password(
+            ident,
+            password.required(),
+            must_change_password=must_change_password,
+            actor=call.actor,
+            reason=call.reason,
+            dry_run=call.dry_run,
+        )
+    call.changed(change, **password.members())
+
+
+@leaf(app, name="check-password", secrets=("password",), view=PasswordCheck)
+def check_password(call: Invocation, ident: Ident) -> None:
+    """Say whether a password opens an account, as a login: exit code 0 or 6.
+
+    Failures count: ten in fifteen minutes lock the account for fifteen minutes. The answer does not tell whether the
+    account exists; the event log does.
+    """
+    authentication = call.container.authentication
+    password = call.secret("password")
+    check = authentication.check_password(ident, password, actor=call.actor, reason=call.reason)
+    call.check(check, check.ok)
 
 
 @leaf(app, mutation=True, bulk=True, view=UserView, members=_REPORTED)
