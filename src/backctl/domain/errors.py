@@ -132,6 +132,10 @@ class WeakPassword(InvalidInput):
         self.violations = violations
 
 
+class InvalidPermission(InvalidInput):
+    code = "permission.invalid"
+
+
 class InvalidCursor(InvalidInput):
     code = "cursor.invalid"
 
@@ -262,3 +266,7 @@ class Unhealthy(AnswerIsNo):
 
 class ConfirmationRequired(Refused):
     code = "confirmation.required"
+
+
+class TooManyChanges(Refused):
+    code = "changes.too_many"

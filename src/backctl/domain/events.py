@@ -41,6 +41,32 @@ class UserCreated(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class UserEmailChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserUsernameChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserRoleChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserExpiryChanged(DomainEvent):
+    """RFC 3339, for microseconds since 1970 soon exceed the whole numbers of an event; None is no end."""
+
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UserActivated(DomainEvent):
     """A closed account was opened again."""
 
@@ -48,3 +74,13 @@ class UserActivated(DomainEvent):
 @dataclass(frozen=True, slots=True)
 class UserDeactivated(DomainEvent):
     """An account was closed; it cannot log in until it is activated."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserDeleted(DomainEvent):
+    """An account is gone. `erased`: the data of its earlier events were blanked in the same transaction.
+
+    Holds nothing personal, so that it stays readable then and tells an erasure from a blanking by a stranger.
+    """
+
+    erased: bool
