@@ -52,6 +52,10 @@ class UnitOfWork(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def erase_events(self, subject: str) -> int:
+        """Blank the data of everything recorded about `subject` so far; the chain holds. How many had any."""
+        ...
+
     def commit(self, actor: Actor, reason: str | None) -> None:
         """Write the changed aggregates, append their events to the log, make it all durable.
 

@@ -56,6 +56,9 @@ class SqlUnitOfWork:
         if isinstance(error, Exception) and (fault := fault_of(error, self._database)):
             raise fault from error
 
+    def erase_events(self, subject: str) -> int:
+        return event_log.erase(self.session.connection(), subject)
+
     def commit(self, actor: Actor, reason: str | None) -> None:
         with mapped_faults(self._database):
             events = self._accounts.write_back()
