@@ -29,6 +29,20 @@ class NewPassword:
         }
 
 
+def require_one_way(call: "Invocation", *, generate: bool, none: bool, secret_file: str | None) -> bool:
+    """Whether the flags name a password. Raises UsageError when they contradict each other."""
+    given = call.secret_given("password")
+    if generate + none + given > 1:
+        raise UsageError(
+            "more than one way to a password", hint="choose one of --generate-password, --no-password and --password-…"
+        )
+    if secret_file is not None and not generate:
+        raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
+    if generate and secret_file is None and call.output is Format.ID:
+        raise UsageError("-o id leaves no place for the password", hint="add --secret-file FILE")
+    return given or generate
+
+
 @contextmanager
 def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file: str | None) -> Iterator[NewPassword]:
     """Settle the password before the account is made, from the flags, a terminal or by making one.
@@ -38,20 +52,12 @@ def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file:
     account is already made: then the file stays. Raises UsageError for flags that contradict each other, Conflict when
     the file exists.
     """
-    given = call.secret_given("password")
-    if generate + none + given > 1:
-        raise UsageError(
-            "more than one way to a password", hint="choose one of --generate-password, --no-password and --password-…"
-        )
-    if secret_file is not None and not generate:
-        raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
+    require_one_way(call, generate=generate, none=none, secret_file=secret_file)
     if none:
         yield NewPassword(None)
     elif not generate:
         yield NewPassword(call.secret("password", new=True, instead="--generate-password"))
     else:
-        if secret_file is None and call.output is Format.ID:
-            raise UsageError("-o id leaves no place for the password", hint="add --secret-file FILE")
         from backctl.application.accounts import generate_password
 
         made = generate_password()
