@@ -106,8 +106,11 @@ class Container:
     @cached_property
     def access(self) -> "AccessService":
         from backctl.application.access import AccessService
+        from backctl.infrastructure.identifiers import now
 
-        return AccessService(self._access_policy)
+        # Roles are shown without what an installation loads.
+        reader = lambda: self._installation.reader()  # noqa: E731, PLW0108 - see above
+        return AccessService(self._access_policy, reader=reader, clock=now)
 
     @cached_property
     def doctor(self) -> "DoctorService":

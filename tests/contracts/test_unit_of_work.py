@@ -126,6 +126,45 @@ def test_nothing_changed_is_no_event(store: Store) -> None:
     assert history(store) == before
 
 
+def data_of(store: Store) -> list[tuple[str, dict[str, object] | None]]:
+    return [(event.type, event.data) for event in store.open_reader().stream_events(EVERY_EVENT)][1:]
+
+
+def test_erased_events_lose_their_data_and_the_chain_still_holds(store: Store) -> None:
+    ada, bob = a_user("ada"), a_user("bob")
+    store.add(ada, bob)
+    store.change("ada", lambda user: user.deactivate(now=START))
+    with store.work() as work:
+        user = work.users.get(ADA)
+        user.delete(erased=True)
+        work.users.remove(user)
+        assert work.erase_events(user.id) == 2
+        assert work.erase_events(user.id) == 0
+        work.commit(ACTOR, "she asked for it")
+    created = {"email": "bob@example.org", "username": "bob", "role": "user", "can_log_in": True, "must_change": False}
+    assert data_of(store) == [
+        ("UserCreated", None),
+        ("UserCreated", created),
+        ("UserDeactivated", None),
+        ("UserDeleted", {"erased": True}),
+    ]
+    report = store.open_reader().verify_chain(store.audit_keys)
+    assert (report.intact, report.events, report.erased) == (True, 5, 2)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_erasure_that_was_not_committed_blanks_nothing(store: Store, dry_run: bool) -> None:
+    store.add(a_user())
+    before = data_of(store)
+    with store.work(dry_run=dry_run) as work:
+        user = work.users.get(ADA)
+        work.users.remove(user)
+        assert work.erase_events(user.id) == 1
+        if dry_run:
+            work.commit(ACTOR, None)
+    assert data_of(store) == before
+
+
 def test_events_keep_the_order_of_what_happened(store: Store) -> None:
     users = [a_user(name) for name in ("ada", "bob", "eve")]
     store.add(*users)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from backctl.application.views import Change, EventView, UserExistence, UserView
-from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
-from backctl.domain.errors import InvalidInput, UserNotFound, quoted
+from backctl.application.views import Change, EventView, UserDeletion, UserExistence, UserView
+from backctl.domain.access import ADMINISTRATOR, DEFAULT_ROLE, AccessPolicy
+from backctl.domain.errors import EmailTaken, InvalidInput, UserChangedMeanwhile, UsernameTaken, UserNotFound, quoted
 from backctl.domain.password_policy import PasswordPolicy, prepared
 from backctl.domain.repositories import (
     BY_CREATION,
@@ -18,7 +18,7 @@ from backctl.domain.repositories import (
     Sort,
     UserCriteria,
 )
-from backctl.domain.values import Actor, EmailAddress, Identity, Secret, Username, checked_reason, folded
+from backctl.domain.values import Actor, EmailAddress, Expiry, Identity, Secret, Username, checked_reason, folded
 
 if TYPE_CHECKING:
     from backctl.application.ports import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AccountService:
-    """Create, find, open and close accounts. Every mutation is one transaction with its events."""
+    """Create, find, change, open, close and delete accounts. Every mutation is one transaction with its events."""
 
     unit_of_work: "UnitOfWorkFactory"
     reader: "Callable[[], Reader]"
@@ -50,6 +50,7 @@ class AccountService:
         email: str,
         username: str,
         role: str = DEFAULT_ROLE,
+        expiry: Expiry | None = None,
         password: Secret | None = None,
         password_hash: Secret | None = None,
         must_change_password: bool = False,
@@ -78,15 +79,18 @@ class AccountService:
             self.passwords.check(password, email=address, username=name)
             hashing = self.hasher.begin(password)
         work = self.unit_of_work(dry_run=dry_run)  # loads the database's libraries while the hash is made
+        now = self.clock()
         user = User.create(
             id=self.new_id(),
             email=address,
             username=name,
             password_hash=hashing() if hashing else made_elsewhere,
             role=role,
-            now=self.clock(),
+            now=now,
             must_change_password=must_change_password,
         )
+        if expiry is not None:
+            user.set_expiry(expiry.counted_from(now), now=now)
         with work:
             work.users.add(user)
             work.commit(actor, reason)
@@ -126,6 +130,127 @@ class AccountService:
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
 
+    def ensure(
+        self,
+        *,
+        email: str,
+        username: str,
+        role: str | None = None,
+        expiry: Expiry | None = None,
+        create: Callable[[], Change[UserView]],
+        update: bool,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserView]:
+        """The account with this address, by `create` where there is none.
+
+        One that exists is left as it is, or with `update` given what is not None here; its password is never touched.
+        `create` is this service's, called with the same values and a password that may cost a question: it is only
+        called to make an account, and its conflict is forgiven when somebody else was quicker. A made account is a
+        change of version 1. Raises what `create` and `update` raise.
+        """
+        address = self.addresses.parse(email)
+        Username.parse(username)
+        if role is not None:
+            self.access.require_known(role)
+        existing = self.find(address.address)
+        if existing is None:
+            try:
+                return create()
+            except (EmailTaken, UsernameTaken):
+                existing = self.find(address.address)
+                if existing is None:  # it is the name that belongs to another account
+                    raise
+        if not update:
+            return Change(existing, changed=False)
+        return self.update(
+            existing.id,
+            email=email,
+            username=username,
+            role=role,
+            expiry=expiry,
+            actor=actor,
+            reason=reason,
+            dry_run=dry_run,
+        )
+
+    def differences(
+        self, account: UserView, *, email: str, username: str, role: str | None = None, expiry: Expiry | None = None
+    ) -> tuple[str, ...]:
+        """Which of these attributes the account has otherwise, by their names in a view; None asks nothing.
+
+        An expiry counted from now is another one only where there is none.
+        """
+        given = {
+            "email": self.addresses.parse(email).address,
+            "username": Username.parse(username).name,
+            "role": account.role if role is None else role,
+            "expires_at": account.expires_at,
+        }
+        if expiry is not None and (expiry.after is None or account.expires_at is None):
+            given["expires_at"] = expiry.counted_from(self.clock())
+        return tuple(name for name, value in given.items() if getattr(account, name) != value)
+
+    def update(
+        self,
+        ident: str,
+        *,
+        email: str | None = None,
+        username: str | None = None,
+        role: str | None = None,
+        expiry: Expiry | None = None,
+        if_version: int | None = None,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserView]:
+        """Give the account what is not None here; a no-op when it is so already.
+
+        `if_version` is the state that the caller saw. Raises UserNotFound; UserChangedMeanwhile for another version;
+        EmailTaken, UsernameTaken; LastAdministrator when at some time nobody else could administer; and for the values
+        what `create` raises.
+        """
+        identity = Identity.parse(ident)
+        address = None if email is None else self.addresses.parse(email)
+        name = None if username is None else Username.parse(username)
+        if role is not None:
+            self.access.require_known(role)
+        with self.unit_of_work(dry_run=dry_run) as work:
+            administrators = work.users.lock_administrators() if role is not None or expiry is not None else ()
+            user = work.users.get(identity)
+            if if_version is not None and user.version != if_version:
+                raise UserChangedMeanwhile(
+                    f"{quoted(user.username.name)} has version {user.version}, not {if_version}",
+                    hint="look at the account again, then repeat the command",
+                )
+            now, changed = self.clock(), False
+            if address is not None:
+                changed |= user.change_email(address, now=now)
+            if name is not None:
+                changed |= user.rename(name, now=now)
+            if role is not None:
+                if role != ADMINISTRATOR:
+                    self.access.require_another_administrator(user, administrators)
+                changed |= user.assign_role(role, now=now)
+            if expiry is not None:
+                moment = expiry.counted_from(now)
+                self.access.require_administrator_beyond(user, administrators, moment)
+                changed |= user.set_expiry(moment, now=now)
+            if not changed:
+                return Change(UserView.of(user), changed=False)
+            work.commit(actor, checked_reason(reason))
+        return Change(UserView.of(user), changed=True)
+
+    def assign_role(
+        self, ident: str, role: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[UserView]:
+        """Give the account this role; a no-op when it has it already.
+
+        Raises UnknownRole, UserNotFound, and LastAdministrator when nobody else could administer.
+        """
+        return self.update(ident, role=role, actor=actor, reason=reason, dry_run=dry_run)
+
     def activate(
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:
@@ -155,6 +280,39 @@ class AccountService:
                 return Change(UserView.of(user), changed=False)
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
+
+    def delete(
+        self,
+        ident: str,
+        *,
+        erase: bool = False,
+        if_exists: bool = False,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserDeletion]:
+        """Remove the account; its events stay, and with `erase` lose their data, though not their reasons.
+
+        Administrators' rows are locked first: two sessions deleting the last two must not both succeed.
+        Raises UserNotFound, unless `if_exists` makes that a no-op, and LastAdministrator when nobody else could
+        administer.
+        """
+        identity = Identity.parse(ident)
+        with self.unit_of_work(dry_run=dry_run) as work:
+            administrators = work.users.lock_administrators()
+            try:
+                user = work.users.get(identity)
+            except UserNotFound:
+                if not if_exists:
+                    raise
+                return Change(UserDeletion(None, None, None, erased_events=0), changed=False)
+            self.access.require_another_administrator(user, administrators)
+            work.users.remove(user)
+            user.delete(erased=erase)
+            work.login_failures.forget(user.id)
+            erased = work.erase_events(user.id) if erase else 0
+            work.commit(actor, checked_reason(reason))
+        return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)
 
     def find(self, ident: str) -> UserView | None:
         return self.reader().find_user(Identity.parse(ident))

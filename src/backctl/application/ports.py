@@ -77,6 +77,10 @@ class UnitOfWork(Protocol):
         """Have events appended that no aggregate recorded, after those of the aggregates."""
         ...
 
+    def erase_events(self, subject: str) -> int:
+        """Blank the data of everything recorded about `subject` so far; the chain holds. How many had any."""
+        ...
+
     def commit(self, actor: Actor, reason: str | None) -> None:
         """Write the changed aggregates, append their events to the log, make it all durable.
 

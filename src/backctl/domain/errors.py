@@ -136,6 +136,10 @@ class InvalidPasswordHash(InvalidInput):
     code = "password.hash_invalid"
 
 
+class InvalidPermission(InvalidInput):
+    code = "permission.invalid"
+
+
 class InvalidCursor(InvalidInput):
     code = "cursor.invalid"
 
@@ -255,3 +259,7 @@ class InvalidConfiguration(Unusable):
 
 class ConfirmationRequired(Refused):
     code = "confirmation.required"
+
+
+class TooManyChanges(Refused):
+    code = "changes.too_many"

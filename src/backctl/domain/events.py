@@ -42,6 +42,32 @@ class UserCreated(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class UserEmailChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserUsernameChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserRoleChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserExpiryChanged(DomainEvent):
+    """RFC 3339, for microseconds since 1970 soon exceed the whole numbers of an event; None is no end."""
+
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UserActivated(DomainEvent):
     """A closed account was opened again."""
 
@@ -80,3 +106,13 @@ class UserLocked(DomainEvent):
     """Too many logins failed: none succeeds `until` then (RFC 3339)."""
 
     until: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserDeleted(DomainEvent):
+    """An account is gone. `erased`: the data of its earlier events were blanked in the same transaction.
+
+    Holds nothing personal, so that it stays readable then and tells an erasure from a blanking by a stranger.
+    """
+
+    erased: bool

@@ -31,6 +31,10 @@ class UserRepository(Protocol):
         """The account, locked for this transaction. Raises UserNotFound."""
         ...
 
+    def remove(self, user: "User") -> None:
+        """Take an account away that was handed out. Raises UserChangedMeanwhile."""
+        ...
+
     def lock_administrators(self) -> "Sequence[User]":
         """Every account that can administer now, its row locked, in ascending order of id."""
         ...

@@ -8,8 +8,13 @@ from backctl.domain.events import (
     UserActivated,
     UserCreated,
     UserDeactivated,
+    UserDeleted,
+    UserEmailChanged,
+    UserExpiryChanged,
     UserPasswordChanged,
     UserPasswordRehashed,
+    UserRoleChanged,
+    UserUsernameChanged,
 )
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
 
@@ -77,6 +82,42 @@ class User:
         )
         return user
 
+    def change_email(self, email: EmailAddress, *, now: Instant) -> bool:
+        """False when it has this very spelling already. Whether it is taken, the repository finds out."""
+        if self.email.address == email.address:
+            return False
+        event = UserEmailChanged(self.id, old=self.email.address, new=email.address)
+        self.email = email
+        return self._changed(event, now)
+
+    def rename(self, username: Username, *, now: Instant) -> bool:
+        """False when it has this very spelling already. Whether it is taken, the repository finds out."""
+        if self.username.name == username.name:
+            return False
+        event = UserUsernameChanged(self.id, old=self.username.name, new=username.name)
+        self.username = username
+        return self._changed(event, now)
+
+    def assign_role(self, role: str, *, now: Instant) -> bool:
+        """False when it has this role. The caller asks the AccessPolicy, about administrators too."""
+        if self.role == role:
+            return False
+        event = UserRoleChanged(self.id, old=self.role, new=role)
+        self.role = role
+        return self._changed(event, now)
+
+    def set_expiry(self, moment: Instant | None, *, now: Instant) -> bool:
+        """End the account at `moment`, or never; False when that is so. Ask the AccessPolicy about administrators."""
+        if self.expires_at == moment:
+            return False
+        old, new = (None if end is None else end.isoformat() for end in (self.expires_at, moment))
+        self.expires_at = moment
+        return self._changed(UserExpiryChanged(self.id, old=old, new=new), now)
+
+    def delete(self, *, erased: bool) -> None:
+        """Record the end; the repository removes the account. Ask the AccessPolicy about administrators first."""
+        self._recorded.append(UserDeleted(self.id, erased=erased))
+
     def activate(self, *, now: Instant) -> bool:
         """Open the account; False when it is open already."""
         return self._set_active(True, UserActivated(self.id), now)
@@ -116,6 +157,9 @@ class User:
         if self.is_active == target:
             return False
         self.is_active = target
+        return self._changed(event, now)
+
+    def _changed(self, event: DomainEvent, now: Instant) -> bool:
         self.updated_at = max(now, self.created_at)  # a clock set back must not date a change before the account
         self._recorded.append(event)
         return True

@@ -79,6 +79,12 @@ FROM_FILE = _option(
     metavar="FILE",
     help="Take identities from a file, one a line or JSON lines; '-' is standard input.",
 )
+MAX_CHANGES = _option(
+    "max_changes",
+    "--max-changes",
+    metavar="BOUND",
+    help="Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%.",
+)
 
 SOURCES = ("stdin", "file", "fd", "env")
 

@@ -39,18 +39,10 @@ class NewPassword:
         }
 
 
-@contextmanager
-def new_password(
-    call: "Invocation", *, generate: bool, secret_file: str | None, none: bool | None = None
-) -> Iterator[NewPassword]:
-    """Settle the password before the account is made or changed, from the flags, a terminal or by making one.
+def require_one_way(call: "Invocation", *, generate: bool, secret_file: str | None, none: bool | None = None) -> bool:
+    """Whether the flags name a password or the hash of one. Raises UsageError when they contradict each other.
 
     `none` is the flag of a command whose account may go without a password, or have the hash of one; None elsewhere.
-
-    A made password is in its file, durably, before the block runs; the file is removed again when the block fails, so
-    neither an account without its password nor a password without its account is left. A signal may come when the
-    account is already made: then the file stays. Raises UsageError for flags that contradict each other, Conflict when
-    the file exists.
     """
     given = call.secret_given("password")
     hashed = none is not None and call.secret_given("password-hash")
@@ -61,15 +53,30 @@ def new_password(
         raise UsageError("more than one way to a password", hint=f"choose one of {', '.join(ways[:-1])} and {ways[-1]}")
     if secret_file is not None and not generate:
         raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
+    if generate and secret_file is None and call.output is Format.ID:
+        raise UsageError("-o id leaves no place for the password", hint="add --secret-file FILE")
+    return given or generate or hashed
+
+
+@contextmanager
+def new_password(
+    call: "Invocation", *, generate: bool, secret_file: str | None, none: bool | None = None
+) -> Iterator[NewPassword]:
+    """Settle the password before the account is made or changed, from the flags, a terminal or by making one.
+
+    A made password is in its file, durably, before the block runs; the file is removed again when the block fails, so
+    neither an account without its password nor a password without its account is left. A signal may come when the
+    account is already made: then the file stays. Raises UsageError for flags that contradict each other, Conflict when
+    the file exists.
+    """
+    require_one_way(call, generate=generate, none=none, secret_file=secret_file)
     if none:
         yield NewPassword(None)
-    elif hashed:
+    elif none is not None and call.secret_given("password-hash"):
         yield NewPassword(None, hashed=call.secret("password-hash"))
     elif not generate:
         yield NewPassword(call.secret("password", new=True, instead="--generate-password"))
     else:
-        if secret_file is None and call.output is Format.ID:
-            raise UsageError("-o id leaves no place for the password", hint="add --secret-file FILE")
         from backctl.application.accounts import generate_password
 
         made = generate_password()

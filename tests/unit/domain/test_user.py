@@ -1,5 +1,7 @@
 """The aggregate: what a method changes, what it records, and what it leaves alone."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,9 +16,14 @@ from backctl.domain.events import (
     UserActivated,
     UserCreated,
     UserDeactivated,
+    UserDeleted,
+    UserEmailChanged,
+    UserExpiryChanged,
     UserLocked,
     UserPasswordChanged,
     UserPasswordRehashed,
+    UserRoleChanged,
+    UserUsernameChanged,
 )
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
@@ -59,6 +66,40 @@ def test_closing_and_opening_are_recorded_once_each() -> None:
     assert user.activate(now=BEGIN.plus(4))
     assert (user.is_active, user.updated_at) == (True, BEGIN + 4)
     assert user.take_events() == [UserDeactivated(ID), UserActivated(ID)]
+
+
+def test_each_change_is_recorded_once_with_what_was_and_what_is() -> None:
+    user = created()
+    user.take_events()
+    end = Instant.parse("9999-12-31T23:59:59.999999Z")
+    changes: list[Callable[[Instant], bool]] = [
+        lambda now: user.change_email(EmailAddress.of("ada@example.org"), now=now),
+        lambda now: user.rename(Username.parse("ada"), now=now),
+        lambda now: user.assign_role("admin", now=now),
+        lambda now: user.set_expiry(end, now=now),
+        lambda now: user.set_expiry(None, now=now),
+    ]
+    for change in changes:
+        at = user.updated_at.plus(1)
+        assert change(at)
+        assert user.updated_at == at
+        assert not change(at.plus(1))
+        assert user.updated_at == at
+    assert (user.email.address, user.username.name, user.role, user.expires_at) == (
+        "ada@example.org",
+        "ada",
+        "admin",
+        None,
+    )
+    user.delete(erased=False)
+    assert user.take_events() == [
+        UserEmailChanged(ID, old="Ada@Example.org", new="ada@example.org"),
+        UserUsernameChanged(ID, old="Ada", new="ada"),
+        UserRoleChanged(ID, old="user", new="admin"),
+        UserExpiryChanged(ID, old=None, new="9999-12-31T23:59:59.999999Z"),
+        UserExpiryChanged(ID, old="9999-12-31T23:59:59.999999Z", new=None),
+        UserDeleted(ID, erased=False),
+    ]
 
 
 @settings(deadline=None)
@@ -142,6 +183,11 @@ def test_two_reads_of_one_account_are_two_objects() -> None:
         (LoginSucceeded(ID, must_change=False), "LoginSucceeded", {"must_change": False}),
         (LoginFailed("unknown", cause="unknown"), "LoginFailed", {"cause": "unknown"}),
         (UserLocked(ID, until=BEGIN.isoformat()), "UserLocked", {"until": "2026-11-22T09:24:02.000000Z"}),
+        (UserDeleted(ID, erased=True), "UserDeleted", {"erased": True}),
+        (UserEmailChanged(ID, old="a@b.org", new="c@d.org"), "UserEmailChanged", {"old": "a@b.org", "new": "c@d.org"}),
+        (UserUsernameChanged(ID, old="ada", new="eve"), "UserUsernameChanged", {"old": "ada", "new": "eve"}),
+        (UserRoleChanged(ID, old="user", new="admin"), "UserRoleChanged", {"old": "user", "new": "admin"}),
+        (UserExpiryChanged(ID, old=None, new=str(BEGIN)), "UserExpiryChanged", {"old": None, "new": str(BEGIN)}),
     ],
 )
 def test_an_event_names_itself_and_its_data_have_a_canonical_form(

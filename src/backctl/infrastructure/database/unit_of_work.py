@@ -63,6 +63,9 @@ class SqlUnitOfWork:
     def record(self, *events: DomainEvent) -> None:
         self._recorded += events
 
+    def erase_events(self, subject: str) -> int:
+        return event_log.erase(self.session.connection(), subject)
+
     def commit(self, actor: Actor, reason: str | None) -> None:
         with mapped_faults(self._database):
             events = [*self._accounts.write_back(), *self._recorded]
