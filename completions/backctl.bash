@@ -4,19 +4,26 @@ _backctl_at() { # sets words, operand and flags to what may follow the words $1
     local shared=' -p=TEXT --profile=TEXT --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
     words='' operand='' flags=''
     case $1 in
-        'backctl') words='user role audit config profile db init doctor completion help' flags=" -p=TEXT --profile=TEXT --config=FILE -v --verbose --version -h --help" ;;
-        'backctl user') words='create list show exists count activate deactivate history' flags=" -h --help" ;;
-        'backctl user create') operand='TEXT' flags=" --username=TEXT --role=TEXT --generate-password --no-password --secret-file=FILE --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl') words='user role access audit config profile db init doctor completion help' flags=" -p=TEXT --profile=TEXT --config=FILE -v --verbose --version -h --help" ;;
+        'backctl user') words='create list show exists count set-password check-password activate deactivate update delete history' flags=" -h --help" ;;
+        'backctl user create') operand='TEXT' flags=" --username=TEXT --role=TEXT --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user list') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --page=TEXT --page-size=TEXT --all$shared" ;;
         'backctl user show') operand='TEXT' flags="$shared" ;;
         'backctl user exists') operand='TEXT' flags="$shared" ;;
         'backctl user count') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT$shared" ;;
-        'backctl user activate') operand='TEXT' flags=" --from-file=FILE -n --dry-run -y --yes$shared" ;;
-        'backctl user deactivate') operand='TEXT' flags=" --from-file=FILE -n --dry-run -y --yes$shared" ;;
+        'backctl user set-password') operand='TEXT' flags=" --generate-password --secret-file=FILE --must-change-password --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user check-password') operand='TEXT' flags=" --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT$shared" ;;
+        'backctl user activate') operand='TEXT' flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user deactivate') operand='TEXT' flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user update') operand='TEXT' flags=" --email=TEXT --username=TEXT --role=TEXT --expires-at=TEXT --expires-in=TEXT --no-expiry --if-version=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user delete') operand='TEXT' flags=" --erase --if-exists --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --confirm=TEXT$shared" ;;
         'backctl user history') operand='TEXT' flags=" --limit=TEXT --cursor=TEXT --all$shared" ;;
-        'backctl role') words='list show' flags=" -h --help" ;;
+        'backctl role') words='list show assign' flags=" -h --help" ;;
         'backctl role list') flags="$shared" ;;
         'backctl role show') operand='TEXT' flags="$shared" ;;
+        'backctl role assign') operand='TEXT' flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl access') words='check' flags=" -h --help" ;;
+        'backctl access check') operand='TEXT' flags=" --explain$shared" ;;
         'backctl audit') words='list verify' flags=" -h --help" ;;
         'backctl audit list') flags=" --type=TEXT --subject=TEXT --since=TEXT --until=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit verify') flags="$shared" ;;

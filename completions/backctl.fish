@@ -31,7 +31,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     set -l words (__backctl_words)
     switch "$words "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user activate *' 'user deactivate *' 'user history *' 'role list *' 'role show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -41,7 +41,8 @@ complete -c backctl -f
 
 # backctl
 complete -c backctl -n '__backctl_at' -a user -d 'Create, list and administer accounts'
-complete -c backctl -n '__backctl_at' -a role -d 'Show the roles and what they permit'
+complete -c backctl -n '__backctl_at' -a role -d 'Show the roles and what they permit, and give them to accounts'
+complete -c backctl -n '__backctl_at' -a access -d 'Ask what an account may do'
 complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the log of everything that happened'
 complete -c backctl -n '__backctl_at' -a config -d 'Show, check and change the configuration'
 complete -c backctl -n '__backctl_at' -a profile -d 'See the configured databases and choose among them'
@@ -62,21 +63,34 @@ complete -c backctl -n '__backctl_at user' -a list -d 'List accounts, page by pa
 complete -c backctl -n '__backctl_at user' -a show -d 'Show an account'
 complete -c backctl -n '__backctl_at user' -a exists -d 'Say whether an account exists: exit code 0 or 3'
 complete -c backctl -n '__backctl_at user' -a count -d 'Count accounts'
+complete -c backctl -n '__backctl_at user' -a set-password -d 'Give an account another password, and end a lock after failed logins'
+complete -c backctl -n '__backctl_at user' -a check-password -d 'Say whether a password opens an account, as a login: exit code 0 or 6'
 complete -c backctl -n '__backctl_at user' -a activate -d 'Open closed accounts'
 complete -c backctl -n '__backctl_at user' -a deactivate -d 'Close accounts; nobody can log in to them any more'
+complete -c backctl -n '__backctl_at user' -a update -d 'Change what is given of an account, and nothing else'
+complete -c backctl -n '__backctl_at user' -a delete -d 'Delete accounts for good; their events stay, and are found by id'
 complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first'
 complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message and exit'
 
 # backctl user create
 complete -c backctl -n '__backctl_in user create' -l username -x -d '3 to 50 letters, digits, \'.\', \'_\' or \'-\''
-complete -c backctl -n '__backctl_in user create' -l role -x -d 'What the account may do'
+complete -c backctl -n '__backctl_in user create' -l role -x -d 'What the account may do; \'user\' unless given'
+complete -c backctl -n '__backctl_in user create' -l expires-at -x -d 'End the account at this time, such as 2026-12-31'
+complete -c backctl -n '__backctl_in user create' -l expires-in -x -d 'End the account after this time, such as 8h or 30d'
 complete -c backctl -n '__backctl_in user create' -l generate-password -d 'Make a password and print it once'
 complete -c backctl -n '__backctl_in user create' -l no-password -d 'Nobody can log in to the account'
 complete -c backctl -n '__backctl_in user create' -l secret-file -r -F -d 'Write the made password to this new file instead'
+complete -c backctl -n '__backctl_in user create' -l must-change-password -d 'Another password has to be chosen at the next login'
+complete -c backctl -n '__backctl_in user create' -l if-not-exists -d 'Leave an account with this address as it is, and be content'
+complete -c backctl -n '__backctl_in user create' -l upsert -d 'Give an account with this address what is given here, but for the password'
 complete -c backctl -n '__backctl_in user create' -l password-stdin -d 'Read the password from standard input'
 complete -c backctl -n '__backctl_in user create' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user create' -l password-fd -x -d 'Read the password from an open file descriptor'
 complete -c backctl -n '__backctl_in user create' -l password-env -x -d 'Take the password from an environment variable'
+complete -c backctl -n '__backctl_in user create' -l password-hash-stdin -d 'Read the password hash from standard input'
+complete -c backctl -n '__backctl_in user create' -l password-hash-file -r -F -d 'Read the password hash from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user create' -l password-hash-fd -x -d 'Read the password hash from an open file descriptor'
+complete -c backctl -n '__backctl_in user create' -l password-hash-env -x -d 'Take the password hash from an environment variable'
 complete -c backctl -n '__backctl_in user create' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in user create' -s y -l yes -d 'Confirm without being asked'
 
@@ -104,15 +118,54 @@ complete -c backctl -n '__backctl_in user count' -l created-before -x -d 'Create
 complete -c backctl -n '__backctl_in user count' -l email-domain -x -d 'With an address in this domain'
 complete -c backctl -n '__backctl_in user count' -l search -x -d 'With this in the username or the address'
 
+# backctl user set-password
+complete -c backctl -n '__backctl_in user set-password' -l generate-password -d 'Make a password and print it once'
+complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the made password to this new file instead'
+complete -c backctl -n '__backctl_in user set-password' -l must-change-password -d 'Another password has to be chosen at the next login'
+complete -c backctl -n '__backctl_in user set-password' -l password-stdin -d 'Read the password from standard input'
+complete -c backctl -n '__backctl_in user set-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user set-password' -l password-fd -x -d 'Read the password from an open file descriptor'
+complete -c backctl -n '__backctl_in user set-password' -l password-env -x -d 'Take the password from an environment variable'
+complete -c backctl -n '__backctl_in user set-password' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user check-password
+complete -c backctl -n '__backctl_in user check-password' -l password-stdin -d 'Read the password from standard input'
+complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from an open file descriptor'
+complete -c backctl -n '__backctl_in user check-password' -l password-env -x -d 'Take the password from an environment variable'
+
 # backctl user activate
 complete -c backctl -n '__backctl_in user activate' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user activate' -l max-changes -x -d 'Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%'
 complete -c backctl -n '__backctl_in user activate' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in user activate' -s y -l yes -d 'Confirm without being asked'
 
 # backctl user deactivate
 complete -c backctl -n '__backctl_in user deactivate' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user deactivate' -l max-changes -x -d 'Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%'
 complete -c backctl -n '__backctl_in user deactivate' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in user deactivate' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user update
+complete -c backctl -n '__backctl_in user update' -l email -x -d 'The new e-mail address'
+complete -c backctl -n '__backctl_in user update' -l username -x -d 'The new username'
+complete -c backctl -n '__backctl_in user update' -l role -x -d 'The new role'
+complete -c backctl -n '__backctl_in user update' -l expires-at -x -d 'End the account at this time, such as 2026-12-31'
+complete -c backctl -n '__backctl_in user update' -l expires-in -x -d 'End the account after this time, such as 8h or 30d'
+complete -c backctl -n '__backctl_in user update' -l no-expiry -d 'The account does not end by itself'
+complete -c backctl -n '__backctl_in user update' -l if-version -x -d 'Only if the account still has this version'
+complete -c backctl -n '__backctl_in user update' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user update' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user delete
+complete -c backctl -n '__backctl_in user delete' -l erase -d 'Blank the data of their events too; actors and reasons stay'
+complete -c backctl -n '__backctl_in user delete' -l if-exists -d 'Be content when there is no such account'
+complete -c backctl -n '__backctl_in user delete' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user delete' -l max-changes -x -d 'Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%'
+complete -c backctl -n '__backctl_in user delete' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user delete' -s y -l yes -d 'Confirm without being asked'
+complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by naming what is destroyed'
 
 # backctl user history
 complete -c backctl -n '__backctl_in user history' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
@@ -122,7 +175,21 @@ complete -c backctl -n '__backctl_in user history' -l all -d 'Everything, in con
 # backctl role
 complete -c backctl -n '__backctl_at role' -a list -d 'List the roles: the built-in ones, then those of the configuration'
 complete -c backctl -n '__backctl_at role' -a show -d 'Show a role and what it may do'
+complete -c backctl -n '__backctl_at role' -a assign -d 'Give accounts a role instead of the one they have'
 complete -c backctl -n '__backctl_at role' -s h -l help -d 'Show this message and exit'
+
+# backctl role assign
+complete -c backctl -n '__backctl_in role assign' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
+complete -c backctl -n '__backctl_in role assign' -l max-changes -x -d 'Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%'
+complete -c backctl -n '__backctl_in role assign' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in role assign' -s y -l yes -d 'Confirm without being asked'
+
+# backctl access
+complete -c backctl -n '__backctl_at access' -a check -d 'Say whether an account may do something now: exit code 0 or 6'
+complete -c backctl -n '__backctl_at access' -s h -l help -d 'Show this message and exit'
+
+# backctl access check
+complete -c backctl -n '__backctl_in access check' -l explain -d 'Show everything that decides it'
 
 # backctl audit
 complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first'

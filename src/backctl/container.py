@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backctl.application.access import AccessService
     from backctl.application.accounts import AccountService
     from backctl.application.audit import AuditService
+    from backctl.application.authentication import AuthenticationService
     from backctl.application.database import DatabaseService
     from backctl.application.doctor import DoctorService
     from backctl.application.views import Change, InstallationView
@@ -57,7 +58,7 @@ class Container:
         installation = self.__dict__.pop("_installation", None)
         if installation is not None:
             installation.close()
-        for service in ("accounts", "audit", "database", "doctor"):  # they hold on to what was closed
+        for service in ("accounts", "authentication", "audit", "database", "doctor"):  # they hold on to what was closed
             self.__dict__.pop(service, None)
 
     def actor(self, label: str | None = None) -> "Actor":
@@ -86,6 +87,22 @@ class Container:
         )
 
     @cached_property
+    def authentication(self) -> "AuthenticationService":
+        from backctl.application.authentication import AuthenticationService
+        from backctl.infrastructure.identifiers import jittered_pause, now
+
+        return AuthenticationService(
+            unit_of_work=self._installation.unit_of_work,
+            reader=self._installation.reader,
+            addresses=self._addresses,
+            hasher=self._hasher,
+            clock=now,
+            blind_index=self._installation.blind_index,
+            is_fresh=lambda: self._installation.is_fresh,
+            pause=jittered_pause,
+        )
+
+    @cached_property
     def audit(self) -> "AuditService":
         from backctl.application.audit import AuditService
 
@@ -94,8 +111,11 @@ class Container:
     @cached_property
     def access(self) -> "AccessService":
         from backctl.application.access import AccessService
+        from backctl.infrastructure.identifiers import now
 
-        return AccessService(self._access_policy)
+        # Roles are shown without what an installation loads.
+        reader = lambda: self._installation.reader()  # noqa: E731, PLW0108 - see above
+        return AccessService(self._access_policy, reader=reader, clock=now)
 
     @cached_property
     def database(self) -> "DatabaseService":

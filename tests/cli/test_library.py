@@ -7,12 +7,13 @@ from tests.cli.conftest import Machine, Storage
 from tests.cli.scenes import python
 
 import backctl
-from backctl.application.views import UserView
+from backctl.application.views import Change, UserView
 from backctl.domain.errors import (
     BackctlError,
     DatabaseMissing,
     EmailTaken,
     InvalidConfiguration,
+    InvalidInput,
     LastAdministrator,
     UnknownProfile,
     UsernameTaken,
@@ -20,6 +21,7 @@ from backctl.domain.errors import (
     WeakPassword,
 )
 from backctl.domain.repositories import Sort, UserCriteria
+from backctl.domain.values import NEVER, Expiry, Instant
 
 pytestmark = pytest.mark.every_database
 
@@ -54,6 +56,31 @@ def test_accounts_are_made_found_and_closed(environ: dict[str, str]) -> None:
         assert backend.audit.verify().intact
         assert [role.name for role in backend.access.roles()] == ["user", "moderator", "admin"]
         assert {check.status for check in backend.doctor.examine()} <= {"ok", "warn"}
+
+
+def test_accounts_are_ensured_changed_asked_about_and_deleted(environ: dict[str, str]) -> None:
+    with backctl.open_backend(environ=environ) as backend:
+        me, accounts = backend.actor("billing"), backend.accounts
+
+        def make() -> Change[UserView]:
+            return accounts.create(email="ada@example.org", username="ada", actor=me)
+
+        for changed in (True, False):
+            ensured = accounts.ensure(email="ADA@example.org", username="ada", create=make, update=False, actor=me)
+            assert ensured.changed is changed
+        ensured = accounts.ensure(email="ada@example.org", username="eve", create=make, update=True, actor=me)
+        assert (ensured.value.username, ensured.value.version) == ("eve", 2)
+        assert accounts.assign_role("eve", "moderator", actor=me).changed
+        assert backend.access.check("eve", "user:list").granted_by == "user:list"
+        assert accounts.update("eve", expiry=Expiry(at=Instant(0)), actor=me).value.expires_at == 0
+        assert backend.access.explain("eve", "user:list").reason == "expired"
+        assert accounts.update("eve", expiry=NEVER, actor=me).value.expires_at is None
+        with pytest.raises(InvalidInput):
+            accounts.update("eve", expiry=Expiry(after=2**62), actor=me)
+        deleted = accounts.delete("eve", erase=True, actor=me).value
+        assert (deleted.id, deleted.erased_events) == (ensured.value.id, 5)
+        assert not accounts.delete("eve", if_exists=True, actor=me).changed
+        assert backend.audit.verify().erased == 5
 
 
 def test_the_rules_are_those_of_the_command_line(environ: dict[str, str]) -> None:

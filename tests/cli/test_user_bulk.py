@@ -223,6 +223,43 @@ def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(crowd: Machine) -> 
     assert closed(crowd) == set(NAMES)
 
 
+# A bound on how much may change.
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("user", "deactivate", "--yes"),
+        ("user", "delete", "--confirm", "3"),
+        ("role", "assign", "moderator"),
+    ],
+)
+def test_more_changes_than_allowed_are_refused_before_the_first(untouched: Machine, command: tuple[str, ...]) -> None:
+    for bound in ("2", "0", "49%", "0%"):  # six accounts
+        error = refused(
+            untouched.run(*command, "ada", "bob", "cleo", "--max-changes", bound, "-o", "json"), 8, "changes.too_many"
+        )
+        assert f"--max-changes {bound}" in error["message"]
+    dry = untouched.run(*command, "ada", "bob", "cleo", "--max-changes", "2", "-n", "-o", "json")
+    refused(dry, 8, "changes.too_many")
+
+
+def test_only_real_changes_count_against_the_bound(crowd: Machine) -> None:
+    crowd.run("user", "deactivate", "ada").succeeded()
+    names = ("ada", "bob", "BOB@example.org", "bob", "cleo", "nobody", "root")
+    ended = crowd.run("user", "deactivate", *names, "--yes", "--max-changes", "2", "-o", "json")
+    assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 2, 2)
+    assert closed(crowd) == {"ada", "bob", "cleo"}
+    crowd.run("user", "activate", "bob", "cleo", "--max-changes", "34%").succeeded()
+    refused(crowd.run("user", "activate", "ada", "--max-changes", "0", "-o", "json"), 8, "changes.too_many")
+    assert closed(crowd) == {"ada"}
+
+
+@pytest.mark.parametrize("bound", ["", "-1", "101%", "5 %", "%", "1.5", "all", "1e3", "٣", "9" * 10])
+def test_a_bound_that_is_none_is_a_usage_error(untouched: Machine, bound: str) -> None:
+    refused(untouched.run("user", "activate", "ada", f"--max-changes={bound}", "-o", "json"), 2, "usage")
+
+
 # A protected profile.
 
 

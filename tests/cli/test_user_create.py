@@ -120,7 +120,13 @@ def test_the_creation_is_recorded_with_who_did_it_and_why(machine: Machine) -> N
     history = machine.run("user", "history", "ada", "-o", "json").succeeded()
     (event,) = history.json["items"]
     assert (event["type"], event["actor"], event["reason"]) == ("UserCreated", "payroll", "joined Monday")
-    assert event["data"] == {"email": "ada@example.org", "username": "ada", "role": "user", "can_log_in": True}
+    assert event["data"] == {
+        "email": "ada@example.org",
+        "username": "ada",
+        "role": "user",
+        "can_log_in": True,
+        "must_change": False,
+    }
     assert GOOD not in history.out
     assert "$2b$" not in history.out
 

@@ -126,6 +126,45 @@ def test_nothing_changed_is_no_event(store: Store) -> None:
     assert history(store) == before
 
 
+def data_of(store: Store) -> list[tuple[str, dict[str, object] | None]]:
+    return [(event.type, event.data) for event in store.open_reader().stream_events(EVERY_EVENT)][1:]
+
+
+def test_erased_events_lose_their_data_and_the_chain_still_holds(store: Store) -> None:
+    ada, bob = a_user("ada"), a_user("bob")
+    store.add(ada, bob)
+    store.change("ada", lambda user: user.deactivate(now=START))
+    with store.work() as work:
+        user = work.users.get(ADA)
+        user.delete(erased=True)
+        work.users.remove(user)
+        assert work.erase_events(user.id) == 2
+        assert work.erase_events(user.id) == 0
+        work.commit(ACTOR, "she asked for it")
+    created = {"email": "bob@example.org", "username": "bob", "role": "user", "can_log_in": True, "must_change": False}
+    assert data_of(store) == [
+        ("UserCreated", None),
+        ("UserCreated", created),
+        ("UserDeactivated", None),
+        ("UserDeleted", {"erased": True}),
+    ]
+    report = store.open_reader().verify_chain(store.audit_keys)
+    assert (report.intact, report.events, report.erased) == (True, 5, 2)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_erasure_that_was_not_committed_blanks_nothing(store: Store, dry_run: bool) -> None:
+    store.add(a_user())
+    before = data_of(store)
+    with store.work(dry_run=dry_run) as work:
+        user = work.users.get(ADA)
+        work.users.remove(user)
+        assert work.erase_events(user.id) == 1
+        if dry_run:
+            work.commit(ACTOR, None)
+    assert data_of(store) == before
+
+
 def test_events_keep_the_order_of_what_happened(store: Store) -> None:
     users = [a_user(name) for name in ("ada", "bob", "eve")]
     store.add(*users)
@@ -153,7 +192,13 @@ def test_an_event_says_who_when_why_and_what(store: Store) -> None:
     assert (event.type, event.subject, event.occurred_at) == ("UserCreated", user.id, START.plus(5))
     assert (event.actor, event.os_user, event.host) == ("Ops ☎", "deploy", "web-1")
     assert (event.reason, event.trace_id) == ("asked for in “#42”", "4bf92f3577b34da6")
-    assert event.data == {"email": "ada@example.org", "username": "ada", "role": "user", "can_log_in": False}
+    assert event.data == {
+        "email": "ada@example.org",
+        "username": "ada",
+        "role": "user",
+        "can_log_in": False,
+        "must_change": False,
+    }
 
 
 def test_data_are_stored_in_canonical_form(store: Store) -> None:
@@ -162,7 +207,7 @@ def test_data_are_stored_in_canonical_form(store: Store) -> None:
         rows = work.session.execute(text("SELECT actor, data FROM events ORDER BY seq")).all()
     assert rows[-1] == (
         '{"host":"box","label":"tester","os_user":"root"}',
-        '{"can_log_in":true,"email":"ada@example.org","role":"user","username":"ada"}',
+        '{"can_log_in":true,"email":"ada@example.org","must_change":false,"role":"user","username":"ada"}',
     )
 
 

@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 from tests.contracts.conftest import ACTOR, START, Store, a_user, new_id
 
 from backctl.domain.errors import (
@@ -202,6 +203,46 @@ def test_an_account_that_somebody_else_deleted_meanwhile_is_not_brought_back(sto
     store.add(a_user())
     with pytest.raises(UserChangedMeanwhile):
         store.change("ada", close, meanwhile="DELETE FROM users")
+
+
+def test_what_was_removed_is_gone_at_once_and_its_names_are_free(store: Store) -> None:
+    user = a_user("ada")
+    store.add(user, a_user("bob", role="admin"))
+    with store.work() as work:
+        bob = work.users.get(Identity.parse("bob"))
+        work.users.remove(bob)
+        assert work.users.lock_administrators() == []
+        with pytest.raises(UserNotFound):
+            work.users.get(Identity.parse(bob.id))
+        work.users.remove(work.users.get(Identity.parse("ada")))
+        work.users.add(a_user("ada"))
+        work.commit(ACTOR, None)
+    with pytest.raises(UserNotFound):
+        stored(store, user.id)
+    assert stored(store, "ada").id != user.id
+
+
+def test_a_dry_run_removes_nothing(store: Store) -> None:
+    store.add(a_user())
+    with store.work(dry_run=True) as work:
+        work.users.remove(work.users.get(Identity.parse("ada")))
+        work.commit(ACTOR, None)
+    assert stored(store, "ada").version == 1
+
+
+@pytest.mark.parametrize("meanwhile", ["UPDATE users SET version = version + 1", "DELETE FROM users"])
+def test_an_account_that_somebody_else_changed_meanwhile_is_not_removed(store: Store, meanwhile: str) -> None:
+    store.add(a_user())
+
+    def remove() -> None:
+        with store.work() as work:
+            user = work.users.get(Identity.parse("ada"))
+            work.session.execute(text(meanwhile))
+            work.users.remove(user)
+
+    with pytest.raises(UserChangedMeanwhile):
+        remove()
+    assert stored(store, "ada").version == 1
 
 
 def test_a_refusal_never_shows_a_password_hash(store: Store) -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -115,6 +116,60 @@ def test_of_two_that_close_the_last_two_administrators_one_is_refused(machine: M
         assert count(machine, "users WHERE is_active AND role = 'admin'") == 1
         machine.run("user", "activate", "one", "two", "-q").succeeded()
     machine.run("audit", "verify").succeeded()
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda name: ("role", "assign", "user", name),
+        lambda name: ("user", "update", name, "--expires-in", "0s"),
+        lambda name: ("user", "delete", name, "--confirm", name, "--erase"),
+    ],
+    ids=["demoted", "expired", "deleted"],
+)
+def test_of_two_that_take_away_the_last_two_administrators_one_is_refused(
+    machine: Machine, leave: Callable[[str], tuple[str, ...]]
+) -> None:
+    populate(machine, [Person("one", role="admin"), Person("two", role="admin")])
+    ends = together(machine, [machine.command(*leave(name), "-o", "json") for name in ("one", "two")])
+    assert sorted(end.code for end in ends) == [0, 8], [end.err for end in ends]
+    refused(next(end for end in ends if end.code == 8), 8, "user.last_administrator")
+    assert count(machine, "users WHERE is_active AND role = 'admin' AND expires_at IS NULL") == 1
+    machine.run("audit", "verify").succeeded()
+
+
+@pytest.mark.parametrize("flag", ["--if-not-exists", "--upsert"])
+def test_of_eight_that_want_one_account_to_exist_one_makes_it_and_none_fails(machine: Machine, flag: str) -> None:
+    machine.run("init").succeeded()
+    ends = together(
+        machine,
+        [
+            machine.command(
+                *("user", "create", "ada@example.org", "--username", "ada", flag, "-o", "json"),
+                *("--generate-password", "--secret-file", f"secret{n}"),
+            )
+            for n in range(8)
+        ],
+    )
+    assert [end.code for end in ends] == [0] * 8, [end.err for end in ends]
+    assert sorted(end.json["changed"] for end in ends) == [False] * 7 + [True]
+    maker = next(end for end in ends if end.json["changed"])
+    assert [path.name for path in machine.home.glob("secret*")] == [maker.json["secret_file"]]
+    assert count(machine, "users") == count(machine, "events WHERE type = 'UserCreated'") == 1
+
+
+def test_of_two_that_update_one_account_from_the_same_version_one_is_told(machine: Machine) -> None:
+    machine.create_user("ada")
+    ends = together(
+        machine,
+        [
+            machine.command("user", "update", "ada", "--username", name, "--if-version", "1", "-o", "json")
+            for name in ("eve", "bea")
+        ],
+    )
+    codes = sorted(end.code for end in ends)
+    assert codes in ([0, 3], [0, 4]), [end.err for end in ends]  # 3: the old name was gone already
+    assert count(machine, "events WHERE type = 'UserUsernameChanged'") == 1
 
 
 def test_of_twelve_that_create_one_address_exactly_one_wins(machine: Machine) -> None:

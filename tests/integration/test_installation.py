@@ -227,7 +227,7 @@ def test_an_older_database_is_migrated_before_it_is_used(
 
     open_at().create(ACTOR)
     execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '0000'")
-    monkeypatch.setattr(migrator, "upgrade", upgrade)  # there is no older revision yet to migrate from
+    monkeypatch.setattr(migrator, "upgrade", upgrade)  # what it does is shown where it is tested
     notices: list[str] = []
     installation = open_at(notice=notices.append)
     use(installation)

@@ -29,6 +29,7 @@ from backctl.domain.errors import (
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Identity
 from backctl.infrastructure.addresses import EmailValidatorParser
+from backctl.infrastructure.database import migrator
 from backctl.infrastructure.database.engine import sqlite_engine
 from backctl.infrastructure.database.migrator import VERSIONS, create_database, upgrade
 from backctl.infrastructure.database.reader import SqliteReader
@@ -38,13 +39,14 @@ from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
 
 KEYRING = a_keyring()
 PATIENCE_US = 20_000_000
+NEXT = f"{int(REVISION) + 1:04}"
 
 ADD_A_COLUMN = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "NEXT"
+down_revision = "REVISION"
 
 def upgrade():
     op.add_column("users", sa.Column("note", sa.Text))
@@ -54,8 +56,8 @@ REBUILD_A_PARENT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "NEXT"
+down_revision = "REVISION"
 
 def upgrade():
     op.create_table(
@@ -91,7 +93,7 @@ def next_revision(tmp_path: Path) -> Callable[[str], tuple[Path, ...]]:
     def write(source: str) -> tuple[Path, ...]:
         folder = tmp_path / "more-versions"
         folder.mkdir()
-        (folder / "r0002.py").write_text(source)
+        (folder / "next.py").write_text(source.replace("NEXT", NEXT).replace("REVISION", REVISION))
         return (VERSIONS, folder)
 
     return write
@@ -101,8 +103,8 @@ def reader(path: Path) -> SqliteReader:
     return SqliteReader(path, timeout_us=PATIENCE_US, addresses=EmailValidatorParser())
 
 
-def add_user(path: Path, name: str) -> None:
-    engine = sqlite_engine(path, timeout_us=PATIENCE_US)
+def add_user(path: Path, name: str, *, revision: str = REVISION) -> None:
+    engine = sqlite_engine(path, timeout_us=PATIENCE_US, expected=revision)
     try:
         with SqlUnitOfWork(
             engine,
@@ -116,6 +118,13 @@ def add_user(path: Path, name: str) -> None:
             work.commit(ACTOR, None)
     finally:
         engine.dispose()
+
+
+def definitions(path: Path) -> dict[str, list[str]]:
+    """Every table and index by its name, as the lines of the statement that made it."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {name: sorted(line.strip().rstrip(",") for line in sql.splitlines()) for name, sql in rows}
 
 
 def revision_of(path: Path) -> str:
@@ -217,7 +226,7 @@ def test_making_and_migrating_say_nothing(
     root.setLevel(logging.INFO)
     try:
         path = make(tmp_path / "backctl.db")
-        upgrade(path, timeout_us=0, notice=ignore, revision="0002", versions=next_revision(ADD_A_COLUMN))
+        upgrade(path, timeout_us=0, notice=ignore, revision=NEXT, versions=next_revision(ADD_A_COLUMN))
     finally:
         root.removeHandler(handler)
         root.setLevel(before)
@@ -238,12 +247,6 @@ def test_constraints_and_indices_are_what_the_tables_say(path: Path, tmp_path: P
     modelled = create_engine(f"sqlite:///{tmp_path}/modelled.db")
     Row.metadata.create_all(modelled)
     modelled.dispose()
-
-    def definitions(database: Path) -> dict[str, list[str]]:
-        with closing(sqlite3.connect(database)) as connection:
-            rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-        return {name: sorted(line.strip().rstrip(",") for line in sql.splitlines()) for name, sql in rows}
-
     migrated = definitions(path)
     del migrated["alembic_version"]
     assert migrated == definitions(tmp_path / "modelled.db")
@@ -280,10 +283,10 @@ def test_an_older_database_is_copied_and_migrated(path: Path, next_revision: Cal
     said: list[str] = []
     with umask(0):
         versions = next_revision(ADD_A_COLUMN)
-        assert upgrade(path, timeout_us=PATIENCE_US, notice=said.append, revision="0002", versions=versions)
-    copy = path.with_name("backctl.db.0001.1.bak")
-    assert said == [f"migrated the database from revision 0001 to 0002; a copy of the old one is {copy}"]
-    assert (revision_of(path), revision_of(copy)) == ("0002", "0001")
+        assert upgrade(path, timeout_us=PATIENCE_US, notice=said.append, revision=NEXT, versions=versions)
+    copy = path.with_name(f"backctl.db.{REVISION}.1.bak")
+    assert said == [f"migrated the database from revision {REVISION} to {NEXT}; a copy of the old one is {copy}"]
+    assert (revision_of(path), revision_of(copy)) == (NEXT, REVISION)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(reader(copy)) as opened:
         assert opened.count_users(EVERY_USER) == 1
@@ -302,11 +305,11 @@ def test_a_current_database_is_left_alone(path: Path) -> None:
 def test_the_copy_of_an_earlier_migration_is_never_overwritten(
     path: Path, next_revision: Callable[[str], tuple[Path, ...]]
 ) -> None:
-    kept = path.with_name("backctl.db.0001.1.bak")
+    kept = path.with_name(f"backctl.db.{REVISION}.1.bak")
     kept.write_text("precious")
-    upgrade(path, timeout_us=0, notice=ignore, revision="0002", versions=next_revision(ADD_A_COLUMN))
+    upgrade(path, timeout_us=0, notice=ignore, revision=NEXT, versions=next_revision(ADD_A_COLUMN))
     assert kept.read_text() == "precious"
-    assert revision_of(path.with_name("backctl.db.0001.2.bak")) == "0001"
+    assert revision_of(path.with_name(f"backctl.db.{REVISION}.2.bak")) == REVISION
 
 
 def test_of_many_who_migrate_at_once_one_does(path: Path, next_revision: Callable[[str], tuple[Path, ...]]) -> None:
@@ -315,11 +318,11 @@ def test_of_many_who_migrate_at_once_one_does(path: Path, next_revision: Callabl
 
     def migrate(_: int) -> bool:
         start.wait()
-        return upgrade(path, timeout_us=PATIENCE_US, notice=ignore, revision="0002", versions=versions)
+        return upgrade(path, timeout_us=PATIENCE_US, notice=ignore, revision=NEXT, versions=versions)
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(migrate, range(4))) == [False, False, False, True]
-    assert revision_of(path) == "0002"
+    assert revision_of(path) == NEXT
     assert len(list(path.parent.glob("*.bak"))) == 1
 
 
@@ -327,7 +330,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, next_revision: Calla
     add_user(path, "ada")
     before = digest(path)
     with pytest.raises(ZeroDivisionError):
-        upgrade(path, timeout_us=0, notice=pytest.fail, revision="0002", versions=next_revision(FAIL_HALF_WAY))
+        upgrade(path, timeout_us=0, notice=pytest.fail, revision=NEXT, versions=next_revision(FAIL_HALF_WAY))
     assert digest(path) == before
     with closing(reader(path)) as opened:
         assert opened.count_users(EVERY_USER) == 1
@@ -347,15 +350,15 @@ def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(
     path: Path, next_revision: Callable[[str], tuple[Path, ...]]
 ) -> None:
     add_user(path, "ada")
-    upgrade(path, timeout_us=0, notice=ignore, revision="0002", versions=next_revision(REBUILD_A_PARENT))
+    upgrade(path, timeout_us=0, notice=ignore, revision=NEXT, versions=next_revision(REBUILD_A_PARENT))
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM notes").fetchone() == (1,)
 
 
 def test_a_migration_that_orphans_rows_is_undone(path: Path, next_revision: Callable[[str], tuple[Path, ...]]) -> None:
     with pytest.raises(DatabaseUnusable, match="orphaned"):
-        upgrade(path, timeout_us=0, notice=pytest.fail, revision="0002", versions=next_revision(LEAVE_AN_ORPHAN))
-    assert revision_of(path) == "0001"
+        upgrade(path, timeout_us=0, notice=pytest.fail, revision=NEXT, versions=next_revision(LEAVE_AN_ORPHAN))
+    assert revision_of(path) == REVISION
 
 
 def test_a_migration_waits_for_writers_and_then_gives_up(
@@ -365,18 +368,18 @@ def test_a_migration_waits_for_writers_and_then_gives_up(
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseLocked):
-            upgrade(path, timeout_us=1000, notice=pytest.fail, revision="0002", versions=versions)
+            upgrade(path, timeout_us=1000, notice=pytest.fail, revision=NEXT, versions=versions)
     assert list(path.parent.glob("*.bak")) == []
 
 
 def test_what_an_interrupted_copy_left_is_swept(path: Path, next_revision: Callable[[str], tuple[Path, ...]]) -> None:
-    abandoned = path.with_name(".backctl.db.0001.1.bak.0123456789abcdef.new")
+    abandoned = path.with_name(f".backctl.db.{REVISION}.1.bak.0123456789abcdef.new")
     abandoned.write_text("half")
-    upgrade(path, timeout_us=0, notice=ignore, revision="0002", versions=next_revision(ADD_A_COLUMN))
+    upgrade(path, timeout_us=0, notice=ignore, revision=NEXT, versions=next_revision(ADD_A_COLUMN))
     assert not abandoned.exists()
 
 
-@pytest.mark.parametrize(("revision", "refusal"), [("0000", SchemaOutdated), ("0002", SchemaTooNew)])
+@pytest.mark.parametrize(("revision", "refusal"), [("0000", SchemaOutdated), (NEXT, SchemaTooNew)])
 def test_a_database_of_another_revision_is_neither_read_nor_written(
     path: Path, revision: str, refusal: type[BackctlError]
 ) -> None:
@@ -413,3 +416,37 @@ def test_a_database_migrated_under_an_open_engine_is_not_written_by_the_older_pr
             pytest.fail("it began")
     finally:
         engine.dispose()
+
+
+# Each revision that was released, brought up to date.
+
+
+def make_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database as the first revision made it."""
+    with monkeypatch.context() as first:
+        first.setattr(migrator, "REVISION", "0001")
+        return make(path)
+
+
+def test_the_first_revision_gains_a_count_of_failed_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_first(tmp_path / "backctl.db", monkeypatch)
+    add_user(path, "ada", revision="0001")
+    assert revision_of(path) == "0001"
+    said: list[str] = []
+    assert upgrade(path, timeout_us=PATIENCE_US, notice=said.append)
+    assert len(said) == 1
+    assert (revision_of(path), revision_of(path.with_name("backctl.db.0001.1.bak"))) == (REVISION, "0001")
+    add_user(path, "bob")
+    with closing(reader(path)) as opened:
+        assert opened.count_users(EVERY_USER) == 2
+    assert verified(path) == ChainReport(3, 0)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM login_failures").fetchone() == (0,)
+
+
+def test_a_database_that_grew_with_the_revisions_is_like_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = make_first(tmp_path / "old.db", monkeypatch), make(tmp_path / "new.db")
+    upgrade(old, timeout_us=PATIENCE_US, notice=ignore)
+    assert definitions(old) == definitions(new)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backctl.domain.values import Secret
+from backctl.domain.errors import InvalidPasswordHash
+from backctl.domain.values import PasswordHash, Secret
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher, calibrate, hashed, prehashed
 
 MILLISECOND = 1_000_000
@@ -152,3 +153,131 @@ def test_a_clock_that_stands_still_does_not_break_calibration() -> None:
 
 def test_a_real_machine_gets_a_cost_in_range() -> None:
     assert BcryptHasher(4).calibrated_cost() in range(10, 16)
+
+
+# Checking.
+
+# Hashes that others made: passlib 1.7.4, test_handlers_bcrypt.py, _bcrypt_test.known_correct_hashes, and
+# crypt_blowfish 1.3, wrapper.c: tests[].
+ELSEWHERE = [
+    ("U*U*U*U*", "$2a$05$c92SVSfjeiCD6F2nAD6y0uBpJDjdRkt0EgeC4/31Rf2LUZbDRDE.O"),
+    ("U*U***U", "$2a$05$WY62Xk2TXZ7EvVDQ5fmjNu7b0GEzSzUXUh2cllxJwhtOeMtWV3Ujq"),
+    ("U*U***U*", "$2a$05$Fa0iKV3E2SYVUlMknirWU.CFYGvJ67UwVKI1E2FP6XeLiZGcH3MJi"),
+    ("U*U*U", "$2a$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a"),
+    ("", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy"),
+    ("U*U", "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"),
+    (UNICODE, "$2a$05$Z17AXnnlpzddNUvnC6cZNOSwMA/8oNiKnHTHTwLlBijfucQQlHjaG"),
+    *PASSLIB,
+]
+
+
+@pytest.mark.parametrize(("password", "encoded"), ELSEWHERE)
+def test_a_hash_made_elsewhere_is_accepted_and_fits_its_password_alone(password: str, encoded: str) -> None:
+    hasher = BcryptHasher(4)
+    stored = hasher.accept(Secret(encoded))
+    assert stored.encoded == encoded
+    assert hasher.verify(Secret(password), stored)
+    assert not hasher.verify(Secret(password + "x"), stored)
+    assert not hasher.verify(Secret("other"), stored)
+
+
+@pytest.mark.parametrize("password", ["", "a" * 72, "a" * 73, "\U0001f511" * 64, "ä" * 36, "a" * 4096])
+def test_what_was_hashed_fits_and_nothing_else_does(password: str) -> None:
+    hasher = BcryptHasher(4)
+    stored = hasher.begin(Secret(password))()
+    assert hasher.begin_check([Secret(password)], stored)() == 0
+    for other in (password + "x", password[:-1], "x" + password[1:]):
+        assert (hasher.begin_check([Secret(other)], stored)() is None) == (other != password)
+
+
+def test_the_first_form_that_fits_is_told() -> None:
+    hasher = BcryptHasher(4)
+    stored = hasher.begin(Secret("two"))()
+    assert hasher.begin_check([Secret("one"), Secret("two"), Secret("two")], stored)() == 1
+
+
+def test_a_plain_hash_is_not_opened_by_what_bcrypt_would_cut_off() -> None:
+    stored = PasswordHash(bcrypt.hashpw(b"a" * 72, bcrypt.gensalt(4)).decode())
+    assert BcryptHasher(4).verify(Secret("a" * 72), stored)
+    assert not BcryptHasher(4).verify(Secret("a" * 73), stored)
+
+
+PLAIN = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+LONG = PASSLIB[1][1]
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        "",
+        "correct horse",
+        PLAIN[:-1],
+        PLAIN + "\n",
+        " " + PLAIN,
+        PLAIN + PLAIN,
+        PLAIN.replace("$2b$", "$2$"),
+        PLAIN.replace("$2b$", "$2x$"),
+        PLAIN.replace("$05$", "$03$"),
+        PLAIN.replace("$05$", "$32$"),
+        PLAIN.replace("$05$", "$٠٥$"),
+        PLAIN.replace("CCC.", "CCCC"),  # spare bits that no bcrypt sets
+        PLAIN[:-1] + "X",
+        LONG.replace("v=2", "v=1"),
+        LONG.replace("t=2b", "t=2a"),
+        LONG.replace("r=5", "r=05"),
+        LONG.replace("r=5", "r=32"),
+        LONG[:-1],
+        "$bcrypt-sha256$2b,5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS",
+        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2g",
+        "pbkdf2_sha256$600000$salt$aGFzaA==",
+    ],
+)
+def test_what_is_no_hash_is_neither_accepted_nor_opened(encoded: str) -> None:
+    hasher = BcryptHasher(4)
+    with pytest.raises(InvalidPasswordHash) as refusal:
+        hasher.accept(Secret(encoded))
+    assert encoded == "" or encoded not in refusal.value.message
+    assert not hasher.verify(Secret("U*U"), PasswordHash(encoded))
+    assert hasher.is_outdated(PasswordHash(encoded))
+
+
+def test_a_hash_that_would_keep_every_login_waiting_is_not_accepted() -> None:
+    assert BcryptHasher(4).accept(Secret(PLAIN.replace("$05$", "$20$"))).encoded.startswith("$2b$20$")
+    for encoded in (PLAIN.replace("$05$", "$21$"), LONG.replace("r=5", "r=31")):
+        with pytest.raises(InvalidPasswordHash, match="cost of"):
+            BcryptHasher(4).accept(Secret(encoded))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "cost", "outdated"),
+    [
+        (PLAIN, 5, False),
+        (PLAIN, 4, False),
+        (PLAIN, 6, True),
+        (PLAIN.replace("$2b$", "$2a$"), 5, True),
+        (PLAIN.replace("$2b$", "$2y$"), 4, True),
+        (LONG, 5, False),
+        (LONG, 6, True),
+    ],
+)
+def test_a_lower_cost_and_an_older_variant_are_outdated(encoded: str, cost: int, outdated: bool) -> None:
+    assert BcryptHasher(cost).is_outdated(PasswordHash(encoded)) == outdated
+
+
+@pytest.mark.parametrize("password", ["wrong", "a" * 100])
+@pytest.mark.parametrize(
+    "stored",
+    [None, "garbage", PLAIN.replace("$05$", "$09$"), PLAIN.replace("$05$", "$06$"), LONG.replace("r=5", "r=9")],
+)
+def test_every_failure_does_the_work_of_one_hash_at_the_configured_cost(
+    password: str, stored: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs: list[int] = []
+
+    def counted(raw: bytes, setting: bytes) -> bytes:
+        costs.append(int(setting[4:6]))
+        return setting[:29] + b"." * 31
+
+    monkeypatch.setattr(bcrypt, "hashpw", counted)
+    assert not BcryptHasher(9).verify(Secret(password), None if stored is None else PasswordHash(stored))
+    assert sum(2**cost for cost in costs) == 2**9

@@ -1,14 +1,24 @@
-"""The use cases of roles."""
+"""The use cases of roles and of what they permit."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from backctl.application.views import RoleView
-from backctl.domain.access import AccessPolicy
+from backctl.application.views import AccessExplanation, AccessReason, AccessView, RoleView, UserView
+from backctl.domain.access import AccessPolicy, Permission, Role
+from backctl.domain.errors import RoleNotFound, UserNotFound
+from backctl.domain.values import Identity
+
+if TYPE_CHECKING:
+    from backctl.application.ports import Clock, Reader
 
 
 @dataclass(frozen=True, slots=True)
 class AccessService:
     policy: AccessPolicy
+    reader: "Callable[[], Reader]"
+    clock: "Clock"
 
     def roles(self) -> tuple[RoleView, ...]:
         """The built-in roles, then those of the configuration."""
@@ -17,3 +27,49 @@ class AccessService:
     def role(self, name: str) -> RoleView:
         """Raises RoleNotFound."""
         return RoleView.of(self.policy.role(name))
+
+    def assignable(self, role: str) -> str:
+        """The name of a role that can be given to accounts. Raises UnknownRole."""
+        return self.policy.require_known(role)
+
+    def check(self, ident: str, permission: str) -> AccessView:
+        """Whether the account may do this now. Raises InvalidPermission, UserNotFound."""
+        found = self.explain(ident, permission)
+        return AccessView(found.ident, found.permission, found.allowed, found.reason, found.granted_by)
+
+    def explain(self, ident: str, permission: str) -> AccessExplanation:
+        """Whether the account may do this now, and everything that decides it.
+
+        Nobody may do anything with a closed or an expired account, nor with a role that the configuration no longer
+        names. Raises InvalidPermission, UserNotFound.
+        """
+        wanted = Permission.asked(permission)
+        user = self.reader().find_user(Identity.parse(ident))
+        if user is None:
+            raise UserNotFound(ident)
+        role: Role | None = None
+        with suppress(RoleNotFound):
+            role = self.policy.role(user.role)
+        granting = role.granting(wanted) if role else None
+        reason = self._reason(user, role_known=role is not None, granted=granting is not None)
+        return AccessExplanation(
+            ident=ident,
+            permission=permission,
+            allowed=reason == "granted",
+            reason=reason,
+            granted_by=granting.text if granting and reason == "granted" else None,
+            id=user.id,
+            role=user.role,
+            role_permissions=tuple(held.text for held in role.permissions) if role else (),
+            is_active=user.is_active,
+            expires_at=user.expires_at,
+        )
+
+    def _reason(self, user: UserView, *, role_known: bool, granted: bool) -> AccessReason:
+        if not user.is_active:
+            return "inactive"
+        if user.expires_at is not None and user.expires_at <= self.clock():
+            return "expired"
+        if not role_known:
+            return "role_unknown"
+        return "granted" if granted else "not_granted"

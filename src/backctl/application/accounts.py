@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from backctl.application.repeating import repeatable
-from backctl.application.views import Change, EventView, UserExistence, UserView
-from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
-from backctl.domain.errors import InvalidInput, UserNotFound
+from backctl.application.views import Change, EventView, UserDeletion, UserExistence, UserView
+from backctl.domain.access import ADMINISTRATOR, DEFAULT_ROLE, AccessPolicy
+from backctl.domain.errors import EmailTaken, InvalidInput, UserChangedMeanwhile, UsernameTaken, UserNotFound, quoted
 from backctl.domain.password_policy import PasswordPolicy, prepared
 from backctl.domain.repositories import (
     BY_CREATION,
@@ -19,7 +19,7 @@ from backctl.domain.repositories import (
     UserCriteria,
     checked_page_size,
 )
-from backctl.domain.values import Actor, Identity, Secret, Username, checked_reason
+from backctl.domain.values import Actor, EmailAddress, Expiry, Identity, Secret, Username, checked_reason, folded
 
 if TYPE_CHECKING:
     from backctl.application.ports import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AccountService:
-    """Create, find, open and close accounts. Every mutation is one transaction with its events."""
+    """Create, find, change, open, close and delete accounts. Every mutation is one transaction with its events."""
 
     unit_of_work: "UnitOfWorkFactory"
     reader: "Callable[[], Reader]"
@@ -59,41 +59,208 @@ class AccountService:
         email: str,
         username: str,
         role: str = DEFAULT_ROLE,
+        expiry: Expiry | None = None,
         password: Secret | None = None,
+        password_hash: Secret | None = None,
+        must_change_password: bool = False,
         actor: Actor,
         reason: str | None = None,
         dry_run: bool = False,
     ) -> Change[UserView]:
         """Open an account; without a password nobody can log in to it.
 
-        Raises InvalidEmail, InvalidUsername, InvalidInput for the reason, UnknownRole, InvalidPassword and WeakPassword
-        before anything is opened;
-        EmailTaken and UsernameTaken from the database's unique keys.
+        `password_hash` is one made elsewhere, bcrypt or bcrypt-sha256, in place of a password.
+        Raises InvalidEmail, InvalidUsername, InvalidInput for the reason, UnknownRole, InvalidPassword, WeakPassword
+        and InvalidPasswordHash before anything is opened; EmailTaken and UsernameTaken from the database's unique keys.
         """
         from backctl.domain.user import User  # with all events; queries need neither
 
+        if password is not None and password_hash is not None:
+            raise InvalidInput("a password and the hash of one exclude each other")
         address = self.addresses.parse(email)
         name = Username.parse(username)
         reason = checked_reason(reason)
         self.access.require_known(role)
+        made_elsewhere = self.hasher.accept(password_hash) if password_hash is not None else None
         hashing = None
         if password is not None:
             password = prepared(password)
             self.passwords.check(password, email=address, username=name)
             hashing = self.hasher.begin(password)
         work = self.unit_of_work(dry_run=dry_run)  # loads the database's libraries while the hash is made
+        now = self.clock()
         user = User.create(
             id=self.new_id(),
             email=address,
             username=name,
-            password_hash=hashing() if hashing else None,
+            password_hash=hashing() if hashing else made_elsewhere,
             role=role,
-            now=self.clock(),
+            now=now,
+            must_change_password=must_change_password,
         )
+        if expiry is not None:
+            user.set_expiry(expiry.counted_from(now), now=now)
         with work:
             work.users.add(user)
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
+
+    @repeatable
+    def set_password(
+        self,
+        ident: str,
+        password: Secret,
+        *,
+        must_change_password: bool = False,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserView]:
+        """Give the account another password, and end a lock that failed logins brought about.
+
+        `must_change_password` obliges its owner to choose another at the next login. Always a change, for the hash has
+        a new salt. Raises UserNotFound, InvalidPassword, WeakPassword.
+        """
+        identity = Identity.parse(ident)
+        reason = checked_reason(reason)
+        password = prepared(password)
+        account = self.show(ident)
+        self.passwords.check(
+            password,
+            email=EmailAddress.of(account.email),
+            username=Username(account.username, folded(account.username, "NFKC")),
+        )
+        hashing = self.hasher.begin(password)
+        work = self.unit_of_work(dry_run=dry_run)
+        password_hash = hashing()  # before the transaction: it is slow, and others wait for the lock
+        with work:
+            user = work.users.get(identity)
+            user.change_password(password_hash, must_change=must_change_password, now=self.clock())
+            work.login_failures.forget(user.id)
+            work.commit(actor, reason)
+        return Change(UserView.of(user), changed=True)
+
+    def ensure(
+        self,
+        *,
+        email: str,
+        username: str,
+        role: str | None = None,
+        expiry: Expiry | None = None,
+        create: Callable[[], Change[UserView]],
+        update: bool,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserView]:
+        """The account with this address, by `create` where there is none.
+
+        One that exists is left as it is, or with `update` given what is not None here; its password is never touched.
+        `create` is this service's, called with the same values and a password that may cost a question: it is only
+        called to make an account, and its conflict is forgiven when somebody else was quicker. A made account is a
+        change of version 1. Raises what `create` and `update` raise.
+        """
+        address, reason = self.addresses.parse(email), checked_reason(reason)
+        Username.parse(username)
+        if role is not None:
+            self.access.require_known(role)
+        existing = self.find(address.address)
+        if existing is None:
+            try:
+                return create()
+            except (EmailTaken, UsernameTaken):
+                existing = self.find(address.address)
+                if existing is None:  # it is the name that belongs to another account
+                    raise
+        if not update:
+            return Change(existing, changed=False)
+        return self.update(
+            existing.id,
+            email=email,
+            username=username,
+            role=role,
+            expiry=expiry,
+            actor=actor,
+            reason=reason,
+            dry_run=dry_run,
+        )
+
+    def differences(
+        self, account: UserView, *, email: str, username: str, role: str | None = None, expiry: Expiry | None = None
+    ) -> tuple[str, ...]:
+        """Which of these attributes the account has otherwise, by their names in a view; None asks nothing.
+
+        An expiry counted from now is another one only where there is none.
+        """
+        given = {
+            "email": self.addresses.parse(email).address,
+            "username": Username.parse(username).name,
+            "role": account.role if role is None else role,
+            "expires_at": account.expires_at,
+        }
+        if expiry is not None and (expiry.after is None or account.expires_at is None):
+            given["expires_at"] = expiry.counted_from(self.clock())
+        return tuple(name for name, value in given.items() if getattr(account, name) != value)
+
+    @repeatable
+    def update(
+        self,
+        ident: str,
+        *,
+        email: str | None = None,
+        username: str | None = None,
+        role: str | None = None,
+        expiry: Expiry | None = None,
+        if_version: int | None = None,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserView]:
+        """Give the account what is not None here; a no-op when it is so already.
+
+        `if_version` is the state that the caller saw. Raises UserNotFound; UserChangedMeanwhile for another version;
+        EmailTaken, UsernameTaken; LastAdministrator when at some time nobody else could administer; and for the values
+        what `create` raises.
+        """
+        identity, reason = Identity.parse(ident), checked_reason(reason)
+        address = None if email is None else self.addresses.parse(email)
+        name = None if username is None else Username.parse(username)
+        if role is not None:
+            self.access.require_known(role)
+        with self.unit_of_work(dry_run=dry_run) as work:
+            administrators = work.users.lock_administrators() if role is not None or expiry is not None else ()
+            user = work.users.get(identity)
+            if if_version is not None and user.version != if_version:
+                raise UserChangedMeanwhile(
+                    f"{quoted(user.username.name)} has version {user.version}, not {if_version}",
+                    hint="look at the account again, then repeat the command",
+                )
+            now, changed = self.clock(), False
+            if address is not None:
+                changed |= user.change_email(address, now=now)
+            if name is not None:
+                changed |= user.rename(name, now=now)
+            if role is not None:
+                if role != ADMINISTRATOR:
+                    self.access.require_another_administrator(user, administrators)
+                changed |= user.assign_role(role, now=now)
+            if expiry is not None:
+                moment = expiry.counted_from(now)
+                self.access.require_administrator_beyond(user, administrators, moment)
+                changed |= user.set_expiry(moment, now=now)
+            if not changed:
+                return Change(UserView.of(user), changed=False)
+            work.commit(actor, reason)
+        return Change(UserView.of(user), changed=True)
+
+    def assign_role(
+        self, ident: str, role: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[UserView]:
+        """Give the account this role; a no-op when it has it already.
+
+        Raises UnknownRole, UserNotFound, and LastAdministrator when nobody else could administer.
+        """
+        return self.update(ident, role=role, actor=actor, reason=reason, dry_run=dry_run)
 
     @repeatable
     def activate(
@@ -126,6 +293,40 @@ class AccountService:
                 return Change(UserView.of(user), changed=False)
             work.commit(actor, reason)
         return Change(UserView.of(user), changed=True)
+
+    @repeatable
+    def delete(
+        self,
+        ident: str,
+        *,
+        erase: bool = False,
+        if_exists: bool = False,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[UserDeletion]:
+        """Remove the account; its events stay, and with `erase` lose their data, though not their reasons.
+
+        Administrators' rows are locked first: two sessions deleting the last two must not both succeed.
+        Raises UserNotFound, unless `if_exists` makes that a no-op, and LastAdministrator when nobody else could
+        administer.
+        """
+        identity, reason = Identity.parse(ident), checked_reason(reason)
+        with self.unit_of_work(dry_run=dry_run) as work:
+            administrators = work.users.lock_administrators()
+            try:
+                user = work.users.get(identity)
+            except UserNotFound:
+                if not if_exists:
+                    raise
+                return Change(UserDeletion(None, None, None, erased_events=0), changed=False)
+            self.access.require_another_administrator(user, administrators)
+            work.users.remove(user)
+            user.delete(erased=erase)
+            work.login_failures.forget(user.id)
+            erased = work.erase_events(user.id) if erase else 0
+            work.commit(actor, reason)
+        return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)
 
     def find(self, ident: str) -> UserView | None:
         return self.reader().find_user(Identity.parse(ident))

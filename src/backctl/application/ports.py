@@ -1,11 +1,12 @@
 """What the use cases ask of the world outside; adapters in `infrastructure` answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from backctl.application.views import BackupView, Change, CheckView, DatabaseStatus, EventView, UpgradeView, UserView
-from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria, UserRepository
+from backctl.domain.events import DomainEvent
+from backctl.domain.repositories import EventCriteria, LoginFailures, Page, Sort, UserCriteria, UserRepository
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ Clock = Callable[[], Instant]
 
 IdSource = Callable[[], UserId]
 """A new UUIDv7 (RFC 9562 §5.7) at each call."""
+
+
+BlindIndex = Callable[[str], str]
+"""A digest of a text under the keyring's `index` key: equal texts stay equal, and nobody else can guess them."""
 
 
 class AddressParser(Protocol):
@@ -37,6 +42,21 @@ class PasswordHasher(Protocol):
         """Start hashing beside the caller, who goes on and asks for the result later."""
         ...
 
+    def begin_check(self, forms: Sequence[Secret], stored: PasswordHash | None) -> Callable[[], int | None]:
+        """Start comparing; the result is the place in `forms` of the first that fits the hash, None when none does.
+
+        A failure takes as long as hashing each form at the configured cost, without a stored hash too.
+        """
+        ...
+
+    def is_outdated(self, stored: PasswordHash) -> bool:
+        """Whether the hash is of a lower cost or an older scheme than one made now."""
+        ...
+
+    def accept(self, encoded: Secret) -> PasswordHash:
+        """Take a hash that was made elsewhere. Raises InvalidPasswordHash for an unknown scheme or too much work."""
+        ...
+
 
 class UnitOfWork(Protocol):
     """One transaction: the state and its events, or neither.
@@ -45,12 +65,21 @@ class UnitOfWork(Protocol):
     """
 
     users: UserRepository
+    login_failures: LoginFailures
 
     def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+    def record(self, *events: DomainEvent) -> None:
+        """Have events appended that no aggregate recorded, after those of the aggregates."""
+        ...
+
+    def erase_events(self, subject: str) -> int:
+        """Blank the data of everything recorded about `subject` so far; the chain holds. How many had any."""
+        ...
 
     def commit(self, actor: Actor, reason: str | None) -> None:
         """Write the changed aggregates, append their events to the log, make it all durable.
@@ -70,6 +99,10 @@ class Reader(Protocol):
     """The read side: rows straight into views, one statement each."""
 
     def find_user(self, ident: Identity) -> UserView | None: ...
+
+    def password_of(self, ident: Identity) -> PasswordHash | None:
+        """The stored hash of an account; None without the account or without a password."""
+        ...
 
     def users(
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from backctl.domain.access import Role
     from backctl.domain.user import User
 
+AccessReason = Literal["granted", "not_granted", "inactive", "expired", "role_unknown"]
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -65,6 +67,55 @@ class UserExistence:
     ident: str
     exists: bool
     id: UserId | None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordCheck:
+    """Whether a password opens an account. `must_change`: it does, and has to be changed before anything else."""
+
+    ident: str
+    ok: bool
+    outcome: Literal["ok", "must_change", "refused", "locked"]
+    locked_until: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserDeletion:
+    """The account that is gone, all None when there was none, and how many of its events were erased."""
+
+    TABLE: ClassVar = ("username", "email", "erased_events")
+
+    id: UserId | None
+    email: str | None
+    username: str | None
+    erased_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessView:
+    """Whether an account may do something now. `reason` is a stable word, `granted_by` the permission that grants."""
+
+    ident: str
+    permission: str
+    allowed: bool
+    reason: AccessReason
+    granted_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessExplanation:
+    """An AccessView with everything that it was worked out from."""
+
+    ident: str
+    permission: str
+    allowed: bool
+    reason: AccessReason
+    granted_by: str | None
+    id: UserId
+    role: str
+    role_permissions: tuple[str, ...]
+    is_active: bool
+    expires_at: Instant | None
 
 
 @dataclass(frozen=True, slots=True)

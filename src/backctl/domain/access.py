@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from backctl.domain.errors import (
     InvalidConfiguration,
+    InvalidPermission,
     LastAdministrator,
     RoleNotFound,
     UnknownRole,
@@ -16,12 +17,14 @@ from backctl.domain.errors import (
 
 if TYPE_CHECKING:
     from backctl.domain.user import User
+    from backctl.domain.values import Instant
 
 ADMINISTRATOR = "admin"
 DEFAULT_ROLE = "user"
 
 _ROLE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 _PERMISSION = re.compile(r"\*|[a-z][a-z0-9_]*:(?:\*|[a-z][a-z0-9_-]*)")
+_PERMISSION_HINT = "write 'noun:verb', 'noun:*' or '*', e.g. 'user:deactivate'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,16 @@ class Permission:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises InvalidConfiguration: permissions come from the configuration only."""
+        """A permission of the configuration. Raises InvalidConfiguration."""
         if not _PERMISSION.fullmatch(text):
-            raise InvalidConfiguration(
-                f"{quoted(text)} is not a permission", hint="write 'noun:verb', 'noun:*' or '*', e.g. 'user:deactivate'"
-            )
+            raise InvalidConfiguration(f"{quoted(text)} is not a permission", hint=_PERMISSION_HINT)
+        return cls(text)
+
+    @classmethod
+    def asked(cls, text: str) -> Self:
+        """A permission that a caller asks about. Raises InvalidPermission."""
+        if not _PERMISSION.fullmatch(text):
+            raise InvalidPermission(f"{quoted(text)} is not a permission", hint=_PERMISSION_HINT)
         return cls(text)
 
     def grants(self, wanted: "Permission") -> bool:
@@ -54,7 +62,11 @@ class Role:
     builtin: bool = False
 
     def grants(self, wanted: Permission) -> bool:
-        return any(permission.grants(wanted) for permission in self.permissions)
+        return self.granting(wanted) is not None
+
+    def granting(self, wanted: Permission) -> Permission | None:
+        """The first permission of the role that grants `wanted`."""
+        return next((permission for permission in self.permissions if permission.grants(wanted)), None)
 
 
 def _builtin(name: str, description: str, *permissions: str) -> Role:
@@ -122,6 +134,25 @@ class AccessPolicy:
             raise LastAdministrator(
                 f"{quoted(user.username.name)} is the last active administrator",
                 hint="make another account an administrator first",
+            )
+
+    def require_administrator_beyond(
+        self, user: "User", administrators: "Sequence[User]", moment: "Instant | None"
+    ) -> None:
+        """Refuse to end an administrator's account at `moment` when no other one lasts longer.
+
+        More time than the account has is never refused. `administrators` must be locked by the caller.
+        Raises LastAdministrator.
+        """
+        if moment is None or (user.expires_at is not None and user.expires_at <= moment):
+            return
+        lasting = any(
+            other.id != user.id and (other.expires_at is None or other.expires_at > moment) for other in administrators
+        )
+        if not lasting and any(other.id == user.id for other in administrators):
+            raise LastAdministrator(
+                f"after {moment} no active administrator would be left but {quoted(user.username.name)}",
+                hint="make another account an administrator first, or give one more time",
             )
 
     def _known(self) -> str:

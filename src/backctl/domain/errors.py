@@ -132,6 +132,14 @@ class WeakPassword(InvalidInput):
         self.violations = violations
 
 
+class InvalidPasswordHash(InvalidInput):
+    code = "password.hash_invalid"
+
+
+class InvalidPermission(InvalidInput):
+    code = "permission.invalid"
+
+
 class InvalidCursor(InvalidInput):
     code = "cursor.invalid"
 
@@ -273,3 +281,7 @@ class InvalidConfiguration(Unusable):
 
 class ConfirmationRequired(Refused):
     code = "confirmation.required"
+
+
+class TooManyChanges(Refused):
+    code = "changes.too_many"

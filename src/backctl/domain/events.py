@@ -38,6 +38,33 @@ class UserCreated(DomainEvent):
     username: str
     role: str
     can_log_in: bool
+    must_change: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserEmailChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserUsernameChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserRoleChanged(DomainEvent):
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserExpiryChanged(DomainEvent):
+    """RFC 3339, for microseconds since 1970 soon exceed the whole numbers of an event; None is no end."""
+
+    old: str | None
+    new: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +75,47 @@ class UserActivated(DomainEvent):
 @dataclass(frozen=True, slots=True)
 class UserDeactivated(DomainEvent):
     """An account was closed; it cannot log in until it is activated."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserPasswordChanged(DomainEvent):
+    """The account has another password; `must_change` says that its owner has to choose one at the next login."""
+
+    must_change: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserPasswordRehashed(DomainEvent):
+    """The same password is stored at a higher cost or in a newer scheme. Happens at a successful login."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSucceeded(DomainEvent):
+    must_change: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailed(DomainEvent):
+    """`cause`: `unknown`, `wrong`, `inactive`, `expired` or `locked`. The subject of unknown names is `unknown`."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserLocked(DomainEvent):
+    """Too many logins failed: none succeeds `until` then (RFC 3339)."""
+
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserDeleted(DomainEvent):
+    """An account is gone. `erased`: the data of its earlier events were blanked in the same transaction.
+
+    Holds nothing personal, so that it stays readable then and tells an erasure from a blanking by a stranger.
+    """
+
+    erased: bool
 
 
 def event_types() -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def prepared(password: Secret) -> Secret:
     """
     text = password.reveal()
     if not text:
-        raise InvalidPassword("the password is empty", hint="an account without a password takes --no-password")
+        raise InvalidPassword("the password is empty", hint="only a new account can go without one: --no-password")
     if len(text) > PASSWORD_MAX_OCTETS:
         raise InvalidPassword(f"the password is longer than {PASSWORD_MAX_OCTETS} bytes")
     if not text.isascii():

@@ -8,6 +8,7 @@ from backctl.domain.errors import InvalidCursor, InvalidInput, quoted
 from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:
+    from backctl.domain.lockout import RecentFailures
     from backctl.domain.user import User
 
 T_co = TypeVar("T_co", covariant=True)
@@ -30,8 +31,28 @@ class UserRepository(Protocol):
         """The account, locked for this transaction. Raises UserNotFound."""
         ...
 
+    def remove(self, user: "User") -> None:
+        """Take an account away that was handed out. Raises UserChangedMeanwhile."""
+        ...
+
     def lock_administrators(self) -> "Sequence[User]":
         """Every account that can administer now, its row locked, in ascending order of id."""
+        ...
+
+
+class LoginFailures(Protocol):
+    """The failed logins that still count, by account or by a name that no account has."""
+
+    def of(self, key: str) -> "RecentFailures":
+        """Those of a key, locked for this transaction, so that no failure beside it is lost."""
+        ...
+
+    def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> None:
+        """Remember them, and forget some that expired before `now`."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """Count from nothing again, and end a lock."""
         ...
 
 

@@ -3,7 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backctl.domain.events import DomainEvent, UserActivated, UserCreated, UserDeactivated
+from backctl.domain.events import (
+    DomainEvent,
+    UserActivated,
+    UserCreated,
+    UserDeactivated,
+    UserDeleted,
+    UserEmailChanged,
+    UserExpiryChanged,
+    UserPasswordChanged,
+    UserPasswordRehashed,
+    UserRoleChanged,
+    UserUsernameChanged,
+)
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
 
 MfaState = Literal["off", "pending", "on"]
@@ -41,6 +53,7 @@ class User:
         password_hash: PasswordHash | None,
         role: str,
         now: Instant,
+        must_change_password: bool = False,
     ) -> "User":
         """A new, active account. The role must exist; the caller asks the AccessPolicy."""
         user = cls(
@@ -51,7 +64,7 @@ class User:
             role=role,
             is_active=True,
             expires_at=None,
-            must_change_password=False,
+            must_change_password=must_change_password,
             mfa_state="off",
             created_at=now,
             updated_at=now,
@@ -64,9 +77,46 @@ class User:
                 username=username.name,
                 role=role,
                 can_log_in=password_hash is not None,
+                must_change=must_change_password,
             )
         )
         return user
+
+    def change_email(self, email: EmailAddress, *, now: Instant) -> bool:
+        """False when it has this very spelling already. Whether it is taken, the repository finds out."""
+        if self.email.address == email.address:
+            return False
+        event = UserEmailChanged(self.id, old=self.email.address, new=email.address)
+        self.email = email
+        return self._changed(event, now)
+
+    def rename(self, username: Username, *, now: Instant) -> bool:
+        """False when it has this very spelling already. Whether it is taken, the repository finds out."""
+        if self.username.name == username.name:
+            return False
+        event = UserUsernameChanged(self.id, old=self.username.name, new=username.name)
+        self.username = username
+        return self._changed(event, now)
+
+    def assign_role(self, role: str, *, now: Instant) -> bool:
+        """False when it has this role. The caller asks the AccessPolicy, about administrators too."""
+        if self.role == role:
+            return False
+        event = UserRoleChanged(self.id, old=self.role, new=role)
+        self.role = role
+        return self._changed(event, now)
+
+    def set_expiry(self, moment: Instant | None, *, now: Instant) -> bool:
+        """End the account at `moment`, or never; False when that is so. Ask the AccessPolicy about administrators."""
+        if self.expires_at == moment:
+            return False
+        old, new = (None if end is None else end.isoformat() for end in (self.expires_at, moment))
+        self.expires_at = moment
+        return self._changed(UserExpiryChanged(self.id, old=old, new=new), now)
+
+    def delete(self, *, erased: bool) -> None:
+        """Record the end; the repository removes the account. Ask the AccessPolicy about administrators first."""
+        self._recorded.append(UserDeleted(self.id, erased=erased))
 
     def activate(self, *, now: Instant) -> bool:
         """Open the account; False when it is open already."""
@@ -75,6 +125,28 @@ class User:
     def deactivate(self, *, now: Instant) -> bool:
         """Close the account; False when it is closed already. Ask the AccessPolicy about administrators first."""
         return self._set_active(False, UserDeactivated(self.id), now)
+
+    def change_password(self, password_hash: PasswordHash, *, must_change: bool, now: Instant) -> None:
+        """Give the account another password; `must_change` obliges its owner to choose one at the next login.
+
+        Always a change, with the same password too: it has a new salt.
+        """
+        self.password_hash = password_hash
+        self.must_change_password = must_change
+        self.updated_at = max(now, self.created_at)
+        self._recorded.append(UserPasswordChanged(self.id, must_change=must_change))
+
+    def rehash_password(self, password_hash: PasswordHash, *, now: Instant) -> None:
+        """Keep the password under a better hash."""
+        self.password_hash = password_hash
+        self.updated_at = max(now, self.created_at)
+        self._recorded.append(UserPasswordRehashed(self.id))
+
+    def login_obstacle(self, *, now: Instant) -> Literal["inactive", "expired"] | None:
+        """Why nobody can log in although the password is right; None when somebody can."""
+        if not self.is_active:
+            return "inactive"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else None
 
     def take_events(self) -> list[DomainEvent]:
         """What happened since the last call, in order; the unit of work appends them to the log."""
@@ -85,6 +157,9 @@ class User:
         if self.is_active == target:
             return False
         self.is_active = target
+        return self._changed(event, now)
+
+    def _changed(self, event: DomainEvent, now: Instant) -> bool:
         self.updated_at = max(now, self.created_at)  # a clock set back must not date a change before the account
         self._recorded.append(event)
         return True

@@ -85,6 +85,24 @@ class Instant(int):
         return cls(stamp)
 
 
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """When an account is to end: at a moment, or so many microseconds from now, or, with neither, never."""
+
+    at: Instant | None = None
+    after: int | None = None
+
+    def counted_from(self, now: Instant) -> Instant | None:
+        """The moment meant; None is never. Raises InvalidInput outside the years 1 to 9999."""
+        moment = self.at if self.after is None else now.plus(self.after)
+        if moment is not None and not EARLIEST <= moment <= LATEST:
+            raise InvalidInput("the expiry lies outside the years 1 to 9999")
+        return moment
+
+
+NEVER = Expiry()
+
+
 class Secret:
     """Text that must not show itself: no `repr`, no formatting, no comparison by accident."""
 

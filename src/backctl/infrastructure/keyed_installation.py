@@ -96,6 +96,12 @@ class KeyedInstallation(ABC):
             self._opened_keyring = self.keys.read()
         return self._opened_keyring
 
+    def blind_index(self, text: str) -> str:
+        """HMAC-SHA256 of the text under the keyring's `index` key, in hexadecimal."""
+        import hmac
+
+        return hmac.digest(self.open_keyring().primary("index").secret_bytes(), text.encode(), "sha256").hex()
+
     def audit_keys(self) -> dict[str, bytes]:
         """kid → key of every audit key. Raises also KeyringMismatch."""
         return self._opened()[1].secrets("audit")

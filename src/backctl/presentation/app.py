@@ -113,7 +113,7 @@ def _shared_values(ctx: Context) -> dict[str, Any]:
 def _shared(spec: LeafSpec) -> list[Parameter]:
     parameters: list[Parameter] = [option for name in spec.secrets for option in flags.secret_options(name)]
     if spec.bulk:
-        parameters.append(flags.FROM_FILE)
+        parameters += (flags.FROM_FILE, flags.MAX_CHANGES)
     if spec.mutation:
         parameters.append(flags.DRY_RUN)
     if spec.mutation or spec.guard is not None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from backctl.application.views import Change
     from backctl.presentation.context import Invocation
 
+Action = Callable[[str, bool], "Change[Any]"]
+"""What is done to one identity; the second argument says whether it is a dry run."""
+
 _LINE_MAX = 65_536
 _NAMED = 5
 """Failed identities that the error message names; the report holds all of them."""
@@ -130,7 +133,7 @@ class _Interruption:
 class _Batch:
     """The run over all identities, and what has become of them so far."""
 
-    def __init__(self, call: "Invocation", idents: list[str], action: Callable[[str], "Change[Any]"]) -> None:
+    def __init__(self, call: "Invocation", idents: list[str], action: Action) -> None:
         self._call = call
         self._idents = idents
         self._action = action
@@ -152,7 +155,7 @@ class _Batch:
                     return
                 record: dict[str, object] = {"ident": ident}
                 try:
-                    change = self._action(ident)
+                    change = self._action(ident, self._call.dry_run)
                 except (Unavailable, Unusable) as error:  # the next one would fare no better
                     self.stopped_by = error
                     return
@@ -184,7 +187,7 @@ class _Batch:
 def run_each(
     call: "Invocation",
     idents: list[str],
-    action: Callable[[str], "Change[Any]"],
+    action: Action,
     *,
     view: type,
     doing: str,

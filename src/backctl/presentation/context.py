@@ -18,10 +18,11 @@ from backctl.presentation.grammar import LeafSpec
 from backctl.presentation.output import Format, Renderer
 
 if TYPE_CHECKING:
-    from backctl.application.views import Change
+    from backctl.application.views import Change, UserView
     from backctl.container import Container
     from backctl.domain.repositories import Page
     from backctl.domain.values import Actor, Secret
+    from backctl.presentation.bulk import Action
     from backctl.presentation.progress import Progress
     from backctl.presentation.secrets import SecretSources
     from backctl.settings import LoadedSettings
@@ -274,27 +275,43 @@ class Invocation:
     def each(
         self,
         idents: list[str] | None,
-        action: Callable[[str], "Change[Any]"],
+        action: "Action",
         *,
         view: type,
         doing: str,
         ask: str | None = None,
+        destroys: Callable[[str], "UserView | None"] | None = None,
     ) -> None:
-        """Run `action` for every identity of the positionals or of `--from-file`.
+        """Run `action(ident, dry_run)` for every identity of the positionals or of `--from-file`.
 
         One identity given as a positional: its object, and its natural exit code. Otherwise a list in which a failed
         one carries `error`, exit code 7 when there was any, and a progress line `doing` ("deactivating"). `ask`, e.g.
         "deactivate {count} accounts", is confirmed when there are several.
+
+        `destroys` finds the account that an identity names: its name must be typed or given with `--confirm`, for
+        several their number, and `action` then gets the id of what was confirmed. Raises TooManyChanges, before
+        anything is asked or changed, when it is more than `--max-changes`.
         """
         from backctl.presentation.bulk import gather, run_each
 
         names = gather(idents, self._flags.get("from_file"), self.take_stdin)
+        if self._flags.get("max_changes") is not None:
+            from backctl.presentation.change_bound import ChangeBound
+
+            bound = ChangeBound.parse(self._flags["max_changes"])
+            bound.require(names.all, action, population=self.container.accounts.count)
         if names.single is not None:
-            self.changed(action(names.single))
+            found = destroys(names.single) if destroys else None
+            if found is not None:
+                self.confirm_name(found.username, f"{quoted(found.username)} will be gone for good")
+            self.changed(action(names.single if found is None else found.id, self.dry_run))
             return
-        if ask is not None and len(names.all) > 1:
-            named = ", ".join(map(escaped, names.all[:_NAMED])) + (", …" if len(names.all) > _NAMED else "")
-            self.confirm(f"{ask.format(count=len(names.all))} ({named})?")
+        count = len(names.all)
+        if destroys and count:
+            self.confirm_name(str(count), f"{count} accounts will be gone for good")
+        elif ask is not None and count > 1:
+            named = ", ".join(map(escaped, names.all[:_NAMED])) + (", …" if count > _NAMED else "")
+            self.confirm(f"{ask.format(count=count)} ({named})?")
         run_each(self, names.all, action, view=view, doing=doing)
 
     # Inside.

@@ -79,40 +79,48 @@ FROM_FILE = _option(
     metavar="FILE",
     help="Take identities from a file, one a line or JSON lines; '-' is standard input.",
 )
+MAX_CHANGES = _option(
+    "max_changes",
+    "--max-changes",
+    metavar="BOUND",
+    help="Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%.",
+)
 
 SOURCES = ("stdin", "file", "fd", "env")
 
 
 def secret_options(name: str) -> tuple[TyperOption, ...]:
     """The four ways in which the secret `name` comes in; the same for every secret of every command."""
+    words = name.replace("-", " ")
+    member = name.replace("-", "_")
     return (
         _option(
-            f"{name}_stdin",
+            f"{member}_stdin",
             f"--{name}-stdin",
             panel=_SECRETS,
             is_flag=True,
             default=False,
-            help=f"Read the {name} from standard input.",
+            help=f"Read the {words} from standard input.",
         ),
         _option(
-            f"{name}_file",
+            f"{member}_file",
             f"--{name}-file",
             panel=_SECRETS,
             metavar="FILE",
-            help=f"Read the {name} from a file; '-' is standard input.",
+            help=f"Read the {words} from a file; '-' is standard input.",
         ),
         _option(
-            f"{name}_fd",
+            f"{member}_fd",
             f"--{name}-fd",
             panel=_SECRETS,
             metavar="N",
-            help=f"Read the {name} from an open file descriptor.",
+            help=f"Read the {words} from an open file descriptor.",
         ),
         _option(
-            f"{name}_env",
+            f"{member}_env",
             f"--{name}-env",
             panel=_SECRETS,
             metavar="VARIABLE",
-            help=f"Take the {name} from an environment variable.",
+            help=f"Take the {words} from an environment variable.",
         ),
     )

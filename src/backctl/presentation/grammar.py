@@ -94,7 +94,7 @@ def leaf(
       result.
     - `guard="yes"` says that the command calls `Invocation.confirm`; `guard="name"` adds `--confirm NAME` for
       `Invocation.confirm_name`.
-    - `bulk` adds `--from-file`; declare the positional as `Idents` and call `Invocation.each`.
+    - `bulk` adds `--from-file` and `--max-changes`; declare the positional as `Idents` and call `Invocation.each`.
     - `secrets` adds the four flags of each secret named; read it with `Invocation.secret`.
     - `view` is the class of the objects printed, or a function returning it (imported only when needed): `--fields` is
       then checked before anything happens. `members` names what else the result may hold, such as `password`.

@@ -1,4 +1,4 @@
-"""The password of a new account: given, made, or none; and where a made one is handed over."""
+"""A password to be stored: given, made, or none; and where a made one is handed over."""
 
 import os
 from collections.abc import Iterator
@@ -16,11 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewPassword:
-    """`secret` None means that nobody can log in. `shown` and `secret_file` are members of the result."""
+    """`secret` None means that nobody can log in, unless with a hash made elsewhere is `hashed`.
+
+    `shown` and `secret_file` are members of the result.
+    """
 
     secret: Secret | None
+    hashed: Secret | None = None
     shown: Secret | None = None
     secret_file: str | None = None
+
+    def required(self) -> Secret:
+        """The password, for a command without a flag to do without. Raises UsageError."""
+        if self.secret is None:
+            raise UsageError("no password was given")
+        return self.secret
 
     def members(self) -> dict[str, object]:
         return {
@@ -29,31 +39,46 @@ class NewPassword:
         }
 
 
+def require_one_way(call: "Invocation", *, generate: bool, secret_file: str | None, none: bool | None = None) -> bool:
+    """Whether the flags name a password or the hash of one. Raises UsageError when they contradict each other.
+
+    `none` is the flag of a command whose account may go without a password, or have the hash of one; None elsewhere.
+    """
+    given = call.secret_given("password")
+    hashed = none is not None and call.secret_given("password-hash")
+    if generate + bool(none) + given + hashed > 1:
+        ways = ["--generate-password", "--password-…"]
+        if none is not None:
+            ways[1:1] = ["--no-password", "--password-hash-…"]
+        raise UsageError("more than one way to a password", hint=f"choose one of {', '.join(ways[:-1])} and {ways[-1]}")
+    if secret_file == "-":
+        raise UsageError("'-' is no file for a password", hint="leave --secret-file out to have it printed")
+    if secret_file is not None and not generate:
+        raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
+    if generate and secret_file is None and call.output is Format.ID:
+        raise UsageError("-o id leaves no place for the password", hint="add --secret-file FILE")
+    return given or generate or hashed
+
+
 @contextmanager
-def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file: str | None) -> Iterator[NewPassword]:
-    """Settle the password before the account is made, from the flags, a terminal or by making one.
+def new_password(
+    call: "Invocation", *, generate: bool, secret_file: str | None, none: bool | None = None
+) -> Iterator[NewPassword]:
+    """Settle the password before the account is made or changed, from the flags, a terminal or by making one.
 
     A made password is in its file, durably, before the block runs; the file is removed again when the block fails, so
     neither an account without its password nor a password without its account is left. A signal may come when the
     account is already made: then the file stays. Raises UsageError for flags that contradict each other, Conflict when
     the file exists.
     """
-    given = call.secret_given("password")
-    if generate + none + given > 1:
-        raise UsageError(
-            "more than one way to a password", hint="choose one of --generate-password, --no-password and --password-…"
-        )
-    if secret_file is not None and not generate:
-        raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
-    if secret_file == "-":
-        raise UsageError("'-' is no file for a password", hint="leave --secret-file out to have it printed")
+    require_one_way(call, generate=generate, none=none, secret_file=secret_file)
     if none:
         yield NewPassword(None)
+    elif none is not None and call.secret_given("password-hash"):
+        yield NewPassword(None, hashed=call.secret("password-hash"))
     elif not generate:
         yield NewPassword(call.secret("password", new=True, instead="--generate-password"))
     else:
-        if secret_file is None and call.output is Format.ID:
-            raise UsageError("-o id leaves no place for the password", hint="add --secret-file FILE")
         from backctl.application.accounts import generate_password
 
         made = generate_password()
@@ -71,7 +96,7 @@ def new_password(call: "Invocation", *, generate: bool, none: bool, secret_file:
                 os.unlink(secret_file)
                 raise
             except BaseException:
-                call.warn(f"{quoted(secret_file)} is kept: it holds the password if the account was made")
+                call.warn(f"{quoted(secret_file)} is kept: it holds the password if the command came that far")
                 raise
 
 

@@ -182,7 +182,7 @@ class Renderer:
                 self._table(rows, names)
             case Format.ID:
                 at = names.index(_identity(names))
-                for block in _blocks(cell(row[at]) + "\n" for row in rows):
+                for block in _blocks(cell(row[at]) + "\n" for row in rows if row[at] is not None):
                     self._write("".join(block))
             case Format.CSV:
                 self._csv(rows, names, cell)

@@ -28,12 +28,12 @@ class SecretSources:
     def __init__(self, names: tuple[str, ...], flags: Mapping[str, Any], take_stdin: Callable[[str], None]) -> None:
         self._flags = flags
         self._take_stdin = take_stdin
-        variables = [flags[f"{name}_env"] for name in names]
+        variables = [self._flag(name, "env") for name in names]
         self._taken = {name: os.environ.pop(name, None) for name in variables if name and "=" not in name}
 
     def given(self, name: str) -> str | None:
         """Which of `stdin`, `file`, `fd`, `env` was given. Raises UsageError for more than one."""
-        given = [source for source in SOURCES if self._flags[f"{name}_{source}"] not in (None, False)]
+        given = [source for source in SOURCES if self._flag(name, source) not in (None, False)]
         if len(given) > 1:
             flags = " and ".join(f"--{name}-{source}" for source in given)
             raise UsageError(f"{flags} exclude each other", hint="give one of them")
@@ -48,7 +48,7 @@ class SecretSources:
         if source is None:
             return None
         flag = f"--{name}-{source}"
-        value = self._flags[f"{name}_{source}"]
+        value = self._flag(name, source)
         if source == "stdin" or (source == "file" and value == "-"):
             self._take_stdin(flag)
             raw = _from_stdin(flag)
@@ -69,6 +69,9 @@ class SecretSources:
             f"no {name} was given, and there is no terminal to ask on",
             hint=f"use {', '.join(flags[:-1])} or {flags[-1]}",
         )
+
+    def _flag(self, name: str, source: str) -> Any:
+        return self._flags[f"{name.replace('-', '_')}_{source}"]
 
     def _from_descriptor(self, flag: str, number: str) -> bytes:
         if not (number.isascii() and number.isdigit() and len(number) < 10):

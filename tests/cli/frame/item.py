@@ -110,7 +110,7 @@ def close(
 ) -> None:
     """Close items."""
 
-    def action(ident: str) -> Change[ItemView]:
+    def action(ident: str, dry_run: bool) -> Change[ItemView]:
         if gate is not None:
             sys.stderr.write(f"at {ident}\n")
             sys.stderr.flush()

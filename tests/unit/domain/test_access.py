@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backctl.domain.access import ADMINISTRATOR, BUILTIN_ROLES, DEFAULT_ROLE, AccessPolicy, Permission, Role
-from backctl.domain.errors import InvalidConfiguration, LastAdministrator, RoleNotFound, UnknownRole
+from backctl.domain.errors import (
+    InvalidConfiguration,
+    InvalidPermission,
+    LastAdministrator,
+    RoleNotFound,
+    UnknownRole,
+)
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Instant, UserId, Username
 
@@ -54,6 +60,8 @@ def test_a_part_does_not_grant_the_whole_nor_a_name_that_begins_alike(held: str,
 def test_a_malformed_permission_is_refused(text: str) -> None:
     with pytest.raises(InvalidConfiguration):
         Permission.parse(text)
+    with pytest.raises(InvalidPermission):
+        Permission.asked(text)
 
 
 def test_the_built_in_roles_carry_wellformed_permissions() -> None:
@@ -78,6 +86,13 @@ def test_the_built_in_roles_carry_wellformed_permissions() -> None:
 )
 def test_what_a_built_in_role_may_do(role: str, permission: str, granted: bool) -> None:
     assert AccessPolicy().role(role).grants(Permission.parse(permission)) is granted
+
+
+def test_a_role_names_the_permission_that_grants() -> None:
+    moderator = AccessPolicy().role("moderator")
+    assert moderator.granting(Permission.asked("self:show")) == Permission("self:*")
+    assert moderator.granting(Permission.asked("user:list")) == Permission("user:list")
+    assert moderator.granting(Permission.asked("user:*")) is None
 
 
 def test_a_role_without_permissions_grants_nothing() -> None:
@@ -128,6 +143,36 @@ def test_the_last_administrator_stays() -> None:
         policy.require_another_administrator(ada, [ada])
     assert "'user1'" in refusal.value.message
     assert refusal.value.hint
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.none() | st.integers(1, 5).map(Instant), min_size=1, max_size=4),
+    st.none() | st.integers(0, 6).map(Instant),
+)
+def test_no_expiry_leaves_a_time_without_administrators_that_was_not_one_before(
+    ends: list[Instant | None], moment: Instant | None
+) -> None:
+    def last(moments: list[Instant | None]) -> float:
+        return max(float("inf") if end is None else float(end) for end in moments)
+
+    administrators = [account(number) for number in range(len(ends))]
+    for administrator, end in zip(administrators, ends, strict=True):
+        administrator.expires_at = end
+    shortens = last([moment, *ends[1:]]) < last(ends)
+    outlived = any(end is None or (moment is not None and end > moment) for end in ends[1:])
+    try:
+        AccessPolicy().require_administrator_beyond(administrators[0], administrators, moment)
+    except LastAdministrator:
+        assert not outlived
+        assert moment is not None
+    else:
+        assert not shortens or outlived
+
+
+def test_an_expiry_of_somebody_else_is_nobodys_concern() -> None:
+    AccessPolicy().require_administrator_beyond(account(1, "user"), [account(2)], Instant(1))
+    AccessPolicy().require_administrator_beyond(account(1), [], Instant(1))  # closed already, so no loss
 
 
 def test_the_same_administrator_read_twice_is_one() -> None:

@@ -1,5 +1,7 @@
 """The aggregate: what a method changes, what it records, and what it leaves alone."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,9 +11,19 @@ from backctl.domain.canonical_json import canonical
 from backctl.domain.events import (
     DomainEvent,
     InstallationCreated,
+    LoginFailed,
+    LoginSucceeded,
     UserActivated,
     UserCreated,
     UserDeactivated,
+    UserDeleted,
+    UserEmailChanged,
+    UserExpiryChanged,
+    UserLocked,
+    UserPasswordChanged,
+    UserPasswordRehashed,
+    UserRoleChanged,
+    UserUsernameChanged,
 )
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
@@ -56,6 +68,40 @@ def test_closing_and_opening_are_recorded_once_each() -> None:
     assert user.take_events() == [UserDeactivated(ID), UserActivated(ID)]
 
 
+def test_each_change_is_recorded_once_with_what_was_and_what_is() -> None:
+    user = created()
+    user.take_events()
+    end = Instant.parse("9999-12-31T23:59:59.999999Z")
+    changes: list[Callable[[Instant], bool]] = [
+        lambda now: user.change_email(EmailAddress.of("ada@example.org"), now=now),
+        lambda now: user.rename(Username.parse("ada"), now=now),
+        lambda now: user.assign_role("admin", now=now),
+        lambda now: user.set_expiry(end, now=now),
+        lambda now: user.set_expiry(None, now=now),
+    ]
+    for change in changes:
+        at = user.updated_at.plus(1)
+        assert change(at)
+        assert user.updated_at == at
+        assert not change(at.plus(1))
+        assert user.updated_at == at
+    assert (user.email.address, user.username.name, user.role, user.expires_at) == (
+        "ada@example.org",
+        "ada",
+        "admin",
+        None,
+    )
+    user.delete(erased=False)
+    assert user.take_events() == [
+        UserEmailChanged(ID, old="Ada@Example.org", new="ada@example.org"),
+        UserUsernameChanged(ID, old="Ada", new="ada"),
+        UserRoleChanged(ID, old="user", new="admin"),
+        UserExpiryChanged(ID, old=None, new="9999-12-31T23:59:59.999999Z"),
+        UserExpiryChanged(ID, old="9999-12-31T23:59:59.999999Z", new=None),
+        UserDeleted(ID, erased=False),
+    ]
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(-(10**12), 10**12)), max_size=20))
 def test_events_tell_the_state_after_any_sequence_of_calls(calls: list[tuple[bool, int]]) -> None:
@@ -74,6 +120,39 @@ def test_events_tell_the_state_after_any_sequence_of_calls(calls: list[tuple[boo
     ] * (len(recorded) % 2)
     assert user.is_active == (len(recorded) % 2 == 0)
     assert user.version == 1
+
+
+def test_another_password_is_always_a_change_and_settles_whether_it_must_be_changed() -> None:
+    user = created(None)
+    user.take_events()
+    user.change_password(HASH, must_change=True, now=BEGIN.plus(1))
+    assert (user.password_hash, user.must_change_password, user.updated_at) == (HASH, True, BEGIN + 1)
+    user.change_password(HASH, must_change=False, now=BEGIN.plus(-5))
+    assert (user.must_change_password, user.updated_at) == (False, BEGIN)
+    assert user.take_events() == [
+        UserPasswordChanged(ID, must_change=True),
+        UserPasswordChanged(ID, must_change=False),
+    ]
+
+
+def test_a_better_hash_keeps_the_password_and_what_was_demanded_of_it() -> None:
+    user = created()
+    user.take_events()
+    user.must_change_password = True
+    better = PasswordHash("$2b$13$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")
+    user.rehash_password(better, now=BEGIN.plus(1))
+    assert (user.password_hash, user.must_change_password, user.updated_at) == (better, True, BEGIN + 1)
+    assert user.take_events() == [UserPasswordRehashed(ID)]
+
+
+def test_closed_and_expired_accounts_are_obstacles_to_a_login() -> None:
+    user = created()
+    assert user.login_obstacle(now=BEGIN) is None
+    user.expires_at = BEGIN.plus(10)
+    assert user.login_obstacle(now=BEGIN.plus(9)) is None
+    assert user.login_obstacle(now=BEGIN.plus(10)) == "expired"
+    user.deactivate(now=BEGIN)
+    assert user.login_obstacle(now=BEGIN.plus(10)) == "inactive"
 
 
 def test_an_account_does_not_show_its_hash_nor_its_events() -> None:
@@ -95,10 +174,20 @@ def test_two_reads_of_one_account_are_two_objects() -> None:
         (
             UserCreated(ID, email="a@b.org", username="ada", role="user", can_log_in=True),
             "UserCreated",
-            {"email": "a@b.org", "username": "ada", "role": "user", "can_log_in": True},
+            {"email": "a@b.org", "username": "ada", "role": "user", "can_log_in": True, "must_change": False},
         ),
         (UserActivated(ID), "UserActivated", {}),
         (UserDeactivated(ID), "UserDeactivated", {}),
+        (UserPasswordChanged(ID, must_change=True), "UserPasswordChanged", {"must_change": True}),
+        (UserPasswordRehashed(ID), "UserPasswordRehashed", {}),
+        (LoginSucceeded(ID, must_change=False), "LoginSucceeded", {"must_change": False}),
+        (LoginFailed("unknown", cause="unknown"), "LoginFailed", {"cause": "unknown"}),
+        (UserLocked(ID, until=BEGIN.isoformat()), "UserLocked", {"until": "2026-11-22T09:24:02.000000Z"}),
+        (UserDeleted(ID, erased=True), "UserDeleted", {"erased": True}),
+        (UserEmailChanged(ID, old="a@b.org", new="c@d.org"), "UserEmailChanged", {"old": "a@b.org", "new": "c@d.org"}),
+        (UserUsernameChanged(ID, old="ada", new="eve"), "UserUsernameChanged", {"old": "ada", "new": "eve"}),
+        (UserRoleChanged(ID, old="user", new="admin"), "UserRoleChanged", {"old": "user", "new": "admin"}),
+        (UserExpiryChanged(ID, old=None, new=str(BEGIN)), "UserExpiryChanged", {"old": None, "new": str(BEGIN)}),
     ],
 )
 def test_an_event_names_itself_and_its_data_have_a_canonical_form(

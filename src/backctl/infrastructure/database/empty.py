@@ -6,12 +6,15 @@ from backctl.application.ports import AuditKeys
 from backctl.application.views import EventView, UserView
 from backctl.domain.audit import ChainReport
 from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria
-from backctl.domain.values import Identity
+from backctl.domain.values import Identity, PasswordHash
 from backctl.infrastructure.database import queries
 
 
 class EmptyReader:
     def find_user(self, ident: Identity) -> UserView | None:
+        return None
+
+    def password_of(self, ident: Identity) -> PasswordHash | None:
         return None
 
     def users(

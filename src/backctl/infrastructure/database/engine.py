@@ -50,6 +50,7 @@ def sqlite_engine(path: Path, *, timeout_us: int, expected: str | None = REVISIO
             check(connection)  # before the next statement changes the header of a database that is not ours
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # the log is synchronised at every commit
+            connection.execute("PRAGMA secure_delete = ON")  # what is erased is not to be found in free space
             if not foreign_keys:
                 connection.execute("PRAGMA foreign_keys = OFF")
         except BaseException:

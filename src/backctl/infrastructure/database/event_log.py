@@ -72,6 +72,15 @@ def append(
     return UserId(rows[0]["id"])
 
 
+def erase(connection: Connection, subject: str) -> int:
+    """Blank data and salt of the events about `subject`, and say how many had any. The chain does not notice."""
+    log = tables.events.c
+    blanked = connection.execute(
+        update(tables.events).where(log.subject == subject, log.data.is_not(None)).values(data=None, salt=None)
+    )
+    return blanked.rowcount
+
+
 def _locked_head(connection: Connection) -> tuple[int, bytes]:
     # SQLite's head may hold whatever a stranger wrote there.
     head = tables.event_head.c

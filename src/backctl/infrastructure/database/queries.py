@@ -21,6 +21,7 @@ _USERS: Final = (
     "expires_at, created_at, updated_at, version FROM users"
 )
 _USERS_AND_KEYS: Final = _USERS.replace(" FROM", ", email_key, username_key FROM")
+_PASSWORD: Final = "SELECT password_hash FROM users"
 _COUNT: Final = "SELECT count(*) FROM users"
 _EVENTS: Final = "SELECT seq, id, occurred_at, type, subject, actor, reason, trace_id, data FROM events"
 
@@ -79,15 +80,14 @@ class _Conditions:
 
 def one_user(ident: Identity, email_key: str, placeholder: Placeholder) -> Statement:
     """`email_key` is what the AddressParser makes of an identity that is an address; unused otherwise."""
-    where = _Conditions(placeholder)
-    match ident.kind:
-        case "id":
-            where.add("id = {}", ident.text)
-        case "email":
-            where.add("email_key = {}", email_key)
-        case "username":
-            where.add("username_key = {}", folded(ident.text, "NFKC"))
+    where = _identity_condition(ident, email_key, placeholder)
     return Statement(_USERS + where.clause(), tuple(where.values))
+
+
+def password_of(ident: Identity, email_key: str, placeholder: Placeholder) -> Statement:
+    """The stored hash alone; see `one_user`."""
+    where = _identity_condition(ident, email_key, placeholder)
+    return Statement(_PASSWORD + where.clause(), tuple(where.values))
 
 
 def users(criteria: UserCriteria, sort: Sort, placeholder: Placeholder) -> Statement:
@@ -151,6 +151,18 @@ def next_user_cursor(last: Sequence[str | int], criteria: UserCriteria, sort: So
 
 def next_event_cursor(seq: int, criteria: EventCriteria) -> str:
     return Cursor(_BY_SEQUENCE, (seq,)).encode(criteria)
+
+
+def _identity_condition(ident: Identity, email_key: str, placeholder: Placeholder) -> _Conditions:
+    where = _Conditions(placeholder)
+    match ident.kind:
+        case "id":
+            where.add("id = {}", ident.text)
+        case "email":
+            where.add("email_key = {}", email_key)
+        case "username":
+            where.add("username_key = {}", folded(ident.text, "NFKC"))
+    return where
 
 
 def _user_conditions(criteria: UserCriteria, placeholder: Placeholder) -> _Conditions:

@@ -8,7 +8,7 @@ from backctl.application.ports import AddressParser
 from backctl.application.views import EventView, UserView
 from backctl.domain.errors import DatabaseUnusable, quoted
 from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria
-from backctl.domain.values import EARLIEST, LATEST, Identity, Instant
+from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash
 from backctl.infrastructure.database import queries
 
 Row = tuple[Any, ...]
@@ -39,6 +39,15 @@ class RowReader(ABC):
     def find_user(self, ident: Identity) -> UserView | None:
         email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
         return next(self._views(self._fetch(queries.one_user(ident, email_key, self._placeholder))), None)
+
+    def password_of(self, ident: Identity) -> PasswordHash | None:
+        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+        rows = self._fetch(queries.password_of(ident, email_key, self._placeholder))
+        if not rows or rows[0][0] is None:
+            return None
+        if not isinstance(rows[0][0], str):
+            raise self._damaged("an account")
+        return PasswordHash(rows[0][0])
 
     def users(
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0

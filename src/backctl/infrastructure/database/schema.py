@@ -11,7 +11,7 @@ from pathlib import Path
 from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated, SchemaTooNew, quoted
 from backctl.infrastructure.database.faults import mapped_faults
 
-REVISION = "0001"
+REVISION = "0002"
 """The Alembic revision this program works with. Revisions are four digits, so that they compare as text."""
 
 _INSTALLATION = """

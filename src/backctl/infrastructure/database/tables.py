@@ -144,3 +144,14 @@ audit_keys = Table(
     Column("first_seq", BigInteger, nullable=False),
 )
 """The audit keys that events were written with, and the first event of each."""
+
+login_failures = Table(
+    "login_failures",
+    Row.metadata,
+    Column("key", _KEY, primary_key=True),
+    Column("recent", Text, nullable=False),
+    Column("locked_until", BigInteger),
+    Column("expires_at", BigInteger, nullable=False),
+    Index(None, "expires_at"),
+)
+"""By an account's id, or a digest of a name that no account has. `recent` is a JSON array of times, oldest first."""

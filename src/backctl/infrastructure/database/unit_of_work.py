@@ -9,11 +9,13 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from backctl.application.ports import AddressParser, Clock, IdSource
+from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
-from backctl.domain.repositories import UserRepository
+from backctl.domain.repositories import LoginFailures, UserRepository
 from backctl.domain.values import Actor, UserId
 from backctl.infrastructure.database import event_log
 from backctl.infrastructure.database.engine import outcomes_of
+from backctl.infrastructure.database.login_failures import SqlLoginFailures
 from backctl.infrastructure.database.user_repository import SqlUserRepository
 
 
@@ -37,6 +39,8 @@ class SqlUnitOfWork:
         self.session = Session(engine, autoflush=False, expire_on_commit=False, close_resets_only=False)
         self._accounts = SqlUserRepository(self.session, addresses=addresses, clock=clock)
         self.users: UserRepository = self._accounts
+        self.login_failures: LoginFailures = SqlLoginFailures(self.session.connection)
+        self._recorded: list[DomainEvent] = []
         self._outcomes = outcomes_of(engine)
         self._audit_key = audit_key
         self._clock = clock
@@ -61,10 +65,16 @@ class SqlUnitOfWork:
         if isinstance(error, Exception) and (fault := self._outcomes.fault_of(error)):
             raise fault from error
 
+    def record(self, *events: DomainEvent) -> None:
+        self._recorded += events
+
+    def erase_events(self, subject: str) -> int:
+        return event_log.erase(self.session.connection(), subject)
+
     def commit(self, actor: Actor, reason: str | None) -> None:
         with self._mapped_faults():
             first = None
-            if events := self._accounts.write_back():
+            if events := [*self._accounts.write_back(), *self._recorded]:
                 first = event_log.append(
                     self.session.connection(),
                     events,

@@ -29,6 +29,7 @@ class SqlUserRepository:
         self._addresses = addresses
         self._clock = clock
         self._known: dict[str, tuple[User, UserRow]] = {}
+        self._removed: set[str] = set()
         self._versions: list[tuple[User, int]] = []  # a rollback takes the rows' own away
 
     def add(self, user: User) -> None:
@@ -50,6 +51,12 @@ class SqlUserRepository:
         if row is None:
             raise UserNotFound(ident.text)
         return self._aggregate(row)
+
+    def remove(self, user: User) -> None:
+        """Delete at once, so that nothing of this transaction finds it again. Its events are recorded all the same."""
+        self._session.delete(self._known[user.id][1])
+        self._flush(user)
+        self._removed.add(user.id)
 
     def lock_administrators(self) -> Sequence[User]:
         now = self._clock()
@@ -73,6 +80,9 @@ class SqlUserRepository:
         """
         events = []
         for user, row in self._known.values():
+            if user.id in self._removed:
+                events += user.take_events()
+                continue
             changed = {name: value for name, value in _columns(user).items() if getattr(row, name) != value}
             if changed:
                 for name, value in changed.items():

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from typer import Argument
 
-from backctl.application.views import RoleView
+from backctl.application.views import RoleView, UserView
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.grammar import Idents, leaf, noun
 
 app = noun("role")
 
@@ -21,3 +21,21 @@ def list_(call: Invocation) -> None:
 def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME", help="The role's name.")]) -> None:
     """Show a role and what it may do."""
     call.show(call.container.access.role(name))
+
+
+@leaf(app, mutation=True, bulk=True, view=UserView, members=("ident", "error"))
+def assign(
+    call: Invocation,
+    role: Annotated[str, Argument(metavar="ROLE", help="The role's name.")],
+    idents: Idents = None,
+) -> None:
+    """Give accounts a role instead of the one they have."""
+    known, accounts = call.container.access.assignable(role), call.container.accounts
+    call.each(
+        idents,
+        lambda ident, dry_run: accounts.assign_role(
+            ident, known, actor=call.actor, reason=call.reason, dry_run=dry_run
+        ),
+        view=UserView,
+        doing="assigning",
+    )

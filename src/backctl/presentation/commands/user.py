@@ -1,17 +1,19 @@
-"""`backctl user …`: create, find, open and close accounts."""
+"""`backctl user …`: create, find, change, open, close and delete accounts."""
 
 from typing import Annotated
 
 from typer import Argument, Option
 
-from backctl.application.views import EventView, UserExistence, UserView
+from backctl.application.views import Change, EventView, PasswordCheck, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
+from backctl.domain.errors import UsageError
 from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria
 from backctl.domain.values import Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode
+from backctl.presentation.expiry import ExpiresAt, ExpiresIn, expiry_of
 from backctl.presentation.grammar import Idents, leaf, noun
-from backctl.presentation.new_password import new_password
+from backctl.presentation.new_password import new_password, require_one_way
 from backctl.presentation.paging import All, Cursor, Limit, refuse_mixture
 
 app = noun("user")
@@ -47,34 +49,87 @@ def _criteria(
     )
 
 
-@leaf(app, mutation=True, secrets=("password",), view=UserView, members=("password", "secret_file"))
+GeneratePassword = Annotated[bool, Option("--generate-password", help="Make a password and print it once.")]
+SecretFile = Annotated[
+    str | None, Option("--secret-file", metavar="FILE", help="Write the made password to this new file instead.")
+]
+MustChangePassword = Annotated[
+    bool, Option("--must-change-password", help="Another password has to be chosen at the next login.")
+]
+
+
+@leaf(app, mutation=True, secrets=("password", "password-hash"), view=UserView, members=("password", "secret_file"))
 def create(
     call: Invocation,
     email: Annotated[str, Argument(metavar="EMAIL", help="The account's e-mail address.")],
     username: Annotated[str, Option("--username", metavar="NAME", help="3 to 50 letters, digits, '.', '_' or '-'.")],
-    role: Annotated[str, Option("--role", metavar="NAME", help="What the account may do.")] = DEFAULT_ROLE,
-    generate_password: Annotated[
-        bool, Option("--generate-password", help="Make a password and print it once.")
-    ] = False,
-    no_password: Annotated[bool, Option("--no-password", help="Nobody can log in to the account.")] = False,
-    secret_file: Annotated[
-        str | None, Option("--secret-file", metavar="FILE", help="Write the made password to this new file instead.")
+    role: Annotated[
+        str | None, Option("--role", metavar="NAME", help=f"What the account may do; '{DEFAULT_ROLE}' unless given.")
     ] = None,
+    expires_at: ExpiresAt = None,
+    expires_in: ExpiresIn = None,
+    generate_password: GeneratePassword = False,
+    no_password: Annotated[bool, Option("--no-password", help="Nobody can log in to the account.")] = False,
+    secret_file: SecretFile = None,
+    must_change_password: MustChangePassword = False,
+    if_not_exists: Annotated[
+        bool, Option("--if-not-exists", help="Leave an account with this address as it is, and be content.")
+    ] = False,
+    upsert: Annotated[
+        bool, Option("--upsert", help="Give an account with this address what is given here, but for the password.")
+    ] = False,
 ) -> None:
-    """Create an account."""
+    """Create an account.
+
+    With --if-not-exists or --upsert the password is for a new account only: one that exists keeps its own.
+    """
+    if if_not_exists and upsert:
+        raise UsageError("--if-not-exists and --upsert exclude each other", hint="give one of them")
+    expiry = expiry_of(expires_at, expires_in)
+    has_password = require_one_way(call, generate=generate_password, none=no_password, secret_file=secret_file)
     accounts = call.container.accounts
-    accounts.require_creatable(email=email, username=username, role=role)
-    with new_password(call, generate=generate_password, none=no_password, secret_file=secret_file) as password:
-        change = accounts.create(
-            email=email,
-            username=username,
-            role=role,
-            password=password.secret,
-            actor=call.actor,
-            reason=call.reason,
-            dry_run=call.dry_run,
-        )
-    call.changed(change, **password.members())
+    accounts.require_creatable(email=email, username=username, role=DEFAULT_ROLE if role is None else role)
+    members: dict[str, object] = {}
+
+    def make() -> Change[UserView]:
+        with new_password(call, generate=generate_password, none=no_password, secret_file=secret_file) as password:
+            change = accounts.create(
+                email=email,
+                username=username,
+                role=DEFAULT_ROLE if role is None else role,
+                expiry=expiry,
+                password=password.secret,
+                password_hash=password.hashed,
+                must_change_password=must_change_password,
+                actor=call.actor,
+                reason=call.reason,
+                dry_run=call.dry_run,
+            )
+        members.update(password.members())
+        return change
+
+    if not (if_not_exists or upsert):
+        call.changed(make(), **members)
+        return
+    change = accounts.ensure(
+        email=email,
+        username=username,
+        role=role,
+        expiry=expiry,
+        create=make,
+        update=upsert,
+        actor=call.actor,
+        reason=call.reason,
+        dry_run=call.dry_run,
+    )
+    if not (change.changed and change.value.version == 1):  # it existed
+        if not upsert and (
+            stays := accounts.differences(change.value, email=email, username=username, role=role, expiry=expiry)
+        ):
+            call.warn(f"the account exists with another {' and '.join(stays)}; --upsert would change that")
+        if has_password:
+            call.warn("the account exists and keeps its password")
+    call.changed(change, **members)
 
 
 @leaf(app, name="list", view=UserView)
@@ -141,13 +196,56 @@ def count(
     call.value(str(number), {"count": number})
 
 
+@leaf(
+    app,
+    name="set-password",
+    mutation=True,
+    secrets=("password",),
+    view=UserView,
+    members=("password", "secret_file"),
+)
+def set_password(
+    call: Invocation,
+    ident: Ident,
+    generate_password: GeneratePassword = False,
+    secret_file: SecretFile = None,
+    must_change_password: MustChangePassword = False,
+) -> None:
+    """Give an account another password, and end a lock after failed logins."""
+    accounts = call.container.accounts
+    accounts.show(ident)  # before anybody types a password in vain
+    with new_password(call, generate=generate_password, secret_file=secret_file) as password:
+        change = accounts.set_password(
+            ident,
+            password.required(),
+            must_change_password=must_change_password,
+            actor=call.actor,
+            reason=call.reason,
+            dry_run=call.dry_run,
+        )
+    call.changed(change, **password.members())
+
+
+@leaf(app, name="check-password", secrets=("password",), view=PasswordCheck)
+def check_password(call: Invocation, ident: Ident) -> None:
+    """Say whether a password opens an account, as a login: exit code 0 or 6.
+
+    Failures count: ten in fifteen minutes lock the account for fifteen minutes. The answer does not tell whether the
+    account exists; the event log does.
+    """
+    authentication = call.container.authentication
+    password = call.secret("password")
+    check = authentication.check_password(ident, password, actor=call.actor, reason=call.reason)
+    call.check(check, check.ok)
+
+
 @leaf(app, mutation=True, bulk=True, view=UserView, members=_REPORTED)
 def activate(call: Invocation, idents: Idents = None) -> None:
     """Open closed accounts."""
     accounts = call.container.accounts
     call.each(
         idents,
-        lambda ident: accounts.activate(ident, actor=call.actor, reason=call.reason, dry_run=call.dry_run),
+        lambda ident, dry_run: accounts.activate(ident, actor=call.actor, reason=call.reason, dry_run=dry_run),
         view=UserView,
         doing="activating",
     )
@@ -159,10 +257,67 @@ def deactivate(call: Invocation, idents: Idents = None) -> None:
     accounts = call.container.accounts
     call.each(
         idents,
-        lambda ident: accounts.deactivate(ident, actor=call.actor, reason=call.reason, dry_run=call.dry_run),
+        lambda ident, dry_run: accounts.deactivate(ident, actor=call.actor, reason=call.reason, dry_run=dry_run),
         view=UserView,
         doing="deactivating",
         ask="deactivate {count} accounts",
+    )
+
+
+@leaf(app, mutation=True, view=UserView)
+def update(
+    call: Invocation,
+    ident: Ident,
+    email: Annotated[str | None, Option("--email", metavar="EMAIL", help="The new e-mail address.")] = None,
+    username: Annotated[str | None, Option("--username", metavar="NAME", help="The new username.")] = None,
+    role: Annotated[str | None, Option("--role", metavar="NAME", help="The new role.")] = None,
+    expires_at: ExpiresAt = None,
+    expires_in: ExpiresIn = None,
+    no_expiry: Annotated[bool, Option("--no-expiry", help="The account does not end by itself.")] = False,
+    if_version: Annotated[
+        int | None, Option("--if-version", metavar="N", help="Only if the account still has this version.")
+    ] = None,
+) -> None:
+    """Change what is given of an account, and nothing else."""
+    expiry = expiry_of(expires_at, expires_in, never=no_expiry)
+    if email is None and username is None and role is None and expiry is None:
+        raise UsageError("nothing to change is given", hint="add --email, --username, --role or an expiry")
+    change = call.container.accounts.update(
+        ident,
+        email=email,
+        username=username,
+        role=role,
+        expiry=expiry,
+        if_version=if_version,
+        actor=call.actor,
+        reason=call.reason,
+        dry_run=call.dry_run,
+    )
+    call.changed(change)
+
+
+@leaf(app, mutation=True, bulk=True, guard="name", view=UserDeletion, members=_REPORTED)
+def delete(
+    call: Invocation,
+    idents: Idents = None,
+    erase: Annotated[
+        bool, Option("--erase", help="Blank the data of their events too; actors and reasons stay.")
+    ] = False,
+    if_exists: Annotated[bool, Option("--if-exists", help="Be content when there is no such account.")] = False,
+) -> None:
+    """Delete accounts for good; their events stay, and are found by id.
+
+    Confirmed by the username, typed or given with --confirm; for several accounts by their number. --yes is not enough.
+    """
+    accounts = call.container.accounts
+    call.each(
+        idents,
+        lambda ident, dry_run: accounts.delete(
+            ident, erase=erase, if_exists=if_exists, actor=call.actor, reason=call.reason, dry_run=dry_run
+        ),
+        view=UserDeletion,
+        doing="deleting",
+        destroys=accounts.find,
     )
 
 

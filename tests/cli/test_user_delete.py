@@ -1,0 +1,170 @@
+"""`user delete`: nothing goes without its name, and what is erased is nowhere any more."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import Person, contents, fresh, populate, refused
+
+KEYS = ["id", "email", "username", "erased_events"]
+PEOPLE = [Person("root", role="admin"), Person("ada"), Person("bob"), Person("cleo")]
+
+
+@pytest.fixture
+def house(machine: Machine) -> Machine:
+    populate(machine, PEOPLE)
+    return machine
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    machine = fresh(tmp_path_factory.mktemp("delete"))
+    populate(machine, PEOPLE)
+    return machine
+
+
+@pytest.fixture
+def untouched(still: Machine) -> Iterator[Machine]:
+    before = contents(still.home)
+    yield still
+    assert contents(still.home) == before
+
+
+def id_of(machine: Machine, username: str) -> str:
+    return machine.run("user", "show", username, "-o", "id").succeeded().out.strip()
+
+
+def left(machine: Machine) -> set[str]:
+    return set(machine.run("user", "list", "--fields", "username", "--no-header").succeeded().out.split())
+
+
+# One account.
+
+
+def test_a_deleted_account_is_gone_and_its_history_stays(house: Machine) -> None:
+    ada = id_of(house, "ada")
+    deleted = house.run("user", "delete", "ada", "--confirm", "ada", "--reason", "left", "-o", "json").succeeded()
+    assert list(deleted.json) == [*KEYS, "changed"]
+    assert deleted.json == {
+        "id": ada,
+        "email": "ada@example.org",
+        "username": "ada",
+        "erased_events": 0,
+        "changed": True,
+    }
+    assert left(house) == {"root", "bob", "cleo"}
+    refused(house.run("user", "history", "ada", "-o", "json"), 3, "user.not_found")
+    events = house.run("user", "history", ada, "-o", "json").succeeded().json["items"]
+    assert [(event["type"], event["reason"]) for event in events] == [("UserCreated", None), ("UserDeleted", "left")]
+    assert events[0]["data"]["email"] == "ada@example.org"
+    assert events[1]["data"] == {"erased": False}
+    assert house.run("audit", "verify", "-o", "json").succeeded().json["erased"] == 0
+    assert house.create_user("ada")["id"] != ada
+
+
+def test_what_is_erased_is_nowhere_and_the_chain_holds(house: Machine) -> None:
+    house.run("user", "update", "ada", "--email", "lovelace@example.net", "--username", "lovelace").succeeded()
+    ada = id_of(house, "lovelace")
+    deleted = house.run("user", "delete", ada, "--erase", "--confirm", "lovelace", "-o", "json").succeeded()
+    assert deleted.json["erased_events"] == 3
+    events = house.run("user", "history", ada, "-o", "json").succeeded().json["items"]
+    assert [(event["type"], event["data"]) for event in events] == [
+        ("UserCreated", None),
+        ("UserEmailChanged", None),
+        ("UserUsernameChanged", None),
+        ("UserDeleted", {"erased": True}),
+    ]
+    verified = house.run("audit", "verify", "-o", "json").succeeded().json
+    assert (verified["intact"], verified["erased"]) == (True, 3)
+    assert house.run("audit", "list", "--fields", "type,data").succeeded().out.count("bob@example.org") == 1
+    for path in house.data.iterdir():
+        stored = path.read_bytes()
+        assert b"lovelace" not in stored, path.name
+        assert b"ada@example.org" not in stored, path.name
+
+
+def test_data_that_a_stranger_put_back_are_noticed(house: Machine) -> None:
+    ada = id_of(house, "ada")
+    house.run("user", "delete", "ada", "--erase", "--confirm", "ada").succeeded()
+    with closing(sqlite3.connect(house.data / "backctl.db")) as database, database:
+        statement = "UPDATE events SET data = '{}', salt = zeroblob(16) WHERE subject = ? AND type = 'UserCreated'"
+        database.execute(statement, (ada,))
+    assert house.run("audit", "verify", "-q").code == 6
+
+
+def test_a_missing_account_is_not_found_unless_that_is_fine(untouched: Machine) -> None:
+    refused(untouched.run("user", "delete", "nobody", "--confirm", "nobody", "-o", "json"), 3, "user.not_found")
+    fine = untouched.run("user", "delete", "nobody", "--if-exists", "-o", "json").succeeded()
+    assert fine.json == {"id": None, "email": None, "username": None, "erased_events": 0, "changed": False}
+    assert untouched.run("user", "delete", "nobody", "--if-exists", "-o", "id").succeeded().out == ""
+    assert untouched.run("user", "delete", "nobody", "--if-exists", "-q").succeeded().out == ""
+
+
+def test_the_last_administrator_is_not_deleted(untouched: Machine) -> None:
+    error = refused(
+        untouched.run("user", "delete", "root", "--confirm", "root", "-o", "json"), 8, "user.last_administrator"
+    )
+    assert "'root'" in error["message"]
+    refused(untouched.run("user", "delete", "root", "-n", "-o", "json"), 8, "user.last_administrator")
+
+
+def test_a_dry_run_asks_nothing_and_deletes_nothing(untouched: Machine) -> None:
+    dry = untouched.run("user", "delete", "ada", "--erase", "--dry-run", "-o", "json").succeeded().json
+    assert list(dry) == [*KEYS, "changed", "dry_run"]
+    assert (dry["erased_events"], dry["changed"], dry["dry_run"]) == (1, True, True)
+
+
+# Confirmation.
+
+
+@pytest.mark.parametrize(
+    "flags", [(), ("--yes",), ("--confirm", "Ada"), ("--confirm", ""), ("--confirm", "ada@example.org")]
+)
+def test_nothing_but_the_username_confirms(untouched: Machine, flags: tuple[str, ...]) -> None:
+    for ident in ("ada", "ada@example.org"):
+        error = refused(untouched.run("user", "delete", ident, *flags, "-o", "json"), 8, "confirmation.required")
+        if "--confirm" not in flags:
+            assert "--confirm ada" in error["hint"]
+    assert untouched.run("user", "delete", "ada", env={"BACKCTL_CONFIRM": "ada", "BACKCTL_YES": "1"}).code == 8
+
+
+def test_on_a_terminal_the_username_is_typed(house: Machine) -> None:
+    question = "'ada' will be gone for good; type 'ada' to confirm: "
+    wrong = house.at_terminal("user", "delete", "ada@example.org", keys=[(question, "y\n")])
+    assert wrong.code == 8
+    assert "nothing was changed" in wrong.out
+    assert house.at_terminal("user", "delete", "ada", "--yes", keys=[(question, "\n")]).code == 8
+    assert house.at_terminal("user", "delete", "ada", "--no-input").code == 8
+    assert left(house) == {"root", "ada", "bob", "cleo"}
+    assert house.at_terminal("user", "delete", "ada@example.org", keys=[(question, "ada\n")]).code == 0
+    assert left(house) == {"root", "bob", "cleo"}
+
+
+def test_several_are_confirmed_by_their_number(house: Machine) -> None:
+    several = ("user", "delete", "ada", "bob", "-o", "json")
+    for flags in ((), ("--yes",), ("--confirm", "ada"), ("--confirm", "3")):
+        refused(house.run(*several, *flags), 8, "confirmation.required")
+    assert "--confirm 2" in refused(house.run(*several), 8, "confirmation.required")["hint"]
+    assert left(house) == {"root", "ada", "bob", "cleo"}
+    deleted = house.run(*several, "--confirm", "2").succeeded().json
+    assert [list(item) for item in deleted["items"]] == [["ident", *KEYS, "changed"]] * 2
+    assert left(house) == {"root", "cleo"}
+    (house.home / "leavers.txt").write_text("bob\ncleo\nroot\n")
+    screen = house.at_terminal(
+        *("user", "delete", "--from-file", "leavers.txt", "--if-exists"),
+        keys=[("3 accounts will be gone for good; type '3' to confirm: ", "3\n")],
+    )
+    assert screen.code == 7
+    assert left(house) == {"root"}
+    assert house.run("user", "delete", "-", "-o", "json", stdin="\n").succeeded().json["total"] == 0
+
+
+def test_a_protected_profile_demands_a_reason_too(house: Machine) -> None:
+    house.config_file.parent.mkdir(parents=True)
+    house.config_file.write_text("[profiles.live]\nprotected = true\n")
+    house.config_file.chmod(0o600)
+    delete = ("user", "delete", "ada", "--profile", "live", "--confirm", "ada", "-o", "json")
+    assert "--reason" in refused(house.run(*delete), 8, "confirmation.required")["hint"]
+    assert house.run(*delete, "--reason", "left").succeeded().json["changed"] is True

@@ -1,0 +1,384 @@
+"""`user set-password` and `check-password`, and hashes made elsewhere: answers, exit codes, sources, and the lock."""
+
+import os
+import re
+import sqlite3
+import stat
+from contextlib import closing
+
+import bcrypt
+import pytest
+from tests.cli.conftest import Machine, Outcome
+from tests.cli.scenes import TIME, USER_KEYS, Person, contents, populate, refused
+
+GOOD = "correct horse battery"
+OTHER = "another horse battery"
+CHECK_KEYS = ["ident", "ok", "outcome", "locked_until"]
+
+
+@pytest.fixture
+def house(machine: Machine) -> Machine:
+    """An installation with an account `ada` that has the password GOOD, and `bob` without one."""
+    populate(machine, [Person("ada"), Person("bob")])
+    set_password(machine).succeeded()
+    return machine
+
+
+def set_password(machine: Machine, *flags: str, password: str | bytes = GOOD, ident: str = "ada") -> Outcome:
+    return machine.run("user", "set-password", ident, "--password-stdin", "-o", "json", *flags, stdin=password)
+
+
+def check(machine: Machine, *flags: str, password: str | bytes = GOOD, ident: str = "ada") -> Outcome:
+    return machine.run("user", "check-password", ident, "--password-stdin", "-o", "json", *flags, stdin=password)
+
+
+def events(machine: Machine, ident: str = "ada") -> list[tuple[str, dict[str, object]]]:
+    items = machine.run("user", "history", ident, "-o", "json").succeeded().json["items"]
+    return [(event["type"], event["data"]) for event in items]
+
+
+def stored_hash(machine: Machine, username: str = "ada") -> str:
+    with closing(sqlite3.connect(machine.data / "backctl.db")) as database:
+        (encoded,) = database.execute("SELECT password_hash FROM users WHERE username = ?", (username,)).fetchone()
+    return str(encoded)
+
+
+# Setting.
+
+
+def test_the_account_is_printed_with_whether_it_changed(machine: Machine) -> None:
+    populate(machine, [Person("ada")])
+    changed = set_password(machine, "--actor", "desk", "--reason", "forgot it").succeeded()
+    assert list(changed.json) == [*USER_KEYS, "changed"]
+    assert (changed.json["has_password"], changed.json["changed"], changed.json["version"]) == (True, True, 2)
+    assert changed.err == ""
+    assert GOOD not in changed.out
+    again = set_password(machine).succeeded()
+    assert (again.json["changed"], again.json["version"]) == (True, 3)
+    history = machine.run("user", "history", "ada", "-o", "json").succeeded()
+    _, event, _ = history.json["items"]
+    assert (event["type"], event["actor"], event["reason"]) == ("UserPasswordChanged", "desk", "forgot it")
+    assert event["data"] == {"must_change": False}
+    assert GOOD not in history.out
+    assert "$2b$" not in history.out
+    machine.run("audit", "verify").succeeded()
+
+
+@pytest.mark.parametrize(
+    ("form", "pattern"),
+    [
+        ("table", r"id: +\S+\n(?:.+\n)+changed: +true\n"),
+        ("json", r'\{"id": .*"changed": true\}\n'),
+        ("jsonl", r'\{"id": .*"changed": true\}\n'),
+        ("csv", r"id,email,.*,changed\r\n.*,true\r\n"),
+        ("tsv", r"id\temail\t.*\tchanged\n.*\ttrue\n"),
+        ("id", r"[0-9a-f-]{36}\n"),
+    ],
+)
+def test_every_form_of_a_set_password(house: Machine, form: str, pattern: str) -> None:
+    done = house.run("user", "set-password", "ada", "--password-stdin", "-o", form, stdin=OTHER).succeeded()
+    assert re.fullmatch(pattern, done.out)
+    assert done.err == ""
+
+
+def test_quiet_prints_nothing_of_a_change(house: Machine) -> None:
+    done = house.run("user", "set-password", "ada", "--password-stdin", "-q", stdin=OTHER).succeeded()
+    assert (done.out, done.err) == ("", "")
+
+
+def test_a_dry_run_sets_nothing(house: Machine) -> None:
+    before = stored_hash(house)
+    assert set_password(house, "--dry-run", password=OTHER).succeeded().json["dry_run"] is True
+    assert stored_hash(house) == before
+    assert check(house).code == 0
+
+
+def test_the_next_login_can_be_obliged_to_choose_another(house: Machine) -> None:
+    assert set_password(house, "--must-change-password").succeeded().json["must_change_password"] is True
+    assert check(house).succeeded().json["outcome"] == "must_change"
+    assert events(house)[-2:] == [
+        ("UserPasswordChanged", {"must_change": True}),
+        ("LoginSucceeded", {"must_change": True}),
+    ]
+    assert set_password(house, password=OTHER).succeeded().json["must_change_password"] is False
+    assert check(house, password=OTHER).succeeded().json["outcome"] == "ok"
+
+
+def test_a_generated_password_is_printed_once_and_opens(house: Machine) -> None:
+    made = house.run("user", "set-password", "ada", "--generate-password", "-o", "json").succeeded()
+    assert list(made.json) == [*USER_KEYS, "changed", "password"]
+    assert check(house, password=made.json["password"]).code == 0
+    assert check(house).code == 6
+    quiet = house.run("user", "set-password", "ada", "--generate-password", "-q").succeeded()
+    assert check(house, password=quiet.out).code == 0
+
+
+def test_a_generated_password_can_go_to_a_file(house: Machine) -> None:
+    arguments = ("user", "set-password", "ada", "--generate-password", "--secret-file", "ada.txt", "-o", "json")
+    made = house.run(*arguments).succeeded()
+    assert made.json["secret_file"] == "ada.txt"
+    assert "password" not in made.json
+    file = house.home / "ada.txt"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert check(house, password=file.read_text()).code == 0
+    refused(house.run(*arguments), 4, "conflict")
+    assert check(house, password=file.read_text()).code == 0
+
+
+def test_nobody_is_asked_for_the_password_of_an_account_that_is_not_there(house: Machine) -> None:
+    screen = house.at_terminal("user", "set-password", "nobody")
+    assert screen.code == 3
+    assert "password" not in screen.out
+    arguments = ("user", "set-password", "nobody", "--generate-password", "--secret-file", "x.txt", "-o", "json")
+    refused(house.run(*arguments), 3, "user.not_found")
+    assert not (house.home / "x.txt").exists()
+
+
+def test_setting_a_password_on_a_fresh_machine_makes_nothing(machine: Machine) -> None:
+    refused(set_password(machine), 3, "user.not_found")
+    assert contents(machine.home) == {}
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("short", "password.weak"),
+        ("password1", "password.weak"),
+        ("ada@example.org", "password.weak"),
+        ("correct horse\0battery", "password.invalid"),
+        ("", "password.invalid"),
+        (b"correct horse \xff", "input.invalid"),
+    ],
+)
+def test_a_password_that_is_refused_changes_nothing(house: Machine, password: str | bytes, code: str) -> None:
+    before = contents(house.home)
+    refused(set_password(house, password=password), 2, code)
+    assert contents(house.home) == before
+
+
+def test_without_a_source_the_flags_are_named(house: Machine) -> None:
+    hint = refused(house.run("user", "set-password", "ada", "-o", "json"), 2, "usage")["hint"]
+    for flag in ("--password-stdin", "--password-file", "--password-fd", "--password-env", "--generate-password"):
+        assert flag in hint
+    arguments = ("user", "set-password", "ada", "--generate-password", "--password-stdin", "-o", "json")
+    hint = refused(house.run(*arguments, stdin=OTHER), 2, "usage")["hint"]
+    assert hint == "choose one of --generate-password and --password-…"
+    hint = refused(house.run("user", "check-password", "ada", "-o", "json"), 2, "usage")["hint"]
+    assert hint == "use --password-stdin, --password-file, --password-fd or --password-env"
+
+
+def test_on_a_terminal_a_new_password_is_asked_for_twice_and_a_known_one_once(house: Machine) -> None:
+    keys = [("password: ", f"{OTHER}\n"), ("password again: ", f"{OTHER}\n")]
+    screen = house.at_terminal("user", "set-password", "ada", keys=keys)
+    assert screen.code == 0
+    assert OTHER not in screen.out
+    screen = house.at_terminal("user", "check-password", "ada", keys=keys[:1])
+    assert screen.code == 0
+    assert "again" not in screen.out
+    assert OTHER not in screen.out
+    screen = house.at_terminal("user", "check-password", "ada", keys=[("password: ", f"{GOOD}\n")])
+    assert screen.code == 6
+    assert re.search(r"outcome: +refused", re.sub(r"\x1b\[[0-9;]*m", "", screen.out))
+
+
+@pytest.mark.parametrize("source", ["file", "file -", "fd", "env"])
+def test_every_source_sets_and_checks_the_same_password(house: Machine, source: str) -> None:
+    def run(verb: str) -> Outcome:
+        arguments = ["user", verb, "ada", "-o", "json"]
+        match source:
+            case "file -":
+                return house.run(*arguments, "--password-file", "-", stdin=f"{OTHER}\r\n")
+            case "file":
+                (house.home / "pw").write_text(f"{OTHER}\n")
+                return house.run(*arguments, "--password-file", "pw")
+            case "env":
+                return house.run(*arguments, "--password-env", "PW", env={"PW": OTHER})
+            case _:
+                reading, writing = os.pipe()
+                os.write(writing, f"{OTHER}\n".encode())
+                os.close(writing)
+                try:
+                    return house.run(*arguments, "--password-fd", str(reading), pass_fds=[reading])
+                finally:
+                    os.close(reading)
+
+    for verb in ("set-password", "check-password"):
+        done = run(verb).succeeded()
+        assert OTHER not in done.out + done.err
+    assert check(house, password=OTHER).code == 0
+
+
+# Checking.
+
+
+def test_the_answer_is_an_object_and_an_exit_code(house: Machine) -> None:
+    right = check(house)
+    assert (right.code, right.err) == (0, "")
+    assert list(right.json) == CHECK_KEYS
+    assert right.json == {"ident": "ada", "ok": True, "outcome": "ok", "locked_until": None}
+    wrong = check(house, password=OTHER)
+    assert (wrong.code, wrong.err) == (6, "")
+    assert wrong.json == {"ident": "ada", "ok": False, "outcome": "refused", "locked_until": None}
+    assert events(house)[-2:] == [("LoginSucceeded", {"must_change": False}), ("LoginFailed", {"cause": "wrong"})]
+
+
+@pytest.mark.parametrize(
+    ("form", "out"),
+    [
+        ("table", "ident:        ada\nok:           true\noutcome:      ok\nlocked_until: \n"),
+        ("jsonl", '{"ident": "ada", "ok": true, "outcome": "ok", "locked_until": null}\n'),
+        ("csv", "ident,ok,outcome,locked_until\r\nada,true,ok,\r\n"),
+        ("tsv", "ident\tok\toutcome\tlocked_until\nada\ttrue\tok\t\n"),
+        ("id", "ada\n"),
+    ],
+)
+def test_every_form_of_a_check(house: Machine, form: str, out: str) -> None:
+    done = house.run("user", "check-password", "ada", "--password-stdin", "-o", form, stdin=GOOD).succeeded()
+    assert [line.rstrip(" ") for line in done.out.split("\n")] == [line.rstrip(" ") for line in out.split("\n")]
+
+
+def test_quiet_leaves_the_exit_code(house: Machine) -> None:
+    for password, code in ((GOOD, 0), (OTHER, 6)):
+        done = house.run("user", "check-password", "ada", "--password-stdin", "-q", stdin=password)
+        assert (done.code, done.out, done.err) == (code, "", "")
+    chosen = house.run("user", "check-password", "ada", "--password-stdin", "--fields", "outcome,ok", stdin=GOOD)
+    assert chosen.succeeded().out == "outcome\tok\nok\ttrue\n"
+    refused(check(house, "--fields", "password"), 2, "usage")
+
+
+@pytest.mark.parametrize("ident", ["nobody", "nobody@example.org", "0192f3a0-0000-7000-8000-000000000000", "bob"])
+def test_the_answer_does_not_tell_whether_there_is_an_account(house: Machine, ident: str) -> None:
+    assert check(house, ident="ada", password=OTHER).json == {**check(house, ident=ident).json, "ident": "ada"}
+    done = check(house, ident=ident)
+    assert (done.code, done.err) == (6, "")
+
+
+def test_a_closed_account_does_not_open(house: Machine) -> None:
+    house.run("user", "deactivate", "ada").succeeded()
+    assert check(house).json["outcome"] == "refused"
+    assert events(house)[-1] == ("LoginFailed", {"cause": "inactive"})
+    house.run("user", "activate", "ada").succeeded()
+    assert check(house).code == 0
+
+
+def test_ten_failures_lock_the_account_and_another_password_unlocks_it(house: Machine) -> None:
+    answers = [check(house, password=OTHER) for _ in range(10)]
+    assert {answer.code for answer in answers} == {6}
+    assert {answer.json["outcome"] for answer in answers} == {"refused"}
+    assert [answer.json["locked_until"] for answer in answers[:9]] == [None] * 9
+    until = answers[9].json["locked_until"]
+    assert re.fullmatch(TIME, until)
+    locked = check(house)
+    assert (locked.code, locked.json["outcome"], locked.json["locked_until"]) == (6, "locked", until)
+    assert events(house)[-2:] == [("UserLocked", {"until": until}), ("LoginFailed", {"cause": "locked"})]
+    listed = house.run("audit", "list", "--type", "UserLocked", "-o", "json").succeeded()
+    assert len(listed.json["items"]) == 1
+    set_password(house, password=OTHER).succeeded()
+    assert check(house, password=OTHER).code == 0
+
+
+def test_what_names_no_account_is_a_usage_error(house: Machine) -> None:
+    refused(check(house, ident="a b"), 2, "identity.invalid")
+    refused(check(house, password="correct\0horse"), 2, "password.invalid")
+    refused(check(house, password=b"\xff"), 2, "input.invalid")
+
+
+def test_a_check_on_a_fresh_machine_answers_and_makes_nothing(machine: Machine) -> None:
+    done = check(machine)
+    assert (done.code, done.json["outcome"], done.err) == (6, "refused", "")
+    assert contents(machine.home) == {}
+
+
+def test_a_login_raises_the_cost_of_the_hash(house: Machine) -> None:
+    dearer = {"BACKCTL_PASSWORDS_BCRYPT_COST": "5"}
+    assert stored_hash(house).startswith("$2b$04$")
+    arguments = ("user", "check-password", "ada", "--password-stdin", "-q")
+    house.run(*arguments, stdin=GOOD, env=dearer).succeeded()
+    assert stored_hash(house).startswith("$2b$05$")
+    assert [type_ for type_, _ in events(house)[-2:]] == ["UserPasswordRehashed", "LoginSucceeded"]
+
+
+@pytest.mark.parametrize("password", ["a" * 73, "\U0001f511" * 64])
+def test_long_passwords_work_from_end_to_end(house: Machine, password: str) -> None:
+    set_password(house, password=password).succeeded()
+    assert stored_hash(house).startswith("$bcrypt-sha256$v=2,t=2b,r=4$")
+    assert check(house, password=password).code == 0
+    assert check(house, password=password[:-1]).code == 6
+    assert check(house, password=password[:-1] + "b").code == 6
+
+
+# Accounts made with these.
+
+
+def create(machine: Machine, *flags: str, stdin: str = "") -> Outcome:
+    return machine.run("user", "create", "eve@example.org", "--username", "eve", "-o", "json", *flags, stdin=stdin)
+
+
+def test_a_new_account_can_be_obliged_to_change_its_password(machine: Machine) -> None:
+    made = create(machine, "--generate-password", "--must-change-password").succeeded()
+    assert made.json["must_change_password"] is True
+    ((_, data),) = events(machine, "eve")
+    assert data["must_change"] is True
+    assert check(machine, ident="eve", password=made.json["password"]).succeeded().json["outcome"] == "must_change"
+
+
+PHP = bcrypt.hashpw(b"tr0ub4dor and 3", b"$2y$05$CCCCCCCCCCCCCCCCCCCCC.").decode()
+# passlib 1.7.4, test_handlers_bcrypt.py, "v2 format": of the password "password".
+PASSLIB = "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS"
+
+
+@pytest.mark.parametrize(("encoded", "password"), [(PHP, "tr0ub4dor and 3"), (PASSLIB, "password")])
+def test_a_hash_made_elsewhere_opens_the_account(machine: Machine, encoded: str, password: str) -> None:
+    (machine.home / "hash").write_text(f"{encoded}\n")
+    made = create(machine, "--password-hash-file", "hash").succeeded()
+    assert (made.json["has_password"], list(made.json)) == (True, [*USER_KEYS, "changed"])
+    assert encoded not in made.out + made.err
+    assert stored_hash(machine, "eve") == encoded
+    assert check(machine, ident="eve", password=password).code == 0
+    assert check(machine, ident="eve", password=OTHER).code == 6
+
+
+@pytest.mark.parametrize("source", ["stdin", "file -", "env"])
+def test_a_hash_comes_from_the_same_sources_as_every_secret(machine: Machine, source: str) -> None:
+    match source:
+        case "stdin":
+            done = create(machine, "--password-hash-stdin", stdin=PHP)
+        case "file -":
+            done = create(machine, "--password-hash-file", "-", stdin=PHP)
+        case _:
+            arguments = ("user", "create", "eve@example.org", "--username", "eve", "--password-hash-env", "HASH")
+            done = machine.run(*arguments, env={"HASH": PHP})
+    done.succeeded()
+    assert stored_hash(machine, "eve") == PHP
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        "",
+        "plain text",
+        PHP[:-1],
+        PHP.replace("$2y$", "$2x$"),
+        PHP.replace("$05$", "$31$"),
+        PASSLIB.replace("v=2", "v=1"),
+        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
+        "$6$saltsalt$hash",
+    ],
+)
+def test_a_hash_that_cannot_be_checked_is_refused(machine: Machine, encoded: str) -> None:
+    done = create(machine, "--password-hash-stdin", stdin=f"{encoded}\n")
+    refused(done, 2, "password.hash_invalid")
+    assert encoded == "" or encoded not in done.err
+    assert contents(machine.home) == {}
+
+
+@pytest.mark.parametrize(
+    "other", [("--password-env", "PW"), ("--generate-password",), ("--no-password",), ("--password-hash-fd", "3")]
+)
+def test_a_hash_and_another_way_exclude_each_other(machine: Machine, other: tuple[str, ...]) -> None:
+    refused(create(machine, "--password-hash-stdin", *other, stdin=PHP), 2, "usage")
+    assert contents(machine.home) == {}
+
+
+def test_a_hash_and_a_password_cannot_both_come_from_standard_input(machine: Machine) -> None:
+    refused(create(machine, "--password-hash-stdin", "--password-stdin", stdin=PHP), 2, "usage")

@@ -1,0 +1,188 @@
+"""`user update` and `role assign`: only what is given changes, once, and somebody can always administer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import USER_KEYS, Person, contents, fresh, populate, refused
+
+PEOPLE = [Person("root", role="admin"), Person("ada"), Person("bob"), Person("gone", active=False)]
+
+
+@pytest.fixture
+def house(machine: Machine) -> Machine:
+    populate(machine, PEOPLE)
+    return machine
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    machine = fresh(tmp_path_factory.mktemp("update"))
+    populate(machine, PEOPLE)
+    return machine
+
+
+@pytest.fixture
+def untouched(still: Machine) -> Iterator[Machine]:
+    before = contents(still.home)
+    yield still
+    assert contents(still.home) == before
+
+
+def history(machine: Machine, ident: str) -> list[tuple[str, Any]]:
+    items = machine.run("user", "history", ident, "-o", "json").succeeded().json["items"]
+    return [(event["type"], event["data"]) for event in items[1:]]
+
+
+# One account.
+
+
+def test_everything_given_changes_at_once_and_only_once(house: Machine) -> None:
+    change = (
+        *("user", "update", "ada", "--email", "Lovelace@Example.net", "--username", "lovelace", "--role", "moderator"),
+        *("--expires-at", "2031-01-01", "--reason", "married", "-o", "json"),
+    )
+    before = house.run("user", "show", "ada", "-o", "json").succeeded().json
+    changed = house.run(*change).succeeded()
+    assert changed.err == ""
+    assert list(changed.json) == [*USER_KEYS, "changed"]
+    assert changed.json == {
+        **before,
+        "email": "Lovelace@example.net",
+        "username": "lovelace",
+        "role": "moderator",
+        "expires_at": "2031-01-01T00:00:00.000000Z",
+        "updated_at": changed.json["updated_at"],
+        "version": 2,
+        "changed": True,
+    }
+    assert changed.json["updated_at"] > before["updated_at"]
+    again = house.run(*change[:2], before["id"], *change[3:]).succeeded().json
+    assert again == {**changed.json, "changed": False}
+    assert house.run("user", "exists", "ada").code == 3
+    assert history(house, "lovelace") == [
+        ("UserEmailChanged", {"old": "ada@example.org", "new": "Lovelace@example.net"}),
+        ("UserUsernameChanged", {"old": "ada", "new": "lovelace"}),
+        ("UserRoleChanged", {"old": "user", "new": "moderator"}),
+        ("UserExpiryChanged", {"old": None, "new": "2031-01-01T00:00:00.000000Z"}),
+    ]
+    house.run("audit", "verify").succeeded()
+
+
+def test_what_is_not_given_stays(house: Machine) -> None:
+    house.run("user", "update", "ada", "--expires-at", "2031-01-01T00:00:00+01:00").succeeded()
+    renamed = house.run("user", "update", "ada", "--username", "ADA", "-o", "json").succeeded().json
+    assert (renamed["username"], renamed["email"], renamed["role"]) == ("ADA", "ada@example.org", "user")
+    assert renamed["expires_at"] == "2030-12-31T23:00:00.000000Z"
+    endless = house.run("user", "update", "ada", "--no-expiry", "-o", "json").succeeded().json
+    assert (endless["expires_at"], endless["changed"], endless["version"]) == (None, True, 4)
+    assert house.run("user", "update", "ada", "--no-expiry", "-o", "json").succeeded().json["changed"] is False
+    assert house.run("user", "update", "ada", "--role", "user", "-q").succeeded().out == ""
+
+
+def test_an_expiry_is_counted_from_now(house: Machine) -> None:
+    soon = house.run("user", "update", "ada", "--expires-in", "1h", "-o", "json").succeeded().json
+    assert soon["updated_at"] < soon["expires_at"]
+    assert house.run("access", "check", "ada", "self:show", "-q").code == 0
+    house.run("user", "update", "ada", "--expires-in", "0s").succeeded()
+    assert house.run("access", "check", "ada", "self:show", "-q").code == 6
+
+
+def test_another_accounts_names_are_taken_in_any_spelling(untouched: Machine) -> None:
+    refused(untouched.run("user", "update", "ada", "--email", "BOB@example.org", "-o", "json"), 4, "user.email_taken")
+    refused(untouched.run("user", "update", "ada", "--username", "Bob", "-o", "json"), 4, "user.username_taken")
+    dry = untouched.run("user", "update", "ada", "--username", "Bob", "-n", "-o", "json")
+    refused(dry, 4, "user.username_taken")
+
+
+def test_only_the_version_that_was_seen_is_changed(house: Machine) -> None:
+    change = ("user", "update", "ada", "--username", "eve", "-o", "json")
+    error = refused(house.run(*change, "--if-version", "7"), 4, "user.changed_meanwhile")
+    assert "version 1, not 7" in error["message"]
+    assert house.run(*change, "--if-version", "1").succeeded().json["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        ((), "usage"),
+        (("--email", "ada"), "user.email_invalid"),
+        (("--username", "a b"), "user.username_invalid"),
+        (("--username", ""), "user.username_invalid"),
+        (("--role", "root"), "role.unknown"),
+        (("--expires-at", "tomorrow"), "input.invalid"),
+        (("--expires-in", "1h30m"), "duration.invalid"),
+        (("--expires-in", "1h", "--expires-at", "2031-01-01"), "usage"),
+        (("--expires-in", "1h", "--no-expiry"), "usage"),
+        (("--role", "user", "--if-version", "one"), "usage"),
+    ],
+)
+def test_values_that_mean_nothing_change_nothing(untouched: Machine, flags: tuple[str, ...], code: str) -> None:
+    refused(untouched.run("user", "update", "ada", *flags, "-o", "json"), 2, code)
+
+
+def test_an_unknown_account_is_not_found(untouched: Machine) -> None:
+    refused(untouched.run("user", "update", "nobody", "--role", "user", "-o", "json"), 3, "user.not_found")
+
+
+def test_a_dry_run_shows_the_change_and_makes_none(untouched: Machine) -> None:
+    dry = untouched.run("user", "update", "ada", "--username", "eve", "--dry-run", "-o", "json").succeeded().json
+    assert list(dry) == [*USER_KEYS, "changed", "dry_run"]
+    assert (dry["username"], dry["version"], dry["changed"], dry["dry_run"]) == ("eve", 2, True, True)
+
+
+# The last administrator.
+
+
+def test_the_last_administrator_is_neither_demoted_nor_given_an_end(untouched: Machine) -> None:
+    for change in (
+        ("user", "update", "root", "--role", "user"),
+        ("user", "update", "root", "--expires-in", "36500d"),
+        ("user", "update", "root", "--expires-at", "2000-01-01"),
+        ("role", "assign", "moderator", "root"),
+    ):
+        error = refused(untouched.run(*change, "-o", "json"), 8, "user.last_administrator")
+        assert "'root'" in error["message"]
+        refused(untouched.run(*change, "-n", "-o", "json"), 8, "user.last_administrator")
+
+
+def test_an_administrator_who_ends_sooner_does_not_replace_one_who_stays(house: Machine) -> None:
+    house.run("role", "assign", "admin", "ada").succeeded()
+    house.run("user", "update", "ada", "--expires-at", "2031-01-01").succeeded()
+    change = ("user", "update", "root", "--expires-at")
+    refused(house.run(*change, "2031-01-01", "-o", "json"), 8, "user.last_administrator")
+    house.run(*change, "2030-12-31").succeeded()
+    house.run("user", "update", "root", "--no-expiry").succeeded()
+
+
+# Roles of many.
+
+
+def test_a_role_is_given_once(house: Machine) -> None:
+    first = house.run("role", "assign", "moderator", "ada", "--reason", "helps", "-o", "json").succeeded().json
+    assert list(first) == [*USER_KEYS, "changed"]
+    assert (first["role"], first["changed"], first["version"]) == ("moderator", True, 2)
+    assert house.run("role", "assign", "moderator", "ada", "-o", "json").succeeded().json == {**first, "changed": False}
+    assert history(house, "ada") == [("UserRoleChanged", {"old": "user", "new": "moderator"})]
+
+
+def test_a_role_is_given_to_many_from_arguments_a_file_and_standard_input(house: Machine) -> None:
+    given = house.run("role", "assign", "moderator", "ada", "nobody", "root", "bob", "-o", "json")
+    assert given.code == 7
+    assert [item.get("role") for item in given.json["items"]] == ["moderator", None, None, "moderator"]
+    assert [item["error"]["code"] for item in given.json["items"] if "error" in item] == [
+        "user.not_found",
+        "user.last_administrator",
+    ]
+    (house.home / "people.txt").write_text("ada\ngone\n")
+    house.run("role", "assign", "admin", "--from-file", "people.txt").succeeded()
+    house.run("role", "assign", "user", "-", stdin="root\nbob\n").succeeded()
+    listed = house.run("user", "list", "--sort", "username", "--fields", "username,role", "--no-header").succeeded()
+    assert listed.out == "ada\tadmin\nbob\tuser\ngone\tadmin\nroot\tuser\n"
+
+
+def test_an_unknown_role_is_said_once_and_nobody_gets_it(untouched: Machine) -> None:
+    error = refused(untouched.run("role", "assign", "root", "ada", "bob", "-o", "json"), 2, "role.unknown")
+    assert error["hint"] == "known roles: user, moderator, admin"
+    refused(untouched.run("role", "assign", "admin", "-o", "json"), 2, "usage")

@@ -1,0 +1,385 @@
+"""Checking passwords: the same work for every refusal, counted failures, better hashes, and nothing lost to a race."""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+
+import backctl
+from backctl.application.authentication import AuthenticationService
+from backctl.application.views import EventView, PasswordCheck
+from backctl.container import Container
+from backctl.domain.errors import InvalidIdentity, InvalidPassword, UserChangedMeanwhile
+from backctl.domain.lockout import LOCK_US
+from backctl.domain.values import Actor, Instant, PasswordHash, Secret
+from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+
+GOOD = "correct horse battery"
+ACTOR = Actor("gate", "www", "web-1")
+COST = 5
+
+
+@dataclass
+class House:
+    """An installation with accounts in every state, and a clock of its own."""
+
+    folder: Path
+    backend: Container
+    now: Instant = field(default_factory=lambda: Instant.parse("2100-01-01T00:00:00Z"))
+
+    def authentication(self, *, cost: int = COST) -> AuthenticationService:
+        service = self.backend.authentication
+        return replace(service, clock=lambda: self.now, hasher=BcryptHasher(cost))
+
+    def check(self, ident: str, password: str = GOOD, *, cost: int = COST) -> PasswordCheck:
+        return self.authentication(cost=cost).check_password(ident, Secret(password), actor=ACTOR)
+
+    def fail(self, ident: str, times: int) -> list[str]:
+        return [self.check(ident, "wrong horse battery").outcome for _ in range(times)]
+
+    def database(self, statement: str, *values: object) -> list[Any]:
+        with closing(sqlite3.connect(self.folder / "accounts.db")) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
+    def hash_of(self, username: str) -> str:
+        return str(self.database("SELECT password_hash FROM users WHERE username = ?", username)[0][0])
+
+    def store_hash(self, username: str, encoded: bytes) -> None:
+        self.database("UPDATE users SET password_hash = ? WHERE username = ?", encoded.decode(), username)
+
+    def events(self, ident: str = "ada") -> list[EventView]:
+        return list(self.backend.accounts.history(ident, limit=1000).items)
+
+    def last(self) -> EventView:
+        return list(self.backend.audit.stream())[-1]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    environ = {
+        "BACKCTL_DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db",
+        "BACKCTL_KEYRING_PATH": f"{tmp_path}/keys.json",
+        "BACKCTL_PASSWORDS_BCRYPT_COST": str(COST),
+    }
+    with backctl.open_backend(environ=environ) as backend:
+        backend.initialise(ACTOR)
+        for name in ("ada", "closed", "expired", "must"):
+            backend.accounts.create(
+                email=f"{name}@example.org",
+                username=name,
+                password=Secret(GOOD),
+                must_change_password=name == "must",
+                actor=ACTOR,
+            )
+        backend.accounts.create(email="none@example.org", username="none", actor=ACTOR)
+        backend.accounts.deactivate("closed", actor=ACTOR)
+        house = House(tmp_path, backend)
+        house.database("UPDATE users SET expires_at = ? WHERE username = 'expired'", int(house.now))
+        yield house
+        assert backend.audit.verify().intact
+
+
+REFUSED = {
+    "unknown": ("nobody", "wrong horse battery"),
+    "unknown address": ("nobody@example.org", "wrong horse battery"),
+    "unknown id": ("0192f3a0-0000-7000-8000-000000000000", "wrong horse battery"),
+    "wrong": ("ada", "wrong horse battery"),
+    "wrong and long": ("ada", "wrong horse battery" * 9),
+    "wrong by address": ("ada@example.org", "wrong horse battery"),
+    "inactive": ("closed", GOOD),
+    "inactive and wrong": ("closed", "wrong horse battery"),
+    "expired": ("expired", GOOD),
+    "without a password": ("none", GOOD),
+}
+
+
+@pytest.fixture
+def work_of(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], tuple[list[int], list[str]]]:
+    """The costs hashed at and the statements run, values taken out, of one check."""
+    costs: list[int] = []
+    statements: list[str] = []
+    hash_password, connect = bcrypt.hashpw, sqlite3.connect
+
+    def counted(password: bytes, setting: bytes) -> bytes:
+        costs.append(int(setting[4:6]))
+        return hash_password(password, setting)
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    def work(ident: str, password: str) -> tuple[list[int], list[str]]:
+        house.check("must")  # whatever only the first use loads
+        house.backend.close()
+        costs.clear()
+        statements.clear()
+        house.check(ident, password)
+        return list(costs), [re.sub(r"X?'(?:[^']|'')*'|\b\d+\b", "?", text) for text in statements]
+
+    monkeypatch.setattr(bcrypt, "hashpw", counted)
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    return work
+
+
+def test_every_refusal_costs_one_hash_and_the_same_statements(
+    work_of: Callable[[str, str], tuple[list[int], list[str]]],
+) -> None:
+    found = {name: work_of(*attempt) for name, attempt in REFUSED.items()}
+    for name, (costs, _) in found.items():
+        assert costs == [COST], name
+    # Looking up by id, address or name differs by what was typed, not by what is there.
+    shapes = [
+        re.sub(r"\b(?:users\.)?(?:id|email_key|username_key) = \?", "KEY = ?", "\n".join(s)) for _, s in found.values()
+    ]
+    assert len(set(shapes)) == 1
+    assert len(found["wrong"][1]) > 8
+    for one, other in (("unknown", "wrong"), ("unknown", "inactive"), ("unknown", "expired")):
+        assert found[one] == found[other]
+
+
+@pytest.mark.parametrize(("ident", "password"), REFUSED.values(), ids=REFUSED)
+def test_the_answer_to_every_refusal_is_the_same(house: House, ident: str, password: str) -> None:
+    assert house.check(ident, password) == PasswordCheck(ident, False, "refused", None)
+    assert house.last().type == "LoginFailed"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "cause"),
+    [
+        ("unknown", "unknown"),
+        ("unknown id", "unknown"),
+        ("wrong", "wrong"),
+        ("inactive", "inactive"),
+        ("inactive and wrong", "wrong"),
+        ("expired", "expired"),
+        ("without a password", "wrong"),
+    ],
+)
+def test_the_log_alone_knows_the_cause(house: House, attempt: str, cause: str) -> None:
+    ident, password = REFUSED[attempt]
+    house.check(ident, password)
+    event = house.last()
+    assert event.data == {"cause": cause}
+    account = house.backend.accounts.find(ident)
+    assert event.subject == (account.id if account else "unknown")
+    assert (event.actor, event.os_user, event.host) == ("gate", "www", "web-1")
+
+
+def test_what_was_typed_as_a_name_is_nowhere(house: House) -> None:
+    house.check("MySecretPassphrase", "ada")
+    house.backend.close()
+    for file in house.folder.iterdir():
+        assert b"mysecretpassphrase" not in file.read_bytes().lower()
+
+
+@pytest.mark.parametrize("ident", ["ada", "ADA", "ada@example.org", "ADA@EXAMPLE.ORG"])
+def test_the_right_password_opens_under_every_name(house: House, ident: str) -> None:
+    version = house.backend.accounts.show("ada").version
+    assert house.check(ident) == PasswordCheck(ident, True, "ok", None)
+    assert [(event.type, event.data) for event in house.events()[1:]] == [("LoginSucceeded", {"must_change": False})]
+    assert house.backend.accounts.show("ada").version == version
+
+
+def test_a_password_that_must_be_changed_opens_and_says_so(house: House) -> None:
+    assert house.check("must") == PasswordCheck("must", True, "must_change", None)
+    assert house.last().data == {"must_change": True}
+
+
+# Counting.
+
+
+@pytest.mark.parametrize("ident", ["ada", "closed", "nobody", "nobody@example.org"])
+def test_ten_failures_lock_known_and_unknown_names_alike(house: House, ident: str) -> None:
+    until = Instant(house.now + LOCK_US)
+    assert house.fail(ident, 9) == ["refused"] * 9
+    assert house.check(ident, "wrong horse battery") == PasswordCheck(ident, False, "refused", until)
+    assert house.check(ident) == PasswordCheck(ident, False, "locked", until)
+    assert house.last().data == {"cause": "locked"}
+    house.now = Instant(until - 1)
+    assert house.check(ident).outcome == "locked"
+    house.now = until
+    assert house.check(ident).outcome == ("ok" if ident == "ada" else "refused")
+
+
+def test_the_lock_of_an_account_is_recorded_once(house: House) -> None:
+    house.fail("ada", 13)
+    locks = [event for event in house.events() if event.type == "UserLocked"]
+    assert [event.data for event in locks] == [{"until": Instant(house.now + LOCK_US).isoformat()}]
+
+
+def test_all_names_of_an_account_count_together(house: House) -> None:
+    id_ = house.backend.accounts.show("ada").id
+    for ident in ("ada", "ADA", "ada@example.org", id_, id_.upper()) * 2:
+        house.fail(ident, 1)
+    assert house.check("ada").outcome == "locked"
+    assert house.check("must").ok
+
+
+def test_all_spellings_of_an_unknown_name_count_together(house: House) -> None:
+    for ident in ("nobody", "NOBODY", "ｎｏｂｏｄｙ", "Nobody", "nObody"):
+        house.fail(ident, 2)
+    assert house.check("nobody").outcome == "locked"
+    assert house.check("somebody").outcome == "refused"
+
+
+def test_a_success_forgets_the_failures_before(house: House) -> None:
+    house.fail("ada", 9)
+    assert house.check("ada").ok
+    assert house.fail("ada", 9) == ["refused"] * 9
+    assert house.check("ada").ok
+
+
+def test_another_password_ends_the_lock(house: House) -> None:
+    house.fail("ada", 10)
+    assert house.check("ada").outcome == "locked"
+    house.backend.accounts.set_password("ada", Secret("another horse battery"), actor=ACTOR)
+    assert house.check("ada", "another horse battery").ok
+
+
+def test_no_password_is_found_beside_ten_failures(house: House) -> None:
+    # Checked while it was not yet locked, judged when it was.
+    authentication = house.authentication()
+
+    def locked_meanwhile() -> None:
+        house.fail("ada", 10)
+
+    assert (
+        meanwhile(authentication, locked_meanwhile).check_password("ada", Secret(GOOD), actor=ACTOR).outcome == "locked"
+    )
+
+
+# Better hashes.
+
+
+@pytest.mark.parametrize("cost", [4, 5])
+def test_a_current_hash_stays_as_it_is(house: House, cost: int) -> None:
+    before = house.hash_of("ada")
+    assert house.check("ada", cost=cost).ok
+    assert house.hash_of("ada") == before
+
+
+def test_a_success_raises_the_cost_of_the_hash(house: House) -> None:
+    assert house.check("ada", "wrong horse battery", cost=6).outcome == "refused"
+    assert house.hash_of("ada").startswith("$2b$05$")
+    assert house.check("ada", cost=6).ok
+    assert house.hash_of("ada").startswith("$2b$06$")
+    assert [event.type for event in house.events()[2:]] == ["UserPasswordRehashed", "LoginSucceeded"]
+    assert house.check("ada", cost=6).ok
+    assert [event.type for event in house.events()[4:]] == ["LoginSucceeded"]
+
+
+def test_a_success_that_opens_nothing_leaves_the_hash_alone(house: House) -> None:
+    assert house.check("closed", cost=6).outcome == "refused"
+    assert house.hash_of("closed").startswith("$2b$05$")
+
+
+@pytest.mark.parametrize("variant", [b"$2a$", b"$2y$"])
+def test_an_older_variant_is_replaced(house: House, variant: bytes) -> None:
+    house.store_hash("ada", bcrypt.hashpw(GOOD.encode(), variant + bcrypt.gensalt(COST)[4:]))
+    assert house.check("ada").ok
+    assert house.hash_of("ada").startswith("$2b$05$")
+    assert house.check("ada").ok
+
+
+def test_a_hash_of_the_raw_bytes_opens_and_is_replaced_by_one_of_the_normal_form(house: House) -> None:
+    typed = "cafe\u0301 au\u00a0lait"
+    house.store_hash("ada", bcrypt.hashpw(typed.encode(), bcrypt.gensalt(COST)))
+    assert not house.check("ada", "caf\u00e9 au lait").ok
+    assert house.check("ada", typed).ok
+    assert house.check("ada", "caf\u00e9 au lait").ok
+
+
+@pytest.mark.parametrize("password", ["a" * 73, "\U0001f511" * 64, "x" * 4096, "ä" * 36 + "a"])
+def test_long_passwords_are_told_apart_by_their_last_byte(house: House, password: str) -> None:
+    house.backend.accounts.set_password("ada", Secret(password), actor=ACTOR)
+    assert house.check("ada", password).ok
+    assert not house.check("ada", password[:-1]).ok
+    assert not house.check("ada", password[:-1] + "y").ok
+    assert not house.check("ada", password.encode()[:72].decode(errors="ignore")).ok
+
+
+@pytest.mark.parametrize("password", ["", "correct\0horse", "correct\thorse", "x" * 5000])
+def test_what_no_password_can_be_is_refused_before_anything_is_counted(house: House, password: str) -> None:
+    before = house.last()
+    with pytest.raises(InvalidPassword):
+        house.check("ada", password)
+    with pytest.raises(InvalidIdentity):
+        house.check("a b")
+    assert house.last() == before
+
+
+@pytest.mark.parametrize("stored", [b"garbage", b"", b"$2b$05$", b"\xf0\x9f\x94\x91"])
+def test_what_a_stranger_wrote_in_place_of_a_hash_opens_nothing(house: House, stored: bytes) -> None:
+    house.store_hash("ada", stored)
+    assert house.check("ada").outcome == "refused"
+
+
+# Races.
+
+
+def meanwhile(service: AuthenticationService, act: Callable[[], object], times: int = 1) -> AuthenticationService:
+    """The service, while between its look at the hash and its transaction something else happens."""
+    left = [times]
+    original = service.unit_of_work
+
+    def interrupted(*, dry_run: bool) -> Any:
+        if left[0]:
+            left[0] -= 1
+            act()
+        return original(dry_run=dry_run)
+
+    return replace(service, unit_of_work=interrupted)
+
+
+def test_a_login_beside_one_that_rehashes_succeeds_too(house: House) -> None:
+    authentication = meanwhile(house.authentication(cost=6), lambda: house.check("ada", cost=6))
+    assert authentication.check_password("ada", Secret(GOOD), actor=ACTOR).ok
+    assert [event.type for event in house.events()].count("UserPasswordRehashed") == 1
+
+
+def test_the_old_password_opens_nothing_once_it_was_changed_meanwhile(house: House) -> None:
+    other = Secret("another horse battery")
+    change = lambda: house.backend.accounts.set_password("ada", other, actor=ACTOR)  # noqa: E731 - one line, one use
+    authentication = meanwhile(house.authentication(), change)
+    assert authentication.check_password("ada", Secret(GOOD), actor=ACTOR).outcome == "refused"
+
+
+def test_a_password_that_never_stands_still_is_a_conflict(house: House) -> None:
+    def change() -> None:
+        house.backend.accounts.set_password("ada", Secret(GOOD), actor=ACTOR)
+
+    with pytest.raises(UserChangedMeanwhile, match="again and again"):
+        meanwhile(house.authentication(), change, times=99).check_password("ada", Secret(GOOD), actor=ACTOR)
+
+
+def test_an_account_made_meanwhile_is_looked_at_again(house: House) -> None:
+    def create() -> None:
+        house.backend.accounts.create(email="new@example.org", username="new", password=Secret(GOOD), actor=ACTOR)
+
+    assert meanwhile(house.authentication(), create).check_password("new", Secret(GOOD), actor=ACTOR).ok
+
+
+# Setting.
+
+
+def test_the_same_password_again_is_a_change_with_a_new_salt(house: House) -> None:
+    before = house.hash_of("ada")
+    for _ in range(2):
+        assert house.backend.accounts.set_password("ada", Secret(GOOD), actor=ACTOR).changed
+    assert house.hash_of("ada") != before
+    assert [event.type for event in house.events()[1:]] == ["UserPasswordChanged"] * 2
+
+
+def test_a_hash_made_elsewhere_opens_with_its_password(house: House) -> None:
+    made = Secret(bcrypt.hashpw(b"tr0ub4dor and 3", bcrypt.gensalt(4)).decode())
+    house.backend.accounts.create(email="old@example.org", username="old", password_hash=made, actor=ACTOR)
+    assert house.check("old", "tr0ub4dor and 3").ok
+    assert house.hash_of("old").startswith("$2b$05$")
+    assert isinstance(house.authentication().hasher.accept(Secret(house.hash_of("old"))), PasswordHash)

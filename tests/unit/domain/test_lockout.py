@@ -1,0 +1,175 @@
+"""Ten failed logins within fifteen minutes lock for fifteen minutes: the rule, its reference, and the verdict."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backctl.domain.events import LoginFailed, LoginSucceeded, UserLocked
+from backctl.domain.lockout import FAILURES_MAX, LOCK_US, WINDOW_US, RecentFailures, judge
+from backctl.domain.user import User
+from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
+
+ID = UserId("01935b1e-7c3a-7def-8abc-0123456789ab")
+BEGIN = Instant.parse("2026-11-22T09:24:02Z")
+MINUTE = 60_000_000
+
+
+def account() -> User:
+    user = User.create(
+        id=ID,
+        email=EmailAddress.of("ada@example.org"),
+        username=Username.parse("ada"),
+        password_hash=PasswordHash("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"),
+        role="user",
+        now=BEGIN,
+    )
+    user.take_events()
+    return user
+
+
+def failed(*moments: int) -> RecentFailures:
+    failures = RecentFailures()
+    for moment in moments:
+        failures = failures.after_one_more(BEGIN.plus(moment))
+    return failures
+
+
+def test_the_numbers_are_those_of_the_documentation() -> None:
+    assert (FAILURES_MAX, WINDOW_US, LOCK_US) == (10, 15 * MINUTE, 15 * MINUTE)
+
+
+def test_the_tenth_failure_locks_and_the_ninth_does_not() -> None:
+    assert failed(*range(9)).locked_until is None
+    assert failed(*range(10)).locked_until == BEGIN + 9 + LOCK_US
+
+
+def test_a_failure_counts_for_a_quarter_of_an_hour_and_not_a_microsecond_longer() -> None:
+    assert failed(0, *[WINDOW_US - 1] * 9).locked_until is not None
+    assert failed(0, *[WINDOW_US] * 9).locked_until is None
+
+
+def test_a_lock_ends_to_the_microsecond_and_counting_begins_anew() -> None:
+    locked = failed(*[0] * 10)
+    assert locked.seen(BEGIN.plus(LOCK_US - 1)).locked_until is not None
+    assert locked.seen(BEGIN.plus(LOCK_US)) == RecentFailures()
+    assert locked.after_one_more(BEGIN.plus(LOCK_US)).at == (BEGIN + LOCK_US,)
+
+
+def test_failures_while_locked_do_not_prolong_the_lock() -> None:
+    locked = failed(*[0] * 10)
+    assert locked.after_one_more(BEGIN.plus(LOCK_US - 1)) == locked
+
+
+def test_a_clock_set_back_does_not_lock_for_ever() -> None:
+    year = 365 * 24 * 60 * MINUTE
+    locked = failed(*[year] * 10).after_one_more(BEGIN)
+    assert locked.locked_until == BEGIN + LOCK_US
+    counted = failed(*[year] * 9).after_one_more(BEGIN)
+    assert counted.locked_until == BEGIN + LOCK_US
+
+
+@pytest.mark.parametrize(
+    ("failures", "end"),
+    [
+        (RecentFailures(), None),
+        (failed(0, 5), BEGIN + 5 + WINDOW_US),
+        (failed(*range(10)), BEGIN + 9 + LOCK_US),
+    ],
+)
+def test_it_is_known_when_everything_is_forgotten(failures: RecentFailures, end: int | None) -> None:
+    assert failures.expires_at() == end
+    if end is not None:
+        assert failures.seen(Instant(end - 1)) != RecentFailures()
+        assert failures.seen(Instant(end)) == RecentFailures()
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.integers(0, 4 * MINUTE), max_size=60))
+def test_the_rule_agrees_with_a_plain_reading_of_it(pauses: list[int]) -> None:
+    now, counted, locked_until = int(BEGIN), list[int](), 0
+    failures = RecentFailures()
+    for pause in pauses:
+        now += pause
+        failures = failures.after_one_more(Instant(now))
+        if now >= locked_until:
+            if locked_until:
+                counted, locked_until = [], 0
+            counted.append(now)
+            if sum(now - 15 * MINUTE < moment <= now for moment in counted) >= 10:
+                locked_until = now + 15 * MINUTE
+        assert (failures.locked_until or 0) == locked_until
+        assert len(failures.at) <= FAILURES_MAX
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-(10**13), 10**13), max_size=40))
+def test_whatever_the_clock_does_no_lock_is_longer_than_it_was_meant_to_be(moments: list[int]) -> None:
+    failures = RecentFailures()
+    for moment in moments:
+        now = BEGIN.plus(moment)
+        failures = failures.after_one_more(now)
+        assert failures.locked_until is None or now < failures.locked_until <= now + LOCK_US
+        assert list(failures.at) == sorted(failures.at)
+
+
+# The verdict.
+
+
+def test_the_right_password_opens_and_the_failures_before_are_forgotten() -> None:
+    verdict = judge(account(), failed(*range(9)), fits=True, now=BEGIN.plus(10))
+    assert (verdict.ok, verdict.outcome, verdict.failures) == (True, "ok", RecentFailures())
+    assert verdict.events == (LoginSucceeded(ID, must_change=False),)
+
+
+def test_the_right_password_that_must_be_changed_says_so() -> None:
+    user = account()
+    user.must_change_password = True
+    verdict = judge(user, RecentFailures(), fits=True, now=BEGIN)
+    assert (verdict.ok, verdict.outcome) == (True, "must_change")
+    assert verdict.events == (LoginSucceeded(ID, must_change=True),)
+
+
+def closed() -> User:
+    user = account()
+    user.deactivate(now=BEGIN)
+    return user
+
+
+def expired() -> User:
+    user = account()
+    user.expires_at = BEGIN
+    return user
+
+
+@pytest.mark.parametrize(
+    ("user", "fits", "subject", "cause"),
+    [
+        (None, False, "unknown", "unknown"),
+        (account(), False, ID, "wrong"),
+        (closed(), False, ID, "wrong"),
+        (closed(), True, ID, "inactive"),
+        (expired(), True, ID, "expired"),
+    ],
+)
+def test_every_refusal_answers_and_counts_alike(user: User | None, fits: bool, subject: str, cause: str) -> None:
+    verdict = judge(user, RecentFailures(), fits=fits, now=BEGIN)
+    assert (verdict.ok, verdict.outcome, verdict.failures) == (False, "refused", RecentFailures((BEGIN,)))
+    assert verdict.events == (LoginFailed(subject, cause=cause),)
+
+
+def test_nobody_learns_from_a_lock_that_he_found_the_password() -> None:
+    locked = failed(*[0] * 10)
+    for user in (account(), closed(), None):
+        for fits in (True, False):
+            verdict = judge(user, locked, fits=fits, now=BEGIN.plus(1))
+            assert (verdict.ok, verdict.outcome, verdict.failures) == (False, "locked", locked)
+            assert [event.data() for event in verdict.events] == [{"cause": "locked"}]
+
+
+def test_the_lock_of_an_account_is_an_event_of_its_own() -> None:
+    verdict = judge(account(), failed(*[0] * 9), fits=False, now=BEGIN)
+    assert verdict.outcome == "refused"
+    assert verdict.events == (LoginFailed(ID, cause="wrong"), UserLocked(ID, until="2026-11-22T09:39:02.000000Z"))
+    nobody = judge(None, failed(*[0] * 9), fits=False, now=BEGIN)
+    assert nobody.failures == verdict.failures
+    assert nobody.events == (LoginFailed("unknown", cause="unknown"),)
