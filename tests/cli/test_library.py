@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine, Storage
-from tests.cli.scenes import python
+from tests.cli.scenes import contents, python
 
 import backctl
 from backctl.application.views import Change, UserView
@@ -102,6 +102,7 @@ def test_the_rules_are_those_of_the_command_line(environ: dict[str, str]) -> Non
 
 
 def test_a_reason_is_judged_before_anything_else(machine: Machine) -> None:
+    before = contents(machine.home)
     script = (
         "import backctl\n"
         "with backctl.open_backend() as backend:\n"
@@ -111,7 +112,7 @@ def test_a_reason_is_judged_before_anything_else(machine: Machine) -> None:
         "        print(error.message)\n"
     )
     assert "the reason" in python(machine, script).succeeded().out
-    assert list(machine.home.iterdir()) == []
+    assert contents(machine.home) == before
 
 
 def test_what_follows_a_failure_works(environ: dict[str, str]) -> None:

@@ -261,7 +261,7 @@ def test_a_confirmed_change_of_a_protected_profile_is_made_and_its_reason_kept(p
 
 
 def test_a_person_is_asked_at_the_terminal(protected: Machine) -> None:
-    question = "the profile is protected; change it? [y/N] "
+    question = "the profile 'production' is protected; go on with 'deactivate'? [y/N] "
     for answer, code in (("n\n", 8), ("\n", 8), ("yes\n", 0)):
         ended = protected.at_terminal("user", "deactivate", "ada", "--reason", "left", keys=[(question, answer)])
         assert ended.code == code, ended.out

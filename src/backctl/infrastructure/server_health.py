@@ -15,6 +15,7 @@ _INVALID_INDEXES = """
 SELECT indexrelid::regclass::text FROM pg_index
 WHERE NOT indisvalid AND indrelid IN ('users'::regclass, 'events'::regclass) ORDER BY 1
 """
+_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean"
 _MOMENTS = """
 SELECT (SELECT occurred_at FROM events ORDER BY seq DESC LIMIT 1),
        CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)
@@ -29,6 +30,7 @@ def server_probes(
     keyring = installation.keyring
     return (
         Probe("database.open", database.opens),
+        Probe("database.writable", database.takes_changes),
         Probe("database.revision", database.is_current),
         Probe("database.integrity", database.is_whole),
         Probe("files.permissions", lambda: are_private((keyring.parent, keyring), keyring, config_file)),
@@ -45,6 +47,12 @@ class _Database:
 
     def opens(self) -> Finding:
         return ok(f"installation {self.installation.stored().installation_id}")
+
+    def takes_changes(self) -> Finding:
+        ((read_only,),) = self._ask(_READ_ONLY)
+        if read_only:
+            return fail("the server takes no changes: it is a standby or set to read only", "name the primary server")
+        return ok("a change can begin")
 
     def is_current(self) -> Finding:
         stored = self.installation.stored()

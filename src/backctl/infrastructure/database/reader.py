@@ -79,8 +79,11 @@ class SqliteReader(RowReader):
             return self._open()[0].execute(statement.text, statement.values).fetchall()
 
     def _stream(self, statement: queries.Statement) -> Iterator[Row]:
-        with mapped_faults(self._path), closing(self._open()[0].execute(statement.text, statement.values)) as cursor:
-            yield from cursor
+        # A cursor left in the middle goes with this generator. Closing it, as `yield from` does too, would fail where
+        # its connection was closed before.
+        with mapped_faults(self._path):
+            for row in self._open()[0].execute(statement.text, statement.values):  # noqa: UP028 - see above
+                yield row
 
 
 def _any_text(raw: bytes) -> str:
