@@ -101,6 +101,7 @@ def test_the_rules_are_those_of_the_command_line(environ: dict[str, str]) -> Non
         assert backend.accounts.count() == 1
 
 
+@pytest.mark.embedded
 def test_a_reason_is_judged_before_anything_else(machine: Machine) -> None:
     before = contents(machine.home)
     script = (

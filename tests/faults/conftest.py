@@ -91,7 +91,8 @@ class Wire:
                 if cut.is_set():
                     return
                 client.sendall(block)
-            if not cut.is_set():
+        if not cut.is_set():  # the server hung up, or died
+            with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
 
 

@@ -1,7 +1,7 @@
 """The read side on PostgreSQL: rows straight from the driver into views, each question from one snapshot."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -58,7 +58,7 @@ class PostgresReader(RowReader):
     def _fetch(self, statement: queries.Statement) -> list[Row]:
         return self._answer(lambda connection, _: connection.execute(statement.text, statement.values).fetchall())
 
-    def _stream(self, statement: queries.Statement) -> Iterator[Row]:
+    def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
         with self._snapshot() as (connection, _), closing(connection.cursor("answer")) as cursor:
             cursor.itersize = _BLOCK
             yield from cursor.execute(statement.text, statement.values)

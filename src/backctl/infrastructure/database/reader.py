@@ -2,7 +2,7 @@
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,12 +78,9 @@ class SqliteReader(RowReader):
         with mapped_faults(self._path):
             return self._open()[0].execute(statement.text, statement.values).fetchall()
 
-    def _stream(self, statement: queries.Statement) -> Iterator[Row]:
-        # A cursor left in the middle goes with this generator. Closing it, as `yield from` does too, would fail where
-        # its connection was closed before.
-        with mapped_faults(self._path):
-            for row in self._open()[0].execute(statement.text, statement.values):  # noqa: UP028 - see above
-                yield row
+    def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
+        with mapped_faults(self._path), closing(self._open()[0].execute(statement.text, statement.values)) as cursor:
+            yield from cursor
 
 
 def _any_text(raw: bytes) -> str:

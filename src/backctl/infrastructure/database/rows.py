@@ -1,7 +1,8 @@
 """What both read sides share: from the rows of `queries` to pages and views, whatever driver fetched them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 from backctl.application.ports import AddressParser
@@ -33,8 +34,8 @@ class RowReader(ABC):
         """All rows of a small answer."""
 
     @abstractmethod
-    def _stream(self, statement: queries.Statement) -> Iterator[Row]:
-        """The rows of an answer of any size, in constant memory and from one snapshot."""
+    def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
+        """The rows of an answer of any size, in constant memory and from one snapshot, which closing it gives up."""
 
     def find_user(self, ident: Identity) -> UserView | None:
         email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
@@ -64,7 +65,8 @@ class RowReader(ABC):
         return Page(items, queries.next_user_cursor(rows[limit - 1], criteria, sort))
 
     def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
-        return self._views(self._stream(queries.users(criteria, sort, self._placeholder)))
+        with closing(self._stream(queries.users(criteria, sort, self._placeholder))) as rows:
+            yield from self._views(rows)
 
     def count_users(self, criteria: UserCriteria) -> int:
         ((count,),) = self._fetch(queries.user_count(criteria, self._placeholder))
@@ -79,7 +81,9 @@ class RowReader(ABC):
         return Page(found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria))
 
     def stream_events(self, criteria: EventCriteria) -> Iterator[EventView]:
-        return (self._event(*row) for row in self._stream(queries.events(criteria, self._placeholder)))
+        with closing(self._stream(queries.events(criteria, self._placeholder))) as rows:
+            for row in rows:
+                yield self._event(*row)
 
     def _views(self, rows: Iterable[Row]) -> Iterator[UserView]:
         # A million rows pass here: unpacked by position, nothing looked up twice.
