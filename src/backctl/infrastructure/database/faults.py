@@ -28,6 +28,8 @@ _UNWRITTEN = {
     sqlite3.SQLITE_IOERR_CLOSE,
 }
 
+_FOREIGN_SCHEMA = ("no such table", "no such column", "has no column named")
+
 _RESTORE = "restore it from a backup"
 
 
@@ -96,7 +98,7 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
         )
     if primary == sqlite3.SQLITE_IOERR:
         return DatabaseUnusable(f"{database} cannot be read: {_name(cause)}", hint=f"check the disk, or {_RESTORE}")
-    if primary == sqlite3.SQLITE_ERROR and str(cause).startswith(("no such table", "no such column")):
+    if primary == sqlite3.SQLITE_ERROR and any(words in str(cause) for words in _FOREIGN_SCHEMA):
         return DatabaseUnusable(f"{database} does not belong to backctl", hint="check the path of the database")
     return None
 
