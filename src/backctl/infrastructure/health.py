@@ -32,7 +32,7 @@ class Finding:
 
 
 _NOTHING = Finding("warn", "nothing was created yet", "the first account creates it, or run 'backctl init'")
-_UNOPENED = Finding("warn", "not checked, for the database does not open", None)
+UNOPENED = Finding("warn", "not checked, for the database does not open", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class _Database:
         try:
             self.installation.stored()
         except BackctlError:
-            return _UNOPENED
+            return UNOPENED
         return None
 
     def is_current(self) -> Finding:

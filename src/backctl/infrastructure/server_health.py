@@ -5,9 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from backctl.application.ports import HealthProbe
+from backctl.domain.errors import BackctlError
 from backctl.domain.values import Instant
 from backctl.infrastructure.database.schema import REVISION, require_current
-from backctl.infrastructure.health import Finding, Probe, are_private, fail, has_keys, is_costly, is_sane, ok, warn
+from backctl.infrastructure.health import (
+    UNOPENED,
+    Finding,
+    Probe,
+    are_private,
+    fail,
+    has_keys,
+    is_costly,
+    is_sane,
+    ok,
+    warn,
+)
 from backctl.infrastructure.keyed_installation import check_match
 from backctl.infrastructure.server_installation import ServerInstallation
 
@@ -15,7 +27,6 @@ _INVALID_INDEXES = """
 SELECT indexrelid::regclass::text FROM pg_index
 WHERE NOT indisvalid AND indrelid IN ('users'::regclass, 'events'::regclass) ORDER BY 1
 """
-_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean"
 _MOMENTS = """
 SELECT (SELECT occurred_at FROM events ORDER BY seq DESC LIMIT 1),
        CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)
@@ -49,12 +60,18 @@ class _Database:
         return ok(f"installation {self.installation.stored().installation_id}")
 
     def takes_changes(self) -> Finding:
-        ((read_only,),) = self._ask(_READ_ONLY)
-        if read_only:
-            return fail("the server takes no changes: it is a standby or set to read only", "name the primary server")
+        if self._does_not_open():
+            return UNOPENED
+        database = self.installation.database
+        with database.mapped_faults(), database.connect() as connection:
+            database.settle(connection, expected=None)
+            connection.execute("SELECT seq FROM event_head WHERE id = 1 FOR UPDATE")
+            connection.rollback()
         return ok("a change can begin")
 
     def is_current(self) -> Finding:
+        if self._does_not_open():
+            return UNOPENED
         stored = self.installation.stored()
         if stored.revision < REVISION:
             finding = f"revision {stored.revision} is older than the {REVISION} of this backctl"
@@ -63,23 +80,37 @@ class _Database:
         return ok(f"revision {stored.revision}")
 
     def is_whole(self) -> Finding:
+        if self._does_not_open():
+            return UNOPENED
         invalid = [str(name) for (name,) in self._ask(_INVALID_INDEXES)]
         if invalid:
             return fail(f"an index is invalid: {', '.join(invalid)}", "make it anew with REINDEX")
         return ok("every index is valid; the server itself watches over its pages")
 
     def has_its_keys(self) -> Finding:
+        if self._does_not_open():
+            return UNOPENED
         stored, keyring = self.installation.stored(), self.installation.keys.read()
         check_match(stored, keyring)
         return ok("it holds every audit key the database was written with")
 
     def agrees_with_the_clock(self) -> Finding:
         now = self.installation.clock()
+        if self._does_not_open():
+            return is_sane(now, [])
         ((newest, server),) = self._ask(_MOMENTS)
         latest = [("the server's clock", Instant(server))]
         if newest is not None:
             latest.insert(0, ("the newest event", Instant(newest)))
         return is_sane(now, latest)
+
+    def _does_not_open(self) -> bool:
+        """Whether there is nothing to look at; `database.open` tells why."""
+        try:
+            self.installation.stored()
+        except BackctlError:
+            return True
+        return False
 
     def _ask(self, question: str) -> list[tuple[Any, ...]]:
         database = self.installation.database
