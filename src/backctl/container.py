@@ -154,12 +154,14 @@ class Container:
         """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""
         return self._hasher.calibrated_cost()
 
-    def initialise(self, actor: "Actor", *, dry_run: bool = False) -> "Change[InstallationView]":
+    def initialise(
+        self, actor: "Actor", *, reason: str | None = None, dry_run: bool = False
+    ) -> "Change[InstallationView]":
         """Make the keyring and the database where they are missing.
 
         Raises KeyringMissing beside a database: a keyring is never replaced.
         """
-        return self._installation.create(actor, dry_run=dry_run)
+        return self._installation.create(actor, reason=reason, dry_run=dry_run)
 
     @cached_property
     def _access_policy(self) -> "AccessPolicy":

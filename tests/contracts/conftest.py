@@ -60,9 +60,19 @@ class Store:
     now: Instant = START
     addresses: EmailValidatorParser = field(default_factory=EmailValidatorParser)
 
-    def work(self, *, dry_run: bool = False, key: Key | None = None, trace_id: str | None = None) -> SqlUnitOfWork:
+    def work(
+        self,
+        *,
+        actor: Actor = ACTOR,
+        reason: str | None = None,
+        dry_run: bool = False,
+        key: Key | None = None,
+        trace_id: str | None = None,
+    ) -> SqlUnitOfWork:
         return SqlUnitOfWork(
             self.engine,
+            actor=actor,
+            reason=reason,
             addresses=self.addresses,
             audit_key=key or self.keyring.primary("audit"),
             clock=lambda: self.now,
@@ -73,10 +83,10 @@ class Store:
 
     def add(self, *users: User, reason: str | None = None, work: SqlUnitOfWork | None = None) -> None:
         """Store new accounts in one transaction."""
-        with work or self.work() as work:
+        with work or self.work(reason=reason) as work:
             for user in users:
                 work.users.add(user)
-            work.commit(ACTOR, reason)
+            work.commit()
 
     def change(self, ident: str, change: Callable[[User], object], *, meanwhile: str | None = None) -> None:
         """Change one account; `meanwhile` is a statement that runs between reading and writing it."""
@@ -84,7 +94,7 @@ class Store:
             change(work.users.get(Identity.parse(ident)))
             if meanwhile is not None:
                 work.session.execute(text(meanwhile))
-            work.commit(ACTOR, None)
+            work.commit()
 
     def audit_keys(self) -> dict[str, bytes]:
         return self.keyring.secrets("audit")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
-from tests.contracts.conftest import ACTOR, START, Store, a_user
+from tests.contracts.conftest import START, Store, a_user
 
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.events import LoginFailed
@@ -22,7 +22,7 @@ def fail(store: Store, key: str, now: Instant) -> RecentFailures:
     with store.work() as work:
         failures = work.login_failures.of(key).after_one_more(now)
         work.login_failures.keep(key, failures, now=now)
-        work.commit(ACTOR, None)
+        work.commit()
     return failures
 
 
@@ -63,7 +63,7 @@ def test_forgetting_ends_a_lock_and_leaves_others_alone(store: Store) -> None:
     with store.work() as work:
         work.login_failures.forget(KEY)
         work.login_failures.forget("never heard of")
-        work.commit(ACTOR, None)
+        work.commit()
     assert kept(store, KEY) == RecentFailures()
     assert kept(store, "other").locked_until is not None
 
@@ -82,7 +82,7 @@ def test_a_success_leaves_nothing_that_lasts(store: Store) -> None:
     with store.work() as work:
         work.login_failures.of(KEY)
         work.login_failures.keep(KEY, RecentFailures(), now=START)
-        work.commit(ACTOR, None)
+        work.commit()
     assert kept(store, KEY) == RecentFailures()
     fail(store, "other", START)
     assert keys(store) == {"other"}
@@ -108,7 +108,7 @@ def test_a_count_that_was_never_written_is_refused(store: Store, recent: str) ->
     fail(store, KEY, START)
     with store.work() as work:
         work.session.execute(text("UPDATE login_failures SET recent = :recent"), {"recent": recent})
-        work.commit(ACTOR, None)
+        work.commit()
     with pytest.raises(DatabaseUnusable, match="never written"):
         kept(store, KEY)
 
@@ -124,7 +124,7 @@ def test_an_event_that_no_account_recorded_is_appended_after_those_of_accounts(s
     with store.work() as work:
         work.record(LoginFailed("unknown", cause="unknown"))
         work.users.add(a_user())
-        work.commit(ACTOR, None)
+        work.commit()
     events = list(store.open_reader().stream_events(EVERY_EVENT))
     assert [(event.type, event.seq) for event in events[1:]] == [("UserCreated", 2), ("LoginFailed", 3)]
     assert store.open_reader().verify_chain(store.audit_keys).intact

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.contracts.conftest import ACTOR, START, Store, a_user
+from tests.contracts.conftest import START, Store, a_user
 
 from backctl.application.ports import Reader
 from backctl.application.views import EventView, UserView
@@ -99,7 +99,7 @@ def refill(store: Store, users: Sequence[User]) -> None:
         work.session.execute(text("DELETE FROM users"))
         for user in users:
             work.users.add(user)
-        work.commit(ACTOR, None)
+        work.commit()
 
 
 def all_pages(
@@ -171,7 +171,7 @@ def test_a_cursor_continues_after_its_account_was_changed(store: Store) -> None:
     page = reader.users(EVERY_USER, BY_CREATION, limit=3)
     with store.work() as work:
         work.users.get(Identity.parse(page.items[-1].id)).deactivate(now=START)
-        work.commit(ACTOR, None)
+        work.commit()
     rest = reader.users(EVERY_USER, BY_CREATION, limit=3, cursor=page.next_cursor)
     assert [user.username for user in (*page.items, *rest.items)] == [f"user{number}" for number in range(6)]
 
@@ -244,7 +244,7 @@ def test_a_stream_shows_the_moment_it_began(store: Store) -> None:
     store.add(a_user("late"))
     with store.work() as work:
         work.users.get(Identity.parse("user49")).deactivate(now=START)
-        work.commit(ACTOR, None)
+        work.commit()
     rest = list(stream)
     assert len([first, *rest]) == 50
     assert all(user.is_active for user in rest)
@@ -303,7 +303,7 @@ def test_events_are_found_by_type_subject_and_time(
             store.add(a_user(f"user{number}"))
             with store.work() as work:
                 work.users.get(Identity.parse(f"user{number}")).deactivate(now=START)
-                work.commit(ACTOR, None)
+                work.commit()
     ids = [user.id for user in reader.stream_users(EVERY_USER, BY_CREATION)]
     criteria = EventCriteria(type_, None if subject is None else ids[subject], since, until)
     wanted = [

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
-from tests.contracts.conftest import ACTOR, START, Store, a_user, new_id
+from tests.contracts.conftest import START, Store, a_user, new_id
 
 from backctl.domain.access import AccessPolicy
 from backctl.domain.errors import DatabaseUnusable, EmailTaken, LastAdministrator, UserNotFound
@@ -35,7 +35,7 @@ def assert_untouched(store: Store) -> None:
 def alter(store: Store, statement: str, **values: object) -> None:
     with store.work() as work:
         work.session.execute(text(statement), values)
-        work.commit(ACTOR, None)
+        work.commit()
 
 
 def test_a_commit_stores_the_account_and_its_event(store: Store) -> None:
@@ -66,7 +66,7 @@ def test_a_dry_run_does_everything_and_leaves_nothing(store: Store) -> None:
     user = a_user()
     with store.work(dry_run=True) as work:
         work.users.add(user)
-        work.commit(ACTOR, None)
+        work.commit()
     assert user.take_events() == []
     assert_untouched(store)
 
@@ -76,7 +76,7 @@ def test_a_dry_run_shows_the_version_that_would_be(store: Store) -> None:
     with store.work(dry_run=True) as work:
         user = work.users.get(ADA)
         user.deactivate(now=START)
-        work.commit(ACTOR, None)
+        work.commit()
     assert (user.version, user.is_active) == (2, False)
     with store.work() as work:
         assert (work.users.get(ADA).version, work.users.get(ADA).is_active) == (1, True)
@@ -120,9 +120,9 @@ def test_a_log_whose_head_is_lost_takes_no_event(store: Store, loss: str) -> Non
 def test_nothing_changed_is_no_event(store: Store) -> None:
     store.add(a_user())
     before = history(store)
-    with store.work() as work:
+    with store.work(reason="looked at it") as work:
         work.users.get(ADA)
-        work.commit(ACTOR, "looked at it")
+        work.commit()
     assert history(store) == before
 
 
@@ -140,7 +140,7 @@ def test_erased_events_lose_their_data_and_the_chain_still_holds(store: Store) -
         work.users.remove(user)
         assert work.erase_events(user.id) == 2
         assert work.erase_events(user.id) == 0
-        work.commit(ACTOR, "she asked for it")
+        work.commit()
     created = {"email": "bob@example.org", "username": "bob", "role": "user", "can_log_in": True, "must_change": False}
     assert data_of(store) == [
         ("UserCreated", None),
@@ -161,7 +161,7 @@ def test_an_erasure_that_was_not_committed_blanks_nothing(store: Store, dry_run:
         work.users.remove(user)
         assert work.erase_events(user.id) == 1
         if dry_run:
-            work.commit(ACTOR, None)
+            work.commit()
     assert data_of(store) == before
 
 
@@ -174,7 +174,7 @@ def test_events_keep_the_order_of_what_happened(store: Store) -> None:
             user.deactivate(now=START)
             user.activate(now=START)
             user.deactivate(now=START)
-        work.commit(ACTOR, None)
+        work.commit()
     ada, bob, eve = (user.id for user in users)
     closing = ["UserDeactivated", "UserActivated", "UserDeactivated"]
     expected = [("UserCreated", ada), ("UserCreated", bob), ("UserCreated", eve)]
@@ -185,9 +185,10 @@ def test_events_keep_the_order_of_what_happened(store: Store) -> None:
 def test_an_event_says_who_when_why_and_what(store: Store) -> None:
     store.now = START.plus(5)
     user = a_user("ada", password_hash=None)
-    with store.work(trace_id="4bf92f3577b34da6") as work:
+    ops = Actor("Ops ☎", "deploy", "web-1")
+    with store.work(actor=ops, reason="asked for in “#42”", trace_id="4bf92f3577b34da6") as work:
         work.users.add(user)
-        work.commit(Actor("Ops ☎", "deploy", "web-1"), "asked for in “#42”")
+        work.commit()
     *_, event = store.open_reader().stream_events(EVERY_EVENT)
     assert (event.type, event.subject, event.occurred_at) == ("UserCreated", user.id, START.plus(5))
     assert (event.actor, event.os_user, event.host) == ("Ops ☎", "deploy", "web-1")
@@ -218,7 +219,7 @@ def test_equal_data_have_different_digests(store: Store) -> None:
             user = work.users.get(ADA)
             user.deactivate(now=START)
             user.activate(now=START)
-            work.commit(ACTOR, None)
+            work.commit()
     with store.work() as work:
         digests = work.session.execute(text("SELECT data_digest FROM events WHERE data = '{}'")).scalars().all()
     assert len(digests) == len(set(map(bytes, digests))) == 4
@@ -279,7 +280,7 @@ def test_a_new_audit_key_continues_the_chain(store: Store) -> None:
     for name in ("bob", "eve"):
         with store.work(key=second) as work:
             work.users.add(a_user(name))
-            work.commit(ACTOR, None)
+            work.commit()
     with store.work() as work:
         kids = work.session.execute(text("SELECT kid, first_seq FROM audit_keys ORDER BY first_seq")).all()
     assert kids == [("audit-1", 1), ("audit-2", 3)]
@@ -295,7 +296,7 @@ def test_a_new_audit_key_continues_the_chain(store: Store) -> None:
 def test_a_unit_of_work_serves_one_transaction(store: Store) -> None:
     with store.work() as work:
         work.users.add(a_user())
-        work.commit(ACTOR, None)
+        work.commit()
         with pytest.raises(InvalidRequestError):
             work.users.get(ADA)
 
@@ -330,7 +331,7 @@ def test_many_writers_at_once_keep_one_unbroken_chain(store: Store) -> None:
             store.add(user)
             with store.work() as work:
                 work.users.get(Identity.parse(user.id)).deactivate(now=START)
-                work.commit(ACTOR, None)
+                work.commit()
 
     assert in_threads(writers, write) == [None] * writers
     assert [seq for seq, *_ in history(store)] == list(range(1, 2 + 2 * writers * each))
@@ -359,7 +360,7 @@ def test_of_two_who_close_the_last_administrators_exactly_one_succeeds(store: St
                 user = work.users.get(Identity.parse(pair[number]))
                 policy.require_another_administrator(user, administrators)
                 user.deactivate(now=START)
-                work.commit(ACTOR, None)
+                work.commit()
 
         outcomes = in_threads(2, close)
         assert outcomes.count(None) == 1

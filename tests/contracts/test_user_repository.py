@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.contracts.conftest import ACTOR, START, Store, a_user, new_id
+from tests.contracts.conftest import START, Store, a_user, new_id
 
 from backctl.domain.errors import (
     Conflict,
@@ -175,7 +175,7 @@ def test_every_stored_change_advances_the_version_by_one(store: Store) -> None:
         again = work.users.get(Identity.parse("ada"))
         again.deactivate(now=START)
         again.must_change_password = True
-        work.commit(ACTOR, None)
+        work.commit()
         assert again.version == 2
     assert stored(store, "ada").version == 2
 
@@ -187,7 +187,7 @@ def test_what_did_not_change_keeps_its_version(store: Store) -> None:
         bob = work.users.get(Identity.parse("bob"))
         bob.deactivate(now=START)
         bob.activate(now=START)
-        work.commit(ACTOR, None)
+        work.commit()
     assert stored(store, "ada").version == 1
     assert stored(store, "bob").version == 1
 
@@ -216,7 +216,7 @@ def test_what_was_removed_is_gone_at_once_and_its_names_are_free(store: Store) -
             work.users.get(Identity.parse(bob.id))
         work.users.remove(work.users.get(Identity.parse("ada")))
         work.users.add(a_user("ada"))
-        work.commit(ACTOR, None)
+        work.commit()
     with pytest.raises(UserNotFound):
         stored(store, user.id)
     assert stored(store, "ada").id != user.id
@@ -226,7 +226,7 @@ def test_a_dry_run_removes_nothing(store: Store) -> None:
     store.add(a_user())
     with store.work(dry_run=True) as work:
         work.users.remove(work.users.get(Identity.parse("ada")))
-        work.commit(ACTOR, None)
+        work.commit()
     assert stored(store, "ada").version == 1
 
 

@@ -52,7 +52,7 @@ def write(there: Installation, *, dry_run: bool = False) -> object:
     """Open an account that no other process opens."""
     name = f"user-{os.getpid()}"
     address = EmailValidatorParser().parse(f"{name}@example.org")
-    work = there.unit_of_work(dry_run=dry_run)
+    work = there.unit_of_work(actor=os_actor(), reason=None, dry_run=dry_run, creates=True)
     user = User.create(
         id=new_user_id(),
         email=address,
@@ -63,7 +63,7 @@ def write(there: Installation, *, dry_run: bool = False) -> object:
     )
     with work:
         work.users.add(user)
-        work.commit(os_actor(), None)
+        work.commit()
     return name
 
 

@@ -329,11 +329,11 @@ def meanwhile(service: AuthenticationService, act: Callable[[], object], times: 
     left = [times]
     original = service.unit_of_work
 
-    def interrupted(*, dry_run: bool) -> Any:
+    def interrupted(**options: Any) -> Any:
         if left[0]:
             left[0] -= 1
             act()
-        return original(dry_run=dry_run)
+        return original(**options)
 
     return replace(service, unit_of_work=interrupted)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backctl.application.ports import UnitOfWork
 from backctl.domain.errors import DatabaseUnusable, InstallationLocked, KeyringMissing, SchemaTooNew
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Actor
@@ -48,6 +49,10 @@ def open_at(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
         installation.close()
 
 
+def write(installation: Installation, *, dry_run: bool = False) -> UnitOfWork:
+    return installation.unit_of_work(actor=ACTOR, reason="hired", dry_run=dry_run, creates=True)
+
+
 def execute(path: Path, statement: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
@@ -70,9 +75,10 @@ def test_no_two_installations_share_an_id(open_at: Callable[..., Installation], 
 
 def test_the_first_event_names_who_created_it(open_at: Callable[..., Installation]) -> None:
     installation = open_at()
-    installation.create(ACTOR)
+    installation.create(ACTOR, reason="moved here")
     (event,) = installation.reader().stream_events(EVERY_EVENT)
     assert (event.type, event.actor, event.os_user, event.host) == ("InstallationCreated", "tests", "tester", "here")
+    assert event.reason == "moved here"
     assert event.subject == installation.describe().installation_id
     assert event.data == {"keys": list(installation.open_keyring().kids())}
 
@@ -161,9 +167,9 @@ def test_a_dry_run_tidies_nothing_up(open_at: Callable[..., Installation], tmp_p
     open_at().create(ACTOR)
     left_over = tmp_path / ".backctl.db.0123456789abcdef.new"
     left_over.touch()
-    open_at().unit_of_work(dry_run=True)
+    write(open_at(), dry_run=True)
     assert left_over.exists()
-    open_at().unit_of_work(dry_run=False)
+    write(open_at())
     assert not left_over.exists()
 
 
@@ -179,7 +185,7 @@ def test_an_open_reader_of_nothing_finds_what_is_created_later(open_at: Callable
 def test_a_closed_installation_opens_again(open_at: Callable[..., Installation]) -> None:
     installation = open_at()
     for _ in range(2):
-        with installation.unit_of_work(dry_run=False) as work:
+        with write(installation) as work:
             assert list(work.users.lock_administrators()) == []
         assert installation.reader().count_users(EVERY_USER) == 0
         installation.close()
@@ -191,7 +197,7 @@ def test_closing_throws_a_rehearsal_away(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     installation = open_at(tmp_path / "data")
     for _ in range(2):
-        with installation.unit_of_work(dry_run=True) as work:
+        with write(installation, dry_run=True) as work:
             assert list(work.users.lock_administrators()) == []
     (rehearsal,) = tmp_path.iterdir()
     assert rehearsal.stat().st_mode & 0o777 == 0o700
@@ -207,10 +213,6 @@ def test_a_database_of_a_newer_program_is_left_alone(open_at: Callable[..., Inst
         with pytest.raises(SchemaTooNew):
             use(open_at())
     assert (tmp_path / "backctl.db").read_bytes() == content
-
-
-def write(installation: Installation) -> object:
-    return installation.unit_of_work(dry_run=False)
 
 
 @pytest.mark.parametrize("use", [Installation.reader, Installation.describe, Installation.audit_keys, write])

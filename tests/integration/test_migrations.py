@@ -108,6 +108,8 @@ def add_user(path: Path, name: str, *, revision: str = REVISION) -> None:
     try:
         with SqlUnitOfWork(
             engine,
+            actor=ACTOR,
+            reason=None,
             addresses=EmailValidatorParser(),
             audit_key=KEYRING.primary("audit"),
             clock=lambda: START,
@@ -115,7 +117,7 @@ def add_user(path: Path, name: str, *, revision: str = REVISION) -> None:
             dry_run=False,
         ) as work:
             work.users.add(a_user(name))
-            work.commit(ACTOR, None)
+            work.commit()
     finally:
         engine.dispose()
 

@@ -56,6 +56,8 @@ def path(template: Path, tmp_path: Path) -> Path:
 def unit_of_work(engine: Engine) -> SqlUnitOfWork:
     return SqlUnitOfWork(
         engine,
+        actor=ACTOR,
+        reason=None,
         addresses=ADDRESSES,
         audit_key=KEYRING.primary("audit"),
         clock=lambda: START,
@@ -69,7 +71,7 @@ def add_user(path: Path, name: str, *, timeout_us: int = SOON_US) -> None:
     try:
         with unit_of_work(engine) as work:
             work.users.add(a_user(name))
-            work.commit(ACTOR, None)
+            work.commit()
     finally:
         engine.dispose()
 
@@ -154,7 +156,7 @@ def test_a_refused_unit_of_work_gives_its_connection_back(path: Path) -> None:
                     pytest.fail("it began")
         with unit_of_work(engine) as work:
             work.users.add(a_user("new"))
-            work.commit(ACTOR, None)
+            work.commit()
     finally:
         engine.dispose()
     assert count(path) == 4
@@ -438,13 +440,13 @@ def many():
     with unit_of_work(engine) as work:
         for number in range(2000):
             work.users.add(a_user(f"user{number}"))
-        work.commit(ACTOR, None)
+        work.commit()
 print(outcome(many))
 print(outcome(lambda: count(path)), outcome(lambda: verify(path)))
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 with unit_of_work(engine) as work:
     work.users.add(a_user("new"))
-    work.commit(ACTOR, None)
+    work.commit()
 print(count(path), verify(path))
 """,
     )

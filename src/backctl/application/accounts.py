@@ -19,7 +19,7 @@ from backctl.domain.repositories import (
     UserCriteria,
     checked_page_size,
 )
-from backctl.domain.values import Actor, EmailAddress, Expiry, Identity, Secret, Username, checked_reason, folded
+from backctl.domain.values import Actor, EmailAddress, Expiry, Identity, Secret, Username, folded
 
 if TYPE_CHECKING:
     from backctl.application.ports import (
@@ -79,7 +79,6 @@ class AccountService:
             raise InvalidInput("a password and the hash of one exclude each other")
         address = self.addresses.parse(email)
         name = Username.parse(username)
-        reason = checked_reason(reason)
         self.access.require_known(role)
         made_elsewhere = self.hasher.accept(password_hash) if password_hash is not None else None
         hashing = None
@@ -87,7 +86,8 @@ class AccountService:
             password = prepared(password)
             self.passwords.check(password, email=address, username=name)
             hashing = self.hasher.begin(password)
-        work = self.unit_of_work(dry_run=dry_run)  # loads the database's libraries while the hash is made
+        # Loads the database's libraries while the hash is made.
+        work = self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run, creates=True)
         now = self.clock()
         user = User.create(
             id=self.new_id(),
@@ -102,7 +102,7 @@ class AccountService:
             user.set_expiry(expiry.counted_from(now), now=now)
         with work:
             work.users.add(user)
-            work.commit(actor, reason)
+            work.commit()
         return Change(UserView.of(user), changed=True)
 
     @repeatable
@@ -122,7 +122,6 @@ class AccountService:
         a new salt. Raises UserNotFound, InvalidPassword, WeakPassword.
         """
         identity = Identity.parse(ident)
-        reason = checked_reason(reason)
         password = prepared(password)
         account = self.show(ident)
         self.passwords.check(
@@ -131,13 +130,13 @@ class AccountService:
             username=Username(account.username, folded(account.username, "NFKC")),
         )
         hashing = self.hasher.begin(password)
-        work = self.unit_of_work(dry_run=dry_run)
+        work = self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run)
         password_hash = hashing()  # before the transaction: it is slow, and others wait for the lock
         with work:
             user = work.users.get(identity)
             user.change_password(password_hash, must_change=must_change_password, now=self.clock())
             work.login_failures.forget(user.id)
-            work.commit(actor, reason)
+            work.commit()
         return Change(UserView.of(user), changed=True)
 
     def ensure(
@@ -160,7 +159,7 @@ class AccountService:
         called to make an account, and its conflict is forgiven when somebody else was quicker. A made account is a
         change of version 1. Raises what `create` and `update` raise.
         """
-        address, reason = self.addresses.parse(email), checked_reason(reason)
+        address = self.addresses.parse(email)
         Username.parse(username)
         if role is not None:
             self.access.require_known(role)
@@ -222,12 +221,12 @@ class AccountService:
         EmailTaken, UsernameTaken; LastAdministrator when at some time nobody else could administer; and for the values
         what `create` raises.
         """
-        identity, reason = Identity.parse(ident), checked_reason(reason)
+        identity = Identity.parse(ident)
         address = None if email is None else self.addresses.parse(email)
         name = None if username is None else Username.parse(username)
         if role is not None:
             self.access.require_known(role)
-        with self.unit_of_work(dry_run=dry_run) as work:
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
             administrators = work.users.lock_administrators() if role is not None or expiry is not None else ()
             user = work.users.get(identity)
             if if_version is not None and user.version != if_version:
@@ -250,7 +249,7 @@ class AccountService:
                 changed |= user.set_expiry(moment, now=now)
             if not changed:
                 return Change(UserView.of(user), changed=False)
-            work.commit(actor, reason)
+            work.commit()
         return Change(UserView.of(user), changed=True)
 
     def assign_role(
@@ -267,12 +266,12 @@ class AccountService:
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:
         """Open a closed account; a no-op when it is open already. Raises UserNotFound."""
-        identity, reason = Identity.parse(ident), checked_reason(reason)
-        with self.unit_of_work(dry_run=dry_run) as work:
+        identity = Identity.parse(ident)
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
             user = work.users.get(identity)
             if not user.activate(now=self.clock()):
                 return Change(UserView.of(user), changed=False)
-            work.commit(actor, reason)
+            work.commit()
         return Change(UserView.of(user), changed=True)
 
     @repeatable
@@ -284,14 +283,14 @@ class AccountService:
         Administrators' rows are locked first: two sessions closing the last two must not both succeed.
         Raises UserNotFound, and LastAdministrator when nobody else could administer.
         """
-        identity, reason = Identity.parse(ident), checked_reason(reason)
-        with self.unit_of_work(dry_run=dry_run) as work:
+        identity = Identity.parse(ident)
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
             administrators = work.users.lock_administrators()
             user = work.users.get(identity)
             self.access.require_another_administrator(user, administrators)
             if not user.deactivate(now=self.clock()):
                 return Change(UserView.of(user), changed=False)
-            work.commit(actor, reason)
+            work.commit()
         return Change(UserView.of(user), changed=True)
 
     @repeatable
@@ -311,8 +310,8 @@ class AccountService:
         Raises UserNotFound, unless `if_exists` makes that a no-op, and LastAdministrator when nobody else could
         administer.
         """
-        identity, reason = Identity.parse(ident), checked_reason(reason)
-        with self.unit_of_work(dry_run=dry_run) as work:
+        identity = Identity.parse(ident)
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
             administrators = work.users.lock_administrators()
             try:
                 user = work.users.get(identity)
@@ -325,7 +324,7 @@ class AccountService:
             user.delete(erased=erase)
             work.login_failures.forget(user.id)
             erased = work.erase_events(user.id) if erase else 0
-            work.commit(actor, reason)
+            work.commit()
         return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)
 
     def find(self, ident: str) -> UserView | None:

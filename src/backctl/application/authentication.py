@@ -8,7 +8,7 @@ from backctl.application.repeating import repeatable
 from backctl.application.views import PasswordCheck
 from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
 from backctl.domain.password_policy import prepared
-from backctl.domain.values import Actor, Identity, Secret, checked_reason, folded
+from backctl.domain.values import Actor, Identity, Secret, folded
 
 if TYPE_CHECKING:
     from backctl.application.ports import AddressParser, BlindIndex, Clock, PasswordHasher, Reader, UnitOfWorkFactory
@@ -40,7 +40,6 @@ class AuthenticationService:
         older cost or scheme. Raises InvalidIdentity, and InvalidPassword for what no password can be.
         """
         identity = Identity.parse(ident)
-        reason = checked_reason(reason)
         # As typed, too: a hash from elsewhere was made of the raw bytes.
         typed, normal = password, prepared(password)
         forms = (normal,) if normal.reveal() == typed.reveal() else (normal, typed)
@@ -61,11 +60,11 @@ class AuthenticationService:
 
         stored = self.reader().password_of(identity)
         checking = self.hasher.begin_check(forms, stored)
-        if self.is_fresh():  # nobody is there to log in, and a check is no occasion to create an installation
-            checking()
-            return judge(None, RecentFailures(), fits=False, now=self.clock())
-        work = self.unit_of_work(dry_run=False)  # loads the database's libraries while the hash is made
+        # Loads the database's libraries while the hash is made.
+        work = self.unit_of_work(actor=actor, reason=reason, dry_run=False)
         fitting = checking()
+        if self.is_fresh():  # there is no key to count a name under, and nothing to count it in
+            return judge(None, RecentFailures(), fits=False, now=self.clock())
         better = self._better_hash(forms, stored, fitting)
         with work:
             try:
@@ -81,7 +80,7 @@ class AuthenticationService:
                 user.rehash_password(better, now=now)
             work.login_failures.keep(key, verdict.failures, now=now)
             work.record(*verdict.events)
-            work.commit(actor, reason)
+            work.commit()
         return verdict
 
     def _better_hash(

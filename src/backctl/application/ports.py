@@ -81,7 +81,7 @@ class UnitOfWork(Protocol):
         """Blank the data of everything recorded about `subject` so far; the chain holds. How many had any."""
         ...
 
-    def commit(self, actor: Actor, reason: str | None) -> None:
+    def commit(self) -> None:
         """Write the changed aggregates, append their events to the log, make it all durable.
 
         Raises EmailTaken, UsernameTaken, UserChangedMeanwhile; DatabaseLocked, DatabaseFull.
@@ -90,8 +90,13 @@ class UnitOfWork(Protocol):
 
 
 class UnitOfWorkFactory(Protocol):
-    def __call__(self, *, dry_run: bool) -> UnitOfWork:
-        """A unit of work not yet begun. Everything it needs is loaded when this returns."""
+    def __call__(self, *, actor: Actor, reason: str | None, dry_run: bool, creates: bool = False) -> UnitOfWork:
+        """A unit of work not yet begun, with who acts and why. Everything it needs is loaded when this returns.
+
+        `creates` is for use cases that can succeed where there is nothing yet: on a fresh machine they make the
+        installation. All others find it empty, and nothing is made. Raises InvalidInput for the reason before anything
+        is opened.
+        """
         ...
 
 

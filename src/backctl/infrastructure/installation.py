@@ -1,7 +1,8 @@
 """Where keyring and database live, and the one place that may create them.
 
-They are created once, on purpose: by `init`, or by the first write on a machine where nothing names a storage and
-nothing exists. Anywhere else a missing or damaged part is an error and stays as it is.
+They are created once, on purpose: by `init`, or by the first use case that can succeed on an empty database, on a
+machine where nothing names a storage and nothing exists. Anywhere else a missing or damaged part is an error and stays
+as it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Installation(KeyedInstallation):
     """A keyring and the database written with it, opened when they are first needed. Close it when done.
 
-    `fresh_allowed` says that nothing names a storage, so that a first write may create one. `timeout_us` is how long
+    `fresh_allowed` says that nothing names a storage, so that a use case may create one. `timeout_us` is how long
     locks are waited for, in microseconds. `notice` is told in one line what was created or migrated.
     """
 
@@ -85,19 +86,15 @@ class Installation(KeyedInstallation):
         """
         return self._fresh_allowed and not durable_files.exists(self.database)
 
-    def create(self, actor: Actor, *, dry_run: bool = False) -> Change[InstallationView]:
-        """Make what is missing; `changed` is False when nothing is. With `dry_run` it is made elsewhere, for a moment.
-
-        Raises KeyringMissing for a database without its keyring; FolderUnusable, InstallationLocked, DatabaseFull.
-        """
-        if dry_run:
+    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> Change[InstallationView]:
+        if dry_run:  # made elsewhere, for a moment
             if durable_files.exists(self.database):
                 return Change(self.describe(), changed=False)
-            view = self._rehearsed().describe()
+            view = self._rehearsed(actor, reason).describe()
             view = replace(view, database=str(self.database), keyring=str(self.keyring))
             return Change(view, changed=True)
         with self._usable_folders():
-            made = self._make_what_is_missing(actor)
+            made = self._make_what_is_missing(actor, reason)
         if made:
             self._notice(f"created {' and '.join(map(str, made))}")
         return Change(self.describe(), changed=bool(made))
@@ -109,25 +106,27 @@ class Installation(KeyedInstallation):
         with closing(connect(self.database, timeout_us=self.timeout_us, read_only=True)) as connection:
             return read_installation(connection, self.database)
 
-    def unit_of_work(self, *, dry_run: bool) -> UnitOfWork:
-        """A transaction not yet begun; the first one on a fresh machine creates the installation.
+    def _begun(self, actor: Actor, reason: str | None, *, dry_run: bool, creates: bool) -> UnitOfWork:
+        """On a fresh machine one that creates the installation, if it `creates`, or one that finds nothing.
 
-        A dry run there happens in an installation of its own that is thrown away. Raises DatabaseMissing,
-        DatabaseUnusable, SchemaTooNew and what the keyring's file raises.
+        A dry run of a creation happens in an installation of its own that is thrown away.
         """
         if self._engine is None:
             fresh = self.is_fresh
-            if fresh and dry_run:
-                return self._rehearsed().unit_of_work(dry_run=True)
-            if fresh or (not dry_run and self._is_unfinished()):
-                from backctl.infrastructure.identifiers import os_actor
+            if fresh and not creates:
+                from backctl.infrastructure.database.empty import EmptyUnitOfWork
 
-                self.create(os_actor())
+                self._say_fresh()
+                return EmptyUnitOfWork()
+            if fresh and dry_run:
+                return self._rehearsed(actor, reason).unit_of_work(actor=actor, reason=reason, dry_run=True)
+            if fresh or (not dry_run and self._is_unfinished()):
+                self.create(actor, reason=reason)
             from backctl.infrastructure.database.engine import sqlite_engine
 
             self._opened()
             self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
-        return self._work(self._engine, dry_run=dry_run)
+        return self._work(self._engine, actor, reason, dry_run=dry_run)
 
     def reader(self) -> Reader:
         """The read side; on a fresh machine one that finds nothing, until there is a database. Creates nothing."""
@@ -135,9 +134,7 @@ class Installation(KeyedInstallation):
             if self.is_fresh:
                 from backctl.infrastructure.database.empty import EmptyReader
 
-                if not self._said_fresh:
-                    self._said_fresh = True
-                    self._notice(f"there is nothing at {self.database} yet; answering as for an empty database")
+                self._say_fresh()
                 return EmptyReader()
             from backctl.infrastructure.database.reader import SqliteReader
 
@@ -148,6 +145,11 @@ class Installation(KeyedInstallation):
                 self._opened()
             self._reader = reader
         return self._reader
+
+    def _say_fresh(self) -> None:
+        if not self._said_fresh:
+            self._said_fresh = True
+            self._notice(f"there is nothing at {self.database} yet; answering as for an empty database")
 
     def _opened(self) -> "tuple[StoredInstallation, Keyring]":
         """What the database says about itself, and its keyring. An older database is migrated once they match."""
@@ -183,7 +185,7 @@ class Installation(KeyedInstallation):
         with self._usable_folders():
             return durable_files.exists(self.database) and any(map(durable_files.left_over, self._paths))
 
-    def _make_what_is_missing(self, actor: Actor) -> list[Path]:
+    def _make_what_is_missing(self, actor: Actor, reason: str | None) -> list[Path]:
         folders = {
             path.parent for path in self._paths if not durable_files.exists(path) or durable_files.left_over(path)
         }
@@ -198,9 +200,9 @@ class Installation(KeyedInstallation):
             for path in self._paths:
                 for temporary in durable_files.left_over(path) if path.parent in folders else ():
                     temporary.unlink(missing_ok=True)
-            return [] if self._is_complete() else self._put_in_place(actor)
+            return [] if self._is_complete() else self._put_in_place(actor, reason)
 
-    def _put_in_place(self, actor: Actor) -> list[Path]:
+    def _put_in_place(self, actor: Actor, reason: str | None) -> list[Path]:
         """Write both under temporary names, then link the keyring, then the database.
 
         What can fail for want of space or permission fails before anything has its name. Whoever sees the database
@@ -229,6 +231,7 @@ class Installation(KeyedInstallation):
                 installation_id=str(uuid.uuid4()),
                 keyring=keyring,
                 actor=actor,
+                reason=reason,
                 now=now,
                 event_id=self._new_id(),
             )
@@ -258,12 +261,10 @@ class Installation(KeyedInstallation):
         except OSError as error:
             raise durable_files.unusable(self.database.parent, error) from None
 
-    def _rehearsed(self) -> "Installation":
+    def _rehearsed(self, actor: Actor, reason: str | None) -> "Installation":
         """An installation in a private temporary folder, for dry runs where there is none yet."""
         if self._rehearsal is None:
             from tempfile import TemporaryDirectory
-
-            from backctl.infrastructure.identifiers import os_actor
 
             has_keyring = durable_files.exists(self.keyring)
             with self._usable_folders():
@@ -286,7 +287,7 @@ class Installation(KeyedInstallation):
             try:
                 if has_keyring:
                     rehearsal.keys.create(self.keys.read())
-                rehearsal.create(os_actor())
+                rehearsal.create(actor, reason=reason)
             except BaseException:
                 self.close()
                 raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from backctl.application.ports import AddressParser, Clock, IdSource, Reader, UnitOfWork
 from backctl.application.views import Change, InstallationView
 from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, quoted
-from backctl.domain.values import Actor
+from backctl.domain.values import Actor, checked_reason
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -66,17 +66,33 @@ class KeyedInstallation(ABC):
     def is_fresh(self) -> bool:
         """Whether a write would create the installation, and a read finds it empty."""
 
+    def create(self, actor: Actor, *, reason: str | None = None, dry_run: bool = False) -> Change[InstallationView]:
+        """Make what is missing; `changed` is False when nothing is. With `dry_run` nothing is left of it.
+
+        Raises InvalidInput for the reason, KeyringMissing for a database without its keyring; FolderUnusable,
+        InstallationLocked, DatabaseFull, and a server's DatabaseLocked, DatabaseUnavailable, DatabaseUnusable.
+        """
+        return self._created(actor, checked_reason(reason), dry_run=dry_run)
+
+    def unit_of_work(self, *, actor: Actor, reason: str | None, dry_run: bool, creates: bool = False) -> UnitOfWork:
+        """A transaction not yet begun; see the port.
+
+        Raises InvalidInput for the reason, DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated,
+        SchemaTooNew and what the keyring's file raises.
+        """
+        return self._begun(actor, checked_reason(reason), dry_run=dry_run, creates=creates)
+
     @abstractmethod
-    def create(self, actor: Actor, *, dry_run: bool = False) -> Change[InstallationView]:
-        """Make what is missing; `changed` is False when nothing is."""
+    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> Change[InstallationView]:
+        """What is there after making what is missing."""
+
+    @abstractmethod
+    def _begun(self, actor: Actor, reason: str | None, *, dry_run: bool, creates: bool) -> UnitOfWork:
+        """A unit of work on what is there, on what it makes, or on nothing."""
 
     @abstractmethod
     def stored(self) -> "StoredInstallation":
         """What the database says about itself, whatever its revision. Raises DatabaseMissing, DatabaseUnusable."""
-
-    @abstractmethod
-    def unit_of_work(self, *, dry_run: bool) -> UnitOfWork:
-        """A transaction not yet begun."""
 
     @abstractmethod
     def reader(self) -> Reader:
@@ -115,11 +131,13 @@ class KeyedInstallation(ABC):
             bcrypt_cost=self._bcrypt_cost,
         )
 
-    def _work(self, engine: "Engine", *, dry_run: bool) -> UnitOfWork:
+    def _work(self, engine: "Engine", actor: Actor, reason: str | None, *, dry_run: bool) -> UnitOfWork:
         from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
 
         return SqlUnitOfWork(
             engine,
+            actor=actor,
+            reason=reason,
             addresses=self._addresses,
             audit_key=self.open_keyring().primary("audit"),
             clock=self.clock,

@@ -63,17 +63,12 @@ class ServerInstallation(KeyedInstallation):
         """Never: a server has been named."""
         return False
 
-    def create(self, actor: Actor, *, dry_run: bool = False) -> Change[InstallationView]:
-        """Make what is missing; `changed` is False when nothing is. With `dry_run` it is rolled back again.
-
-        Raises KeyringMissing for a database without its keyring; FolderUnusable, InstallationLocked, DatabaseLocked,
-        DatabaseUnavailable, DatabaseUnusable.
-        """
+    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> Change[InstallationView]:
         if self._exists():
             self._require_keyring()
             return Change(self.describe(), changed=False)
         try:
-            view = self._rehearsed(actor) if dry_run else self._made(actor)
+            view = self._rehearsed(actor, reason) if dry_run else self._made(actor, reason)
         except OSError as error:
             raise durable_files.unusable(self.keyring.parent, error) from None
         if view is None:  # another process was quicker
@@ -83,9 +78,8 @@ class ServerInstallation(KeyedInstallation):
     def stored(self) -> "StoredInstallation":
         return self.database.stored()
 
-    def unit_of_work(self, *, dry_run: bool) -> UnitOfWork:
-        """A transaction not yet begun. Raises DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated,
-        SchemaTooNew and what the keyring's file raises."""
+    def _begun(self, actor: Actor, reason: str | None, *, dry_run: bool, creates: bool) -> UnitOfWork:
+        """On what is there: no use case of accounts makes anything of a server's."""
         if self._engine is None:
             from backctl.infrastructure.database.postgres_engine import postgres_engine
 
@@ -98,7 +92,7 @@ class ServerInstallation(KeyedInstallation):
                 engine.dispose()
                 raise
             self._engine = engine
-        return self._work(self._engine, dry_run=dry_run)
+        return self._work(self._engine, actor, reason, dry_run=dry_run)
 
     def reader(self) -> Reader:
         """The read side. Raises what opening it raises."""
@@ -141,7 +135,7 @@ class ServerInstallation(KeyedInstallation):
                 hint="bring it from the machine where 'backctl init' was run, or from a backup; it is never made anew",
             )
 
-    def _made(self, actor: Actor) -> InstallationView | None:
+    def _made(self, actor: Actor, reason: str | None) -> InstallationView | None:
         """The tables, and the keyring linked to its name before they are committed: whoever sees them finds their keys.
 
         A failure in between leaves a keyring without a database, which the next `init` completes.
@@ -165,23 +159,29 @@ class ServerInstallation(KeyedInstallation):
                 def link() -> None:
                     durable_files.link_staged(staged, self.keyring)
 
-            view = self._filled(actor, keyring, before_commit=link, dry_run=False)
+            view = self._filled(actor, reason, keyring, before_commit=link, dry_run=False)
             if view is None:
                 self._require_keyring()
                 return None
         self._notice(f"created {' and '.join(made)}")
         return view
 
-    def _rehearsed(self, actor: Actor) -> InstallationView | None:
+    def _rehearsed(self, actor: Actor, reason: str | None) -> InstallationView | None:
         if durable_files.exists(self.keyring):
             keyring = self.keys.read()
         else:
             durable_files.require_writable(self.keyring.parent)
             keyring = self._new_keyring()
-        return self._filled(actor, keyring, before_commit=_nothing, dry_run=True)
+        return self._filled(actor, reason, keyring, before_commit=_nothing, dry_run=True)
 
     def _filled(
-        self, actor: Actor, keyring: "Keyring", *, before_commit: Callable[[], None], dry_run: bool
+        self,
+        actor: Actor,
+        reason: str | None,
+        keyring: "Keyring",
+        *,
+        before_commit: Callable[[], None],
+        dry_run: bool,
     ) -> InstallationView | None:
         import uuid
 
@@ -192,6 +192,7 @@ class ServerInstallation(KeyedInstallation):
             installation_id=str(uuid.uuid4()),
             keyring=keyring,
             actor=actor,
+            reason=reason,
             now=self.clock(),
             event_id=self._new_id(),
             before_commit=before_commit,

@@ -1,13 +1,21 @@
-"""The read side of a fresh machine: it answers as a database without rows, and makes nothing."""
+"""A fresh machine: it is read as a database without rows, changed as one without accounts, and nothing is made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from backctl.application.ports import AuditKeys
 from backctl.application.views import EventView, UserView
 from backctl.domain.audit import ChainReport
-from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria
-from backctl.domain.values import Identity, PasswordHash
+from backctl.domain.errors import UserNotFound
+from backctl.domain.repositories import EventCriteria, LoginFailures, Page, Sort, UserCriteria, UserRepository
+from backctl.domain.values import Identity, Instant, PasswordHash
 from backctl.infrastructure.database import queries
+
+if TYPE_CHECKING:
+    from backctl.domain.events import DomainEvent
+    from backctl.domain.lockout import RecentFailures
+    from backctl.domain.user import User
 
 
 class EmptyReader:
@@ -39,3 +47,56 @@ class EmptyReader:
     def verify_chain(self, keys: AuditKeys) -> ChainReport:
         """Nothing happened, and no key is asked for."""
         return ChainReport(0, 0)
+
+
+class EmptyUnitOfWork:
+    """For use cases that change what exists: they find nothing, and what they still have to say is not kept."""
+
+    def __init__(self) -> None:
+        self.users: UserRepository = _NoUsers()
+        self.login_failures: LoginFailures = _NoLoginFailures()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """There is nothing to end."""
+
+    def record(self, *events: "DomainEvent") -> None:
+        """There is no log yet."""
+
+    def erase_events(self, subject: str) -> int:
+        return 0
+
+    def commit(self) -> None:
+        """There is nothing to make durable."""
+
+
+class _NoUsers:
+    def add(self, user: "User") -> None:
+        raise RuntimeError("a use case that adds accounts begins a unit of work that creates")
+
+    def get(self, ident: Identity) -> "User":
+        raise UserNotFound(ident.text)
+
+    def remove(self, user: "User") -> None:
+        """Nobody was handed out."""
+        raise UserNotFound(user.id)
+
+    def lock_administrators(self) -> "Sequence[User]":
+        return ()
+
+
+class _NoLoginFailures:
+    def of(self, key: str) -> "RecentFailures":
+        from backctl.domain.lockout import RecentFailures
+
+        return RecentFailures()
+
+    def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> None:
+        """There is nobody to lock out."""
+
+    def forget(self, key: str) -> None:
+        """There is nothing to forget."""

@@ -63,7 +63,7 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
         def see() -> Finding:
             if is_fresh():
                 return Finding(
-                    "ok", "nothing was created yet", "the first command that writes does it, or: backctl init"
+                    "ok", "nothing was created yet", "the first 'backctl user create' does it, or: backctl init"
                 )
             with examined.snapshot() as connection:
                 return look(connection)

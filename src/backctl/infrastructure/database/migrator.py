@@ -32,7 +32,14 @@ _UNSHARED_TIMEOUT_US = 1_000_000  # nobody else knows the name of a database in 
 
 
 def create_database(
-    path: Path, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId
+    path: Path,
+    *,
+    installation_id: str,
+    keyring: Keyring,
+    actor: Actor,
+    reason: str | None = None,
+    now: Instant,
+    event_id: UserId,
 ) -> None:
     """Make a complete database at `path`, a private name in a folder that exists; link it to its real name afterwards.
 
@@ -43,7 +50,20 @@ def create_database(
         os.close(durable_files.open_new(path))
         try:
             with mapped_faults(path):
-                _fill(path, installation_id=installation_id, keyring=keyring, actor=actor, now=now, event_id=event_id)
+                engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
+                try:
+                    with engine.begin() as connection:
+                        fill(
+                            connection,
+                            installation_id=installation_id,
+                            keyring=keyring,
+                            actor=actor,
+                            reason=reason,
+                            now=now,
+                            event_id=event_id,
+                        )
+                finally:
+                    engine.dispose()  # closing the last connection moves the log into the file
             _flush(path)
         except BaseException:
             for suffix in ("", "-wal", "-shm"):
@@ -141,17 +161,15 @@ def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bo
     return True
 
 
-def _fill(path: Path, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId) -> None:
-    engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
-    try:
-        with engine.begin() as connection:
-            fill(connection, installation_id=installation_id, keyring=keyring, actor=actor, now=now, event_id=event_id)
-    finally:
-        engine.dispose()  # closing the last connection moves the log into the file
-
-
 def fill(
-    connection: Connection, *, installation_id: str, keyring: Keyring, actor: Actor, now: Instant, event_id: UserId
+    connection: Connection,
+    *,
+    installation_id: str,
+    keyring: Keyring,
+    actor: Actor,
+    reason: str | None = None,
+    now: Instant,
+    event_id: UserId,
 ) -> None:
     """Make every table, and begin the chain with InstallationCreated, within the connection's transaction."""
     start = genesis(installation_id)
@@ -163,7 +181,7 @@ def fill(
         [InstallationCreated(installation_id, keys=keyring.kids())],
         key=keyring.primary("audit"),
         actor=actor,
-        reason=None,
+        reason=reason,
         trace_id=None,
         now=now,
         new_id=lambda: event_id,

@@ -26,6 +26,7 @@ def create_schema(
     installation_id: str,
     keyring: Keyring,
     actor: Actor,
+    reason: str | None = None,
     now: Instant,
     event_id: UserId,
     before_commit: Callable[[], None],
@@ -40,7 +41,15 @@ def create_schema(
         if _has_installation(connection, database):
             return None
         _require_unicode(connection, database)
-        fill(connection, installation_id=installation_id, keyring=keyring, actor=actor, now=now, event_id=event_id)
+        fill(
+            connection,
+            installation_id=installation_id,
+            keyring=keyring,
+            actor=actor,
+            reason=reason,
+            now=now,
+            event_id=event_id,
+        )
         made = database.settle(driver_of(connection))
         if dry_run:
             connection.rollback()

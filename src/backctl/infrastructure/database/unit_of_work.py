@@ -1,9 +1,9 @@
-"""One transaction of the write side: accounts and their events, or neither."""
+"""One transaction of the write side: what its stores hold and their events, or neither."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -19,9 +19,25 @@ from backctl.infrastructure.database.login_failures import SqlLoginFailures
 from backctl.infrastructure.database.user_repository import SqlUserRepository
 
 
+class Store(Protocol):
+    """A part of a unit of work that hands out what it writes back at the commit."""
+
+    def write_back(self) -> Iterable[DomainEvent]:
+        """Store what changed, within the transaction, and take the events that were recorded of it."""
+        ...
+
+    def settle(self) -> None:
+        """Tell what was handed out that it is stored now, or would be after a dry run."""
+        ...
+
+
+_S = TypeVar("_S", bound=Store)
+
+
 class SqlUnitOfWork:
     """Begins when entered, on SQLite taking the write lock at once; serves one transaction.
 
+    Its stores write, and have their events appended, in the order in which they joined: the order of their locks.
     A connection lost at COMMIT leaves the outcome open; the log tells whether the first event of it is there.
     """
 
@@ -29,6 +45,8 @@ class SqlUnitOfWork:
         self,
         engine: Engine,
         *,
+        actor: Actor,
+        reason: str | None,
         addresses: AddressParser,
         audit_key: Key,
         clock: Clock,
@@ -37,11 +55,13 @@ class SqlUnitOfWork:
         trace_id: str | None = None,
     ) -> None:
         self.session = Session(engine, autoflush=False, expire_on_commit=False, close_resets_only=False)
-        self._accounts = SqlUserRepository(self.session, addresses=addresses, clock=clock)
-        self.users: UserRepository = self._accounts
+        self._stores: list[Store] = []
+        self.users: UserRepository = self._joined(SqlUserRepository(self.session, addresses=addresses, clock=clock))
         self.login_failures: LoginFailures = SqlLoginFailures(self.session.connection)
         self._recorded: list[DomainEvent] = []
         self._outcomes = outcomes_of(engine)
+        self._actor = actor
+        self._reason = reason
         self._audit_key = audit_key
         self._clock = clock
         self._new_id = new_id
@@ -71,16 +91,17 @@ class SqlUnitOfWork:
     def erase_events(self, subject: str) -> int:
         return event_log.erase(self.session.connection(), subject)
 
-    def commit(self, actor: Actor, reason: str | None) -> None:
+    def commit(self) -> None:
         with self._mapped_faults():
             first = None
-            if events := [*self._accounts.write_back(), *self._recorded]:
+            written = [event for store in self._stores for event in store.write_back()]
+            if events := [*written, *self._recorded]:
                 first = event_log.append(
                     self.session.connection(),
                     events,
                     key=self._audit_key,
-                    actor=actor,
-                    reason=reason,
+                    actor=self._actor,
+                    reason=self._reason,
                     trace_id=self._trace_id,
                     now=self._clock(),
                     new_id=self._new_id,
@@ -89,8 +110,13 @@ class SqlUnitOfWork:
                 self.session.rollback()
             else:
                 self._make_durable(first)
-        self._accounts.settle()
+        for store in self._stores:
+            store.settle()
         self.session.close()
+
+    def _joined(self, store: _S) -> _S:
+        self._stores.append(store)
+        return store
 
     def _make_durable(self, first: UserId | None) -> None:
         self.session.flush()  # what fails from here on is the COMMIT

@@ -27,7 +27,7 @@ def init(
     Nothing that exists is replaced; the exit code is 0 either way.
     """
     written = calibrate and _calibrate(call)  # first: where it cannot be written, nothing is made
-    change = call.container.initialise(call.actor, dry_run=call.dry_run)
+    change = call.container.initialise(call.actor, reason=call.reason, dry_run=call.dry_run)
     call.changed(replace(change, changed=change.changed or written))
 
 
