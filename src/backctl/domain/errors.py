@@ -136,6 +136,10 @@ class InvalidPasswordHash(InvalidInput):
     code = "password.hash_invalid"
 
 
+class InvalidKey(InvalidInput):
+    code = "key.invalid"
+
+
 class InvalidPermission(InvalidInput):
     code = "permission.invalid"
 
@@ -202,6 +206,26 @@ class LastAdministrator(Refused):
 
 
 # Storage and keys.
+
+
+class KeyNotFound(NotFound):
+    code = "key.not_found"
+
+
+class KeyTaken(Conflict):
+    code = "key.exists"
+
+
+class KeyInUse(Refused):
+    """Something needs the key as it is."""
+
+    code = "key.in_use"
+
+
+class KeyUnfit(Refused):
+    """The key is in a state from which there is no way to the one asked for."""
+
+    code = "key.unfit"
 
 
 class DatabaseUnavailable(Unavailable):

@@ -1,94 +1,44 @@
-"""The keys of an installation: what each is for, and which one is in use.
+"""The keys of an installation: which one is in use for each purpose, and how one follows another.
 
 A keyring is immutable; every change answers a new one. It is stored as a private JWK Set (RFC 7517) with a checksum
-over the RFC 8785 form of the rest; this module owns that document, a KeyStore owns the file around it.
+over the RFC 8785 form of the rest; this module owns that document, a key file owns the bytes around it.
+
+A member that this program does not know, of the document, a key or a tombstone, makes the whole keyring unreadable: it
+comes from a newer program, and dropping it at the next change would lose it. So the format grows by new members,
+purposes and kinds; its number changes only when an old member comes to mean something else.
 """
 
-import base64
 import hashlib
 import hmac
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Self, TypeGuard, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from backctl.domain.canonical_json import canonical
-from backctl.domain.errors import InvalidInput, KeyringDamaged, quoted
+from backctl.domain.errors import InvalidKey, KeyInUse, KeyNotFound, KeyringDamaged, KeyTaken, KeyUnfit, quoted
+from backctl.domain.key import PURPOSES, STATES, Key, KeyState, Purpose, is_kid, is_moment, read_key
 from backctl.domain.values import Instant
 
-Purpose = Literal["sign", "encrypt", "audit", "index"]
-KeyState = Literal["standby", "primary", "retired"]
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-STATES: tuple[KeyState, ...] = get_args(KeyState)
+__all__ = ["PURPOSES", "STATES", "Key", "KeyState", "Keyring", "Purpose", "Tombstone"]
+
+NextStep = Literal["promote", "prepare"]
+NewKey = Callable[[Purpose, str], Key]
+"""A new key of a purpose and an algorithm."""
 
 _FORMAT = 1
-_KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SYMMETRIC_BYTES = 32
-# kty and alg that a key of each purpose may have; the first pair is what `init` makes.
-_KINDS: Mapping[Purpose, tuple[tuple[str, str, str], ...]] = {
-    "sign": (("OKP", "EdDSA", "sig"),),
-    "encrypt": (("oct", "XAES-256-GCM", "enc"),),
-    "audit": (("oct", "HS256", "sig"),),
-    "index": (("oct", "HS256", "sig"),),
-}
+_MEMBERS = {"format", "keys", "tombstones"}
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """One key. `material` holds the JWK members of its kind (`k`, or `crv`, `x`, `d`), base64url as in RFC 7518."""
+class Tombstone:
+    """What is left of a destroyed key, so that its kid never names another one."""
 
     kid: str
     purpose: Purpose
-    state: KeyState
-    kty: str
-    alg: str
-    use: str
-    created: str
-    not_after: str | None
-    material: tuple[tuple[str, str], ...]
-
-    def __repr__(self) -> str:
-        return f"Key(kid={self.kid!r}, purpose={self.purpose!r}, state={self.state!r})"
-
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a key is not pickled")
-
-    def secret_bytes(self) -> bytes:
-        """The raw bytes of a symmetric key (32 of them)."""
-        return _unpadded(dict(self.material)["k"])
+    destroyed: str
 
     def document(self) -> dict[str, object]:
-        """The key as a private JWK. Never log it."""
-        members: dict[str, object] = {
-            "kid": self.kid,
-            "kty": self.kty,
-            "alg": self.alg,
-            "use": self.use,
-            "purpose": self.purpose,
-            "state": self.state,
-            "created": self.created,
-            **dict(self.material),
-        }
-        if self.not_after is not None:
-            members["not_after"] = self.not_after
-        return members
-
-    @classmethod
-    def symmetric(cls, kid: str, purpose: Purpose, secret: bytes, *, created: str) -> Self:
-        """A new primary key from 32 raw bytes."""
-        if len(secret) != _SYMMETRIC_BYTES:
-            raise ValueError(f"a symmetric key has {_SYMMETRIC_BYTES} bytes")
-        kty, alg, use = _KINDS[purpose][0]
-        encoded = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
-        return cls(kid, purpose, "primary", kty, alg, use, created, None, (("k", encoded),))
-
-    @classmethod
-    def ed25519(cls, kid: str, *, public: bytes, private: bytes, created: str) -> Self:
-        """A signing key (RFC 8037) from its raw 32-byte halves."""
-        kty, alg, use = _KINDS["sign"][0]
-        halves = (("x", public), ("d", private))
-        encoded = tuple((name, base64.urlsafe_b64encode(raw).rstrip(b"=").decode()) for name, raw in halves)
-        return cls(kid, "sign", "primary", kty, alg, use, created, None, (("crv", "Ed25519"), *encoded))
+        return {"kid": self.kid, "purpose": self.purpose, "destroyed": self.destroyed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +46,148 @@ class Keyring:
     """All keys of an installation; each purpose has exactly one primary."""
 
     keys: tuple[Key, ...]
+    tombstones: tuple[Tombstone, ...] = ()
+
+    # Looking.
 
     def primary(self, purpose: Purpose) -> Key:
         return next(key for key in self.keys if key.purpose == purpose and key.state == "primary")
 
+    def find(self, kid: str) -> Key | None:
+        return next((key for key in self.keys if key.kid == kid), None)
+
+    def get(self, kid: str) -> Key:
+        """The key of that kid. Raises KeyNotFound, saying when it was destroyed."""
+        if key := self.find(kid):
+            return key
+        for stone in self.tombstones:
+            if stone.kid == kid:
+                raise KeyNotFound(f"the key {quoted(kid)} was destroyed at {stone.destroyed}")
+        raise KeyNotFound(f"there is no key {quoted(kid)}", hint="'backctl key list' shows every key")
+
+    def verifying(self, purpose: Purpose, now: Instant) -> tuple[Key, ...]:
+        """What was made with these keys is still good: the primary first, then standby, then retired ones.
+
+        Standby keys are among them: another machine may use one already. Keys that have ended are not.
+        """
+        serving = [key for key in self.keys if key.purpose == purpose and not key.has_ended(now)]
+        return tuple(sorted(serving, key=lambda key: ("primary", "standby", "retired").index(key.state)))
+
     def secrets(self, purpose: Purpose) -> dict[str, bytes]:
         """kid → raw bytes of every symmetric key of a purpose, whatever its state."""
-        return {key.kid: key.secret_bytes() for key in self.keys if key.purpose == purpose}
+        return {key.kid: key.secret_bytes() for key in self.keys if key.purpose == purpose and key.is_symmetric}
 
     def kids(self) -> tuple[str, ...]:
         return tuple(key.kid for key in self.keys)
 
+    # Changing. `now` is the moment of the change, durations are microseconds.
+
+    def add(self, key: Key) -> Self:
+        """With another key, published and not yet used. Raises KeyTaken for a kid that is or was in use."""
+        if self.find(key.kid) is not None:
+            raise KeyTaken(f"there is a key {quoted(key.kid)} already")
+        if any(stone.kid == key.kid for stone in self.tombstones):
+            raise KeyTaken(f"the kid {quoted(key.kid)} belonged to a key that was destroyed", hint="choose another")
+        return replace(self, keys=(*self.keys, key.as_standby()))
+
+    def promote(self, kid: str, *, now: Instant, overlap: int | None = None) -> Self:
+        """With a standby key in use instead of the primary of its purpose, which retires for `overlap`.
+
+        Itself when it is primary already. Raises KeyNotFound, and KeyUnfit for a retired key.
+        """
+        key = self.get(kid)
+        if key.state == "primary":
+            return self
+        if key.state == "retired":
+            raise KeyUnfit(
+                f"the key {quoted(kid)} is retired and does not come back", hint="add a new key and promote that one"
+            )
+        old = self.primary(key.purpose).as_retired(now, overlap)
+        return self._with(old)._with(key.as_primary(now))
+
+    def retire(self, kid: str, *, now: Instant, overlap: int | None = None) -> Self:
+        """With a key that only verifies or decrypts; a signing key does so for `overlap` (None: without an end).
+
+        The end of a retired signing key moves nearer, never further away. Itself when nothing changes. Raises
+        KeyNotFound, and KeyInUse for a primary key.
+        """
+        key = self.get(kid)
+        if key.state == "primary":
+            raise KeyInUse(
+                f"the key {quoted(kid)} is the primary one of purpose {key.purpose}",
+                hint=f"promote another: 'backctl key rotate --purpose {key.purpose} --if-older-than 0d'",
+            )
+        retired = key.as_retired(now, overlap)
+        return self if retired == key else self._with(retired)
+
+    def destroy(self, kid: str, *, now: Instant) -> Self:
+        """Without a key, for good; its kid stays taken. Whether something still needs it is not known here.
+
+        Raises KeyNotFound, and KeyInUse for a primary key and for an audit key that ever was one: the events that it
+        authenticates could not be verified again.
+        """
+        key = self.get(kid)
+        if key.state == "primary":
+            raise KeyInUse(
+                f"the key {quoted(kid)} is the primary one of purpose {key.purpose}",
+                hint="promote another key, and destroy this one when nothing needs it any more",
+            )
+        if key.purpose == "audit" and key.state == "retired":
+            raise KeyInUse(
+                f"the key {quoted(kid)} authenticates events of the log", hint="audit keys stay as long as the log does"
+            )
+        left = tuple(other for other in self.keys if other.kid != kid)
+        return replace(self, keys=left, tombstones=(*self.tombstones, Tombstone(kid, key.purpose, now.isoformat())))
+
+    def due(self, purpose: Purpose, older_than: int, now: Instant) -> bool:
+        """Whether the primary key has been in use for `older_than` or longer."""
+        return now - self.primary(purpose).primary_since >= older_than
+
+    def next_step(self, purpose: Purpose, *, older_than: int, overlap: int, now: Instant) -> NextStep | None:
+        """What `rotate` would do now."""
+        if self.due(purpose, older_than, now):
+            return "promote"
+        if self._successor(purpose) is None and self.due(purpose, older_than - overlap, now):
+            return "prepare"
+        return None
+
+    def rotate(self, purpose: Purpose, *, older_than: int, overlap: int, new_key: NewKey, now: Instant) -> Self:
+        """One step of a rotation that may be asked for at any time, as often as one likes: the verb for cron.
+
+        - `overlap` before the primary key is `older_than` old, a successor of its kind is made and published as
+          standby: verifiers and other machines have that long to learn of it.
+        - Once the primary key is `older_than` old, the oldest standby key takes its place. Where there is none, because
+          nobody asked in time or `older_than` is too short, a new key is made and takes it at once.
+        - The old key retires. A signing key verifies for `overlap` more and then ends by itself, without another step;
+          every other key serves without an end, since what was made with it lasts.
+
+        Itself when there is nothing to do: right after a step there is not, unless `older_than` is 0.
+        """
+        step = self.next_step(purpose, older_than=older_than, overlap=overlap, now=now)
+        if step is None:
+            return self
+        ring, successor = self, self._successor(purpose)
+        if successor is None:
+            successor = new_key(purpose, self.primary(purpose).alg)
+            ring = ring.add(successor)
+        return ring if step == "prepare" else ring.promote(successor.kid, now=now, overlap=overlap)
+
+    def _successor(self, purpose: Purpose) -> Key | None:
+        standby = [key for key in self.keys if key.purpose == purpose and key.state == "standby"]
+        return min(standby, key=lambda key: Instant.parse(key.created), default=None)
+
+    def _with(self, changed: Key) -> Self:
+        return replace(self, keys=tuple(changed if key.kid == changed.kid else key for key in self.keys))
+
+    # The document.
+
     def document(self) -> dict[str, object]:
         """The whole keyring as it is stored, checksum included. Never log it."""
-        body: dict[str, object] = {"format": _FORMAT, "keys": [key.document() for key in self.keys], "tombstones": []}
+        body: dict[str, object] = {
+            "format": _FORMAT,
+            "keys": [key.document() for key in self.keys],
+            "tombstones": [stone.document() for stone in self.tombstones],
+        }
         return {**body, "checksum": _checksum(body)}
 
     @classmethod
@@ -125,12 +203,18 @@ class Keyring:
         if not hmac.compare_digest(checksum.encode(), document["checksum"].encode("utf-8", "replace")):
             raise _damaged("its checksum does not match")
         if type(version := body.get("format")) is not int or version != _FORMAT:  # True is 1, too
-            raise _damaged(f"its format is not {_FORMAT}", hint="it may come from a newer backctl")
-        entries = body.get("keys")
-        if not isinstance(entries, list):
-            raise _damaged("it has no list of keys")
-        ring = cls(tuple(map(_read_key, entries)))
-        if len(set(ring.kids())) != len(ring.keys):
+            raise _damaged(f"its format is not {_FORMAT}", hint=_NEWER)
+        if unknown := sorted(body.keys() - _MEMBERS):
+            raise _damaged(f"it has a member {quoted(unknown[0])} that is not known here", hint=_NEWER)
+        entries, stones = body.get("keys"), body.get("tombstones")
+        if not isinstance(entries, list) or not isinstance(stones, list):
+            raise _damaged("it has no list of keys, or none of tombstones")
+        try:
+            ring = cls(tuple(map(read_key, entries)), tuple(map(_read_tombstone, stones)))
+        except InvalidKey as error:
+            raise _damaged(error.message, hint=error.hint or _RESTORE) from None
+        kids = [*ring.kids(), *(stone.kid for stone in ring.tombstones)]
+        if len(set(kids)) != len(kids):
             raise _damaged("two keys share a kid")
         for purpose in PURPOSES:
             primaries = sum(key.purpose == purpose and key.state == "primary" for key in ring.keys)
@@ -139,7 +223,11 @@ class Keyring:
         return ring
 
 
-def _damaged(why: str, *, hint: str = "restore keyring.json from a backup; it is never made anew") -> KeyringDamaged:
+_RESTORE = "restore keyring.json from a backup; it is never made anew"
+_NEWER = "it may come from a newer backctl"
+
+
+def _damaged(why: str, *, hint: str = _RESTORE) -> KeyringDamaged:
     return KeyringDamaged(f"the keyring is damaged: {why}", hint=hint)
 
 
@@ -147,50 +235,10 @@ def _checksum(body: Mapping[str, object]) -> str:
     return hashlib.sha256(canonical(dict(body))).hexdigest()
 
 
-def _unpadded(text: str) -> bytes:
-    """Strict base64url without padding (RFC 7515 §2). Raises ValueError."""
-    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:
-        raise ValueError("not base64url")
-    return raw
-
-
-def _read_key(entry: object) -> Key:
-    if not isinstance(entry, dict):
-        raise _damaged("a key is no object")
-    kid = entry.get("kid")
-    if not isinstance(kid, str) or not _KID.fullmatch(kid):
-        raise _damaged("a key has no valid kid")
-    named = f"the key {quoted(kid)}"
-    purpose, state = entry.get("purpose"), entry.get("state")
-    kind = (entry.get("kty"), entry.get("alg"), entry.get("use"))
-    created, not_after = entry.get("created"), entry.get("not_after")
-    if purpose not in PURPOSES or state not in STATES:
-        raise _damaged(f"{named} has an unknown purpose or state")
-    if kind not in _KINDS[purpose]:
-        raise _damaged(f"{named} is of a kind that does not serve its purpose", hint="it may come from a newer backctl")
-    if not _is_moment(created) or not (not_after is None or _is_moment(not_after)):
-        raise _damaged(f"{named} has no valid dates")
-    material: list[tuple[str, str]] = []
-    for name in ("k",) if kind[0] == "oct" else ("crv", "x", "d"):
-        value = entry.get(name)
-        if not isinstance(value, str) or not _is_valid(name, value):
-            raise _damaged(f"{named} has a malformed member {quoted(name)}")
-        material.append((name, value))
-    return Key(kid, purpose, state, *kind, created, not_after, tuple(material))
-
-
-def _is_moment(value: object) -> TypeGuard[str]:
-    try:
-        return isinstance(value, str) and Instant.parse(value) is not None
-    except InvalidInput:
-        return False
-
-
-def _is_valid(member: str, value: str) -> bool:
-    if member == "crv":
-        return value == "Ed25519"
-    try:
-        return len(_unpadded(value)) == _SYMMETRIC_BYTES
-    except ValueError:
-        return False
+def _read_tombstone(entry: object) -> Tombstone:
+    if not isinstance(entry, dict) or entry.keys() != {"kid", "purpose", "destroyed"}:
+        raise InvalidKey("a tombstone is not made of kid, purpose and destroyed", hint=_NEWER)
+    kid, purpose, destroyed = entry["kid"], entry["purpose"], entry["destroyed"]
+    if not is_kid(kid) or purpose not in PURPOSES or not is_moment(destroyed):
+        raise InvalidKey("a tombstone has no valid kid, purpose or date", hint=_NEWER)
+    return Tombstone(kid, purpose, destroyed)

@@ -83,6 +83,26 @@ def test_a_keyring_survives_its_document(secret: bytes, kids: list[str], state: 
     assert ring.primary("encrypt").secret_bytes() == secret
 
 
+Change = Callable[[Any], object]
+
+
+def test_a_member_of_a_newer_program_is_said_to_be_one() -> None:
+    changes: list[Change] = [
+        lambda d: d.update(more=1),
+        lambda d: d["keys"][0].update(more=1),
+        lambda d: d.update(format=2),
+    ]
+    for change in changes:
+        document = plain(keyring())
+        change(document)
+        assert "it may come from a newer backctl" in refused(sealed(document))
+
+
+def test_tombstones_survive_the_document() -> None:
+    document = sealed({**plain(keyring()), "tombstones": [STONE]})
+    assert Keyring.from_document(document).document() == document
+
+
 def test_the_checksum_is_the_one_of_the_formats() -> None:
     assert keyring().document() == sealed(plain(keyring()))
 
@@ -138,7 +158,7 @@ def test_what_is_no_keyring_is_refused(document: object) -> None:
     refused(document)
 
 
-Change = Callable[[Any], object]
+STONE = {"kid": "gone", "purpose": "sign", "destroyed": CREATED}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +171,17 @@ Change = Callable[[Any], object]
         (lambda d: d.pop("keys"), "no list"),
         (lambda d: d.update(keys={}), "no list"),
         (lambda d: d.update(keys=[]), "0 primary"),
+        (lambda d: d.pop("tombstones"), "none of tombstones"),
+        (lambda d: d.update(tombstones=None), "none of tombstones"),
+        (lambda d: d.update(tombstones=["k"]), "a tombstone is not made of"),
+        (lambda d: d.update(tombstones=[{**STONE, "why": "x"}]), "a tombstone is not made of"),
+        (lambda d: d.update(tombstones=[{**STONE, "kid": "a/b"}]), "a tombstone has no valid"),
+        (lambda d: d.update(tombstones=[{**STONE, "purpose": "verify"}]), "a tombstone has no valid"),
+        (lambda d: d.update(tombstones=[{**STONE, "destroyed": "once"}]), "a tombstone has no valid"),
+        (lambda d: d.update(tombstones=[STONE, STONE]), "share a kid"),
+        (lambda d: d.update(tombstones=[{**STONE, "kid": "sign-1"}]), "share a kid"),
+        (lambda d: d.update(wrapped={}), "'wrapped' that is not known here"),
+        (lambda d: d["keys"][0].update(x5c=[]), "'x5c' that is not known here"),
         (lambda d: d["keys"].append("k"), "no object"),
         (lambda d: d["keys"].append(d["keys"][0]), "share a kid"),
         (lambda d: d["keys"].append({**d["keys"][1], "kid": "other"}), "2 primary keys of purpose 'encrypt'"),
