@@ -18,6 +18,7 @@ from backctl.settings.model import (
     PasswordSettings,
     RoleSettings,
     Settings,
+    TokenSettings,
 )
 from backctl.settings.schema import INVOCATION_VARIABLES, SETTINGS, Setting
 from backctl.settings.secrets import SecretValue, redact_url
@@ -44,6 +45,7 @@ __all__ = [
     "SecretValue",
     "Setting",
     "Settings",
+    "TokenSettings",
     "data_folder",
     "format_duration",
     "is_secret",

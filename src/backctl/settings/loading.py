@@ -361,6 +361,7 @@ def settings_of(gathered: Gathered, environ: Mapping[str, str]) -> Settings:
         keyring=replace(DEFAULTS.keyring, **section("keyring")),
         accounts=replace(DEFAULTS.accounts, **section("accounts")),
         passwords=replace(DEFAULTS.passwords, **section("passwords")),
+        tokens=replace(DEFAULTS.tokens, **section("tokens")),
         roles={
             key.removeprefix("roles."): written.value
             for key, written in values.items()

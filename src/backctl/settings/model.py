@@ -46,6 +46,22 @@ class PasswordSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSettings:
+    issuer: str = "advanced-backend"
+    audience: str = "api-users"
+    access_ttl: int = 900_000_000
+    """Microseconds; tokens count whole seconds."""
+    refresh_ttl: int = 604_800_000_000
+    """Microseconds from one refresh to the latest next one."""
+    session_ttl: int = 2_592_000_000_000
+    """Microseconds from a login to the end of its session, however often it is refreshed."""
+    leeway: int = 10_000_000
+    """Microseconds that the clock of another machine may differ."""
+    grace: int = 0
+    """Microseconds in which a refresh may be repeated whose answer was lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class RoleSettings:
     permissions: tuple[str, ...]
     """As written; the domain decides whether each is a permission."""
@@ -64,6 +80,7 @@ class Settings:
     keyring: KeyringSettings = KeyringSettings()
     accounts: AccountSettings = AccountSettings()
     passwords: PasswordSettings = PasswordSettings()
+    tokens: TokenSettings = TokenSettings()
     roles: Mapping[str, RoleSettings] = field(default_factory=dict)
     """Custom roles by name."""
 

@@ -36,7 +36,7 @@ class WrongValue(ValueError):
 
 
 class Setting:
-    """One configuration value. `low` and `high` bound integers and durations (microseconds)."""
+    """One configuration value. `low` and `high` bound integers, durations (microseconds) and the length of strings."""
 
     __slots__ = ("high", "key", "kind", "low", "name", "secret", "section", "variable")
 
@@ -66,6 +66,14 @@ SETTINGS = {
         Setting("accounts.allow_special_domains", "boolean"),
         Setting("passwords.min_length", "integer", low=8, high=64),
         Setting("passwords.bcrypt_cost", "integer", low=4, high=31),
+        Setting("tokens.issuer", "string", low=1, high=255),
+        Setting("tokens.audience", "string", low=1, high=255),
+        # From 1 s: the times of a token are whole seconds (RFC 7519).
+        Setting("tokens.access_ttl", "duration", low=1_000_000, high=86_400_000_000),
+        Setting("tokens.refresh_ttl", "duration", low=1_000_000, high=31_536_000_000_000),
+        Setting("tokens.session_ttl", "duration", low=1_000_000, high=31_536_000_000_000),
+        Setting("tokens.leeway", "duration", high=300_000_000),
+        Setting("tokens.grace", "duration", high=300_000_000),
     )
 }
 SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values() if setting.section))
@@ -109,6 +117,8 @@ def _from_string(setting: Setting, text: str) -> Plain:
     if re.search(_UNSAFE, text):
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
+    if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):
+        raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
     if setting.kind == "path" and text:
         check_path(setting.key, text)
     if setting.kind == "database-url":
@@ -132,6 +142,8 @@ def expected(setting: Setting) -> str:
         case "duration":
             low, high = format_duration(setting.low), format_duration(setting.high)
             return f"a duration from {low} to {high}, a whole number and one of the units ms, s, m, h, d"
+        case "string":
+            return f"a string of {setting.low} to {setting.high} printable characters"
         case _:
             return "a string"
 
