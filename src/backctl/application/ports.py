@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from backctl.application.views import BackupView, Change, CheckView, DatabaseStatus, EventView, UpgradeView, UserView
+from backctl.domain.access_token import AccessClaims, UnverifiedToken
 from backctl.domain.events import DomainEvent
 from backctl.domain.repositories import EventCriteria, LoginFailures, Page, Sort, UserCriteria, UserRepository
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
@@ -55,6 +56,25 @@ class PasswordHasher(Protocol):
 
     def accept(self, encoded: Secret) -> PasswordHash:
         """Take a hash that was made elsewhere. Raises InvalidPasswordHash for an unknown scheme or too much work."""
+        ...
+
+
+class TokenCodec(Protocol):
+    """Turns claims into a signed access token and back, with the keys of purpose `sign`. Knows no database."""
+
+    def sign(self, claims: AccessClaims) -> Secret:
+        """The token that says `claims`, under the primary key. Raises InvalidInput when it would be too long."""
+        ...
+
+    def verify(self, token: str, *, now: Instant, audience: str | None = None) -> AccessClaims:
+        """What a token of ours says that counts `now`; `audience` stands for the configured one. Knows no revocation.
+
+        Raises TokenInvalid, TokenExpired, TokenNotYetValid; none of them repeats a part of the token.
+        """
+        ...
+
+    def inspect(self, token: str) -> UnverifiedToken:
+        """What a token says about itself, which nobody checked. Raises TokenInvalid when it cannot be read."""
         ...
 
 

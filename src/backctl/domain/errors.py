@@ -205,6 +205,27 @@ class LastAdministrator(Refused):
     code = "user.last_administrator"
 
 
+# Tokens. No message repeats any part of a token.
+
+
+class TokenInvalid(AnswerIsNo):
+    """It is no access token of ours: its form, its header, its signature or what it says."""
+
+    code = "token.invalid"
+
+
+class TokenExpired(AnswerIsNo):
+    """It was one of ours, and its time is over."""
+
+    code = "token.expired"
+
+
+class TokenNotYetValid(AnswerIsNo):
+    """It is one of ours, from a clock that is ahead of this one."""
+
+    code = "token.not_yet_valid"
+
+
 # Storage and keys.
 
 

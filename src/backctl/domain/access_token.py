@@ -1,0 +1,169 @@
+"""Access tokens: what one says and when it counts (RFC 7519, RFC 9068), apart from how it is signed.
+
+Times are whole seconds here, as in the token itself, and `Instant`s at every door. Nothing of a token that was refused
+stands in the error: whoever sent it chose those words.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self, cast
+
+from backctl.domain.errors import InvalidInput, TokenExpired, TokenInvalid, TokenNotYetValid, quoted
+from backctl.domain.values import LATEST, Instant
+
+TOKEN_TYPE = "at+jwt"  # RFC 9068 §2.1: so that no other JWT under the same key passes for an access token
+CLIENT_ID = "backctl"
+
+TEXT_MAX = 255
+SCOPE_MAX = 1000
+_SECOND = 1_000_000
+_LATEST = LATEST // _SECOND
+_TEXTS = ("iss", "aud", "sub", "client_id", "jti", "sid", "role")
+_TIMES = ("iat", "nbf", "exp")
+# RFC 6749 §3.3: tokens of visible ASCII without `"` and `\`, one space between two.
+_SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessClaims:
+    """The claims of an access token. `sub` is an account's id, `sid` its session's; an empty `scope` is left out."""
+
+    iss: str
+    aud: str
+    sub: str
+    client_id: str
+    iat: int
+    nbf: int
+    exp: int
+    jti: str
+    sid: str
+    role: str
+    scope: str = ""
+
+    @classmethod
+    def issued(
+        cls,
+        *,
+        iss: str,
+        aud: str,
+        sub: str,
+        jti: str,
+        sid: str,
+        role: str,
+        scope: str = "",
+        now: Instant,
+        expires: Instant,
+        client_id: str = CLIENT_ID,
+    ) -> Self:
+        """The claims of a token issued `now`. Seconds begun are cut off: it never counts longer than `expires`.
+
+        Raises InvalidInput for what `read` would refuse.
+        """
+        second = now // _SECOND
+        claims = cls(iss, aud, sub, client_id, second, second, expires // _SECOND, jti, sid, role, scope)
+        if wrong := _wrong_member(claims.members()):
+            raise InvalidInput(
+                f"{quoted(str(getattr(claims, wrong)))} cannot be the {quoted(wrong)} of a token",
+                hint="a scope is words of ASCII with one space between two"
+                if wrong == "scope"
+                else f"it must be 1 to {TEXT_MAX} printable characters",
+            )
+        return claims
+
+    @classmethod
+    def read(cls, members: Mapping[str, object]) -> Self:
+        """The claims of a payload whose signature was right. What it says besides is ignored, as RFC 7519 §4 has it.
+
+        Every claim but `scope` must be there and of its exact type: `aud` is one text, not a list; a time is no
+        fraction, no text and no boolean. Raises TokenInvalid.
+        """
+        if _wrong_member(members):
+            raise TokenInvalid(
+                "the token does not say what an access token must say",
+                hint="one of its claims is missing or of the wrong type; `backctl token inspect` shows them",
+            )
+        return cls(
+            *cast(tuple[str, str, str, str], (members["iss"], members["aud"], members["sub"], members["client_id"])),
+            *cast(tuple[int, int, int], (members["iat"], members["nbf"], members["exp"])),
+            *cast(tuple[str, str, str], (members["jti"], members["sid"], members["role"])),
+            cast(str, members.get("scope", "")),
+        )
+
+    def members(self) -> dict[str, str | int]:
+        """The payload, in the order in which RFC 9068 §2.2 names its claims."""
+        members: dict[str, str | int] = {
+            "iss": self.iss,
+            "exp": self.exp,
+            "aud": self.aud,
+            "sub": self.sub,
+            "client_id": self.client_id,
+            "iat": self.iat,
+            "nbf": self.nbf,
+            "jti": self.jti,
+            "sid": self.sid,
+            "role": self.role,
+        }
+        if self.scope:
+            members["scope"] = self.scope
+        return members
+
+    @property
+    def issued_at(self) -> Instant:
+        return Instant(self.iat * _SECOND)
+
+    @property
+    def expires_at(self) -> Instant:
+        return Instant(self.exp * _SECOND)
+
+    def require_meant_for(self, *, issuer: str, audience: str) -> None:
+        """Raises TokenInvalid for the token of another issuer, or for another audience; both are compared exactly."""
+        if self.iss != issuer or self.aud != audience:
+            raise TokenInvalid(
+                "the token is of another issuer or for another audience",
+                hint="tokens.issuer and tokens.audience say what is expected here; `backctl token inspect` shows both",
+            )
+
+    def require_current(self, now: Instant, *, leeway: int) -> None:
+        """Whether it counts at `now`, give or take `leeway` microseconds for the clocks of two machines.
+
+        It counts from `nbf` on, that moment included, and until `exp`, that moment excluded (RFC 7519 §4.1.4, §4.1.5).
+        One that says it was issued later than now counts no more than one that is to begin then. Raises TokenExpired,
+        TokenNotYetValid.
+        """
+        if now - leeway >= self.exp * _SECOND:
+            raise TokenExpired(
+                f"the token expired at {self.expires_at}", hint="issue another one, or refresh its session"
+            )
+        begins = max(self.nbf, self.iat)
+        if now + leeway < begins * _SECOND:
+            raise TokenNotYetValid(
+                f"the token counts from {Instant(begins * _SECOND)} on",
+                hint="compare the clocks of this machine and of the issuing one; tokens.leeway allows for little",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """What a token says about itself. Nobody checked it: anyone may have written this."""
+
+    header: Mapping[str, object]
+    payload: Mapping[str, object]
+
+
+def _wrong_member(members: Mapping[str, object]) -> str | None:
+    """The first claim that is missing or of a wrong type; None when all are right."""
+    get = members.get
+    for name in _TEXTS:
+        text = get(name)
+        if type(text) is not str or not 0 < len(text) <= TEXT_MAX or not text.isprintable():
+            return name
+    for name in _TIMES:
+        time = get(name)
+        if type(time) is not int or not 0 <= time <= _LATEST:  # `type`, because a boolean is an int to `isinstance`
+            return name
+    if "scope" in members:
+        scope = members["scope"]
+        if type(scope) is not str or len(scope) > SCOPE_MAX or not _SCOPE.fullmatch(scope):
+            return "scope"
+    return None
