@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from backctl.domain.access import AccessPolicy
     from backctl.domain.values import Actor
     from backctl.infrastructure.addresses import EmailValidatorParser
+    from backctl.infrastructure.crypto.jwt_codec import JwtCodec
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
     from backctl.infrastructure.database.postgres import PostgresDatabase
     from backctl.infrastructure.installation import Installation
@@ -58,7 +59,8 @@ class Container:
         installation = self.__dict__.pop("_installation", None)
         if installation is not None:
             installation.close()
-        for service in ("accounts", "authentication", "audit", "database", "doctor"):  # they hold on to what was closed
+        # They hold on to what was closed, and to keys.
+        for service in ("accounts", "authentication", "audit", "database", "doctor", "_token_codec"):
             self.__dict__.pop(service, None)
 
     def actor(self, label: str | None = None) -> "Actor":
@@ -183,6 +185,19 @@ class Container:
         from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 
         return BcryptHasher(self._settings.passwords.bcrypt_cost)
+
+    @cached_property
+    def _token_codec(self) -> "JwtCodec":
+        """Opens no database; the keyring is read when the first token comes."""
+        from backctl.infrastructure.crypto.jwt_codec import JwtCodec
+
+        tokens = self._settings.tokens
+        return JwtCodec(
+            self._installation.keys.read,
+            issuer=tokens.issuer,
+            audience=tokens.audience,
+            leeway=tokens.leeway,
+        )
 
     @cached_property
     def _installation(self) -> "Installation | ServerInstallation":
