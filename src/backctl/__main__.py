@@ -12,6 +12,8 @@ def main() -> int:
     try:
         if sys.argv[1:2] == ["--version"]:
             return _say_version()
+        if sys.argv[1:2] == ["__complete"]:
+            return _complete()
         import gc
 
         gc.disable()
@@ -22,6 +24,14 @@ def main() -> int:
         return code
     except KeyboardInterrupt:  # while modules were still loading
         return 130
+
+
+def _complete() -> int:
+    import os
+
+    from backctl.suggestions.answers import answer
+
+    return answer(sys.argv[2:], os.environ)
 
 
 def _say_version() -> int:

@@ -57,6 +57,11 @@ class House:
             **environment,
         }
 
+    def write(self, name: str, text: str) -> None:
+        """A file in the home, which is the working directory."""
+        (self._home / name).touch(mode=0o600)
+        (self._home / name).write_text(text)
+
     def run(self, *arguments: str) -> tuple[int, str, set[str]]:
         """The exit code, the output, and the modules that a fresh interpreter loaded for a command in a pipe."""
         report = self._home.parent / "report"
@@ -92,6 +97,42 @@ def test_the_version_loads_nothing_but_itself(house: House) -> None:
     code, output, modules = house.run("--version")
     assert (code, modules) == (0, {"backctl", "backctl.__main__"})
     assert re.fullmatch(r"backctl \d+\.\d+\.\d+\n", output)
+
+
+_SUGGESTING = {
+    "backctl",
+    "backctl.__main__",
+    "backctl.suggestions",
+    "backctl.suggestions.answers",
+    "backctl.suggestions.configuration",
+}
+_READING = {"backctl.suggestions.outline"}
+_SEARCHING = {
+    "backctl.infrastructure",
+    "backctl.infrastructure.database",
+    "backctl.infrastructure.database.name_search",
+    "backctl.infrastructure.database.revision",
+}
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "loaded"),
+    [
+        ("account a", "ada\n", _SUGGESTING | _SEARCHING),
+        ("account a --profile here --config here.toml", "ada\n", _SUGGESTING | _SEARCHING | _READING),
+        ("role a --config here.toml", "auditor\n", _SUGGESTING | _READING),
+        ("profile h --config here.toml", "here\n", _SUGGESTING | _READING),
+        ("profile h", "", _SUGGESTING),
+        ("account -", "", _SUGGESTING),
+    ],
+)
+def test_a_tab_is_answered_by_next_to_nothing(house: House, question: str, answer: str, loaded: set[str]) -> None:
+    house.write("here.toml", "[profiles.here]\nprotected = true\n\n[roles.auditor]\npermissions = []\n")
+    code, output, modules = house.run("__complete", *question.split())
+    assert (code, output) == (0, answer)
+    assert {name for name in modules if name.partition(".")[0] == "backctl"} == loaded
+    assert ("sqlite3" in modules) == (loaded >= _SEARCHING)
+    assert not present(modules, (*HEAVY, "re", "typing", "pathlib", "dataclasses", "json", "platformdirs", "typer"))
 
 
 @pytest.mark.parametrize(

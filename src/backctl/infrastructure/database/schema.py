@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated, SchemaTooNew, quoted
+from backctl.infrastructure.database import revision as stored_revision
 from backctl.infrastructure.database.faults import mapped_faults
 
-REVISION = "0002"
-"""The Alembic revision this program works with. Revisions are four digits, so that they compare as text."""
+REVISION = stored_revision.REVISION
 
 _INSTALLATION = """
 SELECT (SELECT version_num FROM alembic_version), installation_id, (SELECT group_concat(kid, ' ') FROM audit_keys)
