@@ -1,6 +1,7 @@
 """What is measured, against what, and how far the ratio should go at most."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -24,6 +25,13 @@ _MEMBERS = tuple(field.name for field in fields(UserView))
 _SQL_PEERS = Path(__file__).resolve().parent / "sql_peers"
 _SHOWN = Account(7)
 _PASS = "python -c pass"
+# What bash does at a TAB: $0 is the program, $1 the word before the cursor, $2 where the script lies.
+_TAB = """
+. "$2/backctl.bash"
+COMP_WORDS=("$0" user show "$1") COMP_CWORD=3 COMP_LINE="$0 user show $1"
+_backctl "$0" "$1" show
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
 
 Case = Callable[[Sandbox, int], str]
 """Takes a sandbox and a number of rounds; answers a section of the report."""
@@ -51,6 +59,34 @@ def starting(sandbox: Sandbox, rounds: int) -> str:
         commands.append(Command("./run … --version", (run, "backctl", "--version"), environment, _says(b"backctl ")))
         comparisons.append(Comparison("./run … --version", _PASS))
     return section("Starting", interleaved(commands, rounds), comparisons, ())
+
+
+def completing(sandbox: Sandbox, rounds: int) -> str:
+    """What a TAB waits for among 100,000 accounts: the program, and a whole completion in bash."""
+    ours = sandbox.installation("completing", 100_000)
+    plain, escaping = sandbox.root / "plain.toml", sandbox.root / "escaping.toml"
+    for file, text in ((plain, "permissions = []"), (escaping, 'permissions = []\ndescription = "\\u00e9"')):
+        file.touch(mode=0o600)
+        file.write_text(f'[profiles.here]\ndatabase.url = "sqlite:///{ours.database}"\n\n[roles.auditor]\n{text}\n')
+    ident = _SHOWN.username
+    question = (*sandbox.backctl, "__complete", "account", ident)
+    right = _says(f"{ident}\n".encode())
+    asked, configured, parsed = "__complete", "with a configuration", "with one for tomllib"
+    commands = [
+        _bare(ours.environment),
+        Command(asked, question, ours.environment, right),
+        Command(configured, (*question, "--profile", "here", "--config", str(plain)), ours.environment, right),
+        Command(parsed, (*question, "--profile", "here", "--config", str(escaping)), ours.environment, right),
+        Command("roles", (*question[:-2], "role", "a", "--config", str(plain)), ours.environment, _says(b"auditor")),
+    ]
+    comparisons = [Comparison(name, _PASS, 2.5) for name in (asked, configured, "roles")]
+    comparisons.append(Comparison(parsed, _PASS))
+    bash = shutil.which("bash")
+    if bash is not None and len(sandbox.backctl) == 1:
+        tab = (bash, "--noprofile", "--norc", "-c", _TAB, *sandbox.backctl, ident, str(CHECKOUT / "completions"))
+        commands.append(Command("TAB in bash", tab, ours.environment, right))
+        comparisons.append(Comparison("TAB in bash", _PASS, 2.5))
+    return section("Completion, 100,000 accounts", interleaved(commands, rounds), comparisons, ())
 
 
 def show(sandbox: Sandbox, rounds: int) -> str:
@@ -184,6 +220,7 @@ def postgres(sandbox: Sandbox, rounds: int) -> str:
 
 CASES: Mapping[str, Case] = {
     "start": starting,
+    "complete": completing,
     "show": show,
     "list": listing,
     "create": creating,

@@ -1,47 +1,47 @@
 # Completion of backctl for bash, from 3.2 on, without further packages. Made by 'backctl completion bash'.
 
-_backctl_at() { # sets words, operand and flags to what may follow the words $1
-    local shared=' -p=TEXT --profile=TEXT --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
-    words='' operand='' flags=''
+_backctl_at() { # sets words, operands and flags to what may follow the words $1
+    local shared=' -p=@profile --profile=@profile --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
+    words='' operands=(TEXT) flags=''
     case $1 in
-        'backctl') words='user role access audit config profile db init doctor completion help' flags=" -p=TEXT --profile=TEXT --config=FILE -v --verbose --version -h --help" ;;
+        'backctl') words='user role access audit config profile db init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
         'backctl user') words='create list show exists count set-password check-password activate deactivate update delete history' flags=" -h --help" ;;
-        'backctl user create') operand='TEXT' flags=" --username=TEXT --role=TEXT --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl user list') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --page=TEXT --page-size=TEXT --all$shared" ;;
-        'backctl user show') operand='TEXT' flags="$shared" ;;
-        'backctl user exists') operand='TEXT' flags="$shared" ;;
-        'backctl user count') flags=" --role=TEXT --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT$shared" ;;
-        'backctl user set-password') operand='TEXT' flags=" --generate-password --secret-file=FILE --must-change-password --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl user check-password') operand='TEXT' flags=" --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT$shared" ;;
-        'backctl user activate') operand='TEXT' flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl user deactivate') operand='TEXT' flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl user update') operand='TEXT' flags=" --email=TEXT --username=TEXT --role=TEXT --expires-at=TEXT --expires-in=TEXT --no-expiry --if-version=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl user delete') operand='TEXT' flags=" --erase --if-exists --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --confirm=TEXT$shared" ;;
-        'backctl user history') operand='TEXT' flags=" --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl user create') operands=(TEXT TEXT) flags=" --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user list') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --page=TEXT --page-size=TEXT --all$shared" ;;
+        'backctl user show') operands=(@account TEXT) flags="$shared" ;;
+        'backctl user exists') operands=(@account TEXT) flags="$shared" ;;
+        'backctl user count') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT$shared" ;;
+        'backctl user set-password') operands=(@account TEXT) flags=" --generate-password --secret-file=FILE --must-change-password --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user check-password') operands=(@account TEXT) flags=" --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT$shared" ;;
+        'backctl user activate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user deactivate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user update') operands=(@account TEXT) flags=" --email=TEXT --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --no-expiry --if-version=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user delete') operands=(@account) flags=" --erase --if-exists --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --confirm=TEXT$shared" ;;
+        'backctl user history') operands=(@account TEXT) flags=" --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl role') words='list show assign' flags=" -h --help" ;;
         'backctl role list') flags="$shared" ;;
-        'backctl role show') operand='TEXT' flags="$shared" ;;
-        'backctl role assign') operand='TEXT' flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl role show') operands=('user|moderator|admin|@role' TEXT) flags="$shared" ;;
+        'backctl role assign') operands=('user|moderator|admin|@role' @account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl access') words='check' flags=" -h --help" ;;
-        'backctl access check') operand='TEXT' flags=" --explain$shared" ;;
+        'backctl access check') operands=(@account TEXT TEXT) flags=" --explain$shared" ;;
         'backctl audit') words='list verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --type=TEXT --subject=TEXT --since=TEXT --until=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit list') flags=" --type=InstallationCreated|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|UserLocked|UserDeleted --subject=@account --since=TEXT --until=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;
         'backctl config path') flags="$shared" ;;
-        'backctl config get') operand='TEXT' flags="$shared" ;;
-        'backctl config set') operand='TEXT' flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl config validate') operand='FILE' flags="$shared" ;;
+        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost' TEXT) flags="$shared" ;;
+        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl config validate') operands=(FILE TEXT) flags="$shared" ;;
         'backctl profile') words='list show use' flags=" -h --help" ;;
         'backctl profile list') flags="$shared" ;;
-        'backctl profile show') operand='TEXT' flags="$shared" ;;
-        'backctl profile use') operand='TEXT' flags=" --none -n --dry-run -y --yes$shared" ;;
+        'backctl profile show') operands=(@profile TEXT) flags="$shared" ;;
+        'backctl profile use') operands=(@profile TEXT) flags=" --none -n --dry-run -y --yes$shared" ;;
         'backctl db') words='upgrade status check backup' flags=" -h --help" ;;
         'backctl db upgrade') flags=" -n --dry-run -y --yes$shared" ;;
         'backctl db status') flags="$shared" ;;
         'backctl db check') flags="$shared" ;;
-        'backctl db backup') operand='FILE' flags="$shared" ;;
+        'backctl db backup') operands=(FILE TEXT) flags="$shared" ;;
         'backctl init') flags=" --calibrate -n --dry-run -y --yes$shared" ;;
         'backctl doctor') flags="$shared" ;;
         'backctl completion') words='bash zsh fish' flags=" -h --help" ;;
@@ -54,63 +54,112 @@ _backctl_at() { # sets words, operand and flags to what may follow the words $1
     flags="$flags "
 }
 
-_backctl_takes() { # sets kind to what the flag $1 takes; the last of a cluster such as -qo counts
-    kind=''
+_backctl_takes() { # sets kind to what the flag $1 takes, and flag to it; the last of a cluster such as -qo counts
+    kind='' flag=$1
     if [[ $flags == *" $1="* ]]; then
         kind=${flags#*" $1="}
         kind=${kind%% *}
+    elif [[ $1 == -[!-]?* && $flags == *" ${1:0:2}="* ]]; then
+        _backctl_place "${1:0:2}" "${1:2}"
     elif [[ $1 == -[!-]?* && $flags == *" ${1:0:2} "* ]]; then
         _backctl_takes "-${1:2}"
     fi
 }
 
+_backctl_place() { # the flag $1 has the value $2
+    case $1 in
+        -p | --profile) place[1]=$2 ;;
+        --config) place[3]=$2 ;;
+    esac
+}
+
+_backctl_offer() { # a word, whole; readline keeps what is typed before its own word
+    [[ $1 == "$cur"* ]] || return
+    word=$lead$1
+    COMPREPLY+=("${word#"$before"}")
+}
+
+_backctl_stored() { # offers what the program itself has of the kind $1
+    local program=${typed[0]}
+    # As typed, so what is quoted or expanded there is left alone.
+    [[ $cur$program${place[1]}${place[3]} == *[!A-Za-z0-9@._+/~=:,%-]* ]] && return
+    [[ $program == '~/'* ]] && program=$HOME/${program:2}
+    [[ ${place[3]} == '~/'* ]] && place[3]=$HOME/${place[3]:2}
+    type -P "$program" >/dev/null || return
+    while IFS= read -r word; do
+        [[ $word == [A-Za-z0-9]* && $word != *[!A-Za-z0-9@._+-]* ]] && _backctl_offer "$word"
+    done <<<"$(command "$program" __complete "$1" "$cur" "${place[@]}" 2>/dev/null </dev/null)"
+}
+
 _backctl_files() {
-    if [[ ! $before ]] && compopt -o default 2>/dev/null; then
+    if [[ $before == "$lead" ]] && compopt -o default 2>/dev/null; then
         return # readline completes files itself where nothing else is offered
     fi
     compopt -o filenames 2>/dev/null
     while IFS= read -r word; do
-        [[ $word ]] && COMPREPLY+=("$before$word")
+        [[ $word ]] && _backctl_offer "$word"
     done <<<"$(compgen -f -- "$cur")"
 }
 
 _backctl() {
-    local IFS=$' \t\n' cur=${COMP_WORDS[COMP_CWORD]} path=backctl kind='' literal='' before='' word i
-    local words operand flags
-    COMPREPLY=()
-    _backctl_at "$path"
-    for ((i = 1; i < COMP_CWORD; i++)); do
+    local IFS=$' \t\n' path=backctl kind='' literal='' before='' lead='' count=0 line=$COMP_LINE cur flag rest word i
+    local words operands flags typed place
+    COMPREPLY=() typed=() place=(--profile '' --config '')
+    for ((i = 0; i <= COMP_CWORD; i++)); do # readline cuts words at "=", ":" and "@" too
         word=${COMP_WORDS[i]}
-        if [[ $kind ]]; then # the value of the flag before, or the "=" between them
-            [[ $word == = ]] || kind=''
+        rest=${line#"${line%%[![:space:]]*}"}
+        if [[ $i -gt 0 && $rest == "$line" ]]; then
+            typed[${#typed[@]} - 1]+=$word
+        else
+            typed+=("$word")
+        fi
+        line=${rest#"$word"}
+    done
+    cur=${typed[${#typed[@]} - 1]}
+    _backctl_at "$path"
+    for ((i = 1; i < ${#typed[@]} - 1; i++)); do
+        word=${typed[i]}
+        if [[ $kind ]]; then
+            _backctl_place "$flag" "$word"
+            kind=''
         elif [[ ! $literal && $word == -- ]]; then
             literal=yes
+        elif [[ ! $literal && $word == --*=* ]]; then
+            _backctl_place "${word%%=*}" "${word#*=}"
         elif [[ ! $literal && $word == -?* ]]; then
             _backctl_takes "$word"
         elif [[ $words ]]; then
             path="$path $word"
             _backctl_at "$path"
+        else
+            count=$((count + 1))
         fi
     done
-    if [[ $kind ]]; then
-        [[ $cur == = ]] && cur=''
-    elif [[ ! $literal && $cur == --*=* ]]; then # in bash 3.2, or where "=" was taken out of COMP_WORDBREAKS
-        _backctl_takes "${cur%%=*}"
-        kind=${kind:-TEXT}
-        [[ $COMP_WORDBREAKS == *=* ]] || before=${cur%%=*}=
-        cur=${cur#*=}
-    elif [[ ! $literal && $cur == -* ]]; then
-        kind=$flags
-    else
-        kind=${words:-$operand}
+    [[ $cur == *"$2" ]] && before=${cur%"$2"}
+    if [[ ! $kind ]]; then
+        if [[ ! $literal && $cur == --*=* ]]; then
+            _backctl_takes "${cur%%=*}"
+            kind=${kind:-TEXT}
+            lead=${cur%%=*}=
+            cur=${cur#*=}
+        elif [[ ! $literal && $cur == -* ]]; then
+            kind=$flags
+        elif [[ $words ]]; then
+            kind=$words
+        else
+            [[ $count -lt ${#operands[@]} ]] || count=$((${#operands[@]} - 1))
+            kind=${operands[count]}
+        fi
     fi
     case $kind in
         TEXT) ;;
         FILE) _backctl_files ;;
         *)
             for word in ${kind//|/ }; do
-                word=${word%%=*}
-                [[ $word == "$cur"* ]] && COMPREPLY+=("$before$word")
+                case $word in
+                    @*) _backctl_stored "${word#@}" ;;
+                    *) _backctl_offer "${word%%=*}" ;;
+                esac
             done
             ;;
     esac

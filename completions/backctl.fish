@@ -1,21 +1,75 @@
 # Completion of backctl for fish. Made by 'backctl completion fish'.
 
-function __backctl_words --description 'What was typed so far without flags, and without values before the noun'
+function __backctl_words --description 'What was typed so far without flags and their values'
     set -l tokens (commandline -opc)
     set -l value no
+    set -l literal no
     for token in $tokens[2..-1]
         if test $value = yes
             set value no
             continue
         end
+        if test $literal = yes
+            printf '%s\n' $token
+            continue
+        end
         switch $token
-            case -p --profile --config
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --value-file --value-fd --value-env
                 set value yes
+            case --
+                set literal yes
+            case '--*'
             case '-*'
+                string match -qr -- '^-[^po]+[po]$' $token; and set value yes
             case '*'
                 printf '%s\n' $token
         end
     end
+end
+
+function __backctl_value --description 'The value that was typed last of the flags $argv'
+    set -l tokens (commandline -opc)
+    set -l flag
+    set -l found
+    for token in $tokens[2..-1]
+        if test -n "$flag"
+            contains -- $flag $argv; and set found $token
+            set flag
+            continue
+        end
+        switch $token
+            case --
+                break
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --value-file --value-fd --value-env
+                set flag $token
+            case '--*=*'
+                set -l parts (string split -m 1 = -- $token)
+                contains -- $parts[1] $argv; and set found $parts[2]
+            case '--*'
+            case '-*'
+                set -l parts (string match -r -- '^-[^po]*([po])(.*)$' $token)
+                or continue
+                if test -z "$parts[3]"
+                    set flag -$parts[2]
+                else if contains -- -$parts[2] $argv
+                    set found $parts[3]
+                end
+        end
+    end
+    printf '%s\n' "$found"
+end
+
+function __backctl_stored --description 'What the program itself has of the kind $argv[1]'
+    set -l tokens (commandline -opc)
+    set -l program (string replace -r '^~/' "$HOME/" -- $tokens[1])
+    set -l config (string replace -r '^~/' "$HOME/" -- (__backctl_value --config))
+    set -l profile (__backctl_value -p --profile)
+    set -l prefix (string replace -r '^(--[^=]*=|-[^po-]*[po])' '' -- (commandline -ct))
+    string match -qr '^[A-Za-z0-9@._+-]*$' -- "$prefix"
+    and command -sq $program
+    or return
+    command $program __complete $argv[1] "$prefix" --profile "$profile" --config "$config" 2>/dev/null </dev/null |
+        string match -r '^[A-Za-z0-9][A-Za-z0-9@._+-]*$'
 end
 
 function __backctl_at --description 'Whether exactly these words were typed'
@@ -26,6 +80,18 @@ end
 function __backctl_in --description 'Whether these words were typed first'
     set -l words (__backctl_words)
     string match -q -- "$argv *" "$words "
+end
+
+function __backctl_operand --description 'Whether the operand $argv[1] of the command $argv[2..-1] comes next'
+    set -l words (__backctl_words)
+    set -l place (math (count $words) - (count $argv) + 2)
+    string match -q -- "$argv[2..-1] *" "$words "; or return
+    switch $argv[1]
+        case '*+'
+            test $place -ge (string trim -r -c + $argv[1])
+        case '*'
+            test $place -eq $argv[1]
+    end
 end
 
 function __backctl_in_leaf --description 'Whether a whole command was typed'
@@ -51,7 +117,7 @@ complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the dat
 complete -c backctl -n '__backctl_at' -a doctor -d 'Check that everything backctl relies on is in order'
 complete -c backctl -n '__backctl_at' -a completion -d 'Print the script that makes a shell complete what is typed'
 complete -c backctl -n '__backctl_at' -a help -d 'Explain what every command shares, such as exit codes'
-complete -c backctl -n '__backctl_at' -s p -l profile -x -d 'Profile to work with'
+complete -c backctl -n '__backctl_at' -s p -l profile -x -a '(__backctl_stored profile)' -d 'Profile to work with'
 complete -c backctl -n '__backctl_at' -l config -r -F -d 'Configuration file instead of the usual ones'
 complete -c backctl -n '__backctl_at' -s v -l verbose -d 'Say more on standard error'
 complete -c backctl -n '__backctl_at' -l version -d 'Show the version and exit'
@@ -74,7 +140,7 @@ complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message an
 
 # backctl user create
 complete -c backctl -n '__backctl_in user create' -l username -x -d '3 to 50 letters, digits, \'.\', \'_\' or \'-\''
-complete -c backctl -n '__backctl_in user create' -l role -x -d 'What the account may do; \'user\' unless given'
+complete -c backctl -n '__backctl_in user create' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'What the account may do; \'user\' unless given'
 complete -c backctl -n '__backctl_in user create' -l expires-at -x -d 'End the account at this time, such as 2026-12-31'
 complete -c backctl -n '__backctl_in user create' -l expires-in -x -d 'End the account after this time, such as 8h or 30d'
 complete -c backctl -n '__backctl_in user create' -l generate-password -d 'Make a password and print it once'
@@ -95,7 +161,7 @@ complete -c backctl -n '__backctl_in user create' -s n -l dry-run -d 'Do everyth
 complete -c backctl -n '__backctl_in user create' -s y -l yes -d 'Confirm without being asked'
 
 # backctl user list
-complete -c backctl -n '__backctl_in user list' -l role -x -d 'With this role'
+complete -c backctl -n '__backctl_in user list' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'With this role'
 complete -c backctl -n '__backctl_in user list' -l active -d 'Open or closed accounts only'
 complete -c backctl -n '__backctl_in user list' -l inactive -d 'Open or closed accounts only'
 complete -c backctl -n '__backctl_in user list' -l created-after -x -d 'Created at this time or later'
@@ -109,8 +175,14 @@ complete -c backctl -n '__backctl_in user list' -l page -x -d 'The page with thi
 complete -c backctl -n '__backctl_in user list' -l page-size -x -d 'Accounts on a numbered page'
 complete -c backctl -n '__backctl_in user list' -l all -d 'Everything, in constant memory'
 
+# backctl user show
+complete -c backctl -n '__backctl_operand 1 user show' -x -a '(__backctl_stored account)'
+
+# backctl user exists
+complete -c backctl -n '__backctl_operand 1 user exists' -x -a '(__backctl_stored account)'
+
 # backctl user count
-complete -c backctl -n '__backctl_in user count' -l role -x -d 'With this role'
+complete -c backctl -n '__backctl_in user count' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'With this role'
 complete -c backctl -n '__backctl_in user count' -l active -d 'Open or closed accounts only'
 complete -c backctl -n '__backctl_in user count' -l inactive -d 'Open or closed accounts only'
 complete -c backctl -n '__backctl_in user count' -l created-after -x -d 'Created at this time or later'
@@ -119,6 +191,7 @@ complete -c backctl -n '__backctl_in user count' -l email-domain -x -d 'With an 
 complete -c backctl -n '__backctl_in user count' -l search -x -d 'With this in the username or the address'
 
 # backctl user set-password
+complete -c backctl -n '__backctl_operand 1 user set-password' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user set-password' -l generate-password -d 'Make a password and print it once'
 complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the made password to this new file instead'
 complete -c backctl -n '__backctl_in user set-password' -l must-change-password -d 'Another password has to be chosen at the next login'
@@ -130,27 +203,31 @@ complete -c backctl -n '__backctl_in user set-password' -s n -l dry-run -d 'Do e
 complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm without being asked'
 
 # backctl user check-password
+complete -c backctl -n '__backctl_operand 1 user check-password' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user check-password' -l password-stdin -d 'Read the password from standard input'
 complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from an open file descriptor'
 complete -c backctl -n '__backctl_in user check-password' -l password-env -x -d 'Take the password from an environment variable'
 
 # backctl user activate
+complete -c backctl -n '__backctl_operand 1+ user activate' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user activate' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user activate' -l max-changes -x -d 'Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%'
 complete -c backctl -n '__backctl_in user activate' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in user activate' -s y -l yes -d 'Confirm without being asked'
 
 # backctl user deactivate
+complete -c backctl -n '__backctl_operand 1+ user deactivate' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user deactivate' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user deactivate' -l max-changes -x -d 'Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%'
 complete -c backctl -n '__backctl_in user deactivate' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in user deactivate' -s y -l yes -d 'Confirm without being asked'
 
 # backctl user update
+complete -c backctl -n '__backctl_operand 1 user update' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user update' -l email -x -d 'The new e-mail address'
 complete -c backctl -n '__backctl_in user update' -l username -x -d 'The new username'
-complete -c backctl -n '__backctl_in user update' -l role -x -d 'The new role'
+complete -c backctl -n '__backctl_in user update' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'The new role'
 complete -c backctl -n '__backctl_in user update' -l expires-at -x -d 'End the account at this time, such as 2026-12-31'
 complete -c backctl -n '__backctl_in user update' -l expires-in -x -d 'End the account after this time, such as 8h or 30d'
 complete -c backctl -n '__backctl_in user update' -l no-expiry -d 'The account does not end by itself'
@@ -159,6 +236,7 @@ complete -c backctl -n '__backctl_in user update' -s n -l dry-run -d 'Do everyth
 complete -c backctl -n '__backctl_in user update' -s y -l yes -d 'Confirm without being asked'
 
 # backctl user delete
+complete -c backctl -n '__backctl_operand 1+ user delete' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user delete' -l erase -d 'Blank the data of their events too; actors and reasons stay'
 complete -c backctl -n '__backctl_in user delete' -l if-exists -d 'Be content when there is no such account'
 complete -c backctl -n '__backctl_in user delete' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
@@ -168,6 +246,7 @@ complete -c backctl -n '__backctl_in user delete' -s y -l yes -d 'Confirm withou
 complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by naming what is destroyed'
 
 # backctl user history
+complete -c backctl -n '__backctl_operand 1 user history' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user history' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
 complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in user history' -l all -d 'Everything, in constant memory'
@@ -178,7 +257,12 @@ complete -c backctl -n '__backctl_at role' -a show -d 'Show a role and what it m
 complete -c backctl -n '__backctl_at role' -a assign -d 'Give accounts a role instead of the one they have'
 complete -c backctl -n '__backctl_at role' -s h -l help -d 'Show this message and exit'
 
+# backctl role show
+complete -c backctl -n '__backctl_operand 1 role show' -x -a 'user moderator admin (__backctl_stored role)'
+
 # backctl role assign
+complete -c backctl -n '__backctl_operand 1 role assign' -x -a 'user moderator admin (__backctl_stored role)'
+complete -c backctl -n '__backctl_operand 2+ role assign' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in role assign' -l from-file -r -F -d 'Take identities from a file, one a line or JSON lines; \'-\' is standard input'
 complete -c backctl -n '__backctl_in role assign' -l max-changes -x -d 'Change nothing if more accounts would change than this number, or than a percentage of all, such as 5%'
 complete -c backctl -n '__backctl_in role assign' -s n -l dry-run -d 'Do everything, then undo it'
@@ -189,6 +273,7 @@ complete -c backctl -n '__backctl_at access' -a check -d 'Say whether an account
 complete -c backctl -n '__backctl_at access' -s h -l help -d 'Show this message and exit'
 
 # backctl access check
+complete -c backctl -n '__backctl_operand 1 access check' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in access check' -l explain -d 'Show everything that decides it'
 
 # backctl audit
@@ -197,8 +282,8 @@ complete -c backctl -n '__backctl_at audit' -a verify -d 'Walk the chain of even
 complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message and exit'
 
 # backctl audit list
-complete -c backctl -n '__backctl_in audit list' -l type -x -d 'Of this type, e.g. UserCreated'
-complete -c backctl -n '__backctl_in audit list' -l subject -x -d 'About this account, or the thing with this id'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed UserLocked UserDeleted' -d 'Of this type, e.g. UserCreated'
+complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'About this account, or the thing with this id'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'At this time or later'
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Before this time'
 complete -c backctl -n '__backctl_in audit list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
@@ -216,7 +301,11 @@ complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message 
 # backctl config show
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Say where each value comes from'
 
+# backctl config get
+complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost'
+
 # backctl config set
+complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost'
 complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
 complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from an open file descriptor'
@@ -225,7 +314,7 @@ complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Do everythi
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without being asked'
 
 # backctl config validate
-complete -c backctl -n '__backctl_in config validate' -r -F
+complete -c backctl -n '__backctl_operand 1 config validate' -r -F
 
 # backctl profile
 complete -c backctl -n '__backctl_at profile' -a list -d 'List the profiles, with the database of each and where it is configured'
@@ -233,7 +322,11 @@ complete -c backctl -n '__backctl_at profile' -a show -d 'Show the settings that
 complete -c backctl -n '__backctl_at profile' -a use -d 'Select the profile that commands work on when neither a flag nor a variable names one'
 complete -c backctl -n '__backctl_at profile' -s h -l help -d 'Show this message and exit'
 
+# backctl profile show
+complete -c backctl -n '__backctl_operand 1 profile show' -x -a '(__backctl_stored profile)'
+
 # backctl profile use
+complete -c backctl -n '__backctl_operand 1 profile use' -x -a '(__backctl_stored profile)'
 complete -c backctl -n '__backctl_in profile use' -l none -d 'Work without a profile from now on'
 complete -c backctl -n '__backctl_in profile use' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in profile use' -s y -l yes -d 'Confirm without being asked'
@@ -250,7 +343,7 @@ complete -c backctl -n '__backctl_in db upgrade' -s n -l dry-run -d 'Do everythi
 complete -c backctl -n '__backctl_in db upgrade' -s y -l yes -d 'Confirm without being asked'
 
 # backctl db backup
-complete -c backctl -n '__backctl_in db backup' -r -F
+complete -c backctl -n '__backctl_operand 1 db backup' -r -F
 
 # backctl init
 complete -c backctl -n '__backctl_in init' -l calibrate -d 'Measure this machine and set the hash cost that takes nearest 250 ms'
@@ -268,7 +361,7 @@ complete -c backctl -n '__backctl_at help' -a exit-codes -d 'List the exit codes
 complete -c backctl -n '__backctl_at help' -s h -l help -d 'Show this message and exit'
 
 # every command
-complete -c backctl -n '__backctl_in_leaf' -s p -l profile -x -d 'Profile to work with'
+complete -c backctl -n '__backctl_in_leaf' -s p -l profile -x -a '(__backctl_stored profile)' -d 'Profile to work with'
 complete -c backctl -n '__backctl_in_leaf' -l config -r -F -d 'Configuration file instead of the usual ones'
 complete -c backctl -n '__backctl_in_leaf' -s o -l output -x -a 'table json jsonl csv tsv id' -d 'Form of the result; a table on a terminal, tsv in a pipe'
 complete -c backctl -n '__backctl_in_leaf' -l fields -x -d 'Members to print, in this order'

@@ -3,31 +3,22 @@
 A shell that is not installed is not driven; what its script says is held against the command tree all the same.
 """
 
-import os
-import pty
 import re
-import select
 import shutil
-import subprocess
-import termios
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
+from tests.cli.typist import FILES, FOLDER, Typist, every_shell, shells
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from backctl.presentation.app import app
-from backctl.presentation.completion import Flag, Node, Shell, Value, read_tree, script
+from backctl.presentation.completion.scripts import Shell, script
+from backctl.presentation.completion.tree import Flag, Node, Value, read_tree
 
-FOLDER = Path(__file__).parents[2] / "completions"
-FILES = {Shell.BASH: "backctl.bash", Shell.ZSH: "_backctl", Shell.FISH: "backctl.fish"}
 FORMATS = ["csv", "id", "json", "jsonl", "table", "tsv"]
-
-shells = pytest.mark.parametrize("shell", [shell for shell in Shell if shutil.which(shell)])
-every_shell = pytest.mark.parametrize("shell", Shell)
 
 
 @pytest.fixture(scope="module")
@@ -96,99 +87,6 @@ def test_words_that_a_shell_could_take_apart_are_refused(word: str) -> None:
 
 # Real shells.
 
-_BASH_RC = """
-PS1='ready> '
-{load}
-PATH=
-bind '"\\C-xa": insert-completions'
-args() {{ printf '%s\\n' "$@" >answer; }}
-"""
-_ZSH_RC = """
-PS1='ready> '
-unsetopt prompt_sp
-bindkey -e
-autoload -Uz compinit
-{load}
-rehash
-path=()
-insert_all() {{ [[ $WIDGET != insert-all ]] || compstate[insert]=all; comppostfuncs=(insert_all) }}
-comppostfuncs=(insert_all)
-zle -C insert-all complete-word _main_complete
-bindkey '^Xa' insert-all
-args() {{ print -rl -- "$@" >answer }}
-"""
-
-
-class Typist:
-    """Types command lines in an interactive shell whose Ctrl-X a puts in everything that completion offers."""
-
-    def __init__(self, shell: Shell, home: Path, load: str) -> None:
-        self._shell, self.home, self._load = shell, home, load
-        self._environment = {"HOME": str(home), "ZDOTDIR": str(home), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
-        self._environment["PATH"] = os.environ["PATH"]
-
-    def offers(self, line: str, *, described: str = "") -> list[str]:
-        """What is offered for the last word of `line`, sorted, without the flag that a value is glued to.
-
-        It must be shown with the help `described` beside it. bash shows none.
-        """
-        words = self._fish(line, described) if self._shell is Shell.FISH else self._interactive(line, described)
-        return sorted(re.sub("^--[a-z-]+=(?=.)", "", word).removesuffix("=") for word in words)
-
-    def _fish(self, line: str, described: str) -> list[str]:
-        command = ["fish", "--no-config", "-c", f"{self._load}; set PATH; complete -C $argv[1]", line]
-        done = subprocess.run(command, cwd=self.home, env=self._environment, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert described in done.stdout
-        return [offer.partition("\t")[0] for offer in done.stdout.splitlines()]
-
-    def _interactive(self, line: str, described: str) -> list[str]:
-        rc, answer = self.home / ".zshrc", self.home / "answer"
-        answer.unlink(missing_ok=True)
-        if self._shell is Shell.BASH:
-            rc.write_text(_BASH_RC.format(load=self._load))
-            command = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
-        else:
-            rc.write_text(_ZSH_RC.format(load=self._load))
-            command = ["zsh", "-d", "-i"]
-        everything, leave = "\x18a\x01args \r", ("ready> ", "exit\r")
-        if described and self._shell is Shell.ZSH:
-            _converse(command, self.home, self._environment, [("ready> ", f"{line}\t"), (described, everything), leave])
-        else:
-            _converse(command, self.home, self._environment, [("ready> ", line + everything), leave])
-        typed, entered = line.split(" "), answer.read_text().splitlines()
-        return [] if [*filter(None, typed)] == entered else entered[len(typed) - 1 :]
-
-
-def _converse(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], keys: Sequence[tuple[str, str]]
-) -> None:
-    """Run a shell on a terminal to its end. `keys` are (what to wait for, what to type) in order."""
-    master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (40, 200))
-    process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment, start_new_session=True
-    )
-    os.close(slave)
-    screen, seen, waiting = b"", 0, [(shown.encode(), typed.encode()) for shown, typed in keys]
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if not select.select([master], [], [], 1)[0]:
-            continue
-        try:
-            block = os.read(master, 65536)
-        except OSError:  # Linux says EIO when the shell is gone
-            break
-        if not block:
-            break
-        screen += block
-        if waiting and (at := screen.find(waiting[0][0], seen)) >= 0:
-            seen = at + len(waiting[0][0])
-            os.write(master, waiting.pop(0)[1])
-    os.close(master)  # hangs up on a shell that still waits
-    process.wait(timeout=10)
-    assert not waiting, screen
-
 
 @pytest.fixture
 def typist(tmp_path: Path) -> Callable[..., Typist]:
@@ -196,16 +94,7 @@ def typist(tmp_path: Path) -> Callable[..., Typist]:
         (tmp_path / name).touch()
 
     def sit_down(shell: Shell, text: str | None = None, autoload: bool = False) -> Typist:
-        folder = tmp_path / "completions"
-        folder.mkdir()
-        file = folder / FILES[shell]
-        file.write_text((FOLDER / FILES[shell]).read_text() if text is None else text)
-        load = {
-            Shell.BASH: f". '{file}'",
-            Shell.ZSH: f"fpath=('{folder}' $fpath); compinit -u" if autoload else f"compinit -u; . '{file}'",
-            Shell.FISH: f"source '{file}'",
-        }
-        return Typist(shell, tmp_path, load[shell])
+        return Typist(shell, tmp_path, text=text, autoload=autoload)
 
     return sit_down
 

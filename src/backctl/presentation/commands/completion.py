@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from backctl.presentation.completion import Shell, read_tree, script
+from backctl.presentation.completion.scripts import Shell, script
+from backctl.presentation.completion.tree import read_tree
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun
 

@@ -6,19 +6,23 @@ from backctl.presentation.completion.tree import Flag, Node, Value
 def script(tree: Node) -> str:
     shared = tree.shared()
     leaves = [node for node in tree.walk() if not node.children]
-    valued = [spelling for flag in tree.flags if flag.value for spelling in flag.spellings]
+    valued = tree.valued()
     patterns = " ".join(f"'{' '.join(leaf.path[1:])} *'" for leaf in leaves)
     lines: list[str] = []
     for node in tree.walk():
         words = " ".join(node.path[1:])
         at = f"__backctl_at {words}".rstrip() if node.children else f"__backctl_in {words}"
         said = [f"complete -c backctl -n '{at}' -a {c.path[-1]} -d {_quoted(c.help)}" for c in node.children]
-        if node.operand and (node.operand.choices or node.operand.file):
-            said.append(f"complete -c backctl -n '{at}'{_value(node.operand)}")
+        for place, operand in enumerate(node.operands, 1):
+            if operand.choices or operand.stored or operand.file:
+                which = f"{place}{'+' if node.many and place == len(node.operands) else ''}"
+                said.append(f"complete -c backctl -n '__backctl_operand {which} {words}'{_value(operand)}")
         said += [_flag(at, flag) for flag in node.flags if node.children or flag not in shared]
         lines += [f"\n# {' '.join(node.path)}", *said] if said else []
     lines += ["\n# every command", *(_flag("__backctl_in_leaf", flag) for flag in shared), ""]
-    return _SCRIPT.replace("@VALUED@", " ".join(valued)).replace("@LEAVES@", patterns) + "\n".join(lines)
+    letters = "".join(spelling[1] for spelling in valued if len(spelling) == 2)
+    head = _SCRIPT.replace("@VALUED@", " ".join(valued)).replace("@LETTERS@", letters).replace("@LEAVES@", patterns)
+    return head + "\n".join(lines)
 
 
 def _flag(condition: str, flag: Flag) -> str:
@@ -28,7 +32,9 @@ def _flag(condition: str, flag: Flag) -> str:
 
 
 def _value(value: Value) -> str:
-    return " -r -F" if value.file else f" -x -a '{' '.join(value.choices)}'" if value.choices else " -x"
+    asked = [f"(__backctl_stored {value.stored})"] if value.stored else []
+    words = " ".join([*value.choices, *asked])
+    return " -r -F" if value.file else f" -x -a '{words}'" if words else " -x"
 
 
 def _quoted(text: str) -> str:
@@ -37,22 +43,76 @@ def _quoted(text: str) -> str:
 
 _SCRIPT = r"""# Completion of backctl for fish. Made by 'backctl completion fish'.
 
-function __backctl_words --description 'What was typed so far without flags, and without values before the noun'
+function __backctl_words --description 'What was typed so far without flags and their values'
     set -l tokens (commandline -opc)
     set -l value no
+    set -l literal no
     for token in $tokens[2..-1]
         if test $value = yes
             set value no
             continue
         end
+        if test $literal = yes
+            printf '%s\n' $token
+            continue
+        end
         switch $token
             case @VALUED@
                 set value yes
+            case --
+                set literal yes
+            case '--*'
             case '-*'
+                string match -qr -- '^-[^@LETTERS@]+[@LETTERS@]$' $token; and set value yes
             case '*'
                 printf '%s\n' $token
         end
     end
+end
+
+function __backctl_value --description 'The value that was typed last of the flags $argv'
+    set -l tokens (commandline -opc)
+    set -l flag
+    set -l found
+    for token in $tokens[2..-1]
+        if test -n "$flag"
+            contains -- $flag $argv; and set found $token
+            set flag
+            continue
+        end
+        switch $token
+            case --
+                break
+            case @VALUED@
+                set flag $token
+            case '--*=*'
+                set -l parts (string split -m 1 = -- $token)
+                contains -- $parts[1] $argv; and set found $parts[2]
+            case '--*'
+            case '-*'
+                set -l parts (string match -r -- '^-[^@LETTERS@]*([@LETTERS@])(.*)$' $token)
+                or continue
+                if test -z "$parts[3]"
+                    set flag -$parts[2]
+                else if contains -- -$parts[2] $argv
+                    set found $parts[3]
+                end
+        end
+    end
+    printf '%s\n' "$found"
+end
+
+function __backctl_stored --description 'What the program itself has of the kind $argv[1]'
+    set -l tokens (commandline -opc)
+    set -l program (string replace -r '^~/' "$HOME/" -- $tokens[1])
+    set -l config (string replace -r '^~/' "$HOME/" -- (__backctl_value --config))
+    set -l profile (__backctl_value -p --profile)
+    set -l prefix (string replace -r '^(--[^=]*=|-[^@LETTERS@-]*[@LETTERS@])' '' -- (commandline -ct))
+    string match -qr '^[A-Za-z0-9@._+-]*$' -- "$prefix"
+    and command -sq $program
+    or return
+    command $program __complete $argv[1] "$prefix" --profile "$profile" --config "$config" 2>/dev/null </dev/null |
+        string match -r '^[A-Za-z0-9][A-Za-z0-9@._+-]*$'
 end
 
 function __backctl_at --description 'Whether exactly these words were typed'
@@ -63,6 +123,18 @@ end
 function __backctl_in --description 'Whether these words were typed first'
     set -l words (__backctl_words)
     string match -q -- "$argv *" "$words "
+end
+
+function __backctl_operand --description 'Whether the operand $argv[1] of the command $argv[2..-1] comes next'
+    set -l words (__backctl_words)
+    set -l place (math (count $words) - (count $argv) + 2)
+    string match -q -- "$argv[2..-1] *" "$words "; or return
+    switch $argv[1]
+        case '*+'
+            test $place -ge (string trim -r -c + $argv[1])
+        case '*'
+            test $place -eq $argv[1]
+    end
 end
 
 function __backctl_in_leaf --description 'Whether a whole command was typed'

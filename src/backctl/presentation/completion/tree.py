@@ -9,6 +9,8 @@ from typer._types import TyperChoice
 from typer.core import TyperOption
 
 from backctl.presentation.app import HELP_FLAGS, PROGRAM, Group, Root
+from backctl.presentation.completion import kinds
+from backctl.presentation.completion.kinds import NOTHING, Offer
 
 _WORD = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9@._+-]*")
 """What is offered to a shell as it is: nothing in it can be expanded or evaluated."""
@@ -16,14 +18,16 @@ _WORD = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9@._+-]*")
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a flag or a positional takes: one of `choices`, else the name of a file, else what nobody can guess."""
+    """What a flag or a positional takes: one of `choices`, what the program answers when it is asked for `stored`, the
+    name of a file, or, without any of them, what nobody can guess."""
 
     name: str
     choices: tuple[str, ...] = ()
+    stored: str = ""
     file: bool = False
 
     def __post_init__(self) -> None:
-        _require_words(self.name, *self.choices)
+        _require_words(self.name, *self.choices, *filter(None, [self.stored]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,14 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The program, a noun or a leaf. `operand` is what each positional of a leaf takes."""
+    """The program, a noun or a leaf. `operands` are the positionals of a leaf; the last may be given `many` times."""
 
     path: tuple[str, ...]
     help: str
     flags: tuple[Flag, ...]
     children: tuple["Node", ...] = ()
-    operand: Value | None = None
+    operands: tuple[Value, ...] = ()
+    many: bool = False
 
     def __post_init__(self) -> None:
         _require_words(*self.path)
@@ -63,6 +68,19 @@ class Node:
         leaves = [node for node in self.walk() if not node.children]
         return tuple(flag for flag in leaves[0].flags if all(flag in leaf.flags for leaf in leaves))
 
+    def valued(self) -> tuple[str, ...]:
+        """The spellings of flags that a value follows. Raises ValueError where that depends on the command."""
+        flags = dict.fromkeys(
+            (spelling, flag.value is not None)
+            for node in self.walk()
+            for flag in node.flags
+            for spelling in flag.spellings
+        )
+        for spelling, _ in flags:
+            if (spelling, True) in flags and (spelling, False) in flags:
+                raise ValueError(f"{spelling} takes a value in one command and none in another")
+        return tuple(spelling for spelling, takes in flags if takes)
+
 
 def read_tree(root: Command) -> Node:
     """Import every noun and write down what can be typed. Raises ValueError for a word that is not safe to offer."""
@@ -77,15 +95,14 @@ def _node(command: Command, path: tuple[str, ...]) -> Node:
     elif isinstance(command, Group):
         children = {name: command.get_command(context, name) for name in command.list_commands(context)}
     shown = [parameter for parameter in command.get_params(context) if not getattr(parameter, "hidden", False)]
-    operands = [_value(parameter) for parameter in shown if parameter.param_type_name == "argument"]
-    # bash cuts an address at its "@", so positionals cannot be counted: they are offered something when all are alike.
-    kinds = {(operand.choices, operand.file) for operand in operands}
+    operands = [parameter for parameter in shown if parameter.param_type_name == "argument"]
     return Node(
         path,
         _sentence(command.help),
         tuple(flag for option in shown if isinstance(option, TyperOption) for flag in _flags(option)),
         tuple(_node(child, (*path, name)) for name, child in children.items() if child is not None),
-        operands[0] if len(kinds) == 1 else Value(operands[0].name) if operands else None,
+        tuple(_operand(path[1], operand) for operand in operands),
+        any(operand.nargs == -1 for operand in operands),
     )
 
 
@@ -93,17 +110,29 @@ def _flags(option: TyperOption) -> Iterator[Flag]:
     text = _sentence(option.help)
     # Short ones first; the parser hands those of the help over in no order.
     yes, no = tuple(sorted(option.opts, key=len)), tuple(sorted(option.secondary_opts, key=len))
-    yield Flag(yes, text, None if option.is_flag else _value(option), no)
+    yield Flag(yes, text, None if option.is_flag else _value(option, kinds.of_flag(yes[-1])), no)
     if no:
         yield Flag(no, text, None, yes)
 
 
-def _value(parameter: Parameter) -> Value:
+def _operand(noun: str, parameter: Parameter) -> Value:
+    return _value(parameter, kinds.of_positional(noun, _name(parameter)))
+
+
+def _value(parameter: Parameter, offer: Offer = NOTHING) -> Value:
     if isinstance(parameter.type, TyperChoice):
         choices = tuple(parameter.type.normalize_choice(choice, None) for choice in parameter.type.choices)
-        return Value(parameter.opts[-1].lstrip("-").upper(), choices)
-    name = (parameter.metavar or parameter.opts[-1].lstrip("-").upper()).strip("[].").replace(",", "-")
-    return Value(name, file=name == "FILE")
+        return Value(_spelled(parameter), choices)
+    name = _name(parameter)
+    return Value(name, offer.words, offer.stored, name == "FILE")
+
+
+def _name(parameter: Parameter) -> str:
+    return (parameter.metavar or _spelled(parameter)).strip("[].").replace(",", "-")
+
+
+def _spelled(parameter: Parameter) -> str:
+    return parameter.opts[-1].lstrip("-").upper()
 
 
 def _sentence(text: str | None) -> str:

@@ -8,13 +8,15 @@ from backctl.presentation.completion.tree import Flag, Node, Value
 
 def script(tree: Node) -> str:
     shared = tree.shared()
-    return _BEGINNING + "".join(_group(node, shared) for node in tree.walk() if node.children) + _END
+    groups = "".join(_group(node, shared) for node in tree.walk() if node.children)
+    return _BEGINNING.replace("@VALUED@", " ".join(tree.valued())) + groups + _END
 
 
 def _group(group: Node, shared: tuple[Flag, ...]) -> str:
     top = len(group.path) == 1
     lines = [f"\n{_name(group)}() {{", "    local curcontext=$curcontext state line", "    local -A opt_args"]
     if top:
+        lines.append('    local -a typed=("${(@)words[1,CURRENT-1]}")')
         lines += ["    local -a shared", *_list("shared=", (spec for flag in shared for spec in _flag(flag)))]
     lines += ["    local -a flags commands"]
     lines += _list("flags=", (spec for flag in group.flags for spec in _flag(flag)))
@@ -31,8 +33,11 @@ def _group(group: Node, shared: tuple[Flag, ...]) -> str:
             lines.append(f"                {node.path[-1]}) {_name(node)} ;;")
             continue
         own = [spec for flag in node.flags if flag not in shared for spec in _flag(flag)]
-        if node.operand:
-            own.append(_quoted(f"*{_value(node.operand)}"))
+        last = len(node.operands) if node.many else 0
+        own += [
+            _quoted(f"{'*' if place == last else place}{_value(operand)}")
+            for place, operand in enumerate(node.operands, 1)
+        ]
         call = " \\\n                        ".join(["_arguments -s -S $shared", *own])
         lines += [f"                {node.path[-1]})", f"                    {call}", "                    ;;"]
     return "\n".join([*lines, "            esac", "            ;;", "    esac", "}", ""])
@@ -61,6 +66,8 @@ def _flag(flag: Flag) -> Iterator[str]:
 
 def _value(value: Value) -> str:
     action = f"({' '.join(value.choices)})" if value.choices else "_files" if value.file else " "
+    if value.stored:  # with the space in front it is called as it is
+        action = " " + " ".join(["_backctl_stored", value.stored, *value.choices])
     return f":{value.name}:{action}"
 
 
@@ -69,8 +76,56 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-_BEGINNING = """#compdef backctl
+_BEGINNING = r"""#compdef backctl
 # Completion of backctl for zsh, autoloaded, or evaluated after compinit. Made by 'backctl completion zsh'.
+
+_backctl_place() { # sets profile and config to what was typed, and program to what is completed
+    local word flag rest given
+    program=${(Q)typed[1]} profile='' config=''
+    for word in "${(@Q)typed[2,-1]}"; do
+        given=''
+        if [[ -n $flag ]]; then
+            rest=$word given=yes
+        elif [[ $word == -- ]]; then
+            break
+        elif [[ $word == --*=* ]]; then
+            flag=${word%%=*} rest=${word#*=} given=yes
+        elif [[ $word == --* ]]; then
+            flag=$word rest=''
+        elif [[ $word == -?* ]]; then # the last of a cluster such as -qp counts
+            flag=${word[1,2]} rest=${word[3,-1]}
+            while [[ -n $rest && " $valued " != *" $flag "* ]]; do
+                flag=-${rest[1]} rest=${rest[2,-1]}
+            done
+        else
+            continue
+        fi
+        if [[ " $valued " != *" $flag "* ]]; then
+            flag=''
+        elif [[ -n $rest || -n $given ]]; then
+            case $flag in
+                -p|--profile) profile=$rest ;;
+                --config) config=$rest ;;
+            esac
+            flag=''
+        fi
+    done
+    [[ $program == '~/'* ]] && program=$HOME/${program[3,-1]}
+    [[ $config == '~/'* ]] && config=$HOME/${config[3,-1]}
+}
+
+_backctl_stored() { # offers what the program itself has of the kind $1, and the words that follow
+    local valued='@VALUED@' program profile config word
+    local -a found=("${@[2,-1]}")
+    _backctl_place
+    if [[ $PREFIX != *[^A-Za-z0-9@._+-]* ]] && whence -p -- $program >/dev/null; then
+        for word in "${(@f)$(command $program __complete $1 "$PREFIX" --profile "$profile" --config "$config" \
+            2>/dev/null </dev/null)}"; do
+            [[ $word == [A-Za-z0-9]* && $word != *[^A-Za-z0-9@._+-]* ]] && found+=($word)
+        done
+    fi
+    compadd -a found
+}
 """
 
 _END = r"""

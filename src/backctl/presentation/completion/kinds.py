@@ -1,0 +1,45 @@
+"""Which flags and positionals take a word that can be offered, beside those whose choices the parser knows."""
+
+from typing import NamedTuple
+
+from backctl.domain.access import BUILTIN_ROLES
+from backctl.domain.events import event_types
+from backctl.settings import SETTINGS
+
+
+class Offer(NamedTuple):
+    """Words that are the same everywhere, and the kind of those that the program is asked for at the TAB."""
+
+    words: tuple[str, ...] = ()
+    stored: str = ""
+    """A key of `backctl.suggestions.answers.KINDS`; empty for none."""
+
+
+NOTHING = Offer()
+ACCOUNT = Offer(stored="account")
+ROLE = Offer(tuple(role.name for role in BUILTIN_ROLES), stored="role")
+PROFILE = Offer(stored="profile")
+
+# By the long spelling of a flag: it means the same in every command.
+_FLAGS = {
+    "--profile": PROFILE,
+    "--role": ROLE,
+    "--subject": ACCOUNT,
+    "--type": Offer(event_types()),
+}
+# By what the help calls a positional; a NAME is one of the noun's own things.
+_POSITIONALS = {
+    "IDENT": ACCOUNT,
+    "KEY": Offer(tuple(SETTINGS)),
+    "ROLE": ROLE,
+    "role NAME": ROLE,
+    "profile NAME": PROFILE,
+}
+
+
+def of_flag(spelling: str) -> Offer:
+    return _FLAGS.get(spelling, NOTHING)
+
+
+def of_positional(noun: str, name: str) -> Offer:
+    return _POSITIONALS.get(f"{noun} {name}") or _POSITIONALS.get(name, NOTHING)

@@ -1,0 +1,342 @@
+"""Completion of stored names: what the program answers at a TAB, and that nothing stored is ever run by a shell."""
+
+import os
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Machine, Outcome
+from tests.cli.typist import Typist, shells
+from tests.servers import Servers
+
+from backctl.presentation.app import app
+from backctl.presentation.completion.scripts import Shell
+from backctl.presentation.completion.tree import read_tree
+from backctl.suggestions.answers import KINDS, is_plain
+
+_COPY = """
+INSERT INTO users SELECT ?, ?, ?, email_domain, ?, ?, password_hash, role, is_active, expires_at, must_change_password,
+    mfa_state, created_at, updated_at, version FROM users WHERE username_key = 'ada'
+"""
+
+HOSTILE = [
+    "$(:>ran)",
+    "`:>ran`",
+    ";:>ran;",
+    "&&:>ran",
+    "|:>ran",
+    ">ran",
+    "\n:>ran\n",
+    "\t:>ran",
+    "\r:>ran",
+    " :>ran",
+    "':>ran'",
+    '":>ran"',
+    "\\$(:>ran)",
+    "'$(:>ran)'",
+    "';:>ran;'",
+    "(e):>ran",
+    "=(:>ran)",
+    "<(:>ran)",
+    "${(e)$(:>ran)}",
+    "$'\\x24(:>ran)'",
+    ":$(:>ran)",
+    ":description",
+    "\x1b]0;title\x07",
+    "\x1b[31m",
+    "abc\x00:>ran",
+    "~root",
+    "*",
+    "?",
+    "[a]",
+    "{a,b}",
+    "!!",
+    "!:>ran",
+    "#",
+    "%n",
+    "^a^b",
+    "a=b",
+    "a/b",
+    "a,b",
+    "é",
+    "\u202e",
+]
+
+
+def insert(database: Path, username: str, email: str | None = None, key: str | None = None) -> None:
+    """A row as only SQL can write it."""
+    email = email if email is not None else f"{username}@example.org"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        values = (os.urandom(18).hex(), email, email.lower(), username, username.lower() if key is None else key)
+        connection.execute(_COPY, values)
+
+
+def install(machine: Machine, folder: Path) -> Path:
+    """A folder for PATH with a `backctl` that lives in the machine's home."""
+    folder.mkdir()
+    program = folder / "backctl"
+    exports = " ".join(f"{name}={shlex.quote(machine.environment[name])}" for name in ("HOME", "PYTHONPATH"))
+    program.write_text(f'#!/bin/sh\n{exports} exec {shlex.quote(sys.executable)} -m backctl "$@"\n')
+    program.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """ada, adam and bob on the embedded database, eve on the one of the profile `staging`."""
+    home = tmp_path_factory.mktemp("house") / "home"
+    home.mkdir()
+    machine = Machine(home)
+    machine.create_user("ada")
+    staging = home / "staging.db"
+    shutil.copy(machine.data / "backctl.db", staging)
+    for name in ("adam", "bob"):
+        insert(machine.data / "backctl.db", name)
+    insert(staging, "eve")
+    machine.config_file.parent.mkdir(parents=True)
+    machine.config_file.write_text(
+        f'[roles.auditor]\npermissions = ["user:show"]\n\n[profiles.staging]\nprotected = true\n'
+        f'database.url = "sqlite:///{staging}"\n'
+    )
+    other = home / "other place.toml"
+    other.write_text(f'database.url = "sqlite:///{staging}"\n')
+    shutil.copy(other, home / "other.toml")
+    for file in (machine.config_file, other, home / "other.toml"):
+        file.chmod(0o600)
+    install(machine, home / "bin")
+    return machine
+
+
+@pytest.fixture(scope="module")
+def seat(house: Machine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Shell], Typist]:
+    made: dict[Shell, Typist] = {}
+
+    def typist(shell: Shell) -> Typist:
+        if shell not in made:
+            folder = tmp_path_factory.mktemp(shell)
+            for name in ("other.toml", "other place.toml"):
+                shutil.copy(house.home / name, folder)
+            made[shell] = Typist(shell, folder, programs=house.home / "bin")
+        return made[shell]
+
+    return typist
+
+
+# What is offered where.
+
+
+@shells
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("backctl user show ad", ["ada", "adam"]),
+        ("backctl user show -q -- ad", ["ada", "adam"]),
+        ("backctl user show ada@", ["ada@example.org"]),
+        ("backctl user show ada ad", []),
+        ("backctl user deactivate ada bob ad", ["ada", "adam"]),
+        ("backctl user deactivate ada@example.org ad", ["ada", "adam"]),
+        ("backctl user deactivate --reason 'left -p staging' ad", ["ada", "adam"]),
+        ("backctl user deactivate --reason '' -p staging e", ["eve"]),
+        ("backctl role assign ", ["admin", "auditor", "moderator", "user"]),
+        ("backctl role assign admin ad", ["ada", "adam"]),
+        ("backctl user list --role a", ["admin", "auditor"]),
+        ("backctl user list --role=a", ["admin", "auditor"]),
+        ("backctl audit list --subject bo", ["bob"]),
+        ("backctl audit list --type UserDea", ["UserDeactivated"]),
+        ("backctl config get database.t", ["database.timeout"]),
+        ("backctl -p st", ["staging"]),
+        ("backctl profile use st", ["staging"]),
+        ("backctl user list --profile=st", ["staging"]),
+        ("backctl -p staging user show e", ["eve"]),
+        ("backctl -vpstaging user show e", ["eve"]),
+        ("backctl user show --profile=staging e", ["eve"]),
+        ("backctl user show -qp staging e", ["eve"]),
+        ("backctl user show --config=./other.toml e", ["eve"]),
+    ],
+)
+def test_a_tab_offers_what_is_stored(
+    shell: Shell, seat: Callable[[Shell], Typist], line: str, offered: list[str]
+) -> None:
+    assert seat(shell).offers(line) == offered
+    assert not (seat(shell).home / "ran").exists()
+
+
+@shells
+def test_the_program_that_is_completed_is_the_one_that_is_asked(shell: Shell, house: Machine, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    stranger = Machine(tmp_path / "home")
+    stranger.data.mkdir(parents=True)
+    shutil.copy(house.home / "staging.db", stranger.data / "backctl.db")
+    install(stranger, tmp_path / "near-by")
+    typist = Typist(shell, tmp_path, programs=house.home / "bin")
+    assert typist.offers("backctl user show e") == []
+    assert typist.offers("./near-by/backctl user show e") == ["eve"]
+    assert typist.offers("~/near-by/backctl user show e") == ["eve"]
+    assert typist.offers(f"{house.home}/bin/backctl user show b") == ["bob"]
+    assert Typist(shell, house.home, programs=tmp_path / "home").offers("backctl user show a") == []
+
+
+# Attacks.
+
+
+@shells
+def test_nothing_that_a_shell_could_evaluate_is_offered_or_run(shell: Shell, house: Machine, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    machine = Machine(tmp_path / "home")
+    machine.data.mkdir(parents=True)
+    database = Path(shutil.copy(house.data / "backctl.db", machine.data / "backctl.db"))
+    insert(database, "evidence")
+    for number, text in enumerate(HOSTILE):
+        insert(database, f"ev{text}"[:50])
+        insert(database, f"{text}{number:03}", f"{text}@x", key=f"ev{number:03}{text}")
+    assert machine.rows("SELECT count(*) FROM users WHERE username_key LIKE 'ev%'") == [(2 * len(HOSTILE) + 1,)]
+    typist = Typist(shell, tmp_path, programs=install(machine, tmp_path / "bin"))
+    assert typist.offers("backctl user show ev") == ["evidence"]
+    assert typist.offers("backctl user show ev@") == []
+    assert typist.offers("backctl user show ") == ["ada", "adam", "bob", "evidence"]
+    assert not list(tmp_path.rglob("ran"))
+
+
+@shells
+def test_a_script_trusts_no_program(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    words = ["evidence", *(f"ev{text}" for text in HOSTILE), *HOSTILE, "-rf", "--help", "ev\\"]
+    (tmp_path / "words").write_text("\n".join(words).replace("\0", ""))
+    program = folder / "backctl"
+    # Nothing but the shell's own is on PATH.
+    loop = f"while IFS= read -r word; do printf '%s\\n' \"$word\"; done <'{tmp_path}/words'"
+    program.write_text(f"#!/bin/sh\necho oops >&2\n{loop}\nexit 9\n")
+    program.chmod(0o755)
+    typist = Typist(shell, tmp_path, programs=folder)
+    # "ev" is what stands before the first line break.
+    assert typist.offers("backctl user show ev") == ["ev", "evidence"]
+    assert [word for word in typist.offers("backctl user list --role ") if not is_plain(word.encode())] == []
+    assert not (tmp_path / "ran").exists()
+
+
+def test_accounts_as_hostile_as_the_program_admits_are_not_offered(machine: Machine) -> None:
+    machine.create_user("ada")
+    for name, email in (
+        ("straße", "a$b@example.org"),
+        ("q-e.r_y", "it's@example.org"),
+        ("日本語", "q`id`@example.org"),
+    ):
+        machine.create_user(name, email=email)
+    assert asked(machine, "account", "").out.split() == ["ada", "q-e.r_y"]
+    for prefix in ("a$", "it", "it's", "q`", "日"):
+        assert asked(machine, "account", prefix).out == ""
+
+
+# The question itself.
+
+
+def asked(machine: Machine, *arguments: str, **changes: str) -> Outcome:
+    outcome = machine.run("__complete", *arguments, env=changes).succeeded()
+    assert outcome.err == ""
+    return outcome
+
+
+def test_every_kind_in_the_scripts_is_one_that_the_program_answers() -> None:
+    from typer.main import get_command
+
+    tree = read_tree(get_command(app))
+    values = [flag.value for node in tree.walk() for flag in node.flags if flag.value]
+    values += [operand for node in tree.walk() for operand in node.operands]
+    assert {value.stored for value in values} - {""} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("account",),
+        ("nonsense", "a"),
+        ("account", "a", "--profile"),
+        ("account", "-a"),
+        ("account", "a b"),
+        ("account", "$(:>ran)"),
+        ("account", "\udcff"),
+        ("account", "a" * 10_000),
+        ("account", "a", "--config", "missing.toml"),
+        ("account", "a", "--profile", "nobody"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_answered_with_nothing(house: Machine, arguments: tuple[str, ...]) -> None:
+    assert asked(house, *arguments).out == ""
+    assert not (house.home / "ran").exists()
+
+
+def test_of_too_many_names_those_are_offered_that_keep_all_within_reach(house: Machine, tmp_path: Path) -> None:
+    database = Path(shutil.copy(house.data / "backctl.db", tmp_path / "many.db"))
+    for number in range(60):
+        insert(database, f"o'{number}")  # none of these can be offered
+        insert(database, f"oscar{number:02}")
+    words = asked(house, "account", "o", BACKCTL_DATABASE_URL=f"sqlite:///{database}").out.split()
+    assert words == [*(f"oscar{number:02}" for number in range(49)), "oscar59"]  # or a shell would go on to oscar4
+
+
+def test_on_a_fresh_machine_nothing_is_offered_and_nothing_made(machine: Machine) -> None:
+    for kind in KINDS:
+        assert asked(machine, kind, "").out == ""
+    assert not any(machine.home.iterdir())
+
+
+def test_closed_streams_are_no_reason_to_complain(house: Machine) -> None:
+    assert asked(house, "account", "a").out == "ada\nadam\n"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with house.start("__complete", "account", "a", stdout=writing, stderr=-1) as process:
+        os.close(writing)
+        assert process.communicate()[1] == b""
+        assert process.returncode == 0
+
+
+_UNPRIVILEGED = """
+import os, sys
+from backctl.infrastructure.database import name_search
+from backctl.suggestions.answers import answer
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.exit(answer(["account", "a"], os.environ))
+"""
+
+
+@pytest.mark.parametrize(("mode", "offered"), [(0o644, "ada\nadam\n"), (0o000, "")])
+def test_what_may_not_be_read_is_not_offered(house: Machine, mode: int, offered: str) -> None:
+    with tempfile.TemporaryDirectory() as name:  # one that every user can reach, as pytest's own are not
+        Path(name).chmod(0o755)
+        database = Path(shutil.copy(house.data / "backctl.db", name))
+        database.chmod(mode)
+        environment = {**house.environment, "HOME": name, "BACKCTL_DATABASE_URL": f"sqlite:///{database}"}
+        command = [sys.executable, "-c", _UNPRIVILEGED]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, offered, "")
+
+
+def test_a_server_is_not_asked(servers: Servers, tmp_path: Path) -> None:
+    server = servers.postgres(18)
+    (tmp_path / "home").mkdir()
+    machine = Machine(tmp_path / "home")
+    with server.database() as name:
+        machine.environment["BACKCTL_DATABASE_URL"] = server.url(name)
+        machine.run("init").succeeded()
+        machine.create_user("ada")
+        assert asked(machine, "account", "a").out == ""
+
+
+def test_a_secret_command_is_not_run(machine: Machine) -> None:
+    machine.config_file.parent.mkdir(parents=True)
+    machine.config_file.touch(mode=0o600)
+    machine.config_file.write_text('[database]\nurl_command = ["touch", "ran"]\n')
+    assert asked(machine, "account", "a").out == ""
+    machine.config_file.write_text(f'database.url_command = ["/bin/touch", "{machine.home}/ran"]\n')
+    assert asked(machine, "account", "a").out == ""
+    assert not (machine.home / "ran").exists()
