@@ -30,8 +30,8 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl config') words='show path get set validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;
         'backctl config path') flags="$shared" ;;
-        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost' TEXT) flags="$shared" ;;
-        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace' TEXT) flags="$shared" ;;
+        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl config validate') operands=(FILE TEXT) flags="$shared" ;;
         'backctl profile') words='list show use' flags=" -h --help" ;;
         'backctl profile list') flags="$shared" ;;

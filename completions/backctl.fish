@@ -1,6 +1,11 @@
 # Completion of backctl for fish. Made by 'backctl completion fish'.
 
-function __backctl_words --description 'What was typed so far without flags and their values'
+function __backctl_read --description 'Sets __backctl_typed to the words typed so far, without flags and their values'
+    # Once for each TAB: dozens of conditions ask.
+    set -l line (commandline -cp)
+    test "$line" = "$__backctl_line"; and return
+    set -g __backctl_line "$line"
+    set -g __backctl_typed
     set -l tokens (commandline -opc)
     set -l value no
     set -l literal no
@@ -10,7 +15,7 @@ function __backctl_words --description 'What was typed so far without flags and 
             continue
         end
         if test $literal = yes
-            printf '%s\n' $token
+            set -ga __backctl_typed $token
             continue
         end
         switch $token
@@ -22,7 +27,7 @@ function __backctl_words --description 'What was typed so far without flags and 
             case '-*'
                 string match -qr -- '^-[^po]+[po]$' $token; and set value yes
             case '*'
-                printf '%s\n' $token
+                set -ga __backctl_typed $token
         end
     end
 end
@@ -73,19 +78,19 @@ function __backctl_stored --description 'What the program itself has of the kind
 end
 
 function __backctl_at --description 'Whether exactly these words were typed'
-    set -l words (__backctl_words)
-    test "$words" = "$argv"
+    __backctl_read
+    test "$__backctl_typed" = "$argv"
 end
 
 function __backctl_in --description 'Whether these words were typed first'
-    set -l words (__backctl_words)
-    string match -q -- "$argv *" "$words "
+    __backctl_read
+    string match -q -- "$argv *" "$__backctl_typed "
 end
 
 function __backctl_operand --description 'Whether the operand $argv[1] of the command $argv[2..-1] comes next'
-    set -l words (__backctl_words)
-    set -l place (math (count $words) - (count $argv) + 2)
-    string match -q -- "$argv[2..-1] *" "$words "; or return
+    __backctl_read
+    string match -q -- "$argv[2..-1] *" "$__backctl_typed "; or return
+    set -l place (math (count $__backctl_typed) - (count $argv) + 2)
     switch $argv[1]
         case '*+'
             test $place -ge (string trim -r -c + $argv[1])
@@ -95,8 +100,8 @@ function __backctl_operand --description 'Whether the operand $argv[1] of the co
 end
 
 function __backctl_in_leaf --description 'Whether a whole command was typed'
-    set -l words (__backctl_words)
-    switch "$words "
+    __backctl_read
+    switch "$__backctl_typed "
         case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
@@ -302,10 +307,10 @@ complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message 
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Say where each value comes from'
 
 # backctl config get
-complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost'
+complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
 
 # backctl config set
-complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost'
+complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
 complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
 complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from an open file descriptor'

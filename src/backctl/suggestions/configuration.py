@@ -153,5 +153,5 @@ def _user_folder(environ: "Mapping[str, str]", variable: str, usual: str) -> str
 def _site_folder() -> str:
     if os.uname().sysname != "Darwin":
         return "/etc/xdg"
-    prefix, homebrew, _ = sys.base_prefix.partition("/opt/python")
-    return f"{prefix}/share" if homebrew else "/Library/Application Support"
+    prefix, homebrew, _ = sys.base_prefix.partition("opt/python")
+    return f"{prefix}share" if homebrew else "/Library/Application Support"

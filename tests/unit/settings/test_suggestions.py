@@ -1,6 +1,7 @@
 """What completion makes of the configuration is what the settings make of it, found without loading them."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,10 +151,10 @@ def test_neither_a_pipe_nor_a_file_beyond_the_limit_is_read(user_file: Path, con
 
 
 ENVIRONMENTS = [
-    {"HOME": "/home/ada"},
-    {"HOME": "/home/ada/"},
-    {"HOME": "/home/ada", "XDG_CONFIG_HOME": "/cfg", "XDG_DATA_HOME": "/data", "XDG_CONFIG_DIRS": "/one:/two"},
-    {"HOME": "/home/ada", "XDG_CONFIG_HOME": "relative", "XDG_DATA_HOME": "", "XDG_CONFIG_DIRS": "relative:/two"},
+    {"HOME": "/users/ada"},
+    {"HOME": "/users/ada/"},
+    {"HOME": "/users/ada", "XDG_CONFIG_HOME": "/cfg", "XDG_DATA_HOME": "/data", "XDG_CONFIG_DIRS": "/one:/two"},
+    {"HOME": "/users/ada", "XDG_CONFIG_HOME": "relative", "XDG_DATA_HOME": "", "XDG_CONFIG_DIRS": "relative:/two"},
     {"HOME": ""},
     {},
 ]
@@ -180,6 +181,15 @@ def test_the_usual_places_are_those_of_the_platform(
         f"{expected.site_config_dir}/config.toml",
     ]
     assert configuration._user_folder(environ, "XDG_DATA_HOME", ".local/share") == expected.user_data_dir
+
+
+def test_pythons_of_homebrew_have_their_own_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Darwin", "", "", "", "")))
+    monkeypatch.setattr(sys, "base_prefix", "/usr/local/opt/python@3.13/Frameworks/Python.framework/Versions/3.13")
+    monkeypatch.delenv("XDG_CONFIG_DIRS")
+    *_, site = configuration._usual_files(os.environ)
+    assert site == f"{platformdirs.macos.MacOS('backctl').site_config_dir}/config.toml"
+    assert site == "/usr/local/share/backctl/config.toml"
 
 
 def test_on_this_machine_they_are_those_of_the_settings() -> None:

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backctl.suggestions.outline import outline
@@ -139,6 +139,7 @@ _LINE = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_LINE, max_size=6).map("\n".join))
 def test_an_answer_is_always_the_one_of_the_parser(text: str) -> None:
     document = outline(text)
@@ -146,6 +147,7 @@ def test_an_answer_is_always_the_one_of_the_parser(text: str) -> None:
         assert document == tomllib.loads(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_ends_in_an_answer_or_in_none(text: str) -> None:
     document = outline(text)

@@ -43,7 +43,12 @@ def _quoted(text: str) -> str:
 
 _SCRIPT = r"""# Completion of backctl for fish. Made by 'backctl completion fish'.
 
-function __backctl_words --description 'What was typed so far without flags and their values'
+function __backctl_read --description 'Sets __backctl_typed to the words typed so far, without flags and their values'
+    # Once for each TAB: dozens of conditions ask.
+    set -l line (commandline -cp)
+    test "$line" = "$__backctl_line"; and return
+    set -g __backctl_line "$line"
+    set -g __backctl_typed
     set -l tokens (commandline -opc)
     set -l value no
     set -l literal no
@@ -53,7 +58,7 @@ function __backctl_words --description 'What was typed so far without flags and 
             continue
         end
         if test $literal = yes
-            printf '%s\n' $token
+            set -ga __backctl_typed $token
             continue
         end
         switch $token
@@ -65,7 +70,7 @@ function __backctl_words --description 'What was typed so far without flags and 
             case '-*'
                 string match -qr -- '^-[^@LETTERS@]+[@LETTERS@]$' $token; and set value yes
             case '*'
-                printf '%s\n' $token
+                set -ga __backctl_typed $token
         end
     end
 end
@@ -116,19 +121,19 @@ function __backctl_stored --description 'What the program itself has of the kind
 end
 
 function __backctl_at --description 'Whether exactly these words were typed'
-    set -l words (__backctl_words)
-    test "$words" = "$argv"
+    __backctl_read
+    test "$__backctl_typed" = "$argv"
 end
 
 function __backctl_in --description 'Whether these words were typed first'
-    set -l words (__backctl_words)
-    string match -q -- "$argv *" "$words "
+    __backctl_read
+    string match -q -- "$argv *" "$__backctl_typed "
 end
 
 function __backctl_operand --description 'Whether the operand $argv[1] of the command $argv[2..-1] comes next'
-    set -l words (__backctl_words)
-    set -l place (math (count $words) - (count $argv) + 2)
-    string match -q -- "$argv[2..-1] *" "$words "; or return
+    __backctl_read
+    string match -q -- "$argv[2..-1] *" "$__backctl_typed "; or return
+    set -l place (math (count $__backctl_typed) - (count $argv) + 2)
     switch $argv[1]
         case '*+'
             test $place -ge (string trim -r -c + $argv[1])
@@ -138,8 +143,8 @@ function __backctl_operand --description 'Whether the operand $argv[1] of the co
 end
 
 function __backctl_in_leaf --description 'Whether a whole command was typed'
-    set -l words (__backctl_words)
-    switch "$words "
+    __backctl_read
+    switch "$__backctl_typed "
         case @LEAVES@
             return 0
     end
