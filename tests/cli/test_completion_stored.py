@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Machine, Outcome
 from tests.cli.typist import Typist, shells
-from tests.servers import Servers
 
 from backctl.presentation.app import app
 from backctl.presentation.completion.scripts import Shell
@@ -223,15 +223,16 @@ def test_a_script_trusts_no_program(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_accounts_as_hostile_as_the_program_admits_are_not_offered(machine: Machine) -> None:
-    machine.create_user("ada")
     for name, email in (
-        ("straße", "a$b@example.org"),
-        ("q-e.r_y", "it's@example.org"),
+        ("straße", "it's@example.org"),
+        ("q-e.r_y", "a$b@example.org"),
         ("日本語", "q`id`@example.org"),
     ):
         machine.create_user(name, email=email)
-    assert asked(machine, "account", "").out.split() == ["ada", "q-e.r_y"]
-    for prefix in ("a$", "it", "it's", "q`", "日"):
+    # One of them under its key, which names it too.
+    assert asked(machine, "account", "").out.split() == ["q-e.r_y", "strasse"]
+    machine.run("user", "show", "strasse").succeeded()
+    for prefix in ("a", "it", "q`"):
         assert asked(machine, "account", prefix).out == ""
 
 
@@ -321,15 +322,13 @@ def test_what_may_not_be_read_is_not_offered(house: Machine, mode: int, offered:
         assert (done.returncode, done.stdout, done.stderr) == (0, offered, "")
 
 
-def test_a_server_is_not_asked(servers: Servers, tmp_path: Path) -> None:
-    server = servers.postgres(18)
-    (tmp_path / "home").mkdir()
-    machine = Machine(tmp_path / "home")
-    with server.database() as name:
-        machine.environment["BACKCTL_DATABASE_URL"] = server.url(name)
-        machine.run("init").succeeded()
-        machine.create_user("ada")
-        assert asked(machine, "account", "a").out == ""
+def test_a_server_is_not_asked(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"postgresql://ada@127.0.0.1:{server.getsockname()[1]}/backctl"
+        assert asked(machine, "account", "a", BACKCTL_DATABASE_URL=url).out == ""
+        with pytest.raises(BlockingIOError):  # nobody knocked
+            server.accept()
 
 
 def test_a_secret_command_is_not_run(machine: Machine) -> None:

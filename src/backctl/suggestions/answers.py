@@ -27,8 +27,8 @@ def _accounts(configuration: Configuration, prefix: str) -> "Iterable[object]":
 
     start = prefix.encode()
     for name, key in names_beginning(configuration.database(), prefix):
-        # As its owner writes it, unless something else was typed; both name the account.
-        yield name if isinstance(name, bytes) and name.startswith(start) else key
+        # As its owner writes it, unless that is not what was typed or cannot be; both name the account.
+        yield name if isinstance(name, bytes) and name.startswith(start) and is_plain(name) else key
 
 
 def _roles(configuration: Configuration, _prefix: str) -> "Iterable[object]":
