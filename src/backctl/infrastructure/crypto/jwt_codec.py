@@ -12,7 +12,8 @@ from typing import Final
 
 from backctl.domain.access_token import TOKEN_TYPE, AccessClaims, UnverifiedToken
 from backctl.domain.errors import InvalidInput, TokenInvalid
-from backctl.domain.keyring import Key, Keyring
+from backctl.domain.key import Key
+from backctl.domain.keyring import Keyring
 from backctl.domain.values import Instant, Secret
 from backctl.infrastructure.crypto.signatures import Verifier, signing_key, verifier
 from backctl.infrastructure.crypto.strict_encoding import json_object, unpadded

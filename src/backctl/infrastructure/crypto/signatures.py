@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from backctl.domain.errors import KeyringDamaged, quoted
-from backctl.domain.keyring import Key
+from backctl.domain.key import Key
 from backctl.domain.values import LATEST, Instant
 from backctl.infrastructure.crypto.strict_encoding import unpadded
 
@@ -53,16 +53,21 @@ def verifier(key: Key) -> Verifier:
 
 
 def signing_key(key: Key) -> "Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey | bytes":
-    """The signing half, in the form that PyJWT takes. Raises KeyringDamaged as `verifier` does."""
-    if _TYPES.get(key.alg) != key.kty:
-        raise _unfit(key, "its kind and its algorithm do not belong together")
+    """The signing half, in the form that PyJWT takes. Raises KeyringDamaged as `verifier` does.
+
+    Halves that do not belong together are refused too: what the one signs nobody could verify.
+    """
+    verifier(key)
     match key.alg:
         case "HS256":
             return _hmac_secret(key)
         case "EdDSA":
             from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-            return Ed25519PrivateKey.from_private_bytes(_octets(key, "d", _ED25519_KEY))
+            private = Ed25519PrivateKey.from_private_bytes(_octets(key, "d", _ED25519_KEY))
+            if private.public_key().public_bytes_raw() != _octets(key, "x", _ED25519_KEY):
+                raise _unfit(key, "its numbers do not belong together")
+            return private
         case "ES256":
             from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateNumbers
 
