@@ -218,6 +218,13 @@ def postgres(sandbox: Sandbox, rounds: int) -> str:
     return f"{fifty}\n{deep}"
 
 
+def verifying(sandbox: Sandbox, rounds: int) -> str:
+    """Access tokens within one process, beside PyJWT. The last case, for what it loads makes this process larger."""
+    from benchmarks.tokens import beside_pyjwt
+
+    return beside_pyjwt(rounds)
+
+
 CASES: Mapping[str, Case] = {
     "start": starting,
     "complete": completing,
@@ -226,6 +233,7 @@ CASES: Mapping[str, Case] = {
     "create": creating,
     "million": million,
     "postgres": postgres,
+    "tokens": verifying,
 }
 
 

@@ -98,6 +98,10 @@ class Timing:
     runs: tuple[Run, ...]
 
     @property
+    def turns(self) -> tuple[Run, ...]:
+        return self.runs
+
+    @property
     def median(self) -> float:
         return median(run.seconds for run in self.runs)
 

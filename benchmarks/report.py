@@ -5,8 +5,22 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from benchmarks.measure import Timing
+_UNITS = {"ms": 1e3, "µs": 1e6}
+
+
+class Timed(Protocol):
+    """What was measured again and again, in seconds."""
+
+    @property
+    def turns(self) -> Sequence[object]: ...
+
+    @property
+    def median(self) -> float: ...
+
+    @property
+    def fastest(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +52,21 @@ def machine() -> str:
 
 def section(
     title: str,
-    timings: Mapping[str, Timing],
+    timings: Mapping[str, Timed],
     comparisons: Sequence[Comparison],
     figures: Sequence[Figure],
+    *,
+    what: str = "process",
+    unit: Literal["ms", "µs"] = "ms",
 ) -> str:
-    """One case: times in milliseconds, ratios of medians and of minima, other figures."""
-    rounds = max((len(timing.runs) for timing in timings.values()), default=0)
+    """One case: times, ratios of medians and of minima, other figures."""
+    rounds = max((len(timing.turns) for timing in timings.values()), default=0)
+    scale = _UNITS[unit]
     parts = [f"## {title}\n"]
     parts.append(
         _table(
-            (f"process ({rounds} runs each)", "median ms", "min ms"),
-            [(name, f"{t.median * 1e3:.1f}", f"{t.fastest * 1e3:.1f}") for name, t in timings.items()],
+            (f"{what} ({rounds} runs each)", f"median {unit}", f"min {unit}"),
+            [(name, f"{t.median * scale:.1f}", f"{t.fastest * scale:.1f}") for name, t in timings.items()],
         )
     )
     ratios = []
