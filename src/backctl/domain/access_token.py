@@ -7,7 +7,7 @@ stands in the error: whoever sent it chose those words.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Any, Self
 
 from backctl.domain.errors import InvalidInput, TokenExpired, TokenInvalid, TokenNotYetValid, quoted
 from backctl.domain.values import LATEST, Instant
@@ -83,11 +83,19 @@ class AccessClaims:
                 "the token does not say what an access token must say",
                 hint="one of its claims is missing or of the wrong type; `backctl token inspect` shows them",
             )
+        said: Mapping[str, Any] = members  # every type has just been looked at
         return cls(
-            *cast(tuple[str, str, str, str], (members["iss"], members["aud"], members["sub"], members["client_id"])),
-            *cast(tuple[int, int, int], (members["iat"], members["nbf"], members["exp"])),
-            *cast(tuple[str, str, str], (members["jti"], members["sid"], members["role"])),
-            cast(str, members.get("scope", "")),
+            said["iss"],
+            said["aud"],
+            said["sub"],
+            said["client_id"],
+            said["iat"],
+            said["nbf"],
+            said["exp"],
+            said["jti"],
+            said["sid"],
+            said["role"],
+            said.get("scope", ""),
         )
 
     def members(self) -> dict[str, str | int]:

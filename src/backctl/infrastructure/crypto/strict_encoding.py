@@ -42,7 +42,12 @@ def json_object(text: bytes) -> dict[str, object] | None:
         document = text.decode()
         if document.count("{") + document.count("[") > _DEEPEST and _depth(document) > _DEEPEST:
             return None
-        value: object = _DECODER.decode(document)
+        if document[:1] == "{" and document[-1:] == "}":  # as ours are: without a search for white space around it
+            value, end = _DECODER.raw_decode(document)
+            if end != len(document):
+                return None
+        else:
+            value = _DECODER.decode(document)
         if "\\u" in document:  # only an escape can be half of a pair
             json.dumps(value, ensure_ascii=False).encode()
     except ValueError:
