@@ -188,12 +188,13 @@ class Container:
 
     @cached_property
     def _token_codec(self) -> "JwtCodec":
-        """Opens no database; the keyring is read when the first token comes."""
+        """Loads and opens no database; the keyring is read when the first token comes."""
         from backctl.infrastructure.crypto.jwt_codec import JwtCodec
+        from backctl.infrastructure.crypto.key_file import KeyFile
 
         tokens = self._settings.tokens
         return JwtCodec(
-            self._installation.keys.read,
+            KeyFile(self._loaded.keyring_file, allow_group_read=self._settings.keyring.allow_group_read).read,
             issuer=tokens.issuer,
             audience=tokens.audience,
             leeway=tokens.leeway,

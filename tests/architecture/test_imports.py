@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -77,6 +78,24 @@ class House:
         assert done.returncode == 0, done.stderr
         code, *modules = report.read_text().split("\n")
         return int(code), done.stdout + done.stderr, set(modules)
+
+    @property
+    def signing_kid(self) -> str:
+        (keyring,) = self._home.rglob("keyring.json")
+        keys = json.loads(keyring.read_text())["keys"]
+        return next(str(key["kid"]) for key in keys if key["purpose"] == "sign")
+
+    def python(self, program: str, *arguments: str) -> str:
+        """What a program of a service prints."""
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            env=self._environment,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +261,40 @@ def test_a_refused_account_loads_no_database(house: House) -> None:
         code, _, modules = house.run("user", "create", *arguments, "--no-password")
         assert code == 2
         assert not present(modules, ("sqlalchemy", "sqlmodel", "pydantic", "bcrypt", "sqlite3"))
+
+
+# Looks at a token, then verifies it under the installation's own key; tells what each of the two has loaded.
+_READING_TOKENS = """
+import sys
+from base64 import urlsafe_b64encode
+from backctl import open_backend
+from backctl.domain.errors import TokenInvalid
+from backctl.domain.values import Instant
+
+def token(kid):
+    header = '{"alg":"EdDSA","kid":"%s","typ":"at+jwt"}' % kid
+    return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in (header.encode(), b"{}", bytes(64)))
+
+with open_backend() as backend:
+    codec = backend._token_codec
+    assert codec.inspect(token("any")).header["kid"] == "any"
+    print(*sys.modules)
+    try:
+        codec.verify(token(sys.argv[1]), now=Instant(0))
+    except TokenInvalid as error:
+        print(*sys.modules)
+        print(error)
+"""
+
+
+def test_reading_tokens_loads_no_database_and_no_issuer(house: House) -> None:
+    looking, verifying, answer = house.python(_READING_TOKENS, house.signing_kid).splitlines()
+    database = ("sqlite3", "_sqlite3", "psycopg", "sqlalchemy", "sqlmodel", "alembic")
+    absent = {*database, *HEAVY, "jwt"} - {"cryptography"}
+    assert not present({*looking.split()}, (*absent, "cryptography"))
+    assert not present({*verifying.split()}, tuple(absent))
+    assert "cryptography" in verifying.split()
+    assert answer == "no key of this installation verifies the token"
 
 
 def test_importing_the_package_for_a_service_is_cheap() -> None:

@@ -5,6 +5,7 @@ import re
 import warnings
 from base64 import urlsafe_b64decode
 from dataclasses import replace
+from pathlib import Path
 
 import jwt
 import pytest
@@ -28,14 +29,17 @@ from tests.unit.tokens.minting import (
     minted,
     with_claims,
 )
-from tests.unit.tokens.refusals import MALFORMED, NO_KEY, refused
+from tests.unit.tokens.refusals import MALFORMED, NO_KEY, NOT_FOR_US, refusal, refused
 
+from backctl import open_backend
 from backctl.domain.access_token import AccessClaims
-from backctl.domain.errors import InvalidInput, KeyringDamaged, KeyringMissing, TokenInvalid
+from backctl.domain.errors import InvalidInput, KeyringDamaged, KeyringMissing, TokenExpired, TokenInvalid
 from backctl.domain.key import Key, KeyState
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Instant, Secret
 from backctl.infrastructure.crypto.jwt_codec import KEYRING_AGE_MAX, KEYRING_AGE_MIN, JwtCodec
+from backctl.infrastructure.crypto.key_file import KeyFile
+from backctl.infrastructure.crypto.key_maker import make_keyring
 from backctl.infrastructure.identifiers import now as real_now
 
 
@@ -283,6 +287,26 @@ def test_threads_share_a_codec_while_keys_change() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(work, range(16))) == list(range(16))
+
+
+def test_a_backend_reads_tokens_without_knowing_where_its_database_is(tmp_path: Path) -> None:
+    now = real_now()
+    KeyFile(tmp_path / "keys.json").create(make_keyring(now))
+    environ = {
+        "BACKCTL_KEYRING_PATH": str(tmp_path / "keys.json"),
+        "BACKCTL_DATABASE_URL_FILE": str(tmp_path / "missing"),
+        "BACKCTL_TOKENS_ISSUER": "https://issuer.example",
+        "BACKCTL_TOKENS_AUDIENCE": "billing",
+        "BACKCTL_TOKENS_LEEWAY": "0s",
+    }
+    with open_backend(environ=environ) as backend:
+        claims = replace(current_claims(), iss="https://issuer.example", aud="billing")
+        token = backend._token_codec.sign(claims).reveal()
+        assert backend._token_codec.verify(token, now=now.plus(SECOND)) == claims
+        assert isinstance(refusal(backend._token_codec, token, now=claims.expires_at), TokenExpired)
+        assert NOT_FOR_US in refusal(backend._token_codec, token, audience=AUDIENCE, now=now.plus(SECOND)).message
+        backend.close()
+        assert backend._token_codec.verify(token, now=now.plus(SECOND)) == claims
 
 
 # Looking.
