@@ -250,6 +250,13 @@ def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) ->
         ("keyring.path = 'keys.json'\n", 1, "keyring.path is 'keys.json'; it must be an absolute path", None),
         ('keyring.path = "/a\\u0000b"\n', 1, "keyring.path is '/a\\x00b'; it must not contain control", None),
         ("keyring.path = 2026-11-22\n", 1, "keyring.path is a date or time; it must be a string", None),
+        ("tokens.issuer = ''\n", 1, "tokens.issuer is ''; it must be a string of 1 to 255 printable characters", None),
+        ("tokens.audience = 'a\u200bb'\n", 1, "tokens.audience is 'a\\u200bb'; it must be a string of 1 to 255", None),
+        (f"tokens.audience = '{'x' * 256}'\n", 1, "tokens.audience is 'xxxxxxxxxx", None),
+        ("tokens.access_ttl = '999ms'\n", 1, "tokens.access_ttl is '999ms'; it must be a duration from 1s to 1d", None),
+        ("tokens.session_ttl = '366d'\n", 1, "tokens.session_ttl is '366d'; it must be a duration from 1s to", None),
+        ("tokens.leeway = '6m'\n", 1, "tokens.leeway is '6m'; it must be a duration from 0s to 5m", None),
+        ("tokens.grace = '-1s'\n", 1, "tokens.grace is '-1s'; it must be a duration from 0s to 5m", None),
         ("roles.x = 1\n", 1, "roles.x is 1; it must be a table", None),
         ("[roles.x]\n", 1, "roles.x has no permissions", 'write permissions = ["user:show"], or [] for none'),
         ("roles.x.permissions = 'all'\n", 1, "roles.x.permissions must be an array of strings", None),
@@ -292,6 +299,7 @@ def test_the_first_of_several_problems_counts_the_others(configure: Configure) -
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("BACKCTL_TOKENS_ISSUER", "a\u200bb", "tokens.issuer is 'a\\u200bb'; it must be a string of 1 to 255"),
         ("BACKCTL_PASSWORDS_BCRYPT_COST", "99", "passwords.bcrypt_cost is 99; it must be a whole number from 4 to 31"),
         ("BACKCTL_PASSWORDS_BCRYPT_COST", "ten", "passwords.bcrypt_cost is 'ten'; it must be a whole number"),
         ("BACKCTL_PASSWORDS_BCRYPT_COST", "9" * 5000, "passwords.bcrypt_cost is '999"),
