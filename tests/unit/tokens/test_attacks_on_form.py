@@ -160,6 +160,28 @@ def test_a_token_is_at_most_8192_characters_long(scene: Scene) -> None:
         assert is_refused(scene.codec, text)
 
 
+def test_what_can_be_refused_without_cryptography_is(scene: Scene) -> None:
+    header, payload, signature = scene.parts
+    state = scene.codec._state
+    assert state is not None
+
+    def accepts(signature: bytes, message: bytes) -> bool:
+        raise AssertionError("a signature was computed")
+
+    dear = state.headers.pop(header.encode())._replace(accepts=accepts)
+    state._parsed[scene.key.kid] = dear
+    for token in (
+        "", header, f"{header}.{payload}", f"{header}..{signature}", f"{header}.{payload}.{signature[:-1]}",
+        f"{header}.{payload}.{signature}AAAA", f"{header}.{payload}.{payload}.{signature}", f"{scene.token}=",
+        f"{header}.{'A' * TOKEN_MAX}.{signature}", minted(scene.key, header=header_of(scene.key, crit=["x"])),
+        minted(scene.key, header=header_of(scene.key, alg="none")), minted(scene.key, header={}),
+        minted(scene.key, header=header_of(scene.key, kid="unknown")),
+    ):  # fmt: skip
+        refused(scene.codec, token)
+    with pytest.raises(AssertionError, match="was computed"):
+        scene.codec.verify(scene.token, now=NOW)
+
+
 # Chance.
 
 TOKENS = {alg: minted(key_of(alg)) for alg in ALGORITHMS}
