@@ -4,11 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 from tests.servers import Servers
+from tests.starter import STARTER
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long` also runs the tests that take minutes."""
-    parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+    """`--long` also runs the tests that take minutes, and gives every command an interpreter of its own."""
+    parser.addoption("--long", action="store_true", help="start every command cold, and run the tests marked `long`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    STARTER.cold = config.getoption("--long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

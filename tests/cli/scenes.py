@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cli.conftest import Machine, Outcome
+from tests.cli.machines import Machine, Outcome
+from tests.starter import STARTER
 
 USER_KEYS = [
     "id",
@@ -100,15 +101,8 @@ def populate(machine: Machine, people: Iterable[Person]) -> None:
 
 def python(machine: Machine, script: str, *arguments: str, stdin: str = "") -> Outcome:
     """Run a Python program that imports the package, in the machine's environment."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        input=stdin.encode(),
-        capture_output=True,
-        env=machine.environment,
-        cwd=machine.home,
-        timeout=120,
-        check=False,
-    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = STARTER.run(command, stdin=stdin.encode(), env=machine.environment, cwd=machine.home, timeout_s=120)
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
