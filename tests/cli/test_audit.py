@@ -2,18 +2,16 @@
 
 import json
 import re
-import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import Machine, Storage
-from tests.cli.scenes import EVENT_KEYS, MORE, TIME, UUID7, Person, contents, fresh, populate, refused
+from tests.cli.conftest import Machine
+from tests.cli.scenes import EVENT_KEYS, MORE, TIME, UUID7, Person, contents, refused
 
 pytestmark = pytest.mark.every_database
 
+PEOPLE = [Person("root", role="admin"), *(Person(f"user{n}", active=n % 2 > 0) for n in range(6))]
 CHAIN_KEYS = ["intact", "events", "erased", "broken_seq", "problem"]
 
 
@@ -26,11 +24,9 @@ class Log:
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Log:
-    machine = storage.machine(tmp_path_factory.mktemp("audit"))
-    populate(machine, [Person("root", role="admin"), *(Person(f"user{n}", active=n % 2 > 0) for n in range(6))])
-    lines = machine.run("audit", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
-    return Log(machine, [json.loads(line) for line in lines])
+def log(still: Machine) -> Log:
+    lines = still.run("audit", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
+    return Log(still, [json.loads(line) for line in lines])
 
 
 def test_events_are_told_in_their_order_with_exactly_these_members(log: Log) -> None:
@@ -111,42 +107,7 @@ def test_a_whole_log_verifies(log: Log) -> None:
 # Tampering.
 
 
-def sql(statement: str) -> Callable[[Path], None]:
-    def change(path: Path) -> None:
-        with sqlite3.connect(path) as database:
-            database.execute("PRAGMA ignore_check_constraints = ON")
-            database.execute(statement)
-        database.close()
-
-    return change
-
-
-def flip_a_byte_of_the_file(path: Path) -> None:
-    raw = bytearray(path.read_bytes())
-    at = raw.index(b'"username":"user3"')
-    raw[at + len(b'"username":"user')] ^= 1
-    path.write_bytes(raw)
-
-
-@pytest.mark.parametrize(
-    ("tamper", "broken"),
-    [
-        (flip_a_byte_of_the_file, 8),
-        (sql("UPDATE events SET data = replace(data, 'user0', 'user9') WHERE seq = 3"), 3),
-        (sql("UPDATE events SET type = 'UserActivated' WHERE seq = 4"), 4),
-        (sql("UPDATE events SET reason = 'ok' WHERE seq = 11"), 11),
-        (sql("DELETE FROM events WHERE seq = 5"), 5),
-        (sql("DELETE FROM events WHERE seq = 11"), 11),
-        (sql("UPDATE events SET data = CAST(x'ff' AS TEXT) WHERE seq = 2"), 2),
-        (sql("UPDATE events SET audit_kid = 'mine' WHERE seq = 2"), 2),
-    ],
-    ids=["a byte of the file", "data", "type", "reason", "a row", "the last row", "no text", "another key"],
-)
-@pytest.mark.embedded
-def test_a_changed_log_is_found_out(tmp_path: Path, tamper: Callable[[Path], None], broken: int) -> None:
-    machine = fresh(tmp_path)
-    populate(machine, [Person("root", role="admin"), *(Person(f"user{n}", active=n % 2 > 0) for n in range(6))])
-    tamper(machine.data / "backctl.db")
+def found_broken(machine: Machine, broken: int) -> None:
     found = machine.run("audit", "verify", "-o", "json")
     assert (found.code, found.err) == (6, "")
     assert list(found.json) == CHAIN_KEYS
@@ -156,18 +117,48 @@ def test_a_changed_log_is_found_out(tmp_path: Path, tamper: Callable[[Path], Non
     assert (quiet.code, quiet.out, quiet.err) == (6, "", "")
 
 
+@pytest.mark.parametrize(
+    ("statement", "broken"),
+    [
+        ("UPDATE events SET data = replace(data, 'user0', 'user9') WHERE seq = 3", 3),
+        ("UPDATE events SET type = 'UserActivated' WHERE seq = 4", 4),
+        ("UPDATE events SET reason = 'ok' WHERE seq = 11", 11),
+        ("DELETE FROM events WHERE seq = 5", 5),
+        ("DELETE FROM events WHERE seq = 11", 11),
+        ("UPDATE events SET audit_kid = 'mine' WHERE seq = 2", 2),
+    ],
+    ids=["data", "type", "reason", "a row", "the last row", "another key"],
+)
+def test_a_changed_log_is_found_out(house: Machine, statement: str, broken: int) -> None:
+    house.rows(statement)
+    found_broken(house, broken)
+
+
+@pytest.mark.embedded
+def test_a_flipped_byte_of_the_file_is_found_out(house: Machine) -> None:
+    path = house.data / "backctl.db"
+    raw = bytearray(path.read_bytes())
+    at = raw.index(b'"username":"user3"')
+    raw[at + len(b'"username":"user')] ^= 1
+    path.write_bytes(raw)
+    found_broken(house, 8)
+
+
+@pytest.mark.embedded
+def test_an_event_that_is_no_text_any_more_is_found_out(house: Machine) -> None:
+    house.rows("UPDATE events SET data = CAST(x'ff' AS TEXT) WHERE seq = 2")
+    found_broken(house, 2)
+
+
 def test_without_the_keyring_nothing_is_proved(machine: Machine) -> None:
     machine.create_user("ada")
     (machine.data / "keyring.json").unlink()
     refused(machine.run("audit", "verify", "-o", "json"), 9, "keyring.missing")
 
 
-@pytest.mark.embedded
 def test_events_never_steer_a_terminal(machine: Machine) -> None:
     machine.create_user("ada")
-    sql("UPDATE events SET reason = char(27) || '[2J' || char(8238), data = '{\"a\":\"\\u001b[2J\"}'")(
-        machine.data / "backctl.db"
-    )
+    machine.rows("UPDATE events SET reason = ?, data = ?", "\x1b[2J\u202e", '{"a":"\\u001b[2J"}')
     for form in ("table", "json", "jsonl", "csv", "tsv"):
         screen = machine.at_terminal("audit", "list", "-o", form, env={"NO_COLOR": "1"})
         assert screen.code == 0

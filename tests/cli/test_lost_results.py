@@ -4,7 +4,10 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Machine
+
+pytestmark = pytest.mark.every_database
 
 CREATE = ("user", "create", "ada@example.org", "--username", "ada")
 

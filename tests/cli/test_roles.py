@@ -1,18 +1,16 @@
 """`role list|show`, and roles that the configuration names."""
 
+import pytest
 from tests.cli.conftest import Machine
 from tests.cli.scenes import contents, refused
+
+pytestmark = pytest.mark.every_database
 
 ROLE_KEYS = ["name", "description", "builtin", "permissions"]
 
 
-def configure(machine: Machine, text: str) -> None:
-    machine.config_file.parent.mkdir(parents=True, exist_ok=True)
-    machine.config_file.write_text(text, encoding="utf-8")
-    machine.config_file.chmod(0o600)
-
-
 def test_the_built_in_roles(machine: Machine) -> None:
+    before = contents(machine.home)
     listed = machine.run("role", "list", "-o", "json").succeeded()
     assert list(listed.json) == ["items", "next_cursor"]
     assert listed.json["next_cursor"] is None
@@ -23,7 +21,7 @@ def test_the_built_in_roles(machine: Machine) -> None:
     admin = machine.run("role", "show", "admin", "-o", "json").succeeded()
     assert admin.json == listed.json["items"][2]
     assert admin.json["permissions"] == ["*"]
-    assert contents(machine.home) == {}
+    assert contents(machine.home) == before
 
 
 def test_roles_in_text(machine: Machine) -> None:
@@ -45,7 +43,7 @@ def test_an_unknown_role_is_not_found(machine: Machine) -> None:
 
 def test_a_role_of_the_configuration_can_be_given(machine: Machine) -> None:
     machine.run("init").succeeded()
-    configure(machine, '[roles.support]\ndescription = "answers the phone"\npermissions = ["user:show", "token:*"]\n')
+    machine.configure('[roles.support]\ndescription = "answers the phone"\npermissions = ["user:show", "token:*"]\n')
     support = machine.run("role", "show", "support", "-o", "json").succeeded().json
     assert support == {
         "name": "support",
@@ -59,28 +57,27 @@ def test_a_role_of_the_configuration_can_be_given(machine: Machine) -> None:
 
 
 def test_a_permission_that_is_none_makes_the_configuration_unusable(machine: Machine) -> None:
+    before = contents(machine.data)
     for text in (
         '[roles.support]\npermissions = ["show users"]\n',
         "[roles.Support]\npermissions = []\n",
         "[roles.admin]\npermissions = []\n",
     ):
-        configure(machine, text)
+        machine.configure(text)
         refused(machine.run("role", "list", "-o", "json"), 9, "config.invalid")
         refused(
             machine.run("user", "create", "a@example.org", "--username", "ada", "--no-password", "-o", "json"),
             9,
             "config.invalid",
         )
-    assert not machine.data.exists()
+    assert contents(machine.data) == before
 
 
 def test_accounts_of_a_role_that_is_configured_no_more_are_found(machine: Machine) -> None:
     machine.run("init").succeeded()
-    machine.config_file.parent.mkdir(parents=True)
-    machine.config_file.write_text('[roles.auditor]\npermissions = ["audit:list"]\n')
-    machine.config_file.chmod(0o600)
+    machine.configure('[roles.auditor]\npermissions = ["audit:list"]\n')
     machine.create_user("ada", "--role", "auditor")
-    machine.config_file.write_text("")
+    machine.configure("")
     assert machine.run("user", "count", "--role", "auditor").succeeded().out == "1\n"
     assert machine.run("user", "list", "--role", "auditor", "--fields", "username").succeeded().out == "username\nada\n"
     refused(machine.run("user", "count", "--role", "auditro", "-o", "json"), 2, "role.unknown")

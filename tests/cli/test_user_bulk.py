@@ -2,36 +2,16 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cli.conftest import Machine, Storage
-from tests.cli.scenes import USER_KEYS, Person, contents, populate, refused
+from tests.cli.conftest import Machine
+from tests.cli.scenes import USER_KEYS, Person, refused
 
 pytestmark = pytest.mark.every_database
 
 NAMES = ("ada", "bob", "cleo", "dan", "eve")
-
-
-@pytest.fixture
-def crowd(machine: Machine) -> Machine:
-    populate(machine, [Person("root", role="admin"), *map(Person, NAMES)])
-    return machine
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Machine:
-    machine = storage.machine(tmp_path_factory.mktemp("bulk"))
-    populate(machine, [Person("root", role="admin"), *map(Person, NAMES)])
-    return machine
-
-
-@pytest.fixture
-def untouched(still: Machine) -> Iterator[Machine]:
-    before = contents(still.home)
-    yield still
-    assert contents(still.home) == before
+PEOPLE = [Person("root", role="admin"), *map(Person, NAMES)]
 
 
 def closed(machine: Machine) -> set[str]:
@@ -46,20 +26,20 @@ def events(machine: Machine, type_: str = "UserDeactivated") -> list[dict[str, A
 # One account.
 
 
-def test_deactivating_twice_changes_once_and_is_recorded_once(crowd: Machine) -> None:
-    first = crowd.run("user", "deactivate", "ada", "--reason", "left", "-o", "json").succeeded().json
+def test_deactivating_twice_changes_once_and_is_recorded_once(house: Machine) -> None:
+    first = house.run("user", "deactivate", "ada", "--reason", "left", "-o", "json").succeeded().json
     assert list(first) == [*USER_KEYS, "changed"]
     assert (first["is_active"], first["changed"], first["version"]) == (False, True, 2)
-    second = crowd.run("user", "deactivate", "ada", "-o", "json").succeeded().json
+    second = house.run("user", "deactivate", "ada", "-o", "json").succeeded().json
     assert second == {**first, "changed": False}
-    history = crowd.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
+    history = house.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
     assert [event["type"] for event in history] == ["UserCreated", "UserDeactivated"]
     assert history[1]["reason"] == "left"
-    again = crowd.run("user", "activate", "ADA@example.org", "-o", "json").succeeded().json
+    again = house.run("user", "activate", "ADA@example.org", "-o", "json").succeeded().json
     assert (again["is_active"], again["changed"], again["version"]) == (True, True, 3)
-    assert crowd.run("user", "activate", "ada", "-o", "json").succeeded().json == {**again, "changed": False}
-    assert crowd.run("user", "activate", "ada", "-q").succeeded().out == ""
-    crowd.run("audit", "verify").succeeded()
+    assert house.run("user", "activate", "ada", "-o", "json").succeeded().json == {**again, "changed": False}
+    assert house.run("user", "activate", "ada", "-q").succeeded().out == ""
+    house.run("audit", "verify").succeeded()
 
 
 def test_one_unknown_account_is_not_found(untouched: Machine) -> None:
@@ -87,9 +67,9 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(untouched: Machine) ->
 # Many accounts.
 
 
-def test_many_from_arguments(crowd: Machine) -> None:
-    crowd.run("user", "deactivate", "cleo").succeeded()
-    ended = crowd.run("user", "deactivate", "ada", "bob@example.org", "cleo", "--yes", "-o", "json").succeeded()
+def test_many_from_arguments(house: Machine) -> None:
+    house.run("user", "deactivate", "cleo").succeeded()
+    ended = house.run("user", "deactivate", "ada", "bob@example.org", "cleo", "--yes", "-o", "json").succeeded()
     assert list(ended.json) == ["items", "total", "done", "changed", "failed"]
     assert {name: ended.json[name] for name in ("total", "done", "changed", "failed")} == {
         "total": 3,
@@ -103,27 +83,27 @@ def test_many_from_arguments(crowd: Machine) -> None:
         assert list(item) == ["ident", *USER_KEYS, "changed"]
         assert (item["ident"], item["changed"], item["is_active"]) == (ident, changed, False)
     assert ended.err == ""
-    assert closed(crowd) == {"ada", "bob", "cleo"}
-    assert len(events(crowd)) == 3
+    assert closed(house) == {"ada", "bob", "cleo"}
+    assert len(events(house)) == 3
 
 
-def test_many_from_a_file_and_from_standard_input(crowd: Machine) -> None:
-    file = crowd.home / "leavers.txt"
+def test_many_from_a_file_and_from_standard_input(house: Machine) -> None:
+    file = house.home / "leavers.txt"
     file.write_text("\ufeffada\r\n\n  bob@example.org \n", encoding="utf-8")
-    crowd.run("user", "deactivate", "--from-file", str(file), "-y").succeeded()
-    assert closed(crowd) == {"ada", "bob"}
-    listed = crowd.run("user", "list", "--search", "cleo", "-o", "jsonl").succeeded().out
+    house.run("user", "deactivate", "--from-file", str(file), "-y").succeeded()
+    assert closed(house) == {"ada", "bob"}
+    listed = house.run("user", "list", "--search", "cleo", "-o", "jsonl").succeeded().out
     lines = f'{listed}{{"username": "dan", "role": "user"}}\n{{"email": "eve@example.org"}}\n'
-    ended = crowd.run("user", "deactivate", "-", "-y", "-o", "jsonl", stdin=lines).succeeded()
+    ended = house.run("user", "deactivate", "-", "-y", "-o", "jsonl", stdin=lines).succeeded()
     assert [json.loads(line)["username"] for line in ended.out.splitlines()] == ["cleo", "dan", "eve"]
-    assert closed(crowd) == set(NAMES)
-    opened = crowd.run("user", "activate", "--from-file", "-", "-o", "id", stdin="eve\ndan\n").succeeded()
+    assert closed(house) == set(NAMES)
+    opened = house.run("user", "activate", "--from-file", "-", "-o", "id", stdin="eve\ndan\n").succeeded()
     assert len(opened.out.splitlines()) == 2
-    assert closed(crowd) == {"ada", "bob", "cleo"}
+    assert closed(house) == {"ada", "bob", "cleo"}
 
 
-def test_a_partial_failure_says_which_and_does_the_rest(crowd: Machine) -> None:
-    ended = crowd.run("user", "deactivate", "nobody", "ada", "root", "bob", "-y", "-o", "json")
+def test_a_partial_failure_says_which_and_does_the_rest(house: Machine) -> None:
+    ended = house.run("user", "deactivate", "nobody", "ada", "root", "bob", "-y", "-o", "json")
     assert ended.code == 7
     assert {name: ended.json[name] for name in ("total", "done", "changed", "failed")} == {
         "total": 4,
@@ -138,12 +118,12 @@ def test_a_partial_failure_says_which_and_does_the_rest(crowd: Machine) -> None:
     assert by_ident["bob"]["changed"] is True
     assert (ended.error["code"], ended.error["exit"]) == ("batch.partial", 7)
     assert "'nobody', 'root'" in ended.error["message"]
-    assert closed(crowd) == {"ada", "bob"}
-    text = crowd.run("user", "activate", "ada", "nobody", "--fields", "ident,changed,error", "--no-header")
+    assert closed(house) == {"ada", "bob"}
+    text = house.run("user", "activate", "ada", "nobody", "--fields", "ident,changed,error", "--no-header")
     assert text.code == 7
     assert text.out == "ada\ttrue\t\nnobody\t\tthere is no account 'nobody'\n"
     assert text.err == "backctl: 2 done, 1 changed, 1 failed\nbackctl: error: 1 of 2 failed: 'nobody'\n"
-    quiet = crowd.run("user", "activate", "bob", "nobody", "-q")
+    quiet = house.run("user", "activate", "bob", "nobody", "-q")
     assert (quiet.code, quiet.out) == (7, "")
 
 
@@ -166,10 +146,10 @@ def test_closing_many_is_confirmed_and_opening_many_is_not(untouched: Machine) -
     untouched.run("user", "activate", "ada", "bob").succeeded()
 
 
-def test_yes_on_a_terminal_does_it(crowd: Machine) -> None:
-    screen = crowd.at_terminal("user", "deactivate", "ada", "bob", keys=[("[y/N] ", "y\n")])
+def test_yes_on_a_terminal_does_it(house: Machine) -> None:
+    screen = house.at_terminal("user", "deactivate", "ada", "bob", keys=[("[y/N] ", "y\n")])
     assert screen.code == 0
-    assert closed(crowd) == {"ada", "bob"}
+    assert closed(house) == {"ada", "bob"}
 
 
 @pytest.mark.parametrize(
@@ -206,21 +186,21 @@ def test_nobody_is_no_failure(untouched: Machine) -> None:
     assert ended.json == {"items": [], "total": 0, "done": 0, "changed": 0, "failed": 0}
 
 
-def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(crowd: Machine) -> None:
+def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(house: Machine) -> None:
     with subprocess.Popen(
-        crowd.command("user", "deactivate", *NAMES, "--yes", "-o", "jsonl"),
+        house.command("user", "deactivate", *NAMES, "--yes", "-o", "jsonl"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=crowd.environment,
-        cwd=crowd.home,
+        env=house.environment,
+        cwd=house.home,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
         assert process.wait(timeout=60) == 0
         assert process.stderr.read() == b""
-    assert closed(crowd) == set(NAMES)
+    assert closed(house) == set(NAMES)
 
 
 # A bound on how much may change.
@@ -244,15 +224,15 @@ def test_more_changes_than_allowed_are_refused_before_the_first(untouched: Machi
     refused(dry, 8, "changes.too_many")
 
 
-def test_only_real_changes_count_against_the_bound(crowd: Machine) -> None:
-    crowd.run("user", "deactivate", "ada").succeeded()
+def test_only_real_changes_count_against_the_bound(house: Machine) -> None:
+    house.run("user", "deactivate", "ada").succeeded()
     names = ("ada", "bob", "BOB@example.org", "bob", "cleo", "nobody", "root")
-    ended = crowd.run("user", "deactivate", *names, "--yes", "--max-changes", "2", "-o", "json")
+    ended = house.run("user", "deactivate", *names, "--yes", "--max-changes", "2", "-o", "json")
     assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 2, 2)
-    assert closed(crowd) == {"ada", "bob", "cleo"}
-    crowd.run("user", "activate", "bob", "cleo", "--max-changes", "34%").succeeded()
-    refused(crowd.run("user", "activate", "ada", "--max-changes", "0", "-o", "json"), 8, "changes.too_many")
-    assert closed(crowd) == {"ada"}
+    assert closed(house) == {"ada", "bob", "cleo"}
+    house.run("user", "activate", "bob", "cleo", "--max-changes", "34%").succeeded()
+    refused(house.run("user", "activate", "ada", "--max-changes", "0", "-o", "json"), 8, "changes.too_many")
+    assert closed(house) == {"ada"}
 
 
 @pytest.mark.parametrize("bound", ["", "-1", "101%", "5 %", "%", "1.5", "all", "1e3", "٣", "9" * 10])
@@ -263,14 +243,11 @@ def test_a_bound_that_is_none_is_a_usage_error(untouched: Machine, bound: str) -
 # A protected profile.
 
 
-@pytest.mark.embedded
-def test_a_protected_profile_demands_a_reason_and_a_confirmation(crowd: Machine) -> None:
-    crowd.config_file.parent.mkdir(parents=True)
-    crowd.config_file.write_text("[profiles.live]\nprotected = true\n")
-    crowd.config_file.chmod(0o600)
-    change = ("user", "deactivate", "ada", "--profile", "live", "-o", "json")
-    assert "--reason" in refused(crowd.run(*change), 8, "confirmation.required")["hint"]
-    assert "--yes" in refused(crowd.run(*change, "--reason", "left"), 8, "confirmation.required")["hint"]
-    assert crowd.run(*change, "--dry-run").succeeded().json["dry_run"] is True
-    assert crowd.run(*change, "--reason", "left", "--yes").succeeded().json["changed"] is True
-    assert crowd.run("user", "list", "--profile", "live").code == 0
+def test_a_protected_profile_demands_a_reason_and_a_confirmation(house: Machine) -> None:
+    house.configure("protected = true\n")
+    change = ("user", "deactivate", "ada", "-o", "json")
+    assert "--reason" in refused(house.run(*change), 8, "confirmation.required")["hint"]
+    assert "--yes" in refused(house.run(*change, "--reason", "left"), 8, "confirmation.required")["hint"]
+    assert house.run(*change, "--dry-run").succeeded().json["dry_run"] is True
+    assert house.run(*change, "--reason", "left", "--yes").succeeded().json["changed"] is True
+    assert house.run("user", "list").code == 0

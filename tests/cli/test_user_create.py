@@ -6,44 +6,25 @@ import signal
 import stat
 import subprocess
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import bcrypt
 import pytest
-from tests.cli.conftest import Machine, Storage
-from tests.cli.scenes import TIME, USER_KEYS, UUID7, Person, contents, populate, refused, stop_when
+from tests.cli.conftest import Machine
+from tests.cli.scenes import TIME, USER_KEYS, UUID7, Person, contents, refused, stop_when
 
 from backctl.domain.errors import escaped
 
 pytestmark = pytest.mark.every_database
 
 GOOD = "correct horse battery"
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Machine:
-    """An installation with a few accounts, for commands that change nothing."""
-    machine = storage.machine(tmp_path_factory.mktemp("create"))
-    populate(
-        machine,
-        [
-            Person("ada"),
-            Person("straße"),
-            Person("josé", domain="exämple.org"),
-            Person("Ångström"),
-            Person("ΣΊΣΥΦΟΣ", domain="example.net"),
-        ],
-    )
-    return machine
-
-
-@pytest.fixture
-def untouched(house: Machine) -> Iterator[Machine]:
-    """The house; at the end nothing in its home may be different."""
-    before = contents(house.home)
-    yield house
-    assert contents(house.home) == before
+PEOPLE = [
+    Person("ada"),
+    Person("straße"),
+    Person("josé", domain="exämple.org"),
+    Person("Ångström"),
+    Person("ΣΊΣΥΦΟΣ", domain="example.net"),
+]
 
 
 def stored_hash(machine: Machine, username: str = "ada") -> str:

@@ -1,35 +1,13 @@
 """`user delete`: nothing goes without its name, and what is erased is nowhere any more."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, contents, fresh, populate, refused
+from tests.cli.scenes import Person, contents, refused
+
+pytestmark = pytest.mark.every_database
 
 KEYS = ["id", "email", "username", "erased_events"]
 PEOPLE = [Person("root", role="admin"), Person("ada"), Person("bob"), Person("cleo")]
-
-
-@pytest.fixture
-def house(machine: Machine) -> Machine:
-    populate(machine, PEOPLE)
-    return machine
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    machine = fresh(tmp_path_factory.mktemp("delete"))
-    populate(machine, PEOPLE)
-    return machine
-
-
-@pytest.fixture
-def untouched(still: Machine) -> Iterator[Machine]:
-    before = contents(still.home)
-    yield still
-    assert contents(still.home) == before
 
 
 def id_of(machine: Machine, username: str) -> str:
@@ -79,18 +57,17 @@ def test_what_is_erased_is_nowhere_and_the_chain_holds(house: Machine) -> None:
     verified = house.run("audit", "verify", "-o", "json").succeeded().json
     assert (verified["intact"], verified["erased"]) == (True, 3)
     assert house.run("audit", "list", "--fields", "type,data").succeeded().out.count("bob@example.org") == 1
-    for path in house.data.iterdir():
-        stored = path.read_bytes()
-        assert b"lovelace" not in stored, path.name
-        assert b"ada@example.org" not in stored, path.name
+    left_behind = {**contents(house.data), **{table: repr(rows).encode() for table, rows in house.stored().items()}}
+    assert left_behind
+    for name, stored in left_behind.items():
+        assert b"lovelace" not in (stored or b""), name
+        assert b"ada@example.org" not in (stored or b""), name
 
 
 def test_data_that_a_stranger_put_back_are_noticed(house: Machine) -> None:
     ada = id_of(house, "ada")
     house.run("user", "delete", "ada", "--erase", "--confirm", "ada").succeeded()
-    with closing(sqlite3.connect(house.data / "backctl.db")) as database, database:
-        statement = "UPDATE events SET data = '{}', salt = zeroblob(16) WHERE subject = ? AND type = 'UserCreated'"
-        database.execute(statement, (ada,))
+    house.rows("UPDATE events SET data = '{}', salt = ? WHERE subject = ? AND type = 'UserCreated'", bytes(16), ada)
     assert house.run("audit", "verify", "-q").code == 6
 
 
@@ -162,9 +139,7 @@ def test_several_are_confirmed_by_their_number(house: Machine) -> None:
 
 
 def test_a_protected_profile_demands_a_reason_too(house: Machine) -> None:
-    house.config_file.parent.mkdir(parents=True)
-    house.config_file.write_text("[profiles.live]\nprotected = true\n")
-    house.config_file.chmod(0o600)
-    delete = ("user", "delete", "ada", "--profile", "live", "--confirm", "ada", "-o", "json")
+    house.configure("protected = true\n")
+    delete = ("user", "delete", "ada", "--confirm", "ada", "-o", "json")
     assert "--reason" in refused(house.run(*delete), 8, "confirmation.required")["hint"]
     assert house.run(*delete, "--reason", "left").succeeded().json["changed"] is True

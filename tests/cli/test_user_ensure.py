@@ -1,33 +1,15 @@
 """`user create --if-not-exists` and `--upsert`: what a script may run again and again."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import USER_KEYS, Person, contents, fresh, populate, refused
+from tests.cli.scenes import USER_KEYS, Person, refused
 
+pytestmark = pytest.mark.every_database
+
+PEOPLE = [Person("root", role="admin"), Person("ada", role="moderator"), Person("bob")]
 ADA = ("user", "create", "ada@example.org", "--username", "ada", "-o", "json")
-
-
-@pytest.fixture
-def house(machine: Machine) -> Machine:
-    populate(machine, [Person("root", role="admin"), Person("ada", role="moderator"), Person("bob")])
-    return machine
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    machine = fresh(tmp_path_factory.mktemp("ensure"))
-    populate(machine, [Person("root", role="admin"), Person("ada", role="moderator"), Person("bob")])
-    return machine
-
-
-@pytest.fixture
-def untouched(still: Machine) -> Iterator[Machine]:
-    before = contents(still.home)
-    yield still
-    assert contents(still.home) == before
 
 
 def shown(machine: Machine, ident: str = "ada") -> dict[str, Any]:

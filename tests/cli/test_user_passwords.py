@@ -1,27 +1,26 @@
-"""`user set-password` and `check-password`, and hashes made elsewhere: answers, exit codes, sources, and the lock."""
+"""`user set-password` and `check-password`: answers, exit codes, sources, and the lock."""
 
 import os
 import re
-import sqlite3
 import stat
-from contextlib import closing
 
-import bcrypt
 import pytest
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import TIME, USER_KEYS, Person, contents, populate, refused
+from tests.cli.scenes import TIME, USER_KEYS, Person, contents, refused
 
+pytestmark = pytest.mark.every_database
+
+PEOPLE = [Person("ada"), Person("bob")]
 GOOD = "correct horse battery"
 OTHER = "another horse battery"
 CHECK_KEYS = ["ident", "ok", "outcome", "locked_until"]
 
 
-@pytest.fixture
-def house(machine: Machine) -> Machine:
-    """An installation with an account `ada` that has the password GOOD, and `bob` without one."""
-    populate(machine, [Person("ada"), Person("bob")])
-    set_password(machine).succeeded()
-    return machine
+@pytest.fixture(scope="module")
+def still(still: Machine) -> Machine:
+    """Where `ada` has the password GOOD, and `bob` none."""
+    set_password(still).succeeded()
+    return still
 
 
 def set_password(machine: Machine, *flags: str, password: str | bytes = GOOD, ident: str = "ada") -> Outcome:
@@ -38,8 +37,7 @@ def events(machine: Machine, ident: str = "ada") -> list[tuple[str, dict[str, ob
 
 
 def stored_hash(machine: Machine, username: str = "ada") -> str:
-    with closing(sqlite3.connect(machine.data / "backctl.db")) as database:
-        (encoded,) = database.execute("SELECT password_hash FROM users WHERE username = ?", (username,)).fetchone()
+    ((encoded,),) = machine.rows("SELECT password_hash FROM users WHERE username = ?", username)
     return str(encoded)
 
 
@@ -47,7 +45,7 @@ def stored_hash(machine: Machine, username: str = "ada") -> str:
 
 
 def test_the_account_is_printed_with_whether_it_changed(machine: Machine) -> None:
-    populate(machine, [Person("ada")])
+    machine.create_user("ada")
     changed = set_password(machine, "--actor", "desk", "--reason", "forgot it").succeeded()
     assert list(changed.json) == [*USER_KEYS, "changed"]
     assert (changed.json["has_password"], changed.json["changed"], changed.json["version"]) == (True, True, 2)
@@ -134,6 +132,7 @@ def test_nobody_is_asked_for_the_password_of_an_account_that_is_not_there(house:
     assert not (house.home / "x.txt").exists()
 
 
+@pytest.mark.embedded
 def test_setting_a_password_on_a_fresh_machine_makes_nothing(machine: Machine) -> None:
     refused(set_password(machine), 3, "user.not_found")
     assert contents(machine.home) == {}
@@ -150,10 +149,8 @@ def test_setting_a_password_on_a_fresh_machine_makes_nothing(machine: Machine) -
         (b"correct horse \xff", "input.invalid"),
     ],
 )
-def test_a_password_that_is_refused_changes_nothing(house: Machine, password: str | bytes, code: str) -> None:
-    before = contents(house.home)
-    refused(set_password(house, password=password), 2, code)
-    assert contents(house.home) == before
+def test_a_password_that_is_refused_changes_nothing(untouched: Machine, password: str | bytes, code: str) -> None:
+    refused(set_password(untouched, password=password), 2, code)
 
 
 def test_without_a_source_the_flags_are_named(house: Machine) -> None:
@@ -283,6 +280,7 @@ def test_what_names_no_account_is_a_usage_error(house: Machine) -> None:
     refused(check(house, password=b"\xff"), 2, "input.invalid")
 
 
+@pytest.mark.embedded
 def test_a_check_on_a_fresh_machine_answers_and_makes_nothing(machine: Machine) -> None:
     done = check(machine)
     assert (done.code, done.json["outcome"]) == (6, "refused")
@@ -308,78 +306,10 @@ def test_long_passwords_work_from_end_to_end(house: Machine, password: str) -> N
     assert check(house, password=password[:-1] + "b").code == 6
 
 
-# Accounts made with these.
-
-
-def create(machine: Machine, *flags: str, stdin: str = "") -> Outcome:
-    return machine.run("user", "create", "eve@example.org", "--username", "eve", "-o", "json", *flags, stdin=stdin)
-
-
 def test_a_new_account_can_be_obliged_to_change_its_password(machine: Machine) -> None:
-    made = create(machine, "--generate-password", "--must-change-password").succeeded()
+    create = ("user", "create", "eve@example.org", "--username", "eve", "-o", "json")
+    made = machine.run(*create, "--generate-password", "--must-change-password").succeeded()
     assert made.json["must_change_password"] is True
     ((_, data),) = events(machine, "eve")
     assert data["must_change"] is True
     assert check(machine, ident="eve", password=made.json["password"]).succeeded().json["outcome"] == "must_change"
-
-
-PHP = bcrypt.hashpw(b"tr0ub4dor and 3", b"$2y$05$CCCCCCCCCCCCCCCCCCCCC.").decode()
-# passlib 1.7.4, test_handlers_bcrypt.py, "v2 format": of the password "password".
-PASSLIB = "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS"
-
-
-@pytest.mark.parametrize(("encoded", "password"), [(PHP, "tr0ub4dor and 3"), (PASSLIB, "password")])
-def test_a_hash_made_elsewhere_opens_the_account(machine: Machine, encoded: str, password: str) -> None:
-    (machine.home / "hash").write_text(f"{encoded}\n")
-    made = create(machine, "--password-hash-file", "hash").succeeded()
-    assert (made.json["has_password"], list(made.json)) == (True, [*USER_KEYS, "changed"])
-    assert encoded not in made.out + made.err
-    assert stored_hash(machine, "eve") == encoded
-    assert check(machine, ident="eve", password=password).code == 0
-    assert check(machine, ident="eve", password=OTHER).code == 6
-
-
-@pytest.mark.parametrize("source", ["stdin", "file -", "env"])
-def test_a_hash_comes_from_the_same_sources_as_every_secret(machine: Machine, source: str) -> None:
-    match source:
-        case "stdin":
-            done = create(machine, "--password-hash-stdin", stdin=PHP)
-        case "file -":
-            done = create(machine, "--password-hash-file", "-", stdin=PHP)
-        case _:
-            arguments = ("user", "create", "eve@example.org", "--username", "eve", "--password-hash-env", "HASH")
-            done = machine.run(*arguments, env={"HASH": PHP})
-    done.succeeded()
-    assert stored_hash(machine, "eve") == PHP
-
-
-@pytest.mark.parametrize(
-    "encoded",
-    [
-        "",
-        "plain text",
-        PHP[:-1],
-        PHP.replace("$2y$", "$2x$"),
-        PHP.replace("$05$", "$31$"),
-        PASSLIB.replace("v=2", "v=1"),
-        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
-        "$6$saltsalt$hash",
-    ],
-)
-def test_a_hash_that_cannot_be_checked_is_refused(machine: Machine, encoded: str) -> None:
-    done = create(machine, "--password-hash-stdin", stdin=f"{encoded}\n")
-    refused(done, 2, "password.hash_invalid")
-    assert encoded == "" or encoded not in done.err
-    assert contents(machine.home) == {}
-
-
-@pytest.mark.parametrize(
-    "other", [("--password-env", "PW"), ("--generate-password",), ("--no-password",), ("--password-hash-fd", "3")]
-)
-def test_a_hash_and_another_way_exclude_each_other(machine: Machine, other: tuple[str, ...]) -> None:
-    refused(create(machine, "--password-hash-stdin", *other, stdin=PHP), 2, "usage")
-    assert contents(machine.home) == {}
-
-
-def test_a_hash_and_a_password_cannot_both_come_from_standard_input(machine: Machine) -> None:
-    refused(create(machine, "--password-hash-stdin", "--password-stdin", stdin=PHP), 2, "usage")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.cli.conftest import Machine, Storage
-from tests.cli.scenes import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, Person, contents, populate, refused
+from tests.cli.conftest import Machine
+from tests.cli.scenes import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, Person, contents, refused
 
 from backctl.domain.errors import escaped
 
@@ -37,11 +37,9 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Town:
-    machine = storage.machine(tmp_path_factory.mktemp("queries"))
-    populate(machine, PEOPLE)
-    lines = machine.run("user", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
-    return Town(machine, [json.loads(line) for line in lines], contents(machine.home))
+def town(still: Machine) -> Town:
+    lines = still.run("user", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
+    return Town(still, [json.loads(line) for line in lines], contents(still.home))
 
 
 def usernames(town: Town, *arguments: str) -> list[str]:

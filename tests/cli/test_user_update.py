@@ -1,33 +1,14 @@
 """`user update` and `role assign`: only what is given changes, once, and somebody can always administer."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import USER_KEYS, Person, contents, fresh, populate, refused
+from tests.cli.scenes import USER_KEYS, Person, refused
+
+pytestmark = pytest.mark.every_database
 
 PEOPLE = [Person("root", role="admin"), Person("ada"), Person("bob"), Person("gone", active=False)]
-
-
-@pytest.fixture
-def house(machine: Machine) -> Machine:
-    populate(machine, PEOPLE)
-    return machine
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    machine = fresh(tmp_path_factory.mktemp("update"))
-    populate(machine, PEOPLE)
-    return machine
-
-
-@pytest.fixture
-def untouched(still: Machine) -> Iterator[Machine]:
-    before = contents(still.home)
-    yield still
-    assert contents(still.home) == before
 
 
 def history(machine: Machine, ident: str) -> list[tuple[str, Any]]:

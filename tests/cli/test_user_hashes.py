@@ -1,0 +1,86 @@
+"""`user create --password-hash-…`: hashes made elsewhere open the account, and what cannot be checked is refused."""
+
+import bcrypt
+import pytest
+from tests.cli.conftest import Machine, Outcome
+from tests.cli.scenes import USER_KEYS, contents, refused
+
+pytestmark = pytest.mark.every_database
+
+PHP = bcrypt.hashpw(b"tr0ub4dor and 3", b"$2y$05$CCCCCCCCCCCCCCCCCCCCC.").decode()
+# passlib 1.7.4, test_handlers_bcrypt.py, "v2 format": of the password "password".
+PASSLIB = "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS"
+
+
+def create(machine: Machine, *flags: str, stdin: str = "") -> Outcome:
+    return machine.run("user", "create", "eve@example.org", "--username", "eve", "-o", "json", *flags, stdin=stdin)
+
+
+def check(machine: Machine, password: str) -> int:
+    """The exit code of a check."""
+    return machine.run("user", "check-password", "eve", "--password-stdin", "-q", stdin=password).code
+
+
+def stored_hash(machine: Machine) -> str:
+    ((encoded,),) = machine.rows("SELECT password_hash FROM users WHERE username = 'eve'")
+    return str(encoded)
+
+
+@pytest.mark.parametrize(("encoded", "password"), [(PHP, "tr0ub4dor and 3"), (PASSLIB, "password")])
+def test_a_hash_made_elsewhere_opens_the_account(machine: Machine, encoded: str, password: str) -> None:
+    (machine.home / "hash").write_text(f"{encoded}\n")
+    made = create(machine, "--password-hash-file", "hash").succeeded()
+    assert (made.json["has_password"], list(made.json)) == (True, [*USER_KEYS, "changed"])
+    assert encoded not in made.out + made.err
+    assert stored_hash(machine) == encoded
+    assert check(machine, password) == 0
+    assert check(machine, "another horse battery") == 6
+
+
+@pytest.mark.parametrize("source", ["stdin", "file -", "env"])
+def test_a_hash_comes_from_the_same_sources_as_every_secret(machine: Machine, source: str) -> None:
+    match source:
+        case "stdin":
+            done = create(machine, "--password-hash-stdin", stdin=PHP)
+        case "file -":
+            done = create(machine, "--password-hash-file", "-", stdin=PHP)
+        case _:
+            arguments = ("user", "create", "eve@example.org", "--username", "eve", "--password-hash-env", "HASH")
+            done = machine.run(*arguments, env={"HASH": PHP})
+    done.succeeded()
+    assert stored_hash(machine) == PHP
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        "",
+        "plain text",
+        PHP[:-1],
+        PHP.replace("$2y$", "$2x$"),
+        PHP.replace("$05$", "$31$"),
+        PASSLIB.replace("v=2", "v=1"),
+        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
+        "$6$saltsalt$hash",
+    ],
+)
+def test_a_hash_that_cannot_be_checked_is_refused(machine: Machine, encoded: str) -> None:
+    done = create(machine, "--password-hash-stdin", stdin=f"{encoded}\n")
+    refused(done, 2, "password.hash_invalid")
+    assert encoded == "" or encoded not in done.err
+    assert contents(machine.home) == {}
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    "other", [("--password-env", "PW"), ("--generate-password",), ("--no-password",), ("--password-hash-fd", "3")]
+)
+def test_a_hash_and_another_way_exclude_each_other(machine: Machine, other: tuple[str, ...]) -> None:
+    refused(create(machine, "--password-hash-stdin", *other, stdin=PHP), 2, "usage")
+    assert contents(machine.home) == {}
+
+
+@pytest.mark.embedded
+def test_a_hash_and_a_password_cannot_both_come_from_standard_input(machine: Machine) -> None:
+    refused(create(machine, "--password-hash-stdin", "--password-stdin", stdin=PHP), 2, "usage")
