@@ -5,6 +5,7 @@ Each process of the suite starts a server when its first test asks for it. A ser
 
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -38,6 +39,7 @@ _SETTINGS = {
     "autovacuum": "off",
     "logging_collector": "off",
     "lc_messages": "C",
+    "log_line_prefix": "%d ",  # whose statement it is: `statements` asks
 }
 
 
@@ -130,6 +132,24 @@ class PostgresServer:
             yield name
         finally:
             self.drop_database(name)
+
+    @contextmanager
+    def statements(self, database: str) -> Iterator[list[str]]:
+        """What the server runs for connections to `database` made in the `with` block, in its order; filled at the end.
+
+        As the server wrote it down, `$1` standing for a value that came beside the statement.
+        """
+        log = self._folder / "log"
+        found: list[str] = []
+        self.admin().execute(f"ALTER DATABASE {database} SET log_statement = 'all'")
+        before = log.stat().st_size
+        try:
+            yield found
+        finally:
+            self.admin().execute(f"ALTER DATABASE {database} RESET log_statement")
+        entries = re.split(r"\n(?!\t)", log.read_bytes()[before:].decode(errors="replace"))
+        told = re.compile(rf"{database} LOG:  (?:statement|execute [^:]+): (.*)", re.DOTALL)
+        found += [match[1] for match in map(told.fullmatch, entries) if match is not None]
 
     def admin(self) -> psycopg.Connection[Any]:
         """A connection of the superuser to a database that no test uses."""

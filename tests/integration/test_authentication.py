@@ -1,15 +1,18 @@
 """Checking passwords: the same work for every refusal, counted failures, better hashes, and nothing lost to a race."""
 
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import bcrypt
+import psycopg
 import pytest
+from tests.servers import PostgresServer, Servers
 
 import backctl
 from backctl.application.authentication import AuthenticationService
@@ -23,15 +26,92 @@ from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 GOOD = "correct horse battery"
 ACTOR = Actor("gate", "www", "web-1")
 COST = 5
+NOW = Instant.parse("2100-01-01T00:00:00Z")
+
+
+class Place:
+    """A database in a file of a folder, in which the keyring lies too: ways to it beside the program's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"sqlite:///{folder}/accounts.db"
+
+    def open(self) -> Container:
+        environ = {
+            "BACKCTL_DATABASE_URL": self.url,
+            "BACKCTL_KEYRING_PATH": f"{self.folder}/keys.json",
+            "BACKCTL_PASSWORDS_BCRYPT_COST": str(COST),
+        }
+        return backctl.open_backend(environ=environ)
+
+    @contextmanager
+    def copied(self, folder: Path) -> "Iterator[Place]":
+        """The same accounts in another place."""
+        shutil.copytree(self.folder, folder)
+        yield Place(folder)
+
+    def execute(self, statement: str, *values: object) -> list[Any]:
+        with closing(sqlite3.connect(self.folder / "accounts.db")) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
+    def contents(self) -> bytes:
+        """Every byte that is kept."""
+        return b"".join(file.read_bytes() for file in self.folder.iterdir())
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """What the database runs for connections made in the `with` block; complete at its end."""
+        found: list[str] = []
+        connect = sqlite3.connect
+
+        def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*arguments, **options)
+            connection.set_trace_callback(found.append)
+            return connection
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sqlite3, "connect", traced)
+            yield found
+
+
+class ServerPlace(Place):
+    """The same on a server."""
+
+    def __init__(self, folder: Path, server: PostgresServer, name: str) -> None:
+        super().__init__(folder)
+        self._server = server
+        self._name = name
+        self.url = server.url(name)
+
+    @contextmanager
+    def copied(self, folder: Path) -> Iterator[Place]:
+        shutil.copytree(self.folder, folder)
+        with self._server.database(self._name) as name:
+            yield ServerPlace(folder, self._server, name)
+
+    def execute(self, statement: str, *values: object) -> list[Any]:
+        with psycopg.connect(self.url) as connection:
+            cursor = connection.execute(statement.replace("?", "%s"), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def contents(self) -> bytes:
+        tables = self.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        rows = [self.execute(f"SELECT t::text FROM {table} t") for (table,) in tables]
+        return super().contents() + repr(rows).encode()
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        with self._server.statements(self._name) as found:
+            yield found
 
 
 @dataclass
 class House:
     """An installation with accounts in every state, and a clock of its own."""
 
-    folder: Path
+    place: Place
     backend: Container
-    now: Instant = field(default_factory=lambda: Instant.parse("2100-01-01T00:00:00Z"))
+    now: Instant = NOW
 
     def authentication(self, *, cost: int = COST) -> AuthenticationService:
         service = self.backend.authentication
@@ -44,8 +124,7 @@ class House:
         return [self.check(ident, "wrong horse battery").outcome for _ in range(times)]
 
     def database(self, statement: str, *values: object) -> list[Any]:
-        with closing(sqlite3.connect(self.folder / "accounts.db")) as connection, connection:
-            return connection.execute(statement, values).fetchall()
+        return self.place.execute(statement, *values)
 
     def hash_of(self, username: str) -> str:
         return str(self.database("SELECT password_hash FROM users WHERE username = ?", username)[0][0])
@@ -60,14 +139,15 @@ class House:
         return list(self.backend.audit.stream())[-1]
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    environ = {
-        "BACKCTL_DATABASE_URL": f"sqlite:///{tmp_path}/accounts.db",
-        "BACKCTL_KEYRING_PATH": f"{tmp_path}/keys.json",
-        "BACKCTL_PASSWORDS_BCRYPT_COST": str(COST),
-    }
-    with backctl.open_backend(environ=environ) as backend:
+@pytest.fixture(scope="module", params=["sqlite", "postgres16", "postgres18"])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Place:
+    """Accounts in every state, to be copied."""
+    folder = tmp_path_factory.mktemp("original")
+    place = Place(folder)
+    if request.param != "sqlite":
+        server = servers.postgres(16 if request.param == "postgres16" else 18)
+        place = ServerPlace(folder, server, server.create_database())
+    with place.open() as backend:
         backend.initialise(ACTOR)
         for name in ("ada", "closed", "expired", "must"):
             backend.accounts.create(
@@ -79,9 +159,14 @@ def house(tmp_path: Path) -> Iterator[House]:
             )
         backend.accounts.create(email="none@example.org", username="none", actor=ACTOR)
         backend.accounts.deactivate("closed", actor=ACTOR)
-        house = House(tmp_path, backend)
-        house.database("UPDATE users SET expires_at = ? WHERE username = 'expired'", int(house.now))
-        yield house
+    place.execute("UPDATE users SET expires_at = ? WHERE username = 'expired'", int(NOW))
+    return place
+
+
+@pytest.fixture
+def house(original: Place, tmp_path: Path) -> Iterator[House]:
+    with original.copied(tmp_path / "house") as place, place.open() as backend:
+        yield House(place, backend)
         assert backend.audit.verify().intact
 
 
@@ -103,28 +188,22 @@ REFUSED = {
 def work_of(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], tuple[list[int], list[str]]]:
     """The costs hashed at and the statements run, values taken out, of one check."""
     costs: list[int] = []
-    statements: list[str] = []
-    hash_password, connect = bcrypt.hashpw, sqlite3.connect
+    hash_password = bcrypt.hashpw
 
     def counted(password: bytes, setting: bytes) -> bytes:
         costs.append(int(setting[4:6]))
         return hash_password(password, setting)
 
-    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(*arguments, **options)
-        connection.set_trace_callback(statements.append)
-        return connection
-
     def work(ident: str, password: str) -> tuple[list[int], list[str]]:
         house.check("must")  # whatever only the first use loads
         house.backend.close()
         costs.clear()
-        statements.clear()
-        house.check(ident, password)
-        return list(costs), [re.sub(r"X?'(?:[^']|'')*'|\b\d+\b", "?", text) for text in statements]
+        with house.place.statements() as statements:
+            house.check(ident, password)
+            house.backend.close()
+        return list(costs), [re.sub(r"X?'(?:[^']|'')*'|\$?\b\d+\b", "?", text) for text in statements]
 
     monkeypatch.setattr(bcrypt, "hashpw", counted)
-    monkeypatch.setattr(sqlite3, "connect", traced)
     return work
 
 
@@ -135,10 +214,9 @@ def test_every_refusal_costs_one_hash_and_the_same_statements(
     for name, (costs, _) in found.items():
         assert costs == [COST], name
     # Looking up by id, address or name differs by what was typed, not by what is there.
-    shapes = [
-        re.sub(r"\b(?:users\.)?(?:id|email_key|username_key) = \?", "KEY = ?", "\n".join(s)) for _, s in found.values()
-    ]
-    assert len(set(shapes)) == 1
+    lookup = re.compile(r"\b(?:users\.)?(?:id|email_key|username_key) = \?(?:::\w+)?(?: COLLATE \"C\")?")
+    shapes = {lookup.sub("KEY = ?", "\n".join(statements)) for _, statements in found.values()}
+    assert len(shapes) == 1
     assert len(found["wrong"][1]) > 8
     for one, other in (("unknown", "wrong"), ("unknown", "inactive"), ("unknown", "expired")):
         assert found[one] == found[other]
@@ -175,8 +253,7 @@ def test_the_log_alone_knows_the_cause(house: House, attempt: str, cause: str) -
 def test_what_was_typed_as_a_name_is_nowhere(house: House) -> None:
     house.check("MySecretPassphrase", "ada")
     house.backend.close()
-    for file in house.folder.iterdir():
-        assert b"mysecretpassphrase" not in file.read_bytes().lower()
+    assert b"mysecretpassphrase" not in house.place.contents().lower()
 
 
 @pytest.mark.parametrize("ident", ["ada", "ADA", "ada@example.org", "ADA@EXAMPLE.ORG"])
