@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.machines import Machine, Outcome, ServerMachine, ServerStorage, Storage
+from tests.cli.next_release import make_next_release
 from tests.cli.scenes import contents, populate
 from tests.servers import PostgresVersion, Servers
 
@@ -40,6 +41,12 @@ def on_server(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Cal
         return ServerStorage(servers.postgres(version), tmp_path_factory.mktemp("storage"))
 
     return storage
+
+
+@pytest.fixture(scope="session")
+def next_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The PYTHONPATH of a program that is one revision ahead of this one."""
+    return make_next_release(tmp_path_factory.mktemp("next"))
 
 
 @pytest.fixture(scope="module")

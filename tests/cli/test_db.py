@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
+from tests.cli.next_release import NEXT
 from tests.cli.scenes import (
     Person,
     as_ordinary_owner,
@@ -25,7 +26,6 @@ from tests.cli.scenes import (
     with_files_of_at_most,
 )
 
-import backctl
 from backctl.infrastructure.database.schema import REVISION
 
 STATUS_KEYS = ["database", "state", "revision", "expected_revision", "accounts", "events", "size_bytes"]
@@ -41,18 +41,6 @@ CHECKS = [
     "contents.accounts",
     "contents.events",
 ]
-NEXT = f"{int(REVISION) + 1:04}"
-
-ADD_A_TABLE = f"""
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{NEXT}"
-down_revision = "{REVISION}"
-
-def upgrade():
-    op.create_table("badges", sa.Column("id", sa.Integer, primary_key=True))
-"""
 
 
 @pytest.fixture(scope="session")
@@ -71,15 +59,9 @@ def installed(machine: Machine, original: Path) -> Machine:
 
 
 @pytest.fixture
-def newer(installed: Machine, tmp_path: Path) -> Machine:
+def newer(installed: Machine, next_release: Path) -> Machine:
     """A machine whose program is one revision ahead of its database."""
-    source = Path(backctl.__file__).parent
-    package = tmp_path / "next" / "backctl"
-    shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
-    schema = package / "infrastructure" / "database" / "schema.py"
-    schema.write_text(schema.read_text().replace(f'REVISION = "{REVISION}"', f'REVISION = "{NEXT}"'))
-    (package / "infrastructure" / "database" / "migrations" / "versions" / f"r{NEXT}.py").write_text(ADD_A_TABLE)
-    installed.environment["PYTHONPATH"] = str(package.parent)
+    installed.environment["PYTHONPATH"] = str(next_release)
     return installed
 
 
@@ -88,6 +70,12 @@ def execute(machine: Machine, *statements: str) -> None:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         for statement in statements:
             connection.execute(statement)
+
+
+def upgrades(machine: Machine) -> list[tuple[str, str | None, dict[str, str]]]:
+    """Who upgraded the schema, why, and from which revision to which."""
+    listed = machine.run("audit", "list", "--type", "SchemaUpgraded", "-o", "json").succeeded()
+    return [(event["actor"], event["reason"], event["data"]) for event in listed.json["items"]]
 
 
 def revision(path: Path) -> str:
@@ -182,7 +170,7 @@ def test_a_current_database_needs_no_upgrade(installed: Machine) -> None:
 
 def test_an_older_database_is_copied_and_brought_up_to_date_once(newer: Machine) -> None:
     assert newer.run("db", "status", "-o", "json").succeeded().json["state"] == "outdated"
-    first = newer.run("db", "upgrade", "-o", "json").succeeded()
+    first = newer.run("db", "upgrade", "--actor", "deploy", "--reason", "release day", "-o", "json").succeeded()
     copy = newer.data / f"backctl.db.{REVISION}.1.bak"
     assert first.json == {
         "database": str(newer.data / "backctl.db"),
@@ -195,6 +183,8 @@ def test_an_older_database_is_copied_and_brought_up_to_date_once(newer: Machine)
     assert copy.stat().st_mode & 0o777 == 0o600
     again = newer.run("db", "upgrade", "-o", "json").succeeded().json
     assert (again["changed"], again["previous_revision"], again["copy"]) == (False, NEXT, None)
+    assert upgrades(newer) == [("deploy", "release day", {"old": REVISION, "new": NEXT})]
+    newer.run("audit", "verify").succeeded()
     assert newer.run("user", "count").succeeded().out == "3\n"
 
 
@@ -212,6 +202,7 @@ def test_of_two_upgrades_at_once_one_does_it_and_both_succeed(newer: Machine) ->
     assert sorted(outcome.json["changed"] for outcome in ended) == [False, True]
     assert revision(newer.data / "backctl.db") == NEXT
     assert len(list(newer.data.glob("*.bak"))) == 1
+    assert len(upgrades(newer)) == 1
     newer.run("audit", "verify").succeeded()
 
 
@@ -222,6 +213,7 @@ def test_an_upgrade_that_is_killed_leaves_the_old_or_the_new(newer: Machine) -> 
     assert revision(newer.data / "backctl.db") in (REVISION, NEXT)
     newer.run("db", "upgrade").succeeded()
     assert revision(newer.data / "backctl.db") == NEXT
+    assert len(upgrades(newer)) == 1
     assert newer.run("user", "count").succeeded().out == "3\n"
 
 

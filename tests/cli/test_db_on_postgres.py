@@ -1,6 +1,8 @@
 """`backctl db …` where the database is a PostgreSQL server's."""
 
-import shutil
+import json
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,15 @@ from typing import Any
 import psycopg
 import pytest
 from tests.cli.conftest import Machine
+from tests.cli.next_release import NEXT
 from tests.cli.scenes import contents, fresh, refused, together
-from tests.cli.test_db import ADD_A_TABLE, CHECKS, NEXT
+from tests.cli.test_db import CHECKS, upgrades
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 import backctl
 from backctl.infrastructure.database.schema import REVISION
+
+PIPES: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
 
 @pytest.fixture(params=POSTGRES_VERSIONS, ids=lambda version: f"postgres-{version}")
@@ -44,14 +49,9 @@ def installed(machine: Machine) -> Machine:
 
 
 @pytest.fixture
-def newer(installed: Machine, tmp_path: Path) -> Machine:
+def newer(installed: Machine, next_release: Path) -> Machine:
     """A machine whose program is one revision ahead of its database."""
-    package = tmp_path / "next" / "backctl"
-    shutil.copytree(Path(backctl.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    schema = package / "infrastructure" / "database" / "schema.py"
-    schema.write_text(schema.read_text().replace(f'REVISION = "{REVISION}"', f'REVISION = "{NEXT}"'))
-    (package / "infrastructure" / "database" / "migrations" / "versions" / f"r{NEXT}.py").write_text(ADD_A_TABLE)
-    installed.environment["PYTHONPATH"] = str(package.parent)
+    installed.environment["PYTHONPATH"] = str(next_release)
     return installed
 
 
@@ -100,6 +100,45 @@ def test_an_older_database_is_brought_up_to_date_once(newer: Machine) -> None:
     assert sorted(outcome.json["changed"] for outcome in ended) == [False, True]
     assert newer.run("db", "upgrade", "-o", "json").succeeded().json["changed"] is False
     assert newer.run("user", "count").succeeded().out == "2\n"
+    assert len(upgrades(newer)) == 1
+
+
+def test_an_upgrade_is_recorded_with_who_made_it_and_why(newer: Machine) -> None:
+    newer.run("db", "upgrade", "--dry-run", "--actor", "deploy").succeeded()
+    newer.run("db", "upgrade", "--actor", "deploy", "--reason", "release day").succeeded()
+    assert upgrades(newer) == [("deploy", "release day", {"old": REVISION, "new": NEXT})]
+    newer.run("audit", "verify").succeeded()
+    newer.run("db", "check").succeeded()
+
+
+def test_upgrades_and_writers_at_once_leave_one_upgrade_and_one_unbroken_chain(
+    newer: Machine, server: PostgresServer, database: str
+) -> None:
+    """Two upgrades and three writers of the release before, all of them held up by a writer who takes his time."""
+    before = {"PYTHONPATH": str(Path(backctl.__file__).parents[1])}
+    names = ("cleo", "dan", "eve")
+    with psycopg.connect(server.url(database)) as slow:
+        slow.execute("SELECT seq FROM event_head FOR UPDATE")
+        commands = [newer.start("db", "upgrade", "-o", "json", **PIPES) for _ in range(2)]
+        for name in names:
+            create = ("user", "create", f"{name}@example.org", "--username", name, "--no-password", "-o", "json")
+            commands.append(newer.start(*create, env=before, **PIPES))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        while server.admin().execute(waiting, (database,)).fetchone() != (len(commands),):
+            assert all(command.poll() is None for command in commands)
+            time.sleep(0.02)
+    ended = [(command.communicate(timeout=60), command.returncode) for command in commands]
+    assert [code for _, code in ended[:2]] == [0, 0], ended
+    assert sorted(json.loads(out)["changed"] for (out, _), _ in ended[:2]) == [False, True]
+    # A writer was before the upgrade, or was told that the schema is a newer one now.
+    assert {code for _, code in ended[2:]} <= {0, 9}, ended
+    for (_, err), code in ended[2:]:
+        assert code == 0 or json.loads(err)["error"]["code"] == "database.schema_newer"
+    made = [name for name, (_, code) in zip(names, ended[2:], strict=True) if code == 0]
+    assert newer.run("user", "count").succeeded().out == f"{2 + len(made)}\n"
+    verified = newer.run("audit", "verify", "-o", "json").succeeded().json
+    assert (verified["intact"], verified["events"]) == (True, 3 + 1 + len(made))
+    assert len(upgrades(newer)) == 1
 
 
 def test_a_sound_database_passes_every_check(installed: Machine) -> None:

@@ -73,7 +73,10 @@ def test_the_first_command_copies_and_migrates_and_says_so(older: Machine, comma
 def test_accounts_and_events_are_those_of_before(older: Machine) -> None:
     listed = older.run("user", "list", "-o", "json").succeeded().json
     assert [user["username"] for user in listed["items"]] == ["ada"]
-    assert older.run("audit", "verify", "-o", "json").succeeded().json["events"] == 1
+    assert older.run("audit", "verify", "-o", "json").succeeded().json["events"] == 2
+    _, migrated = older.run("audit", "list", "-o", "json").succeeded().json["items"]
+    assert (migrated["type"], migrated["data"]) == ("SchemaUpgraded", {"old": "0001", "new": REVISION})
+    assert (migrated["actor"], migrated["reason"]) == (migrated["os_user"], None)
     done = older.run("user", "set-password", "ada", "--password-stdin", stdin="correct horse battery").succeeded()
     assert done.err == ""
     check = ("user", "check-password", "ada", "--password-stdin", "-q")
@@ -91,6 +94,7 @@ def test_of_many_first_commands_one_migrates(older: Machine) -> None:
     assert {outcome.succeeded().out for outcome in outcomes} == {"1\n"}
     assert sum("migrated" in outcome.err for outcome in outcomes) == 1
     assert [path.name for path in older.data.glob("*.bak")] == [COPY]
+    assert older.run("audit", "verify", "-o", "json").succeeded().json["events"] == 2
 
 
 def test_a_newer_database_is_left_as_it_is(older: Machine) -> None:

@@ -222,7 +222,7 @@ def test_an_older_database_is_migrated_before_it_is_used(
     monkeypatch: pytest.MonkeyPatch,
     use: Callable[[Installation], object],
 ) -> None:
-    def upgrade(path: Path, *, timeout_us: int, notice: Callable[[str], None]) -> bool:
+    def upgrade(path: Path, *, timeout_us: int, notice: Callable[[str], None], record: object) -> bool:
         execute(path, f"UPDATE alembic_version SET version_num = '{REVISION}'")
         notice(f"migrated {path.name}")
         return True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from backctl.application.views import BackupView, Change, CheckView, DatabaseStatus, UpgradeView
 from backctl.domain.errors import BackctlError, Unavailable
+from backctl.domain.values import Actor, checked_reason
 
 if TYPE_CHECKING:
     from backctl.application.ports import DatabaseCare
@@ -20,9 +21,12 @@ class DatabaseService:
     def status(self) -> DatabaseStatus:
         return self.care.status()
 
-    def upgrade(self, *, dry_run: bool = False) -> Change[UpgradeView]:
-        """A no-op when the schema is current. Raises what `DatabaseCare.upgrade` raises."""
-        return self.care.upgrade(dry_run=dry_run)
+    def upgrade(self, *, actor: Actor, reason: str | None = None, dry_run: bool = False) -> Change[UpgradeView]:
+        """A no-op when the schema is current; else SchemaUpgraded tells who did it and why.
+
+        Raises InvalidInput for a reason that cannot be recorded, and what `DatabaseCare.upgrade` raises.
+        """
+        return self.care.upgrade(actor=actor, reason=checked_reason(reason), dry_run=dry_run)
 
     def check(self) -> Iterator[CheckView]:
         """Ask every probe; a part that is unusable is a finding, a database that cannot answer now is not.

@@ -174,8 +174,8 @@ class DatabaseCare(Protocol):
         """What is there, whatever its revision. Raises DatabaseUnusable for what is no database of ours."""
         ...
 
-    def upgrade(self, *, dry_run: bool) -> Change[UpgradeView]:
-        """Bring the schema to the revision of this program, once, however many try at the same time.
+    def upgrade(self, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[UpgradeView]:
+        """Bring the schema to the revision of this program, once, however many try at the same time, and record it.
 
         Only under the keyring that belongs to it. Raises DatabaseMissing, SchemaTooNew, DatabaseLocked, DatabaseFull,
         KeyringMismatch and what the keyring's file raises; then nothing has changed.

@@ -33,6 +33,14 @@ class InstallationCreated(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaUpgraded(DomainEvent):
+    """The tables were brought from one revision to another; the subject is the installation."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserCreated(DomainEvent):
     email: str
     username: str

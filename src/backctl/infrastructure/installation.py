@@ -158,15 +158,18 @@ class Installation(KeyedInstallation):
         stored, keyring = self.stored(), self.open_keyring()
         check_match(stored, keyring)
         if stored.revision < REVISION:
-            self._migrate()
+            self._migrate(stored)
             stored = self.stored()
         require_current(stored, self.database)
         return stored, keyring
 
-    def _migrate(self) -> None:
+    def _migrate(self, stored: "StoredInstallation") -> None:
+        """In the name of the system's user: whoever only reads has given no other."""
         from backctl.infrastructure.database.migrator import upgrade
+        from backctl.infrastructure.identifiers import os_actor
 
-        upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice)
+        record = self.upgrade_record(stored, os_actor(), None)
+        upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice, record=record)
 
     # Creation.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.crypto.key_file import KeyFile
+    from backctl.infrastructure.database.migrator import UpgradeRecord
     from backctl.infrastructure.database.schema import StoredInstallation
 
 
@@ -121,6 +122,19 @@ class KeyedInstallation(ABC):
     def audit_keys(self) -> dict[str, bytes]:
         """kid → key of every audit key. Raises also KeyringMismatch."""
         return self._opened()[1].secrets("audit")
+
+    def upgrade_record(self, stored: "StoredInstallation", actor: Actor, reason: str | None) -> "UpgradeRecord":
+        """What will be recorded of an upgrade from the revision of `stored`, whose keyring this is."""
+        from backctl.infrastructure.database.migrator import UpgradeRecord
+
+        return UpgradeRecord(
+            installation_id=stored.installation_id,
+            key=self.open_keyring().primary("audit"),
+            actor=actor,
+            reason=reason,
+            now=self.clock(),
+            event_id=self._new_id(),
+        )
 
     def _described(self, stored: "StoredInstallation") -> InstallationView:
         return InstallationView(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backctl.application.views import BackupView, Change, DatabaseStatus, UpgradeView
+from backctl.domain.values import Actor
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database import copies
 from backctl.infrastructure.database.faults import mapped_faults
@@ -43,14 +44,15 @@ class SqliteCare:
                 self._size(),
             )
 
-    def upgrade(self, *, dry_run: bool) -> Change[UpgradeView]:
+    def upgrade(self, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[UpgradeView]:
         from backctl.infrastructure.database.migrator import migrate_file
         from backctl.infrastructure.keyed_installation import check_match
 
-        stored = self._installation.stored()
+        stored, record = self._installation.stored(), None
         if stored.revision < REVISION:
             check_match(stored, self._installation.open_keyring())
-        done = migrate_file(self._path, timeout_us=self._timeout_us, dry_run=dry_run)
+            record = self._installation.upgrade_record(stored, actor, reason)
+        done = migrate_file(self._path, timeout_us=self._timeout_us, record=record, dry_run=dry_run)
         before = REVISION if done is None else done.before
         copy = None if done is None or done.copy is None else str(done.copy)
         return Change(UpgradeView(str(self._path), before, REVISION, copy), changed=done is not None)

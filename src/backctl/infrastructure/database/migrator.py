@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,8 +13,8 @@ from sqlalchemy import Connection, insert
 
 from backctl.domain.audit import genesis
 from backctl.domain.errors import DatabaseUnusable, SchemaOutdated, quoted
-from backctl.domain.events import InstallationCreated
-from backctl.domain.keyring import Keyring
+from backctl.domain.events import InstallationCreated, SchemaUpgraded
+from backctl.domain.keyring import Key, Keyring
 from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database import event_log, tables
@@ -73,16 +74,42 @@ def create_database(
         raise durable_files.unusable(path.parent, error) from error
 
 
+@dataclass(frozen=True, slots=True)
+class UpgradeRecord:
+    """What the event of an upgrade tells beside the revisions: of which installation, who, why and when."""
+
+    installation_id: str
+    key: Key
+    actor: Actor
+    reason: str | None
+    now: Instant
+    event_id: UserId
+
+    def append(self, connection: Connection, *, old: str, new: str) -> None:
+        """Chain SchemaUpgraded to the log, whose tables have the revision `new` by now, in the same transaction."""
+        event_log.append(
+            connection,
+            [SchemaUpgraded(self.installation_id, old=old, new=new)],
+            key=self.key,
+            actor=self.actor,
+            reason=self.reason,
+            trace_id=None,
+            now=self.now,
+            new_id=lambda: self.event_id,
+        )
+
+
 def upgrade(
     path: Path,
     *,
     timeout_us: int,
     notice: Callable[[str], None],
+    record: UpgradeRecord | None = None,
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> bool:
     """Migrate as `migrate_file` does, and tell `notice` where the copy lies; False when there is nothing to do."""
-    done = migrate_file(path, timeout_us=timeout_us, revision=revision, versions=versions)
+    done = migrate_file(path, timeout_us=timeout_us, record=record, revision=revision, versions=versions)
     if done is None:
         return False
     notice(f"migrated the database from revision {done.before} to {revision}; a copy of the old one is {done.copy}")
@@ -100,15 +127,16 @@ def migrate_file(
     path: Path,
     *,
     timeout_us: int,
+    record: UpgradeRecord | None = None,
     dry_run: bool = False,
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> Migration | None:
     """Bring the database at `path` to `revision`, after copying it beside itself; None when it is there already.
 
-    All in one transaction under the write lock: of two at once the second finds nothing left to do. With `dry_run` it
-    is rolled back, and nothing copied. Raises SchemaTooNew, DatabaseLocked, DatabaseFull, DatabaseUnusable; then
-    nothing has changed.
+    All in one transaction under the write lock, the event of `record` too: of two at once the second finds nothing left
+    to do. With `dry_run` it is rolled back, and nothing copied. Raises SchemaTooNew, DatabaseLocked, DatabaseFull,
+    DatabaseUnusable; then nothing has changed.
     """
     with closing(connect(path, timeout_us=timeout_us, read_only=True)) as looking:
         if _is_current(looking, path, revision):
@@ -130,6 +158,8 @@ def migrate_file(
                         f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
                         hint="the database was left as it is; please report this",
                     )
+                if record is not None:
+                    record.append(connection, old=before, new=revision)
             except BaseException:
                 if copy is not None:
                     copy.unlink()  # of a database that did not change

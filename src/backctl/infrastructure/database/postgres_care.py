@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from backctl.application.views import BackupView, Change, DatabaseStatus, UpgradeView
 from backctl.domain.errors import DatabaseMissing, UsageError
+from backctl.domain.values import Actor
 from backctl.infrastructure.database.postgres import Driver
 from backctl.infrastructure.database.schema import REVISION
 
@@ -38,14 +39,15 @@ class PostgresCare:
         except DatabaseMissing:
             return DatabaseStatus(label, "absent", None, REVISION, None, None, None)
 
-    def upgrade(self, *, dry_run: bool) -> Change[UpgradeView]:
+    def upgrade(self, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[UpgradeView]:
         from backctl.infrastructure.database.postgres_migrator import upgrade_schema
         from backctl.infrastructure.keyed_installation import check_match
 
-        stored = self._installation.stored()
+        stored, record = self._installation.stored(), None
         if stored.revision < REVISION:
             check_match(stored, self._installation.open_keyring())
-        done = upgrade_schema(self._database, dry_run=dry_run)
+            record = self._installation.upgrade_record(stored, actor, reason)
+        done = upgrade_schema(self._database, record=record, dry_run=dry_run)
         before = REVISION if done is None else done[0]
         return Change(UpgradeView(self._database.label, before, REVISION, None), changed=done is not None)
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated, quoted
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Actor, Instant, UserId
-from backctl.infrastructure.database.migrator import VERSIONS, fill, migrate, require_known
+from backctl.infrastructure.database.migrator import VERSIONS, UpgradeRecord, fill, migrate, require_known
 from backctl.infrastructure.database.postgres import PostgresDatabase
 from backctl.infrastructure.database.postgres_engine import bare_engine, driver_of
 from backctl.infrastructure.database.schema import REVISION, StoredInstallation, require_current
@@ -66,11 +66,12 @@ def create_schema(
 def upgrade_schema(
     database: PostgresDatabase,
     *,
+    record: UpgradeRecord | None = None,
     dry_run: bool = False,
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> tuple[str, str] | None:
-    """Bring the tables to `revision` in one transaction; answers the revisions before and after.
+    """Bring the tables to `revision` in one transaction with the event of `record`; answers those before and after.
 
     A dry run does all of it and rolls it back. Of two at once the second waits, and finds nothing left to do: None. No
     statement has a time limit here, the wait for locks has. Raises SchemaTooNew, DatabaseMissing, DatabaseLocked,
@@ -84,6 +85,8 @@ def upgrade_schema(
             require_known(before.revision, database.label, versions)
             driver_of(connection).execute(database.limits.local(statements=False))
             migrate(connection, revision, versions)
+            if record is not None:
+                record.append(connection, old=before.revision, new=revision)
             if dry_run:
                 connection.rollback()
                 return before.revision, revision

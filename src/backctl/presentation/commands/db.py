@@ -18,7 +18,7 @@ def upgrade(call: Invocation) -> None:
 
     An SQLite database is copied beside itself before. Several upgrades at once are safe.
     """
-    call.changed(call.container.database.upgrade(dry_run=call.dry_run))
+    call.changed(call.container.database.upgrade(actor=call.actor, reason=call.reason, dry_run=call.dry_run))
 
 
 @leaf(app, view=DatabaseStatus)

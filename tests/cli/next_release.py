@@ -1,0 +1,30 @@
+"""A release that does not exist yet: this program with one revision of the schema more."""
+
+import shutil
+from pathlib import Path
+
+import backctl
+from backctl.infrastructure.database.schema import REVISION
+
+NEXT = f"{int(REVISION) + 1:04}"
+
+_ADD_A_TABLE = f"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{NEXT}"
+down_revision = "{REVISION}"
+
+def upgrade():
+    op.create_table("badges", sa.Column("id", sa.Integer, primary_key=True))
+"""
+
+
+def make_next_release(folder: Path) -> Path:
+    """The package in `folder`; answers what has to be PYTHONPATH."""
+    package = folder / "backctl"
+    shutil.copytree(Path(backctl.__file__).parent, package)
+    schema = package / "infrastructure" / "database" / "schema.py"
+    schema.write_text(schema.read_text().replace(f'REVISION = "{REVISION}"', f'REVISION = "{NEXT}"'))
+    (package / "infrastructure" / "database" / "migrations" / "versions" / f"r{NEXT}.py").write_text(_ADD_A_TABLE)
+    return folder
