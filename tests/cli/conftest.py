@@ -50,9 +50,11 @@ def next_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def storage(request: pytest.FixtureRequest, on_server: Callable[[PostgresVersion], ServerStorage]) -> Storage:
+def storage(request: pytest.FixtureRequest, on_server: Callable[[PostgresVersion], ServerStorage]) -> Iterator[Storage]:
     name = getattr(request, "param", "sqlite")
-    return Storage() if name == "sqlite" else on_server(VERSIONS[name])
+    storage = Storage() if name == "sqlite" else on_server(VERSIONS[name])
+    yield storage
+    storage.close()
 
 
 @pytest.fixture

@@ -199,6 +199,9 @@ class Storage:
     def forget(self, machine: Machine) -> None:
         """Give back what a machine took."""
 
+    def close(self) -> None:
+        """Give back what was taken with `new_url`."""
+
 
 class ServerStorage(Storage):
     """Each in a database of its own on one server, copied from one that `backctl init` made."""
@@ -207,6 +210,7 @@ class ServerStorage(Storage):
         self._server = server
         self._template = server.create_database()
         self._taken: dict[Path, str] = {}
+        self._empty: list[str] = []
         maker = Machine(_new_home(folder))
         maker.environment["BACKCTL_DATABASE_URL"] = server.url(self._template)
         maker.run("init").succeeded()
@@ -219,11 +223,15 @@ class ServerStorage(Storage):
         return self._take(self._taken[machine.home], _new_home(folder))
 
     def new_url(self, folder: Path) -> str:
-        self._taken[folder] = self._server.create_database()
-        return self._server.url(self._taken[folder])
+        self._empty.append(self._server.create_database())
+        return self._server.url(self._empty[-1])
 
     def forget(self, machine: Machine) -> None:
         self._server.drop_database(self._taken.pop(machine.home))
+
+    def close(self) -> None:
+        while self._empty:
+            self._server.drop_database(self._empty.pop())
 
     def _take(self, template: str, home: Path) -> Machine:
         self._taken[home] = self._server.create_database(template)

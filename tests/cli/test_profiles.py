@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Machine
+from tests.cli.conftest import Machine, Storage
 from tests.cli.scenes import as_ordinary_owner, contents, refused, run_command
 
 from backctl.presentation.commands import NOUNS
@@ -210,6 +210,30 @@ def test_doctor_says_which_profile_it_examined(machine: Machine, file: Path) -> 
     assert other.code == 6
     assert other.json["items"][0]["finding"].startswith("profile 'production' (flag --profile, protected): ")
     assert machine.run("doctor", "-o", "json").json["items"][0]["finding"].startswith("no profile: ")
+
+
+@pytest.mark.every_database
+def test_profiles_lead_to_databases_of_every_kind(machine: Machine, tmp_path: Path, storage: Storage) -> None:
+    url = storage.new_url(tmp_path / "other")
+    own = machine.home / "own.db"
+    machine.configure(
+        f'[profiles.own]\ndatabase.url = "sqlite:///{own}"\nkeyring.path = "{machine.home}/own.json"\n'
+        f'[profiles.other]\ndatabase.url = "{url}"\nkeyring.path = "{machine.home}/other.json"\n'
+    )
+    for profile in ("own", "other"):
+        machine.run("init", "-p", profile).succeeded()
+        machine.run(*CREATE, "-p", profile).succeeded()
+    machine.run("user", "deactivate", "new", "-p", "other").succeeded()
+    active = {
+        profile: machine.run("user", "show", "new", "-p", profile, "-o", "json").succeeded().json["is_active"]
+        for profile in ("own", "other")
+    }
+    assert active == {"own": True, "other": False}
+    listed = {item["name"]: item["database"] for item in machine.run("profile", "list", "-o", "json").json["items"]}
+    assert listed["own"] == str(own)
+    assert ("***" in listed["other"]) is url.startswith("postgresql")
+    doctor = machine.run("doctor", "-p", "other", "-o", "json").succeeded().json["items"]
+    assert listed["other"] in doctor[0]["finding"]
 
 
 # Protection.

@@ -7,15 +7,15 @@ import pytest
 from tests.cli.conftest import Machine
 from tests.cli.scenes import contents, refused
 from tests.cli.test_init_doctor import CHECKS, INSTALLATION_KEYS, statuses
-from tests.servers import PostgresServer, Servers
+from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-password", "-o", "json")
 COMMANDS = (CREATE, ("user", "list", "-o", "json"), ("audit", "verify", "-o", "json"), (*CREATE, "--dry-run"))
 
 
-@pytest.fixture(scope="module")
-def server(servers: Servers) -> PostgresServer:
-    return servers.postgres(18)
+@pytest.fixture(scope="module", params=POSTGRES_VERSIONS, ids=lambda version: f"postgres{version}")
+def server(request: pytest.FixtureRequest, servers: Servers) -> PostgresServer:
+    return servers.postgres(request.param)
 
 
 @pytest.fixture

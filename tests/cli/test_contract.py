@@ -1,0 +1,187 @@
+"""What the contract says of every command, held against every command there is."""
+
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from inspect import isfunction
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import refused
+from typer.main import get_command
+
+from backctl.presentation.app import app
+from backctl.presentation.commands import NOUNS
+from backctl.presentation.completion.tree import Node, read_tree
+from backctl.presentation.grammar import LeafSpec, Noun
+
+SHARED = {
+    *("-p", "--profile", "--config", "-o", "--output", "--fields", "--no-header", "-q", "--quiet", "-v", "--verbose"),
+    *("--no-color", "--no-input", "--timeout", "--actor", "--reason"),
+}
+VARIABLES = {f"BACKCTL_{name}" for name in ("PROFILE", "CONFIG", "OUTPUT", "NO_COLOR", "NO_INPUT", "TIMEOUT", "ACTOR")}
+FOUR_WAYS = {"stdin", "file", "fd", "env"}
+
+
+def specs(noun: Noun, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], LeafSpec]]:
+    for name, spec in noun.leaves.items():
+        yield (*path, name), spec
+    for name, inner in noun.nouns.items():
+        yield from specs(inner, (*path, name))
+
+
+LEAVES: dict[tuple[str, ...], LeafSpec] = {
+    path[1:] if NOUNS[path[0]].verb else path: spec
+    for name, entry in NOUNS.items()
+    for path, spec in specs(import_module(entry.module).app, (name,))
+}
+
+every_leaf = pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+
+
+@pytest.fixture(scope="module")
+def tree() -> dict[tuple[str, ...], Node]:
+    return {node.path[1:]: node for node in read_tree(get_command(app)).walk() if not node.children}
+
+
+def spellings(node: Node) -> set[str]:
+    return {spelling for flag in node.flags for spelling in flag.spellings}
+
+
+def test_the_tree_has_every_command(tree: dict[tuple[str, ...], Node]) -> None:
+    assert set(tree) == set(LEAVES)
+    assert len(tree) > 30
+
+
+@every_leaf
+def test_every_command_understands_the_shared_flags(tree: dict[tuple[str, ...], Node], path: tuple[str, ...]) -> None:
+    spec, flags = LEAVES[path], spellings(tree[path])
+    assert flags >= SHARED
+    assert ({"-n", "--dry-run"} <= flags) is spec.mutation
+    assert ("--dry-run" in flags) is spec.mutation
+    assert "--yes" in flags or spec.guard != "yes"
+    assert ("--confirm" in flags) is (spec.guard == "name")
+    assert ({"--from-file", "--max-changes"} <= flags) is spec.bulk
+
+
+def test_a_flag_that_takes_a_value_takes_one_everywhere(tree: dict[tuple[str, ...], Node]) -> None:
+    kinds: dict[str, set[tuple[str, ...] | None]] = {}
+    for node in tree.values():
+        for flag in node.flags:
+            for spelling in flag.spellings:
+                kinds.setdefault(spelling, set()).add(None if flag.value is None else flag.value.choices)
+    assert {spelling: found for spelling, found in kinds.items() if len(found) > 1} == {}
+
+
+def test_every_secret_comes_in_the_same_four_ways_and_in_no_other(tree: dict[tuple[str, ...], Node]) -> None:
+    seen = set()
+    for path, node in tree.items():
+        ways: dict[str, set[str]] = {}
+        for flag in spellings(node):
+            if match := re.fullmatch(r"--(.+)-(stdin|file|fd|env)", flag):
+                ways.setdefault(match[1], set()).add(match[2])
+        ways.pop("from", None)  # identities
+        assert ways.pop("secret", {"file"}) == {"file"}  # where a made password goes to
+        secrets = {name.replace("_", "-") for name in LEAVES[path].secrets}
+        assert ways == dict.fromkeys(secrets, FOUR_WAYS), path
+        assert not {f"--{secret}" for secret in secrets} & spellings(node)
+        seen |= secrets
+    assert seen >= {"password", "password-hash", "value"}
+
+
+@every_leaf
+def test_members_are_snake_case(path: tuple[str, ...]) -> None:
+    spec = LEAVES[path]
+    view = spec.view() if isfunction(spec.view) else spec.view
+    named = (field.name for field in fields(view)) if is_dataclass(view) else ()
+    for member in (*named, *spec.members):
+        assert re.fullmatch(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", member)
+
+
+@every_leaf
+def test_a_slip_in_any_command_is_a_document_and_nothing_is_made(machine: Machine, path: tuple[str, ...]) -> None:
+    error = refused(machine.run(*path, "--no-such-flag", "-o", "json"), 2, "usage")
+    assert "--no-such-flag" in error["message"]
+    assert not any(machine.home.iterdir())
+
+
+@every_leaf
+def test_no_variable_stands_for_a_confirmation_or_a_dry_run(machine: Machine, path: tuple[str, ...]) -> None:
+    shown = machine.run(*path, "--help", env={"COLUMNS": "500"}).succeeded().out
+    assert set(re.findall(r"env var: (\w+)", " ".join(shown.split()))) == VARIABLES
+
+
+# Before the noun, and from nowhere else.
+
+
+def test_the_configuration_can_be_named_before_the_noun(machine: Machine) -> None:
+    other = machine.home / "other.toml"
+    other.write_text("[passwords]\nmin_length = 21\n")
+    other.chmod(0o600)
+    for words in (
+        ("--config", str(other), "config", "get", "passwords.min_length"),
+        ("config", "get", "passwords.min_length", "--config", str(other)),
+        ("--config", "/nowhere", "config", "get", "passwords.min_length", "--config", str(other)),
+    ):
+        assert machine.run(*words).succeeded().out == "21\n"
+
+
+def test_nothing_is_read_from_the_folder_one_happens_to_be_in(machine: Machine) -> None:
+    for name in ("config.toml", "backctl.toml", ".backctl.toml", "backctl.db", "keyring.json", ".env"):
+        (machine.home / name).write_text("BACKCTL_OUTPUT=json\nnonsense")
+    assert machine.run("config", "get", "database.timeout").succeeded().out == "10s\n"
+    assert machine.run("user", "count").succeeded().out == "0\n"
+
+
+# One value.
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (("config", "get", "database.timeout"), "10s\n"),
+        (("config", "path"), "{home}/.config/backctl/config.toml\n"),
+        (("user", "count"), "0\n"),
+    ],
+)
+def test_one_value_is_bare_on_a_terminal_too(machine: Machine, words: tuple[str, ...], value: str) -> None:
+    expected = value.format(home=machine.home)
+    assert machine.at_terminal(*words, "-q").succeeded().out == expected
+    assert machine.run(*words, "-q").succeeded().out == expected
+
+
+# Members of the smaller answers.
+
+
+@pytest.mark.parametrize(
+    ("words", "members"),
+    [
+        (("help", "exit-codes"), ["code", "meaning"]),
+        (("config", "show"), ["key", "value"]),
+        (("config", "show", "--origin"), ["key", "value", "origin"]),
+        (("config", "validate", "broken.toml"), ["message", "hint"]),
+        (("role", "list"), ["name", "description", "builtin", "permissions"]),
+    ],
+    ids=" ".join,
+)
+def test_a_list_is_a_document_of_items(machine: Machine, words: tuple[str, ...], members: list[str]) -> None:
+    broken = machine.home / "broken.toml"
+    broken.write_text("typo = 1\n")
+    broken.chmod(0o600)
+    document = machine.run(*words, "-o", "json").json
+    assert list(document) == ["items", "next_cursor"]
+    assert [list(item) for item in document["items"]] == [members] * len(document["items"])
+    assert document["items"]
+
+
+def test_who_acts_is_recorded_beside_the_systems_user_and_the_host(machine: Machine) -> None:
+    machine.create_user("ada", "--actor", "payroll")
+    create = ("user", "create", "bob@example.org", "--username", "bob", "--no-password")
+    machine.run(*create, env={"BACKCTL_ACTOR": "cron"}).succeeded()
+    machine.create_user("cleo")
+    events = machine.run("audit", "list", "--type", "UserCreated", "-o", "json").succeeded().json["items"]
+    (user,) = {event["os_user"] for event in events}
+    assert [event["actor"] for event in events] == ["payroll", "cron", user]
+    assert {event["host"] for event in events} == {socket.gethostname()}
