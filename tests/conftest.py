@@ -16,6 +16,10 @@ def pytest_configure(config: pytest.Config) -> None:
     STARTER.cold = config.getoption("--long")
 
 
+def pytest_unconfigure() -> None:
+    STARTER.close()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect, rather than skip: what did not run without `--long` is no gap in the suite."""
     if config.getoption("--long"):

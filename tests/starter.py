@@ -86,7 +86,16 @@ class Starter:
             code = int(outcome.recv(_NUMBER_BYTES))
         return subprocess.CompletedProcess(command, code, out, err)
 
+    def close(self) -> None:
+        """End the interpreter; the next command starts another."""
+        if self._process is None or self._control is None:
+            return
+        self._control.close()
+        with self._process:  # closes its streams, and waits
+            self._process = None
+
     def _start(self) -> None:
+        self.close()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -98,6 +107,9 @@ class Starter:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+        if not self._control.recv(_NUMBER_BYTES):
+            _, err = self._process.communicate()
+            raise AssertionError(f"the package does not load:\n{err.decode(errors='replace')}")
 
 
 STARTER = Starter()
@@ -160,6 +172,7 @@ def _serve(control: socket.socket) -> _Request | None:
 
     Who asked is told the process id, and when the child has ended its exit code, negative for a signal.
     """
+    control.sendall(_number(os.getpid()))
     running: dict[int, socket.socket] = {}
     wake, waker = os.pipe()
     os.set_blocking(waker, False)

@@ -7,6 +7,7 @@ Where a module names its accounts in `PEOPLE`, a test may ask for a `house` with
 `untouched`, which it shares with others and has to leave as it was.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,8 +18,9 @@ from tests.cli.next_release import make_next_release
 from tests.cli.scenes import contents, populate
 from tests.servers import PostgresVersion, Servers
 
-__all__ = ["Machine", "Outcome", "ServerMachine", "Storage"]
+__all__ = ["FRAME", "Machine", "Outcome", "ServerMachine", "Storage"]
 
+FRAME = Path(__file__).parent / "frame"
 VERSIONS: dict[str, PostgresVersion] = {"postgres16": 16, "postgres18": 18}
 
 
@@ -89,3 +91,17 @@ def house(still: Machine, tmp_path: Path, storage: Storage) -> Iterator[Machine]
     machine = storage.copy(still, tmp_path)
     yield machine
     storage.forget(machine)
+
+
+@pytest.fixture
+def newer(house: Machine, next_release: Path) -> Machine:
+    """A house whose program is one revision ahead of its database."""
+    house.environment["PYTHONPATH"] = str(next_release)
+    return house
+
+
+@pytest.fixture
+def frame(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine that runs the program made for the tests in place of the real one."""
+    monkeypatch.setattr(machine, "command", lambda *args: [sys.executable, str(FRAME), *args])
+    return machine

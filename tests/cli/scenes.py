@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,3 +175,17 @@ def stop_when(
     while not condition():
         assert process.poll() is None, "it ended before it could be stopped"
     process.send_signal(number)
+
+
+def execute(machine: Machine, *statements: str) -> None:
+    """Change the database file as a stranger would, whatever its rules say."""
+    with closing(sqlite3.connect(machine.data / "backctl.db")) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        for statement in statements:
+            connection.execute(statement)
+
+
+def revision(path: Path) -> str:
+    """The schema's revision in a database file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])

@@ -12,12 +12,14 @@ import pytest
 from tests.cli.conftest import Machine
 from tests.cli.next_release import NEXT
 from tests.cli.scenes import contents, fresh, refused, together
-from tests.cli.test_db import CHECKS, upgrades
+from tests.cli.test_db import CHECKS
+from tests.cli.test_db_upgrade import upgrades
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 import backctl
 from backctl.infrastructure.database.schema import REVISION
 
+PATIENCE = [f"BACKCTL_DATABASE_{name}TIMEOUT" for name in ("", "CONNECT_", "STATEMENT_", "LOCK_")]
 PIPES: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
 
@@ -117,6 +119,7 @@ def test_upgrades_and_writers_at_once_leave_one_upgrade_and_one_unbroken_chain(
     """Two upgrades and three writers of the release before, all of them held up by a writer who takes his time."""
     before = {"PYTHONPATH": str(Path(backctl.__file__).parents[1])}
     names = ("cleo", "dan", "eve")
+    newer.environment |= dict.fromkeys(PATIENCE, "60s")  # all have to wait until the last of them does
     with psycopg.connect(server.url(database)) as slow:
         slow.execute("SELECT seq FROM event_head FOR UPDATE")
         commands = [newer.start("db", "upgrade", "-o", "json", **PIPES) for _ in range(2)]
