@@ -84,6 +84,13 @@ def test_accounts_and_events_are_those_of_before(older: Machine) -> None:
     assert older.run("doctor").succeeded().err == ""
 
 
+def test_whoever_changes_something_is_who_migrated(older: Machine) -> None:
+    create = ("user", "create", "eve@example.org", "--username", "eve", "--no-password")
+    older.run(*create, "--actor", "deploy", "--reason", "ticket 7").succeeded()
+    (event,) = older.run("audit", "list", "--type", "SchemaUpgraded", "-o", "json").succeeded().json["items"]
+    assert (event["actor"], event["reason"]) == ("deploy", "ticket 7")
+
+
 def test_quiet_commands_migrate_without_a_word(older: Machine) -> None:
     assert older.run("user", "count", "-q").succeeded().err == ""
     assert revision(older) == REVISION

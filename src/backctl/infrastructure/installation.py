@@ -124,7 +124,7 @@ class Installation(KeyedInstallation):
                 self.create(actor, reason=reason)
             from backctl.infrastructure.database.engine import sqlite_engine
 
-            self._opened()
+            self._opened(actor, reason)
             self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
         return self._work(self._engine, actor, reason, dry_run=dry_run)
 
@@ -151,24 +151,26 @@ class Installation(KeyedInstallation):
             self._said_fresh = True
             self._notice(f"there is nothing at {self.database} yet; answering as for an empty database")
 
-    def _opened(self) -> "tuple[StoredInstallation, Keyring]":
-        """What the database says about itself, and its keyring. An older database is migrated once they match."""
+    def _opened(self, actor: Actor | None = None, reason: str | None = None) -> "tuple[StoredInstallation, Keyring]":
+        """What the database says about itself, and its keyring. An older database is migrated once they match.
+
+        In the name of `actor`, or of the system's user where whoever only reads has given no other.
+        """
         from backctl.infrastructure.database.schema import REVISION, require_current
 
         stored, keyring = self.stored(), self.open_keyring()
         check_match(stored, keyring)
         if stored.revision < REVISION:
-            self._migrate(stored)
+            self._migrate(stored, actor, reason)
             stored = self.stored()
         require_current(stored, self.database)
         return stored, keyring
 
-    def _migrate(self, stored: "StoredInstallation") -> None:
-        """In the name of the system's user: whoever only reads has given no other."""
+    def _migrate(self, stored: "StoredInstallation", actor: Actor | None, reason: str | None) -> None:
         from backctl.infrastructure.database.migrator import upgrade
         from backctl.infrastructure.identifiers import os_actor
 
-        record = self.upgrade_record(stored, os_actor(), None)
+        record = self.upgrade_record(stored, actor or os_actor(), reason)
         upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice, record=record)
 
     # Creation.
