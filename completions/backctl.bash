@@ -25,7 +25,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl access') words='check' flags=" -h --help" ;;
         'backctl access check') operands=(@account TEXT TEXT) flags=" --explain$shared" ;;
         'backctl audit') words='list verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --type=InstallationCreated|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|UserLocked|UserDeleted --subject=@account --since=TEXT --until=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit list') flags=" --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|UserLocked|UserDeleted --subject=@account --since=TEXT --until=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;

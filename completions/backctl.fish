@@ -287,7 +287,7 @@ complete -c backctl -n '__backctl_at audit' -a verify -d 'Walk the chain of even
 complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message and exit'
 
 # backctl audit list
-complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed UserLocked UserDeleted' -d 'Of this type, e.g. UserCreated'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed UserLocked UserDeleted' -d 'Of this type, e.g. UserCreated'
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'About this account, or the thing with this id'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'At this time or later'
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Before this time'
