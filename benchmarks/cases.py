@@ -10,7 +10,7 @@ from pathlib import Path
 
 from backctl.application.views import UserView
 from backctl.domain.repositories import BY_CREATION, EVERY_USER, PAGE_SIZE, Cursor
-from benchmarks.measure import Command, Output, Timing, interleaved
+from benchmarks.measure import Command, Output, Run, Timing, interleaved
 from benchmarks.report import Comparison, Figure, section
 from benchmarks.sandbox import CHECKOUT, DJANGO, Installation, Sandbox
 from benchmarks.seeding import Account, accounts
@@ -32,6 +32,9 @@ COMP_WORDS=("$0" user show "$1") COMP_CWORD=3 COMP_LINE="$0 user show $1"
 _backctl "$0" "$1" show
 printf '%s\\n' "${COMPREPLY[@]}"
 """
+
+CHAINED, PLAIN = "with the chain", "without"
+"""What `benchmarks.chain` calls the two kinds of change that it takes the time of."""
 
 Case = Callable[[Sandbox, int], str]
 """Takes a sandbox and a number of rounds; answers a section of the report."""
@@ -218,6 +221,26 @@ def postgres(sandbox: Sandbox, rounds: int) -> str:
     return f"{fifty}\n{deep}"
 
 
+def chain(sandbox: Sandbox, rounds: int) -> str:
+    """One change of an account in a process at work, with the chained log and with the same rows unchained."""
+    server = sandbox.server()
+    places = {
+        "on the disk": sandbox.installation("chained", 50).environment,
+        "on PostgreSQL": sandbox.installation_on(server, "chained-on-server", 50),
+    }
+    sections = []
+    for place, environment in places.items():
+        program = (sys.executable, "-m", "benchmarks.chain", str(rounds * 10))
+        output = Command("chain", program, environment | {"PYTHONPATH": str(CHECKOUT)}).run(0).output
+        timings = {
+            name: Timing(tuple(Run(taken, 0, output) for taken in seconds))
+            for name, seconds in json.loads(output.head).items()
+        }
+        comparison = Comparison(CHAINED, PLAIN, 1.25)
+        sections.append(section(f"one change of an account {place}", timings, [comparison], (), what="change"))
+    return "\n".join(sections)
+
+
 def verifying(sandbox: Sandbox, rounds: int) -> str:
     """Access tokens within one process, beside PyJWT. The last case, for what it loads makes this process larger."""
     from benchmarks.tokens import beside_pyjwt
@@ -233,6 +256,7 @@ CASES: Mapping[str, Case] = {
     "create": creating,
     "million": million,
     "postgres": postgres,
+    "chain": chain,
     "tokens": verifying,
 }
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from tests.contracts.conftest import START, Store, a_user, new_id
 
@@ -272,6 +273,30 @@ def test_a_chain_of_another_installation_does_not_hold_here(store: Store) -> Non
     store.add(a_user())
     alter(store, "UPDATE installation SET installation_id = 'another'")
     assert store.open_reader().verify_chain(store.audit_keys).broken_seq == 1
+
+
+@pytest.mark.parametrize("made", [1, 3])
+def test_to_record_what_happened_costs_few_statements(store: Store, made: int) -> None:
+    """The chain is paid for by every change: a look at its head and one way to a server, however the log grows."""
+    store.add(a_user())
+    statements: list[str] = []
+
+    def see(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    listen(store.engine, "before_cursor_execute", see)
+    store.add(*(a_user(f"bob{number}") for number in range(made)))
+    of_the_log = [text for text in statements if "event" in text or "audit_keys" in text]
+    assert len(of_the_log) == (3 if store.engine.dialect.name == "sqlite" or made > 1 else 2)
+
+
+def test_a_new_audit_key_is_remembered_though_its_first_transaction_was_not_made(store: Store) -> None:
+    second = Key.symmetric("audit-2", "audit", bytes([9]) * 32, created="2026-11-23T09:00:00Z")
+    for name, dry_run in (("ada", True), ("bob", False), ("eve", False)):
+        store.add(a_user(name), work=store.work(key=second, dry_run=dry_run))
+    with store.work() as work:
+        kids = work.session.execute(text("SELECT kid, first_seq FROM audit_keys ORDER BY first_seq")).all()
+    assert list(map(tuple, kids)) == [("audit-1", 1), ("audit-2", 2)]
 
 
 def test_a_new_audit_key_continues_the_chain(store: Store) -> None:

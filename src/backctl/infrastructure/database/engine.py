@@ -14,6 +14,10 @@ from backctl.infrastructure.database.schema import REVISION, connect, read_insta
 OUTCOMES = "backctl_outcomes"
 """The execution option under which an engine carries what its unit of work asks about failures: an `Outcomes`."""
 
+KNOWN_KIDS = "backctl_known_kids"
+"""Where in a connection's `info` stand the audit keys that the database named when the transaction began, for whoever
+appends to the log: a statement less."""
+
 
 class Outcomes(Protocol):
     """What only one kind of database knows about its failures."""
@@ -58,9 +62,12 @@ def sqlite_engine(path: Path, *, timeout_us: int, expected: str | None = REVISIO
             raise
         return connection
 
-    def check(connection: sqlite3.Connection) -> None:
-        if expected is not None:
-            require_current(read_installation(connection, path), path, revision=expected)
+    def check(connection: sqlite3.Connection) -> tuple[str, ...]:
+        if expected is None:
+            return ()
+        stored = read_installation(connection, path)
+        require_current(stored, path, revision=expected)
+        return stored.audit_kids
 
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
@@ -78,7 +85,7 @@ def sqlite_engine(path: Path, *, timeout_us: int, expected: str | None = REVISIO
     def begin_immediate(connection: Connection) -> None:
         driver = driver_of(connection)
         driver.execute("BEGIN IMMEDIATE")
-        check(driver)
+        connection.info[KNOWN_KIDS] = check(driver)
 
     return engine
 

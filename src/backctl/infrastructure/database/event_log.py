@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backctl.application.ports import IdSource
@@ -15,8 +16,20 @@ from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
 from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure.database import tables
+from backctl.infrastructure.database.engine import KNOWN_KIDS
 
 _SEQ_BOUND = 2**52  # far beyond any log, and within what the canonical form of an event can hold
+_COLUMNS = tuple(field.name for field in fields(RecordedEvent))
+
+# To build a statement takes SQLAlchemy five times as long as to run it.
+_LOCK_HEAD = select(tables.event_head.c.seq, tables.event_head.c.mac).where(tables.event_head.c.id == 1)
+_LOCK_HEAD = _LOCK_HEAD.with_for_update()
+_ADD = insert(tables.events)
+_MOVE_HEAD = update(tables.event_head).values(seq=bindparam("head_seq"), mac=bindparam("head_mac"))
+# One way to a server and back; SQLite knows no such thing. Named values, for both tables have a `seq` and an `id`.
+_ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in _COLUMNS})
+_ADD_AND_MOVE_HEAD = _ADD_AND_MOVE_HEAD.add_cte(_MOVE_HEAD.cte("moved"))
+
 _TAKEN_SEQ = ("events.seq", "pk_events")  # as SQLite and PostgreSQL name the broken rule
 
 
@@ -59,17 +72,19 @@ def append(
             mac=b"",
         )
         mac = link(secret, mac, event_row)
-        rows.append(asdict(replace(event_row, mac=mac)))
-    if connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == key.kid)).first() is None:
-        connection.execute(insert(tables.audit_keys).values(kid=key.kid, first_seq=rows[0]["seq"]))
+        rows.append(columns_of(replace(event_row, mac=mac)))
+    _remember_key(connection, key.kid, first_seq=rows[0]["seq"])
     try:
-        connection.execute(insert(tables.events), rows)
+        _write(connection, rows)
     except IntegrityError as error:
         if not any(name in str(error.orig) for name in _TAKEN_SEQ):
             raise
         raise _headless() from error
-    connection.execute(update(tables.event_head).values(seq=seq, mac=mac))
     return UserId(rows[0]["id"])
+
+
+def columns_of(row: RecordedEvent) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _COLUMNS}
 
 
 def erase(connection: Connection, subject: str) -> int:
@@ -83,11 +98,30 @@ def erase(connection: Connection, subject: str) -> int:
 
 def _locked_head(connection: Connection) -> tuple[int, bytes]:
     # SQLite's head may hold whatever a stranger wrote there.
-    head = tables.event_head.c
-    match connection.execute(select(head.seq, head.mac).where(head.id == 1).with_for_update()).first():
+    match connection.execute(_LOCK_HEAD).first():
         case (int(seq), bytes(mac)) if 0 <= seq < _SEQ_BOUND and len(mac) == MAC_BYTES:
             return seq, mac
     raise _headless()
+
+
+def _remember_key(connection: Connection, kid: str, *, first_seq: int) -> None:
+    if kid in connection.info.get(KNOWN_KIDS, ()):
+        return
+    if connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == kid)).first() is None:
+        connection.execute(insert(tables.audit_keys).values(kid=kid, first_seq=first_seq))
+
+
+def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """The events, and the head that is now the last of them."""
+    *earlier, last = rows
+    head = {"head_seq": last["seq"], "head_mac": last["mac"]}
+    if connection.dialect.name == "sqlite":
+        connection.execute(_ADD, rows)
+        connection.execute(_MOVE_HEAD, head)
+    else:
+        if earlier:
+            connection.execute(_ADD, earlier)
+        connection.execute(_ADD_AND_MOVE_HEAD, {f"event_{name}": value for name, value in last.items()} | head)
 
 
 def _headless() -> DatabaseUnusable:

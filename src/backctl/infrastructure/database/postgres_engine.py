@@ -6,7 +6,7 @@ from typing import cast
 import psycopg
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 
-from backctl.infrastructure.database.engine import OUTCOMES
+from backctl.infrastructure.database.engine import KNOWN_KIDS, OUTCOMES
 from backctl.infrastructure.database.postgres import Driver, PostgresDatabase
 from backctl.infrastructure.database.schema import StoredInstallation
 
@@ -24,11 +24,13 @@ def postgres_engine(
     @event.listens_for(engine, "begin")
     def look_first(connection: Connection) -> None:
         try:
-            check(database.settle(driver_of(connection)))
+            stored = database.settle(driver_of(connection))
+            check(stored)
         except psycopg.Error:
             if driver_of(connection).closed:
                 connection.invalidate()  # or the pool would try to roll it back, and tell the world that it cannot
             raise
+        connection.info[KNOWN_KIDS] = stored.audit_kids
 
     return engine
 

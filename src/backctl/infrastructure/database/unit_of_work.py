@@ -1,6 +1,6 @@
 """One transaction of the write side: what its stores hold and their events, or neither."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -96,16 +96,7 @@ class SqlUnitOfWork:
             first = None
             written = [event for store in self._stores for event in store.write_back()]
             if events := [*written, *self._recorded]:
-                first = event_log.append(
-                    self.session.connection(),
-                    events,
-                    key=self._audit_key,
-                    actor=self._actor,
-                    reason=self._reason,
-                    trace_id=self._trace_id,
-                    now=self._clock(),
-                    new_id=self._new_id,
-                )
+                first = self._append(events)
             if self._dry_run:
                 self.session.rollback()
             else:
@@ -117,6 +108,18 @@ class SqlUnitOfWork:
     def _joined(self, store: _S) -> _S:
         self._stores.append(store)
         return store
+
+    def _append(self, events: Sequence[DomainEvent]) -> UserId:
+        return event_log.append(
+            self.session.connection(),
+            events,
+            key=self._audit_key,
+            actor=self._actor,
+            reason=self._reason,
+            trace_id=self._trace_id,
+            now=self._clock(),
+            new_id=self._new_id,
+        )
 
     def _make_durable(self, first: UserId | None) -> None:
         self.session.flush()  # what fails from here on is the COMMIT

@@ -1,0 +1,116 @@
+"""What the chain costs: a single change of an account with it, and the same change without, in turns.
+
+`python -m benchmarks.chain ROUNDS` works on the installation that the environment names and prints, as JSON, the
+seconds of each change. Both sides run the same use case and write the same rows, on the disk when the change is done.
+The plain side numbers them by itself and computes nothing over them: no head of a chain, no lock on it, no MAC. That is
+a log which tells afterwards neither what was altered nor what is missing; the product has no such thing.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from time import perf_counter
+
+from sqlalchemy import insert
+
+import backctl
+from backctl.application.accounts import AccountService
+from backctl.application.ports import UnitOfWork
+from backctl.container import Container
+from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent
+from backctl.domain.canonical_json import canonical
+from backctl.domain.events import DomainEvent
+from backctl.domain.repositories import EventCriteria
+from backctl.domain.values import Actor, UserId
+from backctl.infrastructure.database import tables
+from backctl.infrastructure.database.event_log import columns_of
+from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.identifiers import new_user_id, now
+from benchmarks.cases import CHAINED, PLAIN
+
+_WARMING = 10
+_ADD = insert(tables.events)
+_NUMBERS = count(10**9)  # beyond every number of the chain beside
+
+
+class PlainUnitOfWork(SqlUnitOfWork):
+    """Writes the rows of the log, and nothing that ties one to another."""
+
+    def _append(self, events: Sequence[DomainEvent]) -> UserId:
+        actor = canonical({"label": _ME.label, "os_user": _ME.os_user, "host": _ME.host}).decode()
+        rows = [
+            RecordedEvent(
+                seq=next(_NUMBERS),
+                id=new_user_id(),
+                occurred_at=int(now()),
+                type=event.type,
+                subject=event.subject,
+                actor=actor,
+                reason=None,
+                trace_id=None,
+                audit_kid="none",
+                data=canonical(event.data()).decode(),
+                salt=os.urandom(SALT_BYTES),
+                data_digest=bytes(MAC_BYTES),
+                mac=bytes(MAC_BYTES),
+            )
+            for event in events
+        ]
+        self.session.connection().execute(_ADD, list(map(columns_of, rows)))
+        return UserId(rows[0].id)
+
+
+_ME = Actor("benchmark", "nobody", "here")
+
+
+def without_chain(accounts: AccountService) -> AccountService:
+    begin = accounts.unit_of_work
+
+    def plain(*, actor: Actor, reason: str | None, dry_run: bool, creates: bool = False) -> UnitOfWork:
+        work = begin(actor=actor, reason=reason, dry_run=dry_run, creates=creates)
+        work.__class__ = PlainUnitOfWork  # the same transaction on the same connection
+        return work
+
+    return replace(accounts, unit_of_work=plain)
+
+
+def changes(accounts: AccountService, username: str) -> Iterator[float]:
+    """Close and open an account by turns; the seconds of each change."""
+    while True:
+        for change in (accounts.deactivate, accounts.activate):
+            yield _seconds(lambda change=change: change(username, actor=_ME).changed)  # type: ignore[misc]
+
+
+def _seconds(change: Callable[[], bool]) -> float:
+    started = perf_counter()
+    changed = change()
+    seconds = perf_counter() - started
+    if not changed:
+        raise RuntimeError("nothing was changed")
+    return seconds
+
+
+def measure(backend: Container, rounds: int) -> dict[str, list[float]]:
+    """As many changes of each kind, in turns, after some of each that fill the caches."""
+    accounts = backend.accounts
+    sides = {CHAINED: changes(accounts, "person7"), PLAIN: changes(without_chain(accounts), "person8")}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    names = list(sides)
+    for turn in range(-_WARMING, rounds):
+        for name in names if turn % 2 else reversed(names):
+            taken = next(sides[name])
+            if turn >= 0:
+                seconds[name].append(taken)
+    for username in ("person7", "person8"):
+        recorded = list(backend.audit.stream(EventCriteria(subject=accounts.show(username).id)))
+        if len(recorded) != rounds + _WARMING:
+            raise RuntimeError(f"{len(recorded)} events of {username} were recorded")
+    return seconds
+
+
+if __name__ == "__main__":
+    with backctl.open_backend() as backend:
+        print(json.dumps(measure(backend, int(sys.argv[1]))))
