@@ -79,10 +79,22 @@ def test_cursors_lead_through_the_log(log: Log) -> None:
     assert found == log.events
 
 
+def test_the_newest_events_come_first_when_asked_for(log: Log) -> None:
+    newest = log.machine.run("audit", "list", "--sort", "-seq", "--limit", "4", "-o", "json").succeeded().json
+    assert newest["items"] == log.events[:-5:-1]
+    onward = log.machine.run(
+        "audit", "list", "--sort", "-seq", "--limit", "4", "--cursor", newest["next_cursor"], "-o", "json"
+    )
+    assert onward.succeeded().json["items"] == log.events[-5:-9:-1]
+    whole = log.machine.run("audit", "list", "--sort", "-seq", "--all", "--fields", "seq", "--no-header").succeeded()
+    assert [int(line) for line in whole.out.split()] == list(range(11, 0, -1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (("--all", "--limit", "5"), "usage"),
+        (("--sort", "occurred_at"), "input.invalid"),
         (("--limit", "0"), "input.invalid"),
         (("--since", "noon"), "input.invalid"),
         (("--cursor", "?"), "cursor.invalid"),

@@ -21,9 +21,11 @@ from backctl.domain.errors import (
     WeakPassword,
 )
 from backctl.domain.repositories import Sort, UserCriteria
-from backctl.domain.values import NEVER, Expiry, Instant
+from backctl.domain.values import NEVER, Expiry, Instant, Secret
 
 pytestmark = pytest.mark.every_database
+
+GOOD = "correct horse battery"
 
 
 @pytest.fixture
@@ -138,6 +140,26 @@ def test_pages_and_streams(environ: dict[str, str]) -> None:
         assert names == [user.username for user in backend.accounts.stream(sort=order)] == sorted(names, reverse=True)
         assert backend.accounts.count(UserCriteria(search="user3")) == 1
         assert backend.accounts.numbered_page(page=2, page_size=3).items == tuple(backend.accounts.stream())[3:]
+
+
+def test_every_page_of_the_history_of_an_account_that_is_gone(environ: dict[str, str]) -> None:
+    with backctl.open_backend(environ=environ) as backend:
+        me = backend.actor()
+        ada = backend.accounts.create(email="ada@example.org", username="ada", password=Secret(GOOD), actor=me).value.id
+        for _ in range(3):
+            backend.authentication.check_password("ada", Secret(GOOD), actor=me)
+        backend.accounts.delete("ada", actor=me)
+        expected = ["UserCreated", *["LoginSucceeded"] * 3, "UserDeleted"]
+        for newest_first in (False, True):
+            found: list[str] = []
+            cursor = None
+            while True:
+                page = backend.accounts.history(ada, limit=2, cursor=cursor, newest_first=newest_first)
+                found += [event.type for event in page.items]
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+            assert found == (expected[::-1] if newest_first else expected)
 
 
 def test_a_dry_run_changes_nothing(environ: dict[str, str]) -> None:

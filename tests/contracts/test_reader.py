@@ -185,6 +185,9 @@ def test_a_cursor_of_another_question_is_refused(store: Store) -> None:
             reader.users(criteria, sort, limit=1, cursor=cursor)
     with pytest.raises(InvalidCursor):
         reader.events(EVERY_EVENT, limit=1, cursor=cursor)
+    cursor = reader.events(EVERY_EVENT, limit=1).next_cursor
+    with pytest.raises(InvalidCursor, match="belongs to another question"):
+        reader.events(EVERY_EVENT, limit=1, cursor=cursor, newest_first=True)
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "' OR 1=1 --", "W10", "\udc80", "é" * 5000])
@@ -268,17 +271,18 @@ def test_two_questions_may_be_asked_while_a_stream_runs(store: Store) -> None:
         assert reader.find_user(Identity.parse(user.id)) == user
 
 
-def test_events_come_in_the_order_of_their_numbers(store: Store) -> None:
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_events_come_in_the_order_of_their_numbers(store: Store, newest_first: bool) -> None:
     for number in range(7):
         store.now = START.plus(-number)
         store.add(a_user(f"user{number}"))
     reader = store.open_reader()
-    events = list(reader.stream_events(EVERY_EVENT))
-    assert [event.seq for event in events] == list(range(1, 9))
+    events = list(reader.stream_events(EVERY_EVENT, newest_first=newest_first))
+    assert [event.seq for event in events] == sorted(range(1, 9), reverse=newest_first)
     found: list[EventView] = []
     cursor = None
     while True:
-        page = reader.events(EVERY_EVENT, limit=3, cursor=cursor)
+        page = reader.events(EVERY_EVENT, limit=3, cursor=cursor, newest_first=newest_first)
         found += page.items
         cursor = page.next_cursor
         if cursor is None:

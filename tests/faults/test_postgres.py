@@ -1,12 +1,14 @@
 """What a PostgreSQL server can do to a command: done right within a bounded retry, or exit 5 with nothing half done."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 import pytest
-from tests.faults.conftest import COMMIT, Fate, Ground, once
+from tests.faults.conftest import COMMIT, Fate, Ground, Wire, once
 
 from backctl.container import Container
 from backctl.domain.errors import (
@@ -15,10 +17,12 @@ from backctl.domain.errors import (
     DatabaseMissing,
     DatabaseUnavailable,
     DatabaseUnusable,
+    OutcomeUnknown,
     SchemaOutdated,
     SchemaTooNew,
     TransactionAborted,
 )
+from backctl.domain.values import Secret
 
 FAIL_SOMETIMES = """
 CREATE SEQUENCE tries;
@@ -196,10 +200,37 @@ def test_an_outcome_that_nobody_can_tell_is_said_to_be_unknown(ground: Ground) -
         judge=once(COMMIT, "cut after", lambda: ground.wire.refuse()),  # noqa: PLW0108 - there is no wire yet
         DATABASE_CONNECT_TIMEOUT="1s",
     )
-    with pytest.raises(DatabaseUnavailable, match="whether it was made is unknown") as refusal:
+    with pytest.raises(OutcomeUnknown, match="whether it was made is unknown") as refusal:
         close_ada(backend)
-    assert not isinstance(refusal.value, TransactionAborted)
+    assert (refusal.value.code, refusal.value.retryable) == ("database.outcome_unknown", False)
     assert_closed_once(ground)
+
+
+def test_a_made_password_is_kept_where_nobody_can_tell_whether_it_has_an_account(ground: Ground) -> None:
+    wire = Wire(ground.server.port, judge=once(COMMIT, "cut after", lambda: wire.refuse()))  # noqa: PLW0108 - see above
+    environment = {
+        "HOME": str(ground.folder),
+        "BACKCTL_DATABASE_URL": ground.server.url(ground.name).replace(f":{ground.server.port}/", f":{wire.port}/"),
+        "BACKCTL_KEYRING_PATH": str(ground.folder / "keyring.json"),
+        "BACKCTL_DATABASE_CONNECT_TIMEOUT": "1s",
+        "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
+    }
+    command = (sys.executable, "-m", "backctl", "user", "create", "bob@example.org", "--username", "bob")
+    done = subprocess.run(
+        (*command, "--generate-password", "--secret-file", "bob.txt", "-q"),
+        env=environment,
+        cwd=ground.folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 5, done.stderr
+    assert "warning: 'bob.txt' is kept" in done.stderr
+    assert "whether it was made is unknown" in done.stderr
+    backend = ground.backend()
+    password = Secret((ground.folder / "bob.txt").read_text().rstrip("\n"))
+    assert backend.authentication.check_password("bob", password, actor=backend.actor()).ok
 
 
 # Given up by the server.

@@ -373,16 +373,20 @@ class AccountService:
     def count(self, criteria: UserCriteria = EVERY_USER) -> int:
         return self.reader().count_users(self._checked(criteria))
 
-    def history(self, ident: str, *, limit: int = PAGE_SIZE, cursor: str | None = None) -> Page[EventView]:
-        """What happened to one account, oldest first; a deleted one is known by its id. Raises UserNotFound."""
+    def history(
+        self, ident: str, *, limit: int = PAGE_SIZE, cursor: str | None = None, newest_first: bool = False
+    ) -> Page[EventView]:
+        """What happened to one account; a deleted one is known by its id. Raises UserNotFound."""
         user, identity = self.find(ident), Identity.parse(ident)
         if user is None and identity.kind != "id":
             raise UserNotFound(ident)
         subject = user.id if user else identity.text
-        page = self.reader().events(EventCriteria(subject=subject), limit=checked_page_size(limit), cursor=cursor)
-        if user is None and not any(event.type.startswith("User") for event in page.items):
+        deletion = EventCriteria(type="UserDeleted", subject=subject)
+        if user is None and not self.reader().events(deletion, limit=1).items:
             raise UserNotFound(ident)  # other things have ids and events too
-        return page
+        return self.reader().events(
+            EventCriteria(subject=subject), limit=checked_page_size(limit), cursor=cursor, newest_first=newest_first
+        )
 
     def _checked(self, criteria: UserCriteria) -> UserCriteria:
         if criteria.role is not None and not self.reader().count_users(UserCriteria(role=criteria.role)):

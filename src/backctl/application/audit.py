@@ -21,16 +21,21 @@ class AuditService:
     audit_keys: "AuditKeys"
 
     def page(
-        self, criteria: EventCriteria = EVERY_EVENT, *, limit: int = PAGE_SIZE, cursor: str | None = None
+        self,
+        criteria: EventCriteria = EVERY_EVENT,
+        *,
+        limit: int = PAGE_SIZE,
+        cursor: str | None = None,
+        newest_first: bool = False,
     ) -> Page[EventView]:
-        """At most `limit` (1–1000) events from the cursor on, oldest first."""
+        """At most `limit` (1–1000) events from the cursor on."""
         _require_sensible(criteria)
-        return self.reader().events(criteria, limit=checked_page_size(limit), cursor=cursor)
+        return self.reader().events(criteria, limit=checked_page_size(limit), cursor=cursor, newest_first=newest_first)
 
-    def stream(self, criteria: EventCriteria = EVERY_EVENT) -> Iterator[EventView]:
-        """Every event that fits, oldest first, in constant memory and from one snapshot."""
+    def stream(self, criteria: EventCriteria = EVERY_EVENT, *, newest_first: bool = False) -> Iterator[EventView]:
+        """Every event that fits, in constant memory and from one snapshot."""
         _require_sensible(criteria)
-        return self.reader().stream_events(criteria)
+        return self.reader().stream_events(criteria, newest_first=newest_first)
 
     def verify(self) -> ChainView:
         """Walk the whole chain. A broken chain is an answer, not an error; a missing keyring is an error."""

@@ -265,6 +265,13 @@ class ConnectionLost(TransactionAborted):
     code = "database.connection_lost"
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection broke while the change was made, and nobody can tell whether it was: repeat nothing blindly."""
+
+    code = "database.outcome_unknown"
+    retryable = False
+
+
 class DatabaseLocked(Unavailable):
     code = "database.locked"
 

@@ -112,7 +112,7 @@ BY_CREATION = Sort()
 
 @dataclass(frozen=True, slots=True)
 class EventCriteria:
-    """Which events; always in the order of their sequence numbers. Times are half-open as in UserCriteria."""
+    """Which events; always by their sequence numbers, one way or the other. Times are half-open as in UserCriteria."""
 
     type: str | None = None
     subject: UserId | str | None = None
@@ -121,6 +121,13 @@ class EventCriteria:
 
 
 EVERY_EVENT = EventCriteria()
+
+
+def is_newest_first(sort: str) -> bool:
+    """Which way through the log `seq` or `-seq` asks for; events have no other order. Raises InvalidInput."""
+    if sort not in ("seq", "-seq"):
+        raise InvalidInput(f"cannot sort events by {quoted(sort)}", hint="'seq' is oldest first, '-seq' newest first")
+    return sort == "-seq"
 
 
 @dataclass(frozen=True, slots=True)

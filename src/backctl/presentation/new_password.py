@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import Conflict, FolderUnusable, UsageError, quoted
+from backctl.domain.errors import Conflict, FolderUnusable, OutcomeUnknown, UsageError, quoted
 from backctl.domain.values import Secret
 from backctl.presentation.output import Format
 
@@ -67,9 +67,9 @@ def new_password(
     """Settle the password before the account is made or changed, from the flags, a terminal or by making one.
 
     A made password is in its file, durably, before the block runs; the file is removed again when the block fails, so
-    neither an account without its password nor a password without its account is left. A signal may come when the
-    account is already made: then the file stays. Raises UsageError for flags that contradict each other, Conflict when
-    the file exists.
+    neither an account without its password nor a password without its account is left. A signal may come, and a
+    connection break, when the account is already made: then the file stays. Raises UsageError for flags that
+    contradict each other, Conflict when the file exists.
     """
     require_one_way(call, generate=generate, none=none, secret_file=secret_file)
     if none:
@@ -92,8 +92,11 @@ def new_password(
             _write(secret_file, made)
             try:
                 yield NewPassword(made, secret_file=secret_file)
-            except Exception:
-                os.unlink(secret_file)
+            except Exception as error:
+                if isinstance(error, OutcomeUnknown):
+                    call.warn(f"{quoted(secret_file)} is kept: it holds the password if the account has it now")
+                else:
+                    os.unlink(secret_file)
                 raise
             except BaseException:
                 call.warn(f"{quoted(secret_file)} is kept: it holds the password if the command came that far")

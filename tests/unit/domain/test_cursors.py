@@ -20,6 +20,7 @@ from backctl.domain.repositories import (
     EventCriteria,
     Sort,
     UserCriteria,
+    is_newest_first,
 )
 from backctl.domain.values import Instant
 
@@ -155,6 +156,14 @@ def test_an_order_survives_its_text(field: str) -> None:
     assert str(Sort.parse(field)) == field
     assert str(Sort.parse(f"-{field}")) == f"-{field}"
     assert Sort.parse(f"-{field}").descending
+
+
+def test_events_have_one_order_and_its_reverse() -> None:
+    assert not is_newest_first("seq")
+    assert is_newest_first("-seq")
+    for wrong in ("", "-", "--seq", "occurred_at", "SEQ"):
+        with pytest.raises(InvalidInput):
+            is_newest_first(wrong)
 
 
 @pytest.mark.parametrize("text", ["", "-", "--email", "Email", "email ", "email desc", "password_hash", "+id", "1;--"])

@@ -37,11 +37,13 @@ class EmptyReader:
     def count_users(self, criteria: UserCriteria) -> int:
         return 0
 
-    def events(self, criteria: EventCriteria, *, limit: int, cursor: str | None = None) -> Page[EventView]:
-        queries.event_cursor(cursor, criteria)
+    def events(
+        self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
+    ) -> Page[EventView]:
+        queries.event_cursor(cursor, criteria, newest_first=newest_first)
         return Page(())
 
-    def stream_events(self, criteria: EventCriteria) -> Iterator[EventView]:
+    def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]:
         return iter(())
 
     def verify_chain(self, keys: AuditKeys) -> ChainReport:

@@ -31,7 +31,7 @@ class Outcomes(Protocol):
         ...
 
     def was_committed(self, event_id: UserId | None) -> bool:
-        """Whether the transaction whose first event this is was made after all. Raises DatabaseUnavailable."""
+        """Whether the transaction whose first event this is was made after all. Raises OutcomeUnknown."""
         ...
 
 

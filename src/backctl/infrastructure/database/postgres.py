@@ -19,6 +19,7 @@ from backctl.domain.errors import (
     DatabaseMissing,
     DatabaseUnavailable,
     DatabaseUnusable,
+    OutcomeUnknown,
     quoted,
 )
 from backctl.infrastructure.database import postgres_faults
@@ -153,10 +154,10 @@ class PostgresDatabase:
         """Whether the transaction whose first event this is was made, though its connection broke at COMMIT.
 
         The old server process holds the chain's head until its transaction ends, one way or the other; whoever gets
-        that lock sees the outcome. Raises DatabaseUnavailable when nobody can tell, in time or for want of an event.
+        that lock sees the outcome. Raises OutcomeUnknown when nobody can tell, in time or for want of an event.
         """
         self._was_lost = True
-        unknown = DatabaseUnavailable(
+        unknown = OutcomeUnknown(
             f"the connection to the database {quoted(self.label, limit=400)} was lost while it made the change; "
             "whether it was made is unknown",
             hint="look with 'backctl audit list' before you repeat it",

@@ -42,7 +42,8 @@ _ORDERS: Final[Mapping[SortField, _Order]] = {
     "username": _Order(("username_key",), (str,), (13,)),
     "id": _Order(("id",), (str,), (0,)),
 }
-_BY_SEQUENCE: Final = "seq"
+_SEQUENCES: Final = {False: "seq", True: "-seq"}
+"""How a cursor calls the order of events; `True` is the newest first."""
 
 # No key is longer: 254 octets of address that folding at most triples. A longer term is not even folded, for
 # normalising a long run of combining marks takes quadratic time; and SQLite refuses patterns over 50,000 bytes.
@@ -115,16 +116,19 @@ def user_count(criteria: UserCriteria, placeholder: Placeholder) -> Statement:
     return Statement(_COUNT + where.clause(), tuple(where.values))
 
 
-def events(criteria: EventCriteria, placeholder: Placeholder) -> Statement:
+def events(criteria: EventCriteria, placeholder: Placeholder, *, newest_first: bool) -> Statement:
     where = _event_conditions(criteria, placeholder)
-    return Statement(_EVENTS + where.clause() + " ORDER BY seq", tuple(where.values))
+    return Statement(_EVENTS + where.clause() + _by_sequence(newest_first), tuple(where.values))
 
 
-def events_page(criteria: EventCriteria, placeholder: Placeholder, *, limit: int, after: Cursor | None) -> Statement:
+def events_page(
+    criteria: EventCriteria, placeholder: Placeholder, *, limit: int, after: Cursor | None, newest_first: bool
+) -> Statement:
     where = _event_conditions(criteria, placeholder)
     if after is not None:
-        where.add("seq > {}", *after.position)
-    return Statement(f"{_EVENTS}{where.clause()} ORDER BY seq LIMIT {placeholder}", (*where.values, limit))
+        where.add("seq < {}" if newest_first else "seq > {}", *after.position)
+    text = _EVENTS + where.clause() + _by_sequence(newest_first)
+    return Statement(f"{text} LIMIT {placeholder}", (*where.values, limit))
 
 
 def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor | None:
@@ -138,9 +142,9 @@ def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor 
     return cursor
 
 
-def event_cursor(text: str | None, criteria: EventCriteria) -> Cursor | None:
+def event_cursor(text: str | None, criteria: EventCriteria, *, newest_first: bool) -> Cursor | None:
     """Raises InvalidCursor."""
-    return None if text is None else Cursor.decode(text, _BY_SEQUENCE, criteria, (int,))
+    return None if text is None else Cursor.decode(text, _SEQUENCES[newest_first], criteria, (int,))
 
 
 def next_user_cursor(last: Sequence[str | int], criteria: UserCriteria, sort: Sort) -> str:
@@ -149,8 +153,8 @@ def next_user_cursor(last: Sequence[str | int], criteria: UserCriteria, sort: So
     return Cursor(str(sort), position).encode(criteria)
 
 
-def next_event_cursor(seq: int, criteria: EventCriteria) -> str:
-    return Cursor(_BY_SEQUENCE, (seq,)).encode(criteria)
+def next_event_cursor(seq: int, criteria: EventCriteria, *, newest_first: bool) -> str:
+    return Cursor(_SEQUENCES[newest_first], (seq,)).encode(criteria)
 
 
 def _identity_condition(ident: Identity, email_key: str, placeholder: Placeholder) -> _Conditions:
@@ -197,6 +201,10 @@ def _event_conditions(criteria: EventCriteria, placeholder: Placeholder) -> _Con
     if criteria.until is not None:
         where.add("occurred_at < {}", int(criteria.until))
     return where
+
+
+def _by_sequence(newest_first: bool) -> str:
+    return " ORDER BY seq DESC" if newest_first else " ORDER BY seq"
 
 
 def _order_by(sort: Sort) -> str:

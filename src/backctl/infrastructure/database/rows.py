@@ -72,16 +72,20 @@ class RowReader(ABC):
         ((count,),) = self._fetch(queries.user_count(criteria, self._placeholder))
         return int(count)
 
-    def events(self, criteria: EventCriteria, *, limit: int, cursor: str | None = None) -> Page[EventView]:
-        after = queries.event_cursor(cursor, criteria)
-        rows = self._fetch(queries.events_page(criteria, self._placeholder, limit=limit + 1, after=after))
+    def events(
+        self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
+    ) -> Page[EventView]:
+        after = queries.event_cursor(cursor, criteria, newest_first=newest_first)
+        rows = self._fetch(
+            queries.events_page(criteria, self._placeholder, limit=limit + 1, after=after, newest_first=newest_first)
+        )
         found = tuple(self._event(*row) for row in rows)
         if len(found) <= limit:
             return Page(found)
-        return Page(found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria))
+        return Page(found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria, newest_first=newest_first))
 
-    def stream_events(self, criteria: EventCriteria) -> Iterator[EventView]:
-        with closing(self._stream(queries.events(criteria, self._placeholder))) as rows:
+    def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]:
+        with closing(self._stream(queries.events(criteria, self._placeholder, newest_first=newest_first))) as rows:
             for row in rows:
                 yield self._event(*row)
 

@@ -5,11 +5,11 @@ from typing import Annotated
 from typer import Option
 
 from backctl.application.views import ChainView, EventView
-from backctl.domain.repositories import PAGE_SIZE, EventCriteria
+from backctl.domain.repositories import PAGE_SIZE, EventCriteria, is_newest_first
 from backctl.domain.values import Identity, Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun
-from backctl.presentation.paging import All, Cursor, Limit, refuse_mixture
+from backctl.presentation.paging import All, Cursor, EventSort, Limit, refuse_mixture
 
 app = noun("audit")
 
@@ -23,23 +23,26 @@ def list_(
     ] = None,
     since: Annotated[str | None, Option("--since", metavar="TIME", help="At this time or later.")] = None,
     until: Annotated[str | None, Option("--until", metavar="TIME", help="Before this time.")] = None,
+    sort: EventSort = "seq",
     limit: Limit = None,
     cursor: Cursor = None,
     all_: All = False,
 ) -> None:
-    """List events, oldest first."""
+    """List events, oldest first unless --sort says otherwise."""
     criteria = EventCriteria(
         type=type_,
         subject=_subject(call, subject) if subject is not None else None,
         since=Instant.parse(since) if since is not None else None,
         until=Instant.parse(until) if until is not None else None,
     )
+    newest_first = is_newest_first(sort)
     refuse_mixture(all_=all_, cursor=cursor, limit=limit)
     audit = call.container.audit
     if all_:
-        call.stream(audit.stream(criteria), EventView)
+        call.stream(audit.stream(criteria, newest_first=newest_first), EventView)
     else:
-        call.show_page(audit.page(criteria, limit=PAGE_SIZE if limit is None else limit, cursor=cursor), EventView)
+        size = PAGE_SIZE if limit is None else limit
+        call.show_page(audit.page(criteria, limit=size, cursor=cursor, newest_first=newest_first), EventView)
 
 
 @leaf(app, view=ChainView)

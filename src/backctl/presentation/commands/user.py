@@ -7,14 +7,14 @@ from typer import Argument, Option
 from backctl.application.views import Change, EventView, PasswordCheck, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import UsageError
-from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria
+from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria, is_newest_first
 from backctl.domain.values import Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.expiry import ExpiresAt, ExpiresIn, expiry_of
 from backctl.presentation.grammar import Idents, leaf, noun
 from backctl.presentation.new_password import new_password, require_one_way
-from backctl.presentation.paging import All, Cursor, Limit, refuse_mixture
+from backctl.presentation.paging import All, Cursor, EventSort, Limit, refuse_mixture
 
 app = noun("user")
 
@@ -322,12 +322,21 @@ def delete(
 
 
 @leaf(app, view=EventView)
-def history(call: Invocation, ident: Ident, limit: Limit = None, cursor: Cursor = None, all_: All = False) -> None:
-    """Show what happened to an account, oldest first."""
+def history(
+    call: Invocation,
+    ident: Ident,
+    sort: EventSort = "seq",
+    limit: Limit = None,
+    cursor: Cursor = None,
+    all_: All = False,
+) -> None:
+    """Show what happened to an account, oldest first unless --sort says otherwise."""
+    newest_first = is_newest_first(sort)
     refuse_mixture(all_=all_, cursor=cursor, limit=limit)
     if all_:
         subject = call.container.accounts.history(ident, limit=1).items[0].subject
-        call.stream(call.container.audit.stream(EventCriteria(subject=subject)), EventView)
+        call.stream(call.container.audit.stream(EventCriteria(subject=subject), newest_first=newest_first), EventView)
         return
     size = PAGE_SIZE if limit is None else limit
-    call.show_page(call.container.accounts.history(ident, limit=size, cursor=cursor), EventView)
+    page = call.container.accounts.history(ident, limit=size, cursor=cursor, newest_first=newest_first)
+    call.show_page(page, EventView)
