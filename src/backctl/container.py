@@ -40,11 +40,13 @@ class Container:
         loaded: LoadedSettings,
         *,
         notice: Callable[[str], None] = lambda text: None,
+        trace_id: str | None = None,
     ) -> None:
-        """`notice` is told what was created or migrated."""
+        """`notice` is told what was created or migrated; `trace_id` is recorded with every event."""
         self._loaded = loaded
         self._settings = loaded.settings
         self._notice = notice
+        self._trace_id = trace_id
 
     def __enter__(self) -> Self:
         return self
@@ -217,6 +219,7 @@ class Container:
                 new_id=new_user_id,
                 addresses=self._addresses,
                 bcrypt_cost=self._settings.passwords.bcrypt_cost,
+                trace_id=self._trace_id,
             )
         from backctl.infrastructure.installation import Installation
 
@@ -231,6 +234,7 @@ class Container:
             new_id=new_user_id,
             addresses=self._addresses,
             bcrypt_cost=self._settings.passwords.bcrypt_cost,
+            trace_id=self._trace_id,
         )
 
     def _server(self, url: str) -> "PostgresDatabase":

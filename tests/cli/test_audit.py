@@ -90,6 +90,19 @@ def test_the_newest_events_come_first_when_asked_for(log: Log) -> None:
     assert [int(line) for line in whole.out.split()] == list(range(11, 0, -1))
 
 
+@pytest.mark.embedded
+def test_events_of_a_job_are_found_by_its_trace(machine: Machine) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    create = ("user", "create", "ada@example.org", "--username", "ada", "--no-password")
+    machine.run(*create, env={"TRACEPARENT": f"00-{trace}-00f067aa0ba902b7-01"}).succeeded()
+    machine.run("user", "deactivate", "ada", env={"TRACEPARENT": "no trace"}).succeeded()
+    found = machine.run("audit", "list", "--trace-id", trace, "-o", "json").succeeded().json["items"]
+    assert [(event["type"], event["trace_id"]) for event in found] == [
+        ("InstallationCreated", trace),
+        ("UserCreated", trace),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -322,6 +322,14 @@ def test_events_are_found_by_type_subject_and_time(
     assert list(reader.events(criteria, limit=100).items) == wanted
 
 
+def test_events_are_found_by_the_trace_they_belong_to(store: Store) -> None:
+    for number, trace in enumerate(("a" * 32, None, "b" * 32, "a" * 32)):
+        store.add(a_user(f"user{number}"), work=store.work(trace_id=trace))
+    reader = store.open_reader()
+    assert [event.seq for event in reader.stream_events(EventCriteria(trace_id="a" * 32))] == [2, 5]
+    assert reader.events(EventCriteria(trace_id="c" * 32), limit=5).items == ()
+
+
 def test_ids_given_in_sequence_order_events_and_accounts_alike(store: Store) -> None:
     store.add(*(a_user(f"user{number}") for number in range(5)))
     ids = [user.id for user in store.open_reader().stream_users(EVERY_USER, Sort("id"))]

@@ -118,6 +118,7 @@ class EventCriteria:
     subject: UserId | str | None = None
     since: Instant | None = None
     until: Instant | None = None
+    trace_id: str | None = None
 
 
 EVERY_EVENT = EventCriteria()

@@ -46,6 +46,7 @@ class Installation(KeyedInstallation):
         new_id: IdSource,
         addresses: AddressParser,
         bcrypt_cost: int,
+        trace_id: str | None = None,
     ) -> None:
         super().__init__(
             label=str(database),
@@ -56,6 +57,7 @@ class Installation(KeyedInstallation):
             new_id=new_id,
             addresses=addresses,
             bcrypt_cost=bcrypt_cost,
+            trace_id=trace_id,
         )
         self.database = database
         self._paths = (keyring, database)
@@ -237,6 +239,7 @@ class Installation(KeyedInstallation):
                 keyring=keyring,
                 actor=actor,
                 reason=reason,
+                trace_id=self._trace_id,
                 now=now,
                 event_id=self._new_id(),
             )
@@ -287,6 +290,7 @@ class Installation(KeyedInstallation):
                 new_id=self._new_id,
                 addresses=self._addresses,
                 bcrypt_cost=self._bcrypt_cost,
+                trace_id=self._trace_id,
             )
             self._rehearsal = folder, rehearsal
             try:

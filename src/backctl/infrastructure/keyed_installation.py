@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class KeyedInstallation(ABC):
     """Opened when it is first needed. Close it when done; asked again, it opens again.
 
-    `label` is how the database is shown. `notice` is told in one line what was created or migrated.
+    `label` is how the database is shown. `notice` is told in one line what was created or migrated. `trace_id` is
+    recorded with every event.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class KeyedInstallation(ABC):
         new_id: IdSource,
         addresses: AddressParser,
         bcrypt_cost: int,
+        trace_id: str | None,
     ) -> None:
         self.label = label
         self.keyring = keyring
@@ -45,6 +47,7 @@ class KeyedInstallation(ABC):
         self._new_id = new_id
         self._addresses = addresses
         self._bcrypt_cost = bcrypt_cost
+        self._trace_id = trace_id
         self._engine: Engine | None = None
         self._opened_keyring: Keyring | None = None
 
@@ -157,6 +160,7 @@ class KeyedInstallation(ABC):
             clock=self.clock,
             new_id=self._new_id,
             dry_run=dry_run,
+            trace_id=self._trace_id,
         )
 
 

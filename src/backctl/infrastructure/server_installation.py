@@ -37,6 +37,7 @@ class ServerInstallation(KeyedInstallation):
         new_id: IdSource,
         addresses: AddressParser,
         bcrypt_cost: int,
+        trace_id: str | None = None,
     ) -> None:
         super().__init__(
             label=database.label,
@@ -47,6 +48,7 @@ class ServerInstallation(KeyedInstallation):
             new_id=new_id,
             addresses=addresses,
             bcrypt_cost=bcrypt_cost,
+            trace_id=trace_id,
         )
         self.database = database
         self._reader: PostgresReader | None = None
@@ -193,6 +195,7 @@ class ServerInstallation(KeyedInstallation):
             keyring=keyring,
             actor=actor,
             reason=reason,
+            trace_id=self._trace_id,
             now=self.clock(),
             event_id=self._new_id(),
             before_commit=before_commit,

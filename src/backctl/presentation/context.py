@@ -41,6 +41,7 @@ class Invocation:
         self._flags = flags
         self._stdin_taken_by: str | None = None
         self._protection_settled = False
+        self._variables_known = False
         self.exit_code = ExitCode.OK
         """What the process ends with when nothing is raised."""
         self.profile: str | None = _printable("--profile", flags["profile"])
@@ -90,6 +91,7 @@ class Invocation:
         """The configuration with the origin of every value. Raises InvalidConfiguration."""
         from backctl.settings import load
 
+        self._warn_of_unknown_variables()
         timeout = {} if self.timeout is None else {"database.timeout": self.timeout}
         return load(config_file=self.config_file, profile=self.profile, environ=os.environ, overrides=timeout)
 
@@ -100,13 +102,14 @@ class Invocation:
         The first use by a mutation under a protected profile asks and demands `--reason` (Refused).
         """
         from backctl.container import Container
+        from backctl.domain.trace_context import trace_id_of
 
         self._settle_protection()
         if self.verbose:
             inner = self.settings.settings
             terminal.say(f"configuration {self.settings.file or 'none'}, profile {inner.profile or 'none'}")
             terminal.say(f"database {self.settings.database_file}, keyring {self.settings.keyring_file}")
-        return Container(self.settings, notice=self.notice)
+        return Container(self.settings, notice=self.notice, trace_id=trace_id_of(os.environ.get("TRACEPARENT")))
 
     def reload(self) -> None:
         """Read the configuration anew at its next use, after a command changed it."""
@@ -315,6 +318,16 @@ class Invocation:
         run_each(self, names.all, action, view=view, doing=doing)
 
     # Inside.
+
+    def _warn_of_unknown_variables(self) -> None:
+        """Once: a typing error in a name would silently work on another database."""
+        if self._variables_known or self.quiet:
+            return
+        self._variables_known = True
+        from backctl.settings import misspelt_variables
+
+        for name, meant in misspelt_variables(os.environ):
+            self.warn(f"no setting has the environment variable {quoted(name)}; did you mean {meant}?")
 
     def _settle_protection(self) -> None:
         if self._protection_settled or not self._spec.mutation:

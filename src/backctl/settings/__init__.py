@@ -51,6 +51,7 @@ __all__ = [
     "is_secret",
     "load",
     "locate",
+    "misspelt_variables",
     "parse_duration",
     "profiles",
     "redact_url",
@@ -74,6 +75,13 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
     from backctl.settings import edit
 
     return edit.set_value(file, key, text, dry_run=dry_run)
+
+
+def misspelt_variables(environ: "Mapping[str, str]") -> "list[tuple[str, str]]":
+    """Each `BACKCTL_` variable that names nothing but is close to one that does, and that one."""
+    from backctl.settings import validation
+
+    return [(name, near) for name, near in validation.unknown_variables(environ) if near]
 
 
 def profiles(*, config_file: str | None, profile: str | None, environ: "Mapping[str, str]") -> "list[ProfileEntry]":

@@ -39,6 +39,15 @@ def test_a_megabyte_is_refused_in_a_few_words(runner: CliRunner) -> None:
         assert len(failed.stderr) < 500, arguments[:2]
 
 
+def test_a_variable_with_a_typing_error_is_told_once_beside_every_command(runner: CliRunner) -> None:
+    env = {"BACKCTL_DATABSE_URL": "sqlite:////elsewhere.db", "BACKCTL_OF_ANOTHER_PROGRAM": "1"}
+    done = runner.invoke(app, ["config", "show"], env=env)
+    assert done.exit_code == 0
+    assert done.stderr.count("\n") == 1
+    assert "'BACKCTL_DATABSE_URL'; did you mean BACKCTL_DATABASE_URL?" in done.stderr
+    assert runner.invoke(app, ["config", "show", "-q"], env=env).stderr == ""
+
+
 @pytest.mark.parametrize(("name", "entry"), NOUNS.items())
 def test_the_table_of_nouns_is_true(name: str, entry: Entry) -> None:
     noun = import_module(entry.module).app

@@ -39,6 +39,7 @@ def create_database(
     keyring: Keyring,
     actor: Actor,
     reason: str | None = None,
+    trace_id: str | None = None,
     now: Instant,
     event_id: UserId,
 ) -> None:
@@ -60,6 +61,7 @@ def create_database(
                             keyring=keyring,
                             actor=actor,
                             reason=reason,
+                            trace_id=trace_id,
                             now=now,
                             event_id=event_id,
                         )
@@ -198,6 +200,7 @@ def fill(
     keyring: Keyring,
     actor: Actor,
     reason: str | None = None,
+    trace_id: str | None = None,
     now: Instant,
     event_id: UserId,
 ) -> None:
@@ -212,7 +215,7 @@ def fill(
         key=keyring.primary("audit"),
         actor=actor,
         reason=reason,
-        trace_id=None,
+        trace_id=trace_id,
         now=now,
         new_id=lambda: event_id,
     )

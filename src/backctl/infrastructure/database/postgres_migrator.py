@@ -27,6 +27,7 @@ def create_schema(
     keyring: Keyring,
     actor: Actor,
     reason: str | None = None,
+    trace_id: str | None = None,
     now: Instant,
     event_id: UserId,
     before_commit: Callable[[], None],
@@ -47,6 +48,7 @@ def create_schema(
             keyring=keyring,
             actor=actor,
             reason=reason,
+            trace_id=trace_id,
             now=now,
             event_id=event_id,
         )

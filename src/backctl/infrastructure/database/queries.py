@@ -200,6 +200,8 @@ def _event_conditions(criteria: EventCriteria, placeholder: Placeholder) -> _Con
         where.add("occurred_at >= {}", int(criteria.since))
     if criteria.until is not None:
         where.add("occurred_at < {}", int(criteria.until))
+    if criteria.trace_id is not None:
+        where.add("trace_id = {}", criteria.trace_id)
     return where
 
 

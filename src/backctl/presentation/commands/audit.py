@@ -23,6 +23,7 @@ def list_(
     ] = None,
     since: Annotated[str | None, Option("--since", metavar="TIME", help="At this time or later.")] = None,
     until: Annotated[str | None, Option("--until", metavar="TIME", help="Before this time.")] = None,
+    trace_id: Annotated[str | None, Option("--trace-id", metavar="ID", help="Of this trace (TRACEPARENT).")] = None,
     sort: EventSort = "seq",
     limit: Limit = None,
     cursor: Cursor = None,
@@ -34,6 +35,7 @@ def list_(
         subject=_subject(call, subject) if subject is not None else None,
         since=Instant.parse(since) if since is not None else None,
         until=Instant.parse(until) if until is not None else None,
+        trace_id=trace_id,
     )
     newest_first = is_newest_first(sort)
     refuse_mixture(all_=all_, cursor=cursor, limit=limit)
