@@ -151,6 +151,17 @@ def test_a_password_in_a_refused_url_is_not_repeated(machine: Any) -> None:
     assert "hunter2" not in outcome.out + outcome.err
 
 
+def test_unset_takes_a_value_out_and_says_what_counts_instead(machine: Any) -> None:
+    path = write(machine, "# mine\n[passwords]\nmin_length = 10\n")
+    removed = machine.run("config", "unset", "passwords.min_length", "-o", "json").succeeded()
+    assert removed.json == {"key": "passwords.min_length", "file": str(path), "changed": True}
+    assert (removed.err, path.read_text()) == ("", "# mine\n[passwords]\n")
+    variable = {"BACKCTL_PASSWORDS_MIN_LENGTH": "12"}
+    again = machine.run("config", "unset", "passwords.min_length", "-o", "json", env=variable).succeeded()
+    assert again.json["changed"] is False
+    assert again.err == "backctl: passwords.min_length is still set: environment BACKCTL_PASSWORDS_MIN_LENGTH\n"
+
+
 def test_a_protected_profile_asks_before_its_file_changes(machine: Any) -> None:
     path = write(machine, "protected = true\n")
     arguments = ("config", "set", "protected", "false")

@@ -19,10 +19,7 @@ def write_setting(call: Invocation, key: str, value: str) -> bool:
 
     Says when another place goes before the one written to. Raises what `settings.set_value` raises.
     """
-    path = parse_key(key) or (key,)
-    selected = call.profile or os.environ.get("BACKCTL_PROFILE")
-    if selected and path[0] not in ("profile", "profiles"):
-        path = ("profiles", selected, *path)
+    path = _path(call, key)
     changed = settings.set_value(configuration_file(call), dotted(path), value, dry_run=call.dry_run)
     if not call.dry_run and key in settings.SETTINGS:
         call.reload()
@@ -30,3 +27,23 @@ def write_setting(call: Invocation, key: str, value: str) -> bool:
         if overruled:
             call.notice(f"the value in force is another one: {overruled} goes before it")
     return changed
+
+
+def remove_setting(call: Invocation, key: str) -> bool:
+    """Take `key` out of the place where `write_setting` would put it; False when it was not there.
+
+    Says what the value in force is when that is no default. Raises what `settings.unset_value` raises.
+    """
+    changed = settings.unset_value(configuration_file(call), dotted(_path(call, key)), dry_run=call.dry_run)
+    if not call.dry_run and key in settings.SETTINGS:
+        call.reload()
+        origin = call.settings.origin(key)
+        if origin != "default":
+            call.notice(f"{key} is still set: {origin}")
+    return changed
+
+
+def _path(call: Invocation, key: str) -> tuple[str, ...]:
+    path = parse_key(key) or (key,)
+    selected = call.profile or os.environ.get("BACKCTL_PROFILE")
+    return ("profiles", selected, *path) if selected and path[0] not in ("profile", "profiles") else path

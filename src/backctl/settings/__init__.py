@@ -56,6 +56,7 @@ __all__ = [
     "profiles",
     "redact_url",
     "set_value",
+    "unset_value",
     "use_profile",
     "user_file",
     "validate",
@@ -75,6 +76,13 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
     from backctl.settings import edit
 
     return edit.set_value(file, key, text, dry_run=dry_run)
+
+
+def unset_value(file: Path, key: str, *, dry_run: bool = False) -> bool:
+    """Take one value out of a configuration file; see `settings.edit.unset_value`."""
+    from backctl.settings import edit
+
+    return edit.unset_value(file, key, dry_run=dry_run)
 
 
 def misspelt_variables(environ: "Mapping[str, str]") -> "list[tuple[str, str]]":

@@ -55,6 +55,15 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
     return _write(file, path, _toml_value(path, kind, text), dry_run=dry_run)
 
 
+def unset_value(file: Path, key: str, *, dry_run: bool = False) -> bool:
+    """Take `key` out of the configuration file; True when it was there. Its comment on the same line goes with it.
+
+    Written like any value: see `set_value`. Raises UnknownSetting, InvalidConfiguration, InstallationLocked.
+    """
+    path, _ = _addressed(key)
+    return os.path.lexists(file) and _write(file, path, None, dry_run=dry_run)
+
+
 def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:
     """Have the configuration file select the profile `name`, or none; True when that changes the file.
 
@@ -164,6 +173,8 @@ def _changed_text(target: Path, file: Path, path: tuple[str, ...], value: TomlVa
     after = copy.deepcopy(before)
     table: dict[str, object] = after
     for part in path[:-1]:
+        if value is None and part not in table:
+            return None
         inner = table.setdefault(part, {})
         if not isinstance(inner, dict):
             raise InvalidConfiguration(
@@ -176,9 +187,9 @@ def _changed_text(target: Path, file: Path, path: tuple[str, ...], value: TomlVa
         table[path[-1]] = value
     if after == before and (value is None or _same(before, path, value)):
         return None
-    problems: list[Problem] = []
-    read_document(after, problems)
     changed = _edited(text, file, path, value, after)
+    problems: list[Problem] = []
+    read_document(parse_toml(changed, file), problems)
     if problems:
         raise as_error(problems[0], file, changed)
     return changed
@@ -205,16 +216,32 @@ def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue | Non
             table.remove(path[-1])
         else:
             table[path[-1]] = value
-        changed = tomlkit.dumps(document)
+        changed: str | None = tomlkit.dumps(document)
     except (TOMLKitError, ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError):
-        changed = ""
+        changed = None
     # The editor is trusted as far as an independent parser agrees with it.
-    if not changed or parse_toml(changed, file) != expected:
+    if changed is None or not _agree(parse_toml(changed, file), expected, path if value is None else ()):
         raise InvalidConfiguration(
             f"{shown_path(file)} is laid out in a way that cannot be edited automatically",
-            hint=f"set {dotted(path)} in it by hand",
+            hint=f"{'set' if value is not None else 'take out'} {dotted(path)} in it by hand",
         )
     return changed
+
+
+def _agree(found: dict[str, object], expected: dict[str, object], removed: tuple[str, ...]) -> bool:
+    """Equal, but that a table without a header of its own goes with its last value."""
+    if found == expected:
+        return True
+    for depth in range(len(removed) - 1, 0, -1):
+        table: object = expected
+        for part in removed[: depth - 1]:
+            table = table[part] if isinstance(table, dict) else None
+        if not isinstance(table, dict) or table.get(removed[depth - 1]) != {}:
+            return False
+        del table[removed[depth - 1]]
+        if found == expected:
+            return True
+    return False
 
 
 @contextmanager

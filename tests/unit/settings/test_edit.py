@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backctl.domain.errors import BackctlError, InvalidConfiguration, InvalidSetting, UnknownSetting
-from backctl.settings import SETTINGS, load, set_value
+from backctl.settings import SETTINGS, load, set_value, unset_value
 
 Configure = Callable[..., Path]
 
@@ -93,6 +93,74 @@ def test_what_is_not_there_yet_is_added_and_every_line_stays(
             found = found[part]
         assert found == value
         assert not set_value(path, key, text)
+
+
+@pytest.mark.parametrize(
+    ("key", "gone"),
+    [
+        ("database.timeout", 'timeout = "1s"     # a while\n'),
+        ("profile", 'profile = "prod"   # chosen\n'),
+        ("profiles.prod.passwords.bcrypt_cost", "passwords.bcrypt_cost = 10\n"),
+        ("profiles.prod.keyring.allow_group_read", "allow_group_read = false\n"),
+        ("roles.auditor.description", ', description = "x"'),
+    ],
+)
+def test_only_the_value_goes(configure: Configure, key: str, gone: str) -> None:
+    path = configure(LAID_OUT)
+    assert unset_value(path, key, dry_run=True)
+    assert path.read_text() == LAID_OUT
+    assert unset_value(path, key)
+    assert "".join(path.read_text().split()) == "".join(LAID_OUT.replace(gone, "").split())
+    assert not unset_value(path, key)
+
+
+@pytest.mark.parametrize("key", ["database.url", "keyring.path", "profiles.new.protected", "roles.x.permissions"])
+def test_what_is_not_there_stays_away(configure: Configure, home: Path, key: str) -> None:
+    for before in (LAID_OUT.replace("prod", "new"), "", "# only a comment\n"):
+        path = configure(before)
+        assert not unset_value(path, key)
+        assert path.read_text() == before
+    assert not unset_value(home / "nothing" / "config.toml", key)
+    assert not (home / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "key", "after"),
+    [
+        ("passwords.bcrypt_cost = 10\n", "passwords.bcrypt_cost", ""),
+        ("passwords = { bcrypt_cost = 10 }\n", "passwords.bcrypt_cost", "passwords = {  }\n"),
+        ("[passwords]\nbcrypt_cost = 10\n", "passwords.bcrypt_cost", "[passwords]\n"),
+        ("profiles.a.passwords.bcrypt_cost = 10\n", "profiles.a.passwords.bcrypt_cost", ""),
+        ("passwords.bcrypt_cost = 99\n", "passwords.bcrypt_cost", ""),
+    ],
+)
+def test_a_value_goes_from_every_layout(configure: Configure, before: str, key: str, after: str) -> None:
+    path = configure(before)
+    assert unset_value(path, key)
+    assert path.read_text() == after
+    assert load(environ={}).settings.passwords.bcrypt_cost == 12
+
+
+@pytest.mark.parametrize(
+    ("before", "key"),
+    [
+        ('[roles.x]\npermissions = ["user:read"]\ndescription = "y"\n', "roles.x.permissions"),
+        ('profile = "a"\nprofiles.a.protected = true\n', "profiles.a.protected"),
+        ("typo = 1\nprotected = true\n", "protected"),
+    ],
+)
+def test_nothing_goes_that_the_rest_needs(configure: Configure, before: str, key: str) -> None:
+    path = configure(before)
+    with pytest.raises(InvalidConfiguration):
+        unset_value(path, key)
+    assert path.read_text() == before
+
+
+def test_what_was_never_a_key_cannot_be_taken_out(configure: Configure) -> None:
+    path = configure(LAID_OUT)
+    with pytest.raises(UnknownSetting) as caught:
+        unset_value(path, "database.timeot")
+    assert caught.value.hint == "did you mean database.timeout?"
 
 
 def test_a_top_level_key_is_added_above_the_tables(configure: Configure) -> None:
@@ -268,13 +336,15 @@ extra_keys = ["profile", "roles.a.permissions", "profiles.p.protected", "databas
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.sampled_from([*SETTINGS, *extra_keys]), texts), max_size=5))
-def test_whatever_is_set_the_file_loads_afterwards(user_file: Path, changes: list[tuple[str, str]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from([*SETTINGS, *extra_keys]), st.none() | texts), max_size=5))
+def test_whatever_is_set_and_unset_the_file_loads_afterwards(
+    user_file: Path, changes: list[tuple[str, str | None]]
+) -> None:
     user_file.unlink(missing_ok=True)
     for key, text in changes:
         before = user_file.read_bytes() if user_file.exists() else None
         try:
-            changed = set_value(user_file, key, text)
+            changed = unset_value(user_file, key) if text is None else set_value(user_file, key, text)
         except BackctlError:
             changed = False
         after = user_file.read_bytes() if user_file.exists() else None

@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from backctl import settings
 from backctl.domain.errors import InvalidConfiguration, UsageError, quoted
-from backctl.presentation.configuring import configuration_file, write_setting
+from backctl.presentation.configuring import configuration_file, remove_setting, write_setting
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.grammar import leaf, noun
@@ -43,6 +43,12 @@ class FileView:
 class WrittenView:
     key: str
     value: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedView:
+    key: str
     file: str
 
 
@@ -103,6 +109,18 @@ def set_(
     from backctl.application.views import Change  # with all views; the queries here have their own
 
     call.changed(Change(WrittenView(key, settings.redact_url(value) if secret else value, str(file)), changed))
+
+
+@leaf(app, mutation=True, view=RemovedView)
+def unset(call: Invocation, key: Key) -> None:
+    """Take one value out of the configuration file, keeping its comments; the default counts again."""
+    file = configuration_file(call)
+    if os.path.lexists(file):
+        call.container  # noqa: B018 - as for `set`
+    changed = remove_setting(call, key)
+    from backctl.application.views import Change  # with all views; the queries here have their own
+
+    call.changed(Change(RemovedView(key, str(file)), changed))
 
 
 @leaf(app, view=FindingView)
