@@ -56,6 +56,8 @@ class Leaf(TyperCommand):
         super().__init__(spec.name, params=[*own, *_shared(spec)], help=inspect.getdoc(spec.function))
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _require_values(args, self.get_params(ctx))
         try:
             return super().parse_args(ctx, args)
         except ClickUsageError as error:
@@ -95,6 +97,28 @@ class Leaf(TyperCommand):
             call.close()
         if call.exit_code is not ExitCode.OK:
             raise Exit(call.exit_code)
+
+
+def _require_values(args: Sequence[str], parameters: Sequence[Parameter]) -> None:
+    """Refuse a flag that would take the next one for its value: `--username --no-password` forgot the name."""
+    spellings, taking = set[str](), set[str]()
+    for parameter in parameters:
+        if isinstance(parameter, typer.core.TyperOption):
+            spellings.update(parameter.opts, parameter.secondary_opts)
+            if not (parameter.is_flag or parameter.count):
+                taking.update(parameter.opts)
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            return
+        if word not in taking:
+            continue
+        value = next(words, "")
+        if value.partition("=")[0] in spellings:
+            raise UsageError(
+                f"{word} needs a value, and {quoted(value)} is a flag",
+                hint=f"if that is the value, write {word}{'=' if word[:2] == '--' else ''}{terminal.shell_word(value)}",
+            )
 
 
 def _shared_values(ctx: Context) -> dict[str, Any]:

@@ -39,6 +39,37 @@ def test_a_megabyte_is_refused_in_a_few_words(runner: CliRunner) -> None:
         assert len(failed.stderr) < 500, arguments[:2]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("user", "create", "a@example.org", "--username", "--no-password"),
+        ("user", "create", "a@example.org", "--no-password", "--username", "--role=admin"),
+        ("user", "create", "a@example.org", "--username", "--help"),
+        ("user", "list", "--role", "--inactive"),
+        ("user", "list", "--search", "-o", "json"),
+        ("user", "delete", "ada", "--reason", "-n"),
+    ],
+)
+def test_a_flag_is_not_taken_for_the_value_of_another(runner: CliRunner, arguments: tuple[str, ...]) -> None:
+    failed = runner.invoke(app, arguments)
+    assert (failed.exit_code, failed.stdout) == (2, "")
+    assert "needs a value, and '-" in failed.stderr
+    assert "if that is the value, write --" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("user", "list", "--search=--all", "--limit", "1"),
+        ("user", "list", "--search", "--nothing-like-it"),
+        ("user", "list", "--sort", "-created_at"),
+        ("user", "show", "--", "--search", "--all"),
+    ],
+)
+def test_a_value_may_begin_with_a_dash(runner: CliRunner, arguments: tuple[str, ...]) -> None:
+    assert "needs a value" not in runner.invoke(app, arguments).stderr
+
+
 def test_a_variable_with_a_typing_error_is_told_once_beside_every_command(runner: CliRunner) -> None:
     env = {"BACKCTL_DATABSE_URL": "sqlite:////elsewhere.db", "BACKCTL_OF_ANOTHER_PROGRAM": "1"}
     done = runner.invoke(app, ["config", "show"], env=env)
