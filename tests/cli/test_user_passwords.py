@@ -178,6 +178,25 @@ def test_on_a_terminal_a_new_password_is_asked_for_twice_and_a_known_one_once(ho
     assert re.search(r"outcome: +refused", re.sub(r"\x1b\[[0-9;]*m", "", screen.out))
 
 
+@pytest.mark.embedded
+@pytest.mark.parametrize("arguments", [("set-password", "ada"), ("create", "eve@example.org", "--username", "eve")])
+def test_a_password_that_will_not_do_need_not_be_typed_again(house: Machine, arguments: tuple[str, ...]) -> None:
+    before = contents(house.home)
+    screen = house.at_terminal("user", *arguments, keys=[("password: ", f"{arguments[-1]}{arguments[-1]}\n")])
+    assert screen.code == 2
+    assert "the password is refused: it has fewer" in screen.out
+    assert "again" not in screen.out
+    assert contents(house.home) == before
+
+
+@pytest.mark.embedded
+def test_standard_input_that_is_a_terminal_shows_no_password_either(house: Machine) -> None:
+    for flags in (("--password-stdin",), ("--password-file", "-")):
+        screen = house.at_terminal("user", "check-password", "ada", *flags, keys=[("password: ", f"{GOOD}\n")])
+        assert screen.code == 0
+        assert GOOD not in screen.out
+
+
 @pytest.mark.parametrize("source", ["file", "file -", "fd", "env"])
 def test_every_source_sets_and_checks_the_same_password(house: Machine, source: str) -> None:
     def run(verb: str) -> Outcome:

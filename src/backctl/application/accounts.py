@@ -52,6 +52,17 @@ class AccountService:
         Username.parse(username)
         self.access.require_known(role)
 
+    def require_acceptable(self, password: Secret, *, email: str, username: str) -> None:
+        """Judge a password before it is repeated, for an account there is or will be.
+
+        Raises InvalidPassword, WeakPassword.
+        """
+        self.passwords.check(
+            prepared(password),
+            email=EmailAddress.of(self.addresses.key_of(email)),
+            username=Username(username, folded(username, "NFKC")),
+        )
+
     @repeatable
     def create(
         self,

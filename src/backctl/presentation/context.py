@@ -219,11 +219,19 @@ class Invocation:
         """Whether one of the four flags of the secret `name` was used. Raises UsageError for two of them."""
         return self._sources.given(name) is not None
 
-    def secret(self, name: str, *, new: bool = False, instead: str | None = None) -> "Secret":
+    def secret(
+        self,
+        name: str,
+        *,
+        new: bool = False,
+        judge: "Callable[[Secret], None]" = lambda secret: None,
+        instead: str | None = None,
+    ) -> "Secret":
         """Read the secret `name` from where its flags say, else ask on the terminal, twice when it is `new`.
 
-        `instead` names another flag that would do, for the hint, e.g. `--generate-password`.
-        Raises UsageError when there is neither a source nor a terminal, InvalidInput for what is no UTF-8 text.
+        `judge` raises for what need not be typed a second time. `instead` names another flag that would do, for the
+        hint, e.g. `--generate-password`. Raises UsageError when there is neither a source nor a terminal, InvalidInput
+        for what is no UTF-8 text.
         """
         secret = self._sources.read(name)
         if secret is not None:
@@ -232,7 +240,7 @@ class Invocation:
             raise self._sources.missing(name, instead)
         from backctl.presentation.prompts import ask_secret
 
-        return ask_secret(name, new=new)
+        return ask_secret(name, new=new, judge=judge)
 
     def confirm(self, question: str) -> None:
         """Have `question` answered with yes, unless `--yes`. A dry run asks nothing.

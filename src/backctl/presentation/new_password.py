@@ -1,7 +1,7 @@
 """A password to be stored: given, made, or none; and where a made one is handed over."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,10 +62,16 @@ def require_one_way(call: "Invocation", *, generate: bool, secret_file: str | No
 
 @contextmanager
 def new_password(
-    call: "Invocation", *, generate: bool, secret_file: str | None, none: bool | None = None
+    call: "Invocation",
+    *,
+    generate: bool,
+    secret_file: str | None,
+    none: bool | None = None,
+    judge: Callable[[Secret], None],
 ) -> Iterator[NewPassword]:
     """Settle the password before the account is made or changed, from the flags, a terminal or by making one.
 
+    `judge` raises for what will not do; on a terminal that is told before it is typed again.
     A made password is in its file, durably, before the block runs; the file is removed again when the block fails, so
     neither an account without its password nor a password without its account is left. A signal may come, and a
     connection break, when the account is already made: then the file stays. Raises UsageError for flags that
@@ -77,7 +83,7 @@ def new_password(
     elif none is not None and call.secret_given("password-hash"):
         yield NewPassword(None, hashed=call.secret("password-hash"))
     elif not generate:
-        yield NewPassword(call.secret("password", new=True, instead="--generate-password"))
+        yield NewPassword(call.secret("password", new=True, judge=judge, instead="--generate-password"))
     else:
         from backctl.application.accounts import generate_password
 

@@ -6,7 +6,7 @@ Whatever ends a question, a signal included, the terminal's echo is as it was be
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 
 
-def ask_secret(name: str, *, new: bool = False) -> "Secret":
+def ask_secret(name: str, *, new: bool = False, judge: "Callable[[Secret], None]" = lambda secret: None) -> "Secret":
     """Ask for the secret `name` without showing it; twice when it is `new`, so that a slip does not lock anybody out.
 
-    Raises UsageError at the end of input, InvalidInput for no UTF-8 text or after three pairs that differ.
+    `judge` sees a new one before it is typed again. Raises what that raises, UsageError at the end of input,
+    InvalidInput for no UTF-8 text or after three pairs that differ.
     """
     label = name.replace("-", " ")
     with _silent_terminal(sys.stdin.fileno()):
         for left in reversed(range(_ATTEMPTS if new else 1)):
             secret = _hidden(f"{label}: ", label)
+            if new:
+                judge(secret)
             if not new or _hidden(f"{label} again: ", label).reveal() == secret.reveal():
                 return secret
             if left:

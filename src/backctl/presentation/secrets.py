@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from backctl.domain.errors import InvalidInput, UsageError, quoted
+from backctl.presentation import terminal
 from backctl.presentation.flags import SOURCES
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class SecretSources:
         value = self._flag(name, source)
         if source == "stdin" or (source == "file" and value == "-"):
             self._take_stdin(flag)
+            if terminal.is_terminal(sys.stdin):
+                from backctl.presentation.prompts import ask_secret
+
+                return ask_secret(name)  # or what is typed would stand on the screen
             raw = _from_stdin(flag)
         elif source == "file":
             raw = _from_file(flag, value)

@@ -92,7 +92,13 @@ def create(
     members: dict[str, object] = {}
 
     def make() -> Change[UserView]:
-        with new_password(call, generate=generate_password, none=no_password, secret_file=secret_file) as password:
+        with new_password(
+            call,
+            generate=generate_password,
+            none=no_password,
+            secret_file=secret_file,
+            judge=lambda typed: accounts.require_acceptable(typed, email=email, username=username),
+        ) as password:
             change = accounts.create(
                 email=email,
                 username=username,
@@ -213,8 +219,13 @@ def set_password(
 ) -> None:
     """Give an account another password, and end a lock after failed logins."""
     accounts = call.container.accounts
-    accounts.show(ident)  # before anybody types a password in vain
-    with new_password(call, generate=generate_password, secret_file=secret_file) as password:
+    account = accounts.show(ident)  # before anybody types a password in vain
+    with new_password(
+        call,
+        generate=generate_password,
+        secret_file=secret_file,
+        judge=lambda typed: accounts.require_acceptable(typed, email=account.email, username=account.username),
+    ) as password:
         change = accounts.set_password(
             ident,
             password.required(),
