@@ -17,7 +17,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl user deactivate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user update') operands=(@account TEXT) flags=" --email=TEXT --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --no-expiry --if-version=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user delete') operands=(@account) flags=" --erase --if-exists --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --confirm=TEXT$shared" ;;
-        'backctl user history') operands=(@account TEXT) flags=" --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl user history') operands=(@account TEXT) flags=" --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl role') words='list show assign' flags=" -h --help" ;;
         'backctl role list') flags="$shared" ;;
         'backctl role show') operands=('user|moderator|admin|@role' TEXT) flags="$shared" ;;
@@ -25,13 +25,14 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl access') words='check' flags=" -h --help" ;;
         'backctl access check') operands=(@account TEXT TEXT) flags=" --explain$shared" ;;
         'backctl audit') words='list verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|UserLocked|UserDeleted --subject=@account --since=TEXT --until=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit list') flags=" --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|UserLocked|UserDeleted --subject=@account --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit verify') flags="$shared" ;;
-        'backctl config') words='show path get set validate' flags=" -h --help" ;;
+        'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;
         'backctl config path') flags="$shared" ;;
         'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace' TEXT) flags="$shared" ;;
         'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl config unset') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace' TEXT) flags=" -n --dry-run -y --yes$shared" ;;
         'backctl config validate') operands=(FILE TEXT) flags="$shared" ;;
         'backctl profile') words='list show use' flags=" -h --help" ;;
         'backctl profile list') flags="$shared" ;;

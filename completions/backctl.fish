@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --value-file --value-fd --value-env
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --trace-id --value-file --value-fd --value-env
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --value-file --value-fd --value-env
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --trace-id --value-file --value-fd --value-env
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -140,7 +140,7 @@ complete -c backctl -n '__backctl_at user' -a activate -d 'Open closed accounts'
 complete -c backctl -n '__backctl_at user' -a deactivate -d 'Close accounts; nobody can log in to them any more'
 complete -c backctl -n '__backctl_at user' -a update -d 'Change what is given of an account, and nothing else'
 complete -c backctl -n '__backctl_at user' -a delete -d 'Delete accounts for good; their events stay, and are found by id'
-complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first'
+complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first unless --sort says otherwise'
 complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message and exit'
 
 # backctl user create
@@ -252,6 +252,7 @@ complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by n
 
 # backctl user history
 complete -c backctl -n '__backctl_operand 1 user history' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user history' -l sort -x -d '\'seq\' is oldest first, \'-seq\' newest first'
 complete -c backctl -n '__backctl_in user history' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
 complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in user history' -l all -d 'Everything, in constant memory'
@@ -282,7 +283,7 @@ complete -c backctl -n '__backctl_operand 1 access check' -x -a '(__backctl_stor
 complete -c backctl -n '__backctl_in access check' -l explain -d 'Show everything that decides it'
 
 # backctl audit
-complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first'
+complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first unless --sort says otherwise'
 complete -c backctl -n '__backctl_at audit' -a verify -d 'Walk the chain of events; exit code 6 and the first broken one when it does not hold'
 complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message and exit'
 
@@ -291,6 +292,8 @@ complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCrea
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'About this account, or the thing with this id'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'At this time or later'
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Before this time'
+complete -c backctl -n '__backctl_in audit list' -l trace-id -x -d 'Of this trace (TRACEPARENT)'
+complete -c backctl -n '__backctl_in audit list' -l sort -x -d '\'seq\' is oldest first, \'-seq\' newest first'
 complete -c backctl -n '__backctl_in audit list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
 complete -c backctl -n '__backctl_in audit list' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in audit list' -l all -d 'Everything, in constant memory'
@@ -300,6 +303,7 @@ complete -c backctl -n '__backctl_at config' -a show -d 'Show every value in for
 complete -c backctl -n '__backctl_at config' -a path -d 'Print the configuration file in force, or where yours would be'
 complete -c backctl -n '__backctl_at config' -a get -d 'Print one value; a secret is masked'
 complete -c backctl -n '__backctl_at config' -a set -d 'Change one value in the configuration file, keeping its comments'
+complete -c backctl -n '__backctl_at config' -a unset -d 'Take one value out of the configuration file, keeping its comments; the default counts again'
 complete -c backctl -n '__backctl_at config' -a validate -d 'Check the configuration and list everything wrong with it; exit code 9 when something is'
 complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message and exit'
 
@@ -317,6 +321,11 @@ complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the val
 complete -c backctl -n '__backctl_in config set' -l value-env -x -d 'Take the value from an environment variable'
 complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without being asked'
+
+# backctl config unset
+complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
+complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without being asked'
 
 # backctl config validate
 complete -c backctl -n '__backctl_operand 1 config validate' -r -F
