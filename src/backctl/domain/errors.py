@@ -266,10 +266,9 @@ class ConnectionLost(TransactionAborted):
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The connection broke while the change was made, and nobody can tell whether it was: repeat nothing blindly."""
+    """The connection broke while the change was made, and nobody can tell whether it was: look before repeating."""
 
     code = "database.outcome_unknown"
-    retryable = False
 
 
 class DatabaseLocked(Unavailable):

@@ -87,6 +87,8 @@ def unset_value(file: Path, key: str, *, dry_run: bool = False) -> bool:
 
 def misspelt_variables(environ: "Mapping[str, str]") -> "list[tuple[str, str]]":
     """Each `BACKCTL_` variable that names nothing but is close to one that does, and that one."""
+    if not any(name.startswith("BACKCTL_") for name in environ):
+        return []
     from backctl.settings import validation
 
     return [(name, near) for name, near in validation.unknown_variables(environ) if near]
