@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -160,6 +162,31 @@ def creating(sandbox: Sandbox, rounds: int) -> str:
     return section("user create, bcrypt cost 12", timings, comparisons, ())
 
 
+def login(sandbox: Sandbox, rounds: int) -> str:
+    """Refused passwords: who waits for the answer must not learn whether there is an account, nor how it was hashed.
+
+    An account of its own for every turn, or ten failures would lock it.
+    """
+    password_file = sandbox.root / "password"
+    password_file.touch(mode=0o600)
+    password_file.write_text("a wrong password\n")
+    ours = sandbox.installation("bcrypt", rounds + 1)
+    check = (*sandbox.backctl, "user", "check-password", "-o", "json", "--password-file", str(password_file))
+    refused = _says(b'"outcome": "refused"')
+    commands = [
+        Command(_UNKNOWN, (*check, "nobody{turn}"), ours.environment, refused, exit_code=6),
+        Command("wrong", (*check, "person{turn}"), ours.environment, refused, exit_code=6),
+    ]
+    for name, encoded in _FOREIGN.items():
+        theirs = sandbox.installation(name, rounds + 1)
+        with closing(sqlite3.connect(theirs.database)) as connection, connection:
+            connection.execute("UPDATE users SET password_hash = ?", (encoded,))
+        commands.append(Command(f"wrong, {name}", (*check, "person{turn}"), theirs.environment, refused, exit_code=6))
+    timings = interleaved(commands, rounds)
+    comparisons = [Comparison(command.name, _UNKNOWN, 1.1) for command in commands[1:]]
+    return section("user check-password, refused, bcrypt cost 12", timings, comparisons, ())
+
+
 def million(sandbox: Sandbox, rounds: int) -> str:
     """Pages at both ends of a million accounts, and all of them at once."""
     ours = sandbox.installation("million", MILLION)
@@ -254,6 +281,7 @@ CASES: Mapping[str, Case] = {
     "show": show,
     "list": listing,
     "create": creating,
+    "login": login,
     "million": million,
     "postgres": postgres,
     "chain": chain,
@@ -264,6 +292,13 @@ CASES: Mapping[str, Case] = {
 # What they share.
 
 
+_UNKNOWN = "unknown"
+# As Django 4.2 makes them, and with OWASP's least parameters: less work than bcrypt of cost 12. No password is known that
+# fits.
+_FOREIGN = {
+    "PBKDF2": f"pbkdf2_sha256$600000${'a' * 22}${'A' * 43}=",
+    "argon2id": f"$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}",
+}
 _FIRST_PAGE, _DEEP_PAGE = "page 1", f"page {DEEP:,}"
 
 

@@ -54,9 +54,10 @@ class Command:
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     check: Callable[[Output], bool] = lambda output: True
+    exit_code: int = 0
 
     def run(self, turn: int) -> Run:
-        """Raises Broken when the exit code is not 0 or the output is not what it must be."""
+        """Raises Broken when the exit code or the output is not what it must be."""
         argv = [part.replace("{turn}", str(turn)) for part in self.argv]
         with tempfile.TemporaryFile() as complaints:
             started = time.perf_counter()
@@ -71,7 +72,7 @@ class Command:
             process.stdout.close()
             complaints.seek(0)
             said = complaints.read().decode(errors="replace").strip()
-        if process.returncode != 0:
+        if process.returncode != self.exit_code:
             raise Broken(f"{self.name}: {' '.join(argv)}\nended with {process.returncode}: {said}")
         if not self.check(output):
             shown = output.head[:2000].decode(errors="replace")

@@ -37,6 +37,28 @@ def test_a_hash_made_elsewhere_opens_the_account(machine: Machine, encoded: str,
     assert check(machine, "another horse battery") == 6
 
 
+# Django's tests, test_hashers.py, and Ory Kratos's documentation.
+DJANGO = "pbkdf2_sha256$30000$seasalt$VrX+V8drCGo68wlvy6rfu8i1d1pfkdeXA4LJkRGJodY="
+ARGON2 = "$argon2id$v=19$m=16,t=2,p=1$bVI1aE1SaTV6SGQ3bzdXdw$fnjCcZYmEPOUOjYXsT92Cg"
+
+
+@pytest.mark.parametrize(("encoded", "password"), [(DJANGO, "lètmein"), (ARGON2, "123456")])
+def test_an_account_imported_with_a_foreign_hash_logs_in_once_and_is_on_bcrypt_afterwards(
+    machine: Machine, encoded: str, password: str
+) -> None:
+    made = create(machine, "--password-hash-stdin", stdin=f"{encoded}\n").succeeded()
+    assert encoded not in made.out + made.err
+    assert stored_hash(machine) == encoded
+    assert check(machine, "another horse battery") == 6
+    assert stored_hash(machine) == encoded
+    assert check(machine, password) == 0
+    assert stored_hash(machine).startswith("$2b$04$")
+    history = machine.run("user", "history", "eve", "-o", "json").succeeded()
+    types = ["UserCreated", "LoginFailed", "UserPasswordRehashed", "LoginSucceeded"]
+    assert [event["type"] for event in history.json["items"]] == types
+    assert check(machine, password) == 0
+
+
 @pytest.mark.parametrize("source", ["stdin", "file -", "env"])
 def test_a_hash_comes_from_the_same_sources_as_every_secret(machine: Machine, source: str) -> None:
     match source:
@@ -61,7 +83,8 @@ def test_a_hash_comes_from_the_same_sources_as_every_secret(machine: Machine, so
         PHP.replace("$2y$", "$2x$"),
         PHP.replace("$05$", "$31$"),
         PASSLIB.replace("v=2", "v=1"),
-        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
+        ARGON2.replace("m=16", "m=1048576"),
+        DJANGO.replace("30000", "10000001"),
         "$6$saltsalt$hash",
     ],
 )

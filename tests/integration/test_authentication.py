@@ -1,5 +1,6 @@
 """Checking passwords: the same work for every refusal, counted failures, better hashes, and nothing lost to a race."""
 
+import hashlib
 import re
 import shutil
 import sqlite3
@@ -396,6 +397,49 @@ def test_what_no_password_can_be_is_refused_before_anything_is_counted(house: Ho
 def test_what_a_stranger_wrote_in_place_of_a_hash_opens_nothing(house: House, stored: bytes) -> None:
     house.store_hash("ada", stored)
     assert house.check("ada").outcome == "refused"
+
+
+# passlib 1.7.4, test_handlers_argon2.py; Ory Kratos's documentation; Django's tests, test_hashers.py.
+FOREIGN = [
+    ("password", "$argon2i$v=19$m=256,t=1,p=1$c29tZXNhbHQ$AJFIsNZTMKTAewB4+ETN1A"),
+    ("123456", "$pbkdf2-sha256$i=1000,l=128$e8/arsEf4cvQihdNgqj0Nw$5xQQKNTyeTHx2Ld5/JDE7A"),
+    ("lètmein", "pbkdf2_sha256$30000$seasalt$VrX+V8drCGo68wlvy6rfu8i1d1pfkdeXA4LJkRGJodY="),
+    ("lètmein", "bcrypt_sha256$$2a$08$NDjSAIcas.EcoxCRiArvT.MkNiPYVhrsrnJsRkLueZOoV1bsQqlmC"),
+]
+
+
+@pytest.mark.parametrize(("password", "encoded"), FOREIGN)
+def test_a_foreign_hash_opens_with_its_password_and_is_replaced_at_once(
+    house: House, password: str, encoded: str
+) -> None:
+    house.backend.accounts.create(email="old@example.org", username="old", password_hash=Secret(encoded), actor=ACTOR)
+    assert house.check("old", password + "x").outcome == "refused"
+    assert house.hash_of("old") == encoded
+    assert house.check("old", password).ok
+    assert house.hash_of("old").startswith("$2b$05$")
+    types = ["UserCreated", "LoginFailed", "UserPasswordRehashed", "LoginSucceeded"]
+    assert [event.type for event in house.events("old")] == types
+    assert house.check("old", password).ok
+    assert house.check("old", password + "x").outcome == "refused"
+
+
+def test_a_foreign_hash_of_the_raw_bytes_opens_and_is_replaced_by_one_of_the_normal_form(house: House) -> None:
+    typed = "cafe\u0301 au\u00a0lait"
+    made = hashlib.pbkdf2_hmac("sha256", typed.encode(), b"salt", 10)
+    house.store_hash("ada", f"pbkdf2:sha256:10$salt${made.hex()}".encode())
+    assert not house.check("ada", "caf\u00e9 au lait").ok
+    assert house.check("ada", typed).ok
+    assert house.check("ada", "caf\u00e9 au lait").ok
+
+
+def test_a_refusal_by_a_foreign_hash_runs_the_same_statements_as_any_other(
+    house: House, work_of: Callable[[str, str], tuple[list[int], list[str]]]
+) -> None:
+    _, statements = work_of("ada", "wrong horse battery")
+    house.store_hash("closed", FOREIGN[0][1].encode())
+    costs, found = work_of("closed", "wrong horse battery")
+    assert found == statements
+    assert sum(2**cost for cost in costs) <= 2**COST
 
 
 # Races.

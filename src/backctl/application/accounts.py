@@ -80,7 +80,7 @@ class AccountService:
     ) -> Change[UserView]:
         """Open an account; without a password nobody can log in to it.
 
-        `password_hash` is one made elsewhere, bcrypt or bcrypt-sha256, in place of a password.
+        `password_hash` is one made elsewhere, in place of a password; a login replaces it by one of ours.
         Raises InvalidEmail, InvalidUsername, InvalidInput for the reason, UnknownRole, InvalidPassword, WeakPassword
         and InvalidPasswordHash before anything is opened; EmailTaken and UsernameTaken from the database's unique keys.
         """

@@ -35,9 +35,11 @@ class AuthenticationService:
         """Say whether this password opens the account, and remember the answer.
 
         Unknown, closed, expired and wrong are all `refused`, cost one hash at the configured cost and run the same
-        statements; the event log alone knows the cause. After ten failures in fifteen minutes the answer is `locked`
-        for fifteen minutes, for names that no account has too. A success resets the count and replaces a hash of an
-        older cost or scheme. Raises InvalidIdentity, and InvalidPassword for what no password can be.
+        statements; the event log alone knows the cause. Where the stored hash took more work to make, elsewhere or at
+        a higher cost, a refusal takes that long, until a success has replaced it. After ten failures in fifteen
+        minutes the answer is `locked` for fifteen minutes, for names that no account has too. A success resets the
+        count and replaces a hash of an older cost or scheme. Raises InvalidIdentity, InvalidPassword for what no
+        password can be, and PasswordHashUnsupported.
         """
         identity = Identity.parse(ident)
         # As typed, too: a hash from elsewhere was made of the raw bytes.

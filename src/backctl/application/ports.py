@@ -46,7 +46,8 @@ class PasswordHasher(Protocol):
     def begin_check(self, forms: Sequence[Secret], stored: PasswordHash | None) -> Callable[[], int | None]:
         """Start comparing; the result is the place in `forms` of the first that fits the hash, None when none does.
 
-        A failure takes as long as hashing each form at the configured cost, without a stored hash too.
+        A failure takes as long as hashing each form at the configured cost, without a stored hash too; longer only
+        where the stored one was made with more work. The result raises PasswordHashUnsupported.
         """
         ...
 

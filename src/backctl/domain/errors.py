@@ -323,6 +323,12 @@ class KeyringMismatch(Unusable):
     code = "keyring.mismatch"
 
 
+class PasswordHashUnsupported(Unusable):
+    """A stored hash is of a function that this machine cannot compute: no answer, rather than a wrong one."""
+
+    code = "password.hash_unsupported"
+
+
 class InvalidConfiguration(Unusable):
     code = "config.invalid"
 

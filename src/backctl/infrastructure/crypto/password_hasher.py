@@ -2,15 +2,20 @@
 
 Up to 72 bytes give a plain `$2b$` hash. A longer password goes through HMAC-SHA256 first, keyed with the 22 characters
 of the salt, then standard base64, then bcrypt: https://passlib.readthedocs.io/en/stable/lib/passlib.hash.bcrypt_sha256.html
+Hashes of other functions are checked too, see `foreign_hashes`, and none is ever made.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from backctl.domain.errors import InvalidPasswordHash
 from backctl.domain.values import PasswordHash, Secret
+
+if TYPE_CHECKING:
+    from backctl.infrastructure.crypto.foreign_hashes import ForeignHash
 
 T = TypeVar("T")
 
@@ -25,6 +30,8 @@ _COST_ACCEPTED_MAX = 20  # a minute or two; the cost is the logarithm, so 31 wou
 # has spare bits, which are zero in every hash that is to be found again. `$2$` and `$2x$` are other, broken functions.
 _SALT_AND_DIGEST = r"(?P<salt>[./A-Za-z0-9]{21}[.Oeu])%s(?P<digest>[./A-Za-z0-9]{30}[.CGKOSWaeimquy26])"
 _BCRYPT = re.compile(r"(?P<variant>\$2[aby]\$)(?P<cost>[0-9]{2})\$" + _SALT_AND_DIGEST % "", re.ASCII)
+# Django's BCryptPasswordHasher and BCryptSHA256PasswordHasher write their own name before bcrypt's hash.
+_DJANGO = {"bcrypt$": "", "bcrypt_sha256$": "django"}
 _BCRYPT_SHA256 = re.compile(
     r"(?P<variant>\$bcrypt-sha256\$)v=2,t=2b,r=(?P<cost>[1-9][0-9]?)\$" + _SALT_AND_DIGEST % r"\$", re.ASCII
 )
@@ -33,8 +40,10 @@ _BCRYPT_SHA256 = re.compile(
 class BcryptHasher:
     """Hashes at one cost: the base-2 logarithm of the rounds, 4 to 31."""
 
-    def __init__(self, cost: int) -> None:
+    def __init__(self, cost: int, *, clock_ns: Callable[[], int] = perf_counter_ns) -> None:
+        """`clock_ns` times hashes of other functions; it never goes back."""
         self._cost = cost
+        self._clock_ns = clock_ns
 
     def begin(self, password: Secret) -> Callable[[], PasswordHash]:
         """Start hashing in a thread; the answer waits for it and gives the hash, or raises what went wrong."""
@@ -45,40 +54,72 @@ class BcryptHasher:
         return _beside(lambda: self._fitting(forms, stored))
 
     def verify(self, password: Secret, stored: PasswordHash | None) -> bool:
-        """Whether the password fits. A failure costs as much as hashing it now, whatever is stored or nothing."""
+        """Whether the password fits. A failure costs as much as hashing it now, whatever is stored or nothing.
+
+        Where the stored hash alone costs more, by a higher cost or another function, that is what a failure costs.
+        Raises PasswordHashUnsupported.
+        """
         parsed = _parse(stored.encoded) if stored is not None else None
-        given = parsed.input_of(password.reveal().encode()) if parsed is not None else None
-        if parsed is None or given is None:
-            # Nothing it could fit: an account without a password, none at all, what a stranger wrote into the column,
-            # or a plain hash, which holds at most 72 bytes.
-            hashed(password, self._cost)
-            return False
-        if parsed.fits(given):
-            return True
-        # 2ᶜ + 2ᶜ⁺¹ + … below the configured cost: together with the hash at a lower cost the work of one at that cost.
-        for cost in range(parsed.cost, self._cost):
-            hashed(password, cost)
+        raw = password.reveal().encode()
+        if isinstance(parsed, _Parsed):
+            given = parsed.input_of(raw)
+            if given is not None:
+                return parsed.fits(given) or self._make_up_for_rounds(parsed.cost, password)
+        elif parsed is not None and parsed.excess is None:
+            begun = self._clock_ns()
+            return parsed.fits(raw) or self._make_up_for_time(self._clock_ns() - begun, password)
+        # Nothing it could fit: an account without a password, none at all, what a stranger wrote into the column, or a
+        # plain hash, which holds at most 72 bytes.
+        hashed(password, self._cost)
+        return False
+
+    def _make_up_for_rounds(self, cost: int, password: Secret) -> Literal[False]:
+        """2ᶜ + 2ᶜ⁺¹ + … below the configured cost: with the hash at a lower cost the work of one at that cost."""
+        for between in range(cost, self._cost):
+            hashed(password, between)
+        return False
+
+    def _make_up_for_time(self, spent_ns: int, password: Secret) -> Literal[False]:
+        """Hash until the failure took about as long as one hash at the configured cost.
+
+        How other work compares with bcrypt's differs from machine to machine: one thirty-second of that hash measures it.
+        """
+        measure = max(self._cost - 5, _COST_MIN)
+        begun = self._clock_ns()
+        hashed(password, measure)
+        round_ns = max(self._clock_ns() - begun, 1) / 2**measure
+        missing = 2**self._cost - 2**measure - spent_ns / round_ns
+        for cost in range(self._cost - 1, _COST_MIN - 1, -1):
+            if missing >= 2**cost:
+                hashed(password, cost)
+                missing -= 2**cost
         return False
 
     def is_outdated(self, stored: PasswordHash) -> bool:
-        """Whether the hash is of a lower cost than this one's, or of bcrypt's variants before `$2b$`."""
+        """Whether the hash is of a lower cost than this one's, of another function, or of a form before `$2b$`."""
         parsed = _parse(stored.encoded)
-        return parsed is None or parsed.cost < self._cost or parsed.variant not in ("$2b$", "$bcrypt-sha256$")
+        return not isinstance(parsed, _Parsed) or parsed.cost < self._cost or not parsed.is_ours
 
     def accept(self, encoded: Secret) -> PasswordHash:
-        """Take bcrypt (`$2a$`, `$2b$`, `$2y$`) or bcrypt-sha256 version 2, of a cost of at most 20.
+        """Take a hash made elsewhere: bcrypt of a cost of at most 20, or one that `foreign_hashes` reads.
 
-        Raises InvalidPasswordHash. The hash itself never stands in the message.
+        Raises InvalidPasswordHash, also where checking it would take too much time or memory. The hash itself never
+        stands in the message.
         """
         parsed = _parse(encoded.reveal())
         if parsed is None:
             raise InvalidPasswordHash(
                 "this is no hash of a password that backctl can check",
-                hint="it takes bcrypt ($2a$, $2b$, $2y$) and passlib's $bcrypt-sha256$v=2",
+                hint="it takes bcrypt ($2a$, $2b$, $2y$), argon2, scrypt and pbkdf2 as PHC strings, and as passlib, "
+                "Django and Werkzeug write them",
             )
-        if parsed.cost > _COST_ACCEPTED_MAX:
+        if isinstance(parsed, _Parsed):
+            if parsed.cost > _COST_ACCEPTED_MAX:
+                too_slow = f"more than {_COST_ACCEPTED_MAX} would keep every login waiting"
+                raise InvalidPasswordHash(f"the hash has a cost of {parsed.cost}; {too_slow}")
+        elif parsed.excess is not None:
             raise InvalidPasswordHash(
-                f"the hash has a cost of {parsed.cost}; more than {_COST_ACCEPTED_MAX} would keep every login waiting"
+                f"the hash {parsed.excess}", hint="create the account with --no-password and give it a new one"
             )
         return PasswordHash(encoded.reveal())
 
@@ -87,9 +128,7 @@ class BcryptHasher:
 
     def calibrated_cost(self) -> int:
         """The cost that suits this machine; see `calibrate`."""
-        from time import perf_counter_ns
-
-        return calibrate(perf_counter_ns)
+        return calibrate(self._clock_ns)
 
 
 def _beside(compute: Callable[[], T]) -> Callable[[], T]:
@@ -127,11 +166,22 @@ class _Parsed:
     cost: int
     salt: str
     digest: str
+    prehash: str = ""
+    """Whose hash of the password bcrypt was given: `passlib`, `django`, or empty for the password itself."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is of a form that is made here."""
+        return self.variant == "$2b$" and self.prehash != "django"
 
     def input_of(self, raw: bytes) -> bytes | None:
         """What bcrypt is given: the password, or what stands for it. None for what plain bcrypt cannot hold."""
-        if self.variant == "$bcrypt-sha256$":
+        if self.prehash == "passlib":
             return _prehash(raw, self.salt.encode())
+        if self.prehash == "django":
+            import hashlib
+
+            return hashlib.sha256(raw).hexdigest().encode()
         return raw if len(raw) <= _BCRYPT_BYTES else None
 
     def fits(self, given: bytes) -> bool:
@@ -139,17 +189,22 @@ class _Parsed:
 
         import bcrypt
 
-        variant = "$2b$" if self.variant == "$bcrypt-sha256$" else self.variant
-        made = bcrypt.hashpw(given, f"{variant}{self.cost:02d}${self.salt}".encode())
+        made = bcrypt.hashpw(given, f"{self.variant}{self.cost:02d}${self.salt}".encode())
         return hmac.compare_digest(made[_PREFIX + _SALT :], self.digest.encode())
 
 
-def _parse(encoded: str) -> _Parsed | None:
+def _parse(encoded: str) -> "_Parsed | ForeignHash | None":
     """The parts of a hash; None for any other text."""
-    match = _BCRYPT.fullmatch(encoded) or _BCRYPT_SHA256.fullmatch(encoded)
-    if match is None or not _COST_MIN <= int(match["cost"]) <= _COST_MAX:
-        return None
-    return _Parsed(match["variant"], int(match["cost"]), match["salt"], match["digest"])
+    name = next((name for name in _DJANGO if encoded.startswith(name)), "")
+    match = _BCRYPT.fullmatch(encoded, len(name))
+    variant, prehash = (match["variant"], _DJANGO.get(name, "")) if match is not None else ("$2b$", "passlib")
+    match = match or _BCRYPT_SHA256.fullmatch(encoded)
+    if match is not None:
+        in_range = _COST_MIN <= int(match["cost"]) <= _COST_MAX
+        return _Parsed(variant, int(match["cost"]), match["salt"], match["digest"], prehash) if in_range else None
+    from backctl.infrastructure.crypto import foreign_hashes
+
+    return foreign_hashes.parse(encoded)
 
 
 def hashed(password: Secret, cost: int, *, salt: str | None = None) -> PasswordHash:

@@ -1,0 +1,239 @@
+"""Password hashes that other programs made with other functions than bcrypt: read strictly, bounded before any work.
+
+    $argon2id$v=19$m=65536,t=3,p=4$SALT$HASH      PHC strings; argon2i and argon2d too. RFC 9106
+    $scrypt$ln=14,r=8,p=1$SALT$HASH               passlib; Ory Kratos, where `ln` is N itself. RFC 7914
+    $pbkdf2-sha256$29000$SALT$HASH                passlib and Authelia; Ory Kratos with `i=…,l=…`. RFC 8018
+    pbkdf2_sha256$600000$SALT$HASH                Django; its scrypt$N$SALT$r$p$HASH and argon2$argon2id$… too
+    scrypt:32768:8:1$SALT$HASH                    Werkzeug; its pbkdf2:sha256:600000$SALT$HASH too
+
+SALT and HASH are base64 in the first three, in Django's forms the salt is text, in Werkzeug's the hash hexadecimal.
+What a hash may ask for stands below: without bounds one row of an import could keep a machine busy for a day.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from backctl.domain.errors import PasswordHashUnsupported
+
+_KIB_MAX = 256 * 1024
+_PASSES_MAX = 8  # over that much memory: some ten seconds
+_SCRYPT_N_MAX = 1 << 20
+_ITERATIONS_MAX = 10_000_000
+_LANES_MAX = 255
+_DIGEST_MIN, _DIGEST_MAX = 16, 64  # fewer bytes would be found by chance, more are made by nobody
+_ARGON2_SALT_MIN = 8  # RFC 9106 §3.1
+_ARGON2_VERSION = 19
+_LENGTH_MAX = 2048
+_LOG_OR_N = 32  # no scrypt has 2³² rounds; a larger `ln` is N itself
+
+_N = "[1-9][0-9]{0,18}"
+_BASE64 = "[A-Za-z0-9+/]{0,1400}={0,2}"
+_AB64 = "[A-Za-z0-9+/.]{0,1400}={0,2}"  # passlib's: a dot for the plus, no padding
+_TEXT = "[!-#%-~]{1,255}"  # printable ASCII but the dollar sign
+_HEX = "[0-9a-f]+"
+_DIGEST_SIZES = {"sha1": 20, "sha256": 32, "sha512": 64}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ForeignHash:
+    """A hash as it was read. `excess` ends the sentence "the hash …" when it asks for more than it gets."""
+
+    digest: bytes
+    derive: Callable[[bytes], bytes]
+    excess: str | None = None
+
+    def fits(self, password: bytes) -> bool:
+        """Whether the password is the one it was made of. Never asked while there is an `excess`.
+
+        Raises PasswordHashUnsupported where the machine's library lacks the function.
+        """
+        import hmac
+
+        return hmac.compare_digest(self.derive(password), self.digest)
+
+
+def parse(encoded: str) -> ForeignHash | None:
+    """Read a hash; None for what is none of the forms above."""
+    if len(encoded) > _LENGTH_MAX:
+        return None
+    for form, read in _FORMS:
+        match = re.fullmatch(form, encoded, re.ASCII)
+        if match is not None:
+            return read(match)
+    return None
+
+
+# The forms. Each reader answers None when a part is out of the function's own range.
+
+
+def _read_argon2(match: re.Match[str]) -> ForeignHash | None:
+    salt, digest = _from_base64(match["salt"]), _from_base64(match["digest"])
+    memory, passes, lanes = int(match["m"]), int(match["t"]), int(match["p"])
+    if salt is None or digest is None or len(salt) < _ARGON2_SALT_MIN or memory < 8 * lanes:  # RFC 9106 §3.1
+        return None
+    version = int(match["version"] or 16)  # the reference implementation's 1.0 wrote none
+    excess = _memory_excess(memory, memory * passes)
+    if lanes > _LANES_MAX:
+        excess = f"asks for {lanes} lanes, more than {_LANES_MAX}"
+    if version != _ARGON2_VERSION:
+        excess = f"is of argon2's version {version}, and only version {_ARGON2_VERSION} can be checked"
+    derive = partial(
+        _argon2, kind=match["kind"], salt=salt, length=len(digest), memory=memory, passes=passes, lanes=lanes
+    )
+    return _made(digest, derive, excess)
+
+
+def _read_scrypt_phc(match: re.Match[str]) -> ForeignHash | None:
+    ln = int(match["ln"])
+    n = 1 << ln if ln < _LOG_OR_N else ln
+    return _scrypt_of(n, match, _from_base64(match["salt"]), _from_base64(match["digest"]))
+
+
+def _read_scrypt_django(match: re.Match[str]) -> ForeignHash | None:
+    return _scrypt_of(int(match["n"]), match, match["salt"].encode(), _from_base64(match["digest"]))
+
+
+def _read_scrypt_werkzeug(match: re.Match[str]) -> ForeignHash | None:
+    return _scrypt_of(int(match["n"]), match, match["salt"].encode(), _from_hex(match["digest"]))
+
+
+def _scrypt_of(n: int, match: re.Match[str], salt: bytes | None, digest: bytes | None) -> ForeignHash | None:
+    r, p = int(match["r"]), int(match["p"])
+    log_n = n.bit_length() - 1
+    if salt is None or digest is None or n < 2 or n != 1 << log_n or log_n >= 16 * r:  # RFC 7914 §2
+        return None
+    memory = 128 * r * (n + p - 1) // 1024  # §2: V holds N blocks of 128·r bytes, B holds p of them
+    excess = _memory_excess(memory, 128 * r * n * p // 1024)
+    if n > _SCRYPT_N_MAX:
+        excess = f"asks for N = {n}, more than {_SCRYPT_N_MAX}"
+    return _made(digest, partial(_scrypt, salt=salt, length=len(digest), n=n, r=r, p=p), excess)
+
+
+def _read_pbkdf2_phc(match: re.Match[str]) -> ForeignHash | None:
+    salt, digest = (_from_base64(match[part].replace(".", "+")) for part in ("salt", "digest"))
+    return _pbkdf2_of(match, int(match["i"] or match["rounds"]), salt, digest)
+
+
+def _read_pbkdf2_django(match: re.Match[str]) -> ForeignHash | None:
+    return _pbkdf2_of(match, int(match["i"]), match["salt"].encode(), _from_base64(match["digest"]))
+
+
+def _read_pbkdf2_werkzeug(match: re.Match[str]) -> ForeignHash | None:
+    return _pbkdf2_of(match, int(match["i"]), match["salt"].encode(), _from_hex(match["digest"]))
+
+
+def _pbkdf2_of(match: re.Match[str], iterations: int, salt: bytes | None, digest: bytes | None) -> ForeignHash | None:
+    if not salt or digest is None:
+        return None
+    function = match["function"] or "sha1"
+    blocks = -(-len(digest) // _DIGEST_SIZES[function])  # RFC 8018 §5.2: the iterations are made for each
+    excess = None
+    if iterations * blocks > _ITERATIONS_MAX:
+        excess = f"asks for {iterations * blocks} iterations, more than {_ITERATIONS_MAX}"
+    derive = partial(_pbkdf2, function=function, salt=salt, length=len(digest), iterations=iterations)
+    return _made(digest, derive, excess)
+
+
+_FORMS: tuple[tuple[str, Callable[[re.Match[str]], ForeignHash | None]], ...] = (
+    (
+        (
+            r"(?:argon2)?\$argon2(?P<kind>id|i|d)\$"
+            rf"(?:v=(?P<version>{_N})\$)?m=(?P<m>{_N}),t=(?P<t>{_N}),p=(?P<p>{_N})\$"
+            rf"(?P<salt>{_BASE64})\$(?P<digest>{_BASE64})"
+        ),
+        _read_argon2,
+    ),
+    (
+        rf"\$scrypt\$ln=(?P<ln>{_N}),r=(?P<r>{_N}),p=(?P<p>{_N})\$(?P<salt>{_BASE64})\$(?P<digest>{_BASE64})",
+        _read_scrypt_phc,
+    ),
+    (
+        rf"scrypt\$(?P<n>{_N})\$(?P<salt>{_TEXT})\$(?P<r>{_N})\$(?P<p>{_N})\$(?P<digest>{_BASE64})",
+        _read_scrypt_django,
+    ),
+    (
+        rf"scrypt:(?P<n>{_N}):(?P<r>{_N}):(?P<p>{_N})\$(?P<salt>{_TEXT})\$(?P<digest>{_HEX})",
+        _read_scrypt_werkzeug,
+    ),
+    (
+        (
+            rf"\$pbkdf2(?:-(?P<function>sha1|sha256|sha512))?\$(?:i=(?P<i>{_N})(?:,l={_N})?|(?P<rounds>{_N}))\$"
+            rf"(?P<salt>{_AB64})\$(?P<digest>{_AB64})"
+        ),
+        _read_pbkdf2_phc,
+    ),
+    (
+        rf"pbkdf2_(?P<function>sha1|sha256)\$(?P<i>{_N})\$(?P<salt>{_TEXT})\$(?P<digest>{_BASE64})",
+        _read_pbkdf2_django,
+    ),
+    (
+        rf"pbkdf2:(?P<function>sha1|sha256|sha512):(?P<i>{_N})\$(?P<salt>{_TEXT})\$(?P<digest>{_HEX})",
+        _read_pbkdf2_werkzeug,
+    ),
+)
+
+
+# What they share.
+
+
+def _made(digest: bytes, derive: Callable[[bytes], bytes], excess: str | None) -> ForeignHash | None:
+    return ForeignHash(digest, derive, excess) if _DIGEST_MIN <= len(digest) <= _DIGEST_MAX else None
+
+
+def _memory_excess(kib: int, kib_touched: int) -> str | None:
+    if kib > _KIB_MAX:
+        return f"asks for {kib} KiB of memory, more than {_KIB_MAX}"
+    if kib_touched > _KIB_MAX * _PASSES_MAX:
+        return f"fills {kib_touched} KiB of memory altogether, more than {_KIB_MAX * _PASSES_MAX}"
+    return None
+
+
+def _from_base64(text: str) -> bytes | None:
+    """RFC 4648 §4, padded or not; None for what no encoder writes."""
+    import base64
+    import binascii
+
+    bare = text.rstrip("=")
+    padded = bare + "=" * (-len(bare) % 4)
+    try:
+        raw = base64.b64decode(padded, validate=True)
+    except binascii.Error:
+        return None
+    return raw if text in (bare, padded) and base64.b64encode(raw).decode() == padded else None
+
+
+def _from_hex(text: str) -> bytes | None:
+    return bytes.fromhex(text) if len(text) % 2 == 0 else None
+
+
+# The functions.
+
+
+def _argon2(password: bytes, *, kind: str, salt: bytes, length: int, memory: int, passes: int, lanes: int) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2d, Argon2i, Argon2id
+
+    functions: dict[str, type[Argon2d] | type[Argon2i] | type[Argon2id]] = {"id": Argon2id, "i": Argon2i, "d": Argon2d}
+    try:
+        function = functions[kind](salt=salt, length=length, iterations=passes, lanes=lanes, memory_cost=memory)
+        return function.derive(password)
+    except UnsupportedAlgorithm:
+        raise PasswordHashUnsupported(
+            f"the stored hash is made with argon2{kind}, which the OpenSSL of this machine lacks",
+            hint="install cryptography from a wheel, which brings an OpenSSL of its own, or set another password",
+        ) from None
+
+
+def _scrypt(password: bytes, *, salt: bytes, length: int, n: int, r: int, p: int) -> bytes:
+    import hashlib
+
+    memory = 128 * r * (n + p + 2)  # what OpenSSL counts against `maxmem`
+    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)
+
+
+def _pbkdf2(password: bytes, *, function: str, salt: bytes, length: int, iterations: int) -> bytes:
+    import hashlib
+
+    return hashlib.pbkdf2_hmac(function, password, salt, iterations, length)
