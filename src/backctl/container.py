@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backctl.application.authentication import AuthenticationService
     from backctl.application.database import DatabaseService
     from backctl.application.doctor import DoctorService
+    from backctl.application.sanitizing import SanitizingService
     from backctl.application.views import Change, InstallationView
     from backctl.domain.access import AccessPolicy
     from backctl.domain.values import Actor
@@ -153,6 +154,15 @@ class Container:
         from backctl.infrastructure.server_health import server_probes
 
         return DoctorService((profile, *server_probes(there, cost, self._loaded.file)))
+
+    @cached_property
+    def sanitizing(self) -> "SanitizingService":
+        from backctl.application.sanitizing import SanitizingService
+        from backctl.infrastructure.sanitizer import HtmlSanitizer
+
+        allowed = self._settings.sanitize
+        cleaner = HtmlSanitizer(tags=allowed.tags, attributes=allowed.attributes, url_schemes=allowed.url_schemes)
+        return SanitizingService(cleaner.clean, max_bytes=allowed.max_bytes, max_depth=allowed.max_depth)
 
     def calibrated_cost(self) -> int:
         """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""

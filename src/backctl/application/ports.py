@@ -1,8 +1,8 @@
 """What the use cases ask of the world outside; adapters in `infrastructure` answer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from backctl.application.views import BackupView, Change, CheckView, DatabaseStatus, EventView, UpgradeView, UserView
 from backctl.domain.access_token import AccessClaims, UnverifiedToken
@@ -22,6 +22,17 @@ IdSource = Callable[[], UserId]
 
 BlindIndex = Callable[[str], str]
 """A digest of a text under the keyring's `index` key: equal texts stay equal, and nobody else can guess them."""
+
+
+class CleanedText(NamedTuple):
+    """A text made harmless, and how often each kind of thing was taken out: `control`, `bidi`, `html`."""
+
+    text: str
+    changes: Mapping[str, int]
+
+
+TextCleaner = Callable[[str], CleanedText]
+"""Raises InputTooDeep for what cannot be cleaned in bounded time."""
 
 
 class AddressParser(Protocol):

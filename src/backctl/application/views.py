@@ -211,3 +211,17 @@ class BackupView:
     path: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SanitizedPart:
+    """How many strings at one place of an input were changed in one way.
+
+    `path` is an RFC 6901 pointer with `*` for any place of an array, empty for the whole; that of a key names its
+    object. `kind` is `html`, `control` or `bidi`.
+    """
+
+    path: str
+    part: Literal["key", "value"]
+    kind: str
+    count: int

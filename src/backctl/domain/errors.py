@@ -140,6 +140,18 @@ class InvalidKey(InvalidInput):
     code = "key.invalid"
 
 
+class InvalidJson(InvalidInput):
+    code = "json.invalid"
+
+
+class InputTooLarge(InvalidInput):
+    code = "input.too_large"
+
+
+class InputTooDeep(InvalidInput):
+    code = "input.too_deep"
+
+
 class InvalidPermission(InvalidInput):
     code = "permission.invalid"
 

@@ -132,6 +132,10 @@ class Renderer:
             self._write((_safe_lines(text) if self.sink.terminal else text) + "\n")
             self.sink.flush()
 
+    def raw(self, text: str) -> None:
+        """Text that is the result itself, to the byte; on a terminal without what could steer it."""
+        self.sink.write(_safe_lines(text) if self.sink.terminal else text)
+
     # Inside.
 
     def _many(self, items: Iterator[object], view: type, next_cursor: str | None) -> None:

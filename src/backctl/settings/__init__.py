@@ -17,6 +17,7 @@ from backctl.settings.model import (
     KeyringSettings,
     PasswordSettings,
     RoleSettings,
+    SanitizeSettings,
     Settings,
     TokenSettings,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "LoadedSettings",
     "PasswordSettings",
     "RoleSettings",
+    "SanitizeSettings",
     "SecretValue",
     "Setting",
     "Settings",

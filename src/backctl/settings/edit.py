@@ -34,7 +34,7 @@ from backctl.settings.document import (
 from backctl.settings.files import parse_toml, read_text, shown_path
 from backctl.settings.loading import as_error
 from backctl.settings.positions import parse_key
-from backctl.settings.schema import SECRET_SUFFIXES, SETTINGS, WrongValue, from_text, nearest
+from backctl.settings.schema import SECRET_SUFFIXES, SETTINGS, WrongValue, from_text, from_toml, nearest
 
 TomlValue = bool | int | str | list[str]
 Kind = Literal["setting", "secret", "source", "permissions", "text"]
@@ -136,7 +136,10 @@ def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
             given: TomlValue = _array(key, text) if key.endswith("_command") else text
             secret_source(key, given)
             return given
-        value = from_text(SETTINGS[key], text)
+        setting = SETTINGS[key]
+        value = from_toml(setting, _list(key, text)) if setting.kind == "list" else from_text(setting, text)
+        if isinstance(value, tuple):
+            return list(value)
         return text if SETTINGS[key].kind == "duration" else value  # a duration stays as it was written
     except WrongValue as error:
         raise InvalidSetting(str(error)) from None

@@ -33,7 +33,7 @@ from backctl.settings.schema import (
     SETTINGS,
     STORAGE_KEYS,
     KeyPath,
-    Plain,
+    Scalar,
     Setting,
     WrongValue,
     from_text,
@@ -51,7 +51,7 @@ class Entry(NamedTuple):
     """One line of `config show`: the value as it may be shown, and where it comes from."""
 
     key: str
-    value: Plain | list[str]
+    value: Scalar | list[str]
     origin: str
 
 
@@ -161,11 +161,13 @@ class LoadedSettings:
             self._lines = line_numbers(self._text)
         return self._lines.get(path, 1)
 
-    def _shown(self, setting: Setting) -> Plain:
+    def _shown(self, setting: Setting) -> Scalar | list[str]:
         value = getattr(getattr(self.settings, setting.section) if setting.section else self.settings, setting.name)
         if isinstance(value, SecretValue):
             return value.masked()
-        return format_duration(value) if setting.kind == "duration" else cast(Plain, value)
+        if isinstance(value, tuple):
+            return list(value)
+        return format_duration(value) if setting.kind == "duration" else cast(Scalar, value)
 
 
 def load(
@@ -362,6 +364,7 @@ def settings_of(gathered: Gathered, environ: Mapping[str, str]) -> Settings:
         accounts=replace(DEFAULTS.accounts, **section("accounts")),
         passwords=replace(DEFAULTS.passwords, **section("passwords")),
         tokens=replace(DEFAULTS.tokens, **section("tokens")),
+        sanitize=replace(DEFAULTS.sanitize, **section("sanitize")),
         roles={
             key.removeprefix("roles."): written.value
             for key, written in values.items()

@@ -62,6 +62,19 @@ class TokenSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SanitizeSettings:
+    tags: tuple[str, ...] = ()
+    """Elements that stay; none for plain text."""
+    attributes: tuple[str, ...] = ()
+    """`tag.attribute`, or `*.attribute` for every element."""
+    url_schemes: tuple[str, ...] = ("http", "https", "mailto")
+    max_bytes: int = 16_777_216
+    """Of a text, a JSON document or a line."""
+    max_depth: int = 64
+    """Objects and arrays inside each other."""
+
+
+@dataclass(frozen=True, slots=True)
 class RoleSettings:
     permissions: tuple[str, ...]
     """As written; the domain decides whether each is a permission."""
@@ -81,6 +94,7 @@ class Settings:
     accounts: AccountSettings = AccountSettings()
     passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
+    sanitize: SanitizeSettings = SanitizeSettings()
     roles: Mapping[str, RoleSettings] = field(default_factory=dict)
     """Custom roles by name."""
 

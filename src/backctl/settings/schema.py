@@ -7,8 +7,9 @@ from typing import Literal
 from backctl.domain.errors import InvalidDuration, quoted
 from backctl.settings.durations import format_duration, parse_duration
 
-Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url"]
-Plain = bool | int | str
+Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url", "list"]
+Scalar = bool | int | str
+Plain = Scalar | tuple[str, ...]
 KeyPath = tuple[str | int, ...]
 """From the top of a document to a value: keys of tables, indices of arrays."""
 
@@ -36,17 +37,30 @@ class WrongValue(ValueError):
 
 
 class Setting:
-    """One configuration value. `low` and `high` bound integers, durations (microseconds) and the length of strings."""
+    """One configuration value. `low` and `high` bound integers, durations (microseconds) and the length of strings; `item`
+    is the pattern of a list's strings, and `refused` that of those among them which would defeat the list's purpose."""
 
-    __slots__ = ("high", "key", "kind", "low", "name", "secret", "section", "variable")
+    __slots__ = ("high", "item", "key", "kind", "low", "name", "refused", "secret", "section", "variable")
 
-    def __init__(self, key: str, kind: Kind, *, low: int = 0, high: int = 0, secret: bool = False) -> None:
+    def __init__(
+        self,
+        key: str,
+        kind: Kind,
+        *,
+        low: int = 0,
+        high: int = 0,
+        secret: bool = False,
+        item: str = "",
+        refused: str = "",
+    ) -> None:
         self.key = key
         self.section, _, self.name = key.rpartition(".")
         self.kind = kind
         self.low = low
         self.high = high
         self.secret = secret
+        self.item = item
+        self.refused = refused
         self.variable = "BACKCTL_" + key.upper().replace(".", "_")
 
 
@@ -74,6 +88,26 @@ SETTINGS = {
         Setting("tokens.session_ttl", "duration", low=1_000_000, high=31_536_000_000_000),
         Setting("tokens.leeway", "duration", high=300_000_000),
         Setting("tokens.grace", "duration", high=300_000_000),
+        # What runs a program, loads a document or is parsed by other rules cannot be made harmless by a list.
+        Setting(
+            "sanitize.tags",
+            "list",
+            item="[a-z][a-z0-9]*",
+            refused="applet|base|embed|form|frame|frameset|iframe|link|listing|math|meta|noembed|noframes|noscript|object"
+            "|plaintext|script|select|style|svg|template|textarea|title|xmp",
+        ),
+        Setting(
+            "sanitize.attributes",
+            "list",
+            item=r"([a-z][a-z0-9]*|\*)\.[a-z][a-z0-9-]*",
+            refused=r".*\.(on.*|action|background|cite|classid|codebase|data|dynsrc|formaction|is|longdesc|lowsrc|manifest"
+            r"|ping|profile|slot|srcdoc|srcset|style|usemap|xmlns)",
+        ),
+        Setting(
+            "sanitize.url_schemes", "list", item="[a-z][a-z0-9+.-]*", refused="blob|data|filesystem|javascript|vbscript"
+        ),
+        Setting("sanitize.max_bytes", "integer", low=1, high=1 << 30),
+        Setting("sanitize.max_depth", "integer", low=1, high=10_000),
     )
 }
 SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values() if setting.section))
@@ -85,6 +119,10 @@ STORAGE_KEYS = ("database.url", "keyring.path")
 def from_toml(setting: Setting, value: object) -> Plain:
     """The checked value of `setting` as written in a file. Raises WrongValue naming what is allowed."""
     kind = setting.kind
+    if kind == "list":
+        if not isinstance(value, list):
+            raise WrongValue(f"{setting.key} is {describe(value)}; it must be {expected(setting)}")
+        return _items(setting, value)
     fits = isinstance(value, bool) if kind == "boolean" else isinstance(value, int if kind == "integer" else str)
     if not fits or (kind == "integer" and isinstance(value, bool)):
         raise WrongValue(f"{setting.key} is {describe(value, secret=setting.secret)}; it must be {expected(setting)}")
@@ -105,7 +143,20 @@ def from_text(setting: Setting, text: str) -> Plain:
         if re.fullmatch(r"-?[0-9]{1,18}", text) is None:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
         return _within(setting, int(text), text)
+    if setting.kind == "list":
+        return _items(setting, [item.strip() for item in text.split(",") if item.strip()])
     return _from_string(setting, text)
+
+
+def _items(setting: Setting, items: list[object]) -> tuple[str, ...]:
+    checked = []
+    for item in items:
+        if not isinstance(item, str) or re.fullmatch(setting.item, item) is None:
+            raise WrongValue(f"{setting.key} holds {describe(item)}; it must be {expected(setting)}")
+        if re.fullmatch(setting.refused, item):
+            raise WrongValue(f"{setting.key} holds {quoted(item)}, which nothing can make harmless")
+        checked.append(item)
+    return tuple(checked)
 
 
 def _from_string(setting: Setting, text: str) -> Plain:
@@ -144,8 +195,17 @@ def expected(setting: Setting) -> str:
             return f"a duration from {low} to {high}, a whole number and one of the units ms, s, m, h, d"
         case "string":
             return f"a string of {setting.low} to {setting.high} printable characters"
+        case "list":
+            return f"an array of strings such as {_EXAMPLES[setting.key]}"
         case _:
             return "a string"
+
+
+_EXAMPLES = {
+    "sanitize.tags": '["b", "p"]',
+    "sanitize.attributes": '["a.href", "*.title"]',
+    "sanitize.url_schemes": '["https"]',
+}
 
 
 def check_path(key: str, text: str) -> None:

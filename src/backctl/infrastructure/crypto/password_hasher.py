@@ -82,7 +82,7 @@ class BcryptHasher:
     def _make_up_for_time(self, spent_ns: int, password: Secret) -> Literal[False]:
         """Hash until the failure took about as long as one hash at the configured cost.
 
-        How other work compares with bcrypt's differs from machine to machine: one thirty-second of that hash measures it.
+        How other work compares with bcrypt's differs from machine to machine: a small part of that hash measures it.
         """
         measure = max(self._cost - 5, _COST_MIN)
         begun = self._clock_ns()

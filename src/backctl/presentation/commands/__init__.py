@@ -21,6 +21,7 @@ NOUNS: dict[str, Entry] = {
     "config": Entry(_HERE + "config", "Show, check and change the configuration."),
     "profile": Entry(_HERE + "profile", "See the configured databases and choose among them."),
     "db": Entry(_HERE + "db", "Look after the database: its revision, its health, its copies."),
+    "sanitize": Entry(_HERE + "sanitize", "Make text or JSON that others wrote harmless.", verb=True),
     "init": Entry(_HERE + "init", "Create the keyring and the database, or say that they exist.", verb=True),
     "doctor": Entry(_HERE + "doctor", "Check that everything backctl relies on is in order.", verb=True),
     "completion": Entry(_HERE + "completion", "Print the script that makes a shell complete what is typed."),

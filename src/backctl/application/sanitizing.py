@@ -1,0 +1,134 @@
+"""Make text, JSON and JSON lines that others wrote harmless, within bounds of size and depth."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from backctl.application.views import SanitizedPart
+from backctl.domain.errors import BackctlError, InputTooLarge, InvalidInput
+
+if TYPE_CHECKING:
+    from backctl.application.ports import TextCleaner
+
+Part = Literal["key", "value"]
+
+_PLACES_MAX = 1000
+_ELSEWHERE = "…"
+_DISCARDED_BYTES = 1 << 16
+_JSON_SPACE = " \t\n\r"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was changed, counted by place: every string counts once for each kind, whatever it held of it."""
+
+    _counts: dict[tuple[str, Part, str], int] = field(default_factory=dict)
+
+    def add(self, path: str, part: Part, changes: Mapping[str, int]) -> None:
+        for kind in changes:
+            self._count(path, part, kind, 1)
+
+    def merge(self, other: "Tally") -> None:
+        for place, count in other._counts.items():
+            self._count(*place, count)
+
+    def _count(self, path: str, part: Part, kind: str, count: int) -> None:
+        place = (path, part, kind)
+        if place not in self._counts and len(self._counts) >= _PLACES_MAX:  # keys may all differ
+            place = (_ELSEWHERE, part, kind)
+        self._counts[place] = self._counts.get(place, 0) + count
+
+    def parts(self) -> tuple[SanitizedPart, ...]:
+        """In the order of first occurrence."""
+        return tuple(SanitizedPart(*place, count) for place, count in self._counts.items())
+
+
+@dataclass(frozen=True, slots=True)
+class CleanedInput:
+    """A cleaned text or document, and what was changed in it."""
+
+    text: str
+    changes: Tally
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.changes.parts())
+
+
+@dataclass(frozen=True, slots=True)
+class LineOutcome:
+    """One line, counted from 1: cleaned, with its line end, or why it could not be."""
+
+    number: int
+    cleaned: CleanedInput | None
+    error: BackctlError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SanitizingService:
+    """Clean what comes in as bytes. `max_bytes` bounds a text, a document or a line, `max_depth` its nesting."""
+
+    clean: "TextCleaner"
+    max_bytes: int
+    max_depth: int
+
+    def text(self, raw: bytes) -> CleanedInput:
+        """Clean a text as a whole. Raises InvalidInput for what is not UTF-8, InputTooLarge, InputTooDeep."""
+        cleaned = self.clean(self._decoded(raw))
+        tally = Tally()
+        tally.add("", "value", cleaned.changes)
+        return CleanedInput(cleaned.text, tally)
+
+    def document(self, raw: bytes) -> CleanedInput:
+        """Clean every key and string of a JSON document; all else passes byte for byte.
+
+        Raises InvalidJson, also where two members of an object have the same name once they are cleaned; InvalidInput
+        for what is not UTF-8; InputTooLarge, InputTooDeep.
+        """
+        tally = Tally()
+        return CleanedInput(self._rewritten(self._decoded(raw), tally), tally)
+
+    def lines(self, read_line: "Callable[[int], bytes]") -> Iterator[LineOutcome]:
+        """Clean one JSON document a line; `read_line(n)` gives the next line or its first n bytes, b"" at the end.
+
+        A line that cannot be cleaned is an outcome like any other, and the next one is read. Blank lines pass.
+        """
+        number = 0
+        while raw := read_line(self.max_bytes + 2):  # a byte too many, and the line end
+            number += 1
+            try:
+                yield LineOutcome(number, self._line(raw, read_line))
+            except BackctlError as error:
+                yield LineOutcome(number, None, error)
+
+    def _line(self, raw: bytes, read_line: "Callable[[int], bytes]") -> CleanedInput:
+        content = raw.removesuffix(b"\n")
+        if len(content) > self.max_bytes:
+            while raw and not raw.endswith(b"\n"):
+                raw = read_line(_DISCARDED_BYTES)
+            raise self._too_large()
+        tally = Tally()
+        text = self._decoded(raw)
+        return CleanedInput(self._rewritten(text, tally) if text.strip(_JSON_SPACE) else text, tally)
+
+    def _rewritten(self, text: str, tally: Tally) -> str:
+        from backctl.domain.strict_json import rewrite
+
+        def replace(content: str, where: "Callable[[], str]", is_key: bool) -> str:
+            cleaned = self.clean(content)
+            if cleaned.changes:
+                tally.add(where(), "key" if is_key else "value", cleaned.changes)
+            return cleaned.text
+
+        return rewrite(text, replace, max_depth=self.max_depth)
+
+    def _decoded(self, raw: bytes) -> str:
+        if len(raw) > self.max_bytes + 1 or len(raw.removesuffix(b"\n")) > self.max_bytes:
+            raise self._too_large()
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"this is not UTF-8 text: byte {error.start + 1} cannot be read") from None
+
+    def _too_large(self) -> InputTooLarge:
+        return InputTooLarge(f"this is longer than {self.max_bytes} bytes", hint="sanitize.max_bytes is the bound")

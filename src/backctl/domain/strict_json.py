@@ -1,0 +1,161 @@
+"""JSON read strictly (RFC 8259) and written back with nothing but its strings replaced.
+
+Numbers, white space, order and every string that stays as it is pass byte for byte: no parser in between rounds
+12345678901234567890 or 1.10. A member that stands twice is refused, for two readers would take two values.
+"""
+
+import json
+import re
+from collections.abc import Callable
+
+from backctl.domain.errors import InputTooDeep, InvalidJson, quoted
+
+Replace = Callable[[str, Callable[[], str], bool], str]
+"""A string, where it stands (an RFC 6901 pointer, `*` for every place of an array; a key stands in its object) and
+whether it is a key: what to write in its place."""
+
+_SPACE = re.compile(r"[ \t\n\r]+")
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
+_SCALAR = re.compile(r"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)(?![0-9A-Za-z.+-])")
+_OPENING = {"{": "}", "[": "]"}
+
+
+class _Container:
+    """An object or an array that is being read."""
+
+    __slots__ = ("closing", "key", "seen")
+
+    def __init__(self, closing: str) -> None:
+        self.closing = closing
+        self.key = "*"
+        self.seen: set[str] = set()
+
+
+def rewrite(text: str, replace: Replace, *, max_depth: int) -> str:
+    """The same JSON with every string, keys too, replaced by what `replace` says.
+
+    Raises InvalidJson with the line and column, also for a member that stands twice once it is replaced, and
+    InputTooDeep beyond `max_depth` objects and arrays inside each other.
+    """
+    return _Rewriting(text, replace, max_depth).whole()
+
+
+class _Rewriting:
+    def __init__(self, text: str, replace: Replace, max_depth: int) -> None:
+        self._text = text
+        self._replace = replace
+        self._max_depth = max_depth
+        self._at = 0
+        self._out: list[str] = []
+        self._open: list[_Container] = []
+
+    def whole(self) -> str:
+        """Without recursion: what nests is bounded by the caller's word, not by the interpreter's stack."""
+        self._value()
+        while self._open:
+            container = self._open[-1]
+            if self._next() == container.closing:
+                self._take(1)
+                self._open.pop()
+            else:
+                self._punctuation(",")
+                self._member()
+            self._skip()
+        if self._at < len(self._text):
+            raise self._unexpected()
+        return "".join(self._out)
+
+    # What stands at the place reached.
+
+    def _value(self) -> None:
+        """One value; of an object or array that is not empty, all up to the end of its first member."""
+        while True:
+            self._skip()
+            closing = _OPENING.get(self._next())
+            if closing is None:
+                self._scalar()
+                self._skip()
+                return
+            if len(self._open) == self._max_depth:
+                raise InputTooDeep(f"the JSON nests deeper than {self._max_depth}, at {self._place()}")
+            self._open.append(_Container(closing))
+            self._take(1)
+            self._skip()
+            if self._next() == closing:
+                return
+            if closing == "}":
+                self._key()
+
+    def _member(self) -> None:
+        self._skip()
+        if self._open[-1].closing == "}":
+            self._key()
+        self._value()
+
+    def _key(self) -> None:
+        container = self._open.pop()  # a key stands in its object, not below itself
+        start = self._at
+        key = self._string(is_key=True)
+        if key in container.seen:
+            self._at = start
+            raise InvalidJson(f"the member {quoted(key)} stands twice in one object, at {self._place()}")
+        container.seen.add(key)
+        container.key = key
+        self._open.append(container)
+        self._skip()
+        self._punctuation(":")
+
+    def _scalar(self) -> None:
+        if self._next() == '"':
+            self._string(is_key=False)
+            return
+        match = _SCALAR.match(self._text, self._at)
+        if match is None:
+            raise self._unexpected()
+        self._take(len(match[0]))
+
+    def _string(self, *, is_key: bool) -> str:
+        match = _STRING.match(self._text, self._at)
+        if match is None:
+            raise self._unexpected()
+        token = match[0]
+        content: str = json.loads(token) if "\\" in token else token[1:-1]
+        replaced = self._replace(content, self._pointer, is_key)
+        self._at = match.end()
+        self._out.append(token if replaced == content else json.dumps(replaced, ensure_ascii=False))
+        return replaced
+
+    def _punctuation(self, character: str) -> None:
+        if self._next() != character:
+            raise self._unexpected()
+        self._take(1)
+
+    # Inside.
+
+    def _next(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _take(self, length: int) -> None:
+        self._out.append(self._text[self._at : self._at + length])
+        self._at += length
+
+    def _skip(self) -> None:
+        match = _SPACE.match(self._text, self._at)
+        if match is not None:
+            self._take(len(match[0]))
+
+    def _pointer(self) -> str:
+        return "".join("/" + container.key.replace("~", "~0").replace("/", "~1") for container in self._open)
+
+    def _place(self) -> str:
+        before = self._text[: self._at]
+        return f"line {before.count(chr(10)) + 1}, column {self._at - before.rfind(chr(10))}"
+
+    def _unexpected(self) -> InvalidJson:
+        found = self._next()
+        what = f"{quoted(found)} is not expected" if found else "it ends too early"
+        if found == '"':
+            what = "a string is not closed, or holds a control character or an unknown escape"
+        return InvalidJson(
+            f"this is not JSON: {what}, at {self._place()}", hint="numbers, strings and names as RFC 8259"
+        )
