@@ -293,8 +293,8 @@ CASES: Mapping[str, Case] = {
 
 
 _UNKNOWN = "unknown"
-# As Django 4.2 makes them, and with OWASP's least parameters: less work than bcrypt of cost 12. No password is known that
-# fits.
+# As Django 4.2 makes them, and with OWASP’s least parameters: less work than bcrypt of cost 12. No password is known
+# that fits.
 _FOREIGN = {
     "PBKDF2": f"pbkdf2_sha256$600000${'a' * 22}${'A' * 43}=",
     "argon2id": f"$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}",

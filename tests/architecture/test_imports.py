@@ -202,6 +202,13 @@ def test_what_needs_no_database_loads_none(house: House, command: str) -> None:
     assert not present(modules, (*HEAVY, "sqlite3", "_sqlite3"))
 
 
+@pytest.mark.parametrize("command", ["sanitize", "sanitize --format json", "sanitize --format jsonl --explain"])
+def test_cleaning_loads_no_database_and_html_is_parsed_only_where_there_may_be_some(house: House, command: str) -> None:
+    _, _, modules = house.run(*command.split())
+    assert "backctl.infrastructure.sanitizer" in modules
+    assert not present(modules, (*HEAVY, "sqlite3", "_sqlite3", "nh3", "backctl.infrastructure.installation"))
+
+
 @pytest.mark.parametrize(
     ("command", "exit_code"),
     [

@@ -17,8 +17,8 @@ from backctl.infrastructure.sanitizer import HtmlSanitizer
 SCHEMES = ("http", "https", "mailto")
 # fmt: off
 TAGS = (
-    "a", "b", "blockquote", "br", "button", "code", "dd", "div", "dl", "dt", "em", "font", "h1", "i", "img", "input", "li",
-    "marquee", "ol", "p", "pre", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul", "video",
+    "a", "b", "blockquote", "br", "button", "code", "dd", "div", "dl", "dt", "em", "font", "h1", "i", "img", "input",
+    "li", "marquee", "ol", "p", "pre", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul", "video",
 )
 ATTRIBUTES = (
     "a.href", "img.src", "img.alt", "input.src", "input.type", "video.poster", "video.src", "table.border", "font.size",

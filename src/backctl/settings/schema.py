@@ -37,8 +37,11 @@ class WrongValue(ValueError):
 
 
 class Setting:
-    """One configuration value. `low` and `high` bound integers, durations (microseconds) and the length of strings; `item`
-    is the pattern of a list's strings, and `refused` that of those among them which would defeat the list's purpose."""
+    """One configuration value.
+
+    `low` and `high` bound integers, durations (microseconds) and the length of strings. `item` is the pattern of the
+    strings of a list, and `refused` that of those among them which would defeat its purpose.
+    """
 
     __slots__ = ("high", "item", "key", "kind", "low", "name", "refused", "secret", "section", "variable")
 

@@ -350,3 +350,20 @@ def test_whatever_is_set_and_unset_the_file_loads_afterwards(
         after = user_file.read_bytes() if user_file.exists() else None
         assert changed == (before != after)
         load(environ={})
+
+
+@pytest.mark.parametrize("text", ["b, p", '["b", "p"]', "b,p,"])
+def test_a_list_is_written_as_an_array(configure: Configure, text: str) -> None:
+    path = configure("")
+    assert set_value(path, "sanitize.tags", text)
+    assert path.read_text() == '[sanitize]\ntags = ["b", "p"]\n'
+    assert not set_value(path, "sanitize.tags", text)
+    assert set_value(path, "sanitize.tags", "")
+    assert load(environ={}).settings.sanitize.tags == ()
+
+
+def test_a_list_that_defeats_its_purpose_is_not_written(configure: Configure) -> None:
+    path = configure("# mine\n")
+    with pytest.raises(InvalidSetting, match="holds 'script', which nothing can make harmless"):
+        set_value(path, "sanitize.tags", "b,script")
+    assert path.read_text() == "# mine\n"

@@ -465,3 +465,40 @@ def test_the_password_of_a_server_is_never_shown() -> None:
     shown = [f"{entry}" for entry in load(environ={"BACKCTL_DATABASE_URL": SERVER}).entries()]
     assert any("postgresql://ann:***@db.example.org:5433/accounts?sslmode=verify-full" in line for line in shown)
     assert not any("hunter2" in line for line in shown)
+
+
+# Lists.
+
+
+def test_a_list_is_an_array_in_a_file_and_a_comma_separated_text_in_a_variable(configure: Configure) -> None:
+    path = configure('[sanitize]\ntags = ["b", "h1"]\nattributes = ["*.title", "a.href"]\nurl_schemes = []\n')
+    loaded = load(environ={"BACKCTL_SANITIZE_TAGS": "p, br,"})
+    sanitize = loaded.settings.sanitize
+    assert (sanitize.tags, sanitize.attributes, sanitize.url_schemes) == (("p", "br"), ("*.title", "a.href"), ())
+    assert loaded.entry("sanitize.tags") == ("sanitize.tags", ["p", "br"], "environment BACKCTL_SANITIZE_TAGS")
+    assert loaded.entry("sanitize.attributes").origin == f"file {path}:3"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('tags = "b"', 'sanitize.tags is \'b\'; it must be an array of strings such as ["b", "p"]'),
+        ("tags = [1]", 'sanitize.tags holds 1; it must be an array of strings such as ["b", "p"]'),
+        ('tags = ["<b>"]', "sanitize.tags holds '<b>'; it must be an array"),
+        ('tags = ["B"]', "sanitize.tags holds 'B'; it must be an array"),
+        ('tags = ["b\\n"]', "sanitize.tags holds 'b\\n'; it must be an array"),
+        ('tags = ["b", "script"]', "sanitize.tags holds 'script', which nothing can make harmless"),
+        ('tags = ["svg"]', "sanitize.tags holds 'svg', which nothing can make harmless"),
+        ('attributes = ["href"]', "sanitize.attributes holds 'href'; it must be an array"),
+        ('attributes = ["a.onclick"]', "sanitize.attributes holds 'a.onclick', which nothing can make harmless"),
+        ('attributes = ["*.style"]', "sanitize.attributes holds '*.style', which nothing can make harmless"),
+        ('url_schemes = ["javascript"]', "sanitize.url_schemes holds 'javascript', which nothing can make harmless"),
+        ('url_schemes = ["http:"]', "sanitize.url_schemes holds 'http:'; it must be an array"),
+    ],
+)
+def test_a_list_takes_only_what_can_be_made_harmless(configure: Configure, line: str, message: str) -> None:
+    configure(f"[sanitize]\n{line}\n")
+    with pytest.raises(InvalidConfiguration) as refusal:
+        load(environ={})
+    assert message in refusal.value.message
+    assert "line 2" in refusal.value.message

@@ -96,7 +96,10 @@ def _lines(call: Invocation, outcomes: "Iterator[LineOutcome]", *, explain: bool
 
 
 def _tell(call: Invocation, outcome: "LineOutcome", tally: "Tally", *, explain: bool) -> None:
-    if outcome.error is not None:
+    if outcome.error is not None and call.renderer.is_json:
+        members = {"line": outcome.number, **errors.document(outcome.error)}
+        terminal.say_raw(json.dumps({"error": members}) + "\n")
+    elif outcome.error is not None:
         terminal.say(f"line {outcome.number}: {outcome.error.message}", "error")
     elif outcome.cleaned is not None and explain:
         tally.merge(outcome.cleaned.changes)
