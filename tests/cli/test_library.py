@@ -210,3 +210,14 @@ with backctl.open_backend() as backend:
     done = python(machine, program).succeeded()
     assert (done.out, done.err) == ("", "")
     assert machine.run("user", "count").succeeded().out == "1\n"
+
+
+@pytest.mark.embedded
+def test_cleaning_needs_no_installation_and_makes_none(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.touch(mode=0o600)
+    config.write_text(f'database.url = "sqlite:///{tmp_path}/none.db"\n[sanitize]\ntags = ["b"]\n')
+    with backctl.open_backend(environ={"BACKCTL_CONFIG": str(config)}) as backend:
+        cleaned = backend.sanitizing.document(b'{"a": "<b>x</b><i>y</i>"}')
+    assert (cleaned.text, cleaned.changed) == ('{"a": "<b>x</b>y"}', True)
+    assert sorted(tmp_path.iterdir()) == [config]

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import time
 from functools import partial
 
@@ -407,6 +408,24 @@ def test_a_refusal_of_a_dearer_foreign_hash_takes_little_more_than_that(
     assert not BcryptHasher(COST, clock_ns=lambda: work.now).verify(Secret("wrong"), PasswordHash(PBKDF2))
     assert work.costs == [COST - 5]
     assert work.now <= ONE_HASH * share + ONE_HASH / 32
+
+
+@pytest.mark.parametrize(("processors", "turns"), [(1, 4), (2, 2), (3, 2), (4, 1), (64, 1)])
+def test_work_in_several_threads_counts_by_the_time_it_takes(
+    processors: int, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Workshop(monkeypatch, foreign_ns=0)
+
+    def derive(password: bytes, **parameters: object) -> bytes:
+        work.now += ONE_HASH // 8  # what one of four threads does
+        return b"." * 16
+
+    monkeypatch.setattr(foreign_hashes, "_argon2", derive)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)), raising=False)
+    stored = PasswordHash(ID.replace("m=16", "m=32").replace("p=1", "p=4"))
+    assert not BcryptHasher(COST, clock_ns=lambda: work.now).verify(Secret("wrong"), stored)
+    made_up = ONE_HASH - turns * ONE_HASH // 8
+    assert abs(work.now - ONE_HASH // 8 - made_up) <= ONE_HASH / 100
 
 
 @pytest.mark.parametrize("cost", [4, 5, 6, 8])

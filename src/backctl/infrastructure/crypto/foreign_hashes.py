@@ -38,11 +38,16 @@ _DIGEST_SIZES = {"sha1": 20, "sha256": 32, "sha512": 64}
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ForeignHash:
-    """A hash as it was read. `excess` ends the sentence "the hash …" when it asks for more than it gets."""
+    """A hash as it was read.
+
+    `excess` ends the sentence "the hash …" when it asks for more than it gets. `threads` is in how many the function
+    shares its work out evenly.
+    """
 
     digest: bytes
     derive: Callable[[bytes], bytes]
     excess: str | None = None
+    threads: int = 1
 
     def fits(self, password: bytes) -> bool:
         """Whether the password is the one it was made of. Never asked while there is an `excess`.
@@ -82,7 +87,7 @@ def _read_argon2(match: re.Match[str]) -> ForeignHash | None:
     derive = partial(
         _argon2, kind=match["kind"], salt=salt, length=len(digest), memory=memory, passes=passes, lanes=lanes
     )
-    return _made(digest, derive, excess)
+    return _made(digest, derive, excess, threads=lanes)
 
 
 def _read_scrypt_phc(match: re.Match[str]) -> ForeignHash | None:
@@ -178,8 +183,10 @@ _FORMS: tuple[tuple[str, Callable[[re.Match[str]], ForeignHash | None]], ...] = 
 # What they share.
 
 
-def _made(digest: bytes, derive: Callable[[bytes], bytes], excess: str | None) -> ForeignHash | None:
-    return ForeignHash(digest, derive, excess) if _DIGEST_MIN <= len(digest) <= _DIGEST_MAX else None
+def _made(
+    digest: bytes, derive: Callable[[bytes], bytes], excess: str | None, *, threads: int = 1
+) -> ForeignHash | None:
+    return ForeignHash(digest, derive, excess, threads) if _DIGEST_MIN <= len(digest) <= _DIGEST_MAX else None
 
 
 def _memory_excess(kib: int, kib_touched: int) -> str | None:
