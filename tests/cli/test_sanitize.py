@@ -1,6 +1,7 @@
 """`sanitize`: what comes in at standard input leaves harmless at standard output, and nothing is opened for it."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,14 @@ def test_an_allow_list_that_would_allow_everything_is_refused(machine: Machine, 
     assert machine.run("config", "get", "sanitize.tags").succeeded().out == "b,p\n"
     assert sanitize(machine, stdin="<p>x</p><i>y</i>").succeeded().out == "<p>x</p>y"
     refused(machine.run("config", "set", "sanitize.attributes", "a.onclick", "-o", "json"), 2, "config.value_invalid")
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl"])
+def test_standard_input_that_cannot_be_read_is_said_so(machine: Machine, tmp_path: Path, form: str) -> None:
+    with (tmp_path / "out").open("wb") as writable:
+        process = machine.start("sanitize", "--format", form, stdin=writable, stderr=subprocess.PIPE)
+        _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (
+        2,
+        b"backctl: error: standard input cannot be read: Bad file descriptor\n",
+    )

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,12 +53,22 @@ def sanitize(
     if sys.stdin is None:
         raise UsageError("standard input is closed")
     terminal.collect_garbage_again()
-    source = sys.stdin.buffer
     if form is InputFormat.JSONL:
-        _lines(call, service.lines(source.readline), explain=explain)
+        _lines(call, service.lines(_readable(sys.stdin.buffer.readline)), explain=explain)
         return
-    raw = source.read(service.max_bytes + 2)
+    raw = _readable(sys.stdin.buffer.read)(service.max_bytes + 2)
     _whole(call, form, service.text(raw) if form is InputFormat.TEXT else service.document(raw), explain=explain)
+
+
+def _readable(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    def reading(size: int) -> bytes:
+        try:
+            return read(size)
+        except OSError as error:
+            why = error.strerror or "it is not open for reading"
+            raise UsageError(f"standard input cannot be read: {why}") from None
+
+    return reading
 
 
 def _whole(call: Invocation, form: InputFormat, cleaned: "CleanedInput", *, explain: bool) -> None:
