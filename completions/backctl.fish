@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --trace-id --value-file --value-fd --value-env
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --trace-id --value-file --value-fd --value-env --format
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --trace-id --value-file --value-fd --value-env
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --type --subject --since --until --trace-id --value-file --value-fd --value-env --format
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -118,6 +118,7 @@ complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the log of ev
 complete -c backctl -n '__backctl_at' -a config -d 'Show, check and change the configuration'
 complete -c backctl -n '__backctl_at' -a profile -d 'See the configured databases and choose among them'
 complete -c backctl -n '__backctl_at' -a db -d 'Look after the database: its revision, its health, its copies'
+complete -c backctl -n '__backctl_at' -a sanitize -d 'Make text or JSON that others wrote harmless'
 complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the database, or say that they exist'
 complete -c backctl -n '__backctl_at' -a doctor -d 'Check that everything backctl relies on is in order'
 complete -c backctl -n '__backctl_at' -a completion -d 'Print the script that makes a shell complete what is typed'
@@ -311,10 +312,10 @@ complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message 
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Say where each value comes from'
 
 # backctl config get
-complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
+complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 
 # backctl config set
-complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
+complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
 complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from an open file descriptor'
@@ -323,7 +324,7 @@ complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Do everythi
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without being asked'
 
 # backctl config unset
-complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
+complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without being asked'
 
@@ -358,6 +359,10 @@ complete -c backctl -n '__backctl_in db upgrade' -s y -l yes -d 'Confirm without
 
 # backctl db backup
 complete -c backctl -n '__backctl_operand 1 db backup' -r -F
+
+# backctl sanitize
+complete -c backctl -n '__backctl_in sanitize' -l format -x -a 'text json jsonl' -d 'What is read: one text, one JSON document, or one document a line'
+complete -c backctl -n '__backctl_in sanitize' -l explain -d 'Say what would be changed instead of the result'
 
 # backctl init
 complete -c backctl -n '__backctl_in init' -l calibrate -d 'Measure this machine and set the hash cost that takes nearest 250 ms'
