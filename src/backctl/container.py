@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backctl.application.authentication import AuthenticationService
     from backctl.application.database import DatabaseService
     from backctl.application.doctor import DoctorService
+    from backctl.application.keys import KeyService
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.views import Change, InstallationView
     from backctl.domain.access import AccessPolicy
@@ -63,7 +64,7 @@ class Container:
         if installation is not None:
             installation.close()
         # They hold on to what was closed, and to keys.
-        for service in ("accounts", "authentication", "audit", "database", "doctor", "_token_codec"):
+        for service in ("accounts", "authentication", "audit", "keys", "database", "doctor", "_token_codec"):
             self.__dict__.pop(service, None)
 
     def actor(self, label: str | None = None) -> "Actor":
@@ -121,6 +122,23 @@ class Container:
         # Roles are shown without what an installation loads.
         reader = lambda: self._installation.reader()  # noqa: E731, PLW0108 - see above
         return AccessService(self._access_policy, reader=reader, clock=now)
+
+    @cached_property
+    def keys(self) -> "KeyService":
+        from backctl.application.keys import KeyService
+        from backctl.infrastructure.crypto.key_exchange import KeyText
+        from backctl.infrastructure.crypto.key_maker import make_key
+        from backctl.infrastructure.identifiers import jittered_pause, now
+
+        return KeyService(
+            keyring=self._installation.known_keyring,
+            has_unfinished_change=self._installation.has_unfinished_change,
+            change=self._installation.keyring_change,
+            new_key=make_key,
+            exchange=KeyText(),
+            clock=now,
+            pause=jittered_pause,
+        )
 
     @cached_property
     def database(self) -> "DatabaseService":

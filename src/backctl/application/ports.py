@@ -12,6 +12,7 @@ from backctl.domain.values import Actor, EmailAddress, Identity, Instant, Passwo
 
 if TYPE_CHECKING:
     from backctl.domain.audit import ChainReport
+    from backctl.domain.keyring import Key, Keyring, Purpose
 
 Clock = Callable[[], Instant]
 """The present moment, as the caller is to believe it."""
@@ -129,6 +130,70 @@ class UnitOfWorkFactory(Protocol):
         installation. All others find it empty, and nothing is made. Raises InvalidInput for the reason before anything
         is opened.
         """
+        ...
+
+
+class KeyringChange(Protocol):
+    """One change of the keyring and the events that tell of it: both, or neither.
+
+    Entering begins it: nobody else changes the keyring until the end, and `ring` is what it is.
+    """
+
+    @property
+    def ring(self) -> "Keyring": ...
+
+    def __enter__(self) -> Self:
+        """Raises KeyringLocked, and what reading keyring and database raises."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def needs(self, kid: str) -> bool:
+        """Whether a table of backctl's own refers to the key."""
+        ...
+
+    def commit(self, ring: "Keyring", *events: DomainEvent) -> None:
+        """Let `ring` be the keyring and append the events, at least one. `dry_run` undoes it."""
+        ...
+
+
+class KeyringChangeFactory(Protocol):
+    def __call__(self, *, actor: Actor, reason: str | None, dry_run: bool) -> KeyringChange:
+        """A change not yet begun; on a fresh machine the installation is made.
+
+        Raises InvalidInput for the reason before anything is opened, and KeyringReadOnly where the keyring does not lie
+        in a file.
+        """
+        ...
+
+
+class KeyMaker(Protocol):
+    def __call__(self, purpose: "Purpose", now: Instant, *, alg: str | None = None, kid: str | None = None) -> "Key":
+        """A new key. RSA takes a second. Raises InvalidKey for an algorithm that does not serve the purpose."""
+        ...
+
+
+class ForeignKey(NamedTuple):
+    """A key that was made elsewhere, under a name of ours; `kid` is how it was called there, None for nothing."""
+
+    key: "Key"
+    kid: str | None
+
+
+class KeyExchange(Protocol):
+    """Keys in the forms of the world outside."""
+
+    def read(self, text: Secret, *, purpose: "Purpose", alg: str | None, now: Instant) -> ForeignKey:
+        """The key that a private JWK or a PEM text holds. `alg` decides where the text does not say.
+
+        Raises InvalidKey.
+        """
+        ...
+
+    def pem(self, key: "Key", *, private: bool) -> str:
+        """PKCS #8, or the public half as SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
         ...
 
 

@@ -295,6 +295,10 @@ class InstallationLocked(Unavailable):
     code = "installation.locked"
 
 
+class KeyringLocked(Unavailable):
+    code = "keyring.locked"
+
+
 class DatabaseUnusable(Unusable):
     code = "database.unusable"
 
@@ -329,6 +333,10 @@ class KeyringExposed(Unusable):
 
 class KeyringUnreadable(Unusable):
     code = "keyring.unreadable"
+
+
+class KeyringReadOnly(Unusable):
+    code = "keyring.read_only"
 
 
 class KeyringMismatch(Unusable):

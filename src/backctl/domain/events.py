@@ -126,6 +126,53 @@ class UserDeleted(DomainEvent):
     erased: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KeyAdded(DomainEvent):
+    """A key was made and published; it is not used yet. The subject of all events about keys is the kid."""
+
+    purpose: str
+    alg: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyImported(DomainEvent):
+    """A key that was made elsewhere was published; it is not used yet."""
+
+    purpose: str
+    alg: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPromoted(DomainEvent):
+    """A key is in use for its purpose from now on; `previous` was until now."""
+
+    purpose: str
+    previous: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRetired(DomainEvent):
+    """A key only verifies or decrypts from now on, or the end of one moved nearer (RFC 3339; None is no end)."""
+
+    purpose: str
+    not_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDestroyed(DomainEvent):
+    """A key is gone for good; its kid stays taken."""
+
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExported(DomainEvent):
+    """The secret half of a key was handed out. `form`: `jwk` or `pem`."""
+
+    purpose: str
+    form: str
+
+
 def event_types() -> tuple[str, ...]:
     """The names of all events, in the order of their definition."""
     # A class with slots is made twice, and both are subclasses.

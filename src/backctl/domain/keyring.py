@@ -77,6 +77,14 @@ class Keyring:
         """kid → raw bytes of every symmetric key of a purpose, whatever its state."""
         return {key.kid: key.secret_bytes() for key in self.keys if key.purpose == purpose and key.is_symmetric}
 
+    def has_standby(self, purpose: Purpose) -> bool:
+        """Whether a successor of the primary key is there."""
+        return self._successor(purpose) is not None
+
+    def is_taken(self, kid: str) -> bool:
+        """Whether a key has that name, or had it."""
+        return self.find(kid) is not None or any(stone.kid == kid for stone in self.tombstones)
+
     def kids(self) -> tuple[str, ...]:
         return tuple(key.kid for key in self.keys)
 
@@ -86,7 +94,7 @@ class Keyring:
         """With another key, published and not yet used. Raises KeyTaken for a kid that is or was in use."""
         if self.find(key.kid) is not None:
             raise KeyTaken(f"there is a key {quoted(key.kid)} already")
-        if any(stone.kid == key.kid for stone in self.tombstones):
+        if self.is_taken(key.kid):
             raise KeyTaken(f"the kid {quoted(key.kid)} belonged to a key that was destroyed", hint="choose another")
         return replace(self, keys=(*self.keys, key.as_standby()))
 

@@ -30,9 +30,12 @@ def open_new(path: Path) -> int:
     return descriptor
 
 
-def stage(path: Path, content: bytes) -> Path:
-    """Write a new file beside `path`, readable by its owner only, and flush it. Answers its temporary name."""
-    temporary = temporary_beside(path)
+def stage(path: Path, content: bytes, *, name: Path | None = None) -> Path:
+    """Write a new file beside `path`, readable by its owner only, and flush it. Answers its temporary name.
+
+    `name` is that name where somebody else than `sweep` is to find it. Raises OSError; then nothing is left.
+    """
+    temporary = temporary_beside(path) if name is None else name
     descriptor = open_new(temporary)
     try:
         try:
@@ -63,10 +66,11 @@ def flush_folder(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, timeout_us: int) -> Iterator[None]:
+def locked(folder: Path, *, timeout_us: int, busy: BackctlError | None = None) -> Iterator[None]:
     """Keep every other process out of creating things in a folder. The lock ends with the process, however it ends.
 
-    Raises InstallationLocked when another process holds it for longer than `timeout_us` microseconds; OSError.
+    Raises `busy`, else InstallationLocked, when another process holds it for longer than `timeout_us` microseconds;
+    OSError.
     """
     import fcntl
     import time
@@ -84,7 +88,7 @@ def locked(folder: Path, *, timeout_us: int) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic_ns() >= give_up:
-                    raise InstallationLocked(
+                    raise busy or InstallationLocked(
                         f"another process is creating an installation in {quoted(str(folder), limit=400)}",
                         hint="wait until it has finished, and try again",
                     ) from None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backctl.application.ports import AddressParser, Clock, IdSource, Reader, UnitOfWork
+from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
 from backctl.application.views import Change, InstallationView
 from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated, quoted
 from backctl.domain.values import Actor
@@ -129,6 +129,19 @@ class Installation(KeyedInstallation):
             self._opened(actor, reason)
             self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
         return self._work(self._engine, actor, reason, dry_run=dry_run)
+
+    def known_keyring(self) -> "Keyring":
+        if self.is_fresh and not durable_files.exists(self.keyring):
+            from backctl.domain.keyring import Keyring
+
+            self._say_fresh()
+            return Keyring(())
+        return self.open_keyring()
+
+    def keyring_change(self, *, actor: Actor, reason: str | None, dry_run: bool) -> KeyringChange:
+        if dry_run and self._engine is None and self.is_fresh:  # as a unit of work, in an installation of its own
+            return self._rehearsed(actor, reason).keyring_change(actor=actor, reason=reason, dry_run=True)
+        return self._keyring_change(actor, reason, dry_run=dry_run, timeout_us=self.timeout_us)
 
     def reader(self) -> Reader:
         """The read side; on a fresh machine one that finds nothing, until there is a database. Creates nothing."""

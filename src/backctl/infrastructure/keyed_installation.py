@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from backctl.application.ports import AddressParser, Clock, IdSource, Reader, UnitOfWork
+from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
 from backctl.application.views import Change, InstallationView
 from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, quoted
 from backctl.domain.values import Actor, checked_reason
+from backctl.infrastructure import durable_files
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -50,6 +51,7 @@ class KeyedInstallation(ABC):
         self._trace_id = trace_id
         self._engine: Engine | None = None
         self._opened_keyring: Keyring | None = None
+        self._keyring_version: tuple[int, int, int] | None = None
 
     def close(self) -> None:
         """Close what was opened; asked again, it is opened again."""
@@ -111,10 +113,50 @@ class KeyedInstallation(ABC):
         return self._described(self._opened()[0])
 
     def open_keyring(self) -> "Keyring":
-        """The keyring, read once. Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged."""
-        if self._opened_keyring is None:
-            self._opened_keyring = self.keys.read()
+        """The keyring, read anew when its file was replaced.
+
+        Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged.
+        """
+        keys = self.keys
+        version = keys.version()
+        if self._opened_keyring is None or version != self._keyring_version:
+            self._opened_keyring = keys.read()
+            self._keyring_version = version
         return self._opened_keyring
+
+    def known_keyring(self) -> "Keyring":
+        """The keyring; one without keys on a fresh machine. Opens no database and creates nothing."""
+        return self.open_keyring()
+
+    def has_unfinished_change(self) -> bool:
+        """Whether a change of the keyring was interrupted, so that the next one has to finish it or give it up."""
+        try:
+            return bool(self.keys.staged_changes())
+        except OSError:
+            return False
+
+    @abstractmethod
+    def keyring_change(self, *, actor: Actor, reason: str | None, dry_run: bool) -> KeyringChange:
+        """A change of the keyring, not yet begun; on a fresh machine the installation is created first.
+
+        Raises what `unit_of_work` raises.
+        """
+
+    def _keyring_change(self, actor: Actor, reason: str | None, *, dry_run: bool, timeout_us: int) -> KeyringChange:
+        from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+        from backctl.infrastructure.keyring_change import FileKeyringChange
+
+        work = cast(SqlUnitOfWork, self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run, creates=True))
+        return FileKeyringChange(
+            self.keys,
+            work,
+            timeout_us=timeout_us,
+            dry_run=dry_run,
+            done=self._forget_keyring,
+        )
+
+    def _forget_keyring(self) -> None:
+        self._opened_keyring = None
 
     def blind_index(self, text: str) -> str:
         """HMAC-SHA256 of the text under the keyring's `index` key, in hexadecimal."""

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backctl.application.ports import AddressParser, Clock, IdSource, Reader, UnitOfWork
+from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
 from backctl.application.views import Change, InstallationView
 from backctl.domain.errors import DatabaseMissing, KeyringMissing, quoted
 from backctl.domain.values import Actor
@@ -95,6 +95,9 @@ class ServerInstallation(KeyedInstallation):
                 raise
             self._engine = engine
         return self._work(self._engine, actor, reason, dry_run=dry_run)
+
+    def keyring_change(self, *, actor: Actor, reason: str | None, dry_run: bool) -> KeyringChange:
+        return self._keyring_change(actor, reason, dry_run=dry_run, timeout_us=self.database.limits.lock_us)
 
     def reader(self) -> Reader:
         """The read side. Raises what opening it raises."""

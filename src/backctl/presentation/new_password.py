@@ -95,7 +95,7 @@ def new_password(
         elif secret_file is None:
             yield NewPassword(made, shown=made)
         else:
-            _write(secret_file, made)
+            write_secret_file(secret_file, made)
             try:
                 yield NewPassword(made, secret_file=secret_file)
             except Exception as error:
@@ -109,7 +109,11 @@ def new_password(
                 raise
 
 
-def _write(path: str, secret: Secret) -> None:
+def write_secret_file(path: str, secret: Secret) -> None:
+    """Write a secret and a line end to a new file that only its owner can read, durably and whole.
+
+    Raises Conflict when the name is taken, FolderUnusable.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:

@@ -1,6 +1,7 @@
-"""The keyring's file: one private JWK Set, 0600, made once and never replaced by accident."""
+"""The keyring's file: one private JWK Set, 0600, made once; only what was staged beside it ever replaces it."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -24,9 +25,11 @@ class KeyFile:
 
         Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged.
         """
+        from backctl.infrastructure.crypto.strict_json import parsed
+
         content = self._content()
         try:
-            return Keyring.from_document(_parsed(content))
+            return Keyring.from_document(parsed(content.decode("utf-8")))
         except KeyringDamaged as error:
             raise KeyringDamaged(f"{quoted(str(self.path), limit=400)}: {error.message}", hint=error.hint) from None
         except (ValueError, RecursionError) as error:
@@ -48,6 +51,60 @@ class KeyFile:
         finally:
             temporary.unlink()
         durable_files.flush_folder(self.path.parent)
+
+    def stage_change(self, keyring: Keyring, event_id: str) -> Path:
+        """Write what the keyring is to become beside its place, under a name that bears the id of the change's event.
+
+        It has the owner and the mode of the file that it will replace. Raises OSError; then nothing is left.
+        """
+        import json
+
+        path = self._place()
+        text = json.dumps(keyring.document(), indent=2) + "\n"
+        staged = durable_files.stage(path, text.encode(), name=path.with_name(f".{path.name}.{event_id}.change"))
+        try:
+            status, made = path.stat(), staged.stat()
+            if (status.st_uid, status.st_gid) != (made.st_uid, made.st_gid):
+                os.chown(staged, status.st_uid, status.st_gid)
+            staged.chmod(stat.S_IMODE(status.st_mode))
+            durable_files.flush_folder(path.parent)
+        except BaseException:
+            staged.unlink()
+            raise
+        return staged
+
+    def staged_changes(self) -> dict[str, Path]:
+        """Event id → file of every change that was staged and is neither in place nor given up. Raises OSError."""
+        path = self._place()
+        name = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f-]{{36}})\.change")
+        found = ((name.fullmatch(entry), path.with_name(entry)) for entry in os.listdir(path.parent))
+        return {match[1]: file for match, file in found if match}
+
+    def beside(self, staged: Path) -> "KeyFile":
+        """The staged change as a file of its own, under the same rules."""
+        return KeyFile(staged, allow_group_read=self._allow_group_read)
+
+    def put_in_place(self, staged: Path) -> None:
+        """Let a staged change be the keyring, durably. Whoever reads sees the old one or the new. Raises OSError."""
+        path = self._place()
+        os.replace(staged, path)
+        durable_files.flush_folder(path.parent)
+
+    @property
+    def folder(self) -> Path:
+        """Where changes are staged: the folder of the file itself, where its path is a link."""
+        return self._place().parent
+
+    def version(self) -> tuple[int, int, int] | None:
+        """Something that differs once the file was replaced; None when that cannot be told."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _place(self) -> Path:
+        return Path(os.path.realpath(self.path))
 
     def _content(self) -> bytes:
         # Opened first and judged by its descriptor, so that nothing can be put in its place in between. Links are
@@ -101,24 +158,3 @@ class KeyFile:
             f"the keyring {quoted(str(self.path), limit=400)} cannot be read: {reason}",
             hint="it must be readable for the user who runs backctl, and for nobody else",
         )
-
-
-def _parsed(content: bytes) -> object:
-    """Strict JSON: no duplicate member, no NaN, nothing after the value. Raises ValueError or RecursionError."""
-    import json
-
-    document: object = json.loads(
-        content.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
-    )
-    return document
-
-
-def _without_duplicates(members: list[tuple[str, object]]) -> dict[str, object]:
-    document = dict(members)
-    if len(document) != len(members):
-        raise ValueError("a member appears twice")
-    return document
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")

@@ -96,6 +96,21 @@ def erase(connection: Connection, subject: str) -> int:
     return blanked.rowcount
 
 
+def holds(connection: Connection, event_id: UserId) -> bool:
+    """Whether the log holds an event, for good: nobody who appends it is still at it when this answers.
+
+    Locks the chain's head until the transaction ends, as `append` does.
+    """
+    _locked_head(connection)
+    log = tables.events.c
+    return connection.execute(select(log.seq).where(log.id == event_id)).first() is not None
+
+
+def is_audit_key(connection: Connection, kid: str) -> bool:
+    """Whether events of the log are authenticated by the key of that kid."""
+    return connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == kid)).first() is not None
+
+
 def _locked_head(connection: Connection) -> tuple[int, bytes]:
     # SQLite's head may hold whatever a stranger wrote there.
     match connection.execute(_LOCK_HEAD).first():

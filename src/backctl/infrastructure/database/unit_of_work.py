@@ -65,6 +65,7 @@ class SqlUnitOfWork:
         self._audit_key = audit_key
         self._clock = clock
         self._new_id = new_id
+        self._reserved: UserId | None = None
         self._dry_run = dry_run
         self._trace_id = trace_id
 
@@ -90,6 +91,15 @@ class SqlUnitOfWork:
 
     def erase_events(self, subject: str) -> int:
         return event_log.erase(self.session.connection(), subject)
+
+    def reserve_event_id(self) -> UserId:
+        """The id that the first event of this transaction will have: what is staged elsewhere can bear it."""
+        self._reserved = self._new_id()
+        return self._reserved
+
+    def _next_id(self) -> UserId:
+        reserved, self._reserved = self._reserved, None
+        return reserved or self._new_id()
 
     def commit(self) -> None:
         with self._mapped_faults():
@@ -118,7 +128,7 @@ class SqlUnitOfWork:
             reason=self._reason,
             trace_id=self._trace_id,
             now=self._clock(),
-            new_id=self._new_id,
+            new_id=self._next_id,
         )
 
     def _make_durable(self, first: UserId | None) -> None:

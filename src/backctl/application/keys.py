@@ -1,0 +1,280 @@
+"""The use cases of the keyring: one method each."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from backctl.application.key_views import DestroyedKey, DueView, Form, ImportedKey, KeyExport, KeyView, RotationView
+from backctl.application.repeating import repeatable
+from backctl.application.views import Change
+from backctl.domain.errors import InvalidKey, KeyInUse, KeyTaken, quoted
+from backctl.domain.events import (
+    DomainEvent,
+    KeyAdded,
+    KeyDestroyed,
+    KeyExported,
+    KeyImported,
+    KeyPromoted,
+    KeyRetired,
+)
+from backctl.domain.key import is_kid
+from backctl.domain.keyring import Key, Keyring, Purpose
+from backctl.domain.values import Actor, Instant, Secret
+
+if TYPE_CHECKING:
+    from backctl.application.ports import Clock, KeyExchange, KeyMaker, KeyringChangeFactory
+
+ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")
+"""What a rotation turns unless told otherwise: audit and index keys are looked up by more than their kid."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyService:
+    """Keys, looked at and changed. Durations are microseconds.
+
+    Every change is one step of the keyring with the events that tell of it; looking opens no database.
+    """
+
+    keyring: Callable[[], Keyring]
+    has_unfinished_change: Callable[[], bool]
+    change: "KeyringChangeFactory"
+    new_key: "KeyMaker"
+    exchange: "KeyExchange"
+    clock: "Clock"
+    pause: Callable[[int], None]
+
+    # Looking.
+
+    def all(self, purpose: Purpose | None = None) -> tuple[KeyView, ...]:
+        """Every key, or those of a purpose, in the order in which they came."""
+        return tuple(KeyView.of(key) for key in self.keyring().keys if purpose in (None, key.purpose))
+
+    def show(self, kid: str) -> KeyView:
+        """Raises KeyNotFound."""
+        return KeyView.of(self.keyring().get(kid))
+
+    def jwks(self) -> dict[str, object]:
+        """The JWK Set (RFC 7517) that verifiers need: the public half of every signing key that still verifies.
+
+        Of a symmetric key nothing is public: it never appears.
+        """
+        serving = self.keyring().verifying("sign", self.clock())
+        return {"keys": [key.public_document() for key in serving if not key.is_symmetric]}
+
+    def due(self, purposes: Sequence[Purpose], *, older_than: int, overlap: int) -> tuple[DueView, ...]:
+        """What `rotate` would do now; nothing for an installation that is not there yet."""
+        ring, now = self.keyring(), self.clock()
+        views = []
+        for purpose in purposes if ring.keys else ():
+            primary = ring.primary(purpose)
+            step = ring.next_step(purpose, older_than=older_than, overlap=overlap, now=now)
+            views.append(DueView(purpose, primary.kid, primary.primary_since, step is not None, step))
+        return tuple(views)
+
+    # Changing.
+
+    @repeatable
+    def add(
+        self,
+        purpose: Purpose,
+        *,
+        alg: str | None = None,
+        kid: str | None = None,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[KeyView]:
+        """Make a key and publish it as standby. Raises InvalidKey, KeyTaken."""
+        key = self.new_key(purpose, self.clock(), alg=alg, kid=_checked(kid))
+        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+            after = change.ring.add(key)
+            change.commit(after, *_events(change.ring, after))
+        return Change(KeyView.of(after.get(key.kid)), changed=True)
+
+    @repeatable
+    def promote(
+        self, kid: str, *, overlap: int | None, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[KeyView]:
+        """Take a standby key in use; the one in use retires, a signing key for `overlap` (None: without an end).
+
+        Raises KeyNotFound, KeyUnfit.
+        """
+        return self._one(kid, lambda ring, now: ring.promote(kid, now=now, overlap=overlap), actor, reason, dry_run)
+
+    @repeatable
+    def retire(
+        self, kid: str, *, overlap: int | None, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[KeyView]:
+        """Let a key only verify or decrypt, a signing key for `overlap` (None: without an end).
+
+        Raises KeyNotFound, KeyInUse.
+        """
+        return self._one(kid, lambda ring, now: ring.retire(kid, now=now, overlap=overlap), actor, reason, dry_run)
+
+    @repeatable
+    def destroy(
+        self, kid: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[DestroyedKey]:
+        """Give a key up for good. What was encrypted with it elsewhere cannot be seen from here.
+
+        Raises KeyNotFound, and KeyInUse for a primary key and while a table of backctl's own refers to it.
+        """
+        self.keyring().get(kid)  # what is not there makes no installation
+        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+            after = change.ring.destroy(kid, now=self.clock())
+            if change.needs(kid):
+                raise KeyInUse(
+                    f"rows of the database refer to the key {quoted(kid)}", hint="it stays as long as they do"
+                )
+            change.commit(after, *_events(change.ring, after))
+        stone = after.tombstones[-1]
+        return Change(DestroyedKey(stone.kid, stone.purpose, Instant.parse(stone.destroyed)), changed=True)
+
+    @repeatable
+    def rotate(
+        self,
+        purposes: Sequence[Purpose],
+        *,
+        older_than: int,
+        overlap: int,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[RotationView]:
+        """Do what is due, if anything, for each purpose; see `Keyring.rotate`.
+
+        Where nothing is due the database is not opened. Of two at once the second finds that the primary key is no
+        longer the one it saw when it was called, and leaves that purpose alone.
+        """
+        seen = self.keyring()
+        now = self.clock()
+        made: dict[Purpose, Key] = {}
+        steps = 0
+        for purpose in purposes if seen.keys else ():
+            step = seen.next_step(purpose, older_than=older_than, overlap=overlap, now=now)
+            steps += step is not None
+            if step is not None and not seen.has_standby(purpose):  # before anything is locked, for RSA takes a second
+                made[purpose] = self.new_key(purpose, now, alg=seen.primary(purpose).alg)
+        if seen.keys and not steps and not self.has_unfinished_change():
+            return Change(_rotation(seen, seen), changed=False)
+
+        def new_key(purpose: Purpose, alg: str) -> Key:
+            ready = made.get(purpose)
+            return ready if ready is not None and ready.alg == alg else self.new_key(purpose, self.clock(), alg=alg)
+
+        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+            before = after = change.ring
+            for purpose in purposes:
+                if seen.keys and before.primary(purpose).kid != seen.primary(purpose).kid:
+                    continue
+                after = after.rotate(purpose, older_than=older_than, overlap=overlap, new_key=new_key, now=self.clock())
+            if after != before:
+                change.commit(after, *_events(before, after))
+        return Change(_rotation(before, after), changed=after != before)
+
+    @repeatable
+    def take_in(
+        self,
+        text: Secret,
+        purpose: Purpose,
+        *,
+        alg: str | None = None,
+        kid: str | None = None,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[ImportedKey]:
+        """Publish a key that was made elsewhere, a private JWK or PEM, as standby.
+
+        It keeps its kid where that is a name here and free, else it is given one. Raises InvalidKey, KeyTaken.
+        """
+        foreign, named = self.exchange.read(text, purpose=purpose, alg=alg, now=self.clock()), _checked(kid)
+        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+            ring = change.ring
+            for other in ring.keys:
+                if other.material == foreign.key.material:
+                    raise KeyTaken(f"the keyring has this key already, as {quoted(other.kid)}")
+            if named is None and is_kid(foreign.kid) and not ring.is_taken(foreign.kid):
+                named = foreign.kid
+            after = ring.add(foreign.key if named is None else replace(foreign.key, kid=named))
+            added = after.keys[-1]
+            change.commit(after, KeyImported(added.kid, purpose, added.alg))
+        renamed_from = foreign.kid if foreign.kid != added.kid else None
+        return Change(ImportedKey(added.kid, purpose, added.state, added.alg, renamed_from), changed=True)
+
+    def export_public(self, kid: str, form: Form) -> KeyExport:
+        """The public half of a signing key. Raises KeyNotFound, and InvalidKey for a key that has none."""
+        key = self.keyring().get(kid)
+        if key.is_symmetric:
+            raise InvalidKey(
+                f"the key {quoted(kid)} is symmetric: nothing of it is public",
+                hint="--private gives the key itself, to whoever is trusted as this machine is",
+            )
+        return self._exported(key, form, private=False)
+
+    @repeatable
+    def export_private(
+        self, kid: str, form: Form, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> KeyExport:
+        """The key itself, after the log was told that it leaves. Raises KeyNotFound, InvalidKey."""
+        self.keyring().get(kid)
+        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+            key = change.ring.get(kid)
+            export = self._exported(key, form, private=True)
+            change.commit(change.ring, KeyExported(kid, key.purpose, form))
+        return export
+
+    # Inside.
+
+    def _one(
+        self, kid: str, step: Callable[[Keyring, Instant], Keyring], actor: Actor, reason: str | None, dry_run: bool
+    ) -> Change[KeyView]:
+        self.keyring().get(kid)
+        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+            before = change.ring
+            after = step(before, self.clock())
+            if after != before:
+                change.commit(after, *_events(before, after))
+        return Change(KeyView.of(after.get(kid)), changed=after != before)
+
+    def _exported(self, key: Key, form: Form, *, private: bool) -> KeyExport:
+        if form == "pem":
+            return KeyExport(key.kid, form, private, self.exchange.pem(key, private=private))
+        document = {**key.public_document(), **(dict(key.material) if private else {})}
+        return KeyExport(key.kid, form, private, json.dumps(document))
+
+
+def _checked(kid: str | None) -> str | None:
+    """Raises InvalidKey for what cannot name a key."""
+    if kid is None or is_kid(kid):
+        return kid
+    raise InvalidKey(f"{quoted(kid)} is no kid", hint="1 to 64 letters, digits, '_' and '-' of ASCII")
+
+
+def _events(before: Keyring, after: Keyring) -> tuple[DomainEvent, ...]:
+    """What happened between two keyrings, found by comparing them: nothing that changed goes without its event."""
+    events: list[DomainEvent] = [
+        KeyAdded(key.kid, key.purpose, key.alg) for key in after.keys if before.find(key.kid) is None
+    ]
+    events += (
+        KeyPromoted(key.kid, key.purpose, before.primary(key.purpose).kid)
+        for key in after.keys
+        if key.state == "primary" and before.primary(key.purpose).kid != key.kid
+    )
+    events += (
+        KeyRetired(key.kid, key.purpose, key.not_after)
+        for key in after.keys
+        if key.state == "retired" and key != before.find(key.kid)
+    )
+    gone = set(after.tombstones) - set(before.tombstones)
+    return (*events, *(KeyDestroyed(stone.kid, stone.purpose) for stone in gone))
+
+
+def _rotation(before: Keyring, after: Keyring) -> RotationView:
+    events = _events(before, after)
+    return RotationView(
+        added=tuple(event.subject for event in events if isinstance(event, KeyAdded)),
+        promoted=tuple(event.subject for event in events if isinstance(event, KeyPromoted)),
+        retired=tuple(event.subject for event in events if isinstance(event, KeyRetired)),
+    )

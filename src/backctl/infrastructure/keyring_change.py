@@ -1,0 +1,132 @@
+"""Changing the keyring together with the event that tells of it, although one is a file and the other a row.
+
+Under the keyring's lock the new file is staged beside the old one, under a name that bears the id of the event; then
+the event is committed; then the staged file takes the keyring's name. Whoever holds the lock next finds what a process
+that was killed in between has left: if the log holds its event the staged file takes the name now, else it is removed.
+So the log decides, and there is no moment from which that cannot be told.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from backctl.domain.errors import BackctlError, DatabaseUnavailable, KeyringLocked, quoted
+from backctl.domain.events import DomainEvent
+from backctl.domain.keyring import Keyring
+from backctl.domain.values import UserId
+from backctl.infrastructure import durable_files
+from backctl.infrastructure.crypto.key_file import KeyFile
+from backctl.infrastructure.database import event_log
+from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+
+
+class FileKeyringChange:
+    """One change of a keyring in a file. Begins when entered: nobody else changes it until the end.
+
+    `done` is called when the keyring was replaced. A dry run does the same, but for staging and for what follows.
+    """
+
+    def __init__(
+        self,
+        file: KeyFile,
+        work: SqlUnitOfWork,
+        *,
+        timeout_us: int,
+        dry_run: bool,
+        done: Callable[[], None],
+    ) -> None:
+        self._file = file
+        self._work = work
+        self._timeout_us = timeout_us
+        self._dry_run = dry_run
+        self._done = done
+        self._held = ExitStack()
+        self._staged: Path | None = None
+        self._stage: Literal["prepared", "committing", "recorded"] = "prepared"
+        self.ring = Keyring(())
+        """The keyring as it is, once entered."""
+
+    def __enter__(self) -> Self:
+        """Raises KeyringLocked, what opening the database and what reading the keyring raises."""
+        busy = KeyringLocked(
+            f"another process is changing the keyring {quoted(str(self._file.path), limit=400)}",
+            hint="wait until it has finished, and try again",
+        )
+        try:
+            with ExitStack() as held:
+                held.enter_context(durable_files.locked(self._file.folder, timeout_us=self._timeout_us, busy=busy))
+                _step("locked")
+                held.enter_context(self._work)
+                self.ring = self._settle()
+                self._held = held.pop_all()
+        except OSError as error:
+            raise durable_files.unusable(self._file.folder, error) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._staged is not None and self._was_given_up(error):
+                self._staged.unlink(missing_ok=True)
+        finally:
+            self._held.__exit__(kind, error, trace)
+
+    def needs(self, kid: str) -> bool:
+        """Whether a table of backctl's own refers to the key."""
+        return event_log.is_audit_key(self._work.session.connection(), kid)
+
+    def commit(self, ring: Keyring, *events: DomainEvent) -> None:
+        """Let `ring` be the keyring and record `events`, at least one: both or neither, whatever happens.
+
+        Raises FolderUnusable, DatabaseFull and what the unit of work raises; nothing is changed then.
+        """
+        self._work.record(*events)
+        event_id = self._work.reserve_event_id()
+        try:
+            if self._dry_run:
+                durable_files.require_writable(self._file.folder)
+            elif ring != self.ring:
+                self._staged = self._file.stage_change(ring, event_id)
+                _step("staged")
+            self._stage = "committing"
+            self._work.commit()
+            self._stage = "recorded"
+            _step("recorded")
+            if self._staged is not None:
+                self._file.put_in_place(self._staged)
+                self._staged = None
+                _step("in place")
+                self._done()
+        except OSError as error:
+            raise durable_files.unusable(self._file.folder, error) from None
+
+    def _settle(self) -> Keyring:
+        """The keyring, once what an interrupted change has left behind is finished or removed."""
+        for event_id, staged in self._file.staged_changes().items():
+            recorded = event_log.holds(self._work.session.connection(), UserId(event_id))
+            if recorded:
+                finished = self._file.beside(staged).read()  # a damaged one must not replace a good one
+                if self._dry_run:
+                    return finished
+                self._file.put_in_place(staged)
+                self._done()
+            elif not self._dry_run:
+                staged.unlink(missing_ok=True)
+            _step("finished" if recorded else "given up")
+        return self._file.read()
+
+    def _was_given_up(self, error: BaseException | None) -> bool:
+        """Whether the event is surely not in the log. Where that is open, the next holder of the lock finds out."""
+        if self._stage == "committing":
+            return isinstance(error, BackctlError) and not isinstance(error, DatabaseUnavailable)
+        return self._stage == "prepared"
+
+
+def _step(name: str) -> None:
+    """Announce a step of the change; the fault tests end the process at each."""
+    import logging
+
+    logging.getLogger("backctl.keyring").debug(name)
