@@ -194,7 +194,18 @@ def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) ->
 
 
 @pytest.mark.parametrize(
-    "command", ["role list", "role show admin", "config path", "profile list", "profile show", "help exit-codes"]
+    "command",
+    [
+        "role list",
+        "role show admin",
+        "config path",
+        "profile list",
+        "profile show",
+        "help exit-codes",
+        "key jwks",
+        "key list",
+        "key rotate",
+    ],
 )
 def test_what_needs_no_database_loads_none(house: House, command: str) -> None:
     code, output, modules = house.run(*command.split())
@@ -256,7 +267,9 @@ def test_a_write_on_a_server_loads_no_migrations(house_on_a_server: House) -> No
     assert not present(modules, ("alembic", "mako", "bcrypt", "cryptography", "rich", "tomllib", "tomlkit"))
 
 
-@pytest.mark.parametrize("command", ["role list", "config path", "config show", "help exit-codes", "--help"])
+@pytest.mark.parametrize(
+    "command", ["role list", "config path", "config show", "help exit-codes", "--help", "key jwks"]
+)
 def test_what_needs_no_database_loads_no_driver(house_on_a_server: House, command: str) -> None:
     code, output, modules = house_on_a_server.run(*command.split())
     assert code == 0, output

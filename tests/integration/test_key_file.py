@@ -22,7 +22,7 @@ from backctl.domain.errors import (
 from backctl.domain.keyring import PURPOSES, Keyring
 from backctl.domain.values import Instant
 from backctl.infrastructure.crypto.key_file import KeyFile
-from backctl.infrastructure.crypto.key_maker import make_keyring
+from backctl.infrastructure.crypto.key_maker import make_key, make_keyring
 
 NOW = Instant(1_795_339_442_123_456)
 NOBODY = 65534
@@ -321,3 +321,76 @@ def test_reading_leaves_no_descriptor_open(path: Path) -> None:
     with pytest.raises(KeyringDamaged):
         KeyFile(path).read()
     assert len(os.listdir("/dev/fd")) == before
+
+
+def changed(keyring: Keyring) -> Keyring:
+    return keyring.add(make_key("sign", NOW))
+
+
+EVENT_ID = "01a20352-13f1-713a-8bfc-34375ead9623"
+
+
+def test_a_staged_change_is_private_found_by_its_event_and_not_yet_read(path: Path, keyring: Keyring) -> None:
+    file = KeyFile(path)
+    staged = file.stage_change(changed(keyring), EVENT_ID)
+    assert file.staged_changes() == {EVENT_ID: staged}
+    assert staged.stat().st_mode & 0o7777 == 0o600
+    assert file.read() == keyring
+    assert file.beside(staged).read().keys[:-1] == keyring.keys
+
+
+def test_a_change_takes_the_place_of_the_keyring_whole(path: Path, keyring: Keyring) -> None:
+    file = KeyFile(path)
+    version = file.version()
+    file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
+    assert file.read().keys[:-1] == keyring.keys
+    assert file.staged_changes() == {}
+    assert file.version() != version
+    assert sorted(os.listdir(path.parent)) == ["keyring.json"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
+def test_a_changed_keyring_keeps_the_mode_of_its_file(path: Path, keyring: Keyring, mode: int) -> None:
+    path.chmod(mode)
+    file = KeyFile(path, allow_group_read=True)
+    file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
+    assert path.stat().st_mode & 0o7777 == mode
+    assert file.read() != keyring
+
+
+def test_a_keyring_that_root_changes_still_belongs_to_whoever_it_belonged_to(path: Path, keyring: Keyring) -> None:
+    # Only root may give files away, and only root can take one away from its owner by mistake.
+    owner = (NOBODY, NOBODY) if os.geteuid() == 0 else (path.stat().st_uid, path.stat().st_gid)
+    os.chown(path, *owner)
+    file = KeyFile(path)
+    file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
+    assert (path.stat().st_uid, path.stat().st_gid) == owner
+
+
+def test_a_change_behind_a_link_leaves_the_link(tmp_path: Path, path: Path, keyring: Keyring) -> None:
+    link = tmp_path / "mounted" / "keyring.json"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    file = KeyFile(link)
+    staged = file.stage_change(changed(keyring), EVENT_ID)
+    assert (file.folder, staged.parent) == (path.parent, path.parent)
+    file.put_in_place(staged)
+    assert link.is_symlink()
+    assert KeyFile(path).read() == file.read() != keyring
+
+
+def test_a_change_that_cannot_be_staged_leaves_nothing(path: Path, keyring: Keyring) -> None:
+    file = KeyFile(path)
+    file.stage_change(changed(keyring), EVENT_ID)
+    with pytest.raises(FileExistsError):
+        file.stage_change(keyring, EVENT_ID)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        file.stage_change(keyring, EVENT_ID.replace("0", "1"))
+    assert list(file.staged_changes()) == [EVENT_ID]
+
+
+def test_what_only_resembles_a_staged_change_is_none(path: Path) -> None:
+    for name in (f"keyring.json.{EVENT_ID}.change", ".keyring.json.x.change", f".keyring.jsonx{EVENT_ID}.change"):
+        path.with_name(name).touch()
+    assert KeyFile(path).staged_changes() == {}

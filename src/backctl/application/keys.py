@@ -120,7 +120,7 @@ class KeyService:
 
         Raises KeyNotFound, and KeyInUse for a primary key and while a table of backctl's own refers to it.
         """
-        self.keyring().get(kid)  # what is not there makes no installation
+        self._require_installation_for(kid)
         with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
             after = change.ring.destroy(kid, now=self.clock())
             if change.needs(kid):
@@ -218,7 +218,7 @@ class KeyService:
         self, kid: str, form: Form, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> KeyExport:
         """The key itself, after the log was told that it leaves. Raises KeyNotFound, InvalidKey."""
-        self.keyring().get(kid)
+        self._require_installation_for(kid)
         with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
             key = change.ring.get(kid)
             export = self._exported(key, form, private=True)
@@ -227,10 +227,16 @@ class KeyService:
 
     # Inside.
 
+    def _require_installation_for(self, kid: str) -> None:
+        """Raises KeyNotFound on a fresh machine: what can find nothing makes nothing."""
+        ring = self.keyring()
+        if not ring.keys:
+            ring.get(kid)
+
     def _one(
         self, kid: str, step: Callable[[Keyring, Instant], Keyring], actor: Actor, reason: str | None, dry_run: bool
     ) -> Change[KeyView]:
-        self.keyring().get(kid)
+        self._require_installation_for(kid)
         with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
             before = change.ring
             after = step(before, self.clock())

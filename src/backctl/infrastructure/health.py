@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from backctl.application.keys import ROTATING
 from backctl.application.ports import HealthProbe
 from backctl.application.views import CheckView
 from backctl.domain.errors import BackctlError, quoted
@@ -19,6 +20,7 @@ from backctl.infrastructure.keyed_installation import KeyedInstallation, check_m
 
 _LOWEST_COST = 10  # OWASP Password Storage Cheat Sheet: a work factor of 10 or more
 _TOLERANCE_US = 5 * 60 * 1_000_000  # clocks of machines that share a database may differ by so much
+_CRYPTOPERIOD_US = 365 * 86_400_000_000  # NIST SP 800-57 part 1 §5.3.6: one to two years for what signs or encrypts
 _RELEASED = Instant.parse("2026-01-01")
 
 
@@ -214,8 +216,16 @@ def _present(paths: Iterable[Path]) -> list[tuple[Path, int]]:
 def has_keys(installation: KeyedInstallation) -> Finding:
     if installation.is_fresh and not durable_files.exists(installation.keyring):
         return _NOTHING
-    count = len(installation.keys.read().keys)
-    return ok(f"{count} keys, one of each purpose in use")
+    ring, now = installation.keys.read(), installation.clock()
+    if installation.has_unfinished_change():
+        return warn(
+            "a change of the keyring was interrupted", "the next change finishes it, such as: backctl key rotate"
+        )
+    for purpose in ROTATING:
+        if ring.due(purpose, _CRYPTOPERIOD_US, now):
+            finding = f"the key {ring.primary(purpose).kid} has been in use for more than a year"
+            return warn(finding, "backctl key rotate replaces it; cron runs it every day")
+    return ok(f"{len(ring.keys)} keys, one of each purpose in use")
 
 
 def is_costly(bcrypt_cost: int) -> Finding:

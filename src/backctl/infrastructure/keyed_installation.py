@@ -9,7 +9,6 @@ from backctl.application.ports import AddressParser, Clock, IdSource, KeyringCha
 from backctl.application.views import Change, InstallationView
 from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, quoted
 from backctl.domain.values import Actor, checked_reason
-from backctl.infrastructure import durable_files
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

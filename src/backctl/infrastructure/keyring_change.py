@@ -56,6 +56,7 @@ class FileKeyringChange:
         )
         try:
             with ExitStack() as held:
+                _step("waiting")
                 held.enter_context(durable_files.locked(self._file.folder, timeout_us=self._timeout_us, busy=busy))
                 _step("locked")
                 held.enter_context(self._work)

@@ -1,0 +1,194 @@
+"""`backctl key …`: keys that follow one another, leave and come, and what only the binary can show of it."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import published_keys
+from tests.cli.conftest import Machine
+from tests.cli.scenes import TIME, refused
+
+pytestmark = pytest.mark.every_database
+
+KEY_KEYS = ["kid", "purpose", "state", "kty", "alg", "use", "created_at", "promoted_at", "not_after"]
+SECRET_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
+
+
+def keys(machine: Machine, *flags: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = machine.run("key", "list", *flags, "-o", "json").succeeded().json["items"]
+    return items
+
+
+def states(machine: Machine, purpose: str = "sign") -> list[str]:
+    return [key["state"] for key in keys(machine, "--purpose", purpose)]
+
+
+def secrets_of(machine: Machine) -> list[str]:
+    stored = json.loads((machine.data / "keyring.json").read_text())["keys"]
+    return [key[member] for key in stored for member in SECRET_MEMBERS & key.keys()]
+
+
+@pytest.fixture
+def installed(machine: Machine) -> Machine:
+    machine.run("init", "-q").succeeded()
+    return machine
+
+
+@pytest.mark.embedded
+def test_on_a_fresh_machine_questions_make_nothing_and_a_change_makes_the_installation(machine: Machine) -> None:
+    assert keys(machine) == []
+    assert machine.run("key", "jwks").succeeded().out == '{"keys": []}\n'
+    assert machine.run("key", "due", "-o", "json").code == 6
+    refused(machine.run("key", "promote", "nobody", "-o", "json"), 3, "key.not_found")
+    refused(machine.run("key", "show", "nobody", "-o", "json"), 3, "key.not_found")
+    assert machine.run("key", "rotate", "--if-older-than", "0d", "-n", "-o", "json").succeeded().json["dry_run"]
+    assert not machine.data.exists()
+    made = machine.run("key", "add", "--alg", "ES256", "--kid", "next", "-o", "json").succeeded()
+    assert (made.json["kid"], made.json["state"], made.json["changed"]) == ("next", "standby", True)
+    assert [key["state"] for key in keys(machine)] == ["primary"] * 4 + ["standby"]
+
+
+def test_a_rotation_at_once_replaces_keys_leaves_old_ones_verifying_and_is_told(installed: Machine) -> None:
+    before = keys(installed)
+    assert list(before[0]) == KEY_KEYS
+    rotation = ("key", "rotate", "--if-older-than", "0d", "--overlap", "7d", "--reason", "leak", "--actor", "cron")
+    tried = installed.run(*rotation, "--dry-run", "-o", "json").succeeded().json
+    assert (tried["changed"], tried["dry_run"]) == (True, True)
+    assert keys(installed) == before
+    done = installed.run(*rotation, "-o", "json").succeeded().json
+    assert list(done) == ["added", "promoted", "retired", "changed"]
+    assert done["retired"] == [before[0]["kid"], before[1]["kid"]]
+    assert states(installed) == ["retired", "primary"]
+    old = installed.run("key", "show", before[0]["kid"], "-o", "json").succeeded().json
+    assert re.fullmatch(TIME, old["not_after"])
+    published = installed.run("key", "jwks", "-o", "json").succeeded().json["keys"]
+    assert [key["kid"] for key in published] == [done["promoted"][0], before[0]["kid"]]
+    assert not any(SECRET_MEMBERS & key.keys() for key in published)
+    events = installed.run("audit", "list", "-o", "json").succeeded().json["items"][1:]
+    assert [(event["type"], event["actor"], event["reason"]) for event in events] == [
+        (kind, "cron", "leak") for kind in ("KeyAdded", "KeyPromoted", "KeyRetired") for _ in range(2)
+    ]
+    installed.run("audit", "verify", "-q").succeeded()
+
+
+def test_rotating_from_cron_does_nothing_until_it_is_due(installed: Machine) -> None:
+    due = ("key", "due", "--if-older-than", "30d", "--overlap", "7d")
+    answer = installed.run(*due, "-o", "json")
+    assert answer.code == 6
+    assert [(item["purpose"], item["due"], item["step"]) for item in answer.json["items"]] == [
+        ("sign", False, None),
+        ("encrypt", False, None),
+    ]
+    assert not installed.run("key", "rotate", "-o", "json").succeeded().json["changed"]
+    soon = ("--if-older-than", "30d", "--overlap", "30d", "--purpose", "sign")
+    assert installed.run("key", "due", *soon, "-o", "json").succeeded().json["items"][0]["step"] == "prepare"
+    assert len(installed.run("key", "rotate", *soon, "-o", "json").succeeded().json["added"]) == 1
+    assert not installed.run("key", "rotate", *soon, "-o", "json").succeeded().json["changed"]
+    assert states(installed) == ["primary", "standby"]
+
+
+def test_a_key_goes_all_the_way_to_its_tombstone(installed: Machine) -> None:
+    first = keys(installed)[0]["kid"]
+    installed.run("key", "add", "--kid", "second").succeeded()
+    refused(installed.run("key", "add", "--kid", "second", "-o", "json"), 4, "key.exists")
+    refused(installed.run("key", "add", "--kid", "../etc", "-o", "json"), 2, "key.invalid")
+    refused(installed.run("key", "retire", first, "-o", "json"), 8, "key.in_use")
+    refused(installed.run("key", "destroy", first, "--confirm", first, "-o", "json"), 8, "key.in_use")
+    assert installed.run("key", "promote", "second", "-o", "json").succeeded().json["state"] == "primary"
+    assert not installed.run("key", "promote", "second", "-o", "json").succeeded().json["changed"]
+    refused(installed.run("key", "promote", first, "-o", "json"), 8, "key.unfit")
+    ended = installed.run("key", "retire", first, "--overlap", "0s", "-o", "json").succeeded().json
+    assert ended["changed"]
+    assert [key["kid"] for key in installed.run("key", "jwks", "-o", "json").json["keys"]] == ["second"]
+    refused(installed.run("key", "destroy", first, "-o", "json"), 8, "confirmation.required")
+    refused(installed.run("key", "destroy", first, "--confirm", "second", "-o", "json"), 8, "confirmation.required")
+    gone = installed.run("key", "destroy", first, "--confirm", first, "-o", "json").succeeded().json
+    assert (gone["kid"], gone["purpose"], gone["changed"]) == (first, "sign", True)
+    refused(installed.run("key", "show", first, "-o", "json"), 3, "key.not_found")
+    refused(installed.run("key", "add", "--kid", first, "-o", "json"), 4, "key.exists")
+
+
+def test_the_audit_key_rotates_and_the_chain_holds(installed: Machine) -> None:
+    old = next(key["kid"] for key in keys(installed) if key["purpose"] == "audit")
+    installed.run("key", "rotate", "--purpose", "audit", "--if-older-than", "0d").succeeded()
+    installed.run("key", "add").succeeded()
+    installed.run("audit", "verify").succeeded()
+    refused(installed.run("key", "destroy", old, "--confirm", old, "-o", "json"), 8, "key.in_use")
+    kids = [row[0] for row in installed.rows("SELECT DISTINCT audit_kid, min(seq) FROM events GROUP BY 1 ORDER BY 2")]
+    assert kids == [
+        old,
+        next(key["kid"] for key in keys(installed) if key["state"] == "primary" and key["purpose"] == "audit"),
+    ]
+
+
+def test_keys_leave_and_come_in_and_the_log_is_told(installed: Machine, tmp_path: Path) -> None:
+    jwk = json.dumps({**published_keys.RSA, "kid": "old name/1"})
+    come = installed.run("key", "import", "--key-stdin", "-o", "json", stdin=jwk).succeeded()
+    assert (come.json["alg"], come.json["state"], come.json["foreign_kid"]) == ("RS256", "standby", "old name/1")
+    kid = come.json["kid"]
+    refused(installed.run("key", "import", "--key-stdin", "-o", "json", stdin=jwk), 4, "key.exists")
+    public = installed.run("key", "export", kid).succeeded()
+    assert json.loads(public.out)["n"] == published_keys.RSA["n"]
+    assert not SECRET_MEMBERS & json.loads(public.out).keys()
+    target = tmp_path / "key.pem"
+    leave = ("key", "export", kid, "--private", "--form", "pem", "--secret-file", str(target))
+    assert installed.run(*leave, "--dry-run", "-o", "json").succeeded().json["document"] is None
+    assert not target.exists()
+    told = installed.run(*leave, "-o", "json").succeeded()
+    assert (told.json["secret_file"], told.json["document"]) == (str(target), None)
+    assert target.stat().st_mode & 0o7777 == 0o600
+    assert target.read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
+    refused(installed.run(*leave, "-o", "json"), 4, "file.exists")
+    piped = installed.run("key", "export", kid, "--private").succeeded()
+    assert json.loads(piped.out)["d"] == published_keys.RSA["d"]
+    shown = installed.at_terminal("key", "export", kid, "--private")
+    assert shown.code == 2
+    assert "is not shown on a terminal" in shown.out
+    encrypting = next(key["kid"] for key in keys(installed) if key["purpose"] == "encrypt")
+    refused(installed.run("key", "export", encrypting, "-o", "json"), 2, "key.invalid")
+    types = [row[0] for row in installed.rows("SELECT type FROM events ORDER BY seq")]
+    assert types == ["InstallationCreated", "KeyImported", "KeyExported", "KeyExported"]
+
+
+def test_no_command_but_export_shows_a_secret(installed: Machine) -> None:
+    shown = ""
+    for command in (
+        ("key", "add", "--alg", "HS256", "--kid", "shared"),
+        ("key", "promote", "shared"),
+        ("key", "list", "-o", "json"),
+        ("key", "show", "shared", "-o", "json"),
+        ("key", "jwks", "-o", "json"),
+        ("key", "rotate", "--if-older-than", "0d", "-v", "-o", "json"),
+        ("key", "due", "--if-older-than", "0d", "-o", "json"),
+        ("audit", "list", "-o", "json"),
+    ):
+        outcome = installed.run(*command).succeeded()
+        shown += outcome.out + outcome.err
+    assert "shared" in shown
+    assert not any(secret in shown for secret in secrets_of(installed))
+    assert [key["kty"] for key in installed.run("key", "jwks", "-o", "json").json["keys"]] == ["OKP"]
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("damage", ["open", "cut", "flipped", "emptied"])
+def test_a_keyring_that_is_not_sound_is_neither_used_nor_changed(machine: Machine, damage: str) -> None:
+    machine.run("init", "-q").succeeded()
+    path = machine.data / "keyring.json"
+    content = path.read_bytes()
+    if damage == "open":
+        path.chmod(0o666)
+    else:
+        path.write_bytes({"cut": content[:-40], "flipped": content.replace(b"sig", b"sjg"), "emptied": b""}[damage])
+    before = (path.read_bytes(), path.stat().st_mode, sorted(os.listdir(machine.data)))
+    code = "keyring.exposed" if damage == "open" else "keyring.damaged"
+    for command in (("rotate", "--if-older-than", "0d"), ("jwks",), ("list",)):
+        refused(machine.run("key", *command, "-o", "json"), 9, code)
+    assert (path.read_bytes(), path.stat().st_mode, sorted(os.listdir(machine.data))) == before
+
+
+@pytest.mark.parametrize("flag", ["--if-older-than", "--overlap"])
+def test_a_duration_is_a_number_and_a_unit(installed: Machine, flag: str) -> None:
+    refused(installed.run("key", "rotate", flag, "30", "-o", "json"), 2, "duration.invalid")

@@ -1,0 +1,132 @@
+"""A process of its own that works on the keys of an installation and is told how it will be disturbed.
+
+Says each step of a change as it comes, then one line of JSON for each action: what was answered, or the error's name.
+"""
+
+import argparse
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+
+import backctl
+from backctl.container import Container
+from backctl.domain.errors import BackctlError
+
+DAY = 86_400_000_000
+AUDITED = ("open", "os.rename", "os.remove", "os.chmod", "os.chown", "os.listdir", "fcntl.flock", "sqlite3.connect")
+
+
+def rotate(backend: Container, older_than: int = 0) -> object:
+    """At once, one purpose: one key made, one promoted, one retired."""
+    actor = backend.actor()
+    return backend.keys.rotate(("sign",), older_than=older_than, overlap=7 * DAY, actor=actor).changed
+
+
+def rotate_if_old(backend: Container) -> object:
+    return rotate(backend, older_than=30 * DAY)
+
+
+def rotate_audit(backend: Container) -> object:
+    return backend.keys.rotate(("audit",), older_than=0, overlap=0, actor=backend.actor()).changed
+
+
+def add(backend: Container) -> object:
+    return backend.keys.add("encrypt", actor=backend.actor()).changed
+
+
+def primary(backend: Container) -> object:
+    return next(key.kid for key in backend.keys.all("sign") if key.state == "primary")
+
+
+def promoted(backend: Container) -> object:
+    """The signing keys that the log says were promoted, in order."""
+    events = [event for event in backend.audit.stream() if event.type == "KeyPromoted"]
+    return [event.subject for event in events if event.data is not None and event.data["purpose"] == "sign"]
+
+
+def verify(backend: Container) -> object:
+    return backend.audit.verify().intact
+
+
+ACTIONS: dict[str, Callable[[Container], object]] = {
+    action.__name__: action for action in (rotate, rotate_if_old, rotate_audit, add, primary, promoted, verify)
+}
+
+
+def answer(action: str) -> dict[str, object]:
+    try:
+        with backctl.open_backend() as backend:
+            return {"answer": ACTIONS[action](backend)}
+    except BackctlError as error:
+        return {"error": type(error).__name__, "message": error.message}
+
+
+class Announced(logging.Handler):
+    """Says the steps of a change, and ends the process at one of them without a word."""
+
+    def __init__(self, die_at: str | None) -> None:
+        super().__init__()
+        self._die_at = die_at
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say({"step": record.getMessage()})
+        if record.getMessage() == self._die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def say(what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def die_at_call(number: int) -> None:
+    """End this process at its `number`th call that touches the keyring, its lock or what is staged."""
+    calls = 0
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal calls
+        if event in AUDITED and (
+            event == "fcntl.flock" or "keyring" in str(arguments[0]) or ".lock" in str(arguments[0])
+        ):
+            calls += 1
+            if calls == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def fill_the_disk() -> None:
+    """From when a change is staged on, no file grows any more."""
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and str(arguments[0]).endswith(".change"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    sys.addaudithook(hook)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("actions", help="any of them in their order, with commas between")
+    parser.add_argument("--die-at", help="a step")
+    parser.add_argument("--die-at-call", type=int)
+    parser.add_argument("--full-disk", action="store_true")
+    options = parser.parse_args()
+    logger = logging.getLogger("backctl.keyring")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(Announced(options.die_at))
+    if options.die_at_call is not None:
+        answer("primary")  # what is loaded once is loaded here
+        die_at_call(options.die_at_call)
+    if options.full_disk:
+        fill_the_disk()
+    for action in options.actions.split(","):
+        say(answer(action))
+
+
+if __name__ == "__main__":
+    main()

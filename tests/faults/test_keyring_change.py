@@ -1,0 +1,209 @@
+"""A key and the event that tells of it, disturbed in every way: after the next change both are there, or neither."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.conftest import COMMIT, Ground, once
+from tests.servers import Servers
+
+from backctl.domain.errors import DatabaseUnavailable
+from backctl.domain.values import Instant
+from backctl.infrastructure.crypto.key_file import KeyFile
+from backctl.infrastructure.crypto.key_maker import make_keyring
+from backctl.infrastructure.identifiers import now
+
+DRIVER = Path(__file__).with_name("keyring_driver.py")
+SOURCE = Path(__file__).parents[2] / "src"
+DAY = 86_400_000_000
+
+STEPS = ("waiting", "locked", "staged", "recorded", "in place")
+
+
+@dataclass(frozen=True)
+class Place:
+    """An installation of its own, whose keys are forty days old."""
+
+    folder: Path
+    url: str
+
+    @property
+    def keyring(self) -> Path:
+        return self.folder / "keyring.json"
+
+    def primary(self) -> str:
+        return KeyFile(self.keyring).read().primary("sign").kid
+
+    def staged(self) -> set[str]:
+        return {name for name in os.listdir(self.folder) if name.endswith(".change")}
+
+    def start(self, actions: str, *options: str) -> "subprocess.Popen[str]":
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(SOURCE),
+            "BACKCTL_DATABASE_URL": self.url,
+            "BACKCTL_KEYRING_PATH": str(self.keyring),
+            "BACKCTL_DATABASE_TIMEOUT": "60s",
+            "BACKCTL_DATABASE_LOCK_TIMEOUT": "60s",
+        }
+        command = [sys.executable, str(DRIVER), actions, *options]
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def drive(self, actions: str, *options: str) -> list[Any]:
+        """What the actions answered, steps before them; nothing more from where the process was killed."""
+        process = self.start(actions, *options)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode in (0, -9), err
+        return [json.loads(line) for line in out.splitlines()]
+
+    def answers(self, actions: str) -> list[Any]:
+        return [said["answer"] for said in self.drive(actions) if "step" not in said]
+
+
+@pytest.fixture(params=["sqlite", 18])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    KeyFile(tmp_path / "keyring.json").create(make_keyring(Instant(now() - 40 * DAY)))
+    if request.param == "sqlite":
+        yield initialised(Place(tmp_path, f"sqlite:///{tmp_path}/backctl.db"))
+        return
+    servers: Servers = request.getfixturevalue("servers")
+    server = servers.postgres(request.param)
+    with server.database() as name:
+        yield initialised(Place(tmp_path, server.url(name)))
+
+
+def initialised(place: Place) -> Place:
+    import backctl
+
+    environ = {"BACKCTL_DATABASE_URL": place.url, "BACKCTL_KEYRING_PATH": str(place.keyring)}
+    with backctl.open_backend(environ=environ) as backend:
+        assert backend.initialise(backend.actor("setup")).changed
+    return place
+
+
+def test_every_step_is_announced_and_known_here(place: Place) -> None:
+    said = place.drive("rotate")
+    assert tuple(each["step"] for each in said[:-1]) == STEPS
+    assert said[-1] == {"answer": True}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_a_step_the_next_change_leaves_key_and_event_or_neither(place: Place, step: str) -> None:
+    before = place.primary()
+    place.drive("rotate", "--die-at", step)
+    seen = place.primary()
+    assert (seen != before) == (step == "in place")  # a reader finds the old keyring or the new, each of them whole
+    assert len(place.staged()) == (step in ("staged", "recorded"))
+    said = place.drive("add,promoted,verify")
+    settled = [each["step"] for each in said if each.get("step") in ("finished", "given up")]
+    assert settled == {"staged": ["given up"], "recorded": ["finished"]}.get(step, [])
+    added, promoted, intact = (each["answer"] for each in said if "answer" in each)
+    assert (added, intact) == (True, True)
+    assert place.staged() == set()
+    after = place.primary()
+    assert promoted == ([after] if after != before else [])
+    assert (after != before) == (step in ("recorded", "in place"))
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_killed_at_any_call_the_next_change_leaves_key_and_event_or_neither(place: Place) -> None:
+    rounds, killed_after_commit, last = 0, 0, place.primary()
+    while True:
+        rounds += 1
+        if place.drive("rotate", "--die-at-call", str(rounds))[-1:] == [{"answer": True}]:
+            break
+        killed_after_commit += any(name for name in place.staged())
+        assert place.primary()
+        added, promoted, intact = place.answers("add,promoted,verify")
+        assert (added, intact) == (True, True)
+        assert place.staged() == set()
+        assert place.primary() == (promoted[-1] if promoted else last)
+    assert rounds > 6
+    assert killed_after_commit
+    assert place.answers("promoted")[0][-1] == place.primary()
+
+
+def test_an_audit_key_that_was_rotated_in_two_halves_leaves_the_chain_whole(place: Place) -> None:
+    first = KeyFile(place.keyring).read().primary("audit").kid
+    place.drive("rotate_audit", "--die-at", "recorded")
+    assert place.answers("verify,add,verify,rotate_audit,add,verify") == [True] * 6
+    ring = KeyFile(place.keyring).read()
+    assert [key.state for key in ring.keys if key.purpose == "audit"] == ["retired", "retired", "primary"]
+    assert first in ring.secrets("audit")
+
+
+def test_a_change_after_an_interrupted_rotation_does_not_rotate_again(place: Place) -> None:
+    place.drive("rotate_if_old", "--die-at", "recorded")
+    said = place.drive("rotate_if_old")
+    assert [each["step"] for each in said[:-1]] == ["waiting", "locked", "finished"]
+    assert said[-1] == {"answer": False}
+    assert place.answers("promoted") == [[place.primary()]]
+
+
+def test_of_several_rotations_at_once_one_rotates(place: Place) -> None:
+    """All of them have seen the same primary key when the lock becomes free."""
+    lock = os.open(place.folder / "backctl.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    processes = [place.start("rotate") for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {"step": "waiting"}
+    os.close(lock)
+    outcomes = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
+    assert sorted(outcome["answer"] for outcome in outcomes) == [False, False, True]
+    ring = KeyFile(place.keyring).read()
+    assert [key.state for key in ring.keys if key.purpose == "sign"] == ["retired", "primary"]
+    assert place.answers("promoted,verify") == [[place.primary()], True]
+
+
+def test_a_full_disk_changes_neither_the_key_nor_the_log(place: Place) -> None:
+    before = place.keyring.read_bytes()
+    said = place.drive("rotate", "--full-disk")[-1]
+    assert said["error"] == "DatabaseFull"
+    assert place.keyring.read_bytes() == before
+    assert place.staged() == set()
+    assert place.answers("promoted,verify,rotate") == [[], True, True]
+
+
+def test_a_lost_answer_to_a_commit_that_was_made_completes_the_change(ground: Ground) -> None:
+    backend = ground.backend(judge=once(COMMIT, "cut after"))
+    made = backend.keys.rotate(("sign",), older_than=0, overlap=DAY, actor=backend.actor("me"))
+    assert made.changed
+    assert KeyFile(ground.folder / "keyring.json").read().primary("sign").kid == made.value.promoted[0]
+
+
+def test_a_commit_that_never_arrived_is_made_again(ground: Ground) -> None:
+    backend = ground.backend(judge=once(COMMIT, "cut before"))
+    made = backend.keys.rotate(("sign",), older_than=0, overlap=DAY, actor=backend.actor("me"))
+    ring = KeyFile(ground.folder / "keyring.json").read()
+    assert [key.state for key in ring.keys if key.purpose == "sign"] == ["primary", "retired"][::-1]
+    assert ring.primary("sign").kid == made.value.promoted[0]
+    assert [name for name in os.listdir(ground.folder) if name.endswith(".change")] == []
+
+
+def test_where_nobody_can_tell_whether_it_was_committed_the_next_change_finds_out(ground: Ground) -> None:
+    path = ground.folder / "keyring.json"
+    before = KeyFile(path).read().primary("sign").kid
+    judge = once(COMMIT, "cut after", lambda: ground.wire.refuse())  # noqa: PLW0108 - the wire is made with it
+    cut = ground.backend(judge=judge, DATABASE_TIMEOUT="1s")
+    with pytest.raises(DatabaseUnavailable):
+        cut.keys.rotate(("sign",), older_than=0, overlap=DAY, actor=cut.actor("me"))
+    assert KeyFile(path).read().primary("sign").kid == before
+    following = ground.backend()
+    following.keys.add("encrypt", actor=following.actor("me"))
+    assert KeyFile(path).read().primary("sign").kid != before
+    assert following.audit.verify().intact
