@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.views import Change, InstallationView
     from backctl.domain.access import AccessPolicy
+    from backctl.domain.keyring import Keyring
     from backctl.domain.values import Actor
     from backctl.infrastructure.addresses import EmailValidatorParser
+    from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.jwt_codec import JwtCodec
+    from backctl.infrastructure.crypto.key_file import KeyFile
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
     from backctl.infrastructure.database.postgres import PostgresDatabase
     from backctl.infrastructure.installation import Installation
@@ -131,9 +134,9 @@ class Container:
         from backctl.infrastructure.identifiers import jittered_pause, now
 
         return KeyService(
-            keyring=self._installation.known_keyring,
-            has_unfinished_change=self._installation.has_unfinished_change,
-            change=self._installation.keyring_change,
+            keyring=self._known_keyring,
+            has_unfinished_change=self._key_source.has_unfinished_change,
+            change=lambda **who: self._installation.keyring_change(**who),  # noqa: PLW0108 - shown without what it loads
             new_key=make_key,
             exchange=KeyText(),
             clock=now,
@@ -241,6 +244,7 @@ class Container:
             return ServerInstallation(
                 database=self._server(server),
                 keyring=self._loaded.keyring_file,
+                given=self._given_keyring,
                 allow_group_read=self._settings.keyring.allow_group_read,
                 notice=self._notice,
                 clock=now,
@@ -254,6 +258,7 @@ class Container:
         return Installation(
             database=self._loaded.database_file,
             keyring=self._loaded.keyring_file,
+            given=self._given_keyring,
             fresh_allowed=not self._loaded.names_storage,
             allow_group_read=self._settings.keyring.allow_group_read,
             timeout_us=self._settings.database.timeout,
@@ -264,6 +269,30 @@ class Container:
             bcrypt_cost=self._settings.passwords.bcrypt_cost,
             trace_id=self._trace_id,
         )
+
+    def _known_keyring(self) -> "Keyring":
+        """The keyring, whatever holds the database; nothing of a server is loaded for it."""
+        if self._loaded.database_server is None:
+            return self._installation.known_keyring()
+        return self._key_source.read()
+
+    @property
+    def _key_source(self) -> "KeyFile | GivenKeyring":
+        given = self._given_keyring
+        if given is not None:
+            return given
+        from backctl.infrastructure.crypto.key_file import KeyFile
+
+        return KeyFile(self._loaded.keyring_file, allow_group_read=self._settings.keyring.allow_group_read)
+
+    @property
+    def _given_keyring(self) -> "GivenKeyring | None":
+        document = self._loaded.keyring_given
+        if document is None:
+            return None
+        from backctl.infrastructure.crypto.given_keyring import GivenKeyring
+
+        return GivenKeyring(self._loaded.keyring_shown, document.reveal)
 
     def _server(self, url: str) -> "PostgresDatabase":
         from backctl.infrastructure.database.postgres import Limits, PostgresDatabase

@@ -90,6 +90,7 @@ def test_rotating_from_cron_does_nothing_until_it_is_due(installed: Machine) -> 
     assert states(installed) == ["primary", "standby"]
 
 
+@pytest.mark.embedded
 def test_a_key_goes_all_the_way_to_its_tombstone(installed: Machine) -> None:
     first = keys(installed)[0]["kid"]
     installed.run("key", "add", "--kid", "second").succeeded()
@@ -124,6 +125,7 @@ def test_the_audit_key_rotates_and_the_chain_holds(installed: Machine) -> None:
     ]
 
 
+@pytest.mark.embedded
 def test_keys_leave_and_come_in_and_the_log_is_told(installed: Machine, tmp_path: Path) -> None:
     jwk = json.dumps({**published_keys.RSA, "kid": "old name/1"})
     come = installed.run("key", "import", "--key-stdin", "-o", "json", stdin=jwk).succeeded()
@@ -153,6 +155,7 @@ def test_keys_leave_and_come_in_and_the_log_is_told(installed: Machine, tmp_path
     assert types == ["InstallationCreated", "KeyImported", "KeyExported", "KeyExported"]
 
 
+@pytest.mark.embedded
 def test_no_command_but_export_shows_a_secret(installed: Machine) -> None:
     shown = ""
     for command in (
@@ -189,6 +192,37 @@ def test_a_keyring_that_is_not_sound_is_neither_used_nor_changed(machine: Machin
     assert (path.read_bytes(), path.stat().st_mode, sorted(os.listdir(machine.data))) == before
 
 
+@pytest.mark.embedded
+def test_a_keyring_from_elsewhere_is_read_and_never_changed(machine: Machine) -> None:
+    machine.run("init", "-q").succeeded()
+    path = machine.data / "keyring.json"
+    keyring = path.read_text()
+    kid = keys(machine)[0]["kid"]
+    elsewhere = machine.home / "given.json"
+    path.rename(elsewhere)
+    configured = machine.home / "config.toml"
+    configured.touch(mode=0o600)
+    configured.write_text(f'keyring.document_command = ["cat", "{elsewhere}"]\n')
+    for environment in ({"BACKCTL_KEYRING_DOCUMENT": keyring}, {"BACKCTL_CONFIG": str(configured)}):
+        environment |= {"BACKCTL_DATABASE_URL": f"sqlite:///{machine.data}/backctl.db"}
+        published = machine.run("key", "jwks", "-o", "json", env=environment).succeeded().json["keys"]
+        assert [key["kid"] for key in published] == [kid]
+        made = ("user", "create", "a@example.org", "--username", "ada", "--no-password", "--upsert")
+        machine.run(*made, env=environment).succeeded()
+        machine.run("audit", "verify", env=environment).succeeded()
+        refused(machine.run("key", "add", "-o", "json", env=environment), 9, "keyring.read_only")
+        shown = machine.run("config", "show", env=environment).succeeded().out
+        shown += machine.run("doctor", "-v", env=environment).succeeded().out
+        assert not any(key.get("d", key.get("k")) in shown for key in json.loads(keyring)["keys"])
+    broken = {"BACKCTL_KEYRING_DOCUMENT": keyring.replace("sig", "sjg")}
+    refused(machine.run("key", "jwks", "-o", "json", env=broken), 9, "keyring.damaged")
+    twice = {"BACKCTL_KEYRING_DOCUMENT": keyring, "BACKCTL_KEYRING_PATH": str(elsewhere)}
+    refused(machine.run("key", "jwks", "-o", "json", env=twice), 9, "config.invalid")
+    assert elsewhere.read_text() == keyring
+    assert not path.exists()
+
+
+@pytest.mark.embedded
 @pytest.mark.parametrize("flag", ["--if-older-than", "--overlap"])
 def test_a_duration_is_a_number_and_a_unit(installed: Machine, flag: str) -> None:
     refused(installed.run("key", "rotate", flag, "30", "-o", "json"), 2, "duration.invalid")

@@ -194,12 +194,10 @@ def are_private(paths: Iterable[Path], keyring: Path, config_file: Path | None) 
 
 def _files(installation: Installation) -> list[Path]:
     database, keyring = installation.database, installation.keyring
-    paths = [database.parent, database, keyring]
+    paths = [database.parent, database]
     paths += [database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
     paths += sorted(database.parent.glob(f"{glob.escape(database.name)}.*.bak"))
-    if keyring.parent != database.parent:
-        paths.insert(1, keyring.parent)
-    return paths
+    return [*(() if installation.given is not None else (keyring.parent, keyring)), *paths]
 
 
 def _present(paths: Iterable[Path]) -> list[tuple[Path, int]]:
@@ -214,10 +212,10 @@ def _present(paths: Iterable[Path]) -> list[tuple[Path, int]]:
 
 
 def has_keys(installation: KeyedInstallation) -> Finding:
-    if installation.is_fresh and not durable_files.exists(installation.keyring):
+    if installation.is_fresh and not installation.has_keyring():
         return _NOTHING
     ring, now = installation.keys.read(), installation.clock()
-    if installation.has_unfinished_change():
+    if installation.keys.has_unfinished_change():
         return warn(
             "a change of the keyring was interrupted", "the next change finishes it, such as: backctl key rotate"
         )

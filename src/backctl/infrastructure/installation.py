@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
     from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.database.reader import SqliteReader
     from backctl.infrastructure.database.schema import StoredInstallation
 
@@ -38,6 +39,7 @@ class Installation(KeyedInstallation):
         *,
         database: Path,
         keyring: Path,
+        given: "GivenKeyring | None" = None,
         fresh_allowed: bool,
         allow_group_read: bool,
         timeout_us: int,
@@ -51,6 +53,7 @@ class Installation(KeyedInstallation):
         super().__init__(
             label=str(database),
             keyring=keyring,
+            given=given,
             allow_group_read=allow_group_read,
             notice=notice,
             clock=clock,
@@ -60,7 +63,7 @@ class Installation(KeyedInstallation):
             trace_id=trace_id,
         )
         self.database = database
-        self._paths = (keyring, database)
+        self._paths = (keyring, database) if given is None else (database,)
         self._fresh_allowed = fresh_allowed
         self.timeout_us = timeout_us
         self._reader: SqliteReader | None = None
@@ -93,7 +96,7 @@ class Installation(KeyedInstallation):
             if durable_files.exists(self.database):
                 return Change(self.describe(), changed=False)
             view = self._rehearsed(actor, reason).describe()
-            view = replace(view, database=str(self.database), keyring=str(self.keyring))
+            view = replace(view, database=str(self.database), keyring=self.keyring_label)
             return Change(view, changed=True)
         with self._usable_folders():
             made = self._make_what_is_missing(actor, reason)
@@ -131,7 +134,7 @@ class Installation(KeyedInstallation):
         return self._work(self._engine, actor, reason, dry_run=dry_run)
 
     def known_keyring(self) -> "Keyring":
-        if self.is_fresh and not durable_files.exists(self.keyring):
+        if self.is_fresh and not self.has_keyring():
             from backctl.domain.keyring import Keyring
 
             self._say_fresh()
@@ -192,7 +195,7 @@ class Installation(KeyedInstallation):
 
     def _is_complete(self) -> bool:
         """Raises KeyringMissing for a database without its keyring: a new key could not replace the lost one."""
-        has_database, has_keyring = durable_files.exists(self.database), durable_files.exists(self.keyring)
+        has_database, has_keyring = durable_files.exists(self.database), self.has_keyring()
         if has_database and not has_keyring:
             raise KeyringMissing(
                 f"there is no keyring {quoted(str(self.keyring), limit=400)} for the database beside it",
@@ -237,11 +240,11 @@ class Installation(KeyedInstallation):
         now = self.clock()
         made = []
         with ExitStack() as staged:
-            if durable_files.exists(self.keyring):
+            if self.has_keyring():
                 keyring = self.keys.read()
             else:
                 keyring = make_keyring(now)
-                keys = self.keys.stage(keyring)
+                keys = self.key_file.stage(keyring)
                 staged.callback(keys.unlink)
                 made.append((keys, self.keyring))
                 _step("keyring staged")
@@ -287,7 +290,7 @@ class Installation(KeyedInstallation):
         if self._rehearsal is None:
             from tempfile import TemporaryDirectory
 
-            has_keyring = durable_files.exists(self.keyring)
+            has_keyring = self.has_keyring()
             with self._usable_folders():
                 for path in (self.database,) if has_keyring else (self.database, self.keyring):
                     durable_files.require_writable(path.parent)
@@ -308,7 +311,7 @@ class Installation(KeyedInstallation):
             self._rehearsal = folder, rehearsal
             try:
                 if has_keyring:
-                    rehearsal.keys.create(self.keys.read())
+                    rehearsal.key_file.create(self.keys.read())
                 rehearsal.create(actor, reason=reason)
             except BaseException:
                 self.close()

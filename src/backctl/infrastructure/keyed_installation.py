@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, cast
 
 from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
 from backctl.application.views import Change, InstallationView
-from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, quoted
+from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, KeyringReadOnly, quoted
 from backctl.domain.values import Actor, checked_reason
+from backctl.infrastructure import durable_files
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.key_file import KeyFile
     from backctl.infrastructure.database.migrator import UpgradeRecord
     from backctl.infrastructure.database.schema import StoredInstallation
@@ -31,6 +33,7 @@ class KeyedInstallation(ABC):
         *,
         label: str,
         keyring: Path,
+        given: "GivenKeyring | None",
         allow_group_read: bool,
         notice: Callable[[str], None],
         clock: Clock,
@@ -41,6 +44,8 @@ class KeyedInstallation(ABC):
     ) -> None:
         self.label = label
         self.keyring = keyring
+        """Where the keyring's file is, or would be if the keyring were not given."""
+        self.given = given
         self._allow_group_read = allow_group_read
         self._notice = notice
         self.clock = clock
@@ -60,7 +65,12 @@ class KeyedInstallation(ABC):
         self._opened_keyring = None
 
     @property
-    def keys(self) -> "KeyFile":
+    def keys(self) -> "KeyFile | GivenKeyring":
+        """The keyring's source, whether it is there or not."""
+        return self.key_file if self.given is None else self.given
+
+    @property
+    def key_file(self) -> "KeyFile":
         """The keyring's file, whether it is there or not."""
         from backctl.infrastructure.crypto.key_file import KeyFile  # a read of accounts needs no key
 
@@ -123,16 +133,18 @@ class KeyedInstallation(ABC):
             self._keyring_version = version
         return self._opened_keyring
 
+    @property
+    def keyring_label(self) -> str:
+        """Where the keyring comes from, as it is shown."""
+        return str(self.keyring) if self.given is None else self.given.label
+
+    def has_keyring(self) -> bool:
+        """Whether a keyring is given, or its file is there, in whatever state. Raises FolderUnusable."""
+        return self.given is not None or durable_files.exists(self.keyring)
+
     def known_keyring(self) -> "Keyring":
         """The keyring; one without keys on a fresh machine. Opens no database and creates nothing."""
         return self.open_keyring()
-
-    def has_unfinished_change(self) -> bool:
-        """Whether a change of the keyring was interrupted, so that the next one has to finish it or give it up."""
-        try:
-            return bool(self.keys.staged_changes())
-        except OSError:
-            return False
 
     @abstractmethod
     def keyring_change(self, *, actor: Actor, reason: str | None, dry_run: bool) -> KeyringChange:
@@ -142,12 +154,17 @@ class KeyedInstallation(ABC):
         """
 
     def _keyring_change(self, actor: Actor, reason: str | None, *, dry_run: bool, timeout_us: int) -> KeyringChange:
+        if self.given is not None:
+            raise KeyringReadOnly(
+                f"the keyring comes from {self.given.label} and cannot be changed there",
+                hint="change the keys where its file is kept, and give the new one from there",
+            )
         from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
         from backctl.infrastructure.keyring_change import FileKeyringChange
 
         work = cast(SqlUnitOfWork, self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run, creates=True))
         return FileKeyringChange(
-            self.keys,
+            self.key_file,
             work,
             timeout_us=timeout_us,
             dry_run=dry_run,
@@ -183,7 +200,7 @@ class KeyedInstallation(ABC):
     def _described(self, stored: "StoredInstallation") -> InstallationView:
         return InstallationView(
             database=self.label,
-            keyring=str(self.keyring),
+            keyring=self.keyring_label,
             installation_id=stored.installation_id,
             revision=stored.revision,
             bcrypt_cost=self._bcrypt_cost,

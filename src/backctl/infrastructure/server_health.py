@@ -39,12 +39,13 @@ def server_probes(
     """The checks of one installation, in the order in which one explains the next."""
     database = _Database(installation)
     keyring = installation.keyring
+    files = (keyring.parent, keyring) if installation.given is None else ()
     return (
         Probe("database.open", database.opens),
         Probe("database.writable", database.takes_changes),
         Probe("database.revision", database.is_current),
         Probe("database.integrity", database.is_whole),
-        Probe("files.permissions", lambda: are_private((keyring.parent, keyring), keyring, config_file)),
+        Probe("files.permissions", lambda: are_private(files, keyring, config_file)),
         Probe("keyring.valid", lambda: has_keys(installation)),
         Probe("keyring.matches", database.has_its_keys),
         Probe("passwords.cost", lambda: is_costly(bcrypt_cost)),

@@ -19,6 +19,7 @@ from backctl.infrastructure.keyed_installation import KeyedInstallation, check_m
 
 if TYPE_CHECKING:
     from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.database.postgres_reader import PostgresReader
     from backctl.infrastructure.database.schema import StoredInstallation
 
@@ -31,6 +32,7 @@ class ServerInstallation(KeyedInstallation):
         *,
         database: PostgresDatabase,
         keyring: Path,
+        given: "GivenKeyring | None" = None,
         allow_group_read: bool,
         notice: Callable[[str], None],
         clock: Clock,
@@ -42,6 +44,7 @@ class ServerInstallation(KeyedInstallation):
         super().__init__(
             label=database.label,
             keyring=keyring,
+            given=given,
             allow_group_read=allow_group_read,
             notice=notice,
             clock=clock,
@@ -134,7 +137,7 @@ class ServerInstallation(KeyedInstallation):
 
     def _require_keyring(self) -> None:
         """Raises KeyringMissing for a database without its keyring: a new key could not replace the lost one."""
-        if not durable_files.exists(self.keyring):
+        if not self.has_keyring():
             raise KeyringMissing(
                 f"there is no keyring {quoted(str(self.keyring), limit=400)} for the database",
                 hint="bring it from the machine where 'backctl init' was run, or from a backup; it is never made anew",
@@ -145,19 +148,20 @@ class ServerInstallation(KeyedInstallation):
 
         A failure in between leaves a keyring without a database, which the next `init` completes.
         """
-        folder = self.keyring.parent
-        durable_files.make_folder(folder)
         with ExitStack() as held:
-            held.enter_context(durable_files.locked(folder, timeout_us=self.database.limits.lock_us))
-            for temporary in durable_files.left_over(self.keyring):
-                temporary.unlink(missing_ok=True)
+            if self.given is None:
+                folder = self.keyring.parent
+                durable_files.make_folder(folder)
+                held.enter_context(durable_files.locked(folder, timeout_us=self.database.limits.lock_us))
+                for temporary in durable_files.left_over(self.keyring):
+                    temporary.unlink(missing_ok=True)
             made = [self.label]
             link: Callable[[], None] = _nothing
-            if durable_files.exists(self.keyring):
+            if self.has_keyring():
                 keyring = self.keys.read()
             else:
                 keyring = self._new_keyring()
-                staged = self.keys.stage(keyring)
+                staged = self.key_file.stage(keyring)
                 held.callback(staged.unlink)
                 made.insert(0, str(self.keyring))
 
@@ -172,7 +176,7 @@ class ServerInstallation(KeyedInstallation):
         return view
 
     def _rehearsed(self, actor: Actor, reason: str | None) -> InstallationView | None:
-        if durable_files.exists(self.keyring):
+        if self.has_keyring():
             keyring = self.keys.read()
         else:
             durable_files.require_writable(self.keyring.parent)

@@ -28,7 +28,7 @@ from backctl.settings.document import (
 )
 from backctl.settings.durations import format_duration
 from backctl.settings.files import data_folder, locate, parse_toml, read_text, shown_path
-from backctl.settings.model import DEFAULTS, RoleSettings, Settings
+from backctl.settings.model import DEFAULTS, NOTHING_WRITTEN, RoleSettings, Settings
 from backctl.settings.schema import (
     SETTINGS,
     STORAGE_KEYS,
@@ -109,6 +109,27 @@ class LoadedSettings:
     def keyring_file(self) -> Path:
         path = self.settings.keyring.path
         return Path(path) if path else self.data_folder / KEYRING_FILE
+
+    @property
+    def keyring_given(self) -> SecretValue | None:
+        """The keyring that stands in place of the file, not yet read. Raises InvalidConfiguration for both of them."""
+        document = self.settings.keyring.document
+        if document == NOTHING_WRITTEN:
+            return None
+        if self.settings.keyring.path:
+            raise InvalidConfiguration(
+                f"the keyring is given twice: keyring.path ({self.origin('keyring.path')}) and keyring.document "
+                f"({self.origin('keyring.document')})",
+                hint="keep one of them; the other may be empty",
+            )
+        return document
+
+    @property
+    def keyring_shown(self) -> str:
+        """Where the keyring comes from, as it may be shown."""
+        if self.settings.keyring.document == NOTHING_WRITTEN:
+            return str(self.keyring_file)
+        return self.origin("keyring.document")
 
     def entries(self) -> Iterator[Entry]:
         """Every setting with its shown value and its origin, secrets masked, custom roles last."""

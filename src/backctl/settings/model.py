@@ -30,6 +30,8 @@ class KeyringSettings:
     path: str = ""
     """Absolute; empty for `keyring.json` in the data folder."""
     allow_group_read: bool = False
+    document: SecretValue = NOTHING_WRITTEN
+    """The keyring itself, read only, in place of the file at `path`; empty for that file."""
 
 
 @dataclass(frozen=True, slots=True)

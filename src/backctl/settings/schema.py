@@ -7,7 +7,7 @@ from typing import Literal
 from backctl.domain.errors import InvalidDuration, quoted
 from backctl.settings.durations import format_duration, parse_duration
 
-Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url", "list"]
+Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url", "list", "document"]
 Scalar = bool | int | str
 Plain = Scalar | tuple[str, ...]
 KeyPath = tuple[str | int, ...]
@@ -80,6 +80,7 @@ SETTINGS = {
         Setting("database.lock_timeout", "duration", low=1_000, high=3_600_000_000),
         Setting("keyring.path", "path"),
         Setting("keyring.allow_group_read", "boolean"),
+        Setting("keyring.document", "document", secret=True),
         Setting("accounts.allow_special_domains", "boolean"),
         Setting("passwords.min_length", "integer", low=8, high=64),
         Setting("passwords.bcrypt_cost", "integer", low=4, high=31),
@@ -116,7 +117,7 @@ SETTINGS = {
 SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values() if setting.section))
 
 # Naming any of these says that an installation exists elsewhere, so this machine is not a fresh one.
-STORAGE_KEYS = ("database.url", "keyring.path")
+STORAGE_KEYS = ("database.url", "keyring.path", "keyring.document")
 
 
 def from_toml(setting: Setting, value: object) -> Plain:
@@ -168,7 +169,7 @@ def _from_string(setting: Setting, text: str) -> Plain:
             return _within(setting, parse_duration(text), quoted(text))
         except InvalidDuration:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
-    if re.search(_UNSAFE, text):
+    if re.search(_UNSAFE, text) and setting.kind != "document":  # whoever reads one judges it
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):

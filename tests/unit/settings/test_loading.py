@@ -45,6 +45,7 @@ def test_the_schema_and_the_model_name_the_same_values_with_the_same_types() -> 
         "string": str,
         "database-url": SecretValue,
         "list": tuple[str, ...],
+        "document": SecretValue,
     }
     modelled = {}
     for field in fields(DEFAULTS):
@@ -502,3 +503,16 @@ def test_a_list_takes_only_what_can_be_made_harmless(configure: Configure, line:
         load(environ={})
     assert message in refusal.value.message
     assert "line 2" in refusal.value.message
+
+
+def test_a_keyring_may_be_given_instead_of_a_file_but_not_beside_one(configure: Callable[..., Path]) -> None:
+    assert load(environ={}).keyring_given is None
+    given = load(environ={"BACKCTL_KEYRING_DOCUMENT": '{\n  "format": 1\n}\n'})
+    assert given.keyring_given is not None
+    assert given.keyring_given.reveal() == '{\n  "format": 1\n}\n'
+    assert given.names_storage
+    assert given.keyring_shown == "environment BACKCTL_KEYRING_DOCUMENT"
+    assert not any("format" in str(entry.value) for entry in given.entries())
+    path = configure('[keyring]\npath = "/srv/keyring.json"\ndocument_command = ["vault", "read"]\n')
+    with pytest.raises(InvalidConfiguration, match=f"keyring.path .file {path}:2. and keyring.document .command vault"):
+        load(environ={}).keyring_given  # noqa: B018 - it refuses

@@ -80,6 +80,13 @@ class KeyFile:
         found = ((name.fullmatch(entry), path.with_name(entry)) for entry in os.listdir(path.parent))
         return {match[1]: file for match, file in found if match}
 
+    def has_unfinished_change(self) -> bool:
+        """Whether a change was interrupted, so that the next one has to finish it or give it up; False if unknown."""
+        try:
+            return bool(self.staged_changes())
+        except OSError:
+            return False
+
     def beside(self, staged: Path) -> "KeyFile":
         """The staged change as a file of its own, under the same rules."""
         return KeyFile(staged, allow_group_read=self._allow_group_read)
