@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.jwt_codec import JwtCodec
     from backctl.infrastructure.crypto.key_file import KeyFile
+    from backctl.infrastructure.crypto.keyring_text import Passphrase
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
     from backctl.infrastructure.database.postgres import PostgresDatabase
     from backctl.infrastructure.installation import Installation
@@ -245,6 +246,7 @@ class Container:
                 database=self._server(server),
                 keyring=self._loaded.keyring_file,
                 given=self._given_keyring,
+                passphrase=self._passphrase,
                 allow_group_read=self._settings.keyring.allow_group_read,
                 notice=self._notice,
                 clock=now,
@@ -259,6 +261,7 @@ class Container:
             database=self._loaded.database_file,
             keyring=self._loaded.keyring_file,
             given=self._given_keyring,
+            passphrase=self._passphrase,
             fresh_allowed=not self._loaded.names_storage,
             allow_group_read=self._settings.keyring.allow_group_read,
             timeout_us=self._settings.database.timeout,
@@ -283,7 +286,8 @@ class Container:
             return given
         from backctl.infrastructure.crypto.key_file import KeyFile
 
-        return KeyFile(self._loaded.keyring_file, allow_group_read=self._settings.keyring.allow_group_read)
+        allow_group_read = self._settings.keyring.allow_group_read
+        return KeyFile(self._loaded.keyring_file, allow_group_read=allow_group_read, passphrase=self._passphrase)
 
     @property
     def _given_keyring(self) -> "GivenKeyring | None":
@@ -292,7 +296,12 @@ class Container:
             return None
         from backctl.infrastructure.crypto.given_keyring import GivenKeyring
 
-        return GivenKeyring(self._loaded.keyring_shown, document.reveal)
+        return GivenKeyring(self._loaded.keyring_shown, document.reveal, self._passphrase)
+
+    @property
+    def _passphrase(self) -> "Passphrase | None":
+        passphrase = self._settings.keyring.passphrase
+        return passphrase.reveal if passphrase.is_given else None
 
     def _server(self, url: str) -> "PostgresDatabase":
         from backctl.infrastructure.database.postgres import Limits, PostgresDatabase

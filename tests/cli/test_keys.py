@@ -223,6 +223,33 @@ def test_a_keyring_from_elsewhere_is_read_and_never_changed(machine: Machine) ->
 
 
 @pytest.mark.embedded
+def test_a_keyring_under_a_passphrase_opens_with_it_and_stays_wrapped(machine: Machine) -> None:
+    path = machine.data / "keyring.json"
+    known = {"BACKCTL_KEYRING_PASSPHRASE": "tip of the iceberg"}
+    machine.run("init", "-q", env=known).succeeded()
+    assert '"wrapped"' in path.read_text()
+    refused(machine.run("key", "list", "-o", "json"), 9, "keyring.sealed")
+    refused(machine.run("key", "list", "-o", "json", env={**known, **dict.fromkeys(known, "x")}), 9, "keyring.sealed")
+    machine.run("key", "add", "--kid", "next", env=known).succeeded()
+    assert '"wrapped"' in path.read_text()
+    assert not machine.run("key", "wrap", "-o", "json", env=known).succeeded().json["changed"]
+    other = {"BACKCTL_KEYRING_PASSPHRASE": "another"}
+    again = machine.run("key", "wrap", "--passphrase-stdin", "-o", "json", stdin="another\n", env=known).succeeded()
+    assert (again.json["wrapped"], again.json["changed"]) == (True, True)
+    refused(machine.run("key", "list", "-o", "json", env=known), 9, "keyring.sealed")
+    assert machine.run("key", "wrap", "--none", "-o", "json", env=other).succeeded().json["changed"]
+    assert [key["kid"] for key in keys(machine)][-1] == "next"
+    assert [row[0] for row in machine.rows("SELECT type FROM events ORDER BY seq")] == [
+        "InstallationCreated",
+        "KeyAdded",
+        "KeyringRewrapped",
+        "KeyringRewrapped",
+    ]
+    refused(machine.run("key", "wrap", "--passphrase-stdin", "-o", "json", stdin="\n"), 2, "input.invalid")
+    machine.run("audit", "verify").succeeded()
+
+
+@pytest.mark.embedded
 @pytest.mark.parametrize("flag", ["--if-older-than", "--overlap"])
 def test_a_duration_is_a_number_and_a_unit(installed: Machine, flag: str) -> None:
     refused(installed.run("key", "rotate", flag, "30", "-o", "json"), 2, "duration.invalid")

@@ -38,6 +38,10 @@ def add(backend: Container) -> object:
     return backend.keys.add("encrypt", actor=backend.actor()).changed
 
 
+def wrap(backend: Container) -> object:
+    return backend.keys.wrap(backctl.Secret("sesame"), anew=True, actor=backend.actor()).changed
+
+
 def primary(backend: Container) -> object:
     return next(key.kid for key in backend.keys.all("sign") if key.state == "primary")
 
@@ -53,7 +57,7 @@ def verify(backend: Container) -> object:
 
 
 ACTIONS: dict[str, Callable[[Container], object]] = {
-    action.__name__: action for action in (rotate, rotate_if_old, rotate_audit, add, primary, promoted, verify)
+    action.__name__: action for action in (rotate, rotate_if_old, rotate_audit, add, wrap, primary, promoted, verify)
 }
 
 

@@ -14,7 +14,8 @@ import pytest
 from tests.faults.conftest import COMMIT, Ground, once
 from tests.servers import Servers
 
-from backctl.domain.errors import DatabaseUnavailable
+import backctl
+from backctl.domain.errors import DatabaseUnavailable, KeyringLocked
 from backctl.domain.values import Instant
 from backctl.infrastructure.crypto.key_file import KeyFile
 from backctl.infrastructure.crypto.key_maker import make_keyring
@@ -44,9 +45,10 @@ class Place:
     def staged(self) -> set[str]:
         return {name for name in os.listdir(self.folder) if name.endswith(".change")}
 
-    def start(self, actions: str, *options: str) -> "subprocess.Popen[str]":
+    def start(self, actions: str, *options: str, **variables: str) -> "subprocess.Popen[str]":
         environment = {
             **os.environ,
+            **variables,
             "PYTHONPATH": str(SOURCE),
             "BACKCTL_DATABASE_URL": self.url,
             "BACKCTL_KEYRING_PATH": str(self.keyring),
@@ -63,9 +65,9 @@ class Place:
             text=True,
         )
 
-    def drive(self, actions: str, *options: str) -> list[Any]:
+    def drive(self, actions: str, *options: str, **variables: str) -> list[Any]:
         """What the actions answered, steps before them; nothing more from where the process was killed."""
-        process = self.start(actions, *options)
+        process = self.start(actions, *options, **variables)
         out, err = process.communicate(timeout=120)
         assert process.returncode in (0, -9), err
         return [json.loads(line) for line in out.splitlines()]
@@ -87,8 +89,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def initialised(place: Place) -> Place:
-    import backctl
-
     environ = {"BACKCTL_DATABASE_URL": place.url, "BACKCTL_KEYRING_PATH": str(place.keyring)}
     with backctl.open_backend(environ=environ) as backend:
         assert backend.initialise(backend.actor("setup")).changed
@@ -168,6 +168,45 @@ def test_of_several_rotations_at_once_one_rotates(place: Place) -> None:
     ring = KeyFile(place.keyring).read()
     assert [key.state for key in ring.keys if key.purpose == "sign"] == ["retired", "primary"]
     assert place.answers("promoted,verify") == [[place.primary()], True]
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_change_waits_for_the_lock_as_long_as_it_may(place: Place) -> None:
+    lock = os.open(place.folder / "backctl.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    environ = {"BACKCTL_DATABASE_URL": place.url, "BACKCTL_KEYRING_PATH": str(place.keyring)}
+    with (
+        backctl.open_backend(environ=environ | {"BACKCTL_DATABASE_TIMEOUT": "20ms"}) as backend,
+        pytest.raises(KeyringLocked, match="another process is changing the keyring"),
+    ):
+        backend.keys.add("encrypt", actor=backend.actor("me"))
+    os.close(lock)
+    assert place.answers("add") == [True]
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_damaged_change_does_not_replace_a_sound_keyring(place: Place) -> None:
+    place.drive("rotate", "--die-at", "recorded")
+    before = place.keyring.read_bytes()
+    (staged,) = place.staged()
+    os.truncate(place.folder / staged, 300)
+    assert place.drive("add")[-1]["error"] == "KeyringDamaged"
+    assert place.keyring.read_bytes() == before
+    assert place.staged() == {staged}
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("step", ["staged", "recorded", "in place"])
+def test_killed_while_it_is_wrapped_anew_the_keyring_opens_under_the_old_or_the_new(place: Place, step: str) -> None:
+    keys = KeyFile(place.keyring).read()
+    place.drive("wrap", "--die-at", step)
+    said = place.drive("add", BACKCTL_KEYRING_PASSPHRASE="")[-1]
+    assert said.get("error", "") == ("" if step == "staged" else "KeyringSealed")
+    assert place.staged() == set()
+    opened = KeyFile(place.keyring, passphrase=lambda: "sesame")
+    assert opened.is_wrapped() == (step != "staged")
+    assert opened.read().keys[:4] == keys.keys
+    assert [said["answer"] for said in place.drive("add,verify", BACKCTL_KEYRING_PASSPHRASE="sesame")[-1:]] == [True]
 
 
 def test_a_full_disk_changes_neither_the_key_nor_the_log(place: Place) -> None:

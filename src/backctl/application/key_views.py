@@ -72,6 +72,14 @@ class RotationView:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapping:
+    """Whether the keyring is stored under a passphrase, and how many keys it holds."""
+
+    wrapped: bool
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedKey:
     """A key from elsewhere. `foreign_kid` is how it was called there, where that is not its name here."""
 

@@ -5,10 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from backctl.application.key_views import DestroyedKey, DueView, Form, ImportedKey, KeyExport, KeyView, RotationView
+from backctl.application.key_views import (
+    DestroyedKey,
+    DueView,
+    Form,
+    ImportedKey,
+    KeyExport,
+    KeyView,
+    RotationView,
+    Wrapping,
+)
 from backctl.application.repeating import repeatable
 from backctl.application.views import Change
-from backctl.domain.errors import InvalidKey, KeyInUse, KeyTaken, quoted
+from backctl.domain.errors import InvalidInput, InvalidKey, KeyInUse, KeyTaken, quoted
 from backctl.domain.events import (
     DomainEvent,
     KeyAdded,
@@ -17,6 +26,7 @@ from backctl.domain.events import (
     KeyImported,
     KeyPromoted,
     KeyRetired,
+    KeyringRewrapped,
 )
 from backctl.domain.key import is_kid
 from backctl.domain.keyring import Key, Keyring, Purpose
@@ -224,6 +234,29 @@ class KeyService:
             export = self._exported(key, form, private=True)
             change.commit(change.ring, KeyExported(kid, key.purpose, form))
         return export
+
+    @repeatable
+    def wrap(
+        self,
+        passphrase: Secret | None,
+        *,
+        anew: bool,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[Wrapping]:
+        """Store the keyring under a passphrase, or with None in plain.
+
+        `anew`: under this passphrase although it is wrapped already. Raises InvalidInput for an empty passphrase.
+        """
+        if passphrase is not None and not passphrase.reveal():
+            raise InvalidInput("the passphrase is empty")
+        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+            wanted, ring = passphrase is not None, change.ring
+            changes = anew or change.is_wrapped != wanted
+            if changes:
+                change.rewrap(passphrase, KeyringRewrapped("keyring", wanted))
+        return Change(Wrapping(wanted, len(ring.keys)), changed=changes)
 
     # Inside.
 

@@ -150,6 +150,15 @@ class KeyringChange(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether the keyring is stored under a passphrase."""
+        ...
+
+    def rewrap(self, passphrase: Secret | None, *events: DomainEvent) -> None:
+        """Store the same keyring under another passphrase, or in plain, and append the events, as `commit` does."""
+        ...
+
     def needs(self, kid: str) -> bool:
         """Whether a table of backctl's own refers to the key."""
         ...

@@ -331,6 +331,12 @@ class KeyringExposed(Unusable):
     code = "keyring.exposed"
 
 
+class KeyringSealed(Unusable):
+    """It is wrapped under a passphrase and does not open. Whether that is the passphrase's fault cannot be told."""
+
+    code = "keyring.sealed"
+
+
 class KeyringUnreadable(Unusable):
     code = "keyring.unreadable"
 

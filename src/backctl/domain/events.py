@@ -166,6 +166,13 @@ class KeyDestroyed(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyringRewrapped(DomainEvent):
+    """The keyring's file was written anew: under a passphrase, or in plain. The subject is `keyring`."""
+
+    wrapped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class KeyExported(DomainEvent):
     """The secret half of a key was handed out. `form`: `jwk` or `pem`."""
 

@@ -51,7 +51,11 @@ class Keyring:
     # Looking.
 
     def primary(self, purpose: Purpose) -> Key:
-        return next(key for key in self.keys if key.purpose == purpose and key.state == "primary")
+        """The key in use. Raises KeyNotFound for the keyring of a machine where nothing was made yet."""
+        for key in self.keys:
+            if key.purpose == purpose and key.state == "primary":
+                return key
+        raise KeyNotFound(f"there is no key of purpose {purpose} yet", hint="'backctl init' makes one of each purpose")
 
     def find(self, kid: str) -> Key | None:
         return next((key for key in self.keys if key.kid == kid), None)

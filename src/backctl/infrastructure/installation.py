@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.crypto.given_keyring import GivenKeyring
+    from backctl.infrastructure.crypto.keyring_text import Passphrase
     from backctl.infrastructure.database.reader import SqliteReader
     from backctl.infrastructure.database.schema import StoredInstallation
 
@@ -40,6 +41,7 @@ class Installation(KeyedInstallation):
         database: Path,
         keyring: Path,
         given: "GivenKeyring | None" = None,
+        passphrase: "Passphrase | None" = None,
         fresh_allowed: bool,
         allow_group_read: bool,
         timeout_us: int,
@@ -54,6 +56,7 @@ class Installation(KeyedInstallation):
             label=str(database),
             keyring=keyring,
             given=given,
+            passphrase=passphrase,
             allow_group_read=allow_group_read,
             notice=notice,
             clock=clock,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.key_file import KeyFile
+    from backctl.infrastructure.crypto.keyring_text import Passphrase
     from backctl.infrastructure.database.migrator import UpgradeRecord
     from backctl.infrastructure.database.schema import StoredInstallation
 
@@ -34,6 +35,7 @@ class KeyedInstallation(ABC):
         label: str,
         keyring: Path,
         given: "GivenKeyring | None",
+        passphrase: "Passphrase | None",
         allow_group_read: bool,
         notice: Callable[[str], None],
         clock: Clock,
@@ -46,6 +48,7 @@ class KeyedInstallation(ABC):
         self.keyring = keyring
         """Where the keyring's file is, or would be if the keyring were not given."""
         self.given = given
+        self._passphrase = passphrase
         self._allow_group_read = allow_group_read
         self._notice = notice
         self.clock = clock
@@ -74,7 +77,7 @@ class KeyedInstallation(ABC):
         """The keyring's file, whether it is there or not."""
         from backctl.infrastructure.crypto.key_file import KeyFile  # a read of accounts needs no key
 
-        return KeyFile(self.keyring, allow_group_read=self._allow_group_read)
+        return KeyFile(self.keyring, allow_group_read=self._allow_group_read, passphrase=self._passphrase)
 
     @property
     @abstractmethod

@@ -7,15 +7,15 @@ So the log decides, and there is no moment from which that cannot be told.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from backctl.domain.errors import BackctlError, DatabaseUnavailable, KeyringLocked, quoted
+from backctl.domain.errors import BackctlError, DatabaseUnavailable, KeyringLocked, KeyringSealed, quoted
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Keyring
-from backctl.domain.values import UserId
+from backctl.domain.values import Secret, UserId
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.crypto.key_file import KeyFile
 from backctl.infrastructure.database import event_log
@@ -79,18 +79,29 @@ class FileKeyringChange:
         """Whether a table of backctl's own refers to the key."""
         return event_log.is_audit_key(self._work.session.connection(), kid)
 
+    @property
+    def is_wrapped(self) -> bool:
+        return self._file.is_wrapped()
+
     def commit(self, ring: Keyring, *events: DomainEvent) -> None:
         """Let `ring` be the keyring and record `events`, at least one: both or neither, whatever happens.
 
         Raises FolderUnusable, DatabaseFull and what the unit of work raises; nothing is changed then.
         """
+        self._commit(self._file if ring != self.ring else None, ring, events)
+
+    def rewrap(self, passphrase: Secret | None, *events: DomainEvent) -> None:
+        """Write the same keyring under another passphrase, or in plain, and record `events`, as `commit` does."""
+        self._commit(self._file.under(None if passphrase is None else passphrase.reveal), self.ring, events)
+
+    def _commit(self, writer: KeyFile | None, ring: Keyring, events: tuple[DomainEvent, ...]) -> None:
         self._work.record(*events)
         event_id = self._work.reserve_event_id()
         try:
             if self._dry_run:
                 durable_files.require_writable(self._file.folder)
-            elif ring != self.ring:
-                self._staged = self._file.stage_change(ring, event_id)
+            elif writer is not None:
+                self._staged = writer.stage_change(ring, event_id)
                 _step("staged")
             self._stage = "committing"
             self._work.commit()
@@ -109,9 +120,12 @@ class FileKeyringChange:
         for event_id, staged in self._file.staged_changes().items():
             recorded = event_log.holds(self._work.session.connection(), UserId(event_id))
             if recorded:
-                finished = self._file.beside(staged).read()  # a damaged one must not replace a good one
+                with suppress(KeyringSealed):  # under a new passphrase, which the configuration may not know yet
+                    finished = self._file.beside(staged).read()  # a damaged one must not replace a good one
+                    if self._dry_run:
+                        return finished
                 if self._dry_run:
-                    return finished
+                    continue
                 self._file.put_in_place(staged)
                 self._done()
             elif not self._dry_run:

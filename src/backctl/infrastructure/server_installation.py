@@ -20,6 +20,7 @@ from backctl.infrastructure.keyed_installation import KeyedInstallation, check_m
 if TYPE_CHECKING:
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.crypto.given_keyring import GivenKeyring
+    from backctl.infrastructure.crypto.keyring_text import Passphrase
     from backctl.infrastructure.database.postgres_reader import PostgresReader
     from backctl.infrastructure.database.schema import StoredInstallation
 
@@ -33,6 +34,7 @@ class ServerInstallation(KeyedInstallation):
         database: PostgresDatabase,
         keyring: Path,
         given: "GivenKeyring | None" = None,
+        passphrase: "Passphrase | None" = None,
         allow_group_read: bool,
         notice: Callable[[str], None],
         clock: Clock,
@@ -45,6 +47,7 @@ class ServerInstallation(KeyedInstallation):
             label=database.label,
             keyring=keyring,
             given=given,
+            passphrase=passphrase,
             allow_group_read=allow_group_read,
             notice=notice,
             clock=clock,

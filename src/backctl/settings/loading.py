@@ -28,7 +28,7 @@ from backctl.settings.document import (
 )
 from backctl.settings.durations import format_duration
 from backctl.settings.files import data_folder, locate, parse_toml, read_text, shown_path
-from backctl.settings.model import DEFAULTS, NOTHING_WRITTEN, RoleSettings, Settings
+from backctl.settings.model import DEFAULTS, RoleSettings, Settings
 from backctl.settings.schema import (
     SETTINGS,
     STORAGE_KEYS,
@@ -114,7 +114,7 @@ class LoadedSettings:
     def keyring_given(self) -> SecretValue | None:
         """The keyring that stands in place of the file, not yet read. Raises InvalidConfiguration for both of them."""
         document = self.settings.keyring.document
-        if document == NOTHING_WRITTEN:
+        if not document.is_given:
             return None
         if self.settings.keyring.path:
             raise InvalidConfiguration(
@@ -127,7 +127,7 @@ class LoadedSettings:
     @property
     def keyring_shown(self) -> str:
         """Where the keyring comes from, as it may be shown."""
-        if self.settings.keyring.document == NOTHING_WRITTEN:
+        if not self.settings.keyring.document.is_given:
             return str(self.keyring_file)
         return self.origin("keyring.document")
 

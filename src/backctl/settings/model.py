@@ -32,6 +32,8 @@ class KeyringSettings:
     allow_group_read: bool = False
     document: SecretValue = NOTHING_WRITTEN
     """The keyring itself, read only, in place of the file at `path`; empty for that file."""
+    passphrase: SecretValue = NOTHING_WRITTEN
+    """What the keyring is wrapped under; empty for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ SETTINGS = {
         Setting("keyring.path", "path"),
         Setting("keyring.allow_group_read", "boolean"),
         Setting("keyring.document", "document", secret=True),
+        Setting("keyring.passphrase", "string", secret=True),
         Setting("accounts.allow_special_domains", "boolean"),
         Setting("passwords.min_length", "integer", low=8, high=64),
         Setting("passwords.bcrypt_cost", "integer", low=4, high=31),

@@ -50,6 +50,11 @@ class SecretValue:
             self._text = self._read() if self._read else ""
         return self._text
 
+    @property
+    def is_given(self) -> bool:
+        """Whether there is one at all. Opens no file and runs no command."""
+        return bool(self.source or self._text)
+
     def masked(self) -> str:
         """What may be shown; never runs a command or opens a file for it."""
         return "***" if self.source else redact_url(self._text or "")

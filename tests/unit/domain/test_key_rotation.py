@@ -120,6 +120,12 @@ def test_a_key_that_is_not_there_is_not_found() -> None:
     assert ring().find("nobody") is None
 
 
+def test_a_machine_without_keys_says_so() -> None:
+    with pytest.raises(KeyNotFound, match="no key of purpose sign yet"):
+        Keyring(()).primary("sign")
+    assert Keyring(()).verifying("sign", START) == ()
+
+
 def test_a_kid_is_given_once() -> None:
     with pytest.raises(KeyTaken, match="'sign-0'"):
         ring().add(key("sign-0", "encrypt"))

@@ -1,32 +1,31 @@
 """A keyring that comes from elsewhere: an environment variable, another program, a file that somebody else keeps."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from backctl.domain.errors import KeyringDamaged
-from backctl.domain.keyring import Keyring
+from backctl.domain.errors import KeyringDamaged, KeyringSealed
+from backctl.infrastructure.crypto import keyring_text
+
+if TYPE_CHECKING:
+    from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.crypto.keyring_text import Passphrase
 
 
 class GivenKeyring:
     """Reads the same document as a KeyFile, once, and changes nothing. `label` names its source in messages."""
 
-    def __init__(self, label: str, reveal: Callable[[], str]) -> None:
+    def __init__(self, label: str, reveal: Callable[[], str], passphrase: "Passphrase | None" = None) -> None:
         self.label = label
         self._reveal = reveal
+        self._passphrase = passphrase
 
-    def read(self) -> Keyring:
-        """Raises KeyringDamaged, and InvalidConfiguration when the source does not yield a text."""
-        from backctl.infrastructure.crypto.strict_json import parsed
-
+    def read(self) -> "Keyring":
+        """Raises KeyringDamaged, KeyringSealed, and InvalidConfiguration when the source does not yield a text."""
         text = self._reveal()
         try:
-            return Keyring.from_document(parsed(text))
-        except KeyringDamaged as error:
-            raise KeyringDamaged(f"{self.label}: {error.message}", hint=error.hint) from None
-        except (ValueError, RecursionError):
-            raise KeyringDamaged(
-                f"{self.label}: the keyring is damaged: it is not valid JSON",
-                hint="give the whole text of the keyring.json that belongs to the database",
-            ) from None
+            return keyring_text.read(text, self._passphrase)
+        except (KeyringDamaged, KeyringSealed) as error:
+            raise type(error)(f"{self.label}: {error.message}", hint=error.hint) from None
 
     def version(self) -> None:
         """The text is asked for once: it stays what it is."""

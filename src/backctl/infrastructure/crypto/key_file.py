@@ -4,46 +4,57 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from backctl.domain.errors import KeyringDamaged, KeyringExposed, KeyringMissing, KeyringUnreadable, quoted
-from backctl.domain.keyring import Keyring
+from backctl.domain.errors import (
+    KeyringDamaged,
+    KeyringExposed,
+    KeyringMissing,
+    KeyringSealed,
+    KeyringUnreadable,
+    quoted,
+)
 from backctl.infrastructure import durable_files
+from backctl.infrastructure.crypto import keyring_text
+
+if TYPE_CHECKING:
+    from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.crypto.keyring_text import Passphrase
 
 _LONGEST = 1 << 20  # bytes; a keyring of a thousand keys has a quarter of that
 _RESTORE = "restore it from a backup; it is never made anew"
 
 
 class KeyFile:
-    """A keyring in a file. With `allow_group_read` its group may read it, as in Kubernetes' secret mounts."""
+    """A keyring in a file. With `allow_group_read` its group may read it, as in Kubernetes' secret mounts.
 
-    def __init__(self, path: Path, *, allow_group_read: bool = False) -> None:
+    `passphrase` opens a wrapped one, and wraps what is written; it is asked for when it is needed.
+    """
+
+    def __init__(self, path: Path, *, allow_group_read: bool = False, passphrase: "Passphrase | None" = None) -> None:
         self.path = path
         self._allow_group_read = allow_group_read
+        self._passphrase = passphrase
 
-    def read(self) -> Keyring:
+    def read(self) -> "Keyring":
         """The keyring, whose file must be private. The file is never changed, whatever it holds.
 
-        Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged.
+        Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """
-        from backctl.infrastructure.crypto.strict_json import parsed
-
-        content = self._content()
         try:
-            return Keyring.from_document(parsed(content.decode("utf-8")))
-        except KeyringDamaged as error:
-            raise KeyringDamaged(f"{quoted(str(self.path), limit=400)}: {error.message}", hint=error.hint) from None
-        except (ValueError, RecursionError) as error:
-            why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "it is not valid JSON"
-            raise self._damaged(why) from None
+            return keyring_text.read(self._text(), self._passphrase)
+        except (KeyringDamaged, KeyringSealed) as error:
+            raise type(error)(f"{quoted(str(self.path), limit=400)}: {error.message}", hint=error.hint) from None
 
-    def stage(self, keyring: Keyring) -> Path:
+    def is_wrapped(self) -> bool:
+        """Whether the file, which was found to be sound, cannot be read without a passphrase."""
+        return keyring_text.is_wrapped(self._text())
+
+    def stage(self, keyring: "Keyring") -> Path:
         """Write the keyring beside its place and flush it; `durable_files.link_staged` puts it there."""
-        import json
+        return durable_files.stage(self.path, _content_of(keyring, self._passphrase))
 
-        text = json.dumps(keyring.document(), indent=2) + "\n"
-        return durable_files.stage(self.path, text.encode())
-
-    def create(self, keyring: Keyring) -> None:
+    def create(self, keyring: "Keyring") -> None:
         """Write a new file, whole or not at all. Raises FileExistsError when there is one, and OSError."""
         temporary = self.stage(keyring)
         try:
@@ -52,16 +63,14 @@ class KeyFile:
             temporary.unlink()
         durable_files.flush_folder(self.path.parent)
 
-    def stage_change(self, keyring: Keyring, event_id: str) -> Path:
+    def stage_change(self, keyring: "Keyring", event_id: str) -> Path:
         """Write what the keyring is to become beside its place, under a name that bears the id of the change's event.
 
         It has the owner and the mode of the file that it will replace. Raises OSError; then nothing is left.
         """
-        import json
-
         path = self._place()
-        text = json.dumps(keyring.document(), indent=2) + "\n"
-        staged = durable_files.stage(path, text.encode(), name=path.with_name(f".{path.name}.{event_id}.change"))
+        name = path.with_name(f".{path.name}.{event_id}.change")
+        staged = durable_files.stage(path, _content_of(keyring, self._passphrase), name=name)
         try:
             status, made = path.stat(), staged.stat()
             if (status.st_uid, status.st_gid) != (made.st_uid, made.st_gid):
@@ -89,7 +98,11 @@ class KeyFile:
 
     def beside(self, staged: Path) -> "KeyFile":
         """The staged change as a file of its own, under the same rules."""
-        return KeyFile(staged, allow_group_read=self._allow_group_read)
+        return KeyFile(staged, allow_group_read=self._allow_group_read, passphrase=self._passphrase)
+
+    def under(self, passphrase: "Passphrase | None") -> "KeyFile":
+        """The same file for writing under another passphrase, or in plain."""
+        return KeyFile(self.path, allow_group_read=self._allow_group_read, passphrase=passphrase)
 
     def put_in_place(self, staged: Path) -> None:
         """Let a staged change be the keyring, durably. Whoever reads sees the old one or the new. Raises OSError."""
@@ -112,6 +125,12 @@ class KeyFile:
 
     def _place(self) -> Path:
         return Path(os.path.realpath(self.path))
+
+    def _text(self) -> str:
+        try:
+            return self._content().decode("utf-8")
+        except UnicodeDecodeError:
+            raise self._damaged("it is not UTF-8") from None
 
     def _content(self) -> bytes:
         # Opened first and judged by its descriptor, so that nothing can be put in its place in between. Links are
@@ -165,3 +184,7 @@ class KeyFile:
             f"the keyring {quoted(str(self.path), limit=400)} cannot be read: {reason}",
             hint="it must be readable for the user who runs backctl, and for nobody else",
         )
+
+
+def _content_of(keyring: "Keyring", passphrase: "Passphrase | None") -> bytes:
+    return keyring_text.written(keyring, passphrase).encode()

@@ -16,6 +16,7 @@ from backctl.application.key_views import (
     KeyExport,
     KeyView,
     RotationView,
+    Wrapping,
 )
 from backctl.application.views import Change
 from backctl.domain.errors import FileTaken, UsageError, quoted
@@ -177,6 +178,34 @@ def jwks(call: Invocation) -> None:
 
     document = call.container.keys.jwks()
     call.value(json.dumps(document), document)
+
+
+@leaf(app, mutation=True, secrets=("passphrase",), view=Wrapping)
+def wrap(
+    call: Invocation,
+    none: Annotated[bool, Option("--none", help="Store the keyring in plain again.")] = False,
+) -> None:
+    """Store the keyring under a passphrase: the given one, else the one of the configuration.
+
+    Every command needs it from then on: put a new one into keyring.passphrase_file or alike. Every change of a key
+    wraps the keyring under the configured one, too.
+    """
+    given = call.secret_given("passphrase")
+    if none and given:
+        raise UsageError("--none and a passphrase exclude each other", hint="give one of them")
+    keys, configured = call.container.keys, call.settings.settings.keyring.passphrase
+    passphrase = None
+    if not none:
+        known = configured.is_given and not given
+        passphrase = Secret(configured.reveal()) if known else call.secret("passphrase", new=True, instead="--none")
+    change = keys.wrap(
+        passphrase,
+        anew=passphrase is not None and not (configured.is_given and not given),
+        actor=call.actor,
+        reason=call.reason,
+        dry_run=call.dry_run,
+    )
+    call.changed(change)
 
 
 @leaf(app, name="import", mutation=True, secrets=("key",), view=ImportedKey)
