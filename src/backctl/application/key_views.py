@@ -12,9 +12,9 @@ FORMS: tuple[Form, ...] = ("jwk", "pem")
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """A key. `destroyed_at` is set for what is left of a destroyed one; then nothing else is known of it.
+    """A key without its secret.
 
-    `promoted_at` None: it never was another's successor. `not_after` None: it serves without an end.
+    `promoted_at` None: it was in use from its creation, or never was. `not_after` None: it serves without an end.
     """
 
     TABLE: ClassVar = ("kid", "purpose", "state", "alg", "created_at", "promoted_at", "not_after")
