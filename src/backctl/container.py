@@ -68,7 +68,16 @@ class Container:
         if installation is not None:
             installation.close()
         # They hold on to what was closed, and to keys.
-        for service in ("accounts", "authentication", "audit", "keys", "database", "doctor", "_token_codec"):
+        for service in (
+            "accounts",
+            "authentication",
+            "audit",
+            "keys",
+            "database",
+            "doctor",
+            "_token_codec",
+            "_key_source",
+        ):
             self.__dict__.pop(service, None)
 
     def actor(self, label: str | None = None) -> "Actor":
@@ -224,11 +233,10 @@ class Container:
     def _token_codec(self) -> "JwtCodec":
         """Loads and opens no database; the keyring is read when the first token comes."""
         from backctl.infrastructure.crypto.jwt_codec import JwtCodec
-        from backctl.infrastructure.crypto.key_file import KeyFile
 
         tokens = self._settings.tokens
         return JwtCodec(
-            KeyFile(self._loaded.keyring_file, allow_group_read=self._settings.keyring.allow_group_read).read,
+            self._key_source.current,
             issuer=tokens.issuer,
             audience=tokens.audience,
             leeway=tokens.leeway,
@@ -277,9 +285,9 @@ class Container:
         """The keyring, whatever holds the database; nothing of a server is loaded for it."""
         if self._loaded.database_server is None:
             return self._installation.known_keyring()
-        return self._key_source.read()
+        return self._key_source.current()
 
-    @property
+    @cached_property
     def _key_source(self) -> "KeyFile | GivenKeyring":
         given = self._given_keyring
         if given is not None:

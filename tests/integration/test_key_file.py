@@ -341,11 +341,9 @@ def test_a_staged_change_is_private_found_by_its_event_and_not_yet_read(path: Pa
 
 def test_a_change_takes_the_place_of_the_keyring_whole(path: Path, keyring: Keyring) -> None:
     file = KeyFile(path)
-    version = file.version()
     file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
     assert file.read().keys[:-1] == keyring.keys
     assert file.staged_changes() == {}
-    assert file.version() != version
     assert sorted(os.listdir(path.parent)) == ["keyring.json"]
 
 
@@ -394,3 +392,18 @@ def test_what_only_resembles_a_staged_change_is_none(path: Path) -> None:
     for name in (f"keyring.json.{EVENT_ID}.change", ".keyring.json.x.change", f".keyring.jsonx{EVENT_ID}.change"):
         path.with_name(name).touch()
     assert KeyFile(path).staged_changes() == {}
+
+
+def test_what_is_current_is_read_again_only_when_the_file_has_changed(path: Path, keyring: Keyring) -> None:
+    file = KeyFile(path)
+    assert file.current() is file.current()
+    file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
+    assert file.current().keys[:-1] == keyring.keys
+    path.chmod(0o666)
+    with pytest.raises(KeyringExposed):
+        file.current()
+    path.chmod(0o600)
+    assert file.current() is file.current() != keyring
+    path.unlink()
+    with pytest.raises(KeyringMissing):
+        file.current()

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -57,22 +58,20 @@ class KeyedInstallation(ABC):
         self._bcrypt_cost = bcrypt_cost
         self._trace_id = trace_id
         self._engine: Engine | None = None
-        self._opened_keyring: Keyring | None = None
-        self._keyring_version: tuple[int, int, int] | None = None
 
     def close(self) -> None:
         """Close what was opened; asked again, it is opened again."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
-        self._opened_keyring = None
+        self.__dict__.pop("key_file", None)
 
     @property
     def keys(self) -> "KeyFile | GivenKeyring":
         """The keyring's source, whether it is there or not."""
         return self.key_file if self.given is None else self.given
 
-    @property
+    @cached_property
     def key_file(self) -> "KeyFile":
         """The keyring's file, whether it is there or not."""
         from backctl.infrastructure.crypto.key_file import KeyFile  # a read of accounts needs no key
@@ -127,14 +126,9 @@ class KeyedInstallation(ABC):
     def open_keyring(self) -> "Keyring":
         """The keyring, read anew when its file was replaced.
 
-        Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged.
+        Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """
-        keys = self.keys
-        version = keys.version()
-        if self._opened_keyring is None or version != self._keyring_version:
-            self._opened_keyring = keys.read()
-            self._keyring_version = version
-        return self._opened_keyring
+        return self.keys.current()
 
     @property
     def keyring_label(self) -> str:
@@ -171,11 +165,7 @@ class KeyedInstallation(ABC):
             work,
             timeout_us=timeout_us,
             dry_run=dry_run,
-            done=self._forget_keyring,
         )
-
-    def _forget_keyring(self) -> None:
-        self._opened_keyring = None
 
     def blind_index(self, text: str) -> str:
         """HMAC-SHA256 of the text under the keyring's `index` key, in hexadecimal."""

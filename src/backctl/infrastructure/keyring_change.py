@@ -6,7 +6,6 @@ that was killed in between has left: if the log holds its event the staged file 
 So the log decides, and there is no moment from which that cannot be told.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,7 @@ from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
 class FileKeyringChange:
     """One change of a keyring in a file. Begins when entered: nobody else changes it until the end.
 
-    `done` is called when the keyring was replaced. A dry run does the same, but for staging and for what follows.
+    A dry run does the same, but for staging and for what follows.
     """
 
     def __init__(
@@ -35,13 +34,11 @@ class FileKeyringChange:
         *,
         timeout_us: int,
         dry_run: bool,
-        done: Callable[[], None],
     ) -> None:
         self._file = file
         self._work = work
         self._timeout_us = timeout_us
         self._dry_run = dry_run
-        self._done = done
         self._held = ExitStack()
         self._staged: Path | None = None
         self._stage: Literal["prepared", "committing", "recorded"] = "prepared"
@@ -111,7 +108,6 @@ class FileKeyringChange:
                 self._file.put_in_place(self._staged)
                 self._staged = None
                 _step("in place")
-                self._done()
         except OSError as error:
             raise durable_files.unusable(self._file.folder, error) from None
 
@@ -127,7 +123,6 @@ class FileKeyringChange:
                 if self._dry_run:
                     continue
                 self._file.put_in_place(staged)
-                self._done()
             elif not self._dry_run:
                 staged.unlink(missing_ok=True)
             _step("finished" if recorded else "given up")

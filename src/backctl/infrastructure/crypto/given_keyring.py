@@ -18,6 +18,7 @@ class GivenKeyring:
         self.label = label
         self._reveal = reveal
         self._passphrase = passphrase
+        self._known: Keyring | None = None
 
     def read(self) -> "Keyring":
         """Raises KeyringDamaged, KeyringSealed, and InvalidConfiguration when the source does not yield a text."""
@@ -27,8 +28,11 @@ class GivenKeyring:
         except (KeyringDamaged, KeyringSealed) as error:
             raise type(error)(f"{self.label}: {error.message}", hint=error.hint) from None
 
-    def version(self) -> None:
-        """The text is asked for once: it stays what it is."""
+    def current(self) -> "Keyring":
+        """What `read` answered the first time: the text stays what it is."""
+        if self._known is None:
+            self._known = self.read()
+        return self._known
 
     def has_unfinished_change(self) -> bool:
         """Never, where nothing is changed."""

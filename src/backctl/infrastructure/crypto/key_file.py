@@ -35,6 +35,7 @@ class KeyFile:
         self.path = path
         self._allow_group_read = allow_group_read
         self._passphrase = passphrase
+        self._known: tuple[tuple[int, ...], Keyring] | None = None
 
     def read(self) -> "Keyring":
         """The keyring, whose file must be private. The file is never changed, whatever it holds.
@@ -45,6 +46,18 @@ class KeyFile:
             return keyring_text.read(self._text(), self._passphrase)
         except (KeyringDamaged, KeyringSealed) as error:
             raise type(error)(f"{quoted(str(self.path), limit=400)}: {error.message}", hint=error.hint) from None
+
+    def current(self) -> "Keyring":
+        """What `read` answers, read again only when something about the file has changed: opening one takes its time.
+
+        Raises what `read` raises.
+        """
+        version = self._version()
+        if version is None or self._known is None or self._known[0] != version:
+            ring = self.read()
+            self._known = None if version is None else (version, ring)
+            return ring
+        return self._known[1]
 
     def is_wrapped(self) -> bool:
         """Whether the file, which was found to be sound, cannot be read without a passphrase."""
@@ -115,13 +128,13 @@ class KeyFile:
         """Where changes are staged: the folder of the file itself, where its path is a link."""
         return self._place().parent
 
-    def version(self) -> tuple[int, int, int] | None:
-        """Something that differs once the file was replaced; None when that cannot be told."""
+    def _version(self) -> tuple[int, ...] | None:
+        """What differs once the file was replaced, written, or given other rights; None when nobody can tell."""
         try:
             status = os.stat(self.path)
         except OSError:
             return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def _place(self) -> Path:
         return Path(os.path.realpath(self.path))
