@@ -185,6 +185,17 @@ def test_a_change_waits_for_the_lock_as_long_as_it_may(place: Place) -> None:
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_change_that_another_database_knows_about_is_left_for_it(place: Place) -> None:
+    other = initialised(Place(place.folder, f"sqlite:///{place.folder}/other.db"))
+    place.drive("rotate", "--die-at", "recorded")
+    staged = place.staged()
+    assert other.drive("add")[-1]["error"] == "KeyringLocked"
+    assert place.staged() == staged
+    assert place.answers("add,promoted") == [True, [place.primary()]]
+    assert other.answers("add,verify") == [True, True]
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_a_damaged_change_does_not_replace_a_sound_keyring(place: Place) -> None:
     place.drive("rotate", "--die-at", "recorded")
     before = place.keyring.read_bytes()

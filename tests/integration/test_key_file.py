@@ -21,7 +21,7 @@ from backctl.domain.errors import (
 )
 from backctl.domain.keyring import PURPOSES, Keyring
 from backctl.domain.values import Instant
-from backctl.infrastructure.crypto.key_file import KeyFile
+from backctl.infrastructure.crypto.key_file import ChangeName, KeyFile
 from backctl.infrastructure.crypto.key_maker import make_key, make_keyring
 
 NOW = Instant(1_795_339_442_123_456)
@@ -327,13 +327,13 @@ def changed(keyring: Keyring) -> Keyring:
     return keyring.add(make_key("sign", NOW))
 
 
-EVENT_ID = "01a20352-13f1-713a-8bfc-34375ead9623"
+CHANGE = ChangeName("a34ff729-0ecd-4db5-9cb5-638ddeca0af8", "01a20352-13f1-713a-8bfc-34375ead9623")
 
 
 def test_a_staged_change_is_private_found_by_its_event_and_not_yet_read(path: Path, keyring: Keyring) -> None:
     file = KeyFile(path)
-    staged = file.stage_change(changed(keyring), EVENT_ID)
-    assert file.staged_changes() == {EVENT_ID: staged}
+    staged = file.stage_change(changed(keyring), CHANGE)
+    assert file.staged_changes() == {CHANGE: staged}
     assert staged.stat().st_mode & 0o7777 == 0o600
     assert file.read() == keyring
     assert file.beside(staged).read().keys[:-1] == keyring.keys
@@ -341,7 +341,7 @@ def test_a_staged_change_is_private_found_by_its_event_and_not_yet_read(path: Pa
 
 def test_a_change_takes_the_place_of_the_keyring_whole(path: Path, keyring: Keyring) -> None:
     file = KeyFile(path)
-    file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
+    file.put_in_place(file.stage_change(changed(keyring), CHANGE))
     assert file.read().keys[:-1] == keyring.keys
     assert file.staged_changes() == {}
     assert sorted(os.listdir(path.parent)) == ["keyring.json"]
@@ -351,7 +351,7 @@ def test_a_change_takes_the_place_of_the_keyring_whole(path: Path, keyring: Keyr
 def test_a_changed_keyring_keeps_the_mode_of_its_file(path: Path, keyring: Keyring, mode: int) -> None:
     path.chmod(mode)
     file = KeyFile(path, allow_group_read=True)
-    file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
+    file.put_in_place(file.stage_change(changed(keyring), CHANGE))
     assert path.stat().st_mode & 0o7777 == mode
     assert file.read() != keyring
 
@@ -361,7 +361,7 @@ def test_a_keyring_that_root_changes_still_belongs_to_whoever_it_belonged_to(pat
     owner = (NOBODY, NOBODY) if os.geteuid() == 0 else (path.stat().st_uid, path.stat().st_gid)
     os.chown(path, *owner)
     file = KeyFile(path)
-    file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
+    file.put_in_place(file.stage_change(changed(keyring), CHANGE))
     assert (path.stat().st_uid, path.stat().st_gid) == owner
 
 
@@ -370,7 +370,7 @@ def test_a_change_behind_a_link_leaves_the_link(tmp_path: Path, path: Path, keyr
     link.parent.mkdir()
     link.symlink_to(path)
     file = KeyFile(link)
-    staged = file.stage_change(changed(keyring), EVENT_ID)
+    staged = file.stage_change(changed(keyring), CHANGE)
     assert (file.folder, staged.parent) == (path.parent, path.parent)
     file.put_in_place(staged)
     assert link.is_symlink()
@@ -379,17 +379,22 @@ def test_a_change_behind_a_link_leaves_the_link(tmp_path: Path, path: Path, keyr
 
 def test_a_change_that_cannot_be_staged_leaves_nothing(path: Path, keyring: Keyring) -> None:
     file = KeyFile(path)
-    file.stage_change(changed(keyring), EVENT_ID)
+    file.stage_change(changed(keyring), CHANGE)
     with pytest.raises(FileExistsError):
-        file.stage_change(keyring, EVENT_ID)
+        file.stage_change(keyring, CHANGE)
     path.unlink()
     with pytest.raises(FileNotFoundError):
-        file.stage_change(keyring, EVENT_ID.replace("0", "1"))
-    assert list(file.staged_changes()) == [EVENT_ID]
+        file.stage_change(keyring, CHANGE._replace(event_id=CHANGE.event_id.replace("0", "1")))
+    assert list(file.staged_changes()) == [CHANGE]
 
 
 def test_what_only_resembles_a_staged_change_is_none(path: Path) -> None:
-    for name in (f"keyring.json.{EVENT_ID}.change", ".keyring.json.x.change", f".keyring.jsonx{EVENT_ID}.change"):
+    for name in (
+        f"keyring.json.{'.'.join(CHANGE)}.change",
+        ".keyring.json.x.change",
+        f".keyring.json.{CHANGE.event_id}.change",
+        f".keyring.jsonx{'.'.join(CHANGE)}.change",
+    ):
         path.with_name(name).touch()
     assert KeyFile(path).staged_changes() == {}
 
@@ -397,7 +402,7 @@ def test_what_only_resembles_a_staged_change_is_none(path: Path) -> None:
 def test_what_is_current_is_read_again_only_when_the_file_has_changed(path: Path, keyring: Keyring) -> None:
     file = KeyFile(path)
     assert file.current() is file.current()
-    file.put_in_place(file.stage_change(changed(keyring), EVENT_ID))
+    file.put_in_place(file.stage_change(changed(keyring), CHANGE))
     assert file.current().keys[:-1] == keyring.keys
     path.chmod(0o666)
     with pytest.raises(KeyringExposed):

@@ -16,7 +16,7 @@ from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Secret, UserId
 from backctl.infrastructure import durable_files
-from backctl.infrastructure.crypto.key_file import KeyFile
+from backctl.infrastructure.crypto.key_file import ChangeName, KeyFile
 from backctl.infrastructure.database import event_log
 from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
 
@@ -42,6 +42,7 @@ class FileKeyringChange:
         self._held = ExitStack()
         self._staged: Path | None = None
         self._stage: Literal["prepared", "committing", "recorded"] = "prepared"
+        self._installation_id = ""
         self.ring = Keyring(())
         """The keyring as it is, once entered."""
 
@@ -57,6 +58,7 @@ class FileKeyringChange:
                 held.enter_context(durable_files.locked(self._file.folder, timeout_us=self._timeout_us, busy=busy))
                 _step("locked")
                 held.enter_context(self._work)
+                self._installation_id = event_log.installation_id(self._work.session.connection())
                 self.ring = self._settle()
                 self._held = held.pop_all()
         except OSError as error:
@@ -93,12 +95,12 @@ class FileKeyringChange:
 
     def _commit(self, writer: KeyFile | None, ring: Keyring, events: tuple[DomainEvent, ...]) -> None:
         self._work.record(*events)
-        event_id = self._work.reserve_event_id()
+        change = ChangeName(self._installation_id, self._work.reserve_event_id())
         try:
             if self._dry_run:
                 durable_files.require_writable(self._file.folder)
             elif writer is not None:
-                self._staged = writer.stage_change(ring, event_id)
+                self._staged = writer.stage_change(ring, change)
                 _step("staged")
             self._stage = "committing"
             self._work.commit()
@@ -113,8 +115,14 @@ class FileKeyringChange:
 
     def _settle(self) -> Keyring:
         """The keyring, once what an interrupted change has left behind is finished or removed."""
-        for event_id, staged in self._file.staged_changes().items():
-            recorded = event_log.holds(self._work.session.connection(), UserId(event_id))
+        for change, staged in self._file.staged_changes().items():
+            if change.installation_id != self._installation_id:
+                raise KeyringLocked(
+                    f"a change of the keyring {quoted(str(self._file.path), limit=400)} was interrupted, and only "
+                    "the log of another database can tell what became of it",
+                    hint="finish it with the profile of that database: 'backctl -p PROFILE key rotate'",
+                )
+            recorded = event_log.holds(self._work.session.connection(), UserId(change.event_id))
             if recorded:
                 with suppress(KeyringSealed):  # under a new passphrase, which the configuration may not know yet
                     finished = self._file.beside(staged).read()  # a damaged one must not replace a good one

@@ -7,7 +7,7 @@ from typing import Literal
 from backctl.domain.errors import InvalidDuration, quoted
 from backctl.settings.durations import format_duration, parse_duration
 
-Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url", "list", "document"]
+Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url", "list", "secret"]
 Scalar = bool | int | str
 Plain = Scalar | tuple[str, ...]
 KeyPath = tuple[str | int, ...]
@@ -80,8 +80,8 @@ SETTINGS = {
         Setting("database.lock_timeout", "duration", low=1_000, high=3_600_000_000),
         Setting("keyring.path", "path"),
         Setting("keyring.allow_group_read", "boolean"),
-        Setting("keyring.document", "document", secret=True),
-        Setting("keyring.passphrase", "string", secret=True),
+        Setting("keyring.document", "secret", secret=True),
+        Setting("keyring.passphrase", "secret", secret=True),
         Setting("accounts.allow_special_domains", "boolean"),
         Setting("passwords.min_length", "integer", low=8, high=64),
         Setting("passwords.bcrypt_cost", "integer", low=4, high=31),
@@ -170,7 +170,7 @@ def _from_string(setting: Setting, text: str) -> Plain:
             return _within(setting, parse_duration(text), quoted(text))
         except InvalidDuration:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
-    if re.search(_UNSAFE, text) and setting.kind != "document":  # whoever reads one judges it
+    if re.search(_UNSAFE, text) and setting.kind != "secret":  # whoever uses one judges it
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):

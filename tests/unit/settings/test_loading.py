@@ -45,7 +45,7 @@ def test_the_schema_and_the_model_name_the_same_values_with_the_same_types() -> 
         "string": str,
         "database-url": SecretValue,
         "list": tuple[str, ...],
-        "document": SecretValue,
+        "secret": SecretValue,
     }
     modelled = {}
     for field in fields(DEFAULTS):

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from backctl.domain.errors import (
     KeyringDamaged,
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 _LONGEST = 1 << 20  # bytes; a keyring of a thousand keys has a quarter of that
 _RESTORE = "restore it from a backup; it is never made anew"
+
+
+class ChangeName(NamedTuple):
+    """The event that tells of a change, and the installation in whose log it is looked for."""
+
+    installation_id: str
+    event_id: str
 
 
 class KeyFile:
@@ -76,13 +83,13 @@ class KeyFile:
             temporary.unlink()
         durable_files.flush_folder(self.path.parent)
 
-    def stage_change(self, keyring: "Keyring", event_id: str) -> Path:
-        """Write what the keyring is to become beside its place, under a name that bears the id of the change's event.
+    def stage_change(self, keyring: "Keyring", change: ChangeName) -> Path:
+        """Write what the keyring is to become beside its place, under a name that says which event tells of it.
 
         It has the owner and the mode of the file that it will replace. Raises OSError; then nothing is left.
         """
         path = self._place()
-        name = path.with_name(f".{path.name}.{event_id}.change")
+        name = path.with_name(f".{path.name}.{change.installation_id}.{change.event_id}.change")
         staged = durable_files.stage(path, _content_of(keyring, self._passphrase), name=name)
         try:
             status, made = path.stat(), staged.stat()
@@ -95,12 +102,12 @@ class KeyFile:
             raise
         return staged
 
-    def staged_changes(self) -> dict[str, Path]:
-        """Event id → file of every change that was staged and is neither in place nor given up. Raises OSError."""
+    def staged_changes(self) -> dict[ChangeName, Path]:
+        """The files of every change that was staged and is neither in place nor given up. Raises OSError."""
         path = self._place()
-        name = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f-]{{36}})\.change")
+        name = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f-]{{36}})\.([0-9a-f-]{{36}})\.change")
         found = ((name.fullmatch(entry), path.with_name(entry)) for entry in os.listdir(path.parent))
-        return {match[1]: file for match, file in found if match}
+        return {ChangeName(match[1], match[2]): file for match, file in found if match}
 
     def has_unfinished_change(self) -> bool:
         """Whether a change was interrupted, so that the next one has to finish it or give it up; False if unknown."""

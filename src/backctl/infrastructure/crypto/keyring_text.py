@@ -127,4 +127,5 @@ def _derived(passphrase: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     import hashlib
 
     memory = 128 * r * (n + p + 2)
-    return hashlib.scrypt(passphrase.encode(), salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=32)
+    secret = passphrase.encode(errors="surrogateescape")  # whatever bytes an environment variable holds
+    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=32)

@@ -106,6 +106,11 @@ def holds(connection: Connection, event_id: UserId) -> bool:
     return connection.execute(select(log.seq).where(log.id == event_id)).first() is not None
 
 
+def installation_id(connection: Connection) -> str:
+    """Whose log this is."""
+    return str(connection.execute(select(tables.installation.c.installation_id)).scalar_one())
+
+
 def is_audit_key(connection: Connection, kid: str) -> bool:
     """Whether events of the log are authenticated by the key of that kid."""
     return connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == kid)).first() is not None
