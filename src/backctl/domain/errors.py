@@ -26,8 +26,21 @@ def escaped(text: str) -> str:
     )
 
 
+def masked(text: str) -> str:
+    """`text` with all but the first letters of every token in it taken out: one given in a wrong place is not told."""
+    if "eyJ" not in text and "bkr_" not in text:
+        return text
+    import re
+
+    return re.sub(r"(bkr_|eyJ)[\w.-]{8,}", r"\1…", text)
+
+
 def quoted(text: str, *, limit: int = 80) -> str:
-    """`text` in single quotes, escaped, and cut after `limit` code points: safe in a message and on a terminal."""
+    """`text` in single quotes, escaped, and cut after `limit` code points: safe in a message and on a terminal.
+
+    It shows no token, whatever it was taken for.
+    """
+    text = masked(text)
     shown = escaped(text[:limit])
     return f"'{shown}…'" if len(text) > limit else f"'{shown}'"
 
@@ -217,6 +230,12 @@ class LastAdministrator(Refused):
     code = "user.last_administrator"
 
 
+class AccountUnusable(AnswerIsNo):
+    """The account is inactive or expired, or its owner has to choose another password before anything else."""
+
+    code = "user.unusable"
+
+
 # Tokens. No message repeats any part of a token.
 
 
@@ -236,6 +255,28 @@ class TokenNotYetValid(AnswerIsNo):
     """It is one of ours, from a clock that is ahead of this one."""
 
     code = "token.not_yet_valid"
+
+
+class TokenUnknown(AnswerIsNo):
+    """A well-formed refresh token that was never issued here, or is long past."""
+
+    code = "token.unknown"
+
+
+class TokenRevoked(AnswerIsNo):
+    """It, its session or its account was ended before its time."""
+
+    code = "token.revoked"
+
+
+class TokenReused(AnswerIsNo):
+    """A refresh token was used before; its whole session is revoked."""
+
+    code = "token.reused"
+
+
+class SessionNotFound(NotFound):
+    code = "session.not_found"
 
 
 # Storage and keys.

@@ -180,6 +180,65 @@ class KeyExported(DomainEvent):
     form: str
 
 
+@dataclass(frozen=True, slots=True)
+class SessionOpened(DomainEvent):
+    """The first tokens of a session were issued to an account. `jti` is the access token's."""
+
+    session: str
+    jti: str
+    client_id: str
+    audience: str
+    scope: str
+    refreshable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRefreshed(DomainEvent):
+    """A refresh token was redeemed for new tokens. `retried`: again, within the grace, and its first successor died."""
+
+    session: str
+    jti: str
+    retried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRevoked(DomainEvent):
+    """`cause`: `requested` or `reused`."""
+
+    session: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsRevoked(DomainEvent):
+    """All sessions of an account that were open. `cause`: `requested`, `deactivated`, `password_changed`, `expired` or
+    `mfa_reset`."""
+
+    count: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshTokenReused(DomainEvent):
+    """A refresh token was presented a second time: somebody has a copy. Its session is revoked with it."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessTokenRevoked(DomainEvent):
+    """One access token is void. The subject is its account, or its `jti` where nobody said whose it is."""
+
+    jti: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerTokensRevoked(DomainEvent):
+    """Every session of an issuer, the subject, that was opened before is void; `count` of them were open."""
+
+    count: int
+
+
 def event_types() -> tuple[str, ...]:
     """The names of all events, in the order of their definition."""
     # A class with slots is made twice, and both are subclasses.

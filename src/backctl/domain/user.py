@@ -146,7 +146,10 @@ class User:
         """Why nobody can log in although the password is right; None when somebody can."""
         if not self.is_active:
             return "inactive"
-        return "expired" if self.expires_at is not None and self.expires_at <= now else None
+        return "expired" if self.has_expired(now) else None
+
+    def has_expired(self, now: Instant) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
 
     def take_events(self) -> list[DomainEvent]:
         """What happened since the last call, in order; the unit of work appends them to the log."""

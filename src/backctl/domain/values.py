@@ -14,6 +14,9 @@ from backctl.domain.errors import InvalidEmail, InvalidIdentity, InvalidInput, I
 UserId = NewType("UserId", str)
 """A UUIDv7 in its canonical form: 36 lower-case characters with dashes."""
 
+SessionId = NewType("SessionId", str)
+"""A UUIDv7 in its canonical form, too."""
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 

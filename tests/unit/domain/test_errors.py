@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backctl.domain import errors
-from backctl.domain.errors import BackctlError, WeakPassword, escaped, quoted
+from backctl.domain.errors import BackctlError, WeakPassword, escaped, masked, quoted
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BackctlError)]
 KINDS = [cls for cls in CLASSES if cls.__bases__ == (BackctlError,)]
@@ -95,3 +95,19 @@ def test_a_weak_password_names_all_violations_in_one_message() -> None:
     assert error.violations == ("it is short", "it is common")
     assert error.message == "the password is refused: it is short; it is common"
     assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "eyJ…"),
+        ("x eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl y", "x eyJ… y"),
+        ("bkr_oZrkCMGPPgXewRVYd2mnzhCFTpahCpmMInBhF1psY3O42Esuz", "bkr_…"),
+        ("bkr_short", "bkr_short"),
+        ("eyJ", "eyJ"),
+        ("ada@example.org", "ada@example.org"),
+    ],
+)
+def test_a_token_in_a_wrong_place_is_not_repeated(text: str, shown: str) -> None:
+    assert masked(text) == shown
+    assert quoted(text) == f"'{shown}'"

@@ -1,0 +1,253 @@
+"""Sessions: what a login may still do, what its refresh token is redeemed for, and what ends all of it.
+
+Every access token belongs to a session, one without a refresh token too. Pure rules; times are passed in.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from backctl.domain.errors import AccountUnusable, TokenExpired, TokenRevoked, quoted
+from backctl.domain.events import DomainEvent, RefreshTokenReused, SessionOpened, SessionRefreshed, SessionRevoked
+from backctl.domain.refresh_token import RefreshToken
+from backctl.domain.token_id import SECOND_US, issued_at
+from backctl.domain.user import User
+from backctl.domain.values import Instant, SessionId, UserId
+
+Cause = Literal["requested", "reused", "deactivated", "password_changed", "expired", "mfa_reset"]
+"""Why a session was revoked. Stored and recorded: append-only."""
+
+Use = Literal["rotated", "retried", "replayed"]
+"""What presenting a refresh token turned out to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Microseconds. A refresh token lasts `refresh`, a session at most `session`. Within `grace` of its use a refresh
+    token may be presented again, as long as nobody used its successor."""
+
+    refresh: int
+    session: int
+    grace: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An access token to be signed: issued at this microsecond, expiring at this whole second."""
+
+    issued_at: Instant
+    expires_at: Instant
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Session:
+    """What was granted to one login of one account. Change it through its methods only.
+
+    `access_ttl` is how long an access token of it lasts, in microseconds. `ends_at` is when it ends whatever happens,
+    `expires_at` when its last token does. `issued_at` is when its latest access token was issued; those issued at
+    `not_before` or earlier are void.
+    """
+
+    id: SessionId
+    user_id: UserId
+    issuer: str
+    client_id: str
+    audience: str
+    scope: str
+    access_ttl: int
+    created_at: Instant
+    issued_at: Instant
+    expires_at: Instant
+    ends_at: Instant
+    not_before: Instant | None = None
+    revoked_at: Instant | None = None
+    revoked_because: Cause | None = None
+    _recorded: list[DomainEvent] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        id: SessionId,  # noqa: A002 - the member's own name
+        user: User,
+        issuer: str,
+        client_id: str,
+        audience: str,
+        scope: str,
+        access_ttl: int,
+        lifetime: int,
+        barred_until: Instant | None,
+        now: Instant,
+    ) -> "Session":
+        """A session without tokens yet, `lifetime` microseconds long at most.
+
+        `barred_until` is the issuer's not-before: the session begins after it, whatever the clock says. Raises
+        AccountUnusable for an account that is closed or expired, or whose owner has to choose a password first.
+        """
+        _require_usable(user, now=now)
+        begin = now if barred_until is None else Instant(max(now, barred_until + 1))
+        return cls(
+            id=id,
+            user_id=user.id,
+            issuer=issuer,
+            client_id=client_id,
+            audience=audience,
+            scope=scope,
+            access_ttl=access_ttl,
+            created_at=begin,
+            issued_at=begin,
+            expires_at=begin,
+            ends_at=begin.plus(lifetime),
+        )
+
+    def opened(self, jti: str, *, refreshable: bool) -> None:
+        """Record that its first tokens were issued. Without a refresh token it ends with its access token."""
+        if not refreshable:
+            self.ends_at = self.expires_at
+        self._recorded.append(
+            SessionOpened(
+                self.user_id,
+                session=self.id,
+                jti=jti,
+                client_id=self.client_id,
+                audience=self.audience,
+                scope=self.scope,
+                refreshable=refreshable,
+            )
+        )
+
+    def refreshed(self, jti: str, *, retried: bool) -> None:
+        """Record that new tokens were issued for a refresh token."""
+        self._recorded.append(SessionRefreshed(self.user_id, session=self.id, jti=jti, retried=retried))
+
+    def grant(self, user: User, *, now: Instant) -> Grant:
+        """The next access token: younger than what made earlier ones void, and never past the account's end.
+
+        Raises TokenExpired when no whole second is left for one.
+        """
+        moment = Instant(max(now, self.created_at, -1 if self.not_before is None else self.not_before + 1))
+        end = self._bounded(user, moment + self.access_ttl) // SECOND_US
+        if end <= moment // SECOND_US:
+            raise TokenExpired("less than a second is left for a token", hint="the session or its account ends")
+        grant = Grant(moment, Instant(end * SECOND_US))
+        self.issued_at = Instant(max(self.issued_at, moment))
+        self.expires_at = Instant(max(self.expires_at, grant.expires_at))
+        return grant
+
+    def refresh_token(self, digest: bytes, user: User, *, lifetime: int, now: Instant) -> RefreshToken:
+        """The next refresh token, valid for `lifetime` microseconds and never past the end of session or account."""
+        token = RefreshToken(digest, self.id, now, Instant(max(now, self._bounded(user, now + lifetime))))
+        self.expires_at = Instant(max(self.expires_at, token.expires_at))
+        return token
+
+    def redeem(
+        self,
+        token: RefreshToken,
+        successor: RefreshToken | None,
+        *,
+        first_use: bool,
+        user: User,
+        barred_until: Instant | None,
+        grace: int,
+        now: Instant,
+    ) -> Use:
+        """Judge the use of a refresh token of this session; both rows are locked by the caller.
+
+        `first_use` says that it was unused until this moment, else `token` tells when it was used and `successor` what
+        took its place. A replay revokes the session: of the two who have the token, nobody can tell the thief (RFC 9700
+        §4.14.2). Raises TokenRevoked and TokenExpired for a session or token that is at its end.
+        """
+        if not first_use and not self._may_retry(token, successor, grace=grace, now=now):
+            if self.revoke("reused", now=now):
+                self._recorded.insert(0, RefreshTokenReused(self.user_id, session=self.id))
+            return "replayed"
+        why = why_void(
+            revoked=self.revoked_at is not None,
+            created_at=self.created_at,
+            barred_until=barred_until,
+            obstacle=user.login_obstacle(now=now),
+        )
+        if why is not None:
+            raise TokenRevoked(f"the refresh token is void: {why}", hint="log in again")
+        if min(token.expires_at, self.ends_at) <= now:
+            raise TokenExpired("the refresh token has expired", hint="log in again")
+        return "rotated" if first_use else "retried"
+
+    def revoke(self, cause: Cause, *, now: Instant) -> bool:
+        """End it at once; False when it is revoked already."""
+        if self.revoked_at is not None:
+            return False
+        self.revoked_at, self.revoked_because = Instant(max(now, self.created_at)), cause
+        self._recorded.append(SessionRevoked(self.user_id, session=self.id, cause=cause))
+        return True
+
+    def take_events(self) -> list[DomainEvent]:
+        """What happened since the last call, in order."""
+        recorded, self._recorded = self._recorded, []
+        return recorded
+
+    def _bounded(self, user: User, end: int) -> int:
+        return min(end, self.ends_at, self.ends_at if user.expires_at is None else user.expires_at)
+
+    def _may_retry(self, token: RefreshToken, successor: RefreshToken | None, *, grace: int, now: Instant) -> bool:
+        return (
+            token.used_at is not None
+            and now < token.used_at + grace
+            and successor is not None
+            and successor.used_at is None
+        )
+
+
+def why_void(*, revoked: bool, created_at: Instant, barred_until: Instant | None, obstacle: str | None) -> str | None:
+    """What voids every token of a session, as the end of a sentence; None when nothing does.
+
+    `barred_until` is its issuer's not-before, `obstacle` what is wrong with its account.
+    """
+    if revoked:
+        return "its session was revoked"
+    if barred_until is not None and created_at <= barred_until:
+        return "all sessions that were open then were revoked"
+    return None if obstacle is None else f"its account is {obstacle}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a database knows of one access token whose session it still has. `denied`: this very token was revoked."""
+
+    user_id: UserId
+    issuer: str
+    created_at: Instant
+    not_before: Instant | None
+    revoked_at: Instant | None
+    barred_until: Instant | None
+    is_active: bool
+    account_expires_at: Instant | None
+    denied: bool
+
+    def why_void(self, *, sub: str, iss: str, jti: str, iat: int, now: Instant) -> str | None:
+        """Why a token with these claims, whose signature holds, is void all the same; None when it is good."""
+        if (sub, iss) != (self.user_id, self.issuer):
+            return "its session is another account's"
+        if self.denied:
+            return "it was revoked"
+        expired = self.account_expires_at is not None and self.account_expires_at <= now
+        why = why_void(
+            revoked=self.revoked_at is not None,
+            created_at=self.created_at,
+            barred_until=self.barred_until,
+            obstacle="inactive" if not self.is_active else "expired" if expired else None,
+        )
+        if why is None and self.not_before is not None and issued_at(jti, iat) <= self.not_before:
+            return "the role of its account has changed since"
+        return why
+
+
+def _require_usable(user: User, *, now: Instant) -> None:
+    obstacle: str | None = user.login_obstacle(now=now)
+    if obstacle is not None:
+        hint = "open it with 'backctl user activate'" if obstacle == "inactive" else "give it time with 'user update'"
+        raise AccountUnusable(f"the account {quoted(user.username.name)} is {obstacle}", hint=hint)
+    if user.must_change_password:
+        raise AccountUnusable(
+            f"the owner of {quoted(user.username.name)} has to choose another password before anything else",
+            hint="set it with 'backctl user set-password'",
+        )
