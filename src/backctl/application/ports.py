@@ -4,15 +4,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from backctl.application.views import BackupView, Change, CheckView, DatabaseStatus, EventView, UpgradeView, UserView
+from backctl.application.views import (
+    BackupView,
+    Change,
+    CheckView,
+    DatabaseStatus,
+    EventView,
+    SessionView,
+    UpgradeView,
+    UserView,
+)
 from backctl.domain.access_token import AccessClaims, UnverifiedToken
 from backctl.domain.events import DomainEvent
-from backctl.domain.repositories import EventCriteria, LoginFailures, Page, Sort, UserCriteria, UserRepository
+from backctl.domain.repositories import (
+    EventCriteria,
+    LoginFailures,
+    Page,
+    SessionRepository,
+    Sort,
+    UserCriteria,
+    UserRepository,
+)
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
 
 if TYPE_CHECKING:
     from backctl.domain.audit import ChainReport
     from backctl.domain.keyring import Key, Keyring, Purpose
+    from backctl.domain.sessions import Standing
 
 Clock = Callable[[], Instant]
 """The present moment, as the caller is to believe it."""
@@ -75,6 +93,10 @@ class PasswordHasher(Protocol):
 class TokenCodec(Protocol):
     """Turns claims into a signed access token and back, with the keys of purpose `sign`. Knows no database."""
 
+    def load(self) -> None:
+        """Load what `sign` needs, so that nobody who waits for a lock has to wait for that, too. Reads no key."""
+        ...
+
     def sign(self, claims: AccessClaims) -> Secret:
         """The token that says `claims`, under the primary key. Raises InvalidInput when it would be too long."""
         ...
@@ -99,6 +121,9 @@ class UnitOfWork(Protocol):
 
     users: UserRepository
     login_failures: LoginFailures
+
+    @property
+    def sessions(self) -> SessionRepository: ...
 
     def __enter__(self) -> Self: ...
 
@@ -226,6 +251,18 @@ class Reader(Protocol):
         ...
 
     def count_users(self, criteria: UserCriteria) -> int: ...
+
+    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> Page[SessionView]:
+        """At most `limit` sessions of an account, the oldest first."""
+        ...
+
+    def stream_sessions(self, user_id: UserId, *, now: Instant) -> Iterator[SessionView]:
+        """All of them in constant memory, from one snapshot."""
+        ...
+
+    def standings(self, asked: Sequence[tuple[str, str]]) -> "dict[tuple[str, str], Standing]":
+        """By session and `jti`, what is known of access tokens whose sessions still exist. One statement for all."""
+        ...
 
     def events(
         self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False

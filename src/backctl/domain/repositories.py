@@ -9,7 +9,10 @@ from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:
     from backctl.domain.lockout import RecentFailures
+    from backctl.domain.refresh_token import RefreshToken
+    from backctl.domain.sessions import Cause, Session
     from backctl.domain.user import User
+    from backctl.domain.values import SessionId
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -54,6 +57,88 @@ class LoginFailures(Protocol):
     def forget(self, key: str) -> None:
         """Count from nothing again, and end a lock."""
         ...
+
+
+class SessionRepository(Protocol):
+    """The sessions that a unit of work may change. Everything handed out is written back at its commit.
+
+    Lock an account before its sessions. What is revoked is recorded by whatever revokes it.
+    """
+
+    def add(self, session: "Session") -> None:
+        """Store a new session of an account that is locked."""
+        ...
+
+    def owner(self, digest: bytes) -> "tuple[UserId, SessionId] | None":
+        """Whose refresh token this is and of which session, nothing locked; None for one that is unknown."""
+        ...
+
+    def get(self, session_id: str) -> "Session":
+        """The session, locked for this transaction. Raises SessionNotFound."""
+        ...
+
+    def token(self, digest: bytes) -> "RefreshToken | None":
+        """A refresh token of a session that is locked; None for one that is gone."""
+        ...
+
+    def use(self, digest: bytes, *, successor: bytes, now: Instant) -> bool:
+        """Mark a refresh token as used, in one statement; False when it was used before, and stays as it is."""
+        ...
+
+    def retry(self, token: "RefreshToken", *, successor: bytes, now: Instant) -> None:
+        """Put another in the place of the unused successor of a used token, which is void from now on."""
+        ...
+
+    def issue(self, token: "RefreshToken") -> None:
+        """Store the next refresh token of a session that was added or handed out."""
+        ...
+
+    def revoke_all(self, user_id: UserId, cause: "Cause", *, now: Instant) -> int:
+        """Revoke the sessions of a locked account that are open. How many that were."""
+        ...
+
+    def void_access_tokens(self, user_id: UserId, *, now: Instant) -> None:
+        """Void every access token that the sessions of a locked account were given so far; the sessions go on."""
+        ...
+
+    def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
+        """Void one access token, and remember it until it has expired; False when it was denied already.
+
+        `subject` is the account it was issued to, or its jti where nobody knows.
+        """
+        ...
+
+    def barred_until(self, issuer: str) -> Instant | None:
+        """Sessions of this issuer that were opened then or earlier are void; None when that never happened."""
+        ...
+
+    def bar(self, issuer: str, *, now: Instant) -> int:
+        """Void every session of this issuer that was opened so far. How many of them were open."""
+        ...
+
+    def sweep(self, before: Instant, *, limit: int) -> "Swept":
+        """Remove what expired at `before` or earlier, at most `limit` rows of each kind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How much was removed. The refresh tokens of a removed session go uncounted with it."""
+
+    sessions: int = 0
+    refresh_tokens: int = 0
+    revocations: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.sessions + self.refresh_tokens + self.revocations
+
+    def plus(self, other: "Swept") -> "Swept":
+        return Swept(
+            self.sessions + other.sessions,
+            self.refresh_tokens + other.refresh_tokens,
+            self.revocations + other.revocations,
+        )
 
 
 def checked_page_size(size: int) -> int:
@@ -132,6 +217,16 @@ def is_newest_first(sort: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionCriteria:
+    """Which sessions: an account's, in the order in which they were opened."""
+
+    user_id: UserId
+
+
+Criteria = UserCriteria | EventCriteria | SessionCriteria
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """A place in an order: the sort values of the last row seen. Opaque outside, checked when it comes back.
 
@@ -141,7 +236,7 @@ class Cursor:
     order: str
     position: tuple[str | int, ...]
 
-    def encode(self, criteria: UserCriteria | EventCriteria) -> str:
+    def encode(self, criteria: Criteria) -> str:
         import base64  # only whoever pages on pays for these
         import json
 
@@ -149,9 +244,7 @@ class Cursor:
         return base64.urlsafe_b64encode(payload.encode()).rstrip(b"=").decode()
 
     @classmethod
-    def decode(
-        cls, text: str, order: str, criteria: UserCriteria | EventCriteria, shape: tuple[type[str] | type[int], ...]
-    ) -> "Cursor":
+    def decode(cls, text: str, order: str, criteria: Criteria, shape: tuple[type[str] | type[int], ...]) -> "Cursor":
         """Read a cursor of this very question. Raises InvalidCursor for any other text."""
         import base64
         import json
@@ -177,7 +270,7 @@ class Cursor:
         return cls(order, position)
 
 
-def _question(order: str, criteria: UserCriteria | EventCriteria) -> str:
+def _question(order: str, criteria: Criteria) -> str:
     import base64
     import hashlib
 

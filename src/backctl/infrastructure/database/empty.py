@@ -5,16 +5,28 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from backctl.application.ports import AuditKeys
-from backctl.application.views import EventView, UserView
+from backctl.application.views import EventView, SessionView, UserView
 from backctl.domain.audit import ChainReport
-from backctl.domain.errors import UserNotFound
-from backctl.domain.repositories import EventCriteria, LoginFailures, Page, Sort, UserCriteria, UserRepository
-from backctl.domain.values import Identity, Instant, PasswordHash
+from backctl.domain.errors import SessionNotFound, UserNotFound, quoted
+from backctl.domain.repositories import (
+    EventCriteria,
+    LoginFailures,
+    Page,
+    SessionCriteria,
+    SessionRepository,
+    Sort,
+    Swept,
+    UserCriteria,
+    UserRepository,
+)
+from backctl.domain.values import Identity, Instant, PasswordHash, SessionId, UserId
 from backctl.infrastructure.database import queries
 
 if TYPE_CHECKING:
     from backctl.domain.events import DomainEvent
     from backctl.domain.lockout import RecentFailures
+    from backctl.domain.refresh_token import RefreshToken
+    from backctl.domain.sessions import Cause, Session, Standing
     from backctl.domain.user import User
 
 
@@ -37,6 +49,16 @@ class EmptyReader:
     def count_users(self, criteria: UserCriteria) -> int:
         return 0
 
+    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> Page[SessionView]:
+        queries.session_cursor(cursor, SessionCriteria(user_id))
+        return Page(())
+
+    def stream_sessions(self, user_id: UserId, *, now: Instant) -> Iterator[SessionView]:
+        return iter(())
+
+    def standings(self, asked: Sequence[tuple[str, str]]) -> "dict[tuple[str, str], Standing]":
+        return {}
+
     def events(
         self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
     ) -> Page[EventView]:
@@ -57,6 +79,7 @@ class EmptyUnitOfWork:
     def __init__(self) -> None:
         self.users: UserRepository = _NoUsers()
         self.login_failures: LoginFailures = _NoLoginFailures()
+        self.sessions: SessionRepository = _NoSessions()
 
     def __enter__(self) -> Self:
         return self
@@ -102,3 +125,44 @@ class _NoLoginFailures:
 
     def forget(self, key: str) -> None:
         """There is nothing to forget."""
+
+
+class _NoSessions:
+    def add(self, session: "Session") -> None:
+        raise RuntimeError("there is no account whose session this could be")
+
+    def owner(self, digest: bytes) -> tuple[UserId, SessionId] | None:
+        return None
+
+    def get(self, session_id: str) -> "Session":
+        raise SessionNotFound(f"there is no session {quoted(session_id)}")
+
+    def token(self, digest: bytes) -> "RefreshToken | None":
+        return None
+
+    def use(self, digest: bytes, *, successor: bytes, now: Instant) -> bool:
+        return False
+
+    def retry(self, token: "RefreshToken", *, successor: bytes, now: Instant) -> None:
+        """Nothing was used."""
+
+    def issue(self, token: "RefreshToken") -> None:
+        raise RuntimeError("there is no session whose token this could be")
+
+    def revoke_all(self, user_id: UserId, cause: "Cause", *, now: Instant) -> int:
+        return 0
+
+    def void_access_tokens(self, user_id: UserId, *, now: Instant) -> None:
+        """There is none."""
+
+    def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
+        return False
+
+    def barred_until(self, issuer: str) -> Instant | None:
+        return None
+
+    def bar(self, issuer: str, *, now: Instant) -> int:
+        return 0
+
+    def sweep(self, before: Instant, *, limit: int) -> Swept:
+        return Swept()

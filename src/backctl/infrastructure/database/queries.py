@@ -6,11 +6,12 @@ part of a statement.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal
 
 from backctl.domain.errors import InvalidCursor, quoted
-from backctl.domain.repositories import Cursor, EventCriteria, Sort, SortField, UserCriteria
-from backctl.domain.values import Identity, folded, is_uuid
+from backctl.domain.repositories import Cursor, EventCriteria, SessionCriteria, Sort, SortField, UserCriteria
+from backctl.domain.values import Identity, UserId, folded, is_uuid
 
 Placeholder = Literal["?", "%s"]
 Value = str | int | bool
@@ -23,6 +24,20 @@ _USERS: Final = (
 _USERS_AND_KEYS: Final = _USERS.replace(" FROM", ", email_key, username_key FROM")
 _PASSWORD: Final = "SELECT password_hash FROM users"
 _COUNT: Final = "SELECT count(*) FROM users"
+# Columns in the order of `Standing`, behind the two that were asked for. A CTE, so that both are named but once each.
+_STANDINGS: Final = (
+    "WITH asked (sid, jti) AS (VALUES {pairs}) "
+    "SELECT asked.sid, asked.jti, s.user_id, s.issuer, s.created_at, s.not_before, s.revoked_at, i.not_before, "
+    "u.is_active, u.expires_at, r.jti IS NOT NULL FROM asked JOIN sessions s ON s.id = {sid} "
+    "JOIN users u ON u.id = s.user_id LEFT JOIN token_issuers i ON i.issuer = s.issuer "
+    "LEFT JOIN revoked_tokens r ON r.jti = asked.jti"
+)
+# Columns in the order of SessionView but for `state`, and the issuer's not-before at the end.
+_SESSIONS: Final = (
+    "SELECT s.id, s.user_id, EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = s.id AND t.used_at IS NULL), "
+    "s.client_id, s.issuer, s.audience, s.scope, s.created_at, s.issued_at, s.expires_at, s.ends_at, s.revoked_at, "
+    "s.revoked_because, i.not_before FROM sessions s LEFT JOIN token_issuers i ON i.issuer = s.issuer"
+)
 _EVENTS: Final = "SELECT seq, id, occurred_at, type, subject, actor, reason, trace_id, data FROM events"
 
 
@@ -44,6 +59,7 @@ _ORDERS: Final[Mapping[SortField, _Order]] = {
 }
 _SEQUENCES: Final = {False: "seq", True: "-seq"}
 """How a cursor calls the order of events; `True` is the newest first."""
+_BY_ID: Final = "id"
 
 # No key is longer: 254 octets of address that folding at most triples. A longer term is not even folded, for
 # normalising a long run of combining marks takes quadratic time; and SQLite refuses patterns over 50,000 bytes.
@@ -116,6 +132,38 @@ def user_count(criteria: UserCriteria, placeholder: Placeholder) -> Statement:
     return Statement(_COUNT + where.clause(), tuple(where.values))
 
 
+def standings(asked: Sequence[tuple[str, str]], placeholder: Placeholder) -> Statement:
+    """What is known of access tokens by session and `jti`; the sessions must have the form of ids."""
+    pairs = ", ".join([f"({placeholder}, {placeholder})"] * len(asked))
+    sid = "asked.sid" if placeholder == "?" else "CAST(asked.sid AS uuid)"
+    return Statement(_STANDINGS.format(pairs=pairs, sid=sid), tuple(chain.from_iterable(asked)))
+
+
+def sessions(user_id: UserId, placeholder: Placeholder) -> Statement:
+    """Every session of an account, the oldest first."""
+    return Statement(f"{_SESSIONS} WHERE s.user_id = {placeholder} ORDER BY s.id", (user_id,))
+
+
+def sessions_page(user_id: UserId, placeholder: Placeholder, *, limit: int, after: Cursor | None) -> Statement:
+    where = _Conditions(placeholder)
+    where.add("s.user_id = {}", user_id)
+    if after is not None:
+        where.add("s.id > {}", *after.position)
+    return Statement(f"{_SESSIONS}{where.clause()} ORDER BY s.id LIMIT {placeholder}", (*where.values, limit))
+
+
+def session_cursor(text: str | None, criteria: SessionCriteria) -> Cursor | None:
+    """Raises InvalidCursor."""
+    if text is None:
+        return None
+    cursor = Cursor.decode(text, _BY_ID, criteria, (str,))
+    return _with_an_id(cursor, text)
+
+
+def next_session_cursor(last: str, criteria: SessionCriteria) -> str:
+    return Cursor(_BY_ID, (last,)).encode(criteria)
+
+
 def events(criteria: EventCriteria, placeholder: Placeholder, *, newest_first: bool) -> Statement:
     where = _event_conditions(criteria, placeholder)
     return Statement(_EVENTS + where.clause() + _by_sequence(newest_first), tuple(where.values))
@@ -137,7 +185,11 @@ def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor 
         return None
     order = _ORDERS[sort.field]
     cursor = Cursor.decode(text, str(sort), criteria, order.shape)
-    if order.columns[-1] == "id" and not is_uuid(str(cursor.position[-1])):  # PostgreSQL's type takes nothing else
+    return _with_an_id(cursor, text) if order.columns[-1] == "id" else cursor
+
+
+def _with_an_id(cursor: Cursor, text: str) -> Cursor:
+    if not is_uuid(str(cursor.position[-1])):  # PostgreSQL's type takes nothing else
         raise InvalidCursor(f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page")
     return cursor
 

@@ -1,16 +1,19 @@
 """What both read sides share: from the rows of `queries` to pages and views, whatever driver fetched them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from backctl.application.ports import AddressParser
-from backctl.application.views import EventView, UserView
+from backctl.application.views import EventView, SessionView, UserView
 from backctl.domain.errors import DatabaseUnusable, quoted
-from backctl.domain.repositories import EventCriteria, Page, Sort, UserCriteria
-from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash
+from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
+from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
 from backctl.infrastructure.database import queries
+
+if TYPE_CHECKING:
+    from backctl.domain.sessions import Standing
 
 Row = tuple[Any, ...]
 
@@ -72,6 +75,43 @@ class RowReader(ABC):
         ((count,),) = self._fetch(queries.user_count(criteria, self._placeholder))
         return int(count)
 
+    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> Page[SessionView]:
+        criteria = SessionCriteria(user_id)
+        after = queries.session_cursor(cursor, criteria)
+        rows = self._fetch(queries.sessions_page(user_id, self._placeholder, limit=limit + 1, after=after))
+        found = tuple(self._session(now, *row) for row in rows[:limit])
+        if len(rows) <= limit:
+            return Page(found)
+        return Page(found, queries.next_session_cursor(found[-1].id, criteria))
+
+    def stream_sessions(self, user_id: UserId, *, now: Instant) -> Iterator[SessionView]:
+        with closing(self._stream(queries.sessions(user_id, self._placeholder))) as rows:
+            for row in rows:
+                yield self._session(now, *row)
+
+    def standings(self, asked: Sequence[tuple[str, str]]) -> "dict[tuple[str, str], Standing]":
+        from backctl.domain.sessions import Standing
+
+        possible = [(sid, jti) for sid, jti in asked if is_uuid(sid)]
+        found = {}
+        try:
+            for row in self._fetch(queries.standings(possible, self._placeholder)) if possible else ():
+                sid, jti, user_id, issuer, created, not_before, revoked, barred, active, expires, denied = row
+                found[sid, jti] = Standing(
+                    user_id,
+                    issuer,
+                    Instant(created),
+                    _moment(not_before),
+                    _moment(revoked),
+                    _moment(barred),
+                    active == 1,
+                    _moment(expires),
+                    denied == 1,
+                )
+        except (TypeError, ValueError) as error:
+            raise self._damaged("a session") from error
+        return found
+
     def events(
         self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
     ) -> Page[EventView]:
@@ -110,6 +150,51 @@ class RowReader(ABC):
                 )
         except (TypeError, ValueError) as error:
             raise self._damaged("an account") from error
+
+    def _session(
+        self,
+        now: Instant,
+        id_: str,
+        user_id: str,
+        refreshable: int,
+        client_id: str,
+        issuer: str,
+        audience: str,
+        scope: str,
+        created: int,
+        issued: int,
+        expires: int,
+        ends: int,
+        revoked: int | None,
+        because: str | None,
+        barred: int | None,
+    ) -> SessionView:
+        try:
+            if revoked is None and barred is not None and created <= barred:
+                revoked, because = barred, "requested"
+            state: Literal["open", "expired", "revoked"] = "open"
+            if revoked is not None:
+                state = "revoked"
+            elif expires <= now:
+                state = "expired"
+            return SessionView(
+                SessionId(id_),
+                UserId(user_id),
+                state,
+                state == "open" and refreshable == 1,
+                client_id,
+                issuer,
+                audience,
+                scope,
+                Instant(created),
+                Instant(issued),
+                Instant(expires),
+                Instant(ends),
+                _moment(revoked),
+                because,
+            )
+        except (TypeError, ValueError) as error:
+            raise self._damaged("a session") from error
 
     def _event(
         self,
@@ -151,3 +236,7 @@ class RowReader(ABC):
             f"{what} in {quoted(self._label, limit=400)} holds what was never written",
             hint="look with 'backctl audit verify', then restore the database from a backup",
         )
+
+
+def _moment(stored: int | None) -> Instant | None:
+    return None if stored is None else Instant(stored)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -155,3 +156,63 @@ login_failures = Table(
     Index(None, "expires_at"),
 )
 """By an account's id, or a digest of a name that no account has. `recent` is a JSON array of times, oldest first."""
+
+sessions = Table(
+    "sessions",
+    Row.metadata,
+    Column("id", _IDENTIFIER, primary_key=True),
+    Column("user_id", _IDENTIFIER, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("issuer", _KEY, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("access_ttl", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("not_before", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("revoked_because", String(32)),
+    CheckConstraint(f"created_at >= {EARLIEST} AND issued_at >= created_at", "begin_ordered"),
+    CheckConstraint(f"expires_at >= created_at AND ends_at <= {LATEST}", "end_ordered"),
+    CheckConstraint("(revoked_at IS NULL) = (revoked_because IS NULL)", "revoked_because"),
+    Index(None, "user_id", "id"),
+    Index(None, "expires_at"),
+)
+"""Kept until `expires_at`, when the last token of it has expired. The row of one that is gone is void like a revoked
+one."""
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    Row.metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("session_id", _IDENTIFIER, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+    Column("successor", LargeBinary),
+    CheckConstraint("length(digest) = 32", "digest"),
+    CheckConstraint("successor IS NULL OR (used_at IS NOT NULL AND length(successor) = 32)", "successor"),
+    Index(None, "session_id"),
+    Index(None, "expires_at"),
+)
+"""By SHA-256 of the token, which itself is kept nowhere."""
+
+revoked_tokens = Table(
+    "revoked_tokens",
+    Row.metadata,
+    Column("jti", _KEY, primary_key=True),
+    Column("revoked_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index(None, "expires_at"),
+)
+"""Single access tokens, each kept until it has expired."""
+
+token_issuers = Table(
+    "token_issuers",
+    Row.metadata,
+    Column("issuer", _KEY, primary_key=True),
+    Column("not_before", BigInteger, nullable=False),
+)
+"""Sessions of this issuer that were opened at `not_before` or earlier are void."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -17,6 +18,9 @@ from backctl.infrastructure.database import event_log
 from backctl.infrastructure.database.engine import outcomes_of
 from backctl.infrastructure.database.login_failures import SqlLoginFailures
 from backctl.infrastructure.database.user_repository import SqlUserRepository
+
+if TYPE_CHECKING:
+    from backctl.infrastructure.database.session_repository import SqlSessionRepository
 
 
 class Store(Protocol):
@@ -85,6 +89,12 @@ class SqlUnitOfWork:
             self.session.close()
         if isinstance(error, Exception) and (fault := self._outcomes.fault_of(error)):
             raise fault from error
+
+    @cached_property
+    def sessions(self) -> "SqlSessionRepository":
+        from backctl.infrastructure.database.session_repository import SqlSessionRepository  # for few of the changes
+
+        return self._joined(SqlSessionRepository(self.session.connection))
 
     def record(self, *events: DomainEvent) -> None:
         self._recorded += events
