@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from backctl.application.doctor import DoctorService
     from backctl.application.keys import KeyService
     from backctl.application.sanitizing import SanitizingService
+    from backctl.application.sessions import SessionService
+    from backctl.application.tokens import TokenService
     from backctl.application.views import Change, InstallationView
     from backctl.domain.access import AccessPolicy
     from backctl.domain.keyring import Keyring
@@ -71,6 +73,8 @@ class Container:
         for service in (
             "accounts",
             "authentication",
+            "tokens",
+            "sessions",
             "audit",
             "keys",
             "database",
@@ -119,6 +123,41 @@ class Container:
             blind_index=self._installation.blind_index,
             is_fresh=lambda: self._installation.is_fresh,
             pause=jittered_pause,
+        )
+
+    @cached_property
+    def tokens(self) -> "TokenService":
+        from backctl.application.tokens import TokenService
+        from backctl.domain.sessions import Lifetimes
+        from backctl.infrastructure.identifiers import jittered_pause, new_user_id, now
+
+        tokens = self._settings.tokens
+        return TokenService(
+            # A token is read and verified offline without what an installation loads.
+            unit_of_work=lambda **who: self._installation.unit_of_work(**who),  # noqa: PLW0108 - see above
+            reader=lambda: self._installation.reader(),  # noqa: PLW0108
+            codec=self._token_codec,
+            clock=now,
+            new_id=new_user_id,
+            pause=jittered_pause,
+            issuer=tokens.issuer,
+            audience=tokens.audience,
+            access_ttl=tokens.access_ttl,
+            lifetimes=Lifetimes(refresh=tokens.refresh_ttl, session=tokens.session_ttl, grace=tokens.grace),
+        )
+
+    @cached_property
+    def sessions(self) -> "SessionService":
+        from backctl.application.sessions import SessionService
+        from backctl.infrastructure.identifiers import jittered_pause, now
+
+        return SessionService(
+            unit_of_work=self._installation.unit_of_work,
+            reader=self._installation.reader,
+            clock=now,
+            pause=jittered_pause,
+            issuer=self._settings.tokens.issuer,
+            leeway=self._settings.tokens.leeway,
         )
 
     @cached_property

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -26,6 +26,9 @@ from backctl.infrastructure.database.postgres_migrator import create_schema
 from backctl.infrastructure.database.postgres_reader import PostgresReader
 from backctl.infrastructure.database.reader import SqliteReader
 from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+
+if TYPE_CHECKING:
+    from tests.contracts.token_house import House
 
 START = Instant.parse("2026-11-22T09:00:00Z")
 ACTOR = Actor("tester", "root", "box")
@@ -113,6 +116,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def reader(store: Store) -> Reader:
     return store.open_reader()
+
+
+@pytest.fixture
+def house(store: Store) -> "Iterator[House]":
+    """The services on a store with an administrator `root` and an account `ada`."""
+    from tests.contracts.token_house import House
+
+    store.add(a_user("root", role="admin"), a_user("ada"))
+    house = House(store)
+    yield house
+    assert house.reader.verify_chain(store.audit_keys).intact
 
 
 @dataclass(frozen=True)

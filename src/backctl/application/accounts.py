@@ -127,7 +127,7 @@ class AccountService:
         reason: str | None = None,
         dry_run: bool = False,
     ) -> Change[UserView]:
-        """Give the account another password, and end a lock that failed logins brought about.
+        """Give the account another password; end its sessions, and a lock that failed logins brought about.
 
         `must_change_password` obliges its owner to choose another at the next login. Always a change, for the hash has
         a new salt. Raises UserNotFound, InvalidPassword, WeakPassword.
@@ -144,8 +144,9 @@ class AccountService:
         work = self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run)
         password_hash = hashing()  # before the transaction: it is slow, and others wait for the lock
         with work:
-            user = work.users.get(identity)
-            user.change_password(password_hash, must_change=must_change_password, now=self.clock())
+            user, now = work.users.get(identity), self.clock()
+            user.change_password(password_hash, must_change=must_change_password, now=now)
+            work.sessions.revoke_all(user.id, "password_changed", now=now)
             work.login_failures.forget(user.id)
             work.commit()
         return Change(UserView.of(user), changed=True)
@@ -228,6 +229,7 @@ class AccountService:
     ) -> Change[UserView]:
         """Give the account what is not None here; a no-op when it is so already.
 
+        Another role voids the access tokens issued so far, an expiry that is past ends all sessions.
         `if_version` is the state that the caller saw. Raises UserNotFound; UserChangedMeanwhile for another version;
         EmailTaken, UsernameTaken; LastAdministrator when at some time nobody else could administer; and for the values
         what `create` raises.
@@ -253,11 +255,17 @@ class AccountService:
             if role is not None:
                 if role != ADMINISTRATOR:
                     self.access.require_another_administrator(user, administrators)
-                changed |= user.assign_role(role, now=now)
+                if user.assign_role(role, now=now):
+                    work.sessions.void_access_tokens(user.id, now=now)
+                    changed = True
             if expiry is not None:
                 moment = expiry.counted_from(now)
                 self.access.require_administrator_beyond(user, administrators, moment)
-                changed |= user.set_expiry(moment, now=now)
+                expired = user.has_expired(now)
+                if user.set_expiry(moment, now=now):
+                    if expired or user.has_expired(now):  # more time does not bring back what ended with the account
+                        work.sessions.revoke_all(user.id, "expired", now=now)
+                    changed = True
             if not changed:
                 return Change(UserView.of(user), changed=False)
             work.commit()
@@ -289,7 +297,7 @@ class AccountService:
     def deactivate(
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:
-        """Close the account; a no-op when it is closed already.
+        """Close the account and end its sessions; a no-op when it is closed already.
 
         Administrators' rows are locked first: two sessions closing the last two must not both succeed.
         Raises UserNotFound, and LastAdministrator when nobody else could administer.
@@ -299,8 +307,10 @@ class AccountService:
             administrators = work.users.lock_administrators()
             user = work.users.get(identity)
             self.access.require_another_administrator(user, administrators)
-            if not user.deactivate(now=self.clock()):
+            now = self.clock()
+            if not user.deactivate(now=now):
                 return Change(UserView.of(user), changed=False)
+            work.sessions.revoke_all(user.id, "deactivated", now=now)
             work.commit()
         return Change(UserView.of(user), changed=True)
 
@@ -315,7 +325,7 @@ class AccountService:
         reason: str | None = None,
         dry_run: bool = False,
     ) -> Change[UserDeletion]:
-        """Remove the account; its events stay, and with `erase` lose their data, though not their reasons.
+        """Remove the account with its sessions; its events stay, and with `erase` lose their data, not their reasons.
 
         Administrators' rows are locked first: two sessions deleting the last two must not both succeed.
         Raises UserNotFound, unless `if_exists` makes that a no-op, and LastAdministrator when nobody else could

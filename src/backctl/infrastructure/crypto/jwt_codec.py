@@ -75,6 +75,10 @@ class JwtCodec:
         self._state: _Trusted | None = None
         self._signing: tuple[Key, object] | None = None
 
+    def load(self) -> None:
+        """Import PyJWT and what it signs with: 80 ms at the first time."""
+        import jwt  # noqa: F401 - see above
+
     def sign(self, claims: AccessClaims) -> Secret:
         """The token that says `claims`, under the primary key as of their time of issue.
 

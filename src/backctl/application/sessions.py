@@ -1,0 +1,125 @@
+"""The use cases of sessions: look at them, end them, and clear away those that are past."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backctl.application.repeating import repeatable
+from backctl.application.views import Change, Revocation, SessionView
+from backctl.domain.errors import InvalidInput, UserNotFound
+from backctl.domain.repositories import PAGE_SIZE, Page, Swept, checked_page_size
+from backctl.domain.values import Actor, Identity, Instant, UserId
+
+if TYPE_CHECKING:
+    from backctl.application.ports import Clock, Reader, UnitOfWorkFactory
+
+BATCH_SIZE = 1000
+OLDER_THAN = 86_400 * 1_000_000
+"""Microseconds that what is past is kept, so that `token list` still shows what ended yesterday."""
+_BATCH_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class SessionService:
+    """Sessions of accounts, with or without a refresh token. Every change is one transaction with its events.
+
+    `leeway` is how long an expired access token may still be taken, in microseconds.
+    """
+
+    unit_of_work: "UnitOfWorkFactory"
+    reader: "Callable[[], Reader]"
+    clock: "Clock"
+    pause: Callable[[int], None]
+    issuer: str
+    leeway: int
+
+    def page(self, ident: str, *, limit: int = PAGE_SIZE, cursor: str | None = None) -> Page[SessionView]:
+        """The sessions of an account, the oldest first, revoked and expired ones too until they are swept.
+
+        Raises UserNotFound.
+        """
+        user_id, size = self._account(ident), checked_page_size(limit)
+        return self.reader().sessions(user_id, now=self.clock(), limit=size, cursor=cursor)
+
+    def stream(self, ident: str) -> Iterator[SessionView]:
+        """All of them, in constant memory. Raises UserNotFound."""
+        return self.reader().stream_sessions(self._account(ident), now=self.clock())
+
+    def sweep(
+        self,
+        *,
+        older_than: int = 0,
+        batch_size: int = BATCH_SIZE,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+        progress: Callable[[int], None] = lambda rows: None,
+    ) -> Change[Swept]:
+        """Remove sessions, refresh tokens and revocations that expired `older_than` microseconds ago or earlier.
+
+        Every transaction removes at most `batch_size` of each; `progress` is told how many it was. Nothing that a
+        token in its leeway needs is removed. A dry run is one transaction. Raises InvalidInput.
+        """
+        if not 1 <= batch_size <= _BATCH_MAX:
+            raise InvalidInput(f"a batch has 1 to {_BATCH_MAX} rows, not {batch_size}")
+        if older_than < 0:
+            raise InvalidInput("what is to come is not past")
+        before = self.clock().plus(-max(older_than, self.leeway))
+        swept, more = Swept(), True
+        while more:
+            found = self._sweep_once(before, batch_size, actor=actor, reason=reason, dry_run=dry_run)
+            swept, more = swept.plus(found), bool(found.total) and not dry_run
+            progress(found.total)
+        return Change(swept, changed=swept.total > 0)
+
+    @repeatable
+    def _sweep_once(
+        self, before: Instant, batch_size: int, *, actor: Actor, reason: str | None, dry_run: bool
+    ) -> Swept:
+        swept = Swept()
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            while (found := work.sessions.sweep(before, limit=batch_size)).total:
+                swept = swept.plus(found)
+                if not dry_run:
+                    break
+            work.commit()
+        return swept
+
+    @repeatable
+    def revoke(
+        self, session_id: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[Revocation]:
+        """End one session and all its tokens; a no-op when it is revoked already. Raises SessionNotFound."""
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            session = work.sessions.get(session_id)
+            changed = session.revoke("requested", now=self.clock())
+            if changed:
+                work.commit()
+        return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed=changed)
+
+    @repeatable
+    def revoke_user(
+        self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[Revocation]:
+        """End every session of an account; a no-op when none is left. Raises UserNotFound."""
+        identity = Identity.parse(ident)
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            user = work.users.get(identity)
+            count = work.sessions.revoke_all(user.id, "requested", now=self.clock())
+            if count:
+                work.commit()
+        return Change(Revocation("user", user.id, user.id, sessions=count), changed=count > 0)
+
+    @repeatable
+    def revoke_all(self, *, actor: Actor, reason: str | None = None, dry_run: bool = False) -> Change[Revocation]:
+        """End every session of the configured issuer that was opened so far. Always a change: time has moved on."""
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            count = work.sessions.bar(self.issuer, now=self.clock())
+            work.commit()
+        return Change(Revocation("issuer", self.issuer, None, sessions=count), changed=True)
+
+    def _account(self, ident: str) -> UserId:
+        user = self.reader().find_user(Identity.parse(ident))
+        if user is None:
+            raise UserNotFound(ident)
+        return user.id

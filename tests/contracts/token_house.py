@@ -1,0 +1,125 @@
+"""What the suites of tokens and sessions stand on: the services over one store, whose clock is the test's."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tests.contracts.conftest import ACTOR, START, Store, new_id
+
+from backctl.application.accounts import AccountService
+from backctl.application.ports import Reader
+from backctl.application.sessions import SessionService
+from backctl.application.tokens import TokenService
+from backctl.application.views import IssuedTokens, VerifiedToken
+from backctl.domain.access import AccessPolicy
+from backctl.domain.keyring import Keyring
+from backctl.domain.password_policy import PasswordPolicy
+from backctl.domain.repositories import EVERY_EVENT
+from backctl.domain.sessions import Lifetimes
+from backctl.domain.values import Actor, Secret
+from backctl.infrastructure.crypto.jwt_codec import JwtCodec
+from backctl.infrastructure.crypto.key_maker import make_key
+from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+
+once = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+"""For what is the service's own doing, whatever the database."""
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+DAY = 86_400 * SECOND
+KEYS = Keyring((make_key("sign", START),))
+
+
+@dataclass
+class House:
+    """Both services on one store whose clock is the test's. `root` is an administrator, `ada` an account."""
+
+    store: Store
+    grace: int = 0
+    leeway: int = 0
+    codec: JwtCodec = field(init=False)
+    reader: Reader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codec = JwtCodec(lambda: KEYS, issuer="here", audience="api", leeway=self.leeway)
+        self.reader = self.store.open_reader()
+
+    @property
+    def tokens(self) -> TokenService:
+        return TokenService(
+            unit_of_work=self.begin,
+            reader=lambda: self.reader,
+            codec=self.codec,
+            clock=lambda: self.store.now,
+            new_id=new_id,
+            pause=lambda number: None,
+            issuer="here",
+            audience="api",
+            access_ttl=15 * MINUTE,
+            lifetimes=Lifetimes(refresh=7 * DAY, session=30 * DAY, grace=self.grace),
+        )
+
+    @property
+    def sessions(self) -> SessionService:
+        return SessionService(
+            unit_of_work=self.begin,
+            reader=lambda: self.reader,
+            clock=lambda: self.store.now,
+            pause=lambda number: None,
+            issuer="here",
+            leeway=self.leeway,
+        )
+
+    @property
+    def accounts(self) -> AccountService:
+        return AccountService(
+            unit_of_work=self.begin,
+            reader=lambda: self.reader,
+            addresses=self.store.addresses,
+            hasher=BcryptHasher(4),
+            passwords=PasswordPolicy(8, lambda password: False),
+            access=AccessPolicy(),
+            clock=lambda: self.store.now,
+            new_id=new_id,
+            pause=lambda number: None,
+        )
+
+    def allow(self, leeway: int) -> None:
+        """Take tokens that expired this many microseconds ago."""
+        self.leeway = leeway
+        self.__post_init__()
+
+    def begin(self, *, actor: Actor, reason: str | None, dry_run: bool, creates: bool = False) -> SqlUnitOfWork:
+        return self.store.work(actor=actor, reason=reason, dry_run=dry_run)
+
+    def later(self, microseconds: int) -> None:
+        self.store.now = self.store.now.plus(microseconds)
+
+    def issue(self, ident: str = "ada", **options: Any) -> IssuedTokens:
+        return self.tokens.issue(ident, actor=ACTOR, **options).value
+
+    def pair(self) -> IssuedTokens:
+        return self.issue(pair=True)
+
+    def refresh(self, tokens: IssuedTokens) -> IssuedTokens:
+        return self.tokens.refresh(refresh_of(tokens), actor=ACTOR).value
+
+    def verify(self, tokens: IssuedTokens) -> VerifiedToken:
+        return self.tokens.verify(access_of(tokens))
+
+    def states(self, ident: str = "ada") -> list[tuple[str, str | None]]:
+        return [(item.state, item.revoked_because) for item in self.sessions.page(ident).items]
+
+    def events(self) -> list[str]:
+        return [event.type for event in self.reader.stream_events(EVERY_EVENT)][3:]
+
+
+def access_of(tokens: IssuedTokens) -> Secret:
+    assert tokens.access_token is not None
+    return tokens.access_token
+
+
+def refresh_of(tokens: IssuedTokens) -> Secret:
+    assert tokens.refresh_token is not None
+    return tokens.refresh_token
