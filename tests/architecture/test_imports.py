@@ -179,7 +179,35 @@ READS = [
     "audit list",
     "audit verify",
     "db status",
+    "token list ada",
 ]
+
+
+# Whatever speaks to a database, and what signs.
+_DATABASES = ("sqlite3", "_sqlite3", "sqlalchemy", "sqlmodel", "psycopg", "alembic", "pydantic")
+TOKENS_ALONE = ["token verify --offline --token-file access", "token inspect --token-file access"]
+
+
+def keep_a_token(house: House) -> None:
+    code, output, _ = house.run("token", "issue", "ada")
+    assert code == 0
+    house.write("access", output)
+
+
+@pytest.mark.parametrize("command", TOKENS_ALONE)
+def test_a_token_is_read_and_verified_offline_without_a_database(house: House, command: str) -> None:
+    keep_a_token(house)
+    code, output, modules = house.run(*command.split())
+    assert (code, "01" in output) == (0, True)
+    assert not present(modules, (*_DATABASES, "jwt", "asyncio", "logging"))
+
+
+def test_a_token_is_verified_by_the_driver_alone(house: House) -> None:
+    keep_a_token(house)
+    code, output, modules = house.run("token", "verify", "--token-file", "access")
+    assert code == 0, output
+    assert "sqlite3" in modules
+    assert not present(modules, ("sqlalchemy", "sqlmodel", "pydantic", "psycopg", "jwt"))
 
 
 @pytest.mark.parametrize("command", [*READS, "db backup copy.db"])
@@ -258,6 +286,16 @@ def test_the_read_side_on_a_server_speaks_to_its_driver_alone(house_on_a_server:
     assert code == 0, output
     assert "psycopg" in modules
     assert not present(modules, ("sqlalchemy", *(name for name in HEAVY if name not in _OF_PSYCOPG)))
+
+
+@pytest.mark.parametrize("command", TOKENS_ALONE)
+def test_a_token_of_a_server_is_read_and_verified_offline_without_its_driver(
+    house_on_a_server: House, command: str
+) -> None:
+    keep_a_token(house_on_a_server)
+    code, output, modules = house_on_a_server.run(*command.split())
+    assert code == 0, output
+    assert not present(modules, (*_DATABASES, "jwt"))
 
 
 def test_a_write_on_a_server_loads_no_migrations(house_on_a_server: House) -> None:

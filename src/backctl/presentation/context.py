@@ -163,15 +163,38 @@ class Invocation:
         except (terminal.OutputFailed, terminal.ClosedOutput) as error:
             if self.dry_run or (password is None and isinstance(error, terminal.ClosedOutput)):
                 raise
-            lost = "its password" if password is not None else "its result"
-            raise terminal.ResultLost(
-                f"the change was made, but {lost} could not be written",
-                hint="look at what is there instead of repeating the command",
-            ) from error
+            raise _lost("its password" if password is not None else "its result") from error
+
+    def made(self, change: "Change[Any]", members: Mapping[str, object], *, secrets: tuple[str, ...]) -> None:
+        """Print what a change made that is nowhere to be had again, with `-q` too: bare, one of `secrets` a line.
+
+        In JSON, and with `--fields`, the object: `members` with `changed`, and `dry_run` when asked for. Raises
+        ResultLost when the change is made and cannot be told.
+        """
+        extra: dict[str, object] = {"changed": change.changed}
+        if self.dry_run:
+            extra["dry_run"] = True
+        try:
+            if self.renderer.is_json or self.renderer.fields is not None:
+                self.renderer.one(members, extra)
+            elif secrets:
+                self.renderer.value("\n".join(secrets), members)
+        except (terminal.OutputFailed, terminal.ClosedOutput) as error:
+            if self.dry_run:
+                raise
+            raise _lost("its result") from error
 
     def value(self, text: str, view: object) -> None:
         """Print an answer that is one value: bare in every text form, `view` as an object in JSON."""
         self.renderer.value(text, view)
+
+    def by_lines(self) -> None:
+        """Print JSON lines unless `-o` says otherwise: for answers that come one by one."""
+        if self.output is None:
+            before = self.renderer
+            self.renderer = Renderer(
+                Format.JSONL, fields=before.fields, header=False, sink=before.sink, color=self.color
+            )
 
     def check(self, view: object, answer: bool, no: ExitCode = ExitCode.NO) -> None:
         """Print the outcome of a check (nothing with `-q`) and end with 0 for yes, `no` for no."""
@@ -224,16 +247,19 @@ class Invocation:
         name: str,
         *,
         new: bool = False,
+        piped: bool = False,
         judge: "Callable[[Secret], None]" = lambda secret: None,
         instead: str | None = None,
     ) -> "Secret":
         """Read the secret `name` from where its flags say, else ask on the terminal, twice when it is `new`.
 
-        `judge` raises for what need not be typed a second time. `instead` names another flag that would do, for the
-        hint, e.g. `--generate-password`. Raises UsageError when there is neither a source nor a terminal, InvalidInput
-        for what is no UTF-8 text.
+        `piped` takes it from standard input without a flag, where that is no terminal. `judge` raises for what need not
+        be typed a second time. `instead` names another flag that would do, for the hint, e.g. `--generate-password`.
+        Raises UsageError when there is neither a source nor a terminal, InvalidInput for what is no UTF-8 text.
         """
         secret = self._sources.read(name)
+        if secret is None and piped and not terminal.is_terminal(sys.stdin):
+            secret = self._sources.read_piped()
         if secret is not None:
             return secret
         if not self.interactive:
@@ -361,6 +387,13 @@ class Invocation:
         shown = view if isinstance(view, type) else view()
         members = ("changed", "dry_run", *self._spec.members) if self._spec.mutation else self._spec.members
         self.renderer.require_known(shown, members)
+
+
+def _lost(what: str) -> terminal.ResultLost:
+    return terminal.ResultLost(
+        f"the change was made, but {what} could not be written",
+        hint="look at what is there instead of repeating the command",
+    )
 
 
 def _printable(flag: str, text: str | None) -> str | None:

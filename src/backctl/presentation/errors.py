@@ -166,7 +166,10 @@ def reworded(error: ClickException) -> domain.UsageError:
             )
             return domain.UsageError(f"{name}: {_lowered(error.message)}", hint=help_hint)
         case _:
-            return domain.UsageError(_lowered(error.format_message()), hint=help_hint)
+            message = error.format_message()
+            if domain.masked(message) != message:
+                help_hint = "a token is no argument: pipe it in, or use --token-file, --token-fd or --token-env"
+            return domain.UsageError(_lowered(message), hint=help_hint)
 
 
 def _option_hint(error: NoSuchOption) -> str | None:
@@ -186,7 +189,7 @@ def _option_hint(error: NoSuchOption) -> str | None:
 
 
 def _lowered(text: str) -> str:
-    text = domain.escaped(" ".join(text.split())).rstrip(".")
+    text = domain.escaped(domain.masked(" ".join(text.split()))).rstrip(".")
     if len(text) > 200:  # the offending value stands first, what is wrong with it last
         text = f"{text[:80]}…{text[-100:]}"
     if text.startswith("Got unexpected extra argument"):

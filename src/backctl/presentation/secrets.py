@@ -65,6 +65,12 @@ class SecretSources:
             raw = self._from_environment(flag, value)
         return decoded(raw, flag)
 
+    def read_piped(self) -> "Secret | None":
+        """What standard input holds; None when it is closed or empty. Raises as `read` does."""
+        self._take_stdin("the pipe")
+        raw = _from_stdin("standard input") if sys.stdin is not None else b""
+        return decoded(raw, "standard input") if raw else None
+
     def missing(self, name: str, instead: str | None) -> UsageError:
         """The error for a secret without a source where nobody can be asked."""
         flags = [f"--{name}-{source}" for source in SOURCES]

@@ -17,6 +17,7 @@ NOUNS: dict[str, Entry] = {
     "user": Entry(_HERE + "user", "Create, list and administer accounts."),
     "role": Entry(_HERE + "role", "Show the roles and what they permit, and give them to accounts."),
     "access": Entry(_HERE + "access", "Ask what an account may do."),
+    "token": Entry(_HERE + "token", "Issue, verify, refresh and revoke the tokens of accounts."),
     "key": Entry(_HERE + "key", "Rotate, publish and move the keys that sign and encrypt."),
     "audit": Entry(_HERE + "audit", "Read and verify the log of everything that happened."),
     "config": Entry(_HERE + "config", "Show, check and change the configuration."),

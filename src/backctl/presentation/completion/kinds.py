@@ -25,6 +25,7 @@ _FLAGS = {
     "--profile": PROFILE,
     "--role": ROLE,
     "--subject": ACCOUNT,
+    "--user": ACCOUNT,
     "--type": Offer(event_types()),
 }
 # By what the help calls a positional; a NAME is one of the noun's own things.

@@ -1,0 +1,367 @@
+"""`backctl token`: issued, verified, refreshed, revoked, and never shown where nobody asked for them."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Machine, Outcome
+from tests.cli.scenes import TIME, UUID7, Person, contents, populate, refused
+
+pytestmark = pytest.mark.every_database
+
+ISSUED_KEYS = [
+    "access_token",
+    "token_type",
+    "expires_in",
+    "expires_at",
+    "session_id",
+    "jti",
+    "user_id",
+    "audience",
+    "role",
+    "scope",
+    "changed",
+]
+PAIR_KEYS = [*ISSUED_KEYS[:3], "refresh_token", "expires_at", "refresh_expires_at", *ISSUED_KEYS[4:]]
+CLAIM_KEYS = [
+    "iss",
+    "aud",
+    "sub",
+    "client_id",
+    "iat",
+    "nbf",
+    "exp",
+    "jti",
+    "sid",
+    "role",
+    "scope",
+    "issued_at",
+    "expires_at",
+    "revocation",
+]
+SESSION_KEYS = [
+    "id",
+    "user_id",
+    "state",
+    "refreshable",
+    "client_id",
+    "issuer",
+    "audience",
+    "scope",
+    "created_at",
+    "issued_at",
+    "expires_at",
+    "ends_at",
+    "revoked_at",
+    "revoked_because",
+]
+ACCESS = r"eyJ[\w-]+\.[\w-]+\.[\w-]+"
+REFRESH = r"bkr_[0-9A-Za-z]{49}"
+
+
+@pytest.fixture
+def house(machine: Machine) -> Machine:
+    populate(machine, [Person("ada")])
+    return machine
+
+
+def issue(machine: Machine, *flags: str) -> Any:
+    return machine.run("token", "issue", "ada", "-o", "json", *flags).succeeded().json
+
+
+def verify(machine: Machine, token: str, *flags: str) -> Outcome:
+    return machine.run("token", "verify", "-o", "json", *flags, stdin=token)
+
+
+def refresh(machine: Machine, token: str, *flags: str) -> Outcome:
+    return machine.run("token", "refresh", "-o", "json", *flags, stdin=token)
+
+
+def sessions(machine: Machine) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = machine.run("token", "list", "ada", "-o", "json").succeeded().json["items"]
+    return found
+
+
+def test_from_the_first_token_to_the_revoked_account(house: Machine) -> None:
+    bare = house.run("token", "issue", "ada").succeeded()
+    assert re.fullmatch(ACCESS + "\n", bare.out)
+    assert bare.err == ""
+    access = bare.out.rstrip("\n")
+    claims = verify(house, access).succeeded()
+    assert list(claims.json) == CLAIM_KEYS
+    assert (claims.json["role"], claims.json["exp"] - claims.json["iat"]) == ("user", 900)
+    revoked = house.run("token", "revoke", "--user", "ada", "--yes", "-o", "json").succeeded()
+    assert revoked.json == {
+        "revoked": "user",
+        "id": claims.json["sub"],
+        "user_id": claims.json["sub"],
+        "sessions": 1,
+        "changed": True,
+    }
+    refused(verify(house, access), 6, "token.revoked")
+    verify(house, access, "--offline").succeeded()
+
+
+def test_a_refresh_token_used_twice_ends_its_session(house: Machine) -> None:
+    lines = house.run("token", "issue", "ada", "--pair").succeeded().out.splitlines()
+    assert re.fullmatch(ACCESS, lines[0])
+    assert re.fullmatch(REFRESH, lines[1])
+    next_ = house.run("token", "refresh", stdin=lines[1]).succeeded().out.splitlines()
+    assert [bool(re.fullmatch(form, line)) for form, line in zip((ACCESS, REFRESH), next_, strict=True)] == [True] * 2
+    verify(house, next_[0]).succeeded()
+    error = refused(refresh(house, lines[1]), 6, "token.reused")
+    assert "somebody else has it" in error["hint"]
+    for access in (lines[0], next_[0]):
+        refused(verify(house, access), 6, "token.revoked")
+    refused(refresh(house, next_[1]), 6, "token.revoked")
+    (session,) = sessions(house)
+    assert list(session) == SESSION_KEYS
+    assert (session["state"], session["revoked_because"]) == ("revoked", "reused")
+    assert re.fullmatch(TIME, session["revoked_at"])
+    logged = house.run("audit", "list", "--type", "RefreshTokenReused", "-o", "json").succeeded()
+    assert [event["data"] for event in logged.json["items"]] == [{"session": session["id"]}]
+    house.run("audit", "verify").succeeded()
+
+
+def test_another_role_voids_a_token_and_the_next_one_has_it(house: Machine) -> None:
+    pair = issue(house, "--pair")
+    house.run("role", "assign", "moderator", "ada").succeeded()
+    refused(verify(house, pair["access_token"]), 6, "token.revoked")
+    fresh = refresh(house, pair["refresh_token"]).succeeded()
+    assert verify(house, fresh.json["access_token"]).succeeded().json["role"] == "moderator"
+
+
+def test_a_rotation_of_keys_leaves_tokens_good(house: Machine) -> None:
+    before = issue(house, "--pair")
+    house.run("key", "rotate", "--if-older-than", "0d", "--overlap", "7d").succeeded()
+    after = refresh(house, before["refresh_token"]).succeeded().json
+    for tokens in (before, after):
+        verify(house, tokens["access_token"]).succeeded()
+    kids = {
+        house.run("token", "inspect", "-o", "json", stdin=tokens["access_token"]).succeeded().json["header"]["kid"]
+        for tokens in (before, after)
+    }
+    assert len(kids) == 2
+
+
+def test_many_are_verified_at_once(house: Machine) -> None:
+    good, revoked = issue(house), issue(house)
+    house.run("token", "revoke", "--session", revoked["session_id"]).succeeded()
+    given = f"{good['access_token']}\n\n  nonsense  \n{revoked['access_token']}\n{'x' * 50_000}\n{good['access_token']}"
+    done = house.run("token", "verify", "--batch", stdin=given)
+    answers = [json.loads(line) for line in done.out.splitlines()]
+    assert (done.code, done.err) == (7, "backctl: error: 3 of 5 tokens are not valid\n")
+    assert [(item["line"], item["valid"]) for item in answers] == [
+        (1, True),
+        (3, False),
+        (4, False),
+        (5, False),
+        (6, True),
+    ]
+    assert list(answers[0]) == ["line", "valid", *CLAIM_KEYS]
+    assert [item["error"]["code"] for item in answers if not item["valid"]] == [
+        "token.invalid",
+        "token.revoked",
+        "token.invalid",
+    ]
+
+
+@pytest.mark.embedded
+def test_a_batch_has_every_form_and_an_empty_one_is_good(house: Machine) -> None:
+    token = issue(house)["access_token"]
+    whole = house.run("token", "verify", "--batch", "-o", "json", stdin=token + "\n").succeeded()
+    assert (whole.json["total"], whole.json["valid"], whole.json["invalid"]) == (1, 1, 0)
+    table = house.run("token", "verify", "--batch", "-o", "tsv", "--fields", "line,valid,error", stdin="x\n" + token)
+    assert table.out.splitlines()[0] == "line\tvalid\terror"
+    assert (table.code, table.out.splitlines()[2]) == (7, "2\ttrue\t")
+    quiet = house.run("token", "verify", "--batch", "-q", stdin="x")
+    assert (quiet.code, quiet.out) == (7, "")
+    empty = house.run("token", "verify", "--batch").succeeded()
+    assert (empty.out, empty.err) == ("", "")
+    refused(house.run("token", "verify", "--batch", "--token-file", "x", "-o", "json"), 2, "usage")
+
+
+@pytest.mark.embedded
+def test_the_object_of_new_tokens(house: Machine) -> None:
+    single, pair = issue(house), issue(house, "--pair", "--ttl", "5m", "--audience", "billing", "--scope", "read write")
+    assert list(single) == ISSUED_KEYS
+    assert list(pair) == PAIR_KEYS
+    assert (pair["token_type"], pair["expires_in"], pair["audience"], pair["scope"]) == (
+        "Bearer",
+        300,
+        "billing",
+        "read write",
+    )
+    assert all(re.fullmatch(UUID7, pair[name]) for name in ("session_id", "jti", "user_id"))
+    assert all(re.fullmatch(TIME, pair[name]) for name in ("expires_at", "refresh_expires_at"))
+    refused(verify(house, pair["access_token"]), 6, "token.invalid")
+    verify(house, pair["access_token"], "--audience", "billing").succeeded()
+    chosen = house.run("token", "issue", "ada", "--fields", "jti,expires_in", "--no-header").succeeded()
+    assert re.fullmatch(UUID7 + "\t900\n", chosen.out)
+
+
+@pytest.mark.embedded
+def test_the_bare_tokens_are_printed_on_a_terminal_and_quietly_too(house: Machine) -> None:
+    assert re.fullmatch(ACCESS + "\n", house.run("token", "issue", "ada", "-q").succeeded().out)
+    screen = house.at_terminal("token", "issue", "ada", "--pair")
+    assert screen.code == 0
+    assert re.fullmatch(f"{ACCESS}\n{REFRESH}\n", screen.out)
+
+
+@pytest.mark.embedded
+def test_a_token_comes_in_by_a_pipe_a_file_a_descriptor_or_a_variable(house: Machine) -> None:
+    token = issue(house)["access_token"]
+    (house.home / "token").write_text(token + "\n")
+    verify(house, token + "\r\n", "--token-stdin").succeeded()
+    house.run("token", "verify", "--token-file", "token").succeeded()
+    house.run("token", "verify", "--token-env", "ACCESS", env={"ACCESS": token}).succeeded()
+    reading, writing = os.pipe()
+    os.write(writing, token.encode())
+    os.close(writing)
+    house.run("token", "verify", "--token-fd", str(reading), pass_fds=(reading,)).succeeded()
+    os.close(reading)
+    screen = house.at_terminal("token", "verify", "-q", keys=[("token: ", token + "\n")])
+    assert (screen.code, screen.out) == (0, "token: \n")
+    refused(verify(house, ""), 2, "usage")
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("verb", ["verify", "inspect", "refresh", "revoke"])
+def test_a_token_is_no_argument_and_is_not_repeated(house: Machine, verb: str) -> None:
+    pair = issue(house, "--pair")
+    for token in (pair["access_token"], pair["refresh_token"]):
+        done = house.run("token", verb, token, "-o", "json")
+        error = refused(done, 2, "usage")
+        assert "--token-file" in error["hint"]
+        assert token[4:20] not in done.err
+        assert token[-16:] not in done.err
+    refresh(house, pair["refresh_token"]).succeeded()
+
+
+@pytest.mark.embedded
+def test_a_refused_token_is_repeated_nowhere(house: Machine) -> None:
+    pair = issue(house, "--pair")
+    refresh(house, pair["refresh_token"]).succeeded()
+    tampered = pair["access_token"][:-6] + "AAAAAA"
+    for verb, token in (
+        ("refresh", pair["refresh_token"]),
+        ("refresh", pair["refresh_token"][:-1]),
+        ("verify", tampered),
+        ("revoke", tampered),
+        ("verify", pair["refresh_token"]),
+        ("inspect", "ey" + tampered),
+    ):
+        done = house.run("token", verb, "-v", stdin=token)
+        assert done.code == 6, done.err
+        assert token[5:20] not in done.out + done.err
+        assert token[-20:-4] not in done.out + done.err
+    for name, content in contents(house.home).items():
+        for token in (pair["access_token"], pair["refresh_token"]):
+            assert token.encode()[-40:] not in (content or b""), name
+
+
+@pytest.mark.embedded
+def test_an_inspection_is_labelled_unverified(house: Machine) -> None:
+    pair = issue(house, "--pair")
+    done = house.run("token", "inspect", "-o", "json", stdin=pair["access_token"][:-6] + "AAAAAA").succeeded()
+    assert list(done.json) == ["verified", "kind", "header", "claims"]
+    assert (done.json["verified"], done.json["kind"], done.json["header"]["typ"]) == (False, "access", "at+jwt")
+    assert done.json["claims"]["sid"] == pair["session_id"]
+    assert "nothing of this was verified" in done.err
+    other = house.run("token", "inspect", "-o", "json", stdin=pair["refresh_token"]).succeeded()
+    assert other.json == {"verified": False, "kind": "refresh", "header": None, "claims": None}
+
+
+@pytest.mark.embedded
+def test_revoking_says_what_and_asks_where_it_matters(house: Machine) -> None:
+    first, second = issue(house, "--pair"), issue(house)
+    unconfirmed = house.run("token", "revoke", "--user", "ada", "-o", "json")
+    assert "--yes" in refused(unconfirmed, 8, "confirmation.required")["hint"]
+    refused(house.run("token", "revoke", "--all", "-o", "json"), 8, "confirmation.required")
+    refused(house.run("token", "revoke", "--jti", "x", "--all", "-o", "json"), 2, "usage")
+    refused(house.run("token", "revoke", "--jti", "x", "--token-stdin", "-o", "json", stdin="y"), 2, "usage")
+    refused(house.run("token", "revoke", "--session", "x", "-o", "json"), 3, "session.not_found")
+    refused(house.run("token", "revoke", "--user", "bob", "--yes", "-o", "json"), 3, "user.not_found")
+    for changed in (True, False):
+        one = house.run("token", "revoke", "--jti", second["jti"], "-o", "json").succeeded()
+        assert (one.json["revoked"], one.json["changed"]) == ("token", changed)
+    refused(verify(house, second["access_token"]), 6, "token.revoked")
+    tried = house.run("token", "revoke", "-n", "-o", "json", stdin=first["refresh_token"]).succeeded()
+    assert (tried.json["revoked"], tried.json["dry_run"]) == ("session", True)
+    verify(house, first["access_token"]).succeeded()
+    everything = house.run("token", "revoke", "--all", "--yes", "-o", "json").succeeded()
+    assert (everything.json["revoked"], everything.json["id"]) == ("issuer", "advanced-backend")
+    refused(verify(house, first["access_token"]), 6, "token.revoked")
+    assert [item["state"] for item in sessions(house)] == ["revoked", "revoked"]
+
+
+@pytest.mark.embedded
+def test_a_dry_run_makes_no_token(house: Machine) -> None:
+    pair = issue(house, "--pair")
+    tried = house.run("token", "issue", "ada", "--pair", "-n", "-o", "json").succeeded()
+    assert tried.json["dry_run"] is True
+    assert not {"access_token", "refresh_token"} & set(tried.json)
+    bare = house.run("token", "issue", "ada", "-n").succeeded()
+    assert (bare.out, bare.err) == ("", "backctl: a dry run makes no tokens\n")
+    assert refresh(house, pair["refresh_token"], "-n").succeeded().json["session_id"] == pair["session_id"]
+    refresh(house, pair["refresh_token"]).succeeded()
+    assert len(sessions(house)) == 1
+
+
+@pytest.mark.embedded
+def test_who_cannot_log_in_gets_no_token(house: Machine) -> None:
+    refused(house.run("token", "issue", "nobody", "-o", "json"), 3, "user.not_found")
+    refused(house.run("token", "issue", "ada", "--ttl", "2d", "-o", "json"), 2, "input.invalid")
+    refused(house.run("token", "issue", "ada", "--ttl", "x", "-o", "json"), 2, "duration.invalid")
+    house.run("user", "deactivate", "ada").succeeded()
+    refused(house.run("token", "issue", "ada", "-o", "json"), 6, "user.unusable")
+
+
+@pytest.mark.embedded
+def test_sessions_are_listed_page_by_page(house: Machine) -> None:
+    made = [issue(house)["session_id"] for _ in range(3)]
+    page = house.run("token", "list", "ada", "--limit", "2", "-o", "json").succeeded().json
+    rest = house.run("token", "list", "ada", "--cursor", page["next_cursor"], "-o", "id").succeeded()
+    assert [item["id"] for item in page["items"]] + rest.out.split() == made
+    assert house.run("token", "list", "ada", "--all", "-o", "id").succeeded().out.split() == made
+    refused(house.run("token", "list", "nobody", "-o", "json"), 3, "user.not_found")
+
+
+@pytest.mark.embedded
+def test_what_is_past_is_removed(house: Machine) -> None:
+    for _ in range(3):
+        issue(house, "--ttl", "1s")
+    past = "UPDATE sessions SET expires_at = expires_at - 172800000000, created_at = 0, issued_at = 0"
+    house.rows(past)
+    counts = {"sessions": 3, "refresh_tokens": 0, "revocations": 0, "changed": True}
+    tried = house.run("token", "gc", "-n", "-o", "json").succeeded()
+    assert tried.json == {**counts, "dry_run": True}
+    assert house.run("token", "gc", "--older-than", "3d", "-o", "json").succeeded().json["sessions"] == 0
+    assert house.run("token", "gc", "--batch-size", "2", "-o", "json").succeeded().json == counts
+    assert house.run("token", "gc", "-o", "json").succeeded().json["changed"] is False
+    refused(house.run("token", "gc", "--batch-size", "0", "-o", "json"), 2, "input.invalid")
+
+
+@pytest.mark.embedded
+def test_tokens_that_could_not_be_told_are_said_to_be_lost(house: Machine) -> None:
+    for output in ((), ("-o", "json")):
+        with Path("/dev/full").open("wb") as full:
+            process = house.start(
+                *("token", "issue", "ada", *output), stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+            )
+            err = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == 5
+        assert "the change was made, but its result could not be written" in err
+
+
+@pytest.mark.embedded
+def test_where_there_is_nothing_yet_nothing_is_made(machine: Machine) -> None:
+    refused(machine.run("token", "issue", "ada", "-o", "json"), 3, "user.not_found")
+    refused(machine.run("token", "list", "ada", "-o", "json"), 3, "user.not_found")
+    assert machine.run("token", "gc", "-o", "json").succeeded().json["changed"] is False
+    refused(verify(machine, "x.y.z"), 9, "keyring.missing")
+    assert contents(machine.home) == {}
