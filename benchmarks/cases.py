@@ -296,6 +296,28 @@ def chain(sandbox: Sandbox, rounds: int) -> str:
     return "\n".join(sections)
 
 
+def verifying_once(sandbox: Sandbox, rounds: int) -> str:
+    """One access token, verified by a process: by its signature alone, and with the database's word."""
+    ours, django = sandbox.installation("verifying", 50), sandbox.django(50)
+    issued = Command("issue", (*sandbox.backctl, "token", "issue", _SHOWN.username), ours.environment).run(0)
+    token, keys = sandbox.root / "token", sandbox.root / "jwks.json"
+    token.write_bytes(issued.output.head)
+    ring = json.loads((ours.database.parent / "keyring.json").read_bytes())["keys"]
+    public = [{name: key[name] for name in ("kty", "crv", "x", "kid", "alg")} for key in ring if key["kty"] == "OKP"]
+    keys.write_text(json.dumps({"keys": public}))
+    right = _says(b"advanced-backend", b"api-users")
+    verify = (*sandbox.backctl, "token", "verify", "-o", "json", "--token-file", str(token))
+    offline, asking = "token verify --offline", "token verify"
+    commands = [
+        _bare(ours.environment),
+        Command(offline, (*verify, "--offline"), ours.environment, right),
+        Command(asking, verify, ours.environment, right),
+        Command("Django", _django("verify_token", str(token), str(keys)), django.environment, right),
+    ]
+    comparisons = [Comparison(offline, "Django", 0.6), Comparison(asking, "Django"), Comparison(offline, _PASS)]
+    return section("token verify", interleaved(commands, rounds), comparisons, ())
+
+
 def verifying(sandbox: Sandbox, rounds: int) -> str:
     """Access tokens within one process, beside PyJWT. The last case, for what it loads makes this process larger."""
     from benchmarks.tokens import beside_pyjwt
@@ -313,6 +335,7 @@ CASES: Mapping[str, Case] = {
     "million": million,
     "postgres": postgres,
     "chain": chain,
+    "verify": verifying_once,
     "tokens": verifying,
 }
 
