@@ -71,7 +71,7 @@ def test_the_table_of_exit_codes_is_the_programs_own(machine: Machine) -> None:
 
 
 def test_the_example_for_services_runs(machine: Machine) -> None:
-    (program,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+    (program,) = re.findall(r"```python\n(.+?)```", README.partition("\n## From Python\n")[2], re.DOTALL)
     done = python(machine, program).succeeded()
     created, listed = done.out.splitlines()
     assert created.endswith(" True")

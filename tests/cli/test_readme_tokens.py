@@ -1,0 +1,126 @@
+"""The README's section on tokens: its commands do what it says, and its recipes verify our tokens and no others."""
+
+import base64
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import Person, populate, python
+
+from backctl.settings.model import DEFAULTS
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("\n## Tokens\n")[2].partition("\n## ")[0]
+COMMANDS = re.findall(r"```sh\n(.+?)```", SECTION, re.DOTALL)
+RECIPES = dict(zip(("pyjwt", "joserfc"), re.findall(r"```python\n(.+?)```", SECTION, re.DOTALL), strict=True))
+ELSEWHERE = "".join(re.findall(r"```(?:js|yaml)\n(.+?)```", SECTION, re.DOTALL))
+
+_JUDGE = """
+import sys
+for line in sys.stdin:
+    try:
+        print(claims_of(line.strip())["sub"])
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+def test_the_commands_do_what_is_said_beside_them(machine: Machine) -> None:
+    (script,) = COMMANDS
+    shim = machine.home / "bin" / "backctl"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec {machine.command()[0]} -m backctl "$@"\n')
+    shim.chmod(0o700)
+    environment = {**machine.environment, "PATH": f"{shim.parent}:{machine.environment['PATH']}"}
+    after = 'printf %s "$ACCESS" | backctl token verify -o json || echo "$?"\n'
+    done = subprocess.run(
+        ["/bin/sh", "-euc", script + after],
+        env=environment,
+        cwd=machine.home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\n6\n")
+    assert '"code": "token.revoked"' in done.stderr
+    for name in ("pair", "next-pair"):
+        path = machine.home / name
+        assert path.stat().st_mode & 0o077 == 0
+        assert re.fullmatch(r"eyJ\S+\nbkr_\w{49}\n", path.read_text())
+
+
+@pytest.fixture
+def published(machine: Machine) -> dict[str, Any]:
+    """What `key jwks` says, in a file for the recipes too."""
+    populate(machine, [Person("ada")])
+    text = machine.run("key", "jwks").succeeded().out
+    (machine.home / "jwks.json").write_text(text)
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def signed_by_us(machine: Machine, claims: dict[str, Any], kind: str) -> str:
+    """A token under the installation's own key, of whatever type."""
+    keys = json.loads((machine.data / "keyring.json").read_text())["keys"]
+    (key,) = [key for key in keys if key["purpose"] == "sign"]
+    private = jwt.PyJWK({name: key[name] for name in ("kty", "crv", "x", "d")}, algorithm="EdDSA")
+    return jwt.encode(claims, private.key, algorithm="EdDSA", headers={"typ": kind, "kid": key["kid"]})
+
+
+def unsigned(token: str) -> str:
+    header = {**jwt.get_unverified_header(token), "alg": "none"}
+    return base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode() + "." + token.split(".")[1] + "."
+
+
+@pytest.mark.parametrize("library", RECIPES)
+def test_a_recipe_takes_our_access_tokens_and_nothing_else(
+    machine: Machine, published: dict[str, Any], library: str
+) -> None:
+    assert published["keys"]
+    good = machine.run("token", "issue", "ada").succeeded().out.strip()
+    elsewhere = machine.run("token", "issue", "ada", "--audience", "billing").succeeded().out.strip()
+    claims = jwt.decode(good, options={"verify_signature": False})
+    judged = [
+        good,
+        signed_by_us(machine, claims, "at+jwt"),
+        elsewhere,
+        good[:-8] + "AAAAAAAA",
+        unsigned(good),
+        signed_by_us(machine, claims, "JWT"),
+        signed_by_us(machine, {**claims, "exp": claims["iat"] - 60}, "at+jwt"),
+        signed_by_us(machine, {**claims, "iss": "somebody"}, "at+jwt"),
+        "bkr_nothing",
+    ]
+    answers = python(machine, RECIPES[library] + _JUDGE, stdin="\n".join(judged)).succeeded().out.splitlines()
+    assert answers[:2] == [claims["sub"]] * 2
+    assert len(answers) == len(judged)
+    assert claims["sub"] not in answers[2:], answers
+
+
+def test_what_is_written_for_other_verifiers_agrees_with_our_tokens_and_keys(
+    machine: Machine, published: dict[str, Any]
+) -> None:
+    token = machine.run("token", "issue", "ada").succeeded().out.strip()
+    claims, header = jwt.decode(token, options={"verify_signature": False}), jwt.get_unverified_header(token)
+    assert re.findall(r"issuer: '?([\w-]+)", ELSEWHERE) == [claims["iss"]] * 3 == [DEFAULTS.tokens.issuer] * 3
+    assert (
+        re.findall(r"audiences?: [\['](.+?)[\]']", ELSEWHERE) == [claims["aud"]] * 3 == [DEFAULTS.tokens.audience] * 3
+    )
+    assert re.findall(r"algorithms: \['(\w+)'\], clockTolerance: (\d+)", ELSEWHERE) == [(header["alg"], "10")]
+    assert re.findall(r"clock_skew_seconds: (\d+)", ELSEWHERE) == [str(DEFAULTS.tokens.leeway // 1_000_000)] == ["10"]
+    assert re.findall(r"typ: '(.+?)'", ELSEWHERE) == [header["typ"]]
+    (required,) = re.findall(r"requiredClaims: \[(.+?)\]", ELSEWHERE)
+    assert set(re.findall(r"\w+", required)) <= set(claims)
+    # Envoy and jose find a key by kid, and refuse one whose alg or use is another.
+    (key,) = published["keys"]
+    assert (key["kid"], key["alg"], key["use"]) == (header["kid"], header["alg"], "sig")
+    assert (key["kty"], key["crv"]) == ("OKP", "Ed25519")
+    assert not {"d", "k", "p", "q"} & set(key)
