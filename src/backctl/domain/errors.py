@@ -279,6 +279,21 @@ class SessionNotFound(NotFound):
     code = "session.not_found"
 
 
+# Encryption.
+
+
+class DecryptFailed(AnswerIsNo):
+    """One answer to whatever is wrong, so that nobody learns from it how near a forgery came."""
+
+    code = "decrypt.failed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it does not decrypt",
+            hint="its key may be gone, its context another one, or it was changed; whole files need --file",
+        )
+
+
 # Storage and keys.
 
 

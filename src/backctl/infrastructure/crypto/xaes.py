@@ -1,0 +1,176 @@
+"""Encrypted values: XAES-256-GCM (https://c2sp.org/XAES-256-GCM) as one line of ASCII.
+
+A value is `bk1.<kid>.<base64url(nonce ‖ ciphertext ‖ tag)>`, without padding. Its associated data is `bk1.<kid>`, a
+zero byte and the context, the place where the value lives: moved to another place it does not decrypt.
+
+XAES derives an AES-256-GCM key from the first half of a 192-bit nonce. Here that half is drawn once and kept, with the
+key derived from it, for 2¹⁶ messages or 2³² bytes; the second half is random for each message. So the speed is
+AES-GCM's own, and two messages of one half collide with a probability of 2⁻⁶⁵ at most: after 2⁴⁹ messages of one key
+it is 2⁻³². What it shows is that two values came from one process.
+"""
+
+import os
+import re
+from binascii import Error as NotBase64
+from binascii import a2b_base64, b2a_base64
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from backctl.application.encryption import LONGEST_VALUE
+from backctl.domain.errors import DecryptFailed, InvalidInput
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_PREFIX = b"bk1."
+_HALF = 12  # bytes of each half of a nonce
+_SHORTEST = 2 * _HALF + 16  # nonce and tag, around nothing
+_MESSAGES = 1 << 16
+_BYTES = 1 << 32
+_REMEMBERED = 256
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_SHAPE = re.compile(rb"bk1\.([A-Za-z0-9_-]{1,64})\.")
+
+
+class XaesCipher:
+    """Encrypts and decrypts values under one key, `secret` (32 bytes), that is called `kid`.
+
+    A forked child draws a first half of its own. Threads may share it: what they race for are a few counts.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_associated",
+        "_bytes_left",
+        "_current",
+        "_derived",
+        "_messages_left",
+        "_start",
+        "_subkeys",
+    )
+
+    def __init__(self, kid: str, secret: bytes) -> None:
+        name = _PREFIX + kid.encode("ascii")
+        self._start, self._associated = name + b".", name + b"\0"
+        self._subkeys = SubkeySource(secret)
+        self._derived: dict[bytes, AESGCM] = {}
+        self._messages_left = 0
+        self._bytes_left = 0
+        self._current: tuple[bytes, AESGCM] | None = None
+        _in_use.add(self)
+
+    def __repr__(self) -> str:
+        return f"XaesCipher({self._start[:-1].decode()!r})"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a cipher is not pickled")
+
+    def seal(self, plaintext: bytes, context: bytes) -> bytes:
+        """The value, without a line end. Raises InvalidInput above LONGEST_VALUE."""
+        size = len(plaintext)
+        if size > LONGEST_VALUE:
+            raise InvalidInput(f"the value is longer than {LONGEST_VALUE} bytes", hint="--file takes any size")
+        current = self._current  # half and key together: another thread's renewal must not come between
+        if current is None or self._messages_left <= 0 or self._bytes_left < size:
+            current = self._renew()
+        self._messages_left -= 1
+        self._bytes_left -= size
+        first, gcm = current
+        second = os.urandom(_HALF)
+        sealed = first + second + gcm.encrypt(second, plaintext, self._associated + context)
+        return self._start + b2a_base64(sealed, newline=False).translate(_URLSAFE).rstrip(b"=")
+
+    def open(self, value: bytes, context: bytes) -> bytes:
+        """The plaintext of a value. Raises DecryptFailed, for one that names another key too."""
+        from cryptography.exceptions import InvalidTag
+
+        if not value.startswith(self._start):
+            raise DecryptFailed
+        sealed = _decoded(value[len(self._start) :])
+        if len(sealed) < _SHORTEST:
+            raise DecryptFailed
+        first, second = sealed[:_HALF], sealed[_HALF : 2 * _HALF]
+        gcm = self._derived.get(first)
+        if gcm is None:
+            if len(self._derived) >= _REMEMBERED:
+                self._derived.clear()
+            gcm = self._derived[first] = self._subkeys.cipher(first)
+        try:
+            return gcm.decrypt(second, memoryview(sealed)[2 * _HALF :], self._associated + context)
+        except InvalidTag:
+            raise DecryptFailed from None
+
+    def _renew(self) -> "tuple[bytes, AESGCM]":
+        first = os.urandom(_HALF)
+        current = self._current = first, self._subkeys.cipher(first)
+        self._messages_left, self._bytes_left = _MESSAGES, _BYTES
+        return current
+
+    def forget_nonce(self) -> None:
+        """Draw another first half for the next message."""
+        self._messages_left = 0
+
+
+class SubkeySource:
+    """Steps 1 to 5 of the XAES-256-GCM key derivation: NIST SP 800-108r1 in counter mode with AES-256-CMAC."""
+
+    __slots__ = ("_k1", "_secret")
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != 32:
+            raise ValueError("an XAES-256-GCM key has 32 bytes")
+        self._secret = secret
+        self._k1: int | None = None
+
+    def derive(self, first: bytes) -> bytes:
+        """The AES-256-GCM key for nonces that begin with these 12 bytes."""
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        # ECB is the bare block cipher here: SP 800-38B builds the CMAC of a single block from it.
+        aes = Cipher(algorithms.AES(self._secret), modes.ECB()).encryptor()  # noqa: S305
+        if self._k1 is None:
+            self._k1 = _doubled(aes.update(bytes(16)))
+        blocks = (int.from_bytes(bytes((0, counter, 0x58, 0)) + first) ^ self._k1 for counter in (1, 2))
+        return aes.update(b"".join(block.to_bytes(16) for block in blocks))
+
+    def cipher(self, first: bytes) -> "AESGCM":
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return AESGCM(self.derive(first))
+
+
+def _doubled(block: bytes) -> int:
+    """Twice the block in GF(2¹²⁸), as NIST SP 800-38B §6.1 makes a CMAC subkey."""
+    number = int.from_bytes(block) << 1
+    return (number ^ 0x87) & ((1 << 128) - 1) if number >> 128 else number
+
+
+def named_kid(value: bytes) -> str:
+    """The kid that a value names. Raises DecryptFailed for what has not the shape of a value."""
+    match = _SHAPE.match(value)
+    if match is None:
+        raise DecryptFailed
+    return match[1].decode("ascii")
+
+
+def _decoded(payload: bytes) -> bytes:
+    """Canonical base64url without padding (RFC 4648 §3.5, §5): exactly one text for each sequence of bytes."""
+    try:
+        raw = a2b_base64(payload.translate(_STANDARD) + b"=" * (-len(payload) % 4), strict_mode=True)
+    except NotBase64:
+        raise DecryptFailed from None
+    if b2a_base64(raw, newline=False).translate(_URLSAFE).rstrip(b"=") != payload:
+        raise DecryptFailed
+    return raw
+
+
+_in_use: WeakSet[XaesCipher] = WeakSet()
+
+
+def _forked() -> None:
+    for cipher in tuple(_in_use):
+        cipher.forget_nonce()
+
+
+os.register_at_fork(after_in_child=_forked)

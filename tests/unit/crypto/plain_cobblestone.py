@@ -1,0 +1,85 @@
+"""Cobblestone-256 a second time, from the specification and on other primitives: for tests alone.
+
+The whole message is in memory, the key derivation is cryptography's HKDFExpand, the chunks go through the low-level
+GCM mode. Run as a program it writes the committed vectors.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+CHUNK = 16384
+SIZES = (0, 1, 16383, 16384, 16385, 7 * CHUNK - 1, 7 * CHUNK, 7 * CHUNK + 1, 300 * CHUNK + 5)
+"""Plaintexts of the vectors: around a chunk, around the block that the product encrypts at once, past one byte of the
+counter."""
+
+
+class Refused(Exception):
+    """The message is not genuine."""
+
+
+def derive(key: bytes, salt: bytes, context: bytes, digest: HashAlgorithm) -> tuple[bytes, bytes, bytes]:
+    """The key, base nonce and commitment of a message."""
+    info = b"c2sp.org/chunked-encryption@v1+" + b"AEAD_AES_256_GCM" + b"\x00" + salt + context
+    made = HKDFExpand(digest, 32 + 12 + 32, info).derive(key)
+    return made[0:32], made[32:44], made[44:76]
+
+
+def nonce(base: bytes, number: int) -> bytes:
+    return bytes(a ^ b for a, b in zip(base, number.to_bytes(12, "big"), strict=True))
+
+
+def encrypt(key: bytes, salt: bytes, context: bytes, message: bytes) -> bytes:
+    message_key, base, commitment = derive(key, salt, context, SHA512())
+    result = salt + commitment
+    for number in range(len(message) // CHUNK + 1):
+        gcm = Cipher(algorithms.AES(message_key), modes.GCM(nonce(base, number))).encryptor()
+        result += gcm.update(message[number * CHUNK : (number + 1) * CHUNK]) + gcm.finalize() + gcm.tag
+    return result
+
+
+def decrypt(key: bytes, context: bytes, sealed: bytes) -> bytes:
+    salt, committed, chunks = sealed[:24], sealed[24:56], sealed[56:]
+    message_key, base, commitment = derive(key, salt, context, SHA512())
+    if committed != commitment or len(chunks) % (CHUNK + 16) < 16:
+        raise Refused
+    result = b""
+    for number in range(len(chunks) // (CHUNK + 16) + 1):
+        chunk = chunks[number * (CHUNK + 16) : (number + 1) * (CHUNK + 16)]
+        gcm = Cipher(algorithms.AES(message_key), modes.GCM(nonce(base, number), chunk[-16:])).decryptor()
+        try:
+            result += gcm.update(chunk[:-16]) + gcm.finalize()
+        except InvalidTag:
+            raise Refused from None
+    return result
+
+
+def plaintext(size: int) -> bytes:
+    """The plaintext of a vector."""
+    return hashlib.shake_128(size.to_bytes(8, "big")).digest(size)
+
+
+def vector(size: int) -> dict[str, Any]:
+    """One vector; of a long ciphertext its hash alone."""
+    seed = hashlib.sha512(b"cobblestone-256 vector %d" % size).digest()
+    key, salt = seed[:32], seed[32:56]
+    context = b"backups:%d" % size
+    sealed = encrypt(key, salt, context, plaintext(size))
+    return {
+        "size": size,
+        "key": key.hex(),
+        "salt": salt.hex(),
+        "context": context.decode(),
+        "header": sealed[:56].hex(),
+        "last_chunk": sealed[-16 - size % CHUNK :].hex() if size % CHUNK < 64 else None,
+        "sha256": hashlib.sha256(sealed).hexdigest(),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps([vector(size) for size in SIZES], indent=2))
