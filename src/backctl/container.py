@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backctl.application.authentication import AuthenticationService
     from backctl.application.database import DatabaseService
     from backctl.application.doctor import DoctorService
+    from backctl.application.encryption import EncryptionService
     from backctl.application.keys import KeyService
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.sessions import SessionService
@@ -79,6 +80,7 @@ class Container:
             "keys",
             "database",
             "doctor",
+            "encryption",
             "_token_codec",
             "_key_source",
         ):
@@ -233,6 +235,19 @@ class Container:
         allowed = self._settings.sanitize
         cleaner = HtmlSanitizer(tags=allowed.tags, attributes=allowed.attributes, url_schemes=allowed.url_schemes)
         return SanitizingService(cleaner.clean, max_bytes=allowed.max_bytes, max_depth=allowed.max_depth)
+
+    @cached_property
+    def encryption(self) -> "EncryptionService":
+        from backctl.application.encryption import EncryptionService
+        from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
+        from backctl.infrastructure.crypto.key_file import KeyFile
+        from backctl.infrastructure.watched_keyring import WatchedKeyring
+        from backctl.infrastructure.whole_files import WholeFiles
+
+        # The keyring's file and nothing else: what encrypts needs no database, on whatever server that is.
+        keys = KeyFile(self._loaded.keyring_file, allow_group_read=self._settings.keyring.allow_group_read)
+        keyring = WatchedKeyring(keys, installation=lambda: self._installation)
+        return EncryptionService(keyring=keyring, ciphers=KeyCiphers(), files=WholeFiles())
 
     def calibrated_cost(self) -> int:
         """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""

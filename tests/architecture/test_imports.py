@@ -63,21 +63,20 @@ class House:
         (self._home / name).touch(mode=0o600)
         (self._home / name).write_text(text)
 
-    def run(self, *arguments: str) -> tuple[int, str, set[str]]:
+    def run(self, *arguments: str, stdin: bytes = b"") -> tuple[int, str, set[str]]:
         """The exit code, the output, and the modules that a fresh interpreter loaded for a command in a pipe."""
         report = self._home.parent / "report"
         done = subprocess.run(
             [sys.executable, "-c", _PROGRAM, str(report), *arguments],
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
-            text=True,
             env=self._environment,
             cwd=self._home,
             timeout=120,
         )
         assert done.returncode == 0, done.stderr
         code, *modules = report.read_text().split("\n")
-        return int(code), done.stdout + done.stderr, set(modules)
+        return int(code), (done.stdout + done.stderr).decode(errors="replace"), set(modules)
 
     @property
     def signing_kid(self) -> str:
@@ -312,6 +311,34 @@ def test_what_needs_no_database_loads_no_driver(house_on_a_server: House, comman
     code, output, modules = house_on_a_server.run(*command.split())
     assert code == 0, output
     assert not present(modules, ("psycopg", "sqlalchemy"))
+
+
+# Everything heavy but the library that encrypts.
+_BESIDE_CIPHERS = (
+    "sqlite3",
+    "_sqlite3",
+    "psycopg",
+    "redis",
+    "jwt",
+    *(name for name in HEAVY if name != "cryptography"),
+)
+
+
+@pytest.mark.parametrize("flags", [(), ("--lines",), ("--file", "-")])
+def test_encryption_needs_no_database(house: House, flags: tuple[str, ...]) -> None:
+    for verb, exit_code, stdin in (("encrypt", 0, b"secret"), ("decrypt", 7 if "--lines" in flags else 6, b"bk1.a.b")):
+        code, output, modules = house.run(verb, "--context", "c", *flags, stdin=stdin)
+        assert code == exit_code, output
+        assert not present(modules, _BESIDE_CIPHERS)
+        assert ("cryptography" in modules) == (verb == "encrypt")
+        if not flags:
+            assert not present(modules, ("csv", "tempfile", "backctl.application.records"))
+
+
+def test_encryption_beside_a_server_asks_no_server(house_on_a_server: House) -> None:
+    code, output, modules = house_on_a_server.run("encrypt", "--context", "c", stdin=b"secret")
+    assert code == 0, output
+    assert not present(modules, _BESIDE_CIPHERS)
 
 
 def test_a_refused_account_loads_no_database(house: House) -> None:

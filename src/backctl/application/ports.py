@@ -1,6 +1,6 @@
 """What the use cases ask of the world outside; adapters in `infrastructure` answer."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
@@ -110,6 +110,74 @@ class TokenCodec(Protocol):
 
     def inspect(self, token: str) -> UnverifiedToken:
         """What a token says about itself, which nobody checked. Raises TokenInvalid when it cannot be read."""
+        ...
+
+
+Read = Callable[[int], bytes]
+"""At most so many bytes of what is to come; none at its end."""
+
+
+class FieldCipher(Protocol):
+    """Encrypts and decrypts under one key."""
+
+    def seal(self, plaintext: bytes, context: bytes) -> bytes:
+        """The encrypted value, ASCII without a line end. Raises InvalidInput for what is too long for one."""
+        ...
+
+    def open(self, value: bytes, context: bytes) -> bytes:
+        """Raises DecryptFailed."""
+        ...
+
+    def seal_stream(self, read: Read, context: bytes) -> Iterator[bytes]:
+        """An encrypted stream in constant memory."""
+        ...
+
+    def open_stream(self, read: Read, context: bytes) -> Iterator[bytes]:
+        """The plaintext of a stream whose first line was read; complete when the iterator ends.
+
+        Raises DecryptFailed.
+        """
+        ...
+
+
+class FieldCiphers(Protocol):
+    """Knows what encrypted things look like, and makes the cipher of a key."""
+
+    def of(self, key: "Key") -> FieldCipher: ...
+
+    def kid_of_value(self, value: bytes) -> str:
+        """The kid that a value names. Raises DecryptFailed for what is none."""
+        ...
+
+    def kid_of_stream(self, read: Read) -> str:
+        """The kid that a stream names; reads its first line and no more. Raises DecryptFailed."""
+        ...
+
+
+class KeyringSource(Protocol):
+    """Where the keyring comes from."""
+
+    def current(self) -> "Keyring":
+        """The keyring as it is now; the same object while it has not changed. Raises what its file raises."""
+        ...
+
+    def current_or_new(self) -> "Keyring":
+        """The same; on a fresh machine the installation is made, for something is about to be encrypted."""
+        ...
+
+
+class WholeFiles(Protocol):
+    """Results that appear whole or not at all."""
+
+    def write(self, path: str, pieces: Iterable[bytes], *, replace: bool) -> int:
+        """A new file of the pieces, once the last of them is there; answers its size in bytes.
+
+        Raises FileTaken unless `replace`; FolderUnusable, DatabaseFull, and what the pieces raise.
+        """
+        ...
+
+    def held_back(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The same pieces, the first one only when the last one has come."""
         ...
 
 

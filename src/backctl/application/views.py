@@ -335,3 +335,32 @@ class SanitizedPart:
     part: Literal["key", "value"]
     kind: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedValue:
+    """A value under the key `kid`; `changed` says whether it came there just now."""
+
+    value: str
+    kid: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptedValue:
+    """A plaintext: as text where it is UTF-8, and in base64."""
+
+    value: str | None
+    base64: str
+
+
+@dataclass(frozen=True, slots=True)
+class CipherReport:
+    """What became of a file: its values, how many of them changed, and how many records were left out."""
+
+    out: str
+    size: int
+    records: int
+    values: int
+    changed: int
+    failed: int

@@ -268,6 +268,18 @@ class Invocation:
 
         return ask_secret(name, new=new, judge=judge)
 
+    def secret_bytes(self, name: str, *, limit: int) -> bytes:
+        """Like `secret`, byte for byte and of at most `limit` of them; without a flag from standard input.
+
+        On a terminal it is asked for instead, and is a line without its end.
+        """
+        raw = self._sources.read_bytes(name, limit)
+        if raw is not None:
+            return raw
+        if not terminal.is_terminal(sys.stdin):
+            return self._sources.stdin_bytes(name, "standard input", limit)
+        return self.secret(name).reveal().encode("utf-8")
+
     def confirm(self, question: str) -> None:
         """Have `question` answered with yes, unless `--yes`. A dry run asks nothing.
 

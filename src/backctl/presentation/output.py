@@ -136,6 +136,21 @@ class Renderer:
         """Text that is the result itself, to the byte; on a terminal without what could steer it."""
         self.sink.write(_safe_lines(text) if self.sink.terminal else text)
 
+    def exactly(self, data: bytes, view: object) -> None:
+        """An answer that is bytes: nothing is added to them in text forms, `view` in JSON."""
+        if self.is_json:
+            self.one(view)
+        else:
+            self.data(data)
+
+    def data(self, data: bytes) -> None:
+        """Bytes that are the result in whatever form was asked for; on a terminal without what could steer it."""
+        if self.sink.terminal:
+            self._write(_safe_lines(data.decode("utf-8", "backslashreplace")))
+            self.sink.flush()
+        else:
+            self.sink.write_bytes(data)
+
     # Inside.
 
     def _many(self, items: Iterator[object], view: type, next_cursor: str | None) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LIMIT = 65_536
 """Bytes of a secret, its line end included."""
+_AT_ONCE = 1 << 20
 
 
 class SecretSources:
@@ -46,24 +47,32 @@ class SecretSources:
         Raises UsageError when it cannot be read, InvalidInput when it is too long or no UTF-8 text.
         """
         source = self.given(name)
+        raw = self.read_bytes(name)
+        return None if raw is None else decoded(raw, f"--{name}-{source}")
+
+    def read_bytes(self, name: str, limit: int = LIMIT) -> bytes | None:
+        """The bytes of the secret `name`, a line end at their end included. Raises as `read` does."""
+        source = self.given(name)
         if source is None:
             return None
         flag = f"--{name}-{source}"
         value = self._flag(name, source)
         if source == "stdin" or (source == "file" and value == "-"):
-            self._take_stdin(flag)
-            if terminal.is_terminal(sys.stdin):
-                from backctl.presentation.prompts import ask_secret
+            return self.stdin_bytes(name, flag, limit)
+        if source == "file":
+            return _from_file(flag, value, limit)
+        if source == "fd":
+            return self._from_descriptor(flag, value, limit)
+        return self._from_environment(flag, value, limit)
 
-                return ask_secret(name)  # or what is typed would stand on the screen
-            raw = _from_stdin(flag)
-        elif source == "file":
-            raw = _from_file(flag, value)
-        elif source == "fd":
-            raw = self._from_descriptor(flag, value)
-        else:
-            raw = self._from_environment(flag, value)
-        return decoded(raw, flag)
+    def stdin_bytes(self, name: str, flag: str, limit: int = LIMIT) -> bytes:
+        """All of standard input, claimed for `flag`; on a terminal a line. Raises UsageError and InvalidInput."""
+        self._take_stdin(flag)
+        if terminal.is_terminal(sys.stdin):
+            from backctl.presentation.prompts import ask_secret
+
+            return ask_secret(name).reveal().encode("utf-8")  # or what is typed would stand on the screen
+        return _from_stdin(flag, limit)
 
     def read_piped(self) -> "Secret | None":
         """What standard input holds; None when it is closed or empty. Raises as `read` does."""
@@ -84,24 +93,24 @@ class SecretSources:
     def _flag(self, name: str, source: str) -> Any:
         return self._flags[f"{name.replace('-', '_')}_{source}"]
 
-    def _from_descriptor(self, flag: str, number: str) -> bytes:
+    def _from_descriptor(self, flag: str, number: str, limit: int) -> bytes:
         if not (number.isascii() and number.isdigit() and len(number) < 10):
             raise UsageError(f"{flag} {quoted(number)} is not the number of an open descriptor")
         descriptor = int(number)
         if descriptor == 0:
             self._take_stdin(flag)
         try:
-            return _bounded(flag, lambda size: os.read(descriptor, size))
+            return _bounded(flag, lambda size: os.read(descriptor, size), limit)
         except OSError as error:
             raise UsageError(f"{flag} {number} cannot be read: {error.strerror}") from error
 
-    def _from_environment(self, flag: str, variable: str) -> bytes:
+    def _from_environment(self, flag: str, variable: str, limit: int) -> bytes:
         value = self._taken.get(variable)
         if value is None:
             raise UsageError(f"{flag}: the environment has no variable {quoted(variable)}")
         raw = os.fsencode(value)
-        if len(raw) > LIMIT:
-            raise _too_long(flag)
+        if len(raw) > limit:
+            raise _too_long(flag, limit)
         return raw
 
 
@@ -117,32 +126,32 @@ def decoded(raw: bytes, source: str) -> "Secret":
         raise InvalidInput(f"what {source} gives is not UTF-8 text") from None
 
 
-def _from_stdin(flag: str) -> bytes:
+def _from_stdin(flag: str, limit: int) -> bytes:
     if sys.stdin is None:
         raise UsageError(f"{flag}: standard input is closed")
     try:
-        return _bounded(flag, sys.stdin.buffer.read)
+        return _bounded(flag, sys.stdin.buffer.read, limit)
     except OSError as error:
         raise UsageError(f"{flag}: standard input cannot be read: {error.strerror}") from error
 
 
-def _from_file(flag: str, path: str) -> bytes:
+def _from_file(flag: str, path: str, limit: int) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
-            return _bounded(flag, lambda size: file.read(size) or b"")
+            return _bounded(flag, lambda size: file.read(size) or b"", limit)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
         raise UsageError(f"{flag} {quoted(path)} cannot be read: {reason}") from None
 
 
-def _bounded(flag: str, read: Callable[[int], bytes]) -> bytes:
+def _bounded(flag: str, read: Callable[[int], bytes], limit: int) -> bytes:
     raw = bytearray()
-    while chunk := read(LIMIT + 1 - len(raw)):
+    while chunk := read(min(limit + 1 - len(raw), _AT_ONCE)):
         raw += chunk
-        if len(raw) > LIMIT:
-            raise _too_long(flag)
+        if len(raw) > limit:
+            raise _too_long(flag, limit)
     return bytes(raw)
 
 
-def _too_long(flag: str) -> InvalidInput:
-    return InvalidInput(f"what {flag} gives is longer than {LIMIT} bytes")
+def _too_long(flag: str, limit: int) -> InvalidInput:
+    return InvalidInput(f"what {flag} gives is longer than {limit} bytes")

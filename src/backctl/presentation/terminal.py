@@ -114,6 +114,19 @@ class Sink:
         except OSError as error:
             self._failed(error)
 
+    def write_bytes(self, data: bytes) -> None:
+        """Bytes as they are, at once: for what is no text, or has to stay exactly the same."""
+        if self._stream is None:
+            return
+        if self.before_write is not None:
+            self.before_write()
+        try:
+            self._stream.flush()
+            self._stream.buffer.write(data)
+            self._stream.buffer.flush()
+        except OSError as error:
+            self._failed(error)
+
     def flush(self) -> None:
         if self._stream is None:
             return

@@ -6,6 +6,7 @@ GCM mode. Run as a program it writes the committed vectors.
 
 import hashlib
 import json
+import sys
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -82,4 +83,4 @@ def vector(size: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps([vector(size) for size in SIZES], indent=2))
+    sys.stdout.write(json.dumps([vector(size) for size in SIZES], indent=2) + "\n")

@@ -153,8 +153,8 @@ def test_every_changed_byte_of_every_part_is_found() -> None:
     raw = payload(value)
     for place in range(len(raw)):
         for bit in range(8):
+            changed = raw[:place] + bytes([raw[place] ^ 1 << bit]) + raw[place + 1 :]
             with pytest.raises(DecryptFailed):
-                changed = raw[:place] + bytes([raw[place] ^ 1 << bit]) + raw[place + 1 :]
                 cipher.open(with_payload(changed), b"users.phone:1")
 
 

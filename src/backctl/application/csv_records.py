@@ -1,0 +1,137 @@
+"""CSV as RFC 4180 has it, in which the cells of chosen columns are replaced and every other byte stays."""
+
+import re
+from collections.abc import Iterable
+
+from backctl.application.record_fields import ContextTemplate, Field
+from backctl.application.records import LONGEST, TOO_LONG, Line, Replace
+from backctl.domain.errors import InvalidInput, UsageError, quoted
+
+_BOM = b"\xef\xbb\xbf"
+_CELL = re.compile(rb'"[^"]*(?:""[^"]*)*"|[^",\r\n]*')
+_NEEDS_QUOTES = re.compile(rb'[",\r\n]')
+
+
+class CsvRecords:
+    """Chosen columns, by their names in the first record; blank lines stay as they are.
+
+    A quoted cell may go over several lines; a record's number is that of its first.
+    """
+
+    def __init__(self, fields: Iterable[Field], context: ContextTemplate) -> None:
+        """Raises UsageError when the context needs a column that is itself replaced."""
+        self._fields = tuple(fields)
+        self._context = context
+        for name in context.names:
+            if any(name == chosen.name for chosen in self._fields):
+                raise UsageError(f"the context cannot hold {quoted(name)}, which is itself replaced")
+        self._width = 0
+        self._places: list[tuple[int, str]] = []
+        self._needed: dict[str, int] = {}
+        self._held: list[Line] = []
+        self._size = 0
+
+    def gather(self, lines: list[Line], *, last: bool) -> list[Line]:
+        """Raises InvalidInput for a header that cannot be used."""
+        records = []
+        for line in lines:
+            record = self._whole(line)
+            if record is None:
+                continue
+            if not self._width:
+                self._read_header(record)
+                records.append(record._replace(number=0))
+            elif record.content.strip(b"\r") or record.problem or self._width == 1:
+                records.append(record)
+            else:
+                records.append(record._replace(number=0))
+        if last and not self._width:
+            raise InvalidInput("there is no header, so no column has a name")
+        if last and self._held:
+            records.append(Line(self._held[0].number, b"", b"", "a quote that opens here is never closed"))
+        return records
+
+    def rewrite(self, content: bytes, replace: Replace) -> bytes:
+        end = b"\r" if content.endswith(b"\r") else b""
+        cells = _cells(content.removesuffix(b"\r"))
+        if len(cells) != self._width:
+            raise InvalidInput(f"it has {len(cells)} fields, and the header {self._width}")
+        changed = False
+        for place, name in self._places:
+            before = _plain(cells[place])
+            after = replace(before, self._context.context(name, lambda needed: self._text(needed, cells)))
+            if after is not before:
+                cells[place] = _quoted(after)
+                changed = True
+        return b",".join(cells) + end if changed else content
+
+    def _whole(self, line: Line) -> Line | None:
+        """The record that the line completes; None while a quote is open."""
+        quotes = line.content.count(b'"') % 2
+        if not self._held:
+            if not quotes:
+                return line
+            self._held, self._size = [line], len(line.content)
+            return None
+        self._size += len(line.content) + 1
+        if line.problem or self._size > LONGEST:
+            first, self._held = self._held[0], []
+            return Line(first.number, b"", line.end, TOO_LONG)
+        self._held.append(line)
+        if not quotes:
+            return None
+        held, self._held = self._held, []
+        return Line(held[0].number, b"\n".join(part.content for part in held), line.end)
+
+    def _read_header(self, record: Line) -> None:
+        try:
+            if record.problem:
+                raise InvalidInput(record.problem)
+            cells = _cells(record.content.removeprefix(_BOM).removesuffix(b"\r"))
+            names = [_plain(cell).decode("utf-8") for cell in cells]
+        except (InvalidInput, UnicodeDecodeError) as error:
+            why = error.message if isinstance(error, InvalidInput) else "it is not UTF-8"
+            raise InvalidInput(f"the header cannot be read: {why}") from None
+        for name in (*(chosen.name for chosen in self._fields), *self._context.names):
+            if names.count(name) > 1:
+                raise InvalidInput(f"the header has {names.count(name)} columns {quoted(name)}")
+        for chosen in self._fields:
+            if chosen.name in names:
+                self._places.append((names.index(chosen.name), chosen.name))
+            elif not chosen.optional:
+                raise InvalidInput(f"there is no column {quoted(chosen.name)}", hint="the first line holds their names")
+        for name in self._context.names:
+            if name not in names:
+                raise InvalidInput(f"there is no column {quoted(name)}, which the context needs")
+            self._needed[name] = names.index(name)
+        self._width = len(names)
+
+    def _text(self, name: str, cells: list[bytes]) -> str:
+        try:
+            return _plain(cells[self._needed[name]]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidInput(f"its {quoted(name)}, which the context needs, is not UTF-8") from None
+
+
+def _cells(record: bytes) -> list[bytes]:
+    """The cells as they are written; joined by commas they are the record again. Raises InvalidInput."""
+    if b'"' not in record and b"\r" not in record:
+        return record.split(b",")
+    cells: list[bytes] = []
+    at = 0
+    while True:
+        match = _CELL.match(record, at)
+        if match is None or record[match.end() : match.end() + 1] not in (b",", b""):
+            raise InvalidInput(f"its field {len(cells) + 1} is not written as RFC 4180 has it")
+        cells.append(match[0])
+        if match.end() == len(record):
+            return cells
+        at = match.end() + 1
+
+
+def _plain(cell: bytes) -> bytes:
+    return cell[1:-1].replace(b'""', b'"') if cell.startswith(b'"') else cell
+
+
+def _quoted(content: bytes) -> bytes:
+    return b'"' + content.replace(b'"', b'""') + b'"' if _NEEDS_QUOTES.search(content) else content

@@ -1,0 +1,115 @@
+"""Which fields of a record are meant, and where what stands in them lives."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from backctl.domain.errors import InvalidInput, UsageError, quoted
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A chosen field. `path` leads to it: its name, in JSON the names of the objects around it before that.
+
+    `optional`: records may lack it.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    optional: bool
+
+
+def parse_fields(text: str, *, nested: bool) -> tuple[Field, ...]:
+    """Read a list such as `phone,address.street?`: `?` marks what may be missing.
+
+    With `nested`, dots lead into objects. A backslash takes its meaning from the character after it. Raises UsageError.
+    """
+    fields = []
+    for word in _split(text, ","):
+        optional = word.endswith("?") and not word.endswith("\\?")
+        name = word.removesuffix("?") if optional else word
+        path = tuple(map(_unescaped, _split(name, "."))) if nested else (_unescaped(name),)
+        if not all(path):
+            raise UsageError(f"{quoted(text)} has an empty name", hint="write names such as phone,address.street")
+        fields.append(Field(_unescaped(name), path, optional))
+    paths = [field.path for field in fields]
+    for path in paths:
+        if any(other[: len(path)] == path for other in paths if other is not path):
+            raise UsageError(f"{quoted(text)} names {quoted('.'.join(path))} twice, or something within it")
+    return tuple(fields)
+
+
+def parse_path(name: str) -> tuple[str, ...]:
+    """The way to a field in JSON, for a placeholder."""
+    return tuple(map(_unescaped, _split(name, ".")))
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at the separators that no backslash takes the meaning of."""
+    words, escaped = [""], False
+    for character in text:
+        if character == separator and not escaped:
+            words.append("")
+        else:
+            words[-1] += character
+        escaped = character == "\\" and not escaped
+    return words
+
+
+def _unescaped(word: str) -> str:
+    return re.sub(r"\\(.)", r"\1", word)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextTemplate:
+    """The context of a field of a record, such as `users.{}:{id}`.
+
+    `{}` is the name of the field itself, `{name}` what another field of the record holds, `{{` and `}}` are braces.
+    """
+
+    parts: tuple[str, ...]
+    """Text and names in turn, beginning and ending with text."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises UsageError."""
+        parts, at = [""], 0
+        for match in _PLACEHOLDER.finditer(text):
+            parts[-1] += text[at : match.start()]
+            at = match.end()
+            if match[0] in ("{{", "}}"):
+                parts[-1] += match[0][0]
+            elif match[1] is None:
+                raise UsageError(f"{quoted(text)} has a single brace", hint="write {{ or }} for a brace of the context")
+            else:
+                parts += [match[1], ""]
+        parts[-1] += text[at:]
+        return cls(tuple(parts))
+
+    @classmethod
+    def constant(cls, text: str) -> Self:
+        return cls((text,))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields whose contents it needs, as they were written."""
+        return tuple(name for name in self.parts[1::2] if name)
+
+    def context(self, field: str, content: Callable[[str], str]) -> bytes:
+        """The context of `field`. `content` finds what a named field holds; empty contents would bind to nothing.
+
+        Raises InvalidInput, and what `content` raises.
+        """
+        text = self.parts[0]
+        for name, after in zip(self.parts[1::2], self.parts[2::2], strict=True):
+            filling = content(name) if name else field
+            if not filling:
+                raise InvalidInput(f"its {quoted(name)}, which the context needs, is empty")
+            text += filling + after
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput("its context would hold an unpaired surrogate") from None

@@ -1,0 +1,215 @@
+"""Files that appear whole or not at all, with the system's unnamed files and without."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from backctl.domain.errors import DatabaseFull, FileTaken, FolderUnusable
+from backctl.infrastructure import durable_files
+from backctl.infrastructure.whole_files import WholeFiles
+
+FILES = WholeFiles()
+
+
+@pytest.fixture(params=["unnamed", "staged"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs on a system without unnamed files, too."""
+    way: str = request.param
+    if way == "staged":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+        monkeypatch.setattr(tempfile, "_O_TMPFILE_WORKS", False)
+    return way
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_a_file_holds_all_pieces_and_is_its_owners_alone(place: Path) -> None:
+    before = os.umask(0o277)
+    try:
+        assert FILES.write(str(place), iter([b"one", b"", b"two"]), replace=False) == 6
+    finally:
+        os.umask(before)
+    assert place.read_bytes() == b"onetwo"
+    assert place.stat().st_mode & 0o7777 == 0o600
+    assert os.listdir(place.parent) == ["out"]
+    assert place.stat().st_nlink == 1
+
+
+def test_nobody_sees_it_before_it_is_complete(place: Path, way: str) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        names = os.listdir(place.parent)
+        assert "out" not in names
+        assert len(names) == (0 if way == "unnamed" and sys.platform == "linux" else 1)
+        assert all((place.parent / name).stat().st_mode & 0o777 == 0o600 for name in names)
+        yield b"whole"
+
+    FILES.write(str(place), pieces(), replace=False)
+    assert place.read_bytes() == b"halfwhole"
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_nothing_is_left_when_the_pieces_fail(place: Path, replace: bool) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        raise KeyboardInterrupt
+
+    if replace:
+        place.write_bytes(b"before")
+    with pytest.raises(KeyboardInterrupt):
+        FILES.write(str(place), pieces(), replace=replace)
+    assert os.listdir(place.parent) == (["out"] if replace else [])
+    assert not replace or place.read_bytes() == b"before"
+
+
+def test_a_name_that_is_taken_is_told_before_any_work(place: Path) -> None:
+    def asked_for() -> bytes:
+        raise AssertionError("they were asked for")
+
+    makers: list[Callable[[], None]] = [place.touch, place.mkdir, lambda: place.symlink_to("nowhere")]
+    for make in makers:
+        make()
+        with pytest.raises(FileTaken):
+            FILES.write(str(place), iter(asked_for, b""), replace=False)
+        place.rmdir() if place.is_dir() else place.unlink()
+
+
+def test_a_name_that_is_taken_meanwhile_stays_what_it_is(place: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"ours"
+        place.write_bytes(b"theirs")
+
+    with pytest.raises(FileTaken):
+        FILES.write(str(place), pieces(), replace=False)
+    assert place.read_bytes() == b"theirs"
+    assert os.listdir(place.parent) == ["out"]
+
+
+def test_a_file_is_replaced_when_the_new_one_is_complete_even_by_what_is_made_of_it(place: Path) -> None:
+    place.write_bytes(b"before")
+    with place.open("rb") as source:
+        assert FILES.write(str(place), iter(lambda: source.read(2).upper(), b""), replace=True) == 6
+    assert place.read_bytes() == b"BEFORE"
+    assert os.listdir(place.parent) == ["out"]
+
+
+def test_what_a_link_leads_to_is_replaced_and_not_the_link(place: Path, tmp_path: Path) -> None:
+    place.symlink_to("real")
+    (tmp_path / "real").write_bytes(b"before")
+    FILES.write(str(place), [b"after"], replace=True)
+    assert place.is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"after"
+
+
+def test_only_regular_files_are_replaced(place: Path) -> None:
+    os.mkfifo(place)
+    for path in (place, place.parent, Path("/dev/null")):
+        with pytest.raises(FolderUnusable, match="not a regular file"):
+            FILES.write(str(path), [b"x"], replace=True)
+
+
+@pytest.mark.parametrize("name", ["missing/out", "", ".", "/", "a\0b", "x" * 300])
+def test_a_place_that_cannot_be_is_told(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((FolderUnusable, FileTaken)):
+        FILES.write(name, [b"x"], replace=False)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_killed_process_has_staged_is_removed_by_the_next_one(place: Path, way: str) -> None:
+    script = """
+import os, signal, sys
+if sys.argv[2] == "staged" and hasattr(os, "O_TMPFILE"):
+    del os.O_TMPFILE
+from backctl.infrastructure.whole_files import WholeFiles
+def pieces():
+    yield b"half of a secret"
+    os.kill(os.getpid(), signal.SIGKILL)
+WholeFiles().write(sys.argv[1], pieces(), replace=False)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(place), way])
+    assert done.returncode == -signal.SIGKILL
+    staged = len(durable_files.left_over(place))
+    assert staged == (0 if way == "unnamed" and sys.platform == "linux" else 1)
+    assert not place.exists()
+    FILES.write(str(place), [b"whole"], replace=False)
+    assert os.listdir(place.parent) == ["out"]
+
+
+def test_what_a_living_process_has_staged_stays(place: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"slow"
+        FILES.write(str(place), [b"quick"], replace=False)
+
+    with pytest.raises(FileTaken):
+        FILES.write(str(place), pieces(), replace=False)
+    assert place.read_bytes() == b"quick"
+    place.unlink()
+
+    def once_more() -> Iterator[bytes]:
+        yield b"slow"
+        FILES.write(str(place), [b"quick"], replace=True)
+
+    FILES.write(str(place), once_more(), replace=True)
+    assert place.read_bytes() == b"slow"
+    assert os.listdir(place.parent) == ["out"]
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file beyond 100,000 bytes: what a full disk looks like."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_leaves_nothing(place: Path) -> None:
+    with pytest.raises(DatabaseFull):
+        FILES.write(str(place), [b"x" * 60_000, b"y" * 60_000], replace=False)
+    assert os.listdir(place.parent) == []
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_temporary_folder_shows_nothing() -> None:
+    with pytest.raises(DatabaseFull):
+        next(iter(FILES.held_back([b"x" * 60_000, b"y" * 60_000])))
+
+
+def test_pieces_are_held_back_until_all_have_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(5):
+            seen.append(number)
+            yield b"%d" % number * 50_000
+
+    held = FILES.held_back(pieces())
+    first = next(held)
+    assert seen == [0, 1, 2, 3, 4]
+    assert os.listdir(tmp_path) == []
+    assert first + b"".join(held) == b"".join(b"%d" % number * 50_000 for number in range(5))
+    assert list(FILES.held_back([])) == []
+
+
+def test_nothing_is_shown_when_the_last_piece_fails() -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"genuine"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        next(iter(FILES.held_back(pieces())))
