@@ -14,6 +14,7 @@ from statistics import median
 
 from backctl.application.views import UserView
 from backctl.domain.repositories import BY_CREATION, EVERY_USER, PAGE_SIZE, Cursor
+from benchmarks import encryption
 from benchmarks.measure import Command, Output, Run, Timing, interleaved
 from benchmarks.report import Comparison, Figure, section
 from benchmarks.sandbox import CHECKOUT, DJANGO, Installation, Sandbox
@@ -337,6 +338,9 @@ CASES: Mapping[str, Case] = {
     "chain": chain,
     "verify": verifying_once,
     "tokens": verifying,
+    "values": encryption.values,
+    "lines": encryption.lines,
+    "files": encryption.files,
 }
 
 
