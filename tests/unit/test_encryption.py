@@ -86,8 +86,10 @@ def test_a_value_comes_back_as_bytes(service: EncryptionService, value: bytes | 
         service.decrypt(encrypted, context="users.phone:2")
 
 
-def test_a_value_is_some_60_bytes_and_a_third_longer(service: EncryptionService) -> None:
-    assert len(service.encrypt(bytes(64), context="users.phone:1")) == 25 + 139
+def test_a_value_is_79_bytes_and_a_third_longer(service: EncryptionService) -> None:
+    assert len(service.primary_kid()) == 20
+    for size in (0, 60, 600):
+        assert len(service.encrypt(bytes(size), context="users.phone:1")) == 79 + size * 4 // 3
 
 
 @pytest.mark.parametrize("text", ["", "bk1", "bk1..", "bk1.x.y", "hello", "ä", "\ud800", "bk1.\ud800.x"])

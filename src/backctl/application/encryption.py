@@ -48,7 +48,7 @@ class EncryptionService:
     # Values.
 
     def encrypt(self, value: bytes | str, *, context: str) -> str:
-        """The value as ASCII, some 60 bytes and a third longer; a text is encrypted as UTF-8.
+        """The value as ASCII, a third and, under a kid of 20 characters, 79 bytes longer; a text goes in as UTF-8.
 
         Raises InvalidInput above 64 MiB, and what the keyring's file raises.
         """
