@@ -56,7 +56,7 @@ File = Annotated[
     str | None,
     Option(
         "--file",
-        metavar="IN",
+        metavar="FILE",
         help="Take a file of any size, whole or as records; '-' is standard input.",
         rich_help_panel=_RECORDS,
     ),
@@ -65,12 +65,12 @@ Out = Annotated[
     str | None,
     Option(
         "--out",
-        metavar="OUT",
+        metavar="FILE",
         help="Write a new file, which appears when it is complete, and print a report.",
         rich_help_panel=_RECORDS,
     ),
 ]
-Overwrite = Annotated[bool, Option("--overwrite", help="Replace OUT where it exists.", rich_help_panel=_RECORDS)]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace the file of --out where it exists.", rich_help_panel=_RECORDS)]
 AllOrNothing = Annotated[
     bool, Option("--all-or-nothing", help="Write nothing when a record fails.", rich_help_panel=_RECORDS)
 ]

@@ -20,7 +20,7 @@ NOUNS: dict[str, Entry] = {
     "token": Entry(_HERE + "token", "Issue, verify, refresh and revoke the tokens of accounts."),
     "key": Entry(_HERE + "key", "Rotate, publish and move the keys that sign and encrypt."),
     "encrypt": Entry(_HERE + "encrypt", "Encrypt a value, chosen fields of records, or a file.", verb=True),
-    "decrypt": Entry(_HERE + "decrypt", "Decrypt what `encrypt` has made.", verb=True),
+    "decrypt": Entry(_HERE + "decrypt", "Decrypt a value, chosen fields of records, or a file.", verb=True),
     "reencrypt": Entry(_HERE + "reencrypt", "Move what is encrypted to the primary key.", verb=True),
     "audit": Entry(_HERE + "audit", "Read and verify the log of everything that happened."),
     "config": Entry(_HERE + "config", "Show, check and change the configuration."),

@@ -45,7 +45,7 @@ def decrypt(
         ),
     ] = False,
 ) -> None:
-    """Decrypt what `encrypt` has made.
+    """Decrypt a value, chosen fields of records, or a file.
 
     Exactly the bytes of the value are written and nothing is added. Exit code 6 when it does not decrypt, whatever the
     cause: another context, a key that is gone, or one changed byte.
