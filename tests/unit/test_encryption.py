@@ -8,6 +8,7 @@ import pytest
 
 import backctl
 from backctl.application.encryption import EncryptionService
+from backctl.application.views import DecryptedValue
 from backctl.domain.errors import DecryptFailed, InvalidInput, KeyringMissing
 from backctl.domain.key import Key
 from backctl.domain.keyring import Keyring
@@ -106,12 +107,15 @@ def test_unpaired_surrogates_are_no_text(service: EncryptionService) -> None:
         service.decrypt("bk1.a.b", context="\ud800")
 
 
-def test_a_retired_key_decrypts_and_a_destroyed_one_does_not(service: EncryptionService, ring: Ring) -> None:
+def test_a_retired_key_decrypts_and_a_destroyed_one_does_not(
+    service: EncryptionService, ring: Ring, clock: Clock
+) -> None:
     old = service.primary_kid()
     value, stream = service.encrypt("secret", context="c"), sealed(service, b"secret")
     ring.rotate()
     assert service.decrypt(value, context="c") == opened(service, stream) == b"secret"
     ring.ring = ring.ring.destroy(old, now=NOW)
+    clock.now += 1
     with pytest.raises(DecryptFailed) as unknown:
         service.decrypt(value, context="c")
     with pytest.raises(DecryptFailed):
@@ -143,18 +147,19 @@ def test_exactly_the_named_key_is_tried(service: EncryptionService, ring: Ring) 
                 service.decrypt(value.replace(old, key.kid), context="c")
 
 
-def test_a_kid_of_another_keyring_is_another_key(ring: Ring) -> None:
-    one = EncryptionService(keyring=ring, ciphers=KeyCiphers(), files=WholeFiles())
-    value = one.encrypt("mine", context="c")
+def test_a_kid_of_another_keyring_is_another_key(service: EncryptionService, ring: Ring, clock: Clock) -> None:
+    value = service.encrypt("mine", context="c")
     key = ring.ring.primary("encrypt")
+    service.decrypt(value, context="c")
     ring.ring = Keyring(
         tuple(
             Key.symmetric(key.kid, "encrypt", bytes(32), created=key.created) if other is key else other
             for other in ring.ring.keys
         )
     )
+    clock.now += 1
     with pytest.raises(DecryptFailed):
-        one.decrypt(value, context="c")
+        service.decrypt(value, context="c")
 
 
 def test_a_service_follows_a_rotation_within_a_second(service: EncryptionService, ring: Ring, clock: Clock) -> None:
@@ -166,15 +171,21 @@ def test_a_service_follows_a_rotation_within_a_second(service: EncryptionService
     clock.now += 0.001
     asked = ring.asked
     for _ in range(100):
-        assert service.encrypt("x", context="c").split(".")[1] == new
-    assert ring.asked == asked + 1
+        value = service.encrypt("x", context="c")
+        assert value.split(".")[1] == new
+        assert service.decrypt(value, context="c") == b"x"
+        assert not service.reencrypt(value, context="c").changed
+    assert ring.asked == asked + 2  # for the primary key, and for the one that is named
 
 
-def test_reencryption_moves_what_is_under_another_key_and_nothing_else(service: EncryptionService, ring: Ring) -> None:
+def test_reencryption_moves_what_is_under_another_key_and_nothing_else(
+    service: EncryptionService, ring: Ring, clock: Clock
+) -> None:
     value = service.encrypt("secret", context="c")
     same = service.reencrypt(value, context="c")
     assert (same.value, same.changed) == (value, False)
     ring.rotate()
+    clock.now += 1
     moved = service.reencrypt(value, context="c")
     assert moved.changed
     assert moved.value.split(".")[1] == ring.ring.primary("encrypt").kid
@@ -188,7 +199,7 @@ def test_reencryption_moves_what_is_under_another_key_and_nothing_else(service: 
 
 
 @pytest.mark.parametrize("size", [0, 16384, 500_000])
-def test_a_stream_moves_or_stays_byte_for_byte(service: EncryptionService, ring: Ring, size: int) -> None:
+def test_a_stream_moves_or_stays_byte_for_byte(service: EncryptionService, ring: Ring, clock: Clock, size: int) -> None:
     stream = sealed(service, bytes(size))
 
     def move(raw: bytes, context: str = "c") -> tuple[bool, bytes]:
@@ -197,6 +208,7 @@ def test_a_stream_moves_or_stays_byte_for_byte(service: EncryptionService, ring:
 
     assert move(stream) == (False, stream)
     ring.rotate()
+    clock.now += 1
     changed, moved = move(stream)
     assert changed
     assert moved.startswith(b"bk1s.%s\n" % ring.ring.primary("encrypt").kid.encode())
@@ -204,6 +216,10 @@ def test_a_stream_moves_or_stays_byte_for_byte(service: EncryptionService, ring:
     for raw, context in ((stream, "d"), (moved, "d"), (stream[:-1], "c"), (moved[:-1], "c")):
         with pytest.raises(DecryptFailed):
             move(raw, context)
+
+
+def test_nobody_sees_a_plaintext_in_a_view() -> None:
+    assert "secret" not in repr(DecryptedValue("secret", "c2VjcmV0"))
 
 
 # The keyring's file.

@@ -37,6 +37,7 @@ class EncryptionService:
         self._clock = clock
         self._look_again = float("-inf")
         self._primary: tuple[str, Callable[[bytes, bytes], bytes]] | None = None
+        self._known: dict[str, FieldCipher] = {}
 
     def primary_kid(self) -> str:
         """The key that encrypts from now on. On a fresh machine this makes the installation.
@@ -72,7 +73,7 @@ class EncryptionService:
         """`encrypt` in bytes."""
         primary = self._primary
         if primary is None or self._clock() >= self._look_again:
-            primary = self._in_use()
+            primary = self._look()
         return primary[1](plaintext, context)
 
     def open(self, value: bytes, context: bytes) -> bytes:
@@ -102,30 +103,46 @@ class EncryptionService:
 
         One that is under the primary key is checked and given as it is. Raises DecryptFailed, the iterator too.
         """
-        primary, source = self.primary_kid(), _Witness(read)
+        source = _Witness(read)
         kid = self._ciphers.kid_of_stream(source.read)
         plaintext = self._cipher(kid).open_stream(source.read, _context(context))
-        if kid == primary:
+        if kid == self._in_use()[0]:
             return False, source.echoed(plaintext)
         return True, self._primary_cipher().seal_stream(_reading(plaintext), _context(context))
 
     # Keys.
 
     def _in_use(self) -> "tuple[str, Callable[[bytes, bytes], bytes]]":
+        if self._primary is None or self._clock() >= self._look_again:
+            return self._look()
+        return self._primary
+
+    def _look(self) -> "tuple[str, Callable[[bytes, bytes], bytes]]":
+        """Take the primary key from the keyring as it is now."""
         key = self._source.current_or_new().primary("encrypt")
-        self._look_again = self._clock() + _GOOD_FOR
+        self._begin()
         self._primary = key.kid, self._ciphers.of(key).seal
         return self._primary
+
+    def _begin(self) -> None:
+        self._look_again = self._clock() + _GOOD_FOR
+        self._primary = None
+        self._known.clear()
 
     def _primary_cipher(self) -> "FieldCipher":
         return self._ciphers.of(self._source.current_or_new().primary("encrypt"))
 
     def _cipher(self, kid: str) -> "FieldCipher":
         """The cipher of the named key, in whatever state it is. Raises DecryptFailed where there is none."""
-        key = self._source.current().find(kid)
-        if key is None or key.purpose != "encrypt":
-            raise DecryptFailed
-        return self._ciphers.of(key)
+        if self._clock() >= self._look_again:
+            self._begin()
+        cipher = self._known.get(kid)
+        if cipher is None:
+            key = self._source.current().find(kid)
+            if key is None or key.purpose != "encrypt":
+                raise DecryptFailed
+            cipher = self._known[kid] = self._ciphers.of(key)
+        return cipher
 
 
 def _value(value: bytes | str) -> bytes:

@@ -346,7 +346,7 @@ class EncryptedValue:
     changed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class DecryptedValue:
     """A plaintext: as text where it is UTF-8, and in base64."""
 

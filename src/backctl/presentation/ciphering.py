@@ -70,7 +70,9 @@ Out = Annotated[
         rich_help_panel=_RECORDS,
     ),
 ]
-Overwrite = Annotated[bool, Option("--overwrite", help="Replace the file of --out where it exists.", rich_help_panel=_RECORDS)]
+Overwrite = Annotated[
+    bool, Option("--overwrite", help="Replace the file of --out where it exists.", rich_help_panel=_RECORDS)
+]
 AllOrNothing = Annotated[
     bool, Option("--all-or-nothing", help="Write nothing when a record fails.", rich_help_panel=_RECORDS)
 ]
