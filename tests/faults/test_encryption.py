@@ -64,19 +64,18 @@ def test_what_is_stopped_half_way_leaves_no_result(
 ) -> None:
     content = sealed(machine, work, 3 * MIB) if verb == "decrypt" else b"plaintext" * (MIB // 3)
     command = [sys.executable, "-c", _WITHOUT_UNNAMED_FILES] if way == "staged" else machine.command()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, verb, *CONTEXT, "--file", "-", "--out", "work/out"],
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=machine.environment,
         cwd=machine.home,
-    )
-    assert process.stdin is not None
-    process.stdin.write(content[: 2 * MIB])  # more than a pipe holds: most of it is read when this returns
-    process.stdin.flush()
-    process.send_signal(number)
-    assert process.wait(60) == code
-    process.stdin.close()
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(content[: 2 * MIB])  # more than a pipe holds: most of it is read when this returns
+        process.stdin.flush()
+        process.send_signal(number)
+        assert process.wait(60) == code  # before the input ends
     left = os.listdir(work)
     if way == "unnamed" or number != signal.SIGKILL:
         assert left == []
