@@ -55,7 +55,11 @@ class EncryptionService:
         """
         try:
             plaintext = value.encode() if isinstance(value, str) else value
-            return self.seal(plaintext, context.encode()).decode("ascii")
+            # As `seal` does it; one call less is a tenth of the whole.
+            primary = self._primary
+            if primary is None or self._clock() >= self._look_again:
+                primary = self._look()
+            return primary[1](plaintext, context.encode()).decode("ascii")
         except UnicodeEncodeError:
             raise _not_unicode() from None
 

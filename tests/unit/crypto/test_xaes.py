@@ -219,10 +219,10 @@ def test_a_value_is_no_stream_and_no_later_format() -> None:
 
 
 def test_a_value_longer_than_memory_allows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xaes, "LONGEST_VALUE", 10)
-    assert XaesCipher(KID, SECRET).seal(bytes(10), b"")
+    monkeypatch.setattr(xaes, "LONGEST_VALUE", 100_000)
+    assert XaesCipher(KID, SECRET).seal(bytes(100_000), b"")
     with pytest.raises(InvalidInput) as caught:
-        XaesCipher(KID, SECRET).seal(bytes(11), b"")
+        XaesCipher(KID, SECRET).seal(bytes(100_001), b"")
     assert caught.value.hint == "--file takes any size"
 
 
@@ -262,13 +262,12 @@ def test_the_first_half_is_drawn_again_after_2_to_the_16_messages() -> None:
 
 
 def test_the_first_half_is_drawn_again_before_2_to_the_32_bytes_are_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xaes, "_BYTES", 100)
+    assert xaes._MESSAGES * xaes._CHARGED == 2**32
+    monkeypatch.setattr(xaes, "_MESSAGES", 4)
     cipher = XaesCipher(KID, SECRET)
-    halves = [first_half(cipher.seal(bytes(40), b"")) for _ in range(4)]
-    assert halves[0] == halves[1] != halves[2] == halves[3]
-    assert xaes._MESSAGES == 2**16
-    monkeypatch.undo()
-    assert xaes._BYTES == 2**32
+    sizes = [2**16 - 1] * 4 + [2**16, 2**16] + [2**17, 1] + [2**18] + [0]
+    halves = [first_half(cipher.seal(bytes(size), b"")) for size in sizes]
+    assert [halves.index(half) for half in halves] == [0, 0, 0, 0, 4, 4, 6, 6, 8, 9]
 
 
 def test_values_of_many_processes_open_when_more_of_them_come_than_are_remembered() -> None:

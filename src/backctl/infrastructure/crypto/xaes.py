@@ -13,6 +13,8 @@ import os
 import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
+from os import urandom
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -26,7 +28,7 @@ _PREFIX = b"bk1."
 _HALF = 12  # bytes of each half of a nonce
 _SHORTEST = 2 * _HALF + 16  # nonce and tag, around nothing
 _MESSAGES = 1 << 16
-_BYTES = 1 << 32
+_CHARGED = 1 << 16  # so many bytes count as a message more: 2¹⁶ messages have less than 2³² bytes then
 _REMEMBERED = 256
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -42,10 +44,9 @@ class XaesCipher:
     __slots__ = (
         "__weakref__",
         "_associated",
-        "_bytes_left",
         "_current",
         "_derived",
-        "_messages_left",
+        "_left",
         "_start",
         "_subkeys",
     )
@@ -55,9 +56,8 @@ class XaesCipher:
         self._start, self._associated = name + b".", name + b"\0"
         self._subkeys = SubkeySource(secret)
         self._derived: dict[bytes, AESGCM] = {}
-        self._messages_left = 0
-        self._bytes_left = 0
-        self._current: tuple[bytes, AESGCM] | None = None
+        self._left = 0  # messages that the current first half is good for
+        self._current: tuple[bytes, Callable[[bytes, bytes, bytes], bytes]] | None = None
         _in_use.add(self)
 
     def __repr__(self) -> str:
@@ -68,18 +68,19 @@ class XaesCipher:
 
     def seal(self, plaintext: bytes, context: bytes) -> bytes:
         """The value, without a line end. Raises InvalidInput above LONGEST_VALUE."""
-        size = len(plaintext)
-        if size > LONGEST_VALUE:
-            raise InvalidInput(f"the value is longer than {LONGEST_VALUE} bytes", hint="--file takes any size")
-        current = self._current  # half and key together: another thread's renewal must not come between
-        if current is None or self._messages_left <= 0 or self._bytes_left < size:
-            current = self._renew()
-        self._messages_left -= 1
-        self._bytes_left -= size
-        first, gcm = current
-        second = os.urandom(_HALF)
-        sealed = first + second + gcm.encrypt(second, plaintext, self._associated + context)
-        return self._start + b2a_base64(sealed, newline=False).translate(_URLSAFE).rstrip(b"=")
+        cost = 1
+        if len(plaintext) >= _CHARGED:
+            if len(plaintext) > LONGEST_VALUE:
+                raise InvalidInput(f"the value is longer than {LONGEST_VALUE} bytes", hint="--file takes any size")
+            cost += len(plaintext) // _CHARGED
+        current, left = self._current, self._left - cost
+        if left < 0 or current is None:
+            current, left = self._renewed(), _MESSAGES - cost
+        self._left = left
+        first, seal = current  # half and key together: another thread's renewal must not come between
+        second = urandom(_HALF)
+        sealed = first + second + seal(second, plaintext, self._associated + context)
+        return self._start + b2a_base64(sealed).translate(_URLSAFE, b"=\n")
 
     def open(self, value: bytes, context: bytes) -> bytes:
         """The plaintext of a value. Raises DecryptFailed, for one that names another key too."""
@@ -101,15 +102,14 @@ class XaesCipher:
         except InvalidTag:
             raise DecryptFailed from None
 
-    def _renew(self) -> "tuple[bytes, AESGCM]":
-        first = os.urandom(_HALF)
-        current = self._current = first, self._subkeys.cipher(first)
-        self._messages_left, self._bytes_left = _MESSAGES, _BYTES
-        return current
+    def _renewed(self) -> "tuple[bytes, Callable[[bytes, bytes, bytes], bytes]]":
+        first = urandom(_HALF)
+        self._current = first, self._subkeys.cipher(first).encrypt
+        return self._current
 
     def forget_nonce(self) -> None:
         """Draw another first half for the next message."""
-        self._messages_left = 0
+        self._left = 0
 
 
 class SubkeySource:
