@@ -4,7 +4,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
     local shared=' -p=@profile --profile=@profile --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
     words='' operands=(TEXT) flags=''
     case $1 in
-        'backctl') words='user role access encrypt decrypt reencrypt audit config profile db init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
+        'backctl') words='user role access token key encrypt decrypt reencrypt audit config profile db sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
         'backctl user') words='create list show exists count set-password check-password activate deactivate update delete history' flags=" -h --help" ;;
         'backctl user create') operands=(TEXT TEXT) flags=" --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user list') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --page=TEXT --page-size=TEXT --all$shared" ;;
@@ -24,18 +24,39 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl role assign') operands=('user|moderator|admin|@role' @account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl access') words='check' flags=" -h --help" ;;
         'backctl access check') operands=(@account TEXT TEXT) flags=" --explain$shared" ;;
+        'backctl token') words='issue verify inspect refresh revoke list gc' flags=" -h --help" ;;
+        'backctl token issue') operands=(@account TEXT) flags=" --ttl=TEXT --audience=TEXT --scope=TEXT --pair -n --dry-run -y --yes$shared" ;;
+        'backctl token verify') flags=" --audience=TEXT --offline --batch --token-stdin --token-file=FILE --token-fd=TEXT --token-env=TEXT$shared" ;;
+        'backctl token inspect') flags=" --token-stdin --token-file=FILE --token-fd=TEXT --token-env=TEXT$shared" ;;
+        'backctl token refresh') flags=" --token-stdin --token-file=FILE --token-fd=TEXT --token-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl token revoke') flags=" --jti=TEXT --session=TEXT --user=@account --all --token-stdin --token-file=FILE --token-fd=TEXT --token-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl token list') operands=(@account TEXT) flags=" --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl token gc') flags=" --batch-size=TEXT --older-than=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl key') words='list show add promote retire destroy rotate due jwks wrap import export' flags=" -h --help" ;;
+        'backctl key list') flags=" --purpose=sign|encrypt|audit|index$shared" ;;
+        'backctl key show') operands=(TEXT TEXT) flags="$shared" ;;
+        'backctl key add') flags=" --purpose=sign|encrypt|audit|index --alg=EdDSA|ES256|RS256|HS256 --kid=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl key promote') operands=(TEXT TEXT) flags=" --overlap=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl key retire') operands=(TEXT TEXT) flags=" --overlap=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl key destroy') operands=(TEXT TEXT) flags=" -n --dry-run -y --yes --confirm=TEXT$shared" ;;
+        'backctl key rotate') flags=" --purpose=sign|encrypt|audit|index --if-older-than=TEXT --overlap=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl key due') flags=" --purpose=sign|encrypt|audit|index --if-older-than=TEXT --overlap=TEXT$shared" ;;
+        'backctl key jwks') flags="$shared" ;;
+        'backctl key wrap') flags=" --none --passphrase-stdin --passphrase-file=FILE --passphrase-fd=TEXT --passphrase-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl key import') flags=" --purpose=sign|encrypt|audit|index --alg=EdDSA|ES256|RS256|HS256 --kid=TEXT --key-stdin --key-file=FILE --key-fd=TEXT --key-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl key export') operands=(TEXT TEXT) flags=" --private --form=jwk|pem --secret-file=FILE -n --dry-run -y --yes$shared" ;;
         'backctl encrypt') flags=" --context=TEXT --trim-newline --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl decrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --stream --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl reencrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl audit') words='list verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|UserLocked|UserDeleted --subject=@account --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit list') flags=" --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|UserLocked|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --subject=@account --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;
         'backctl config path') flags="$shared" ;;
-        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace' TEXT) flags="$shared" ;;
-        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl config unset') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace' TEXT) flags=" -n --dry-run -y --yes$shared" ;;
+        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags="$shared" ;;
+        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl config unset') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags=" -n --dry-run -y --yes$shared" ;;
         'backctl config validate') operands=(FILE TEXT) flags="$shared" ;;
         'backctl profile') words='list show use' flags=" -h --help" ;;
         'backctl profile list') flags="$shared" ;;
@@ -46,6 +67,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl db status') flags="$shared" ;;
         'backctl db check') flags="$shared" ;;
         'backctl db backup') operands=(FILE TEXT) flags="$shared" ;;
+        'backctl sanitize') flags=" --format=text|json|jsonl --explain$shared" ;;
         'backctl init') flags=" --calibrate -n --dry-run -y --yes$shared" ;;
         'backctl doctor') flags="$shared" ;;
         'backctl completion') words='bash zsh fish' flags=" -h --help" ;;

@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id --format
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id --format
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -114,6 +114,8 @@ complete -c backctl -f
 complete -c backctl -n '__backctl_at' -a user -d 'Create, list and administer accounts'
 complete -c backctl -n '__backctl_at' -a role -d 'Show the roles and what they permit, and give them to accounts'
 complete -c backctl -n '__backctl_at' -a access -d 'Ask what an account may do'
+complete -c backctl -n '__backctl_at' -a token -d 'Issue, verify, refresh and revoke the tokens of accounts'
+complete -c backctl -n '__backctl_at' -a key -d 'Rotate, publish and move the keys that sign and encrypt'
 complete -c backctl -n '__backctl_at' -a encrypt -d 'Encrypt a value, chosen fields of records, or a file'
 complete -c backctl -n '__backctl_at' -a decrypt -d 'Decrypt a value, chosen fields of records, or a file'
 complete -c backctl -n '__backctl_at' -a reencrypt -d 'Move what is encrypted to the primary key'
@@ -121,6 +123,7 @@ complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the log of ev
 complete -c backctl -n '__backctl_at' -a config -d 'Show, check and change the configuration'
 complete -c backctl -n '__backctl_at' -a profile -d 'See the configured databases and choose among them'
 complete -c backctl -n '__backctl_at' -a db -d 'Look after the database: its revision, its health, its copies'
+complete -c backctl -n '__backctl_at' -a sanitize -d 'Make text or JSON that others wrote harmless'
 complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the database, or say that they exist'
 complete -c backctl -n '__backctl_at' -a doctor -d 'Check that everything backctl relies on is in order'
 complete -c backctl -n '__backctl_at' -a completion -d 'Print the script that makes a shell complete what is typed'
@@ -285,6 +288,151 @@ complete -c backctl -n '__backctl_at access' -s h -l help -d 'Show this message 
 complete -c backctl -n '__backctl_operand 1 access check' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in access check' -l explain -d 'Show everything that decides it'
 
+# backctl token
+complete -c backctl -n '__backctl_at token' -a issue -d 'Issue an access token to an account and print it'
+complete -c backctl -n '__backctl_at token' -a verify -d 'Verify an access token and print what it says: exit code 0 or 6, with --batch 0 or 7'
+complete -c backctl -n '__backctl_at token' -a inspect -d 'Show what a token says about itself, without any check'
+complete -c backctl -n '__backctl_at token' -a refresh -d 'Redeem a refresh token: print a new access token and, on a second line, the next refresh token'
+complete -c backctl -n '__backctl_at token' -a revoke -d 'Revoke tokens: one, those of a session or of an account, or all'
+complete -c backctl -n '__backctl_at token' -a list -d 'List the sessions of an account, the oldest first'
+complete -c backctl -n '__backctl_at token' -a gc -d 'Remove sessions, refresh tokens and revocations that are past'
+complete -c backctl -n '__backctl_at token' -s h -l help -d 'Show this message and exit'
+
+# backctl token issue
+complete -c backctl -n '__backctl_operand 1 token issue' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in token issue' -l ttl -x -d 'How long it counts, up to 1d, instead of the usual'
+complete -c backctl -n '__backctl_in token issue' -l audience -x -d 'Whom the token is for, instead of tokens.audience'
+complete -c backctl -n '__backctl_in token issue' -l scope -x -d 'What it is good for, words with a space between'
+complete -c backctl -n '__backctl_in token issue' -l pair -d 'Issue a refresh token, too, on a second line'
+complete -c backctl -n '__backctl_in token issue' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in token issue' -s y -l yes -d 'Confirm without being asked'
+
+# backctl token verify
+complete -c backctl -n '__backctl_in token verify' -l audience -x -d 'Whom the token is for, instead of tokens.audience'
+complete -c backctl -n '__backctl_in token verify' -l offline -d 'Ask no database: whether it was revoked stays unknown'
+complete -c backctl -n '__backctl_in token verify' -l batch -d 'Read one token a line from standard input and answer each with one of JSON'
+complete -c backctl -n '__backctl_in token verify' -l token-stdin -d 'Read the token from standard input'
+complete -c backctl -n '__backctl_in token verify' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in token verify' -l token-fd -x -d 'Read the token from an open file descriptor'
+complete -c backctl -n '__backctl_in token verify' -l token-env -x -d 'Take the token from an environment variable'
+
+# backctl token inspect
+complete -c backctl -n '__backctl_in token inspect' -l token-stdin -d 'Read the token from standard input'
+complete -c backctl -n '__backctl_in token inspect' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in token inspect' -l token-fd -x -d 'Read the token from an open file descriptor'
+complete -c backctl -n '__backctl_in token inspect' -l token-env -x -d 'Take the token from an environment variable'
+
+# backctl token refresh
+complete -c backctl -n '__backctl_in token refresh' -l token-stdin -d 'Read the token from standard input'
+complete -c backctl -n '__backctl_in token refresh' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in token refresh' -l token-fd -x -d 'Read the token from an open file descriptor'
+complete -c backctl -n '__backctl_in token refresh' -l token-env -x -d 'Take the token from an environment variable'
+complete -c backctl -n '__backctl_in token refresh' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in token refresh' -s y -l yes -d 'Confirm without being asked'
+
+# backctl token revoke
+complete -c backctl -n '__backctl_in token revoke' -l jti -x -d 'The access token with this identifier'
+complete -c backctl -n '__backctl_in token revoke' -l session -x -d 'One session with all its tokens'
+complete -c backctl -n '__backctl_in token revoke' -l user -x -a '(__backctl_stored account)' -d 'Every session of this account'
+complete -c backctl -n '__backctl_in token revoke' -l all -d 'Every session of everybody'
+complete -c backctl -n '__backctl_in token revoke' -l token-stdin -d 'Read the token from standard input'
+complete -c backctl -n '__backctl_in token revoke' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in token revoke' -l token-fd -x -d 'Read the token from an open file descriptor'
+complete -c backctl -n '__backctl_in token revoke' -l token-env -x -d 'Take the token from an environment variable'
+complete -c backctl -n '__backctl_in token revoke' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in token revoke' -s y -l yes -d 'Confirm without being asked'
+
+# backctl token list
+complete -c backctl -n '__backctl_operand 1 token list' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in token list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
+complete -c backctl -n '__backctl_in token list' -l cursor -x -d 'Continue after the previous page'
+complete -c backctl -n '__backctl_in token list' -l all -d 'Everything, in constant memory'
+
+# backctl token gc
+complete -c backctl -n '__backctl_in token gc' -l batch-size -x -d 'Rows of a kind in one transaction; 1000 if not given'
+complete -c backctl -n '__backctl_in token gc' -l older-than -x -d 'Only what has been past for this long; 1d if not given'
+complete -c backctl -n '__backctl_in token gc' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in token gc' -s y -l yes -d 'Confirm without being asked'
+
+# backctl key
+complete -c backctl -n '__backctl_at key' -a list -d 'List the keys, in the order in which they came'
+complete -c backctl -n '__backctl_at key' -a show -d 'Show one key; never the secret in it'
+complete -c backctl -n '__backctl_at key' -a add -d 'Make a key and publish it; it is used once it is promoted'
+complete -c backctl -n '__backctl_at key' -a promote -d 'Use a key from now on; the one in use retires'
+complete -c backctl -n '__backctl_at key' -a retire -d 'Let a key that is not in use verify and decrypt only'
+complete -c backctl -n '__backctl_at key' -a destroy -d 'Give a key up for good; its name stays taken'
+complete -c backctl -n '__backctl_at key' -a rotate -d 'Publish a successor, or let it take over, if that is due: the verb for cron'
+complete -c backctl -n '__backctl_at key' -a due -d 'Say what \'rotate\' with the same flags would do; exit code 6 when that is nothing'
+complete -c backctl -n '__backctl_at key' -a jwks -d 'Print the JWK Set for verifiers: the public half of every signing key that still verifies'
+complete -c backctl -n '__backctl_at key' -a wrap -d 'Store the keyring under a passphrase: the given one, else the one of the configuration'
+complete -c backctl -n '__backctl_at key' -a import -d 'Take in a private key that was made elsewhere, JWK or PEM, and publish it'
+complete -c backctl -n '__backctl_at key' -a export -d 'Print a key for use elsewhere: its public half, or with --private all of it'
+complete -c backctl -n '__backctl_at key' -s h -l help -d 'Show this message and exit'
+
+# backctl key list
+complete -c backctl -n '__backctl_in key list' -l purpose -x -a 'sign encrypt audit index' -d 'Of this purpose only'
+
+# backctl key add
+complete -c backctl -n '__backctl_in key add' -l purpose -x -a 'sign encrypt audit index' -d 'What the key is for'
+complete -c backctl -n '__backctl_in key add' -l alg -x -a 'EdDSA ES256 RS256 HS256' -d 'Algorithm of a signing key; EdDSA unless given'
+complete -c backctl -n '__backctl_in key add' -l kid -x -d 'Name of the key; made up unless given'
+complete -c backctl -n '__backctl_in key add' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in key add' -s y -l yes -d 'Confirm without being asked'
+
+# backctl key promote
+complete -c backctl -n '__backctl_in key promote' -l overlap -x -d 'How long a retired signing key still verifies from now on'
+complete -c backctl -n '__backctl_in key promote' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in key promote' -s y -l yes -d 'Confirm without being asked'
+
+# backctl key retire
+complete -c backctl -n '__backctl_in key retire' -l overlap -x -d 'How long a retired signing key still verifies from now on'
+complete -c backctl -n '__backctl_in key retire' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in key retire' -s y -l yes -d 'Confirm without being asked'
+
+# backctl key destroy
+complete -c backctl -n '__backctl_in key destroy' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in key destroy' -s y -l yes -d 'Confirm without being asked'
+complete -c backctl -n '__backctl_in key destroy' -l confirm -x -d 'Confirm by naming what is destroyed'
+
+# backctl key rotate
+complete -c backctl -n '__backctl_in key rotate' -l purpose -x -a 'sign encrypt audit index' -d 'Only this purpose; may be repeated. Else sign and encrypt'
+complete -c backctl -n '__backctl_in key rotate' -l if-older-than -x -d 'Replace a key that has been in use for so long'
+complete -c backctl -n '__backctl_in key rotate' -l overlap -x -d 'How long a retired signing key still verifies, and a successor is published before its use'
+complete -c backctl -n '__backctl_in key rotate' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in key rotate' -s y -l yes -d 'Confirm without being asked'
+
+# backctl key due
+complete -c backctl -n '__backctl_in key due' -l purpose -x -a 'sign encrypt audit index' -d 'Only this purpose; may be repeated. Else sign and encrypt'
+complete -c backctl -n '__backctl_in key due' -l if-older-than -x -d 'Replace a key that has been in use for so long'
+complete -c backctl -n '__backctl_in key due' -l overlap -x -d 'How long a retired signing key still verifies, and a successor is published before its use'
+
+# backctl key wrap
+complete -c backctl -n '__backctl_in key wrap' -l none -d 'Store the keyring in plain again'
+complete -c backctl -n '__backctl_in key wrap' -l passphrase-stdin -d 'Read the passphrase from standard input'
+complete -c backctl -n '__backctl_in key wrap' -l passphrase-file -r -F -d 'Read the passphrase from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in key wrap' -l passphrase-fd -x -d 'Read the passphrase from an open file descriptor'
+complete -c backctl -n '__backctl_in key wrap' -l passphrase-env -x -d 'Take the passphrase from an environment variable'
+complete -c backctl -n '__backctl_in key wrap' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in key wrap' -s y -l yes -d 'Confirm without being asked'
+
+# backctl key import
+complete -c backctl -n '__backctl_in key import' -l purpose -x -a 'sign encrypt audit index' -d 'What the key is for'
+complete -c backctl -n '__backctl_in key import' -l alg -x -a 'EdDSA ES256 RS256 HS256' -d 'Algorithm of a signing key; EdDSA unless given'
+complete -c backctl -n '__backctl_in key import' -l kid -x -d 'Name of the key; made up unless given'
+complete -c backctl -n '__backctl_in key import' -l key-stdin -d 'Read the key from standard input'
+complete -c backctl -n '__backctl_in key import' -l key-file -r -F -d 'Read the key from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in key import' -l key-fd -x -d 'Read the key from an open file descriptor'
+complete -c backctl -n '__backctl_in key import' -l key-env -x -d 'Take the key from an environment variable'
+complete -c backctl -n '__backctl_in key import' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in key import' -s y -l yes -d 'Confirm without being asked'
+
+# backctl key export
+complete -c backctl -n '__backctl_in key export' -l private -d 'The key itself, not its public half; the log is told'
+complete -c backctl -n '__backctl_in key export' -l form -x -a 'jwk pem' -d 'How it is written'
+complete -c backctl -n '__backctl_in key export' -l secret-file -r -F -d 'Write the private key to this new file instead'
+complete -c backctl -n '__backctl_in key export' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in key export' -s y -l yes -d 'Confirm without being asked'
+
 # backctl encrypt
 complete -c backctl -n '__backctl_in encrypt' -l context -x -d 'Where the value lives, such as users.phone:1; \'\' for nowhere'
 complete -c backctl -n '__backctl_in encrypt' -l trim-newline -d 'Drop one line end at the end of the value, as echo writes it'
@@ -338,7 +486,7 @@ complete -c backctl -n '__backctl_at audit' -a verify -d 'Walk the chain of even
 complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message and exit'
 
 # backctl audit list
-complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed UserLocked UserDeleted' -d 'Of this type, e.g. UserCreated'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed UserLocked UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Of this type, e.g. UserCreated'
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'About this account, or the thing with this id'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'At this time or later'
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Before this time'
@@ -361,10 +509,10 @@ complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message 
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Say where each value comes from'
 
 # backctl config get
-complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
+complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 
 # backctl config set
-complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
+complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
 complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from an open file descriptor'
@@ -373,7 +521,7 @@ complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Do everythi
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without being asked'
 
 # backctl config unset
-complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace'
+complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without being asked'
 
@@ -408,6 +556,10 @@ complete -c backctl -n '__backctl_in db upgrade' -s y -l yes -d 'Confirm without
 
 # backctl db backup
 complete -c backctl -n '__backctl_operand 1 db backup' -r -F
+
+# backctl sanitize
+complete -c backctl -n '__backctl_in sanitize' -l format -x -a 'text json jsonl' -d 'What is read: one text, one JSON document, or one document a line'
+complete -c backctl -n '__backctl_in sanitize' -l explain -d 'Say what would be changed instead of the result'
 
 # backctl init
 complete -c backctl -n '__backctl_in init' -l calibrate -d 'Measure this machine and set the hash cost that takes nearest 250 ms'
