@@ -240,13 +240,11 @@ class Container:
     def encryption(self) -> "EncryptionService":
         from backctl.application.encryption import EncryptionService
         from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
-        from backctl.infrastructure.crypto.key_file import KeyFile
         from backctl.infrastructure.watched_keyring import WatchedKeyring
         from backctl.infrastructure.whole_files import WholeFiles
 
-        # The keyring's file and nothing else: what encrypts needs no database, on whatever server that is.
-        keys = KeyFile(self._loaded.keyring_file, allow_group_read=self._settings.keyring.allow_group_read)
-        keyring = WatchedKeyring(keys, installation=lambda: self._installation)
+        # The keyring and nothing else: what encrypts needs no database, on whatever server that is.
+        keyring = WatchedKeyring(self._key_source, installation=lambda: self._installation)
         return EncryptionService(keyring=keyring, ciphers=KeyCiphers(), files=WholeFiles())
 
     def calibrated_cost(self) -> int:

@@ -77,7 +77,7 @@ class SecretSources:
     def read_piped(self) -> "Secret | None":
         """What standard input holds; None when it is closed or empty. Raises as `read` does."""
         self._take_stdin("the pipe")
-        raw = _from_stdin("standard input") if sys.stdin is not None else b""
+        raw = _from_stdin("standard input", LIMIT) if sys.stdin is not None else b""
         return decoded(raw, "standard input") if raw else None
 
     def missing(self, name: str, instead: str | None) -> UsageError:
