@@ -10,6 +10,8 @@ import re
 from binascii import a2b_base64
 from math import isfinite
 
+from backctl.infrastructure.crypto.strict_json import refuse_constant, without_duplicates
+
 _DEEPEST = 16
 _INTEGER_BOUND = 2**53  # RFC 7493 §2.2: beyond, two readers may see two numbers
 _INTEGER_DIGITS = 17  # the sign included; more are never computed
@@ -66,13 +68,6 @@ def _depth(document: str) -> int:
     return deepest
 
 
-def _without_duplicates(members: list[tuple[str, object]]) -> dict[str, object]:
-    read = dict(members)
-    if len(read) != len(members):
-        raise ValueError("a member appears twice")
-    return read
-
-
 def _integer(digits: str) -> int:
     if len(digits) > _INTEGER_DIGITS or abs(number := int(digits)) > _INTEGER_BOUND:
         raise ValueError("an integer beyond ±2^53")
@@ -85,13 +80,9 @@ def _fraction(digits: str) -> float:
     return number
 
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_without_duplicates,
+    object_pairs_hook=without_duplicates,
     parse_int=_integer,
     parse_float=_fraction,
-    parse_constant=_refuse_constant,
+    parse_constant=refuse_constant,
 )
