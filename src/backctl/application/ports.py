@@ -10,6 +10,7 @@ from backctl.application.views import (
     CheckView,
     DatabaseStatus,
     EventView,
+    MfaStatus,
     SessionView,
     UpgradeView,
     UserView,
@@ -20,6 +21,7 @@ from backctl.domain.repositories import (
     EventCriteria,
     LoginFailures,
     Page,
+    SecondFactors,
     SessionRepository,
     Sort,
     UserCriteria,
@@ -193,6 +195,9 @@ class UnitOfWork(Protocol):
     @property
     def sessions(self) -> SessionRepository: ...
 
+    @property
+    def second_factors(self) -> SecondFactors: ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -303,6 +308,10 @@ class Reader(Protocol):
     """The read side: rows straight into views, one statement each."""
 
     def find_user(self, ident: Identity) -> UserView | None: ...
+
+    def mfa_of(self, ident: Identity) -> MfaStatus | None:
+        """The second factor of an account, of one without any too; None without the account."""
+        ...
 
     def password_of(self, ident: Identity) -> PasswordHash | None:
         """The stored hash of an account; None without the account or without a password."""

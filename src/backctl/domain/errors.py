@@ -222,6 +222,20 @@ class UserChangedMeanwhile(Conflict):
     code = "user.changed_meanwhile"
 
 
+class MfaAlreadyOn(Conflict):
+    code = "mfa.already_on"
+
+
+class MfaNotPending(Conflict):
+    """There is nothing to confirm."""
+
+    code = "mfa.not_pending"
+
+
+class MfaNotOn(Conflict):
+    code = "mfa.not_on"
+
+
 class FileTaken(Conflict):
     code = "file.exists"
 
@@ -234,6 +248,12 @@ class AccountUnusable(AnswerIsNo):
     """The account is inactive or expired, or its owner has to choose another password before anything else."""
 
     code = "user.unusable"
+
+
+class MfaCodeWrong(AnswerIsNo):
+    """Whatever is wrong with a code. No message repeats it."""
+
+    code = "mfa.code_wrong"
 
 
 # Tokens. No message repeats any part of a token.
@@ -409,6 +429,12 @@ class PasswordHashUnsupported(Unusable):
     """A stored hash is of a function that this machine cannot compute: no answer, rather than a wrong one."""
 
     code = "password.hash_unsupported"
+
+
+class MfaSecretUnusable(Unusable):
+    """The stored secret of one-time codes cannot be read: its key is not here, or it was tampered with."""
+
+    code = "mfa.secret_unusable"
 
 
 class InvalidConfiguration(Unusable):

@@ -99,14 +99,23 @@ class UserPasswordRehashed(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class LoginSucceeded(DomainEvent):
+    """`second_factor`: `totp` or `recovery_code`; None for an account that has none."""
+
     must_change: bool
+    second_factor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoginFailed(DomainEvent):
-    """`cause`: `unknown`, `wrong`, `inactive`, `expired` or `locked`. The subject of unknown names is `unknown`."""
+    """`cause`: `unknown`, `wrong`, `inactive`, `expired`, `locked`, or `code` where the password was right and the code
+    of the second factor was not. The subject of unknown names is `unknown`."""
 
     cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginChallenged(DomainEvent):
+    """The password was right, no code of the second factor was given, and it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,41 @@ class UserLocked(DomainEvent):
     """Too many logins failed: none succeeds `until` then (RFC 3339)."""
 
     until: str
+
+
+@dataclass(frozen=True, slots=True)
+class MfaEnrolled(DomainEvent):
+    """One-time codes of this kind were given to an account; they count once a code has confirmed them."""
+
+    algorithm: str
+    digits: int
+    period: int
+
+
+@dataclass(frozen=True, slots=True)
+class MfaConfirmed(DomainEvent):
+    """A code was shown: from now on a login takes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MfaDisabled(DomainEvent):
+    """A login takes no code any more. `was`: `on`, or `pending` for one that was never confirmed."""
+
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCodesRenewed(DomainEvent):
+    """The account has so many new recovery codes, and those before are void."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCodeUsed(DomainEvent):
+    """A recovery code opened the account in place of a one-time code; so many are `left`."""
+
+    left: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ hundred in a row). Names that no account has are counted alike, or the lock itse
 from dataclasses import dataclass
 from typing import Literal
 
-from backctl.domain.events import DomainEvent, LoginFailed, LoginSucceeded, UserLocked
+from backctl.domain.events import DomainEvent, LoginChallenged, LoginFailed, LoginSucceeded, UserLocked
 from backctl.domain.user import User
 from backctl.domain.values import Instant
 
@@ -15,8 +15,12 @@ FAILURES_MAX = 10
 WINDOW_US = 15 * 60 * 1_000_000
 LOCK_US = 15 * 60 * 1_000_000
 
-Outcome = Literal["ok", "must_change", "refused", "locked"]
-"""`must_change`: the password is right, and its owner has to choose another before anything else."""
+Outcome = Literal["ok", "must_change", "mfa_required", "refused", "locked"]
+"""`must_change`: the password is right, and its owner has to choose another before anything else. `mfa_required`: the
+password is right, and a code of the second factor is needed beside it."""
+
+Proof = Literal["totp", "recovery_code", "missing", "wrong"]
+"""What became of the second factor: which kind of code was right, that none was given, or that it was wrong."""
 
 NOBODY = "unknown"
 """The subject of a failed login under a name that no account has. The name itself may be somebody's password."""
@@ -65,20 +69,43 @@ class Verdict:
         return self.outcome in ("ok", "must_change")
 
 
-def judge(user: User | None, failures: RecentFailures, *, fits: bool, now: Instant) -> Verdict:
+def asks_for_code(user: User | None, failures: RecentFailures, *, fits: bool, now: Instant) -> bool:
+    """Whether all else is in order, so that the second factor decides. Nobody else learns that there is one."""
+    return (
+        user is not None
+        and fits
+        and user.mfa_state == "on"
+        and user.login_obstacle(now=now) is None
+        and failures.seen(now).locked_until is None
+    )
+
+
+def judge(
+    user: User | None, failures: RecentFailures, *, fits: bool, now: Instant, proof: Proof = "missing"
+) -> Verdict:
     """Decide over a login as `user`, None when nobody has that name; `fits` says whether the password is right.
 
     Whatever is wrong, the answer is `refused`, and only the log knows the cause. A lock goes before everything, the
-    right password included: who guesses on must not learn when he has found it.
+    right password included: who guesses on must not learn when he has found it. `proof` means something only where the
+    account has a second factor. A missing code is no failure, nor does it forget any: who has the password could else
+    guess codes without an end.
     """
     recent = failures.seen(now)
     subject = user.id if user is not None else NOBODY
     if recent.locked_until is not None:
         return Verdict("locked", recent, (LoginFailed(subject, cause="locked"),))
-    cause = "unknown" if user is None else "wrong" if not fits else user.login_obstacle(now=now)
+    cause: str | None = "unknown" if user is None else "wrong" if not fits else user.login_obstacle(now=now)
+    second_factor = None
+    if cause is None and user is not None and user.mfa_state == "on":
+        if proof == "missing":
+            return Verdict("mfa_required", recent, (LoginChallenged(subject),))
+        if proof == "wrong":
+            cause = "code"
+        else:
+            second_factor = proof
     if cause is None:
         must_change = user is not None and user.must_change_password
-        succeeded = LoginSucceeded(subject, must_change=must_change)
+        succeeded = LoginSucceeded(subject, must_change=must_change, second_factor=second_factor)
         return Verdict("must_change" if must_change else "ok", RecentFailures(), (succeeded,))
     recent = recent.after_one_more(now)
     events: tuple[DomainEvent, ...] = (LoginFailed(subject, cause=cause),)

@@ -9,6 +9,7 @@ from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:
     from backctl.domain.lockout import RecentFailures
+    from backctl.domain.mfa import Enrolment, StoredCode
     from backctl.domain.refresh_token import RefreshToken
     from backctl.domain.sessions import Cause, Session
     from backctl.domain.user import User
@@ -56,6 +57,44 @@ class LoginFailures(Protocol):
 
     def forget(self, key: str) -> None:
         """Count from nothing again, and end a lock."""
+        ...
+
+
+class SecondFactors(Protocol):
+    """One-time codes and recovery codes, each of an account that is locked. They go away with it."""
+
+    def of(self, user_id: UserId) -> "Enrolment | None": ...
+
+    def enroll(self, user_id: UserId, enrolment: "Enrolment") -> None:
+        """Keep it in place of whatever there was, recovery codes included."""
+        ...
+
+    def confirm(self, user_id: UserId, *, now: Instant) -> None: ...
+
+    def use_step(self, user_id: UserId, step: int) -> bool:
+        """Mark a step and all before it as used, in one statement; False when it was used before."""
+        ...
+
+    def move(self, user_id: UserId, *, secret: str, kid: str) -> None:
+        """Keep the same secret under another key."""
+        ...
+
+    def give_codes(self, user_id: UserId, codes: "Sequence[StoredCode]", *, now: Instant) -> None:
+        """Keep these recovery codes in place of all others, used ones included."""
+        ...
+
+    def code_kids(self, user_id: UserId) -> Sequence[str]:
+        """The keys under which recovery codes are kept that nobody has used."""
+        ...
+
+    def use_code(self, user_id: UserId, digest: str, *, now: Instant) -> bool:
+        """Mark a recovery code as used, in one statement; False for one that is unknown or was used before."""
+        ...
+
+    def codes_left(self, user_id: UserId) -> int: ...
+
+    def forget(self, user_id: UserId) -> None:
+        """Let nothing be left of it."""
         ...
 
 

@@ -3,8 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending, quoted
 from backctl.domain.events import (
     DomainEvent,
+    MfaConfirmed,
+    MfaDisabled,
+    MfaEnrolled,
+    RecoveryCodesRenewed,
+    RecoveryCodeUsed,
     UserActivated,
     UserCreated,
     UserDeactivated,
@@ -142,6 +148,46 @@ class User:
         self.updated_at = max(now, self.created_at)
         self._recorded.append(UserPasswordRehashed(self.id))
 
+    def enroll_mfa(self, *, algorithm: str, digits: int, period: int, now: Instant) -> None:
+        """Give it one-time codes that count once they are confirmed; those that wait for it are replaced.
+
+        Always a change, for the secret is another. Raises MfaAlreadyOn.
+        """
+        if self.mfa_state == "on":
+            raise MfaAlreadyOn(
+                f"{quoted(self.username.name)} has a second factor already",
+                hint="'backctl user mfa disable' takes it away, then enroll again",
+            )
+        self.mfa_state = "pending"
+        self._changed(MfaEnrolled(self.id, algorithm=algorithm, digits=digits, period=period), now)
+
+    def confirm_mfa(self, *, now: Instant) -> None:
+        """Ask for a code at every login from now on. Raises MfaNotPending."""
+        require_mfa_pending(self.mfa_state, self.username.name)
+        self.mfa_state = "on"
+        self._changed(MfaConfirmed(self.id), now)
+
+    def disable_mfa(self, *, now: Instant) -> bool:
+        """Ask for no code any more; False when none is asked for and none waits to be confirmed."""
+        if self.mfa_state == "off":
+            return False
+        event = MfaDisabled(self.id, was=self.mfa_state)
+        self.mfa_state = "off"
+        return self._changed(event, now)
+
+    def renew_recovery_codes(self, count: int) -> None:
+        """Record that it has other recovery codes. Raises MfaNotOn: without a second factor they would open nothing."""
+        if self.mfa_state != "on":
+            raise MfaNotOn(
+                f"{quoted(self.username.name)} has no second factor, so it has no recovery codes",
+                hint="begin with 'backctl user mfa enroll'",
+            )
+        self._recorded.append(RecoveryCodesRenewed(self.id, count=count))
+
+    def use_recovery_code(self, *, left: int) -> None:
+        """Record that one of its recovery codes was used up."""
+        self._recorded.append(RecoveryCodeUsed(self.id, left=left))
+
     def login_obstacle(self, *, now: Instant) -> Literal["inactive", "expired"] | None:
         """Why nobody can log in although the password is right; None when somebody can."""
         if not self.is_active:
@@ -166,3 +212,13 @@ class User:
         self.updated_at = max(now, self.created_at)  # a clock set back must not date a change before the account
         self._recorded.append(event)
         return True
+
+
+def require_mfa_pending(state: str, username: str) -> None:
+    """Raises MfaNotPending when there is nothing to confirm."""
+    if state == "on":
+        raise MfaNotPending(f"the second factor of {quoted(username)} is confirmed already")
+    if state != "pending":
+        raise MfaNotPending(
+            f"{quoted(username)} has no second factor to confirm", hint="begin with 'backctl user mfa enroll'"
+        )

@@ -17,7 +17,7 @@ from backctl.domain.keyring import Keyring
 from backctl.domain.values import Secret, UserId
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.crypto.key_file import ChangeName, KeyFile
-from backctl.infrastructure.database import event_log
+from backctl.infrastructure.database import event_log, second_factors
 from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
 
 
@@ -76,7 +76,8 @@ class FileKeyringChange:
 
     def needs(self, kid: str) -> bool:
         """Whether a table of backctl's own refers to the key."""
-        return event_log.is_audit_key(self._work.session.connection(), kid)
+        connection = self._work.session.connection()
+        return event_log.is_audit_key(connection, kid) or second_factors.needs_key(connection, kid)
 
     @property
     def is_wrapped(self) -> bool:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backctl.domain.events import LoginFailed, LoginSucceeded, UserLocked
-from backctl.domain.lockout import FAILURES_MAX, LOCK_US, WINDOW_US, RecentFailures, judge
+from backctl.domain.events import LoginChallenged, LoginFailed, LoginSucceeded, UserLocked
+from backctl.domain.lockout import FAILURES_MAX, LOCK_US, WINDOW_US, Proof, RecentFailures, asks_for_code, judge
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
 
@@ -127,6 +127,51 @@ def test_the_right_password_that_must_be_changed_says_so() -> None:
     verdict = judge(user, RecentFailures(), fits=True, now=BEGIN)
     assert (verdict.ok, verdict.outcome) == (True, "must_change")
     assert verdict.events == (LoginSucceeded(ID, must_change=True),)
+
+
+def guarded() -> User:
+    user = account()
+    user.mfa_state = "on"
+    return user
+
+
+@pytest.mark.parametrize("proof", ["totp", "recovery_code"])
+def test_a_code_beside_the_password_opens_and_is_told(proof: Proof) -> None:
+    verdict = judge(guarded(), failed(*range(9)), fits=True, now=BEGIN.plus(10), proof=proof)
+    assert (verdict.ok, verdict.outcome, verdict.failures) == (True, "ok", RecentFailures())
+    assert verdict.events == (LoginSucceeded(ID, must_change=False, second_factor=proof),)
+
+
+def test_a_missing_code_is_asked_for_and_neither_counts_nor_forgets() -> None:
+    verdict = judge(guarded(), failed(*range(9)), fits=True, now=BEGIN.plus(10))
+    assert (verdict.ok, verdict.outcome, verdict.failures) == (False, "mfa_required", failed(*range(9)))
+    assert verdict.events == (LoginChallenged(ID),)
+
+
+@pytest.mark.parametrize("proof", ["totp", "recovery_code", "missing", "wrong"])
+def test_a_code_means_nothing_where_there_is_no_second_factor(proof: Proof) -> None:
+    verdict = judge(account(), RecentFailures(), fits=True, now=BEGIN, proof=proof)
+    assert (verdict.outcome, verdict.events) == ("ok", (LoginSucceeded(ID, must_change=False),))
+
+
+def test_a_wrong_code_is_refused_and_counts_as_a_failure() -> None:
+    verdict = judge(guarded(), failed(*[0] * 9), fits=True, now=BEGIN, proof="wrong")
+    assert (verdict.ok, verdict.outcome, verdict.failures) == (False, "refused", failed(*[0] * 10))
+    assert verdict.events == (LoginFailed(ID, cause="code"), UserLocked(ID, until="2026-11-22T09:39:02.000000Z"))
+
+
+def test_a_code_is_asked_for_only_where_all_else_is_in_order() -> None:
+    none, locked = RecentFailures(), failed(*[0] * 10)
+    shut, over, pending = guarded(), guarded(), account()
+    shut.deactivate(now=BEGIN)
+    over.expires_at = BEGIN
+    pending.mfa_state = "pending"
+    assert asks_for_code(guarded(), none, fits=True, now=BEGIN)
+    assert not asks_for_code(guarded(), none, fits=False, now=BEGIN)
+    assert not asks_for_code(guarded(), locked, fits=True, now=BEGIN)
+    assert asks_for_code(guarded(), locked, fits=True, now=BEGIN.plus(LOCK_US))
+    for user in (None, account(), pending, shut, over):
+        assert not asks_for_code(user, none, fits=True, now=BEGIN)
 
 
 def closed() -> User:

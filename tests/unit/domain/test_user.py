@@ -8,11 +8,18 @@ from hypothesis import strategies as st
 
 from backctl.domain import events
 from backctl.domain.canonical_json import canonical
+from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending
 from backctl.domain.events import (
     DomainEvent,
     InstallationCreated,
+    LoginChallenged,
     LoginFailed,
     LoginSucceeded,
+    MfaConfirmed,
+    MfaDisabled,
+    MfaEnrolled,
+    RecoveryCodesRenewed,
+    RecoveryCodeUsed,
     UserActivated,
     UserCreated,
     UserDeactivated,
@@ -145,6 +152,64 @@ def test_a_better_hash_keeps_the_password_and_what_was_demanded_of_it() -> None:
     assert user.take_events() == [UserPasswordRehashed(ID)]
 
 
+# Second factors.
+
+
+def enroll(user: User, *, now: Instant = BEGIN) -> None:
+    user.enroll_mfa(algorithm="sha1", digits=6, period=30, now=now)
+
+
+def test_a_second_factor_is_pending_until_it_is_confirmed_and_on_until_it_is_disabled() -> None:
+    user = created()
+    user.take_events()
+    states = [user.mfa_state]
+    enroll(user, now=BEGIN.plus(1))
+    states.append(user.mfa_state)
+    user.confirm_mfa(now=BEGIN.plus(2))
+    user.renew_recovery_codes(10)
+    user.use_recovery_code(left=9)
+    states.append(user.mfa_state)
+    assert user.disable_mfa(now=BEGIN.plus(3))
+    states.append(user.mfa_state)
+    assert states == ["off", "pending", "on", "off"]
+    assert user.updated_at == BEGIN + 3
+    assert user.take_events() == [
+        MfaEnrolled(ID, algorithm="sha1", digits=6, period=30),
+        MfaConfirmed(ID),
+        RecoveryCodesRenewed(ID, count=10),
+        RecoveryCodeUsed(ID, left=9),
+        MfaDisabled(ID, was="on"),
+    ]
+
+
+def test_a_second_factor_that_waits_may_be_replaced_or_given_up() -> None:
+    user = created()
+    enroll(user)
+    enroll(user)
+    assert user.mfa_state == "pending"
+    assert user.disable_mfa(now=BEGIN)
+    assert not user.disable_mfa(now=BEGIN)
+    assert user.take_events()[-1] == MfaDisabled(ID, was="pending")
+
+
+def test_no_step_of_a_second_factor_is_taken_out_of_its_order() -> None:
+    user = created()
+    with pytest.raises(MfaNotPending):
+        user.confirm_mfa(now=BEGIN)
+    with pytest.raises(MfaNotOn):
+        user.renew_recovery_codes(10)
+    enroll(user)
+    with pytest.raises(MfaNotOn):
+        user.renew_recovery_codes(10)
+    user.confirm_mfa(now=BEGIN)
+    user.take_events()
+    with pytest.raises(MfaAlreadyOn):
+        enroll(user)
+    with pytest.raises(MfaNotPending):
+        user.confirm_mfa(now=BEGIN)
+    assert (user.mfa_state, user.take_events()) == ("on", [])
+
+
 def test_closed_and_expired_accounts_are_obstacles_to_a_login() -> None:
     user = created()
     assert user.login_obstacle(now=BEGIN) is None
@@ -180,7 +245,26 @@ def test_two_reads_of_one_account_are_two_objects() -> None:
         (UserDeactivated(ID), "UserDeactivated", {}),
         (UserPasswordChanged(ID, must_change=True), "UserPasswordChanged", {"must_change": True}),
         (UserPasswordRehashed(ID), "UserPasswordRehashed", {}),
-        (LoginSucceeded(ID, must_change=False), "LoginSucceeded", {"must_change": False}),
+        (
+            LoginSucceeded(ID, must_change=False),
+            "LoginSucceeded",
+            {"must_change": False, "second_factor": None},
+        ),
+        (
+            LoginSucceeded(ID, must_change=True, second_factor="totp"),
+            "LoginSucceeded",
+            {"must_change": True, "second_factor": "totp"},
+        ),
+        (LoginChallenged(ID), "LoginChallenged", {}),
+        (
+            MfaEnrolled(ID, algorithm="sha1", digits=6, period=30),
+            "MfaEnrolled",
+            {"algorithm": "sha1", "digits": 6, "period": 30},
+        ),
+        (MfaConfirmed(ID), "MfaConfirmed", {}),
+        (MfaDisabled(ID, was="on"), "MfaDisabled", {"was": "on"}),
+        (RecoveryCodesRenewed(ID, count=10), "RecoveryCodesRenewed", {"count": 10}),
+        (RecoveryCodeUsed(ID, left=9), "RecoveryCodeUsed", {"left": 9}),
         (LoginFailed("unknown", cause="unknown"), "LoginFailed", {"cause": "unknown"}),
         (UserLocked(ID, until=BEGIN.isoformat()), "UserLocked", {"until": "2026-11-22T09:24:02.000000Z"}),
         (UserDeleted(ID, erased=True), "UserDeleted", {"erased": True}),

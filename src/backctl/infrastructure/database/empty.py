@@ -5,13 +5,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from backctl.application.ports import AuditKeys
-from backctl.application.views import EventView, SessionView, UserView
+from backctl.application.views import EventView, MfaStatus, SessionView, UserView
 from backctl.domain.audit import ChainReport
 from backctl.domain.errors import SessionNotFound, UserNotFound, quoted
 from backctl.domain.repositories import (
     EventCriteria,
     LoginFailures,
     Page,
+    SecondFactors,
     SessionCriteria,
     SessionRepository,
     Sort,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 class EmptyReader:
     def find_user(self, ident: Identity) -> UserView | None:
+        return None
+
+    def mfa_of(self, ident: Identity) -> MfaStatus | None:
         return None
 
     def password_of(self, ident: Identity) -> PasswordHash | None:
@@ -80,6 +84,11 @@ class EmptyUnitOfWork:
         self.users: UserRepository = _NoUsers()
         self.login_failures: LoginFailures = _NoLoginFailures()
         self.sessions: SessionRepository = _NoSessions()
+
+    @property
+    def second_factors(self) -> SecondFactors:
+        """Nobody comes here without an account."""
+        raise RuntimeError("there is no account whose second factor this could be")
 
     def __enter__(self) -> Self:
         return self

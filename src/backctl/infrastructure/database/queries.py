@@ -23,6 +23,12 @@ _USERS: Final = (
 )
 _USERS_AND_KEYS: Final = _USERS.replace(" FROM", ", email_key, username_key FROM")
 _PASSWORD: Final = "SELECT password_hash FROM users"
+# Columns in the order of MfaStatus.
+_MFA: Final = (
+    "SELECT id, username, mfa_state, m.algorithm, m.digits, m.period, m.enrolled_at, m.confirmed_at, "
+    "(SELECT count(*) FROM recovery_codes c WHERE c.user_id = users.id AND c.used_at IS NULL) "
+    "FROM users LEFT JOIN mfa_secrets m ON m.user_id = users.id"
+)
 _COUNT: Final = "SELECT count(*) FROM users"
 # Columns in the order of `Standing`, behind the two that were asked for. A CTE, so that both are named but once each.
 _STANDINGS: Final = (
@@ -105,6 +111,12 @@ def password_of(ident: Identity, email_key: str, placeholder: Placeholder) -> St
     """The stored hash alone; see `one_user`."""
     where = _identity_condition(ident, email_key, placeholder)
     return Statement(_PASSWORD + where.clause(), tuple(where.values))
+
+
+def mfa_of(ident: Identity, email_key: str, placeholder: Placeholder) -> Statement:
+    """The second factor; see `one_user`."""
+    where = _identity_condition(ident, email_key, placeholder)
+    return Statement(_MFA + where.clause(), tuple(where.values))
 
 
 def users(criteria: UserCriteria, sort: Sort, placeholder: Placeholder) -> Statement:

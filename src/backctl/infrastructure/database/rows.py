@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 from backctl.application.ports import AddressParser
-from backctl.application.views import EventView, SessionView, UserView
+from backctl.application.views import EventView, MfaStatus, SessionView, UserView
 from backctl.domain.errors import DatabaseUnusable, quoted
 from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
 from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
@@ -52,6 +52,20 @@ class RowReader(ABC):
         if not isinstance(rows[0][0], str):
             raise self._damaged("an account")
         return PasswordHash(rows[0][0])
+
+    def mfa_of(self, ident: Identity) -> MfaStatus | None:
+        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+        rows = self._fetch(queries.mfa_of(ident, email_key, self._placeholder))
+        if not rows:
+            return None
+        id_, username, state, algorithm, digits, period, enrolled, confirmed, left = rows[0]
+        try:
+            if not all(at is None or EARLIEST <= at <= LATEST for at in (enrolled, confirmed)):
+                raise ValueError
+            enrolled_at, confirmed_at = (None if at is None else Instant(at) for at in (enrolled, confirmed))
+        except (TypeError, ValueError) as error:
+            raise self._damaged("a second factor") from error
+        return MfaStatus(id_, username, state, algorithm, digits, period, enrolled_at, confirmed_at, left)
 
     def users(
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0

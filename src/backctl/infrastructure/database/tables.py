@@ -209,6 +209,39 @@ revoked_tokens = Table(
 )
 """Single access tokens, each kept until it has expired."""
 
+mfa_secrets = Table(
+    "mfa_secrets",
+    Row.metadata,
+    Column("user_id", _IDENTIFIER, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("algorithm", String(6), nullable=False),
+    Column("digits", SmallInteger, nullable=False),
+    Column("period", SmallInteger, nullable=False),
+    Column("enrolled_at", BigInteger, nullable=False),
+    Column("confirmed_at", BigInteger),
+    Column("last_used_step", BigInteger, nullable=False),
+    CheckConstraint("algorithm IN ('sha1', 'sha256', 'sha512')", "algorithm"),
+    CheckConstraint("digits BETWEEN 6 AND 8", "digits"),
+    CheckConstraint("period BETWEEN 10 AND 300", "period"),
+    CheckConstraint("last_used_step >= -1", "last_used_step"),
+    Index(None, "kid"),
+)
+"""Of one-time codes, encrypted under the key `kid`. `last_used_step` is -1 where none was used."""
+
+recovery_codes = Table(
+    "recovery_codes",
+    Row.metadata,
+    Column("user_id", _IDENTIFIER, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("kid", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+    CheckConstraint("length(digest) = 64", "digest"),
+    Index(None, "kid"),
+)
+"""By HMAC-SHA256 of the code under the `index` key `kid`. A used one is kept until there are others."""
+
 token_issuers = Table(
     "token_issuers",
     Row.metadata,

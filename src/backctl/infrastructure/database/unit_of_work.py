@@ -20,6 +20,7 @@ from backctl.infrastructure.database.login_failures import SqlLoginFailures
 from backctl.infrastructure.database.user_repository import SqlUserRepository
 
 if TYPE_CHECKING:
+    from backctl.infrastructure.database.second_factors import SqlSecondFactors
     from backctl.infrastructure.database.session_repository import SqlSessionRepository
 
 
@@ -95,6 +96,12 @@ class SqlUnitOfWork:
         from backctl.infrastructure.database.session_repository import SqlSessionRepository  # for few of the changes
 
         return self._joined(SqlSessionRepository(self.session.connection))
+
+    @cached_property
+    def second_factors(self) -> "SqlSecondFactors":
+        from backctl.infrastructure.database.second_factors import SqlSecondFactors  # for few of the changes
+
+        return SqlSecondFactors(self.session.connection)
 
     def record(self, *events: DomainEvent) -> None:
         self._recorded += events
