@@ -19,8 +19,8 @@ def open_backend(
 ) -> "Container":
     """Open the installation that the configuration names, for use in a `with` block.
 
-    Gives the services of the command line: `accounts`, `authentication`, `tokens`, `sessions`, `encryption`, `keys`,
-    `sanitizing`, `audit`, `access`, `doctor`. `config_file` and `profile` stand for the flags `--config` and
+    Gives the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
+    `keys`, `sanitizing`, `audit`, `access`, `doctor`. `config_file` and `profile` stand for the flags `--config` and
     `--profile`; the `BACKCTL_…` variables are read from `environ`, by default the process's own. Opening is cheap:
     nothing is connected before it is used. Raises InvalidConfiguration and the other errors of
     `backctl.domain.errors`.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from backctl.application.doctor import DoctorService
     from backctl.application.encryption import EncryptionService
     from backctl.application.keys import KeyService
+    from backctl.application.mfa import MfaService
+    from backctl.application.mfa_keys import MfaKeys
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.sessions import SessionService
     from backctl.application.tokens import TokenService
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from backctl.domain.keyring import Keyring
     from backctl.domain.values import Actor
     from backctl.infrastructure.addresses import EmailValidatorParser
+    from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
     from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.jwt_codec import JwtCodec
     from backctl.infrastructure.crypto.key_file import KeyFile
@@ -74,6 +77,8 @@ class Container:
         for service in (
             "accounts",
             "authentication",
+            "mfa",
+            "_mfa_keys",
             "tokens",
             "sessions",
             "audit",
@@ -124,6 +129,21 @@ class Container:
             clock=now,
             blind_index=self._installation.blind_index,
             is_fresh=lambda: self._installation.is_fresh,
+            mfa_keys=lambda: self._mfa_keys,
+            pause=jittered_pause,
+        )
+
+    @cached_property
+    def mfa(self) -> "MfaService":
+        from backctl.application.mfa import MfaService
+        from backctl.infrastructure.identifiers import jittered_pause, now
+
+        return MfaService(
+            unit_of_work=self._installation.unit_of_work,
+            reader=self._installation.reader,
+            keys=self._mfa_keys,
+            clock=now,
+            issuer=self._settings.tokens.issuer,
             pause=jittered_pause,
         )
 
@@ -259,6 +279,20 @@ class Container:
         Raises KeyringMissing beside a database: a keyring is never replaced.
         """
         return self._installation.create(actor, reason=reason, dry_run=dry_run)
+
+    @cached_property
+    def _mfa_keys(self) -> "MfaKeys":
+        from functools import cache
+
+        from backctl.application.mfa_keys import MfaKeys
+
+        @cache
+        def ciphers() -> "KeyCiphers":
+            from backctl.infrastructure.crypto.field_ciphers import KeyCiphers  # a look at a second factor needs none
+
+            return KeyCiphers()
+
+        return MfaKeys(lambda: self._installation.open_keyring(), ciphers)  # noqa: PLW0108 - it is closed and opened
 
     @cached_property
     def _access_policy(self) -> "AccessPolicy":

@@ -209,6 +209,18 @@ def test_a_token_is_verified_by_the_driver_alone(house: House) -> None:
     assert not present(modules, ("sqlalchemy", "sqlmodel", "pydantic", "psycopg", "jwt"))
 
 
+def test_a_second_factor_is_looked_at_by_the_driver_alone_and_pictured_on_a_terminal_only(house: House) -> None:
+    code, output, modules = house.run("user", "mfa", "status", "ada")
+    assert code == 0, output
+    assert "sqlite3" in modules
+    assert not present(modules, (*HEAVY, "psycopg", "segno", "cryptography", "bcrypt"))
+    for command in ("user mfa enroll ada", "user check-password ada --password-file password"):
+        house.write("password", "correct horse battery")
+        _, output, modules = house.run(*command.split())
+        assert ("otpauth://" in output) == ("cryptography" in modules) == ("enroll" in command)
+        assert "segno" not in modules
+
+
 @pytest.mark.parametrize("command", [*READS, "db backup copy.db"])
 def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) -> None:
     code, output, modules = house.run(*command.split())

@@ -29,7 +29,7 @@ def specs(noun: Noun, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
     for name, spec in noun.leaves.items():
         yield (*path, name), spec
     for name, inner in noun.nouns.items():
-        yield from specs(inner, (*path, name))
+        yield from specs(import_module(inner.module).app, (*path, name))
 
 
 LEAVES: dict[tuple[str, ...], LeafSpec] = {

@@ -147,7 +147,7 @@ def test_every_page_of_the_history_of_an_account_that_is_gone(environ: dict[str,
         me = backend.actor()
         ada = backend.accounts.create(email="ada@example.org", username="ada", password=Secret(GOOD), actor=me).value.id
         for _ in range(3):
-            backend.authentication.check_password("ada", Secret(GOOD), actor=me)
+            backend.authentication.authenticate("ada", Secret(GOOD), actor=me)
         backend.accounts.delete("ada", actor=me)
         expected = ["UserCreated", *["LoginSucceeded"] * 3, "UserDeleted"]
         for newest_first in (False, True):

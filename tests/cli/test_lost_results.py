@@ -53,6 +53,13 @@ def test_a_password_that_nobody_read_is_said_to_be_lost(machine: Machine) -> Non
     assert "the change was made, but its password could not be written" in err
 
 
+def test_a_secret_that_nobody_read_is_said_to_be_lost(machine: Machine) -> None:
+    machine.create_user("ada")
+    code, err = run_unread(machine, "user", "mfa", "enroll", "ada")
+    assert code == 5
+    assert "the change was made, but its secret could not be written" in err
+
+
 def test_a_reader_that_leaves_is_no_failure_where_no_secret_is_lost(machine: Machine) -> None:
     machine.run("init").succeeded()
     assert run_unread(machine, *CREATE, "--no-password") == (0, "")

@@ -301,7 +301,10 @@ def test_queries_of_a_protected_profile_are_free(protected: Machine) -> None:
 
 
 def leaves(noun: Noun) -> list[LeafSpec]:
-    return [*noun.leaves.values(), *(leaf for inner in noun.nouns.values() for leaf in leaves(inner))]
+    return [
+        *noun.leaves.values(),
+        *(leaf for inner in noun.nouns.values() for leaf in leaves(import_module(inner.module).app)),
+    ]
 
 
 def test_every_mutation_there_is_goes_through_the_door_that_asks() -> None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.every_database
 PEOPLE = [Person("ada"), Person("bob")]
 GOOD = "correct horse battery"
 OTHER = "another horse battery"
-CHECK_KEYS = ["ident", "ok", "outcome", "locked_until"]
+CHECK_KEYS = ["ident", "ok", "outcome", "locked_until", "user_id", "second_factor", "recovery_codes_left"]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,10 @@ def set_password(machine: Machine, *flags: str, password: str | bytes = GOOD, id
 
 def check(machine: Machine, *flags: str, password: str | bytes = GOOD, ident: str = "ada") -> Outcome:
     return machine.run("user", "check-password", ident, "--password-stdin", "-o", "json", *flags, stdin=password)
+
+
+def id_of(machine: Machine, username: str = "ada") -> str:
+    return machine.run("user", "show", username, "-o", "id").succeeded().out.strip()
 
 
 def events(machine: Machine, ident: str = "ada") -> list[tuple[str, dict[str, object]]]:
@@ -96,7 +100,7 @@ def test_the_next_login_can_be_obliged_to_choose_another(house: Machine) -> None
     assert check(house).succeeded().json["outcome"] == "must_change"
     assert events(house)[-2:] == [
         ("UserPasswordChanged", {"must_change": True}),
-        ("LoginSucceeded", {"must_change": True}),
+        ("LoginSucceeded", {"must_change": True, "second_factor": None}),
     ]
     assert set_password(house, password=OTHER).succeeded().json["must_change_password"] is False
     assert check(house, password=OTHER).succeeded().json["outcome"] == "ok"
@@ -231,26 +235,39 @@ def test_the_answer_is_an_object_and_an_exit_code(house: Machine) -> None:
     right = check(house)
     assert (right.code, right.err) == (0, "")
     assert list(right.json) == CHECK_KEYS
-    assert right.json == {"ident": "ada", "ok": True, "outcome": "ok", "locked_until": None}
+    assert list(right.json.values()) == ["ada", True, "ok", None, id_of(house), None, None]
     wrong = check(house, password=OTHER)
     assert (wrong.code, wrong.err) == (6, "")
-    assert wrong.json == {"ident": "ada", "ok": False, "outcome": "refused", "locked_until": None}
-    assert events(house)[-2:] == [("LoginSucceeded", {"must_change": False}), ("LoginFailed", {"cause": "wrong"})]
+    assert list(wrong.json.values()) == ["ada", False, "refused", None, None, None, None]
+    succeeded = {"must_change": False, "second_factor": None}
+    assert events(house)[-2:] == [("LoginSucceeded", succeeded), ("LoginFailed", {"cause": "wrong"})]
 
 
 @pytest.mark.parametrize(
     ("form", "out"),
     [
-        ("table", "ident:        ada\nok:           true\noutcome:      ok\nlocked_until: \n"),
-        ("jsonl", '{"ident": "ada", "ok": true, "outcome": "ok", "locked_until": null}\n'),
-        ("csv", "ident,ok,outcome,locked_until\r\nada,true,ok,\r\n"),
-        ("tsv", "ident\tok\toutcome\tlocked_until\nada\ttrue\tok\t\n"),
+        (
+            "table",
+            (
+                "ident:               ada\nok:                  true\noutcome:             ok\nlocked_until:\n"
+                "user_id:             ID\nsecond_factor:\nrecovery_codes_left:\n"
+            ),
+        ),
+        (
+            "jsonl",
+            (
+                '{"ident": "ada", "ok": true, "outcome": "ok", "locked_until": null, "user_id": "ID", '
+                '"second_factor": null, "recovery_codes_left": null}\n'
+            ),
+        ),
+        ("csv", f"{','.join(CHECK_KEYS)}\r\nada,true,ok,,ID,,\r\n"),
+        ("tsv", f"{chr(9).join(CHECK_KEYS)}\nada\ttrue\tok\t\tID\t\t\n"),
         ("id", "ada\n"),
     ],
 )
 def test_every_form_of_a_check(house: Machine, form: str, out: str) -> None:
     done = house.run("user", "check-password", "ada", "--password-stdin", "-o", form, stdin=GOOD).succeeded()
-    assert [line.rstrip(" ") for line in done.out.split("\n")] == [line.rstrip(" ") for line in out.split("\n")]
+    assert done.out == out.replace("ID", id_of(house))
 
 
 def test_quiet_leaves_the_exit_code(house: Machine) -> None:

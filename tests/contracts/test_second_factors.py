@@ -1,4 +1,4 @@
-"""What every store of second factors promises: steps and recovery codes count once, and nothing outlives its account."""
+"""What every store of second factors promises: steps and codes count once, and nothing outlives its account."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -231,7 +231,7 @@ def test_a_made_password_is_kept_where_nobody_can_tell_whether_it_has_an_account
     assert "whether it was made is unknown" in done.stderr
     backend = ground.backend()
     password = Secret((ground.folder / "bob.txt").read_text().rstrip("\n"))
-    assert backend.authentication.check_password("bob", password, actor=backend.actor()).ok
+    assert backend.authentication.authenticate("bob", password, actor=backend.actor()).ok
 
 
 # Given up by the server.

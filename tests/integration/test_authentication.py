@@ -2,174 +2,19 @@
 
 import hashlib
 import re
-import shutil
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import bcrypt
-import psycopg
 import pytest
-from tests.servers import PostgresServer, Servers
+from tests.integration.conftest import ACTOR, COST, GOOD, House, Work
 
-import backctl
 from backctl.application.authentication import AuthenticationService
-from backctl.application.views import EventView, PasswordCheck
-from backctl.container import Container
+from backctl.application.views import PasswordCheck
 from backctl.domain.errors import InvalidIdentity, InvalidPassword, UserChangedMeanwhile
 from backctl.domain.lockout import LOCK_US
-from backctl.domain.values import Actor, Instant, PasswordHash, Secret
-from backctl.infrastructure.crypto.password_hasher import BcryptHasher
-
-GOOD = "correct horse battery"
-ACTOR = Actor("gate", "www", "web-1")
-COST = 5
-NOW = Instant.parse("2100-01-01T00:00:00Z")
-
-
-class Place:
-    """A database in a file of a folder, in which the keyring lies too: ways to it beside the program's."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.url = f"sqlite:///{folder}/accounts.db"
-
-    def open(self) -> Container:
-        environ = {
-            "BACKCTL_DATABASE_URL": self.url,
-            "BACKCTL_KEYRING_PATH": f"{self.folder}/keys.json",
-            "BACKCTL_PASSWORDS_BCRYPT_COST": str(COST),
-        }
-        return backctl.open_backend(environ=environ)
-
-    @contextmanager
-    def copied(self, folder: Path) -> "Iterator[Place]":
-        """The same accounts in another place."""
-        shutil.copytree(self.folder, folder)
-        yield Place(folder)
-
-    def execute(self, statement: str, *values: object) -> list[Any]:
-        with closing(sqlite3.connect(self.folder / "accounts.db")) as connection, connection:
-            return connection.execute(statement, values).fetchall()
-
-    def contents(self) -> bytes:
-        """Every byte that is kept."""
-        return b"".join(file.read_bytes() for file in self.folder.iterdir())
-
-    @contextmanager
-    def statements(self) -> Iterator[list[str]]:
-        """What the database runs for connections made in the `with` block; complete at its end."""
-        found: list[str] = []
-        connect = sqlite3.connect
-
-        def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
-            connection: sqlite3.Connection = connect(*arguments, **options)
-            connection.set_trace_callback(found.append)
-            return connection
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sqlite3, "connect", traced)
-            yield found
-
-
-class ServerPlace(Place):
-    """The same on a server."""
-
-    def __init__(self, folder: Path, server: PostgresServer, name: str) -> None:
-        super().__init__(folder)
-        self._server = server
-        self._name = name
-        self.url = server.url(name)
-
-    @contextmanager
-    def copied(self, folder: Path) -> Iterator[Place]:
-        shutil.copytree(self.folder, folder)
-        with self._server.database(self._name) as name:
-            yield ServerPlace(folder, self._server, name)
-
-    def execute(self, statement: str, *values: object) -> list[Any]:
-        with psycopg.connect(self.url) as connection:
-            cursor = connection.execute(statement.replace("?", "%s"), values)
-            return cursor.fetchall() if cursor.description else []
-
-    def contents(self) -> bytes:
-        tables = self.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        rows = [self.execute(f"SELECT t::text FROM {table} t") for (table,) in tables]
-        return super().contents() + repr(rows).encode()
-
-    @contextmanager
-    def statements(self) -> Iterator[list[str]]:
-        with self._server.statements(self._name) as found:
-            yield found
-
-
-@dataclass
-class House:
-    """An installation with accounts in every state, and a clock of its own."""
-
-    place: Place
-    backend: Container
-    now: Instant = NOW
-
-    def authentication(self, *, cost: int = COST) -> AuthenticationService:
-        service = self.backend.authentication
-        return replace(service, clock=lambda: self.now, hasher=BcryptHasher(cost))
-
-    def check(self, ident: str, password: str = GOOD, *, cost: int = COST) -> PasswordCheck:
-        return self.authentication(cost=cost).check_password(ident, Secret(password), actor=ACTOR)
-
-    def fail(self, ident: str, times: int) -> list[str]:
-        return [self.check(ident, "wrong horse battery").outcome for _ in range(times)]
-
-    def database(self, statement: str, *values: object) -> list[Any]:
-        return self.place.execute(statement, *values)
-
-    def hash_of(self, username: str) -> str:
-        return str(self.database("SELECT password_hash FROM users WHERE username = ?", username)[0][0])
-
-    def store_hash(self, username: str, encoded: bytes) -> None:
-        self.database("UPDATE users SET password_hash = ? WHERE username = ?", encoded.decode(), username)
-
-    def events(self, ident: str = "ada") -> list[EventView]:
-        return list(self.backend.accounts.history(ident, limit=1000).items)
-
-    def last(self) -> EventView:
-        return list(self.backend.audit.stream())[-1]
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres16", "postgres18"])
-def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Place:
-    """Accounts in every state, to be copied."""
-    folder = tmp_path_factory.mktemp("original")
-    place = Place(folder)
-    if request.param != "sqlite":
-        server = servers.postgres(16 if request.param == "postgres16" else 18)
-        place = ServerPlace(folder, server, server.create_database())
-    with place.open() as backend:
-        backend.initialise(ACTOR)
-        for name in ("ada", "closed", "expired", "must"):
-            backend.accounts.create(
-                email=f"{name}@example.org",
-                username=name,
-                password=Secret(GOOD),
-                must_change_password=name == "must",
-                actor=ACTOR,
-            )
-        backend.accounts.create(email="none@example.org", username="none", actor=ACTOR)
-        backend.accounts.deactivate("closed", actor=ACTOR)
-    place.execute("UPDATE users SET expires_at = ? WHERE username = 'expired'", int(NOW))
-    return place
-
-
-@pytest.fixture
-def house(original: Place, tmp_path: Path) -> Iterator[House]:
-    with original.copied(tmp_path / "house") as place, place.open() as backend:
-        yield House(place, backend)
-        assert backend.audit.verify().intact
-
+from backctl.domain.values import Instant, PasswordHash, Secret
 
 REFUSED = {
     "unknown": ("nobody", "wrong horse battery"),
@@ -185,31 +30,8 @@ REFUSED = {
 }
 
 
-@pytest.fixture
-def work_of(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], tuple[list[int], list[str]]]:
-    """The costs hashed at and the statements run, values taken out, of one check."""
-    costs: list[int] = []
-    hash_password = bcrypt.hashpw
-
-    def counted(password: bytes, setting: bytes) -> bytes:
-        costs.append(int(setting[4:6]))
-        return hash_password(password, setting)
-
-    def work(ident: str, password: str) -> tuple[list[int], list[str]]:
-        house.check("must")  # whatever only the first use loads
-        house.backend.close()
-        costs.clear()
-        with house.place.statements() as statements:
-            house.check(ident, password)
-            house.backend.close()
-        return list(costs), [re.sub(r"X?'(?:[^']|'')*'|\$?\b\d+\b", "?", text) for text in statements]
-
-    monkeypatch.setattr(bcrypt, "hashpw", counted)
-    return work
-
-
 def test_every_refusal_costs_one_hash_and_the_same_statements(
-    work_of: Callable[[str, str], tuple[list[int], list[str]]],
+    work_of: Work,
 ) -> None:
     found = {name: work_of(*attempt) for name, attempt in REFUSED.items()}
     for name, (costs, _) in found.items():
@@ -260,14 +82,16 @@ def test_what_was_typed_as_a_name_is_nowhere(house: House) -> None:
 @pytest.mark.parametrize("ident", ["ada", "ADA", "ada@example.org", "ADA@EXAMPLE.ORG"])
 def test_the_right_password_opens_under_every_name(house: House, ident: str) -> None:
     version = house.backend.accounts.show("ada").version
-    assert house.check(ident) == PasswordCheck(ident, True, "ok", None)
-    assert [(event.type, event.data) for event in house.events()[1:]] == [("LoginSucceeded", {"must_change": False})]
+    assert house.check(ident) == PasswordCheck(ident, True, "ok", None, user_id=house.id_of("ada"))
+    assert [(event.type, event.data) for event in house.events()[1:]] == [
+        ("LoginSucceeded", {"must_change": False, "second_factor": None})
+    ]
     assert house.backend.accounts.show("ada").version == version
 
 
 def test_a_password_that_must_be_changed_opens_and_says_so(house: House) -> None:
-    assert house.check("must") == PasswordCheck("must", True, "must_change", None)
-    assert house.last().data == {"must_change": True}
+    assert house.check("must") == PasswordCheck("must", True, "must_change", None, user_id=house.id_of("must"))
+    assert house.last().data == {"must_change": True, "second_factor": None}
 
 
 # Counting.
@@ -329,7 +153,7 @@ def test_no_password_is_found_beside_ten_failures(house: House) -> None:
         house.fail("ada", 10)
 
     assert (
-        meanwhile(authentication, locked_meanwhile).check_password("ada", Secret(GOOD), actor=ACTOR).outcome == "locked"
+        meanwhile(authentication, locked_meanwhile).authenticate("ada", Secret(GOOD), actor=ACTOR).outcome == "locked"
     )
 
 
@@ -461,7 +285,7 @@ def meanwhile(service: AuthenticationService, act: Callable[[], object], times: 
 
 def test_a_login_beside_one_that_rehashes_succeeds_too(house: House) -> None:
     authentication = meanwhile(house.authentication(cost=6), lambda: house.check("ada", cost=6))
-    assert authentication.check_password("ada", Secret(GOOD), actor=ACTOR).ok
+    assert authentication.authenticate("ada", Secret(GOOD), actor=ACTOR).ok
     assert [event.type for event in house.events()].count("UserPasswordRehashed") == 1
 
 
@@ -469,7 +293,7 @@ def test_the_old_password_opens_nothing_once_it_was_changed_meanwhile(house: Hou
     other = Secret("another horse battery")
     change = lambda: house.backend.accounts.set_password("ada", other, actor=ACTOR)  # noqa: E731 - one line, one use
     authentication = meanwhile(house.authentication(), change)
-    assert authentication.check_password("ada", Secret(GOOD), actor=ACTOR).outcome == "refused"
+    assert authentication.authenticate("ada", Secret(GOOD), actor=ACTOR).outcome == "refused"
 
 
 def test_a_password_that_never_stands_still_is_a_conflict(house: House) -> None:
@@ -477,14 +301,14 @@ def test_a_password_that_never_stands_still_is_a_conflict(house: House) -> None:
         house.backend.accounts.set_password("ada", Secret(GOOD), actor=ACTOR)
 
     with pytest.raises(UserChangedMeanwhile, match="again and again"):
-        meanwhile(house.authentication(), change, times=99).check_password("ada", Secret(GOOD), actor=ACTOR)
+        meanwhile(house.authentication(), change, times=99).authenticate("ada", Secret(GOOD), actor=ACTOR)
 
 
 def test_an_account_made_meanwhile_is_looked_at_again(house: House) -> None:
     def create() -> None:
         house.backend.accounts.create(email="new@example.org", username="new", password=Secret(GOOD), actor=ACTOR)
 
-    assert meanwhile(house.authentication(), create).check_password("new", Secret(GOOD), actor=ACTOR).ok
+    assert meanwhile(house.authentication(), create).authenticate("new", Secret(GOOD), actor=ACTOR).ok
 
 
 # Setting.

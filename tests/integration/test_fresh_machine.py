@@ -75,6 +75,11 @@ CHANGES: dict[str, Callable[[Container, str, bool], object]] = {
     "set_password": lambda backend, ident, dry_run: backend.accounts.set_password(
         ident, Secret("correct horse battery"), actor=ME, dry_run=dry_run
     ),
+    "enroll": lambda backend, ident, dry_run: backend.mfa.enroll(ident, actor=ME, dry_run=dry_run),
+    "confirm": lambda backend, ident, dry_run: backend.mfa.confirm(
+        ident, Secret("123456"), backend.mfa.new_recovery_codes(), actor=ME, dry_run=dry_run
+    ),
+    "disable": lambda backend, ident, dry_run: backend.mfa.disable(ident, actor=ME, dry_run=dry_run),
 }
 
 
@@ -98,8 +103,11 @@ def test_a_deletion_that_asks_for_no_account_is_content(backend: Container, home
 
 
 def test_a_login_is_refused_and_makes_nothing(backend: Container, home: Path) -> None:
-    check = backend.authentication.check_password("nobody", Secret("correct horse battery"), actor=ME)
-    assert (check.ok, check.outcome) == (False, "refused")
+    for code in (None, Secret("123456")):
+        check = backend.authentication.authenticate("nobody", Secret("correct horse battery"), code, actor=ME)
+        assert (check.ok, check.outcome) == (False, "refused")
+    with pytest.raises(UserNotFound):
+        backend.mfa.status("nobody")
     assert list(home.iterdir()) == []
 
 
@@ -120,7 +128,7 @@ def test_a_reason_that_cannot_be_recorded_is_refused_before_anything_is_made(
         lambda: create(backend, reason=reason, dry_run=dry_run),
         lambda: backend.initialise(ME, reason=reason, dry_run=dry_run),
         lambda: backend.accounts.deactivate("nobody", actor=ME, reason=reason, dry_run=dry_run),
-        lambda: backend.authentication.check_password("nobody", Secret("x"), actor=ME, reason=reason),
+        lambda: backend.authentication.authenticate("nobody", Secret("x"), actor=ME, reason=reason),
     ]
     for refused in refusals:
         with pytest.raises(InvalidInput, match="the reason"):

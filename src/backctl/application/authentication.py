@@ -1,4 +1,5 @@
-"""Whether a password opens an account: counted, recorded, and answered alike for every reason to refuse."""
+"""Whether a password, and a code beside it, open an account: counted, recorded, and answered alike for every reason to
+refuse."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +12,29 @@ from backctl.domain.password_policy import prepared
 from backctl.domain.values import Actor, Identity, Secret, folded
 
 if TYPE_CHECKING:
-    from backctl.application.ports import AddressParser, BlindIndex, Clock, PasswordHasher, Reader, UnitOfWorkFactory
-    from backctl.domain.lockout import Verdict
-    from backctl.domain.values import PasswordHash
+    from backctl.application.mfa_keys import MfaKeys
+    from backctl.application.ports import (
+        AddressParser,
+        BlindIndex,
+        Clock,
+        PasswordHasher,
+        Reader,
+        UnitOfWork,
+        UnitOfWorkFactory,
+    )
+    from backctl.domain.lockout import Proof, Verdict
+    from backctl.domain.user import User
+    from backctl.domain.values import Instant, PasswordHash, UserId
 
 _ATTEMPTS = 3  # a login beside this one may have rehashed the same password
 
 
 @dataclass(frozen=True, slots=True)
 class AuthenticationService:
-    """Check passwords. Every check is one transaction with its events."""
+    """Check passwords and codes. Every check is one transaction with its events.
+
+    `mfa_keys` are loaded when the first account asks for a code.
+    """
 
     unit_of_work: "UnitOfWorkFactory"
     reader: "Callable[[], Reader]"
@@ -28,37 +42,54 @@ class AuthenticationService:
     hasher: "PasswordHasher"
     clock: "Clock"
     blind_index: "BlindIndex"
+    mfa_keys: "Callable[[], MfaKeys]"
     is_fresh: Callable[[], bool]
     pause: Callable[[int], None]
 
-    def check_password(self, ident: str, password: Secret, *, actor: Actor, reason: str | None = None) -> PasswordCheck:
+    def authenticate(
+        self,
+        ident: str,
+        password: Secret,
+        mfa_code: Secret | None = None,
+        *,
+        actor: Actor,
+        reason: str | None = None,
+    ) -> PasswordCheck:
         """Say whether this password opens the account, and remember the answer.
 
-        Unknown, closed, expired and wrong are all `refused`, cost one hash at the configured cost and run the same
+        Where the account has a second factor it takes a one-time code or a recovery code too, and each of them opens it
+        once: without one the answer to the right password is `mfa_required`, which is no failure; with a wrong one it
+        is `refused`, which counts like a wrong password. An account without a second factor needs no code, and ignores
+        one. Unknown, closed, expired and wrong are all `refused`, cost one hash at the configured cost and run the same
         statements; the event log alone knows the cause. Where the stored hash took more work to make, elsewhere or at
         a higher cost, a refusal takes that long, until a success has replaced it. After ten failures in fifteen
         minutes the answer is `locked` for fifteen minutes, for names that no account has too. A success resets the
         count and replaces a hash of an older cost or scheme. Raises InvalidIdentity, InvalidPassword for what no
-        password can be, and PasswordHashUnsupported.
+        password can be, PasswordHashUnsupported, and MfaSecretUnusable.
         """
         identity = Identity.parse(ident)
         # As typed, too: a hash from elsewhere was made of the raw bytes.
         typed, normal = password, prepared(password)
         forms = (normal,) if normal.reveal() == typed.reveal() else (normal, typed)
         for _ in range(_ATTEMPTS):
-            verdict = self._attempt(identity, forms, actor, reason)
-            if verdict is not None:
-                return PasswordCheck(ident, verdict.ok, verdict.outcome, verdict.failures.locked_until)
+            answer = self._attempt(identity, forms, mfa_code, actor, reason)
+            if answer is not None:
+                return answer.told(ident)
         raise UserChangedMeanwhile(
             f"the password of {quoted(ident)} was changed again and again meanwhile", hint="try again"
         )
 
     @repeatable
     def _attempt(
-        self, identity: Identity, forms: tuple[Secret, ...], actor: Actor, reason: str | None
-    ) -> "Verdict | None":
+        self,
+        identity: Identity,
+        forms: tuple[Secret, ...],
+        code: Secret | None,
+        actor: Actor,
+        reason: str | None,
+    ) -> "_Answer | None":
         """None when the stored password was replaced between looking at it and locking its account."""
-        from backctl.domain.lockout import RecentFailures, judge
+        from backctl.domain.lockout import RecentFailures, asks_for_code, judge
 
         stored = self.reader().password_of(identity)
         checking = self.hasher.begin_check(forms, stored)
@@ -66,7 +97,7 @@ class AuthenticationService:
         work = self.unit_of_work(actor=actor, reason=reason, dry_run=False)
         fitting = checking()
         if self.is_fresh():  # there is no key to count a name under, and nothing to count it in
-            return judge(None, RecentFailures(), fits=False, now=self.clock())
+            return _Answer(judge(None, RecentFailures(), fits=False, now=self.clock()))
         better = self._better_hash(forms, stored, fitting)
         with work:
             try:
@@ -77,13 +108,39 @@ class AuthenticationService:
                 return None
             now = self.clock()
             key = user.id if user is not None else self.blind_index(self._spelt_one_way(identity))
-            verdict = judge(user, work.login_failures.of(key), fits=fitting is not None, now=now)
+            failures, fits = work.login_failures.of(key), fitting is not None
+            factor = _Factor("missing")
+            if user is not None and asks_for_code(user, failures, fits=fits, now=now):
+                factor = self._proven(work, user, code, now)
+            verdict = judge(user, failures, fits=fits, now=now, proof=factor.proof)
             if user is not None and verdict.ok and better is not None:
                 user.rehash_password(better, now=now)
             work.login_failures.keep(key, verdict.failures, now=now)
             work.record(*verdict.events)
             work.commit()
-        return verdict
+        return _Answer(verdict, user.id if user is not None and verdict.ok else None, factor)
+
+    def _proven(self, work: "UnitOfWork", user: "User", code: Secret | None, now: "Instant") -> "_Factor":
+        """What the code is worth; one that is right is used up by it."""
+        from backctl.domain.one_time_codes import fitting_step, recovery_code_meant
+
+        if code is None:
+            return _Factor("missing")
+        keys, factors = self.mfa_keys(), work.second_factors
+        if recovery_code_meant(code.reveal()) is not None:
+            if not keys.use_recovery_code(code, factors, user.id, now=now):
+                return _Factor("wrong")
+            left = factors.codes_left(user.id)
+            user.use_recovery_code(left=left)
+            return _Factor("recovery_code", left)
+        enrolment, secret = keys.stored(factors, user.id)
+        step = fitting_step(
+            secret, code.reveal(), now=now, last_used=enrolment.last_used_step, settings=enrolment.settings
+        )
+        if step is None or not factors.use_step(user.id, step):
+            return _Factor("wrong")
+        keys.follow_primary(secret, enrolment, factors, user.id)
+        return _Factor("totp")
 
     def _better_hash(
         self, forms: tuple[Secret, ...], stored: "PasswordHash | None", fitting: int | None
@@ -101,3 +158,30 @@ class AuthenticationService:
                 return self.addresses.key_of(identity.text)
             case "username":
                 return folded(identity.text, "NFKC")
+
+
+@dataclass(frozen=True, slots=True)
+class _Factor:
+    """What became of the second factor; `left` is how many recovery codes are, when one was used."""
+
+    proof: "Proof"
+    left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    verdict: "Verdict"
+    user_id: "UserId | None" = None
+    factor: _Factor = _Factor("missing")
+
+    def told(self, ident: str) -> PasswordCheck:
+        verdict, proof = self.verdict, self.factor.proof
+        return PasswordCheck(
+            ident,
+            verdict.ok,
+            verdict.outcome,
+            verdict.failures.locked_until,
+            self.user_id,
+            proof if proof == "totp" or proof == "recovery_code" else None,
+            self.factor.left,
+        )

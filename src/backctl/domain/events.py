@@ -256,7 +256,7 @@ class SessionRevoked(DomainEvent):
 @dataclass(frozen=True, slots=True)
 class SessionsRevoked(DomainEvent):
     """All sessions of an account that were open. `cause`: `requested`, `deactivated`, `password_changed`, `expired` or
-    `mfa_reset`."""
+    `mfa_reset`: a second factor was confirmed or taken away."""
 
     count: int
     cause: str

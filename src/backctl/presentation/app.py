@@ -173,19 +173,25 @@ class Group(TyperGroup):
         return [*self._noun.leaves, *self._noun.nouns]
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        made = self.commands.get(cmd_name)
+        """What the help shows; of a noun without importing it."""
+        entry = self._noun.nouns.get(cmd_name)
+        return TyperCommand(cmd_name, help=entry.help) if entry else self.load(cmd_name)
+
+    def load(self, name: str) -> Command | None:
+        """The command itself."""
+        made = self.commands.get(name)
         if made is None:
-            if cmd_name in self._noun.leaves:
-                made = Leaf(self._noun.leaves[cmd_name])
-            elif cmd_name in self._noun.nouns:
-                made = Group(self._noun.nouns[cmd_name])
+            if name in self._noun.leaves:
+                made = Leaf(self._noun.leaves[name])
+            elif name in self._noun.nouns:
+                made = Group(import_module(self._noun.nouns[name].module).app)
             else:
                 return None
-            self.commands[cmd_name] = made
+            self.commands[name] = made
         return made
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        command = self.get_command(ctx, args[0])
+        command = self.load(args[0])
         if command is None:
             raise _unknown_command(ctx, args[0], self.list_commands(ctx))
         return args[0], command, args[1:]

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from backctl.settings import LoadedSettings
 
 _NAME_MAX = 200
+_SHOWN_ONCE = ("password", "secret", "recovery_codes")
+"""Members that nobody sees again."""
 _NAMED = 5
 """Identities that a question shows."""
 
@@ -148,22 +150,38 @@ class Invocation:
         """Print what a mutation left behind, with `changed`, `dry_run` when asked for, and `members` after them.
 
         Members that are None are left out. `-q` drops the result, unless it carries a secret that nobody would ever
-        see again: a `password` is printed alone. Raises ResultLost when the change is made and cannot be told.
+        see again: a `password` is printed alone, and so are the `secret` and the `recovery_codes` of a second factor.
+        Raises ResultLost when the change is made and cannot be told.
         """
         extra: dict[str, object] = {"changed": change.changed}
         if self.dry_run:
             extra["dry_run"] = True
         extra.update((name, value) for name, value in members.items() if value is not None)
-        password = extra.get("password")
+        shown_once = next((name for name in _SHOWN_ONCE if name in extra), None)
         try:
             if not self.quiet:
                 self.renderer.one(change.value, extra)
-            elif password is not None:
-                self.renderer.value(str(password), {"password": password})
+            elif shown_once is not None:
+                secret = extra[shown_once]
+                text = "\n".join(secret) if isinstance(secret, list) else str(secret)
+                self.renderer.value(text, {shown_once: secret})
         except (terminal.OutputFailed, terminal.ClosedOutput) as error:
-            if self.dry_run or (password is None and isinstance(error, terminal.ClosedOutput)):
+            if self.dry_run or (shown_once is None and isinstance(error, terminal.ClosedOutput)):
                 raise
-            raise _lost("its password" if password is not None else "its result") from error
+            raise _lost(f"its {(shown_once or 'result').replace('_', ' ')}") from error
+
+    def picture(self, text: str) -> None:
+        """Show `text` as a QR code below a table on a terminal, and nowhere else."""
+        if self.quiet or not (self.renderer.is_table and self.renderer.sink.terminal):
+            return
+        from backctl.presentation.qr_code import qr_code
+
+        code = qr_code(text, columns=terminal.width(), color=self.color)
+        if code is None:
+            self.notice("the terminal is too narrow for the QR code")
+        else:
+            self.renderer.sink.write(code)
+            self.renderer.sink.flush()
 
     def made(self, change: "Change[Any]", members: Mapping[str, object], *, secrets: tuple[str, ...]) -> None:
         """Print what a change made that is nowhere to be had again, with `-q` too: bare, one of `secrets` a line.

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 
 from typer import Argument
 
-from backctl.presentation.commands import NOUNS
+from backctl.presentation.commands import NOUNS, WITHIN, Entry
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Guard = Literal["yes", "name"]
@@ -56,7 +56,7 @@ class LeafSpec:
 
 
 class Noun:
-    """A group of leaves, and of nouns below it."""
+    """A group of leaves, and of nouns below it, which are not imported with it."""
 
     __slots__ = ("help", "leaves", "name", "nouns")
 
@@ -64,14 +64,14 @@ class Noun:
         self.name = name
         self.help = summary
         self.leaves: dict[str, LeafSpec] = {}
-        self.nouns: dict[str, Noun] = {}
+        self.nouns: dict[str, Entry] = {}
 
 
-def noun(name: str, summary: str | None = None, *, within: Noun | None = None) -> Noun:
-    """Declare a noun. Without `summary` it takes its line of the root's table; `within` puts it below another noun."""
-    made = Noun(name, summary if summary is not None else NOUNS[name].help)
-    if within is not None:
-        within.nouns[name] = made
+def noun(name: str, summary: str | None = None, *, within: str | None = None) -> Noun:
+    """Declare a noun. Without `summary` it takes its line of the root's table, or of the one of the noun `within`."""
+    made = Noun(name, summary if summary is not None else (WITHIN[within] if within else NOUNS)[name].help)
+    if within is None:
+        made.nouns.update(WITHIN.get(name, {}))
     return made
 
 

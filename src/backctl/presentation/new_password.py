@@ -51,13 +51,19 @@ def require_one_way(call: "Invocation", *, generate: bool, secret_file: str | No
         if none is not None:
             ways[1:1] = ["--no-password", "--password-hash-…"]
         raise UsageError("more than one way to a password", hint=f"choose one of {', '.join(ways[:-1])} and {ways[-1]}")
-    if secret_file == "-":
-        raise UsageError("'-' is no file for a password", hint="leave --secret-file out to have it printed")
-    if secret_file is not None and not generate:
+    if generate or secret_file == "-":
+        require_place(call, secret_file, "the password")
+    elif secret_file is not None:
         raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
-    if generate and secret_file is None and call.output is Format.ID:
-        raise UsageError("-o id leaves no place for the password", hint="add --secret-file FILE")
     return given or generate or hashed
+
+
+def require_place(call: "Invocation", secret_file: str | None, what: str) -> None:
+    """Raises UsageError when `what` is made and there is no place to hand it over."""
+    if secret_file == "-":
+        raise UsageError(f"'-' is no file for {what}", hint="leave --secret-file out to have it printed")
+    if secret_file is None and call.output is Format.ID:
+        raise UsageError(f"-o id leaves no place for {what}", hint="add --secret-file FILE")
 
 
 @contextmanager
@@ -88,25 +94,40 @@ def new_password(
         from backctl.application.accounts import generate_password
 
         made = generate_password()
-        if call.dry_run:
-            if secret_file is not None and os.path.lexists(secret_file):
-                raise _taken(secret_file)
-            yield NewPassword(made)
-        elif secret_file is None:
-            yield NewPassword(made, shown=made)
-        else:
-            write_secret_file(secret_file, made)
-            try:
+        with handed_over(call, made, secret_file):
+            if call.dry_run:
+                yield NewPassword(made)
+            elif secret_file is None:
+                yield NewPassword(made, shown=made)
+            else:
                 yield NewPassword(made, secret_file=secret_file)
-            except Exception as error:
-                if isinstance(error, OutcomeUnknown):
-                    call.warn(f"{quoted(secret_file)} is kept: it holds the password if the account has it now")
-                else:
-                    os.unlink(secret_file)
-                raise
-            except BaseException:
-                call.warn(f"{quoted(secret_file)} is kept: it holds the password if the command came that far")
-                raise
+
+
+@contextmanager
+def handed_over(call: "Invocation", secret: Secret, secret_file: str | None) -> Iterator[None]:
+    """Have a made secret in its file, if it is to have one, before the block runs; removed when the block fails.
+
+    A dry run writes none. Raises Conflict when the file exists, FolderUnusable.
+    """
+    if secret_file is None:
+        yield
+    elif call.dry_run:
+        if os.path.lexists(secret_file):
+            raise _taken(secret_file)
+        yield
+    else:
+        write_secret_file(secret_file, secret)
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, OutcomeUnknown):
+                call.warn(f"{quoted(secret_file)} is kept: it holds what the account has now, if the change was made")
+            else:
+                os.unlink(secret_file)
+            raise
+        except BaseException:
+            call.warn(f"{quoted(secret_file)} is kept: it holds what was made if the command came that far")
+            raise
 
 
 def write_secret_file(path: str, secret: Secret) -> None:

@@ -90,7 +90,7 @@ class Renderer:
             case Format.JSON | Format.JSONL:
                 self._write(_json(dict(zip(names, map(_portable, row), strict=True))) + "\n")
             case Format.TABLE:
-                self._write(tables.card(names, [self._shown(value) for value in row], color=self._color))
+                self._write(tables.card(names, [self._on_card(value) for value in row], color=self._color))
             case _:
                 self._rows(iter([row]), names)
         self.sink.flush()
@@ -234,6 +234,10 @@ class Renderer:
 
     def _shown(self, value: object) -> str:
         return escaped(_cell(value))
+
+    def _on_card(self, value: object) -> str:
+        # A list is no member of a view, but something a change made: a line for each, to be copied from.
+        return "\n".join(map(self._shown, value)) if isinstance(value, list) else self._shown(value)
 
     def _write(self, text: str) -> None:
         self.sink.write(_safe_json(text) if self.sink.terminal and self.is_json else text)

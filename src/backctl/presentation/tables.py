@@ -86,10 +86,11 @@ def _shortened(text: str, columns: int) -> str:
 
 
 def card(names: Sequence[str], cells: Sequence[str], *, color: bool) -> str:
-    """One object as lines of `name: value`, nothing cut."""
+    """One object as lines of `name: value`, nothing cut. Further lines of a value stand below its first."""
     widest = max(map(len, names), default=0)
+    margin = "\n" + " " * (widest + 2)
     bold, reset = (_BOLD, _RESET) if color else ("", "")
     return "".join(
-        f"{bold}{name}:{reset}{' ' * (widest - len(name) + 1)}{cell}".rstrip() + "\n"
+        f"{bold}{name}:{reset}{' ' * (widest - len(name) + 1)}{cell.replace(chr(10), margin)}".rstrip() + "\n"
         for name, cell in zip(names, cells, strict=True)
     )

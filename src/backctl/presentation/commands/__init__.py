@@ -33,3 +33,8 @@ NOUNS: dict[str, Entry] = {
     "help": Entry(_HERE + "help", "Explain what every command shares, such as exit codes."),
 }
 """In the order of the help. Adding a noun means adding a line here and a module beside this one."""
+
+WITHIN: dict[str, dict[str, Entry]] = {
+    "user": {"mfa": Entry(_HERE + "user_mfa", "Give an account a second factor, or take it away.")},
+}
+"""The nouns below a noun, imported when their own name is typed."""

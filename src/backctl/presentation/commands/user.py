@@ -237,16 +237,21 @@ def set_password(
     call.changed(change, **password.members())
 
 
-@leaf(app, name="check-password", secrets=("password",), view=PasswordCheck)
+@leaf(app, name="check-password", secrets=("password", "mfa-code"), view=PasswordCheck)
 def check_password(call: Invocation, ident: Ident) -> None:
     """Say whether a password opens an account, as a login: exit code 0 or 6.
 
-    Failures count: ten in fifteen minutes lock the account for fifteen minutes. The answer does not tell whether the
-    account exists; the event log does.
+    An account with a second factor opens with a one-time code or a recovery code beside the password, and each code
+    counts once. Failures count: ten in fifteen minutes lock the account for fifteen minutes. The answer does not tell
+    whether the account exists; the event log does.
     """
     authentication = call.container.authentication
     password = call.secret("password")
-    check = authentication.check_password(ident, password, actor=call.actor, reason=call.reason)
+    code = call.secret("mfa-code") if call.secret_given("mfa-code") else None
+    check = authentication.authenticate(ident, password, code, actor=call.actor, reason=call.reason)
+    if check.outcome == "mfa_required" and call.interactive:
+        code = call.secret("mfa-code")
+        check = authentication.authenticate(ident, password, code, actor=call.actor, reason=call.reason)
     call.check(check, check.ok)
 
 

@@ -27,6 +27,7 @@ _FLAGS = {
     "--subject": ACCOUNT,
     "--user": ACCOUNT,
     "--type": Offer(event_types()),
+    "--algorithm": Offer(("sha1", "sha256", "sha512")),
 }
 # By what the help calls a positional; a NAME is one of the noun's own things.
 _POSITIONALS = {

@@ -90,10 +90,8 @@ def read_tree(root: Command) -> Node:
 def _node(command: Command, path: tuple[str, ...]) -> Node:
     context = Context(command, info_name=path[-1], help_option_names=HELP_FLAGS)
     children: dict[str, Command | None] = {}
-    if isinstance(command, Root):
+    if isinstance(command, (Root, Group)):
         children = {name: command.load(name) for name in command.list_commands(context)}
-    elif isinstance(command, Group):
-        children = {name: command.get_command(context, name) for name in command.list_commands(context)}
     shown = [parameter for parameter in command.get_params(context) if not getattr(parameter, "hidden", False)]
     operands = [parameter for parameter in shown if parameter.param_type_name == "argument"]
     return Node(

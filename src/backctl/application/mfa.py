@@ -1,0 +1,193 @@
+"""The use cases of second factors: one-time codes of an authenticator, and recovery codes for when it is lost."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from backctl.application.mfa_keys import MfaKeys
+from backctl.application.repeating import repeatable
+from backctl.application.views import Change, MfaStatus
+from backctl.domain.errors import MfaCodeWrong, UserNotFound
+from backctl.domain.mfa import Enrolment
+from backctl.domain.one_time_codes import (
+    DEFAULT_TOTP,
+    RECOVERY_BYTES,
+    RECOVERY_CODES,
+    SECRET_BYTES,
+    TotpSettings,
+    encoded_secret,
+    fitting_step,
+    otpauth_uri,
+    recovery_codes,
+)
+from backctl.domain.user import require_mfa_pending
+from backctl.domain.values import Actor, Identity, Secret
+
+if TYPE_CHECKING:
+    from backctl.application.ports import Clock, Reader, UnitOfWork, UnitOfWorkFactory
+    from backctl.domain.user import User
+
+
+@dataclass(frozen=True, slots=True)
+class MfaEnrolment:
+    """One-time codes that wait to be confirmed: what an authenticator has to be told, shown this once."""
+
+    status: MfaStatus
+    secret: Secret
+    """In base32, as it is typed."""
+    uri: Secret
+    """The same with everything else, as it is scanned."""
+
+
+@dataclass(frozen=True, slots=True)
+class MfaService:
+    """Give accounts a second factor and take it away. Every mutation is one transaction with its events.
+
+    `issuer` is the name under which authenticators show the account.
+    """
+
+    unit_of_work: "UnitOfWorkFactory"
+    reader: "Callable[[], Reader]"
+    keys: MfaKeys
+    clock: "Clock"
+    issuer: str
+    pause: "Callable[[int], None]"
+
+    def status(self, ident: str) -> MfaStatus:
+        """Raises UserNotFound."""
+        status = self.reader().mfa_of(Identity.parse(ident))
+        if status is None:
+            raise UserNotFound(ident)
+        return status
+
+    def require_pending(self, ident: str) -> None:
+        """Judge what can be judged before a code is asked for. Raises UserNotFound, MfaNotPending."""
+        found = self.status(ident)
+        require_mfa_pending(found.mfa, found.username)
+
+    @repeatable
+    def enroll(
+        self,
+        ident: str,
+        settings: TotpSettings = DEFAULT_TOTP,
+        *,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[MfaEnrolment]:
+        """Make a secret for the account's authenticator; no login asks for a code before one has confirmed it.
+
+        Again for one that was never confirmed: then the secret before is void. Raises UserNotFound, MfaAlreadyOn.
+        """
+        from secrets import token_bytes
+
+        identity, secret = Identity.parse(ident), token_bytes(SECRET_BYTES)
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            user, now = work.users.get(identity), self.clock()
+            user.enroll_mfa(algorithm=settings.algorithm, digits=settings.digits, period=settings.period, now=now)
+            uri = otpauth_uri(secret, issuer=_shown(self.issuer), account=user.email.address, settings=settings)
+            sealed, kid = self.keys.seal(secret, user.id)
+            enrolment = Enrolment(sealed, kid, settings, enrolled_at=now)
+            work.second_factors.enroll(user.id, enrolment)
+            work.commit()
+        status = MfaStatus.of(user, enrolment, recovery_codes_left=0)
+        return Change(MfaEnrolment(status, Secret(encoded_secret(secret)), Secret(uri)), changed=True)
+
+    @repeatable
+    def confirm(
+        self,
+        ident: str,
+        code: Secret,
+        codes: Sequence[Secret],
+        *,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[MfaStatus]:
+        """Have a code shown that the authenticator made; from now on a login asks for one. Ends all sessions.
+
+        `codes` are recovery codes from `new_recovery_codes`, to be handed to the account's owner. The code shown is
+        used up by it. Raises UserNotFound, MfaNotPending, MfaCodeWrong, and MfaSecretUnusable.
+        """
+        identity = Identity.parse(ident)
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            user, now = work.users.get(identity), self.clock()
+            require_mfa_pending(user.mfa_state, user.username.name)
+            enrolment, secret = self.keys.stored(work.second_factors, user.id)
+            step = fitting_step(
+                secret,
+                code.reveal(),
+                now=now,
+                last_used=enrolment.last_used_step,
+                settings=enrolment.settings,
+            )
+            if step is None or not work.second_factors.use_step(user.id, step):
+                raise MfaCodeWrong(
+                    "the code is not the one of this moment",
+                    hint="wait for the next one; the clocks of both sides may differ by half a minute",
+                )
+            user.confirm_mfa(now=now)
+            work.second_factors.confirm(user.id, now=now)
+            self._give(work, user, codes)
+            work.sessions.revoke_all(user.id, "mfa_reset", now=now)
+            work.commit()
+        confirmed = replace(enrolment, confirmed_at=now)
+        return Change(MfaStatus.of(user, confirmed, recovery_codes_left=len(codes)), changed=True)
+
+    @repeatable
+    def renew_recovery_codes(
+        self,
+        ident: str,
+        codes: Sequence[Secret],
+        *,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Change[MfaStatus]:
+        """Let the account have these recovery codes, from `new_recovery_codes`, and no others.
+
+        Raises UserNotFound, MfaNotOn.
+        """
+        identity = Identity.parse(ident)
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            user = work.users.get(identity)
+            self._give(work, user, codes)
+            enrolment = work.second_factors.of(user.id)
+            work.commit()
+        return Change(MfaStatus.of(user, enrolment, recovery_codes_left=len(codes)), changed=True)
+
+    @repeatable
+    def disable(
+        self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+    ) -> Change[MfaStatus]:
+        """Ask for no code any more, and forget secret and recovery codes; a no-op where there is no second factor.
+
+        One that was in use takes all sessions with it. Raises UserNotFound.
+        """
+        identity = Identity.parse(ident)
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            user, now = work.users.get(identity), self.clock()
+            was_on = user.mfa_state == "on"
+            if not user.disable_mfa(now=now):
+                return Change(MfaStatus.of(user, None, recovery_codes_left=0), changed=False)
+            work.second_factors.forget(user.id)
+            if was_on:
+                work.sessions.revoke_all(user.id, "mfa_reset", now=now)
+            work.commit()
+        return Change(MfaStatus.of(user, None, recovery_codes_left=0), changed=True)
+
+    def new_recovery_codes(self) -> tuple[Secret, ...]:
+        """Ten codes of 80 bits from the system's random source. Each opens an account once, when it was given to it."""
+        from secrets import token_bytes
+
+        return tuple(map(Secret, recovery_codes(token_bytes(RECOVERY_CODES * RECOVERY_BYTES))))
+
+    def _give(self, work: "UnitOfWork", user: "User", codes: Sequence[Secret]) -> None:
+        user.renew_recovery_codes(len(codes))
+        work.second_factors.give_codes(user.id, self.keys.hidden(codes, user.id), now=self.clock())
+
+
+def _shown(issuer: str) -> str:
+    """The issuer as an authenticator can show it: of a URL the host, and no colon, which ends it in a URI."""
+    bare = issuer.partition("://")[2].partition("/")[0] if "://" in issuer else issuer
+    return bare.replace(":", " ").strip() or issuer.replace(":", " ").strip() or "backctl"

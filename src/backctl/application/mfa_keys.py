@@ -1,0 +1,81 @@
+"""What the keyring does for second factors: it encrypts secrets, and hides recovery codes."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from backctl.domain.errors import DecryptFailed, MfaSecretUnusable, quoted
+from backctl.domain.mfa import StoredCode
+from backctl.domain.one_time_codes import recovery_code_meant, recovery_digest
+from backctl.domain.values import Instant, Secret, UserId
+
+if TYPE_CHECKING:
+    from backctl.application.ports import FieldCiphers
+    from backctl.domain.keyring import Keyring
+    from backctl.domain.mfa import Enrolment
+    from backctl.domain.repositories import SecondFactors
+
+
+class MfaKeys:
+    """`keyring` answers with the keyring as it is at the moment; `ciphers` are loaded when the first is needed."""
+
+    def __init__(self, keyring: "Callable[[], Keyring]", ciphers: "Callable[[], FieldCiphers]") -> None:
+        self._keyring = keyring
+        self._ciphers = ciphers
+
+    def seal(self, secret: bytes, user_id: UserId) -> tuple[str, str]:
+        """The secret, encrypted for the row of this account and no other, and the kid of the key."""
+        key = self._keyring().primary("encrypt")
+        return self._ciphers().of(key).seal(secret, _context(user_id)).decode("ascii"), key.kid
+
+    def stored(self, factors: "SecondFactors", user_id: UserId) -> "tuple[Enrolment, bytes]":
+        """The one-time codes of an account that must have some, and their secret. Raises MfaSecretUnusable."""
+        enrolment = factors.of(user_id)
+        if enrolment is None:
+            raise _unreadable()
+        return enrolment, self._opened(enrolment, user_id)
+
+    def _opened(self, enrolment: "Enrolment", user_id: UserId) -> bytes:
+        key = self._keyring().find(enrolment.kid)
+        if key is None or key.purpose != "encrypt":
+            raise MfaSecretUnusable(
+                f"the secret of the second factor is encrypted under {quoted(enrolment.kid)}, a key that is not here",
+                hint="name the keyring that has it, or take the factor away with 'backctl user mfa disable'",
+            )
+        try:
+            return self._ciphers().of(key).open(enrolment.secret.encode("utf-8", "replace"), _context(user_id))
+        except DecryptFailed:
+            raise _unreadable() from None
+
+    def follow_primary(self, secret: bytes, enrolment: "Enrolment", factors: "SecondFactors", user_id: UserId) -> None:
+        """Encrypt a secret anew that is kept under another key than the primary."""
+        if enrolment.kid != self._keyring().primary("encrypt").kid:
+            sealed, kid = self.seal(secret, user_id)
+            factors.move(user_id, secret=sealed, kid=kid)
+
+    def hidden(self, codes: Sequence[Secret], user_id: UserId) -> tuple[StoredCode, ...]:
+        """What is stored of new recovery codes."""
+        key = self._keyring().primary("index")
+        digests = (recovery_digest(key.secret_bytes(), user_id, code.reveal()) for code in codes)
+        return tuple(StoredCode(digest, key.kid) for digest in digests)
+
+    def use_recovery_code(self, code: Secret, factors: "SecondFactors", user_id: UserId, *, now: Instant) -> bool:
+        """Use the code up, under whatever key it is kept; False when it is none, or none any more."""
+        meant = recovery_code_meant(code.reveal())
+        if meant is None:
+            return False
+        ring = self._keyring()
+        keys = filter(None, map(ring.find, factors.code_kids(user_id)))
+        digests = [recovery_digest(key.secret_bytes(), user_id, meant) for key in keys if key.purpose == "index"]
+        return any(factors.use_code(user_id, digest, now=now) for digest in digests)
+
+
+def _unreadable() -> MfaSecretUnusable:
+    """The error for a secret that is gone, or not what was stored for its account."""
+    return MfaSecretUnusable(
+        "the secret of the second factor does not decrypt",
+        hint="restore the database from a backup, or take the factor away with 'backctl user mfa disable'",
+    )
+
+
+def _context(user_id: UserId) -> bytes:
+    return f"mfa_secrets.secret:{user_id}".encode()

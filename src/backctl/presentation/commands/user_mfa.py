@@ -1,0 +1,116 @@
+"""`backctl user mfa …`: second factors of accounts."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, cast
+
+from typer import Argument, Option
+
+from backctl.application.views import Change, MfaStatus
+from backctl.domain.errors import UsageError, quoted
+from backctl.domain.values import Secret
+from backctl.presentation.context import Invocation
+from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.new_password import handed_over, require_place
+from backctl.presentation.output import Format
+
+if TYPE_CHECKING:
+    from backctl.domain.one_time_codes import Algorithm
+
+app = noun("mfa", within="user")
+
+Ident = Annotated[str, Argument(metavar="IDENT", help="An id, an e-mail address or a username.")]
+SecretFile = Annotated[
+    str | None, Option("--secret-file", metavar="FILE", help="Write the recovery codes to this new file instead.")
+]
+
+
+@leaf(app, mutation=True, view=MfaStatus, members=("secret", "uri"))
+def enroll(
+    call: Invocation,
+    ident: Ident,
+    algorithm: Annotated[
+        str, Option("--algorithm", metavar="NAME", help="sha1, sha256 or sha512; some authenticators know sha1 only.")
+    ] = "sha1",
+    digits: Annotated[int, Option("--digits", metavar="N", help="Digits of a code, 6 to 8.")] = 6,
+    period: Annotated[int, Option("--period", metavar="SECONDS", help="How long a code counts, 10 to 300.")] = 30,
+) -> None:
+    """Make a secret for an authenticator, and show it once.
+
+    A login asks for no code before one was confirmed with `backctl user mfa confirm`. On a terminal the secret is
+    shown as a QR code, too.
+    """
+    from backctl.domain.one_time_codes import TotpSettings
+
+    settings = TotpSettings(cast("Algorithm", algorithm), digits, period)  # it checks that
+    if call.output is Format.ID:
+        raise UsageError("-o id leaves no place for the secret", hint="take another form, such as -o json")
+    change = call.container.mfa.enroll(ident, settings, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+    enrolment = change.value
+    if call.dry_run:  # there is no such secret
+        call.changed(Change(enrolment.status, change.changed))
+        return
+    call.changed(Change(enrolment.status, change.changed), secret=enrolment.secret.reveal(), uri=enrolment.uri.reveal())
+    call.picture(enrolment.uri.reveal())
+
+
+@leaf(app, mutation=True, secrets=("code",), view=MfaStatus, members=("recovery_codes", "secret_file"))
+def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
+    """Turn the second factor on with a code of the authenticator, and show ten recovery codes once.
+
+    From then on a login takes a code. The account's sessions end at once.
+    """
+    require_place(call, secret_file, "the recovery codes")
+    mfa = call.container.mfa
+    mfa.require_pending(ident)  # before anybody types a code in vain
+    code = call.secret("code")
+    _with_new_codes(
+        call,
+        secret_file,
+        lambda codes: mfa.confirm(ident, code, codes, actor=call.actor, reason=call.reason, dry_run=call.dry_run),
+    )
+
+
+@leaf(app, view=MfaStatus)
+def status(call: Invocation, ident: Ident) -> None:
+    """Show whether an account has a second factor, and how many recovery codes are left."""
+    call.show(call.container.mfa.status(ident))
+
+
+@leaf(app, mutation=True, guard="yes", view=MfaStatus)
+def disable(call: Invocation, ident: Ident) -> None:
+    """Take the second factor away, with its recovery codes; the account's sessions end at once."""
+    mfa = call.container.mfa
+    found = mfa.status(ident)
+    if found.mfa == "on":
+        call.confirm(f"let {quoted(found.username)} log in with a password alone?")
+    call.changed(mfa.disable(found.id, actor=call.actor, reason=call.reason, dry_run=call.dry_run))
+
+
+@leaf(app, name="recovery-codes", mutation=True, view=MfaStatus, members=("recovery_codes", "secret_file"))
+def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
+    """Make ten new recovery codes and show them once; those before are void."""
+    require_place(call, secret_file, "the recovery codes")
+    mfa = call.container.mfa
+    _with_new_codes(
+        call,
+        secret_file,
+        lambda codes: mfa.renew_recovery_codes(
+            ident, codes, actor=call.actor, reason=call.reason, dry_run=call.dry_run
+        ),
+    )
+
+
+def _with_new_codes(
+    call: Invocation, secret_file: str | None, change: Callable[[tuple[Secret, ...]], Change[MfaStatus]]
+) -> None:
+    """Make the change with new codes, which are in their file before it, or in its result."""
+    codes = call.container.mfa.new_recovery_codes()
+    revealed = [code.reveal() for code in codes]
+    with handed_over(call, Secret("\n".join(revealed)), secret_file):
+        made = change(codes)
+    if call.dry_run:  # there are no such codes
+        call.changed(made)
+    elif secret_file is None:
+        call.changed(made, recovery_codes=revealed)
+    else:
+        call.changed(made, secret_file=secret_file)

@@ -1,0 +1,189 @@
+"""`user mfa …` and logins with a code: answers, exit codes, what is shown once, and one use among processes."""
+
+import re
+import stat
+import time
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Machine, Outcome
+from tests.cli.scenes import TIME, Person, populate, refused, together
+
+from backctl.domain.one_time_codes import decoded_secret, totp
+from backctl.domain.values import Instant
+
+pytestmark = pytest.mark.every_database
+
+GOOD = "correct horse battery"
+KEYS = [
+    *("id", "username", "mfa", "algorithm", "digits", "period"),
+    *("enrolled_at", "confirmed_at", "recovery_codes_left"),
+]
+CHECK_KEYS = ["ident", "ok", "outcome", "locked_until", "user_id", "second_factor", "recovery_codes_left"]
+RECOVERY_CODE = r"[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){3}"
+
+
+@pytest.fixture
+def house(machine: Machine) -> Machine:
+    """An installation with an account `ada` that has the password GOOD."""
+    populate(machine, [Person("ada")])
+    machine.run("user", "set-password", "ada", "--password-stdin", stdin=GOOD).succeeded()
+    return machine
+
+
+def code_of(secret: str, ahead: int = 0) -> str:
+    """What an authenticator shows now, or so many steps ahead of now."""
+    return totp(decoded_secret(secret), Instant(time.time_ns() // 1000 + ahead * 30_000_000))
+
+
+def enroll(machine: Machine, *flags: str) -> Any:
+    return machine.run("user", "mfa", "enroll", "ada", "-o", "json", *flags).succeeded().json
+
+
+def confirm(machine: Machine, code: str, *flags: str) -> Outcome:
+    return machine.run("user", "mfa", "confirm", "ada", "--code-stdin", "-o", "json", *flags, stdin=code)
+
+
+def check(machine: Machine, code: str | None = None, password: str = GOOD) -> Outcome:
+    source = () if code is None else ("--mfa-code-env", "CODE")
+    return machine.run(
+        *("user", "check-password", "ada", "--password-stdin", "-o", "json", *source),
+        stdin=password,
+        env={"CODE": code or ""},
+    )
+
+
+def test_a_second_factor_from_its_secret_to_its_end(house: Machine) -> None:
+    enrolled = enroll(house)
+    assert list(enrolled) == [*KEYS, "changed", "secret", "uri"]
+    assert (enrolled["mfa"], enrolled["algorithm"], enrolled["digits"], enrolled["period"]) == (
+        "pending",
+        "sha1",
+        6,
+        30,
+    )
+    secret = enrolled["secret"]
+    assert re.fullmatch("[A-Z2-7]{32}", secret)
+    assert enrolled["uri"] == (
+        f"otpauth://totp/advanced-backend:ada@example.org?secret={secret}"
+        "&issuer=advanced-backend&algorithm=SHA1&digits=6&period=30"
+    )
+
+    confirmed = confirm(house, code_of(secret)).succeeded().json
+    assert list(confirmed) == [*KEYS, "changed", "recovery_codes"]
+    codes = confirmed["recovery_codes"]
+    assert len(set(codes)) == 10
+    assert all(re.fullmatch(RECOVERY_CODE, code) for code in codes)
+
+    asked = check(house)
+    assert (asked.code, list(asked.json), asked.json["outcome"]) == (6, CHECK_KEYS, "mfa_required")
+    opened = check(house, code_of(secret, ahead=1)).succeeded().json
+    assert (opened["outcome"], opened["second_factor"], opened["user_id"]) == ("ok", "totp", enrolled["id"])
+    assert check(house, codes[0].lower()).succeeded().json["recovery_codes_left"] == 9
+    assert (check(house, codes[0]).code, check(house, codes[0]).json["outcome"]) == (6, "refused")
+
+    status = house.run("user", "mfa", "status", "ada", "-o", "json").succeeded().json
+    assert list(status) == KEYS
+    assert (status["mfa"], status["recovery_codes_left"]) == ("on", 9)
+    assert re.fullmatch(TIME, status["confirmed_at"])
+    refused(house.run("user", "mfa", "enroll", "ada", "-o", "json"), 4, "mfa.already_on")
+    renewed = house.run("user", "mfa", "recovery-codes", "ada", "-o", "json").succeeded().json
+    assert not set(renewed["recovery_codes"]) & set(codes)
+
+    refused(house.run("user", "mfa", "disable", "ada", "-o", "json"), 8, "confirmation.required")
+    gone = house.run("user", "mfa", "disable", "ada", "--yes", "--reason", "lost", "-o", "json").succeeded().json
+    assert (gone["mfa"], gone["recovery_codes_left"], gone["changed"]) == ("off", 0, True)
+    assert not house.run("user", "mfa", "disable", "ada", "-o", "json").succeeded().json["changed"]
+    check(house).succeeded()
+    history = house.run("user", "history", "ada", "-o", "json").succeeded().out
+    assert not any(text in history for text in (secret, *codes, *renewed["recovery_codes"]))
+    house.run("audit", "verify").succeeded()
+    house.run("db", "check").succeeded()
+
+
+def test_of_four_processes_with_one_code_one_wins(house: Machine) -> None:
+    secret = enroll(house)["secret"]
+    confirm(house, code_of(secret)).succeeded()
+    (house.home / "password").write_text(GOOD)
+    (house.home / "code").write_text(code_of(secret, ahead=1))
+    command = house.command(
+        *("user", "check-password", "ada", "--password-file", "password", "--mfa-code-file", "code", "-o", "json")
+    )
+    ends = together(house, [command] * 4)
+    assert sorted(end.code for end in ends) == [0, 6, 6, 6], [end.err for end in ends]
+    assert sorted(end.json["outcome"] for end in ends) == ["ok", "refused", "refused", "refused"]
+    assert house.rows("SELECT count(*) FROM events WHERE type = 'LoginFailed'") == [(3,)]
+    house.run("audit", "verify").succeeded()
+
+
+@pytest.mark.embedded
+def test_what_cannot_be_is_refused_and_nothing_changes(house: Machine) -> None:
+    refused(confirm(house, "123456"), 4, "mfa.not_pending")
+    refused(house.run("user", "mfa", "recovery-codes", "ada", "-o", "json"), 4, "mfa.not_on")
+    refused(house.run("user", "mfa", "status", "nobody", "-o", "json"), 3, "user.not_found")
+    assert "secret" not in enroll(house, "--dry-run")
+    refused(house.run("user", "mfa", "enroll", "ada", "--digits", "5", "-o", "json"), 2, "input.invalid")
+    refused(house.run("user", "mfa", "enroll", "ada", "--algorithm", "md5", "-o", "json"), 2, "input.invalid")
+    for command in ("enroll", "confirm", "recovery-codes"):
+        assert house.run("user", "mfa", command, "ada", "-o", "id").code == 2
+    assert house.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "off\n"
+    secret = enroll(house)["secret"]
+    wrong = refused(confirm(house, "12345"), 6, "mfa.code_wrong")
+    assert "12345" not in str(wrong)
+    assert house.run("user", "mfa", "confirm", "ada", code_of(secret)).code == 2  # never on the command line
+    refused(house.run("user", "mfa", "confirm", "ada", "-o", "json"), 2, "usage")
+    assert house.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "pending\n"
+
+
+@pytest.mark.embedded
+def test_recovery_codes_go_to_a_file_that_only_their_owner_reads(house: Machine) -> None:
+    code = code_of(enroll(house)["secret"])
+    (house.home / "taken").touch()
+    refused(confirm(house, code, "--secret-file", "taken"), 4, "conflict")
+    wrong = confirm(house, "12345", "--secret-file", "codes")
+    assert (wrong.code, (house.home / "codes").exists()) == (6, False)
+    assert confirm(house, code, "--secret-file", "codes", "--dry-run").succeeded().json["mfa"] == "on"
+    assert not (house.home / "codes").exists()
+    kept = confirm(house, code, "--secret-file", "codes").succeeded().json
+    assert list(kept) == [*KEYS, "changed", "secret_file"]
+    written = (house.home / "codes").read_text()
+    assert re.fullmatch(f"({RECOVERY_CODE}\n){{10}}", written)
+    assert stat.S_IMODE((house.home / "codes").stat().st_mode) == 0o600
+    check(house, written.split()[9]).succeeded()
+
+
+@pytest.mark.embedded
+def test_what_is_shown_once_is_shown_quietly_too(house: Machine) -> None:
+    secret = house.run("user", "mfa", "enroll", "ada", "-q").succeeded().out.strip()
+    assert re.fullmatch("[A-Z2-7]{32}", secret)
+    quiet = house.run("user", "mfa", "confirm", "ada", "--code-stdin", "-q", stdin=code_of(secret)).succeeded()
+    assert re.fullmatch(f"({RECOVERY_CODE}\n){{10}}", quiet.out)
+    assert house.run("user", "mfa", "disable", "ada", "--yes", "-q").succeeded().out == ""
+
+
+@pytest.mark.embedded
+def test_a_narrow_terminal_and_a_pipe_show_no_picture(house: Machine) -> None:
+    narrow = house.at_terminal("user", "mfa", "enroll", "ada", env={"COLUMNS": "40"})
+    assert ("the terminal is too narrow for the QR code" in narrow.out, "█" in narrow.out) == (True, False)
+    piped = house.run("user", "mfa", "enroll", "ada", "-o", "table").succeeded()
+    assert ("█" in piped.out, piped.err) == (False, "")
+
+
+@pytest.mark.embedded
+def test_a_terminal_shows_a_picture_and_asks_for_codes(house: Machine) -> None:
+    screen = house.at_terminal("user", "mfa", "enroll", "ada", "--no-color")
+    assert screen.code == 0
+    found = re.search("secret: +([A-Z2-7]{32})\n", screen.out)
+    assert found
+    assert "█▀" in screen.out
+    code = code_of(found[1])
+    screen = house.at_terminal("user", "mfa", "confirm", "ada", "--no-color", keys=[("code: ", f"{code}\n")])
+    assert screen.code == 0, screen.out
+    assert code not in screen.out
+    recovery = re.findall(f"^(?:recovery_codes:)? +({RECOVERY_CODE})$", screen.out, re.MULTILINE)
+    assert len(recovery) == 10
+    keys = [("password: ", f"{GOOD}\n"), ("mfa code: ", f"{recovery[0][0]}\n")]
+    assert house.at_terminal("user", "check-password", "ada", keys=keys).code == 0
+    question = "let 'ada' log in with a password alone? [y/N] "
+    assert house.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "n\n")]).code == 8
+    assert house.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "y\n")]).code == 0

@@ -1,0 +1,231 @@
+"""An installation to log in to, on every database."""
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import psycopg
+import pytest
+from tests.servers import PostgresServer, Servers
+
+import backctl
+from backctl.application.authentication import AuthenticationService
+from backctl.application.mfa import MfaService
+from backctl.application.views import EventView, PasswordCheck
+from backctl.container import Container
+from backctl.domain.one_time_codes import decoded_secret, totp
+from backctl.domain.values import Actor, Instant, Secret, UserId
+from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+
+GOOD = "correct horse battery"
+ACTOR = Actor("gate", "www", "web-1")
+COST = 5
+STEP = 30_000_000
+"""Microseconds for which a one-time code counts."""
+
+Work = Callable[..., tuple[list[int], list[str]]]
+"""Of one check of an identity, a password and perhaps a code: the costs hashed at, and the statements."""
+
+NOW = Instant.parse("2100-01-01T00:00:00Z")
+
+
+class Place:
+    """A database in a file of a folder, in which the keyring lies too: ways to it beside the program's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"sqlite:///{folder}/accounts.db"
+
+    def open(self) -> Container:
+        environ = {
+            "BACKCTL_DATABASE_URL": self.url,
+            "BACKCTL_KEYRING_PATH": f"{self.folder}/keys.json",
+            "BACKCTL_PASSWORDS_BCRYPT_COST": str(COST),
+        }
+        return backctl.open_backend(environ=environ)
+
+    @contextmanager
+    def copied(self, folder: Path) -> "Iterator[Place]":
+        """The same accounts in another place."""
+        shutil.copytree(self.folder, folder)
+        yield Place(folder)
+
+    def execute(self, statement: str, *values: object) -> list[Any]:
+        with closing(sqlite3.connect(self.folder / "accounts.db")) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
+    def contents(self) -> bytes:
+        """Every byte that is kept."""
+        return b"".join(file.read_bytes() for file in self.folder.iterdir())
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """What the database runs for connections made in the `with` block; complete at its end."""
+        found: list[str] = []
+        connect = sqlite3.connect
+
+        def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*arguments, **options)
+            connection.set_trace_callback(found.append)
+            return connection
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sqlite3, "connect", traced)
+            yield found
+
+
+class ServerPlace(Place):
+    """The same on a server."""
+
+    def __init__(self, folder: Path, server: PostgresServer, name: str) -> None:
+        super().__init__(folder)
+        self._server = server
+        self._name = name
+        self.url = server.url(name)
+
+    @contextmanager
+    def copied(self, folder: Path) -> Iterator[Place]:
+        shutil.copytree(self.folder, folder)
+        with self._server.database(self._name) as name:
+            yield ServerPlace(folder, self._server, name)
+
+    def execute(self, statement: str, *values: object) -> list[Any]:
+        with psycopg.connect(self.url) as connection:
+            cursor = connection.execute(statement.replace("?", "%s"), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def contents(self) -> bytes:
+        tables = self.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        rows = [self.execute(f"SELECT t::text FROM {table} t") for (table,) in tables]
+        return super().contents() + repr(rows).encode()
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        with self._server.statements(self._name) as found:
+            yield found
+
+
+@dataclass
+class House:
+    """An installation with accounts in every state, and a clock of its own."""
+
+    place: Place
+    backend: Container
+    now: Instant = NOW
+
+    def authentication(self, *, cost: int = COST) -> AuthenticationService:
+        service = self.backend.authentication
+        return replace(service, clock=lambda: self.now, hasher=BcryptHasher(cost))
+
+    def check(self, ident: str, password: str = GOOD, *, code: str | None = None, cost: int = COST) -> PasswordCheck:
+        given = None if code is None else Secret(code)
+        return self.authentication(cost=cost).authenticate(ident, Secret(password), given, actor=ACTOR)
+
+    def fail(self, ident: str, times: int) -> list[str]:
+        return [self.check(ident, "wrong horse battery").outcome for _ in range(times)]
+
+    def database(self, statement: str, *values: object) -> list[Any]:
+        return self.place.execute(statement, *values)
+
+    def hash_of(self, username: str) -> str:
+        return str(self.database("SELECT password_hash FROM users WHERE username = ?", username)[0][0])
+
+    def store_hash(self, username: str, encoded: bytes) -> None:
+        self.database("UPDATE users SET password_hash = ? WHERE username = ?", encoded.decode(), username)
+
+    def events(self, ident: str = "ada") -> list[EventView]:
+        return list(self.backend.accounts.history(ident, limit=1000).items)
+
+    def id_of(self, username: str) -> UserId:
+        return self.backend.accounts.show(username).id
+
+    @property
+    def mfa(self) -> MfaService:
+        return replace(self.backend.mfa, clock=lambda: self.now)
+
+    def enroll(self, ident: str) -> bytes:
+        """The secret of a second factor that waits to be confirmed."""
+        return decoded_secret(self.mfa.enroll(ident, actor=ACTOR).value.secret.reveal())
+
+    def give_factor(self, ident: str) -> "Factor":
+        """A second factor that is on. The step of this moment is used up by that: the next is half a minute on."""
+        secret, codes = self.enroll(ident), self.mfa.new_recovery_codes()
+        self.mfa.confirm(ident, Secret(totp(secret, self.now)), codes, actor=ACTOR)
+        self.now = self.now.plus(STEP)
+        return Factor(self, secret, tuple(code.reveal() for code in codes))
+
+    def last(self) -> EventView:
+        return list(self.backend.audit.stream())[-1]
+
+
+@dataclass
+class Factor:
+    """An authenticator, with its recovery codes on paper."""
+
+    house: House
+    secret: bytes
+    recovery_codes: tuple[str, ...]
+
+    def code(self, ahead: int = 0) -> str:
+        """What it shows now, or so many steps ahead of now."""
+        return totp(self.secret, self.house.now.plus(ahead * STEP))
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres16", "postgres18"])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Place:
+    """Accounts in every state, to be copied."""
+    folder = tmp_path_factory.mktemp("original")
+    place = Place(folder)
+    if request.param != "sqlite":
+        server = servers.postgres(16 if request.param == "postgres16" else 18)
+        place = ServerPlace(folder, server, server.create_database())
+    with place.open() as backend:
+        backend.initialise(ACTOR)
+        for name in ("ada", "closed", "expired", "must"):
+            backend.accounts.create(
+                email=f"{name}@example.org",
+                username=name,
+                password=Secret(GOOD),
+                must_change_password=name == "must",
+                actor=ACTOR,
+            )
+        backend.accounts.create(email="none@example.org", username="none", actor=ACTOR)
+        backend.accounts.deactivate("closed", actor=ACTOR)
+    place.execute("UPDATE users SET expires_at = ? WHERE username = 'expired'", int(NOW))
+    return place
+
+
+@pytest.fixture
+def house(original: Place, tmp_path: Path) -> Iterator[House]:
+    with original.copied(tmp_path / "house") as place, place.open() as backend:
+        yield House(place, backend)
+        assert backend.audit.verify().intact
+
+
+@pytest.fixture
+def work_of(house: House, monkeypatch: pytest.MonkeyPatch) -> Work:
+    """The costs hashed at and the statements run, values taken out, of one check."""
+    costs: list[int] = []
+    hash_password = bcrypt.hashpw
+
+    def counted(password: bytes, setting: bytes) -> bytes:
+        costs.append(int(setting[4:6]))
+        return hash_password(password, setting)
+
+    def work(ident: str, password: str, code: str | None = None) -> tuple[list[int], list[str]]:
+        house.check("must")  # whatever only the first use loads
+        house.backend.close()
+        costs.clear()
+        with house.place.statements() as statements:
+            house.check(ident, password, code=code)
+            house.backend.close()
+        return list(costs), [re.sub(r"X?'(?:[^']|'')*'|\$?\b\d+\b", "?", text) for text in statements]
+
+    monkeypatch.setattr(bcrypt, "hashpw", counted)
+    return work
