@@ -5,19 +5,25 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
     words='' operands=(TEXT) flags=''
     case $1 in
         'backctl') words='user role access token key encrypt decrypt reencrypt audit config profile db sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
-        'backctl user') words='create list show exists count set-password check-password activate deactivate update delete history' flags=" -h --help" ;;
+        'backctl user') words='create list show exists count set-password check-password activate deactivate update delete history mfa' flags=" -h --help" ;;
         'backctl user create') operands=(TEXT TEXT) flags=" --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user list') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --page=TEXT --page-size=TEXT --all$shared" ;;
         'backctl user show') operands=(@account TEXT) flags="$shared" ;;
         'backctl user exists') operands=(@account TEXT) flags="$shared" ;;
         'backctl user count') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT$shared" ;;
         'backctl user set-password') operands=(@account TEXT) flags=" --generate-password --secret-file=FILE --must-change-password --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl user check-password') operands=(@account TEXT) flags=" --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT$shared" ;;
+        'backctl user check-password') operands=(@account TEXT) flags=" --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --mfa-code-stdin --mfa-code-file=FILE --mfa-code-fd=TEXT --mfa-code-env=TEXT$shared" ;;
         'backctl user activate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user deactivate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user update') operands=(@account TEXT) flags=" --email=TEXT --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --no-expiry --if-version=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user delete') operands=(@account) flags=" --erase --if-exists --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --confirm=TEXT$shared" ;;
         'backctl user history') operands=(@account TEXT) flags=" --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl user mfa') words='enroll confirm status disable recovery-codes' flags=" -h --help" ;;
+        'backctl user mfa enroll') operands=(@account TEXT) flags=" --algorithm=sha1|sha256|sha512 --digits=TEXT --period=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user mfa confirm') operands=(@account TEXT) flags=" --secret-file=FILE --code-stdin --code-file=FILE --code-fd=TEXT --code-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl user mfa status') operands=(@account TEXT) flags="$shared" ;;
+        'backctl user mfa disable') operands=(@account TEXT) flags=" -n --dry-run -y --yes$shared" ;;
+        'backctl user mfa recovery-codes') operands=(@account TEXT) flags=" --secret-file=FILE -n --dry-run -y --yes$shared" ;;
         'backctl role') words='list show assign' flags=" -h --help" ;;
         'backctl role list') flags="$shared" ;;
         'backctl role show') operands=('user|moderator|admin|@role' TEXT) flags="$shared" ;;
@@ -49,7 +55,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl decrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --stream --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl reencrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl audit') words='list verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|UserLocked|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --subject=@account --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit list') flags=" --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --subject=@account --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;

@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id --format
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id --format
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --from-file --max-changes --email --if-version --confirm --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id --format
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --sort --limit --cursor --page --page-size --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id --format
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -147,6 +147,7 @@ complete -c backctl -n '__backctl_at user' -a deactivate -d 'Close accounts; nob
 complete -c backctl -n '__backctl_at user' -a update -d 'Change what is given of an account, and nothing else'
 complete -c backctl -n '__backctl_at user' -a delete -d 'Delete accounts for good; their events stay, and are found by id'
 complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first unless --sort says otherwise'
+complete -c backctl -n '__backctl_at user' -a mfa -d 'Give an account a second factor, or take it away'
 complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message and exit'
 
 # backctl user create
@@ -219,6 +220,10 @@ complete -c backctl -n '__backctl_in user check-password' -l password-stdin -d '
 complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from an open file descriptor'
 complete -c backctl -n '__backctl_in user check-password' -l password-env -x -d 'Take the password from an environment variable'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-stdin -d 'Read the mfa code from standard input'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-file -r -F -d 'Read the mfa code from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-fd -x -d 'Read the mfa code from an open file descriptor'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-env -x -d 'Take the mfa code from an environment variable'
 
 # backctl user activate
 complete -c backctl -n '__backctl_operand 1+ user activate' -x -a '(__backctl_stored account)'
@@ -262,6 +267,46 @@ complete -c backctl -n '__backctl_in user history' -l sort -x -d '\'seq\' is old
 complete -c backctl -n '__backctl_in user history' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
 complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in user history' -l all -d 'Everything, in constant memory'
+
+# backctl user mfa
+complete -c backctl -n '__backctl_at user mfa' -a enroll -d 'Make a secret for an authenticator, and show it once'
+complete -c backctl -n '__backctl_at user mfa' -a confirm -d 'Turn the second factor on with a code of the authenticator, and show ten recovery codes once'
+complete -c backctl -n '__backctl_at user mfa' -a status -d 'Show whether an account has a second factor, and how many recovery codes are left'
+complete -c backctl -n '__backctl_at user mfa' -a disable -d 'Take the second factor away, with its recovery codes; the account\'s sessions end at once'
+complete -c backctl -n '__backctl_at user mfa' -a recovery-codes -d 'Make ten new recovery codes and show them once; those before are void'
+complete -c backctl -n '__backctl_at user mfa' -s h -l help -d 'Show this message and exit'
+
+# backctl user mfa enroll
+complete -c backctl -n '__backctl_operand 1 user mfa enroll' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user mfa enroll' -l algorithm -x -a 'sha1 sha256 sha512' -d 'sha1, sha256 or sha512; some authenticators know sha1 only'
+complete -c backctl -n '__backctl_in user mfa enroll' -l digits -x -d 'Digits of a code, 6 to 8'
+complete -c backctl -n '__backctl_in user mfa enroll' -l period -x -d 'How long a code counts, 10 to 300'
+complete -c backctl -n '__backctl_in user mfa enroll' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user mfa enroll' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user mfa confirm
+complete -c backctl -n '__backctl_operand 1 user mfa confirm' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user mfa confirm' -l secret-file -r -F -d 'Write the recovery codes to this new file instead'
+complete -c backctl -n '__backctl_in user mfa confirm' -l code-stdin -d 'Read the code from standard input'
+complete -c backctl -n '__backctl_in user mfa confirm' -l code-file -r -F -d 'Read the code from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user mfa confirm' -l code-fd -x -d 'Read the code from an open file descriptor'
+complete -c backctl -n '__backctl_in user mfa confirm' -l code-env -x -d 'Take the code from an environment variable'
+complete -c backctl -n '__backctl_in user mfa confirm' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user mfa confirm' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user mfa status
+complete -c backctl -n '__backctl_operand 1 user mfa status' -x -a '(__backctl_stored account)'
+
+# backctl user mfa disable
+complete -c backctl -n '__backctl_operand 1 user mfa disable' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user mfa disable' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user mfa disable' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user mfa recovery-codes
+complete -c backctl -n '__backctl_operand 1 user mfa recovery-codes' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r -F -d 'Write the recovery codes to this new file instead'
+complete -c backctl -n '__backctl_in user mfa recovery-codes' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user mfa recovery-codes' -s y -l yes -d 'Confirm without being asked'
 
 # backctl role
 complete -c backctl -n '__backctl_at role' -a list -d 'List the roles: the built-in ones, then those of the configuration'
@@ -486,7 +531,7 @@ complete -c backctl -n '__backctl_at audit' -a verify -d 'Walk the chain of even
 complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message and exit'
 
 # backctl audit list
-complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed UserLocked UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Of this type, e.g. UserCreated'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Of this type, e.g. UserCreated'
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'About this account, or the thing with this id'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'At this time or later'
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Before this time'
