@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from backctl.application.audit import AuditService
     from backctl.application.authentication import AuthenticationService
     from backctl.application.database import DatabaseService
+    from backctl.application.database_views import InstallationView
     from backctl.application.doctor import DoctorService
     from backctl.application.encryption import EncryptionService
     from backctl.application.keys import KeyService
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.sessions import SessionService
     from backctl.application.tokens import TokenService
-    from backctl.application.views import Change, InstallationView
+    from backctl.application.views import Change
     from backctl.domain.access import AccessPolicy
     from backctl.domain.keyring import Keyring
     from backctl.domain.values import Actor

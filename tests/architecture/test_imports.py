@@ -221,6 +221,15 @@ def test_a_second_factor_is_looked_at_by_the_driver_alone_and_pictured_on_a_term
         assert "segno" not in modules
 
 
+@pytest.mark.parametrize("command", ["user list", "user show ada", "user list -o json"])
+def test_looking_at_accounts_defines_nothing_of_other_subjects(house: House, command: str) -> None:
+    _, _, modules = house.run(*command.split())
+    # A frozen dataclass takes half a millisecond to define, and these hold dozens.
+    others = ("backctl.domain.events", "backctl.domain.keyring", "backctl.domain.sessions", "backctl.domain.user")
+    views = ("token_views", "database_views", "content_views", "key_views")
+    assert not present(modules, (*others, *(f"backctl.application.{name}" for name in views)))
+
+
 @pytest.mark.parametrize("command", [*READS, "db backup copy.db"])
 def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) -> None:
     code, output, modules = house.run(*command.split())

@@ -9,8 +9,8 @@ import pytest
 from tests.contracts.conftest import ACTOR, START, a_user
 from tests.contracts.token_house import DAY, MINUTE, SECOND, House, access_of, once, refresh_of
 
+from backctl.application.token_views import IssuedTokens
 from backctl.application.tokens import ACCESS_TTL_MAX
-from backctl.application.views import IssuedTokens
 from backctl.domain.errors import (
     AnswerIsNo,
     InvalidInput,

@@ -9,8 +9,8 @@ from tests.contracts.conftest import ACTOR, START, Store, new_id
 from backctl.application.accounts import AccountService
 from backctl.application.ports import Reader
 from backctl.application.sessions import SessionService
+from backctl.application.token_views import IssuedTokens, VerifiedToken
 from backctl.application.tokens import TokenService
-from backctl.application.views import IssuedTokens, VerifiedToken
 from backctl.domain.access import AccessPolicy
 from backctl.domain.keyring import Keyring
 from backctl.domain.password_policy import PasswordPolicy

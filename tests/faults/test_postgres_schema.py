@@ -11,7 +11,8 @@ from alembic.migration import MigrationContext
 from tests.contracts.conftest import postgres_database
 from tests.faults.conftest import COMMIT, Ground, once
 
-from backctl.application.views import Change, InstallationView
+from backctl.application.database_views import InstallationView
+from backctl.application.views import Change
 from backctl.domain.errors import (
     BackctlError,
     DatabaseLocked,

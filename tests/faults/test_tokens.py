@@ -15,7 +15,7 @@ from tests.cli.conftest import Machine
 from tests.cli.scenes import Person, fresh, populate, refused, together
 from tests.faults.conftest import COMMIT, Fate, Ground, once
 
-from backctl.application.views import IssuedTokens
+from backctl.application.token_views import IssuedTokens
 from backctl.container import Container
 from backctl.domain.errors import TokenReused, TokenRevoked
 from backctl.domain.values import Secret

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from backctl.application.database_views import CheckView
 from backctl.application.doctor import DoctorService
-from backctl.application.views import CheckView
 from backctl.domain.values import Actor, Instant
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.crypto.key_file import KeyFile

@@ -7,8 +7,8 @@ from typing import NoReturn
 import pytest
 
 import backctl
+from backctl.application.content_views import DecryptedValue
 from backctl.application.encryption import EncryptionService
-from backctl.application.views import DecryptedValue
 from backctl.domain.errors import DecryptFailed, InvalidInput, KeyringMissing
 from backctl.domain.key import Key
 from backctl.domain.keyring import Keyring

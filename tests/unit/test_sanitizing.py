@@ -4,9 +4,9 @@ import io
 
 import pytest
 
+from backctl.application.content_views import SanitizedPart
 from backctl.application.ports import CleanedText
 from backctl.application.sanitizing import LineOutcome, SanitizingService
-from backctl.application.views import SanitizedPart
 from backctl.domain.errors import InputTooDeep, InputTooLarge, InvalidInput, InvalidJson
 
 

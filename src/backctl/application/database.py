@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backctl.application.views import BackupView, Change, CheckView, DatabaseStatus, UpgradeView
+from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
+from backctl.application.views import Change
 from backctl.domain.errors import BackctlError, Unavailable
 from backctl.domain.values import Actor, checked_reason
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backctl.application.views import CheckView
+from backctl.application.database_views import CheckView
 from backctl.domain.errors import BackctlError
 
 if TYPE_CHECKING:

@@ -1,37 +1,34 @@
-"""What the use cases ask of the world outside; adapters in `infrastructure` answer."""
+"""What the use cases ask of the world outside; adapters in `infrastructure` answer.
+
+Of what it names only the types count: nothing of it is loaded.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from backctl.application.views import (
-    BackupView,
-    Change,
-    CheckView,
-    DatabaseStatus,
-    EventView,
-    MfaStatus,
-    SessionView,
-    UpgradeView,
-    UserView,
-)
-from backctl.domain.access_token import AccessClaims, UnverifiedToken
-from backctl.domain.events import DomainEvent
-from backctl.domain.repositories import (
-    EventCriteria,
-    LoginFailures,
-    Page,
-    SecondFactors,
-    SessionRepository,
-    Sort,
-    UserCriteria,
-    UserRepository,
-)
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
 
 if TYPE_CHECKING:
+    from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
+    from backctl.application.token_views import SessionView
+    from backctl.application.views import Change, EventView, MfaStatus, UserView
+    from backctl.domain.access_token import AccessClaims, UnverifiedToken
     from backctl.domain.audit import ChainReport
+    from backctl.domain.events import DomainEvent
     from backctl.domain.keyring import Key, Keyring, Purpose
+    from backctl.domain.repositories import (
+        EventCriteria,
+        LoginFailures,
+        Page,
+        SecondFactors,
+        SessionRepository,
+        Sort,
+        UserCriteria,
+        UserRepository,
+    )
     from backctl.domain.sessions import Standing
 
 Clock = Callable[[], Instant]
@@ -145,7 +142,7 @@ class FieldCipher(Protocol):
 class FieldCiphers(Protocol):
     """Knows what encrypted things look like, and makes the cipher of a key."""
 
-    def of(self, key: "Key") -> FieldCipher: ...
+    def of(self, key: Key) -> FieldCipher: ...
 
     def kid_of_value(self, value: bytes) -> str:
         """The kid that a value names. Raises DecryptFailed for what is none."""
@@ -159,11 +156,11 @@ class FieldCiphers(Protocol):
 class KeyringSource(Protocol):
     """Where the keyring comes from."""
 
-    def current(self) -> "Keyring":
+    def current(self) -> Keyring:
         """The keyring as it is now; the same object while it has not changed. Raises what its file raises."""
         ...
 
-    def current_or_new(self) -> "Keyring":
+    def current_or_new(self) -> Keyring:
         """The same; on a fresh machine the installation is made, for something is about to be encrypted."""
         ...
 
@@ -238,7 +235,7 @@ class KeyringChange(Protocol):
     """
 
     @property
-    def ring(self) -> "Keyring": ...
+    def ring(self) -> Keyring: ...
 
     def __enter__(self) -> Self:
         """Raises KeyringLocked, and what reading keyring and database raises."""
@@ -261,7 +258,7 @@ class KeyringChange(Protocol):
         """Whether a table of backctl's own refers to the key."""
         ...
 
-    def commit(self, ring: "Keyring", *events: DomainEvent) -> None:
+    def commit(self, ring: Keyring, *events: DomainEvent) -> None:
         """Let `ring` be the keyring and append the events, at least one. `dry_run` undoes it."""
         ...
 
@@ -277,7 +274,7 @@ class KeyringChangeFactory(Protocol):
 
 
 class KeyMaker(Protocol):
-    def __call__(self, purpose: "Purpose", now: Instant, *, alg: str | None = None, kid: str | None = None) -> "Key":
+    def __call__(self, purpose: Purpose, now: Instant, *, alg: str | None = None, kid: str | None = None) -> Key:
         """A new key. RSA takes a second. Raises InvalidKey for an algorithm that does not serve the purpose."""
         ...
 
@@ -285,21 +282,21 @@ class KeyMaker(Protocol):
 class ForeignKey(NamedTuple):
     """A key that was made elsewhere, under a name of ours; `kid` is how it was called there, None for nothing."""
 
-    key: "Key"
+    key: Key
     kid: str | None
 
 
 class KeyExchange(Protocol):
     """Keys in the forms of the world outside."""
 
-    def read(self, text: Secret, *, purpose: "Purpose", alg: str | None, now: Instant) -> ForeignKey:
+    def read(self, text: Secret, *, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
         """The key that a private JWK or a PEM text holds. `alg` decides where the text does not say.
 
         Raises InvalidKey.
         """
         ...
 
-    def pem(self, key: "Key", *, private: bool) -> str:
+    def pem(self, key: Key, *, private: bool) -> str:
         """PKCS #8, or the public half as SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
         ...
 
@@ -337,7 +334,7 @@ class Reader(Protocol):
         """All of them in constant memory, from one snapshot."""
         ...
 
-    def standings(self, asked: Sequence[tuple[str, str]]) -> "dict[tuple[str, str], Standing]":
+    def standings(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Standing]:
         """By session and `jti`, what is known of access tokens whose sessions still exist. One statement for all."""
         ...
 
@@ -347,7 +344,7 @@ class Reader(Protocol):
 
     def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]: ...
 
-    def verify_chain(self, keys: "AuditKeys") -> "ChainReport":
+    def verify_chain(self, keys: AuditKeys) -> ChainReport:
         """Walk the event log from one snapshot."""
         ...
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from backctl.application.views import SanitizedPart
+from backctl.application.content_views import SanitizedPart
 from backctl.domain.errors import BackctlError, InputTooLarge, InvalidInput
 
 if TYPE_CHECKING:

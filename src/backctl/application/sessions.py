@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backctl.application.repeating import repeatable
-from backctl.application.views import Change, Revocation, SessionView
+from backctl.application.token_views import Revocation, SessionView
+from backctl.application.views import Change
 from backctl.domain.errors import InvalidInput, UserNotFound
 from backctl.domain.repositories import PAGE_SIZE, Page, Swept, checked_page_size
 from backctl.domain.values import Actor, Identity, Instant, UserId

@@ -6,7 +6,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from backctl.application.repeating import repeatable
-from backctl.application.views import Change, InspectedToken, IssuedTokens, Revocation, VerifiedToken
+from backctl.application.token_views import InspectedToken, IssuedTokens, Revocation, VerifiedToken
+from backctl.application.views import Change
 from backctl.domain.access_token import CLIENT_ID, AccessClaims
 from backctl.domain.errors import (
     AnswerIsNo,

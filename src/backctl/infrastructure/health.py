@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from backctl.application.database_views import CheckView
 from backctl.application.keys import ROTATING
 from backctl.application.ports import HealthProbe
-from backctl.application.views import CheckView
 from backctl.domain.errors import BackctlError, quoted
 from backctl.domain.values import Instant
 from backctl.infrastructure import durable_files

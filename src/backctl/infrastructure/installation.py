@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
-from backctl.application.views import Change, InstallationView
+from backctl.application.views import Change
 from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated, quoted
 from backctl.domain.values import Actor
 from backctl.infrastructure import durable_files
@@ -21,6 +21,7 @@ from backctl.infrastructure.keyed_installation import KeyedInstallation, check_m
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
+    from backctl.application.database_views import InstallationView
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.keyring_text import Passphrase
@@ -94,7 +95,7 @@ class Installation(KeyedInstallation):
         """
         return self._fresh_allowed and not durable_files.exists(self.database)
 
-    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> Change[InstallationView]:
+    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> "Change[InstallationView]":
         if dry_run:  # made elsewhere, for a moment
             if durable_files.exists(self.database):
                 return Change(self.describe(), changed=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
-from backctl.application.views import Change, InstallationView
+from backctl.application.views import Change
 from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, KeyringReadOnly, quoted
 from backctl.domain.values import Actor, checked_reason
 from backctl.infrastructure import durable_files
@@ -15,6 +15,7 @@ from backctl.infrastructure import durable_files
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from backctl.application.database_views import InstallationView
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.key_file import KeyFile
@@ -83,7 +84,7 @@ class KeyedInstallation(ABC):
     def is_fresh(self) -> bool:
         """Whether a write would create the installation, and a read finds it empty."""
 
-    def create(self, actor: Actor, *, reason: str | None = None, dry_run: bool = False) -> Change[InstallationView]:
+    def create(self, actor: Actor, *, reason: str | None = None, dry_run: bool = False) -> "Change[InstallationView]":
         """Make what is missing; `changed` is False when nothing is. With `dry_run` nothing is left of it.
 
         Raises InvalidInput for the reason, KeyringMissing for a database without its keyring; FolderUnusable,
@@ -100,7 +101,7 @@ class KeyedInstallation(ABC):
         return self._begun(actor, checked_reason(reason), dry_run=dry_run, creates=creates)
 
     @abstractmethod
-    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> Change[InstallationView]:
+    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> "Change[InstallationView]":
         """What is there after making what is missing."""
 
     @abstractmethod
@@ -119,7 +120,7 @@ class KeyedInstallation(ABC):
     def _opened(self) -> "tuple[StoredInstallation, Keyring]":
         """What a database of the right revision says about itself, and the keyring that matches it."""
 
-    def describe(self) -> InstallationView:
+    def describe(self) -> "InstallationView":
         """What is there. Raises what opening it raises."""
         return self._described(self._opened()[0])
 
@@ -190,7 +191,9 @@ class KeyedInstallation(ABC):
             event_id=self._new_id(),
         )
 
-    def _described(self, stored: "StoredInstallation") -> InstallationView:
+    def _described(self, stored: "StoredInstallation") -> "InstallationView":
+        from backctl.application.database_views import InstallationView
+
         return InstallationView(
             database=self.label,
             keyring=self.keyring_label,

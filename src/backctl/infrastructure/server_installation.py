@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
-from backctl.application.views import Change, InstallationView
+from backctl.application.views import Change
 from backctl.domain.errors import DatabaseMissing, KeyringMissing, quoted
 from backctl.domain.values import Actor
 from backctl.infrastructure import durable_files
@@ -18,6 +18,7 @@ from backctl.infrastructure.database.postgres import PostgresDatabase
 from backctl.infrastructure.keyed_installation import KeyedInstallation, check_match
 
 if TYPE_CHECKING:
+    from backctl.application.database_views import InstallationView
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.keyring_text import Passphrase
@@ -71,7 +72,7 @@ class ServerInstallation(KeyedInstallation):
         """Never: a server has been named."""
         return False
 
-    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> Change[InstallationView]:
+    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> "Change[InstallationView]":
         if self._exists():
             self._require_keyring()
             return Change(self.describe(), changed=False)
@@ -146,7 +147,7 @@ class ServerInstallation(KeyedInstallation):
                 hint="bring it from the machine where 'backctl init' was run, or from a backup; it is never made anew",
             )
 
-    def _made(self, actor: Actor, reason: str | None) -> InstallationView | None:
+    def _made(self, actor: Actor, reason: str | None) -> "InstallationView | None":
         """The tables, and the keyring linked to its name before they are committed: whoever sees them finds their keys.
 
         A failure in between leaves a keyring without a database, which the next `init` completes.
@@ -178,7 +179,7 @@ class ServerInstallation(KeyedInstallation):
         self._notice(f"created {' and '.join(made)}")
         return view
 
-    def _rehearsed(self, actor: Actor, reason: str | None) -> InstallationView | None:
+    def _rehearsed(self, actor: Actor, reason: str | None) -> "InstallationView | None":
         if self.has_keyring():
             keyring = self.keys.read()
         else:
@@ -194,7 +195,7 @@ class ServerInstallation(KeyedInstallation):
         *,
         before_commit: Callable[[], None],
         dry_run: bool,
-    ) -> InstallationView | None:
+    ) -> "InstallationView | None":
         import uuid
 
         from backctl.infrastructure.database.postgres_migrator import create_schema

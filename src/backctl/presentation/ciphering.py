@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from backctl.application.views import CipherReport
+from backctl.application.content_views import CipherReport
 from backctl.domain.errors import BackctlError, PartialFailure, UsageError, quoted
 from backctl.presentation import terminal
 from backctl.presentation.errors import document

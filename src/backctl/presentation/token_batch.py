@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from backctl.application.views import VerifiedToken
+from backctl.application.token_views import VerifiedToken
 from backctl.domain.errors import PartialFailure
 from backctl.presentation.errors import document
 from backctl.presentation.output import members

@@ -5,7 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backctl.application.views import BackupView, Change, DatabaseStatus, UpgradeView
+from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
+from backctl.application.views import Change
 from backctl.domain.values import Actor
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database import copies

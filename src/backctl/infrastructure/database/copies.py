@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from backctl.application.views import BackupView
+from backctl.application.database_views import BackupView
 from backctl.domain.errors import BackctlError, DatabaseFull, FileTaken, FolderUnusable, quoted
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database.faults import fault_of

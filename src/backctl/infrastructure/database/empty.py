@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from backctl.application.ports import AuditKeys
-from backctl.application.views import EventView, MfaStatus, SessionView, UserView
+from backctl.application.views import EventView, MfaStatus, UserView
 from backctl.domain.audit import ChainReport
 from backctl.domain.errors import SessionNotFound, UserNotFound, quoted
 from backctl.domain.repositories import (
@@ -24,6 +24,7 @@ from backctl.domain.values import Identity, Instant, PasswordHash, SessionId, Us
 from backctl.infrastructure.database import queries
 
 if TYPE_CHECKING:
+    from backctl.application.token_views import SessionView
     from backctl.domain.events import DomainEvent
     from backctl.domain.lockout import RecentFailures
     from backctl.domain.refresh_token import RefreshToken
@@ -53,11 +54,11 @@ class EmptyReader:
     def count_users(self, criteria: UserCriteria) -> int:
         return 0
 
-    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> Page[SessionView]:
+    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> "Page[SessionView]":
         queries.session_cursor(cursor, SessionCriteria(user_id))
         return Page(())
 
-    def stream_sessions(self, user_id: UserId, *, now: Instant) -> Iterator[SessionView]:
+    def stream_sessions(self, user_id: UserId, *, now: Instant) -> "Iterator[SessionView]":
         return iter(())
 
     def standings(self, asked: Sequence[tuple[str, str]]) -> "dict[tuple[str, str], Standing]":

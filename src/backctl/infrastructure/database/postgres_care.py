@@ -4,7 +4,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from backctl.application.views import BackupView, Change, DatabaseStatus, UpgradeView
+from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
+from backctl.application.views import Change
 from backctl.domain.errors import DatabaseMissing, UsageError
 from backctl.domain.values import Actor
 from backctl.infrastructure.database.postgres import Driver

@@ -6,13 +6,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 from backctl.application.ports import AddressParser
-from backctl.application.views import EventView, MfaStatus, SessionView, UserView
+from backctl.application.views import EventView, MfaStatus, UserView
 from backctl.domain.errors import DatabaseUnusable, quoted
 from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
 from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
 from backctl.infrastructure.database import queries
 
 if TYPE_CHECKING:
+    from backctl.application.token_views import SessionView
     from backctl.domain.sessions import Standing
 
 Row = tuple[Any, ...]
@@ -89,7 +90,7 @@ class RowReader(ABC):
         ((count,),) = self._fetch(queries.user_count(criteria, self._placeholder))
         return int(count)
 
-    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> Page[SessionView]:
+    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> "Page[SessionView]":
         criteria = SessionCriteria(user_id)
         after = queries.session_cursor(cursor, criteria)
         rows = self._fetch(queries.sessions_page(user_id, self._placeholder, limit=limit + 1, after=after))
@@ -98,7 +99,7 @@ class RowReader(ABC):
             return Page(found)
         return Page(found, queries.next_session_cursor(found[-1].id, criteria))
 
-    def stream_sessions(self, user_id: UserId, *, now: Instant) -> Iterator[SessionView]:
+    def stream_sessions(self, user_id: UserId, *, now: Instant) -> "Iterator[SessionView]":
         with closing(self._stream(queries.sessions(user_id, self._placeholder))) as rows:
             for row in rows:
                 yield self._session(now, *row)
@@ -182,7 +183,9 @@ class RowReader(ABC):
         revoked: int | None,
         because: str | None,
         barred: int | None,
-    ) -> SessionView:
+    ) -> "SessionView":
+        from backctl.application.token_views import SessionView
+
         try:
             if revoked is None and barred is not None and created <= barred:
                 revoked, because = barred, "requested"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from backctl.application.views import BackupView, CheckView, DatabaseStatus, UpgradeView
+from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
 from backctl.domain.errors import UsageError
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-from backctl.application.views import CipherReport, DecryptedValue
+from backctl.application.content_views import CipherReport, DecryptedValue
 from backctl.domain.errors import UsageError
 from backctl.presentation import ciphering
 from backctl.presentation.context import Invocation

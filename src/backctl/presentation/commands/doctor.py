@@ -1,6 +1,6 @@
 """`backctl doctor`: what is well with the installation and what is not."""
 
-from backctl.application.views import CheckView
+from backctl.application.database_views import CheckView
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from backctl.application.views import InstallationView
+from backctl.application.database_views import InstallationView
 from backctl.presentation.configuring import write_setting
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun

@@ -1,6 +1,6 @@
 """`backctl reencrypt`: what is encrypted moves to the primary key, and nobody sees it."""
 
-from backctl.application.views import CipherReport, EncryptedValue
+from backctl.application.content_views import CipherReport, EncryptedValue
 from backctl.presentation import ciphering
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun

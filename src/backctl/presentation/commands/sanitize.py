@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from backctl.application.views import SanitizedPart
+from backctl.application.content_views import SanitizedPart
 from backctl.domain.errors import PartialFailure, UsageError
 from backctl.presentation import errors, terminal
 from backctl.presentation.context import Invocation

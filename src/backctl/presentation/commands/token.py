@@ -7,7 +7,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from backctl.application.views import Change, InspectedToken, IssuedTokens, Revocation, SessionView, VerifiedToken
+from backctl.application.token_views import InspectedToken, IssuedTokens, Revocation, SessionView, VerifiedToken
+from backctl.application.views import Change
 from backctl.domain.errors import UsageError, quoted
 from backctl.domain.repositories import PAGE_SIZE, Swept
 from backctl.presentation.context import Invocation
