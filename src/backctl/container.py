@@ -54,12 +54,19 @@ class Container:
         *,
         notice: Callable[[str], None] = lambda text: None,
         trace_id: str | None = None,
+        founder: "Callable[[], Actor] | None" = None,
+        reason: str | None = None,
     ) -> None:
-        """`notice` is told what was created or migrated; `trace_id` is recorded with every event."""
+        """`notice` is told what was created or migrated; `trace_id` is recorded with every event.
+
+        `founder` and `reason` are recorded where encrypting makes the installation: encrypting has no actor of its own.
+        """
         self._loaded = loaded
         self._settings = loaded.settings
         self._notice = notice
         self._trace_id = trace_id
+        self._founder = founder or self.actor
+        self._reason = reason
 
     def __enter__(self) -> Self:
         return self
@@ -265,7 +272,11 @@ class Container:
         from backctl.infrastructure.whole_files import WholeFiles
 
         # The keyring and nothing else: what encrypts needs no database, on whatever server that is.
-        keyring = WatchedKeyring(self._key_source, installation=lambda: self._installation)
+        keyring = WatchedKeyring(
+            self._key_source,
+            installation=lambda: self._installation,
+            create=lambda: self.initialise(self._founder(), reason=self._reason),
+        )
         return EncryptionService(keyring=keyring, ciphers=KeyCiphers(), files=WholeFiles())
 
     def calibrated_cost(self) -> int:

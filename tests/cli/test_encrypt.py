@@ -11,6 +11,7 @@ from tests.cli.conftest import Machine
 from tests.cli.scenes import contents, python, refused
 
 PHONE = ("--context", "users.phone:1")
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 _ROTATE = """
 import backctl
@@ -110,18 +111,46 @@ def test_a_fresh_machine_gets_its_installation_to_encrypt_and_none_to_decrypt(ma
     nothing = machine.run("decrypt", *PHONE, "-o", "json", stdin="bk1.a.AAAA")
     refused(nothing, 6, "decrypt.failed")
     assert contents(machine.home) == before
-    made = machine.run("encrypt", *PHONE, stdin="secret").succeeded()
+    made = machine.run(
+        "encrypt", *PHONE, "--actor", "setup", "--reason", "first import", stdin="secret", env={"TRACEPARENT": TRACE}
+    ).succeeded()
     assert "created" in made.err
     assert (machine.data / "keyring.json").exists()
+    (event,) = machine.run("audit", "list", "-o", "json").succeeded().json["items"]
+    assert (event["type"], event["actor"], event["reason"]) == ("InstallationCreated", "setup", "first import")
+    assert event["trace_id"] == TRACE.split("-")[1]
     assert machine.run("audit", "verify", "-q").code == 0
     assert machine.run("decrypt", *PHONE, stdin=made.out).succeeded().out == "secret"
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (*PHONE, "--value-file", "nowhere"),
+        (*PHONE, "--file", "nowhere"),
+        (*PHONE, "--lines", "--file", "nowhere"),
+        (*PHONE, "--file", "-", "--out", "nowhere/out"),
+        (*PHONE, "--csv", "phone"),
+        ("--jsonl", "phone", "--context-template", "{"),
+    ],
+)
+def test_what_cannot_be_encrypted_makes_no_installation(machine: Machine, flags: tuple[str, ...]) -> None:
+    before = contents(machine.home)
+    done = machine.run("encrypt", *flags, stdin="")
+    assert done.code in (2, 9)
+    assert "created" not in done.err
+    assert contents(machine.home) == before
+
+
 def test_a_keyring_that_is_gone_is_told_before_anything_is_read(ready: Machine) -> None:
     (ready.data / "keyring.json").unlink()
-    for verb in ("encrypt", "decrypt"):
-        done = ready.run(verb, *PHONE, "-o", "json", stdin="bk1.a.b")
-        refused(done, 9, "keyring.missing")
+    for command in (["encrypt"], ["encrypt", "--lines"], ["decrypt"], ["reencrypt", "--file", "-"]):
+        with ready.start(
+            *command, *PHONE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.wait(60) == 9  # while its input is still open
+            assert process.stderr is not None
+            assert b"keyring.json" in process.stderr.read()
 
 
 # Records.

@@ -39,12 +39,12 @@ class EncryptionService:
         self._primary: tuple[str, Callable[[bytes, bytes], bytes]] | None = None
         self._known: dict[str, FieldCipher] = {}
 
-    def primary_kid(self) -> str:
-        """The key that encrypts from now on. On a fresh machine this makes the installation.
+    def require_keyring(self) -> None:
+        """Foresee what the keyring would raise, before a secret is asked for or input is read. Makes nothing.
 
         Raises KeyringMissing and what else the keyring's file raises.
         """
-        return self._in_use()[0]
+        self._source.current()
 
     # Values.
 
@@ -92,8 +92,12 @@ class EncryptionService:
     # Streams.
 
     def encrypt_stream(self, read: "Read", *, context: str) -> Iterator[bytes]:
-        """What `read` gives, encrypted, in pieces. Raises what the keyring's file raises, before anything is read."""
-        return self._primary_cipher().seal_stream(read, _context(context))
+        """What `read` gives, encrypted, in pieces.
+
+        The iterator raises what the keyring's file raises, before anything is read; only then a fresh machine gets its
+        installation.
+        """
+        return self._sealed(read, _context(context))
 
     def decrypt_stream(self, read: "Read", *, context: str) -> Iterator[bytes]:
         """The plaintext in pieces. Each is authentic, and nothing is missing once the iterator has ended.
@@ -113,6 +117,9 @@ class EncryptionService:
         if kid == self._in_use()[0]:
             return False, source.echoed(plaintext)
         return True, self._primary_cipher().seal_stream(_reading(plaintext), _context(context))
+
+    def _sealed(self, read: "Read", context: bytes) -> Iterator[bytes]:
+        yield from self._primary_cipher().seal_stream(read, context)
 
     # Keys.
 

@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 class WatchedKeyring:
     """Asks the keyring's source, which reads a file again only when another one has taken its place.
 
-    `installation` is asked for where there is no keyring: no database is loaded as long as there is one.
+    `installation` is asked for where there is no keyring: no database is loaded as long as there is one. `create` makes
+    it.
     """
 
-    def __init__(self, keys: "KeyFile | GivenKeyring", installation: "Callable[[], KeyedInstallation]") -> None:
+    def __init__(
+        self,
+        keys: "KeyFile | GivenKeyring",
+        *,
+        installation: "Callable[[], KeyedInstallation]",
+        create: Callable[[], object],
+    ) -> None:
         self._keys = keys
         self._installation = installation
+        self._create = create
 
     def current(self) -> Keyring:
         """The keyring as it is now; one without keys on a fresh machine. Raises what reading the keyring raises."""
@@ -36,10 +44,7 @@ class WatchedKeyring:
         try:
             return self._keys.current()
         except KeyringMissing:
-            installation = self._installation()
-            if not installation.is_fresh:
+            if not self._installation().is_fresh:
                 raise
-        from backctl.infrastructure.identifiers import os_actor
-
-        installation.create(os_actor())
+        self._create()
         return self._keys.current()

@@ -111,7 +111,13 @@ class Invocation:
             inner = self.settings.settings
             terminal.say(f"configuration {self.settings.file or 'none'}, profile {inner.profile or 'none'}")
             terminal.say(f"database {self.settings.database_file}, keyring {self.settings.keyring_shown}")
-        return Container(self.settings, notice=self.notice, trace_id=trace_id_of(os.environ.get("TRACEPARENT")))
+        return Container(
+            self.settings,
+            notice=self.notice,
+            trace_id=trace_id_of(os.environ.get("TRACEPARENT")),
+            founder=lambda: self.actor,
+            reason=self.reason,
+        )
 
     def reload(self) -> None:
         """Read the configuration anew at its next use, after a command changed it."""

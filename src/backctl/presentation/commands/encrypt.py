@@ -47,10 +47,10 @@ def encrypt(
     if trim_newline and not choices.is_value:
         raise UsageError("--trim-newline is for one value")
     service = call.container.encryption
-    kid = service.primary_kid()  # what is wrong with the keyring is told before a secret is asked for
+    service.require_keyring()  # what is wrong with it is told before a secret is asked for
     if not choices.is_value:
         ciphering.transform(call, service, _VERB, choices)
         return
     value = ciphering.value_to_encrypt(call, trim_newline=trim_newline)
     encrypted = service.encrypt(value, context=context or "")
-    call.value(encrypted, EncryptedValue(encrypted, kid, changed=True))
+    call.value(encrypted, EncryptedValue(encrypted, encrypted.split(".")[1], changed=True))
