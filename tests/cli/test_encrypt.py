@@ -8,24 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import contents, python, refused
+from tests.cli.scenes import contents, refused
 
 PHONE = ("--context", "users.phone:1")
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-_ROTATE = """
-import backctl
-from backctl.domain.key import Key
-from backctl.domain.values import Instant
-from backctl.infrastructure.crypto.key_file import KeyFile
-import pathlib, sys
-
-keys = KeyFile(pathlib.Path(sys.argv[1]))
-ring = keys.read()
-key = Key.symmetric("encrypt-next", "encrypt", bytes(range(32)), created="2026-11-22T00:00:00Z", state="standby")
-keys.path.unlink()
-keys.create(ring.add(key).promote("encrypt-next", now=Instant(1_800_000_000_000_000)))
-"""
 
 
 @pytest.fixture
@@ -35,9 +21,11 @@ def ready(machine: Machine) -> Machine:
     return machine
 
 
-def rotate(machine: Machine) -> None:
-    """Another key becomes the primary one."""
-    python(machine, _ROTATE, str(machine.data / "keyring.json")).succeeded()
+def rotate(machine: Machine) -> str:
+    """Another key becomes the primary one; answers its name."""
+    done = machine.run("key", "rotate", "--if-older-than", "0d", "--purpose", "encrypt", "-o", "json").succeeded()
+    (kid,) = done.json["promoted"]
+    return str(kid)
 
 
 def file(machine: Machine, name: str, content: bytes) -> Path:
@@ -296,27 +284,44 @@ def test_a_file_is_not_written_to_a_terminal(ready: Machine) -> None:
 # Moving.
 
 
-def test_reencryption_moves_every_value_and_shows_none(ready: Machine) -> None:
+def test_after_a_rotation_reencryption_moves_every_value_and_shows_none(ready: Machine) -> None:
+    template = ("--context-template", "users.phone:{id}")
     value = ready.run("encrypt", *PHONE, stdin="secret").succeeded().out
     lines = ready.run("encrypt", *PHONE, "--lines", "-q", stdin="secret\nsecret\n").succeeded().out
+    csv = ready.run("encrypt", "--csv", "phone", *template, "-q", stdin="id,phone\n1,secret\n2,\n").succeeded().out
+    jsonl = (
+        ready.run("encrypt", "--jsonl", "phone", *template, "-q", stdin='{"id":1,"phone":"secret"}\n').succeeded().out
+    )
     file(ready, "plain", b"secret")
     ready.run("encrypt", *PHONE, "--file", "plain", "--out", "sealed", "-q").succeeded()
     same = ready.run("reencrypt", *PHONE, stdin=value).succeeded()
     assert same.out == value
-    rotate(ready)
+    old, new = value.split(".")[1], rotate(ready)
     moved = ready.run("reencrypt", *PHONE, "-o", "json", stdin=value).succeeded().json
-    assert (moved["kid"], moved["changed"]) == ("encrypt-next", True)
-    assert ready.run("decrypt", *PHONE, stdin=moved["value"]).succeeded().out == "secret"
+    assert (moved["kid"], moved["changed"]) == (new, True)
     done = ready.run("reencrypt", *PHONE, "--lines", stdin=lines + moved["value"] + "\nsecret\n")
     assert done.code == 7
     assert "backctl: 2 moved, 1 already so, 1 of 4 records failed\n" in done.err
     assert done.out.endswith(moved["value"] + "\n")
-    assert [line.split(".")[1] for line in done.out.splitlines()] == ["encrypt-next"] * 3
+    assert [line.split(".")[1] for line in done.out.splitlines()] == [new] * 3
+    columns = ready.run("reencrypt", "--csv", "phone", *template, stdin=csv).succeeded()
+    fields = ready.run("reencrypt", "--jsonl", "phone", *template, stdin=jsonl).succeeded()
+    assert columns.err == "backctl: 2 moved, 0 of 2 records failed\n"
+    assert fields.err == "backctl: 1 moved, 0 of 1 records failed\n"
     report = ready.run("reencrypt", *PHONE, "--file", "sealed", "--out", "sealed", "--overwrite", "-o", "json").json
     assert (report["values"], report["changed"]) == (1, 1)
     again = ready.run("reencrypt", *PHONE, "--file", "sealed", "--out", "copy", "-o", "json").succeeded().json
     assert again["changed"] == 0
     assert (ready.home / "copy").read_bytes() == (ready.home / "sealed").read_bytes()
-    assert ready.run("decrypt", *PHONE, "--file", "copy").succeeded().out == "secret"
-    for outcome in (same, done):
+    for outcome in (same, done, columns, fields):
         assert "secret" not in outcome.out + outcome.err.replace("backctl: hint", "")
+    # Nothing needs the old key any more.
+    ready.run("key", "destroy", old, "--confirm", old, "-q").succeeded()
+    refused(ready.run("decrypt", *PHONE, "-o", "json", stdin=value), 6, "decrypt.failed")
+    refused(ready.run("reencrypt", *PHONE, "-o", "json", stdin=value), 6, "decrypt.failed")
+    assert ready.run("decrypt", *PHONE, stdin=moved["value"]).succeeded().out == "secret"
+    assert ready.run("decrypt", *PHONE, "--file", "copy").succeeded().out == "secret"
+    back = ready.run("decrypt", "--csv", "phone", *template, "-q", stdin=columns.out).succeeded()
+    assert back.out == "id,phone\n1,secret\n2,\n"
+    back = ready.run("decrypt", "--jsonl", "phone", *template, "-q", stdin=fields.out).succeeded()
+    assert back.out == '{"id":1,"phone":"secret"}\n'
