@@ -186,7 +186,7 @@ def test_the_chosen_strings_change_and_every_other_byte_stays() -> None:
 def test_null_stays_and_what_may_be_missing_may_be_missing() -> None:
     data = b'{"phone":null}\n{}\n\n  \n'
     run = Run(jsonl("phone?"), data)
-    assert (run.out, run.failures, run.tally.values) == (data, [], 0)
+    assert (run.out, run.failures, run.tally) == (data, [], Tally(records=2))
     assert Run(jsonl("a.b?"), b'{"a":null}\n{"a":{}}').failures == []
 
 
@@ -316,6 +316,16 @@ def test_a_record_that_cannot_be_read_fails_alone(record: bytes, line: int, why:
     run = Run(table("p", "u:{id}"), b"id,p\n1,a\n" + record)
     assert run.out == b"id,p\n1,<a>\n"
     assert run.failures == [(line, why)]
+
+
+def test_a_quote_within_a_cell_takes_no_other_record_with_it() -> None:
+    run = Run(table("p", "u:{id}"), b'id,p,q\n1,a,15" wide\n2,b,\n3,c,"d"e"\n4,"d\nd",12" high\n5,"e\ne",\n')
+    assert run.out == b'id,p,q\n2,<b>,\n5,"<e\ne>",\n'
+    assert [line for line, _ in run.failures] == [2, 4, 5]
+
+
+def test_a_header_may_begin_with_a_mark_and_go_over_lines() -> None:
+    assert Run(table("p"), b'\xef\xbb\xbf"i\nd",p\n1,a\n').out == b'\xef\xbb\xbf"i\nd",p\n1,<a>\n'
 
 
 @pytest.mark.parametrize(

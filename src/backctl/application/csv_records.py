@@ -9,6 +9,7 @@ from backctl.domain.errors import InvalidInput, UsageError, quoted
 
 _BOM = b"\xef\xbb\xbf"
 _CELL = re.compile(rb'"[^"]*(?:""[^"]*)*"|[^",\r\n]*')
+_QUOTES = re.compile(rb'""?')
 _NEEDS_QUOTES = re.compile(rb'[",\r\n]')
 
 
@@ -67,9 +68,9 @@ class CsvRecords:
 
     def _whole(self, line: Line) -> Line | None:
         """The record that the line completes; None while a quote is open."""
-        quotes = line.content.count(b'"') % 2
         if not self._held:
-            if not quotes:
+            start = line.content if self._width else line.content.removeprefix(_BOM)
+            if start.count(b'"') % 2 == 0 or not _leaves_open(start):
                 return line
             self._held, self._size = [line], len(line.content)
             return None
@@ -78,7 +79,7 @@ class CsvRecords:
             first, self._held = self._held[0], []
             return Line(first.number, b"", line.end, TOO_LONG)
         self._held.append(line)
-        if not quotes:
+        if _leaves_open(line.content, within=True):
             return None
         held, self._held = self._held, []
         return Line(held[0].number, b"\n".join(part.content for part in held), line.end)
@@ -111,6 +112,30 @@ class CsvRecords:
             return _plain(cells[self._needed[name]]).decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidInput(f"its {quoted(name)}, which the context needs, is not UTF-8") from None
+
+
+def _leaves_open(line: bytes, *, within: bool = False) -> bool:
+    """Whether the line ends in a quoted cell; `within`: it begins in one.
+
+    A quote within a cell without quotes, or text after one, is a slip: it spoils its own record alone.
+    """
+    at = 0
+    if not within and line.startswith(b'"'):
+        within, at = True, 1
+    while True:
+        if within:
+            closing = next((match for match in _QUOTES.finditer(line, at) if len(match[0]) == 1), None)
+            if closing is None:
+                return True
+            comma = closing.end()
+        else:
+            comma = line.find(b",", at)
+            if b'"' in line[at:comma]:
+                return False
+        if line[comma : comma + 1] != b",":
+            return False
+        within = line.startswith(b'"', comma + 1)
+        at = comma + 1 + within
 
 
 def _cells(record: bytes) -> list[bytes]:

@@ -56,7 +56,7 @@ class JsonLines:
                 tree = tree.setdefault(name, {})
 
     def gather(self, lines: list[Line], *, last: bool) -> list[Line]:
-        return lines
+        return [line if line.problem or line.content.strip(b" \t\r") else line._replace(number=0) for line in lines]
 
     def rewrite(self, content: bytes, replace: Replace) -> bytes:
         mark = _BOM if content.startswith(_BOM) else b""
@@ -64,8 +64,6 @@ class JsonLines:
             text = content[len(mark) :].decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidInput("it is not UTF-8") from None
-        if not text.strip(" \t\r"):
-            return content
         found: dict[_Path, _Found] = {}
         try:
             end = _walk(text, _after_space(text, 0), self._wanted, (), found)
