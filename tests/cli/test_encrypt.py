@@ -325,3 +325,22 @@ def test_after_a_rotation_reencryption_moves_every_value_and_shows_none(ready: M
     assert back.out == "id,phone\n1,secret\n2,\n"
     back = ready.run("decrypt", "--jsonl", "phone", *template, "-q", stdin=fields.out).succeeded()
     assert back.out == '{"id":1,"phone":"secret"}\n'
+
+
+def test_records_that_fail_are_not_lost_with_the_file_they_stand_in(ready: Machine) -> None:
+    good = ready.run("encrypt", *PHONE, "--lines", "-q", stdin="one\n").succeeded().out.encode()
+    records = file(ready, "records", good + b"damaged\n")
+    (ready.home / "link").symlink_to(records)
+    flags = ("reencrypt", *PHONE, "--lines", "--out", "link", "--overwrite", "-o", "json")
+    named = refused(ready.run(*flags, "--file", "records"), 2, "usage")
+    assert "records that fail would be lost" in named["message"]
+    assert "--all-or-nothing" in named["hint"]
+    with records.open("rb") as standard_input:
+        piped = subprocess.run(
+            ready.command(*flags), stdin=standard_input, capture_output=True, env=ready.environment, cwd=ready.home
+        )
+    assert piped.returncode == 2
+    assert ready.run(*flags, "--file", "records", "--all-or-nothing").code == 7
+    assert records.read_bytes() == good + b"damaged\n"
+    records.write_bytes(good)
+    ready.run(*flags, "--file", "records", "--all-or-nothing").succeeded()

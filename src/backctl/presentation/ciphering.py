@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -131,6 +131,17 @@ class Choices:
         if self.overwrite and (self.out is None or self.out == "-"):
             raise UsageError("--overwrite says nothing without --out")
 
+    def require_another_file(self, descriptor: int) -> None:
+        """Raises UsageError where a record that fails would be left out of the only file that holds it."""
+        if not self.is_records or not self.overwrite or self.all_or_nothing or self.out is None:
+            return
+        with suppress(OSError, ValueError):  # no such file, or no such name: there is nothing to lose
+            if os.path.samestat(os.fstat(descriptor), os.stat(self.out)):
+                raise UsageError(
+                    f"--out {quoted(self.out)} is the file that is read, so records that fail would be lost",
+                    hint="add --all-or-nothing, or write another file",
+                )
+
     @property
     def is_value(self) -> bool:
         """Whether it is about one value."""
@@ -194,7 +205,7 @@ def _transform_records(call: "Invocation", service: "EncryptionService", verb: V
 
     tally, shape = Tally(), choices.shape()
     hints: list[str | None] = []  # of the first failure, which mostly explains the others
-    with _reading(call, verb, choices.file) as (read, progress):
+    with _reading(call, verb, choices) as (read, progress):
 
         def failed(line: int, error: BackctlError) -> None:
             progress.clear()
@@ -221,7 +232,7 @@ def _transform_stream(call: "Invocation", service: "EncryptionService", verb: Ve
 
     if choices.out in (None, "-") and call.renderer.sink.terminal:
         raise UsageError("a file is not written to a terminal", hint="add --out FILE, or a pipe")
-    with _reading(call, verb, choices.file) as (read, _):
+    with _reading(call, verb, choices) as (read, _):
         changed, pieces = verb.stream(service, read, choices.context or "")
         size = _deliver(call, service, choices, pieces, held_back=verb.held_back)
     _report(call, verb, choices, Tally(records=1, values=1, changed=int(changed)), size)
@@ -260,15 +271,17 @@ def _tell(call: "Invocation", line: int, error: BackctlError) -> None:
 
 
 @contextmanager
-def _reading(call: "Invocation", verb: Verb, path: str | None) -> "Iterator[tuple[Read, Progress]]":
+def _reading(call: "Invocation", verb: Verb, choices: Choices) -> "Iterator[tuple[Read, Progress]]":
     """How to read the file, else standard input; what was read is shown as progress, in MiB.
 
-    Raises UsageError when it cannot be read, at any time.
+    Raises UsageError when it cannot be read, at any time, and when it is not to be replaced.
     """
+    path = choices.file
     if path is None or path == "-":
         call.take_stdin("standard input" if path is None else "--file -")
         if sys.stdin is None:
             raise UsageError("standard input is closed")
+        choices.require_another_file(sys.stdin.fileno())
         # Straight from the descriptor: what has come is worked on at once, and nothing is read ahead.
         with _counted(call, verb, partial(os.read, sys.stdin.fileno()), "standard input", None) as reading:
             yield reading
@@ -279,6 +292,7 @@ def _reading(call: "Invocation", verb: Verb, path: str | None) -> "Iterator[tupl
         reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
         raise UsageError(f"--file {quoted(path)} cannot be read: {reason}") from None
     with file:
+        choices.require_another_file(file.fileno())
         status = os.fstat(file.fileno())
         size = status.st_size >> 20 if stat.S_ISREG(status.st_mode) else None
         with _counted(call, verb, file.read, f"--file {quoted(path)}", size) as reading:
