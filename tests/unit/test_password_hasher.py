@@ -267,7 +267,15 @@ def test_a_lower_cost_and_an_older_variant_are_outdated(encoded: str, cost: int,
 @pytest.mark.parametrize("password", ["wrong", "a" * 100])
 @pytest.mark.parametrize(
     "stored",
-    [None, "garbage", PLAIN.replace("$05$", "$09$"), PLAIN.replace("$05$", "$06$"), LONG.replace("r=5", "r=9")],
+    [
+        None,
+        "garbage",
+        PLAIN.replace("$05$", "$31$"),
+        LONG.replace("r=5", "r=21"),
+        PLAIN.replace("$05$", "$09$"),
+        PLAIN.replace("$05$", "$06$"),
+        LONG.replace("r=5", "r=9"),
+    ],
 )
 def test_every_failure_does_the_work_of_one_hash_at_the_configured_cost(
     password: str, stored: str | None, monkeypatch: pytest.MonkeyPatch

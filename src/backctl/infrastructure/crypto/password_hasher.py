@@ -63,7 +63,7 @@ class BcryptHasher:
         parsed = _parse(stored.encoded) if stored is not None else None
         raw = password.reveal().encode()
         if isinstance(parsed, _Parsed):
-            given = parsed.input_of(raw)
+            given = parsed.input_of(raw) if parsed.cost <= max(self._cost, _COST_ACCEPTED_MAX) else None
             if given is not None:
                 return parsed.fits(given) or self._make_up_for_rounds(parsed.cost, password)
         elif parsed is not None and parsed.excess is None:
@@ -72,8 +72,8 @@ class BcryptHasher:
                 return True
             spent = (self._clock_ns() - begun) * _turns(parsed.threads)
             return self._make_up_for_time(spent, password)
-        # Nothing it could fit: an account without a password, none at all, what a stranger wrote into the column, or a
-        # plain hash, which holds at most 72 bytes.
+        # Nothing it could fit: an account without a password, none at all, what a stranger wrote into the column, be it
+        # a hash whose cost takes days, or a plain hash, which holds at most 72 bytes.
         hashed(password, self._cost)
         return False
 
