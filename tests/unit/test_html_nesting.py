@@ -2,6 +2,7 @@
 
 import re
 import time
+from html.parser import HTMLParser
 
 import nh3
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backctl.domain.errors import InputTooDeep
-from backctl.infrastructure.html_nesting import measured, require_shallow
+from backctl.infrastructure.html_nesting import has_more_attributes, measured, require_shallow
 
 NAMES = ["a", "b", "font", "i", "p", "div", "ul", "li", "dl", "dt", "dd", "table", "tr", "td", "span", "h1", "button"]
 ODD_NAMES = [
@@ -111,6 +112,54 @@ def test_what_would_keep_a_parser_busy_is_refused_at_once(unit: str) -> None:
     assert time.monotonic() - begun < 20
 
 
+NAMED = "".join(f" x{n}=1" for n in range(100_000))
+OVERLOADED = [
+    f"<a{NAMED}>",
+    f"</a{NAMED}>",
+    f"<a{NAMED}",
+    "<a" + NAMED.replace(" ", "/").replace("=1", "") + ">",
+    "<a" + NAMED.replace("=1", "='>'") + ">",
+    "<a " + NAMED.replace("=1", '=\t"<b>"').replace(" ", "") + ">",
+    f"<!-- <p x=' --><a{NAMED}>",
+    f"""<a b'="'"><p c=d"="{NAMED}">""",
+    f'<title><a x="</title><a{NAMED}>',
+    "<a" * 100_000 + NAMED,
+]
+
+
+@pytest.mark.parametrize("html", OVERLOADED)
+def test_a_tag_of_very_many_attributes_is_refused_at_once(html: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(InputTooDeep, match="a tag has more than 1000 attributes"):
+        require_shallow(html)
+    assert time.monotonic() - begun < 20
+
+
+class AttributeCounter(HTMLParser):
+    """How many attributes the tags of well-formed HTML have at most."""
+
+    most = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.most = max(self.most, len(attrs))
+
+
+MARKS = st.sampled_from(
+    [*"x <>/='\"", "<b ", "</b", ' x="', "='", "<!--", "-->", '">', " x", "x=x ", "<title>", "</title>"]
+)
+
+
+@given(st.lists(MARKS, max_size=30), st.integers(0, 5))
+@example(["<b ", "x", "='", '">', "='", " x", " x", " x"], 2)
+def test_no_tag_has_more_attributes_than_are_counted(parts: list[str], limit: int) -> None:
+    names = (f"x{n}" for n in range(1000))  # each its own: one that stands twice counts once
+    html = re.sub("x", lambda match: next(names), "".join(parts))
+    written = nh3.clean(html, tags={"b"}, attributes={"*": set()}, generic_attribute_prefixes={"x"})
+    parser = AttributeCounter()
+    parser.feed(written)
+    assert parser.most <= limit or has_more_attributes(html, limit)
+
+
 def test_what_would_make_a_million_elements_is_refused() -> None:
     html = "<p>" + "".join(f"<font x={n}>" for n in range(200)) + "<p>x" * 5_000
     with pytest.raises(InputTooDeep, match="200 formatting elements open among 5201 tags"):
@@ -130,6 +179,9 @@ def test_what_would_make_a_million_elements_is_refused() -> None:
         "<style>p{}</style><title>t</title>" + '<!-- note -->\n<div class="x"><br></div>\n' * 5_000,
         "<!DOCTYPE html><html><head></head><body>" + "<p>x</p>" * 5_000 + "</body></html>",
         "a < b && c > d " * 10_000,
+        '<p class="a b">one word after the other <br/></p>' * 50_000,
+        "<img src='data:image/png;base64," + "a/b+" * 100_000 + "'>" + '<path d="' + "M 0 0 " * 50_000 + '">',
+        "one word after the other " * 100_000 + "<p " + "".join(f" x{n}='{n}'" for n in range(1000)) + ">",
         "&lt;div&gt;" * 10_000,
     ],
 )

@@ -4,6 +4,7 @@ A parser of HTML needs time that grows with tags times depth: 500 kB of `<div>` 
 repeats every formatting element left open in each paragraph that follows: 23 kB can become a million elements. So what
 will be parsed is measured first, and never found shallower than it is: an end tag only counts where it certainly closes
 the innermost element, and no more once the text holds what hides tags from a simple reader.
+And it compares every attribute of a tag with all others of it: 2 MB of them keep it busy for half a minute.
 https://html.spec.whatwg.org/multipage/parsing.html
 """
 
@@ -14,6 +15,8 @@ from backctl.domain.errors import InputTooDeep
 
 _DEPTH_MAX = 256  # browsers' engines stop at 512
 _REPEATED_MAX = 250_000  # formatting elements that may have to be made anew: some 60 MB
+
+_ATTRIBUTES_MAX = 1_000
 
 _ATTRIBUTES = r"""(?:\s++[^\s"'<>/=`]++(?:\s*+=\s*+(?:"[^"<>]*+"|'[^'<>]*+'|[^\s"'<>=`]++))?+)*+\s*+/?"""
 _RAW = "iframe|noembed|noframes|script|style|textarea|title|xmp"
@@ -26,6 +29,12 @@ _TOKEN = re.compile(
     re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 _START = re.compile("<[a-z]", re.IGNORECASE | re.ASCII)
+# A tag as the standard's tokenizer reads it, §13.2.5.8 and §13.2.5.32 to .40, however it is written.
+_TAG = re.compile(r"</?[a-z][^\s/>]*+", re.IGNORECASE | re.ASCII)
+_ATTRIBUTE = re.compile(
+    r"""[\s/]*+(?:=[^\s/>=]*+|[^\s/>=]++)(?:\s*+=\s*+(?:"[^"]*+"?|'[^']*+'?|[^\s>]*+))?+""", re.ASCII
+)
+_BEFORE_ATTRIBUTE = re.compile(r"[\s/]+|[\"']")
 # fmt: off
 _VOID = frozenset((
     "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "image", "input", "keygen",
@@ -59,12 +68,68 @@ class Nesting(NamedTuple):
 
 
 def require_shallow(html: str) -> None:
-    """Raises InputTooDeep when elements nest deeper than 256, or leave too much open that has to be repeated."""
+    """Raises InputTooDeep when a parser would need too long.
+
+    That is when elements nest deeper than 256, or leave too much open that has to be repeated, or when a tag has more
+    than 1000 attributes.
+    """
+    if has_more_attributes(html, _ATTRIBUTES_MAX):
+        raise InputTooDeep(
+            f"the markup cannot be parsed in good time: a tag has more than {_ATTRIBUTES_MAX} attributes"
+        )
     found = measured(html)
     if found.deepest > _DEPTH_MAX:
         raise InputTooDeep(f"the markup nests deeper than {_DEPTH_MAX} elements")
     if found.tags * found.formatting > _REPEATED_MAX:
         raise InputTooDeep(f"the markup leaves {found.formatting} formatting elements open among {found.tags} tags")
+
+
+def has_more_attributes(html: str, limit: int) -> bool:
+    """Whether some tag, or what may be one, has more attributes than `limit`; in time that grows with the length."""
+    begun = _suspect(html, limit)
+    return begun is not None and _has_more_from(html, begun, limit)
+
+
+def _suspect(html: str, limit: int) -> int | None:
+    """Where a tag begins that may have so many attributes: before each stands white space, a slash or a quote.
+
+    A tag ends at `>`, but for one in a quoted value: there the last quote of its kind follows an equals sign.
+    """
+    at, begun, count = 0, None, 0
+    opened = {'"': False, "'": False}
+    for piece in html.split(">"):
+        start = 0
+        if begun is None and (tag := _TAG.search(piece)) is not None:
+            start, begun, count = tag.end(), at + tag.start(), 0
+            opened = {'"': False, "'": False}
+        if begun is not None:
+            rest = piece[start:]
+            count += len(_BEFORE_ATTRIBUTE.findall(rest))
+            if count > limit:
+                return begun
+            for quote in opened:
+                before, found, _ = rest.rpartition(quote)
+                if found:
+                    opened[quote] = before.rstrip().endswith("=")
+            if not any(opened.values()):
+                begun = None
+        at += len(piece) + 1
+    return None
+
+
+def _has_more_from(html: str, at: int, limit: int) -> bool:
+    """The same, by reading every tag that may begin from here on; too many that begin within others count as well."""
+    work = 8 * len(html)
+    for tag in _TAG.finditer(html, at):
+        end, count = tag.end(), 0
+        while (attribute := _ATTRIBUTE.match(html, end)) is not None:
+            end, count = attribute.end(), count + 1
+            if count > limit:
+                return True
+        work -= end - tag.start()
+        if work < 0:
+            return True
+    return False
 
 
 def measured(html: str) -> Nesting:
