@@ -1,6 +1,7 @@
 """The use cases of encryption: which key is tried, how a rotation is followed, what moves and what stays."""
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import NoReturn
 
@@ -216,6 +217,25 @@ def test_a_stream_moves_or_stays_byte_for_byte(service: EncryptionService, ring:
     for raw, context in ((stream, "d"), (moved, "d"), (stream[:-1], "c"), (moved[:-1], "c")):
         with pytest.raises(DecryptFailed):
             move(raw, context)
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_stream_of_any_size_takes_the_same_memory(
+    service: EncryptionService, ring: Ring, clock: Clock, rotated: bool
+) -> None:
+    stream = io.BytesIO(sealed(service, bytes(8 << 20)))
+    if rotated:
+        ring.rotate()
+        clock.now += 1
+    tracemalloc.start()
+    try:
+        changed, pieces = service.reencrypt_stream(stream.read, context="c")
+        size = sum(map(len, pieces))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (changed, size > 8 << 20) == (rotated, True)
+    assert peak < 2 << 20
 
 
 def test_nobody_sees_a_plaintext_in_a_view() -> None:

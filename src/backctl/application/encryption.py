@@ -111,12 +111,13 @@ class EncryptionService:
 
         One that is under the primary key is checked and given as it is. Raises DecryptFailed, the iterator too.
         """
-        source = _Witness(read)
+        source, bound = _Witness(read), _context(context)
         kid = self._ciphers.kid_of_stream(source.read)
-        plaintext = self._cipher(kid).open_stream(source.read, _context(context))
+        cipher = self._cipher(kid)
         if kid == self._in_use()[0]:
-            return False, source.echoed(plaintext)
-        return True, self._primary_cipher().seal_stream(_reading(plaintext), _context(context))
+            return False, source.echoed(cipher.open_stream(source.read, bound))
+        # Past the witness: what is not echoed would all be remembered.
+        return True, self._primary_cipher().seal_stream(_reading(cipher.open_stream(read, bound)), bound)
 
     def _sealed(self, read: "Read", context: bytes) -> Iterator[bytes]:
         yield from self._primary_cipher().seal_stream(read, context)
