@@ -7,6 +7,7 @@ from backctl.application.record_fields import ContextTemplate, Field
 from backctl.application.records import LONGEST, TOO_LONG, Line, Replace
 from backctl.domain.errors import InvalidInput, UsageError, quoted
 
+_HEADER = "the first line holds the names of the columns, with commas between them"
 _BOM = b"\xef\xbb\xbf"
 _CELL = re.compile(rb'"[^"]*(?:""[^"]*)*"|[^",\r\n]*')
 _QUOTES = re.compile(rb'""?')
@@ -47,7 +48,7 @@ class CsvRecords:
             else:
                 records.append(record._replace(number=0))
         if last and not self._width:
-            raise InvalidInput("there is no header, so no column has a name")
+            raise InvalidInput("there is no header, so no column has a name", hint=_HEADER)
         if last and self._held:
             records.append(Line(self._held[0].number, b"", b"", "a quote that opens here is never closed"))
         return records
@@ -92,18 +93,20 @@ class CsvRecords:
             names = [_plain(cell).decode("utf-8") for cell in cells]
         except (InvalidInput, UnicodeDecodeError) as error:
             why = error.message if isinstance(error, InvalidInput) else "it is not UTF-8"
-            raise InvalidInput(f"the header cannot be read: {why}") from None
+            raise InvalidInput(f"the header cannot be read: {why}", hint=_HEADER) from None
         for name in (*(chosen.name for chosen in self._fields), *self._context.names):
             if names.count(name) > 1:
-                raise InvalidInput(f"the header has {names.count(name)} columns {quoted(name)}")
+                raise InvalidInput(
+                    f"the header has {names.count(name)} columns {quoted(name)}", hint="give each a name of its own"
+                )
         for chosen in self._fields:
             if chosen.name in names:
                 self._places.append((names.index(chosen.name), chosen.name))
             elif not chosen.optional:
-                raise InvalidInput(f"there is no column {quoted(chosen.name)}", hint="the first line holds their names")
+                raise InvalidInput(f"there is no column {quoted(chosen.name)}", hint=_HEADER)
         for name in self._context.names:
             if name not in names:
-                raise InvalidInput(f"there is no column {quoted(name)}, which the context needs")
+                raise InvalidInput(f"there is no column {quoted(name)}, which the context needs", hint=_HEADER)
             self._needed[name] = names.index(name)
         self._width = len(names)
 

@@ -155,13 +155,15 @@ def _write(descriptor: int, piece: bytes) -> None:
 def _judged(path: str, *, replace: bool) -> Path:
     """Where the file is to appear. Raises FileTaken and FolderUnusable before any work; OSError."""
     if "\0" in path or not Path(path).name:
-        raise FolderUnusable(f"{quoted(path)} is not the name of a file")
+        raise FolderUnusable(f"{quoted(path)} is not the name of a file", hint="name the file that is to appear")
     place = Path(os.path.realpath(path) if replace else path)
     if os.path.lexists(place):
         if not replace:  # before the work; linking decides
             raise _taken(path)
         if not stat.S_ISREG(place.lstat().st_mode):
-            raise FolderUnusable(f"{quoted(path, limit=400)} is not a regular file, so it is not replaced")
+            raise FolderUnusable(
+                f"{quoted(path, limit=400)} is not a regular file, so it is not replaced", hint="name another file"
+            )
     return place
 
 

@@ -110,13 +110,16 @@ class Choices:
         shapes = (("--lines", self.lines), ("--jsonl", self.jsonl is not None), ("--csv", self.csv is not None))
         given = [flag for flag, wanted in shapes if wanted]
         if len(given) > 1:
-            raise UsageError(f"{' and '.join(given)} exclude each other")
+            raise UsageError(f"{' and '.join(given)} exclude each other", hint="give the one that the input is")
         if self.template is not None and given not in (["--jsonl"], ["--csv"]):
             raise UsageError(
                 "--context-template needs fields to fill it", hint="add --jsonl or --csv, or use --context"
             )
         if self.context is not None and self.template is not None:
-            raise UsageError("--context and --context-template exclude each other")
+            raise UsageError(
+                "--context and --context-template exclude each other",
+                hint="a template without a placeholder is a context for all records",
+            )
         if self.context is None and self.template is None:
             raise UsageError(
                 "no context was given",
@@ -129,7 +132,7 @@ class Choices:
         if self.out is not None and self.is_value:
             raise UsageError("--out is for records and files", hint="add --file -, or send standard output to a file")
         if self.overwrite and (self.out is None or self.out == "-"):
-            raise UsageError("--overwrite says nothing without --out")
+            raise UsageError("--overwrite says nothing without --out", hint="add --out FILE, or leave it out")
 
     def require_another_file(self, descriptor: int) -> None:
         """Raises UsageError where a record that fails would be left out of the only file that holds it."""

@@ -45,7 +45,9 @@ def encrypt(
     """
     choices = ciphering.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
     if trim_newline and not choices.is_value:
-        raise UsageError("--trim-newline is for one value")
+        raise UsageError(
+            "--trim-newline is for one value", hint="lines go without their ends anyway, and files as they are"
+        )
     service = call.container.encryption
     service.require_keyring()  # what is wrong with it is told before a secret is asked for
     if not choices.is_value:
