@@ -191,7 +191,7 @@ class Session:
     def _may_retry(self, token: RefreshToken, successor: RefreshToken | None, *, grace: int, now: Instant) -> bool:
         return (
             token.used_at is not None
-            and now < token.used_at + grace
+            and abs(now - token.used_at) < grace  # a clock that is behind, this one or another's, lends no more
             and successor is not None
             and successor.used_at is None
         )

@@ -204,6 +204,22 @@ def test_within_the_grace_a_used_token_may_be_redeemed_again(later: int, use: st
     assert redeem(session, used, unused, first_use=False, now=NOW.plus(later), grace=30 * SECOND) == use
 
 
+@pytest.mark.parametrize(("grace", "back"), [(0, 1), (0, 3600 * SECOND), (30 * SECOND, 30 * SECOND), (1, 1)])
+def test_a_clock_that_is_behind_lends_no_grace(grace: int, back: int) -> None:
+    session = opened()
+    used = replace(a_token(session), used_at=NOW, successor=b"\2" * 32)
+    unused = a_token(session, number=2)
+    assert redeem(session, used, unused, first_use=False, now=NOW.plus(-back), grace=grace) == "replayed"
+    assert session.revoked_because == "reused"
+
+
+def test_a_clock_a_little_behind_does_not_turn_a_retry_into_a_replay() -> None:
+    session = opened()
+    used = replace(a_token(session), used_at=NOW, successor=b"\2" * 32)
+    unused = a_token(session, number=2)
+    assert redeem(session, used, unused, first_use=False, now=NOW.plus(-SECOND), grace=30 * SECOND) == "retried"
+
+
 def test_no_grace_for_a_token_whose_successor_was_used() -> None:
     session = opened()
     used = replace(a_token(session), used_at=NOW, successor=b"2" * 32)
