@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from tests.faults.conftest import COMMIT, Ground, once
 from tests.servers import Servers
 
 import backctl
-from backctl.domain.errors import DatabaseUnavailable, KeyringLocked
+from backctl.application.ports import KeyringChange
+from backctl.domain.errors import ConnectionLost, DatabaseUnavailable, KeyringLocked
 from backctl.domain.values import Instant
 from backctl.infrastructure.crypto.key_file import KeyFile
 from backctl.infrastructure.crypto.key_maker import make_keyring
@@ -168,6 +169,25 @@ def test_of_several_rotations_at_once_one_rotates(place: Place) -> None:
     ring = KeyFile(place.keyring).read()
     assert [key.state for key in ring.keys if key.purpose == "sign"] == ["retired", "primary"]
     assert place.answers("promoted,verify") == [[place.primary()], True]
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_rotation_that_has_to_be_tried_again_does_not_rotate_what_another_rotated_meanwhile(place: Place) -> None:
+    environ = {"BACKCTL_DATABASE_URL": place.url, "BACKCTL_KEYRING_PATH": str(place.keyring)}
+    turn: Any = {"older_than": 0, "overlap": DAY}
+    with backctl.open_backend(environ=environ) as backend, backctl.open_backend(environ=environ) as other:
+        own, actor, tries = backend.keys, backend.actor("cron"), []
+
+        def change(**who: Any) -> KeyringChange:
+            tries.append(who)
+            if len(tries) == 1:
+                assert other.keys.rotate(("sign",), **turn, actor=actor).changed
+                raise ConnectionLost("the connection broke")
+            return own.change(**who)
+
+        rotated = replace(own, change=change, pause=lambda number: None).rotate(("sign",), **turn, actor=actor)
+        assert (len(tries), rotated.changed) == (2, False)
+        assert len(own.all("sign")) == 2
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)

@@ -141,7 +141,6 @@ class KeyService:
         stone = after.tombstones[-1]
         return Change(DestroyedKey(stone.kid, stone.purpose, Instant.parse(stone.destroyed)), changed=True)
 
-    @repeatable
     def rotate(
         self,
         purposes: Sequence[Purpose],
@@ -157,7 +156,29 @@ class KeyService:
         Where nothing is due the database is not opened. Of two at once the second finds that the primary key is no
         longer the one it saw when it was called, and leaves that purpose alone.
         """
-        seen = self.keyring()
+        return self._rotated(
+            self.keyring(),
+            purposes,
+            older_than=older_than,
+            overlap=overlap,
+            actor=actor,
+            reason=reason,
+            dry_run=dry_run,
+        )
+
+    @repeatable
+    def _rotated(
+        self,
+        seen: Keyring,
+        purposes: Sequence[Purpose],
+        *,
+        older_than: int,
+        overlap: int,
+        actor: Actor,
+        reason: str | None,
+        dry_run: bool,
+    ) -> Change[RotationView]:
+        """`seen` is the keyring of the call, not of a repetition: what turned in between is not turned again."""
         now = self.clock()
         made: dict[Purpose, Key] = {}
         steps = 0
