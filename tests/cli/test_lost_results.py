@@ -27,6 +27,14 @@ def run_unread(machine: Machine, *args: str) -> tuple[int, str]:
         os.close(writer)
 
 
+def run_closed(machine: Machine, *args: str) -> tuple[int, str]:
+    command = ["/bin/sh", "-c", '"$@" >&-', "sh", *machine.command(*args)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=machine.environment, cwd=machine.home, timeout=60
+    )
+    return done.returncode, done.stderr.decode()
+
+
 def test_a_full_output_after_a_change_says_that_the_change_was_made(machine: Machine) -> None:
     machine.run("init").succeeded()
     with Path("/dev/full").open("wb") as full:
@@ -63,3 +71,14 @@ def test_a_secret_that_nobody_read_is_said_to_be_lost(machine: Machine) -> None:
 def test_a_reader_that_leaves_is_no_failure_where_no_secret_is_lost(machine: Machine) -> None:
     machine.run("init").succeeded()
     assert run_unread(machine, *CREATE, "--no-password") == (0, "")
+
+
+def test_secrets_that_went_nowhere_are_said_to_be_lost(machine: Machine) -> None:
+    machine.run("init").succeeded()
+    code, err = run_closed(machine, *CREATE, "--generate-password")
+    assert (code, "the change was made, but its password could not be written" in err) == (5, True)
+    assert run_closed(machine, *CREATE, "--no-password", "--if-not-exists") == (0, "")
+    for options in ((), ("-o", "json")):
+        code, err = run_closed(machine, "token", "issue", "ada", *options)
+        assert (code, "the change was made, but its result could not be written" in err) == (5, True)
+    assert run_closed(machine, "token", "issue", "ada", "--dry-run", "-q") == (0, "")

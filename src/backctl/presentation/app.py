@@ -377,6 +377,7 @@ def _prepare_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
+            terminal.remember_closed(name)
             nothing = os.open(os.devnull, os.O_RDWR)
             if nothing != descriptor:  # pragma: no cover - the lowest free number is given first
                 os.dup2(nothing, descriptor)

@@ -25,6 +25,19 @@ class ResultLost(OutputFailed):
     retryable = False
 
 
+_closed: set[str] = set()
+
+
+def remember_closed(name: str) -> None:
+    """Keep that the standard stream of this name (`stdout`) was closed, whatever stands in its place since."""
+    _closed.add(name)
+
+
+def output_is_closed() -> bool:
+    """Whether what goes to standard output goes nowhere, because the program was started without one."""
+    return "stdout" in _closed
+
+
 _YES = ("1", "true", "t", "yes", "y", "on")
 _refused_color = False
 
