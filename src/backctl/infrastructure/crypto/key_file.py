@@ -49,8 +49,9 @@ class KeyFile:
 
         Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """
+        text = self._text()
         try:
-            return keyring_text.read(self._text(), self._passphrase)
+            return keyring_text.read(text, self._passphrase)
         except (KeyringDamaged, KeyringSealed) as error:
             raise type(error)(f"{quoted(str(self.path), limit=400)}: {error.message}", hint=error.hint) from None
 
