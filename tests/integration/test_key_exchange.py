@@ -37,6 +37,7 @@ def read(text: str | dict[str, Any], **asked: Any) -> Key:
 def refused(text: str | dict[str, Any], **asked: Any) -> str:
     with pytest.raises(InvalidKey) as refusal:
         read(text, **asked)
+    assert refusal.value.hint
     return f"{refusal.value} {refusal.value.hint}"
 
 
@@ -179,6 +180,15 @@ def test_pem_of_another_kind_is_refused() -> None:
     assert "1024 bits" in refused(pem_of(rsa.generate_private_key(65537, 1024)))
     assert "is no RSA key" in refused(pem_of(rsa.generate_private_key(3, 2048)))
     assert "is encrypted" in refused(pem_of(ed25519.Ed25519PrivateKey.generate(), b"secret"))
+
+
+def test_of_two_private_keys_in_one_text_none_is_taken() -> None:
+    first, second = (pem_of(ed25519.Ed25519PrivateKey.generate()) for _ in range(2))
+    assert "2 private keys" in refused(first + second)
+    parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    made = ec.generate_private_key(ec.SECP256R1())
+    one = made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    assert read(parameters + one).alg == "ES256"  # as `openssl ecparam -genkey` writes it
 
 
 def test_pem_is_for_signing_only_and_keeps_its_algorithm() -> None:

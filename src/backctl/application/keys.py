@@ -225,7 +225,10 @@ class KeyService:
             ring = change.ring
             for other in ring.keys:
                 if other.material == foreign.key.material:
-                    raise KeyTaken(f"the keyring has this key already, as {quoted(other.kid)}")
+                    raise KeyTaken(
+                        f"the keyring has this key already, as {quoted(other.kid)}",
+                        hint=f"'backctl key show {other.kid}' tells what it is for",
+                    )
             if named is None and is_kid(foreign.kid) and not ring.is_taken(foreign.kid):
                 named = foreign.kid
             after = ring.add(foreign.key if named is None else replace(foreign.key, kid=named))

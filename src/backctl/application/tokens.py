@@ -248,7 +248,9 @@ class TokenService:
     ) -> Change[Revocation]:
         """Void the access token with this `jti`, whether there is one or not. Raises InvalidInput for no such text."""
         if not (0 < len(jti) <= 255 and jti.isprintable()):
-            raise InvalidInput(f"{quoted(jti)} cannot be the jti of a token")
+            raise InvalidInput(
+                f"{quoted(jti)} cannot be the jti of a token", hint="'backctl token inspect' shows that of a token"
+            )
         expires_at = self.clock().plus(ACCESS_TTL_MAX)
         return self._deny(jti, None, expires_at, actor=actor, reason=reason, dry_run=dry_run)
 
@@ -279,7 +281,7 @@ class TokenService:
         if ttl is None:
             return self.access_ttl
         if not SECOND_US <= ttl <= ACCESS_TTL_MAX or ttl % SECOND_US:
-            raise InvalidInput("an access token lasts whole seconds, from 1s to 1d")
+            raise InvalidInput("an access token lasts whole seconds, from 1s to 1d", hint="write 15m, for example")
         return ttl
 
     def _issued(

@@ -66,7 +66,9 @@ class Keyring:
             return key
         for stone in self.tombstones:
             if stone.kid == kid:
-                raise KeyNotFound(f"the key {quoted(kid)} was destroyed at {stone.destroyed}")
+                raise KeyNotFound(
+                    f"the key {quoted(kid)} was destroyed at {stone.destroyed}", hint="only a backup of it has it still"
+                )
         raise KeyNotFound(f"there is no key {quoted(kid)}", hint="'backctl key list' shows every key")
 
     def verifying(self, purpose: Purpose, now: Instant) -> tuple[Key, ...]:
@@ -97,7 +99,7 @@ class Keyring:
     def add(self, key: Key) -> Self:
         """With another key, published and not yet used. Raises KeyTaken for a kid that is or was in use."""
         if self.find(key.kid) is not None:
-            raise KeyTaken(f"there is a key {quoted(key.kid)} already")
+            raise KeyTaken(f"there is a key {quoted(key.kid)} already", hint="choose another name")
         if self.is_taken(key.kid):
             raise KeyTaken(f"the kid {quoted(key.kid)} belonged to a key that was destroyed", hint="choose another")
         return replace(self, keys=(*self.keys, key.as_standby()))

@@ -1,6 +1,7 @@
 """Keys as others write them: JWK (RFC 7517) and PEM (RFC 7468). Nothing here shows what it cannot read."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PRIVATE_PEM = re.compile(r"^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----", re.MULTILINE)
+
+_ANOTHER = "take it anew from where it was made, or make one here: 'backctl key add'"
 _PRIVATE = "give a private one: with 'd', or for a symmetric key with 'k'"
 
 
@@ -30,13 +34,11 @@ class KeyText:
         """
         if alg is not None:
             kind_of(purpose, alg)
-        content = text.reveal().strip()
-        if content.startswith("-----BEGIN "):
-            return ForeignKey(_known(_of_pem(content, now), purpose, alg), None)
-        jwk = _members(content)
-        kid = jwk.get("kid")
-        key = _of_jwk(jwk, purpose, alg, now)
-        return ForeignKey(key, kid if isinstance(kid, str) else None)
+        try:
+            return _foreign(text.reveal().strip(), purpose, alg, now)
+        except InvalidKey as error:
+            error.hint = error.hint or _ANOTHER
+            raise
 
     def pem(self, key: Key, *, private: bool) -> str:
         """PKCS #8 (RFC 5958) without a passphrase, or SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
@@ -84,6 +86,15 @@ def private_key(key: Key) -> "PrivateKey":
     ).private_key()
 
 
+def _foreign(content: str, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
+    if content.startswith("-----BEGIN "):
+        return ForeignKey(_known(_of_pem(content, now), purpose, alg), None)
+    jwk = _members(content)
+    kid = jwk.get("kid")
+    key = _of_jwk(jwk, purpose, alg, now)
+    return ForeignKey(key, kid if isinstance(kid, str) else None)
+
+
 def _members(content: str) -> dict[str, object]:
     """The JWK of a text, which may be the only one of a JWK Set. Raises InvalidKey."""
     from backctl.infrastructure.crypto.strict_json import parsed
@@ -112,7 +123,9 @@ def _of_jwk(jwk: Mapping[str, object], purpose: Purpose, alg: str | None, now: I
         raise InvalidKey(f"no key of this kind serves the purpose {purpose}", hint=f"known here: {known}")
     kind = kinds[0]
     if jwk.get("use") not in (None, kind.use):
-        raise InvalidKey(f"the JWK is for another use than the purpose {purpose}")
+        raise InvalidKey(
+            f"the JWK is for another use than the purpose {purpose}", hint="--purpose says what the key is for here"
+        )
     if ("k" if kind.kty == "oct" else "d") not in jwk:
         raise InvalidKey("the JWK holds no private key", hint=_PRIVATE)
     if kind.alg == "RS256" and not {"p", "q", "dp", "dq", "qi"} & jwk.keys():
@@ -147,6 +160,9 @@ def _of_pem(content: str, now: Instant) -> Key:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    count = len(_PRIVATE_PEM.findall(content))
+    if count > 1:  # the library would take the first and say nothing of the others
+        raise InvalidKey(f"a PEM text with {count} private keys was given", hint="give one key at a time")
     try:
         private = load_pem_private_key(content.encode(), password=None)
     except TypeError:

@@ -145,7 +145,9 @@ class _NoSessions:
         return None
 
     def get(self, session_id: str) -> "Session":
-        raise SessionNotFound(f"there is no session {quoted(session_id)}")
+        raise SessionNotFound(
+            f"there is no session {quoted(session_id)}", hint="'backctl token list IDENT' shows an account's"
+        )
 
     def token(self, digest: bytes) -> "RefreshToken | None":
         return None
