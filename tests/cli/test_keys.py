@@ -74,6 +74,13 @@ def test_a_rotation_at_once_replaces_keys_leaves_old_ones_verifying_and_is_told(
     installed.run("audit", "verify", "-q").succeeded()
 
 
+def test_the_identifiers_of_a_rotation_are_the_kids_of_the_new_keys_one_a_line(installed: Machine) -> None:
+    assert installed.run("key", "rotate", "-o", "id").succeeded().out == ""
+    made = installed.run("key", "rotate", "--if-older-than", "0d", "-o", "id").succeeded().out
+    assert re.fullmatch(r"sign-[0-9a-f]{12}\nencrypt-[0-9a-f]{12}\n", made)
+    assert installed.run("key", "due", "--if-older-than", "0d", "-o", "id").succeeded().out == made
+
+
 def test_rotating_from_cron_does_nothing_until_it_is_due(installed: Machine) -> None:
     due = ("key", "due", "--if-older-than", "30d", "--overlap", "7d")
     answer = installed.run(*due, "-o", "json")

@@ -178,6 +178,9 @@ def test_a_batch_has_every_form_and_an_empty_one_is_good(house: Machine) -> None
     table = house.run("token", "verify", "--batch", "-o", "tsv", "--fields", "line,valid,error", stdin="x\n" + token)
     assert table.out.splitlines()[0] == "line\tvalid\terror"
     assert (table.code, table.out.splitlines()[2]) == (7, "2\ttrue\t")
+    named = house.run("token", "verify", "--batch", "-o", "id", stdin="x\n" + token)
+    assert named.out == house.run("token", "verify", "-o", "id", stdin=token).succeeded().out
+    assert named.out == verify(house, token).succeeded().json["jti"] + "\n"
     quiet = house.run("token", "verify", "--batch", "-q", stdin="x")
     assert (quiet.code, quiet.out) == (7, "")
     empty = house.run("token", "verify", "--batch").succeeded()

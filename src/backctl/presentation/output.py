@@ -201,7 +201,8 @@ class Renderer:
                 self._table(rows, names)
             case Format.ID:
                 at = names.index(_identity(names))
-                for block in _blocks(cell(row[at]) + "\n" for row in rows if row[at] is not None):
+                named = (row[at] for row in rows if row[at] is not None)
+                for block in _blocks(cell(one) + "\n" for each in named for one in _each(each)):
                     self._write("".join(block))
             case Format.CSV:
                 self._csv(rows, names, cell)
@@ -244,8 +245,13 @@ class Renderer:
 
 
 def _identity(names: Sequence[str]) -> str:
-    """The member that names an object: `id` where there is one, else the first."""
-    return "id" if "id" in names else names[0]
+    """The member that names an object: `id`, a token's `jti` or a key's `kid` where there is one, else the first."""
+    return next((name for name in ("id", "jti", "kid") if name in names), names[0])
+
+
+def _each(identity: object) -> Iterable[object]:
+    """One line for each of several identifiers in one member, none for none."""
+    return identity if isinstance(identity, tuple) else (identity,)
 
 
 def _taken_apart(view: object) -> tuple[tuple[str, ...], Row]:
