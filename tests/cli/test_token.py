@@ -257,11 +257,13 @@ def test_a_refused_token_is_repeated_nowhere(house: Machine) -> None:
         ("revoke", tampered),
         ("verify", pair["refresh_token"]),
         ("inspect", "ey" + tampered),
+        ("refresh", pair["refresh_token"] * 2000),
     ):
         done = house.run("token", verb, "-v", stdin=token)
         assert done.code == 6, done.err
         assert token[5:20] not in done.out + done.err
         assert token[-20:-4] not in done.out + done.err
+    refused(house.run("token", "verify", "-o", "json", stdin=b"\xff" + tampered.encode()), 6, "token.invalid")
     for name, content in contents(house.home).items():
         for token in (pair["access_token"], pair["refresh_token"]):
             assert token.encode()[-40:] not in (content or b""), name

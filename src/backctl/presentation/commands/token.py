@@ -9,8 +9,9 @@ from typer import Argument, Option
 
 from backctl.application.token_views import InspectedToken, IssuedTokens, Revocation, SessionView, VerifiedToken
 from backctl.application.views import Change
-from backctl.domain.errors import UsageError, quoted
+from backctl.domain.errors import InvalidInput, TokenInvalid, UsageError, quoted
 from backctl.domain.repositories import PAGE_SIZE, Swept
+from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun
 from backctl.presentation.paging import All, Cursor, Limit, refuse_mixture
@@ -77,7 +78,7 @@ def verify(
             raise UsageError("--batch reads its tokens from standard input", hint="leave the other source out")
         verify_lines(call, lambda lines: tokens.verify_batch(lines, audience=audience, offline=offline))
         return
-    verified = tokens.verify(call.secret("token", piped=True), audience=audience, offline=offline)
+    verified = tokens.verify(_token(call), audience=audience, offline=offline)
     if offline:
         call.notice("not asked whether it was revoked")
     call.check(verified, True)
@@ -87,7 +88,7 @@ def verify(
 def inspect(call: Invocation) -> None:
     """Show what a token says about itself, without any check."""
     tokens = call.container.tokens
-    found = tokens.inspect(call.secret("token", piped=True))
+    found = tokens.inspect(_token(call))
     call.warn("nothing of this was verified: anybody may have written it")
     call.show(found)
 
@@ -99,7 +100,7 @@ def refresh(call: Invocation) -> None:
     A refresh token works once. Using it again revokes its session: exit code 6.
     """
     tokens = call.container.tokens
-    token = call.secret("token", piped=True)
+    token = _token(call)
     _print(call, tokens.refresh(token, actor=call.actor, reason=call.reason, dry_run=call.dry_run))
 
 
@@ -137,7 +138,7 @@ def revoke(
         call.confirm("end every session of everybody?")
         change = sessions.revoke_all(actor=call.actor, reason=call.reason, dry_run=call.dry_run)
     else:
-        token = call.secret("token", piped=True, instead="--jti, --session, --user or --all")
+        token = _token(call, instead="--jti, --session, --user or --all")
         change = tokens.revoke(token, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
     call.changed(change)
 
@@ -200,6 +201,16 @@ def _print(call: Invocation, change: Change[IssuedTokens]) -> None:
     for name in ("session_id", "jti", "user_id", "audience", "role", "scope"):
         members[name] = getattr(issued, name)
     call.made(change, members, secrets=tuple(secrets))
+
+
+def _token(call: Invocation, *, instead: str | None = None) -> Secret:
+    """The token. One that is too long, or no text, is as invalid as any other that somebody sent: 6, as with --batch."""
+    try:
+        return call.secret("token", piped=True, instead=instead)
+    except UsageError:
+        raise
+    except InvalidInput as error:
+        raise TokenInvalid(error.message, hint="a token is one line of ASCII, of at most 8192 characters") from None
 
 
 def _duration(text: str | None) -> int | None:
