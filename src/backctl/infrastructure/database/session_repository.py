@@ -21,8 +21,7 @@ _issuers = tables.token_issuers.c
 # Both databases read these; SQLAlchemy would spell them differently for each. An earlier end never replaces a later.
 _DENY: Final = text(
     "INSERT INTO revoked_tokens (jti, revoked_at, expires_at) VALUES (:jti, :now, :expires_at) "
-    "ON CONFLICT (jti) DO UPDATE SET expires_at = excluded.expires_at "
-    "WHERE revoked_tokens.expires_at < excluded.expires_at"
+    "ON CONFLICT (jti) DO NOTHING"
 )
 _BAR: Final = text(
     "INSERT INTO token_issuers (issuer, not_before) VALUES (:issuer, :moment) "
@@ -134,11 +133,17 @@ class SqlSessionRepository:
 
     def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
         connection = self._connection()
-        before = connection.execute(select(_revoked.jti).where(_revoked.jti == jti)).first()
-        connection.execute(_DENY, {"jti": jti, "now": int(now), "expires_at": int(expires_at)})
-        if before is None:
+        # The insertion waits for another one of the same, and tells which of the two it was.
+        denied = connection.execute(_DENY, {"jti": jti, "now": int(now), "expires_at": int(expires_at)})
+        if denied.rowcount == 1:
             self._recorded.append(AccessTokenRevoked(subject, jti=jti))
-        return before is None
+            return True
+        connection.execute(
+            update(tables.revoked_tokens)
+            .where(_revoked.jti == jti, _revoked.expires_at < int(expires_at))
+            .values(expires_at=int(expires_at))
+        )
+        return False
 
     def barred_until(self, issuer: str) -> Instant | None:
         moment = self._connection().scalar(select(_issuers.not_before).where(_issuers.issuer == issuer))
