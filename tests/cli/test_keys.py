@@ -151,6 +151,7 @@ def test_keys_leave_and_come_in_and_the_log_is_told(installed: Machine, tmp_path
     assert target.stat().st_mode & 0o7777 == 0o600
     assert target.read_text().startswith("-----BEGIN PRIVATE KEY-----\n")
     refused(installed.run(*leave, "-o", "json"), 4, "file.exists")
+    refused(installed.run("key", "export", kid, "--private", "--secret-file", "-", "-o", "json"), 2, "usage")
     piped = installed.run("key", "export", kid, "--private").succeeded()
     assert json.loads(piped.out)["d"] == published_keys.RSA["d"]
     shown = installed.at_terminal("key", "export", kid, "--private")

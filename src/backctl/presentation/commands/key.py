@@ -254,7 +254,9 @@ def export(
         return
     if secret_file is None and terminal.is_terminal(sys.stdout) and not call.dry_run:
         raise UsageError("a private key is not shown on a terminal", hint="add --secret-file FILE, or pipe it on")
-    if secret_file is not None and (secret_file == "-" or os.path.lexists(secret_file)):
+    if secret_file == "-":
+        raise UsageError("'-' is no file for a key", hint="leave --secret-file out to have it printed")
+    if secret_file is not None and os.path.lexists(secret_file):
         raise FileTaken(f"{quoted(secret_file)} exists already", hint="give --secret-file a new name")
     made = call.container.keys.export_private(kid, written, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
     if call.dry_run:

@@ -204,7 +204,7 @@ def _print(call: Invocation, change: Change[IssuedTokens]) -> None:
 
 
 def _token(call: Invocation, *, instead: str | None = None) -> Secret:
-    """The token. One that is too long, or no text, is as invalid as any other that somebody sent: 6, as with --batch."""
+    """The token. One that is too long, or no text, is as invalid as any other that was sent: 6, as with --batch."""
     try:
         return call.secret("token", piped=True, instead=instead)
     except UsageError:
