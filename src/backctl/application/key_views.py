@@ -7,7 +7,6 @@ from backctl.domain.keyring import Key, KeyState, NextStep, Purpose
 from backctl.domain.values import Instant
 
 Form = Literal["jwk", "pem"]
-FORMS: tuple[Form, ...] = ("jwk", "pem")
 
 
 @dataclass(frozen=True, slots=True)
