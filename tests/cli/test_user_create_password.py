@@ -103,6 +103,7 @@ def test_without_a_terminal_and_a_source_the_flags_are_named(machine: Machine) -
         ("--password-stdin", "--secret-file", "x.txt"),
         ("--generate-password", "-o", "id"),
         ("--generate-password", "-o", "id", "--dry-run"),
+        ("--generate-password", "--fields", "id,username"),
         ("--password-fd", "99"),
         ("--password-fd", "-1"),
         ("--password-file", "nowhere"),

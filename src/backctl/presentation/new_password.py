@@ -52,18 +52,22 @@ def require_one_way(call: "Invocation", *, generate: bool, secret_file: str | No
             ways[1:1] = ["--no-password", "--password-hash-…"]
         raise UsageError("more than one way to a password", hint=f"choose one of {', '.join(ways[:-1])} and {ways[-1]}")
     if generate or secret_file == "-":
-        require_place(call, secret_file, "the password")
+        require_place(call, secret_file, "the password", "password")
     elif secret_file is not None:
         raise UsageError("--secret-file takes a made password only", hint="add --generate-password")
     return given or generate or hashed
 
 
-def require_place(call: "Invocation", secret_file: str | None, what: str) -> None:
-    """Raises UsageError when `what` is made and there is no place to hand it over."""
+def require_place(call: "Invocation", secret_file: str | None, what: str, member: str) -> None:
+    """Raises UsageError when `what` is made and there is no place to hand it over: no file, and no such member."""
     if secret_file == "-":
         raise UsageError(f"'-' is no file for {what}", hint="leave --secret-file out to have it printed")
-    if secret_file is None and call.output is Format.ID:
+    if secret_file is not None:
+        return
+    if call.output is Format.ID:
         raise UsageError(f"-o id leaves no place for {what}", hint="add --secret-file FILE")
+    if call.renderer.leaves_out(member):
+        raise UsageError(f"--fields leaves no place for {what}", hint=f"add {member} to it, or --secret-file FILE")
 
 
 @contextmanager

@@ -75,6 +75,10 @@ class Renderer:
             if name not in known:
                 raise self._unknown(name, known)
 
+    def leaves_out(self, *names: str) -> bool:
+        """Whether `--fields` chooses members, and none of these."""
+        return self.fields is not None and not set(names) & set(self.fields)
+
     def one(self, view: object, extra: Mapping[str, object] | None = None) -> None:
         """One object, with further members after its own."""
         names, row = _taken_apart(view)

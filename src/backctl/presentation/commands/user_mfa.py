@@ -44,6 +44,8 @@ def enroll(
     settings = TotpSettings(cast("Algorithm", algorithm), digits, period)  # it checks that
     if call.output is Format.ID:
         raise UsageError("-o id leaves no place for the secret", hint="take another form, such as -o json")
+    if call.renderer.leaves_out("secret", "uri"):
+        raise UsageError("--fields leaves no place for the secret", hint="add secret to it, or uri")
     change = call.container.mfa.enroll(ident, settings, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
     enrolment = change.value
     if call.dry_run:  # there is no such secret
@@ -59,7 +61,7 @@ def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> N
 
     From then on a login takes a code. The account's sessions end at once.
     """
-    require_place(call, secret_file, "the recovery codes")
+    require_place(call, secret_file, "the recovery codes", "recovery_codes")
     mfa = call.container.mfa
     mfa.require_pending(ident)  # before anybody types a code in vain
     code = call.secret("code")
@@ -89,7 +91,7 @@ def disable(call: Invocation, ident: Ident) -> None:
 @leaf(app, name="recovery-codes", mutation=True, view=MfaStatus, members=("recovery_codes", "secret_file"))
 def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
     """Make ten new recovery codes and show them once; those before are void."""
-    require_place(call, secret_file, "the recovery codes")
+    require_place(call, secret_file, "the recovery codes", "recovery_codes")
     mfa = call.container.mfa
     _with_new_codes(
         call,
