@@ -102,6 +102,14 @@ def test_what_does_not_fit_the_state_is_refused_and_changes_nothing(house: House
     assert (house.mfa.status("ada"), house.last()) == before
 
 
+def test_recovery_codes_that_were_not_made_for_it_are_no_recovery_codes(house: House, factor: Factor) -> None:
+    codes = house.mfa.new_recovery_codes()
+    for wrong in ((), codes[:9], (*codes[:9], codes[0]), (*codes[:9], Secret("my own code")), (*codes, codes[0])):
+        with pytest.raises(ValueError, match="not the recovery codes"):
+            house.mfa.renew_recovery_codes("ada", wrong, actor=ACTOR)
+    assert outcomes(house, factor.recovery_codes[0]) == ["ok"]
+
+
 def test_a_dry_run_leaves_nothing(house: House, factor: Factor) -> None:
     assert house.mfa.enroll("must", actor=ACTOR, dry_run=True).value.status.mfa == "pending"
     secret = house.enroll("must")
@@ -341,6 +349,23 @@ def test_a_secret_of_another_row_does_not_decrypt(house: House, factor: Factor) 
         house.check("ada", code=other.code())
 
 
-def test_a_recovery_code_whose_key_is_gone_opens_nothing(house: House, factor: Factor) -> None:
-    house.database("UPDATE recovery_codes SET kid = 'gone'")
-    assert outcomes(house, factor.recovery_codes[0]) == ["refused"]
+@pytest.mark.parametrize("kid", ["'gone'", "(SELECT kid FROM audit_keys)"])
+def test_a_recovery_code_whose_key_is_not_here_is_no_wrong_code(house: House, factor: Factor, kid: str) -> None:
+    house.database(f"UPDATE recovery_codes SET kid = {kid}")
+    before = house.last()
+    with pytest.raises(MfaSecretUnusable, match="a key that is not here"):
+        house.check("ada", code=factor.recovery_codes[0])
+    assert house.last() == before
+    assert outcomes(house, "12345", factor.code()) == ["refused", "ok"]
+
+
+def test_codes_whose_key_is_here_open_beside_others_whose_is_not(house: House, factor: Factor) -> None:
+    harm = "kid = 'a-gone', digest = ? WHERE digest = (SELECT min(digest) FROM recovery_codes)"
+    house.database(f"UPDATE recovery_codes SET {harm}", "f" * 64)
+    answers = []
+    for code in factor.recovery_codes:
+        try:
+            answers.append(house.check("ada", code=code).outcome)
+        except MfaSecretUnusable:
+            answers.append("unusable")
+    assert sorted(answers) == ["ok"] * 9 + ["unusable"]

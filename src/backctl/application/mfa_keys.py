@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from backctl.domain.errors import DecryptFailed, MfaSecretUnusable, quoted
 from backctl.domain.mfa import StoredCode
-from backctl.domain.one_time_codes import recovery_code_meant, recovery_digest
+from backctl.domain.one_time_codes import RECOVERY_CODES, recovery_code_meant, recovery_digest
 from backctl.domain.values import Instant, Secret, UserId
 
 if TYPE_CHECKING:
@@ -53,20 +53,35 @@ class MfaKeys:
             factors.move(user_id, secret=sealed, kid=kid)
 
     def hidden(self, codes: Sequence[Secret], user_id: UserId) -> tuple[StoredCode, ...]:
-        """What is stored of new recovery codes."""
+        """What is stored of new recovery codes. Raises ValueError for any but ten different ones."""
+        meant = {recovery_code_meant(code.reveal()) for code in codes} - {None}
+        if not len(meant) == len(codes) == RECOVERY_CODES:
+            raise ValueError("these are not the recovery codes that were made for one account")
         key = self._keyring().primary("index")
         digests = (recovery_digest(key.secret_bytes(), user_id, code.reveal()) for code in codes)
         return tuple(StoredCode(digest, key.kid) for digest in digests)
 
     def use_recovery_code(self, code: Secret, factors: "SecondFactors", user_id: UserId, *, now: Instant) -> bool:
-        """Use the code up, under whatever key it is kept; False when it is none, or none any more."""
+        """Use the code up, under whatever key it is kept; False when it is none, or none any more.
+
+        Raises MfaSecretUnusable when it may be one whose key is not here: that is no answer about the code.
+        """
         meant = recovery_code_meant(code.reveal())
         if meant is None:
             return False
-        ring = self._keyring()
-        keys = filter(None, map(ring.find, factors.code_kids(user_id)))
-        digests = [recovery_digest(key.secret_bytes(), user_id, meant) for key in keys if key.purpose == "index"]
-        return any(factors.use_code(user_id, digest, now=now) for digest in digests)
+        ring, missing = self._keyring(), None
+        for kid in factors.code_kids(user_id):
+            key = ring.find(kid)
+            if key is None or key.purpose != "index":
+                missing = kid
+            elif factors.use_code(user_id, recovery_digest(key.secret_bytes(), user_id, meant), now=now):
+                return True
+        if missing is not None:
+            raise MfaSecretUnusable(
+                f"recovery codes of the account are kept under {quoted(missing)}, a key that is not here",
+                hint="name the keyring that has it, or make others with 'backctl user mfa recovery-codes'",
+            )
+        return False
 
 
 def _unreadable() -> MfaSecretUnusable:

@@ -432,7 +432,7 @@ class PasswordHashUnsupported(Unusable):
 
 
 class MfaSecretUnusable(Unusable):
-    """The stored secret of one-time codes cannot be read: its key is not here, or it was tampered with."""
+    """What is stored of a second factor cannot be read: its key is not here, or it was tampered with."""
 
     code = "mfa.secret_unusable"
 
