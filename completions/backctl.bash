@@ -18,12 +18,13 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl user update') operands=(@account TEXT) flags=" --email=TEXT --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --no-expiry --if-version=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user delete') operands=(@account) flags=" --erase --if-exists --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --confirm=TEXT$shared" ;;
         'backctl user history') operands=(@account TEXT) flags=" --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
-        'backctl user mfa') words='enroll confirm status disable recovery-codes' flags=" -h --help" ;;
+        'backctl user mfa') words='enroll confirm status disable recovery-codes reencrypt' flags=" -h --help" ;;
         'backctl user mfa enroll') operands=(@account TEXT) flags=" --algorithm=sha1|sha256|sha512 --digits=TEXT --period=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user mfa confirm') operands=(@account TEXT) flags=" --secret-file=FILE --code-stdin --code-file=FILE --code-fd=TEXT --code-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user mfa status') operands=(@account TEXT) flags="$shared" ;;
         'backctl user mfa disable') operands=(@account TEXT) flags=" -n --dry-run -y --yes$shared" ;;
         'backctl user mfa recovery-codes') operands=(@account TEXT) flags=" --secret-file=FILE -n --dry-run -y --yes$shared" ;;
+        'backctl user mfa reencrypt') flags=" -n --dry-run -y --yes$shared" ;;
         'backctl role') words='list show assign' flags=" -h --help" ;;
         'backctl role list') flags="$shared" ;;
         'backctl role show') operands=('user|moderator|admin|@role' TEXT) flags="$shared" ;;

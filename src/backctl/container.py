@@ -150,6 +150,7 @@ class Container:
             unit_of_work=self._installation.unit_of_work,
             reader=self._installation.reader,
             keys=self._mfa_keys,
+            is_fresh=lambda: self._installation.is_fresh,
             clock=now,
             issuer=self._settings.tokens.issuer,
             pause=jittered_pause,

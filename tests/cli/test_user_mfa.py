@@ -137,6 +137,20 @@ def test_what_cannot_be_is_refused_and_nothing_changes(house: Machine) -> None:
 
 
 @pytest.mark.embedded
+def test_secrets_follow_the_primary_key_when_told_to(house: Machine) -> None:
+    enroll(house)
+    house.run("key", "rotate", "--purpose", "encrypt", "--if-older-than", "0d").succeeded()
+    for flags, changed in ((("--dry-run",), True), ((), True), ((), False)):
+        moved = house.run("user", "mfa", "reencrypt", "-o", "json", *flags).succeeded().json
+        expected = {"moved": int(changed), "unusable": [], "changed": changed}
+        assert moved == (expected | {"dry_run": True} if flags else expected)
+    house.rows("UPDATE mfa_secrets SET kid = 'gone'")
+    unusable = house.run("user", "mfa", "reencrypt", "-o", "json")
+    assert (unusable.code, unusable.json["unusable"]) == (7, ["ada"])
+    assert "accounts do not decrypt: 'ada'" in unusable.err
+
+
+@pytest.mark.embedded
 def test_recovery_codes_go_to_a_file_that_only_their_owner_reads(house: Machine) -> None:
     code = code_of(enroll(house)["secret"])
     (house.home / "taken").touch()

@@ -111,6 +111,13 @@ def test_a_login_is_refused_and_makes_nothing(backend: Container, home: Path) ->
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_where_nobody_has_a_second_factor_no_secret_moves(backend: Container, home: Path, dry_run: bool) -> None:
+    change = backend.mfa.reencrypt(actor=ME, dry_run=dry_run)
+    assert (change.changed, change.value.moved, change.value.unusable) == (False, 0, ())
+    assert list(home.iterdir()) == []
+
+
 def test_a_service_that_found_nothing_creates_when_it_is_asked_to(backend: Container) -> None:
     with pytest.raises(UserNotFound):
         backend.accounts.deactivate("ada", actor=ME)

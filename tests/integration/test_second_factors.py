@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from tests.integration.conftest import ACTOR, COST, GOOD, STEP, Factor, House, Work
 
-from backctl.application.views import PasswordCheck
+from backctl.application.mfa import MfaReencryption
+from backctl.application.views import Change, PasswordCheck
 from backctl.domain.errors import (
     KeyInUse,
     MfaAlreadyOn,
@@ -320,6 +321,42 @@ def test_recovery_codes_keep_their_key_until_there_are_others(house: House, fact
     assert outcomes(house, codes[0].reveal()) == ["ok"]
 
 
+def test_all_secrets_move_to_the_primary_key_at_once_in_batches(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backctl.application.mfa._BATCH", 2)
+    factors = {ident: house.give_factor(ident) for ident in ("ada", "closed", "expired", "must", "none")}
+    house.mfa.disable("none", actor=ACTOR)
+    house.enroll("none")  # one that waits to be confirmed moves, too
+    assert house.mfa.reencrypt(actor=ACTOR) == Change(MfaReencryption(0, ()), changed=False)
+    before, last = turn(house, "encrypt"), house.last()
+    told: list[int] = []
+    dry = house.mfa.reencrypt(actor=ACTOR, dry_run=True)
+    assert house.database("SELECT DISTINCT kid FROM mfa_secrets") == [(before,)]
+    change = house.mfa.reencrypt(actor=ACTOR, progress=told.append)
+    assert dry == change == Change(MfaReencryption(5, ()), changed=True)
+    assert told == [2, 2, 1]
+    assert house.database("SELECT DISTINCT kid FROM mfa_secrets") == [(kid(house, "encrypt"),)]
+    house.backend.keys.destroy(before, actor=ACTOR)
+    assert outcomes(house, factors["ada"].code(), factors["ada"].code()) == ["ok", "refused"]
+    assert [event.type for event in house.backend.audit.stream() if event.seq > last.seq][:1] == ["KeyDestroyed"]
+
+
+def test_a_secret_that_does_not_decrypt_is_named_and_holds_up_no_other(house: House, factor: Factor) -> None:
+    house.give_factor("must")
+    turn(house, "encrypt")
+    house.database("UPDATE mfa_secrets SET secret = 'bk1.x.y' WHERE user_id = ?", house.id_of("must"))
+    assert house.mfa.reencrypt(actor=ACTOR) == Change(MfaReencryption(1, ("must",)), changed=True)
+    assert house.mfa.reencrypt(actor=ACTOR) == Change(MfaReencryption(0, ("must",)), changed=False)
+    assert outcomes(house, factor.code()) == ["ok"]
+
+
+def test_a_key_that_is_needed_says_what_frees_it(house: House, factor: Factor) -> None:
+    for purpose, verb in (("encrypt", "reencrypt"), ("index", "recovery-codes")):
+        before = turn(house, purpose)
+        with pytest.raises(KeyInUse) as refusal:
+            house.backend.keys.destroy(before, actor=ACTOR)
+        assert f"'backctl user mfa {verb}'" in str(refusal.value.hint)
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -362,7 +399,7 @@ def test_a_recovery_code_whose_key_is_not_here_is_no_wrong_code(house: House, fa
 def test_codes_whose_key_is_here_open_beside_others_whose_is_not(house: House, factor: Factor) -> None:
     harm = "kid = 'a-gone', digest = ? WHERE digest = (SELECT min(digest) FROM recovery_codes)"
     house.database(f"UPDATE recovery_codes SET {harm}", "f" * 64)
-    answers = []
+    answers: list[str] = []
     for code in factor.recovery_codes:
         try:
             answers.append(house.check("ada", code=code).outcome)

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")
 """What a rotation turns unless told otherwise: audit and index keys are looked up by more than their kid."""
 
+_WAY_OUT: dict[Purpose, str] = {
+    "encrypt": "'backctl user mfa reencrypt' moves them to the key in use",
+    "index": "they are recovery codes; 'backctl user mfa recovery-codes' makes others for an account",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class KeyService:
@@ -135,7 +140,8 @@ class KeyService:
             after = change.ring.destroy(kid, now=self.clock())
             if change.needs(kid):
                 raise KeyInUse(
-                    f"rows of the database refer to the key {quoted(kid)}", hint="it stays as long as they do"
+                    f"rows of the database refer to the key {quoted(kid)}",
+                    hint=_WAY_OUT.get(change.ring.get(kid).purpose, "it stays as long as they do"),
                 )
             change.commit(after, *_events(change.ring, after))
         stone = after.tombstones[-1]

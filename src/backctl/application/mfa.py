@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from backctl.application.mfa_keys import MfaKeys
 from backctl.application.repeating import repeatable
 from backctl.application.views import Change, MfaStatus
-from backctl.domain.errors import MfaCodeWrong, UserNotFound
+from backctl.domain.errors import MfaCodeWrong, MfaSecretUnusable, UserNotFound
 from backctl.domain.mfa import Enrolment
 from backctl.domain.one_time_codes import (
     DEFAULT_TOTP,
@@ -21,11 +21,13 @@ from backctl.domain.one_time_codes import (
     recovery_codes,
 )
 from backctl.domain.user import require_mfa_pending
-from backctl.domain.values import Actor, Identity, Secret
+from backctl.domain.values import Actor, Identity, Secret, UserId
 
 if TYPE_CHECKING:
     from backctl.application.ports import Clock, Reader, UnitOfWork, UnitOfWorkFactory
     from backctl.domain.user import User
+
+_BATCH = 100  # accounts that one transaction locks
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,14 @@ class MfaEnrolment:
 
 
 @dataclass(frozen=True, slots=True)
+class MfaReencryption:
+    """How many secrets were moved to the primary key, and the usernames whose secret does not decrypt."""
+
+    moved: int
+    unusable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MfaService:
     """Give accounts a second factor and take it away. Every mutation is one transaction with its events.
 
@@ -51,6 +61,7 @@ class MfaService:
     keys: MfaKeys
     clock: "Clock"
     issuer: str
+    is_fresh: "Callable[[], bool]"
     pause: "Callable[[int], None]"
 
     def status(self, ident: str) -> MfaStatus:
@@ -176,6 +187,59 @@ class MfaService:
             work.commit()
         return Change(MfaStatus.of(user, None, recovery_codes_left=0), changed=True)
 
+    def reencrypt(
+        self,
+        *,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+        progress: "Callable[[int], None]" = lambda accounts: None,
+    ) -> Change[MfaReencryption]:
+        """Move every secret to the primary key, as its next login would, so that the keys before it can be destroyed.
+
+        A transaction moves a hundred at most; `progress` is told of how many accounts it was. A secret that does not
+        decrypt stays as it is, and its account is named. No event is recorded: the account is the same.
+        """
+        moved, unusable = 0, list[str]()
+        after: UserId | None = None
+        while seen := self._reencrypt_some(after, actor=actor, reason=reason, dry_run=dry_run):
+            moved += seen.moved
+            unusable += seen.unusable
+            progress(seen.moved + len(seen.unusable))
+            after = seen.last
+        return Change(MfaReencryption(moved, tuple(unusable)), changed=moved > 0)
+
+    @repeatable
+    def _reencrypt_some(
+        self, after: UserId | None, *, actor: Actor, reason: str | None, dry_run: bool
+    ) -> "_Seen | None":
+        """None when there is nobody past `after`."""
+        moved, unusable = 0, list[str]()
+        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+            if self.is_fresh():  # there is neither a key nor an account
+                return None
+            factors = work.second_factors
+            work.users.lock_administrators()  # they come first wherever several accounts are locked
+            kid = self.keys.primary_kid()
+            found = factors.not_under(kid, after=after, limit=_BATCH)
+            for user_id in found:
+                try:
+                    user = work.users.get(Identity("id", user_id))
+                except UserNotFound:  # deleted since it was found
+                    continue
+                enrolment = factors.of(user_id)
+                if enrolment is None or enrolment.kid == kid:  # taken away, or moved by a login
+                    continue
+                try:
+                    secret = self.keys.opened(enrolment, user_id)
+                except MfaSecretUnusable:
+                    unusable.append(user.username.name)
+                else:
+                    self.keys.follow_primary(secret, enrolment, factors, user_id)
+                    moved += 1
+            work.commit()
+        return _Seen(moved, unusable, found[-1]) if found else None
+
     def new_recovery_codes(self) -> tuple[Secret, ...]:
         """Ten codes of 80 bits from the system's random source. Each opens an account once, when it was given to it."""
         from secrets import token_bytes
@@ -185,6 +249,15 @@ class MfaService:
     def _give(self, work: "UnitOfWork", user: "User", codes: Sequence[Secret]) -> None:
         user.renew_recovery_codes(len(codes))
         work.second_factors.give_codes(user.id, self.keys.hidden(codes, user.id), now=self.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What became of some accounts, and which was the last of them."""
+
+    moved: int
+    unusable: list[str]
+    last: UserId
 
 
 def _shown(issuer: str) -> str:

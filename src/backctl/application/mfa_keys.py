@@ -22,6 +22,10 @@ class MfaKeys:
         self._keyring = keyring
         self._ciphers = ciphers
 
+    def primary_kid(self) -> str:
+        """Of the key under which secrets are to be kept."""
+        return self._keyring().primary("encrypt").kid
+
     def seal(self, secret: bytes, user_id: UserId) -> tuple[str, str]:
         """The secret, encrypted for the row of this account and no other, and the kid of the key."""
         key = self._keyring().primary("encrypt")
@@ -32,9 +36,10 @@ class MfaKeys:
         enrolment = factors.of(user_id)
         if enrolment is None:
             raise _unreadable()
-        return enrolment, self._opened(enrolment, user_id)
+        return enrolment, self.opened(enrolment, user_id)
 
-    def _opened(self, enrolment: "Enrolment", user_id: UserId) -> bytes:
+    def opened(self, enrolment: "Enrolment", user_id: UserId) -> bytes:
+        """The secret of the one-time codes of this account. Raises MfaSecretUnusable."""
         key = self._keyring().find(enrolment.kid)
         if key is None or key.purpose != "encrypt":
             raise MfaSecretUnusable(
@@ -48,7 +53,7 @@ class MfaKeys:
 
     def follow_primary(self, secret: bytes, enrolment: "Enrolment", factors: "SecondFactors", user_id: UserId) -> None:
         """Encrypt a secret anew that is kept under another key than the primary."""
-        if enrolment.kid != self._keyring().primary("encrypt").kid:
+        if enrolment.kid != self.primary_kid():
             sealed, kid = self.seal(secret, user_id)
             factors.move(user_id, secret=sealed, kid=kid)
 

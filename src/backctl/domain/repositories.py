@@ -79,6 +79,10 @@ class SecondFactors(Protocol):
         """Keep the same secret under another key."""
         ...
 
+    def not_under(self, kid: str, *, after: UserId | None, limit: int) -> "Sequence[UserId]":
+        """Whose secrets are kept under another key than `kid`: the first ones past the id `after`, nothing locked."""
+        ...
+
     def give_codes(self, user_id: UserId, codes: "Sequence[StoredCode]", *, now: Instant) -> None:
         """Keep these recovery codes in place of all others, used ones included."""
         ...

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -219,5 +219,9 @@ def run_each(
     if not call.renderer.is_json:
         call.notice(f"{batch.done} done, {batch.changed} changed, {len(batch.failed)} failed")
     if batch.failed:
-        shown = ", ".join(map(quoted, batch.failed[:_NAMED])) + (", …" if len(batch.failed) > _NAMED else "")
-        raise PartialFailure(f"{len(batch.failed)} of {len(idents)} failed: {shown}")
+        raise PartialFailure(f"{len(batch.failed)} of {len(idents)} failed: {first_of(batch.failed)}")
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first names that something failed for, as an error shows them."""
+    return ", ".join(map(quoted, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")

@@ -62,6 +62,12 @@ class SqlSecondFactors:
             update(tables.mfa_secrets).where(_secrets.user_id == user_id).values(secret=secret, kid=kid)
         )
 
+    def not_under(self, kid: str, *, after: UserId | None, limit: int) -> Sequence[UserId]:
+        others = select(_secrets.user_id).where(_secrets.kid != kid)
+        if after is not None:
+            others = others.where(_secrets.user_id > after)
+        return self._connection().scalars(others.order_by(_secrets.user_id).limit(limit)).all()
+
     # Recovery codes.
 
     def give_codes(self, user_id: UserId, codes: Sequence[StoredCode], *, now: Instant) -> None:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from typer import Argument, Option
 
+from backctl.application.mfa import MfaReencryption
 from backctl.application.views import Change, MfaStatus
-from backctl.domain.errors import UsageError, quoted
+from backctl.domain.errors import PartialFailure, UsageError, quoted
 from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun
@@ -100,6 +101,25 @@ def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = Non
             ident, codes, actor=call.actor, reason=call.reason, dry_run=call.dry_run
         ),
     )
+
+
+@leaf(app, mutation=True, view=MfaReencryption)
+def reencrypt(call: Invocation) -> None:
+    """Move the secrets of all accounts to the primary key of purpose encrypt, as their next logins would.
+
+    The key that they were under can be destroyed then. Nobody notices: neither secret nor recovery codes change.
+    """
+    mfa = call.container.mfa
+    with call.progress("reencrypting") as progress:
+        change = mfa.reencrypt(actor=call.actor, reason=call.reason, dry_run=call.dry_run, progress=progress.advance)
+    call.changed(change)
+    if failed := change.value.unusable:
+        from backctl.presentation.bulk import first_of
+
+        raise PartialFailure(
+            f"the secrets of {len(failed)} accounts do not decrypt: {first_of(failed)}",
+            hint="name the keyring that has their key, or take the factor away with 'backctl user mfa disable'",
+        )
 
 
 def _with_new_codes(
