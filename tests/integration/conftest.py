@@ -3,6 +3,7 @@
 import re
 import shutil
 import sqlite3
+from base64 import b32decode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from backctl.application.authentication import AuthenticationService
 from backctl.application.mfa import MfaService
 from backctl.application.views import EventView, PasswordCheck
 from backctl.container import Container
-from backctl.domain.one_time_codes import decoded_secret, totp
+from backctl.domain.one_time_codes import totp
 from backctl.domain.values import Actor, Instant, Secret, UserId
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 
@@ -151,7 +152,7 @@ class House:
 
     def enroll(self, ident: str) -> bytes:
         """The secret of a second factor that waits to be confirmed."""
-        return decoded_secret(self.mfa.enroll(ident, actor=ACTOR).value.secret.reveal())
+        return b32decode(self.mfa.enroll(ident, actor=ACTOR).value.secret.reveal())
 
     def give_factor(self, ident: str) -> "Factor":
         """A second factor that is on. The step of this moment is used up by that: the next is half a minute on."""

@@ -4,7 +4,6 @@ Pure functions: the time, the key and every random byte are passed in. Compariso
 """
 
 import base64
-import binascii
 import hmac
 import re
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ from backctl.domain.values import Instant
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 
-SECRET_BYTES = 20  # RFC 4226 §4, R6: 160 bits are recommended, 128 demanded
-SECRET_BYTES_MIN = 16
+SECRET_BYTES = 20  # RFC 4226 §4, R6: 160 bits are recommended
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10
 """Of each recovery code: 80 bits, which nobody guesses and which no slow hash has to protect."""
@@ -102,27 +100,6 @@ def _steps_around(step: int) -> Iterator[int]:
 def encoded_secret(secret: bytes) -> str:
     """The secret as authenticators take it: base32 (RFC 4648 §6), capital letters, no padding."""
     return base64.b32encode(secret).decode().rstrip("=")
-
-
-def decoded_secret(text: str) -> bytes:
-    """Read a secret that was made elsewhere; small letters, spaces, dashes and padding are forgiven.
-
-    Raises InvalidInput for what is no base32, or less than 128 bits. The secret stands in no message.
-    """
-    bare = re.sub("[ -]", "", text).upper().rstrip("=")
-    try:
-        if not bare.isascii():
-            raise ValueError
-        secret = base64.b32decode(bare + "=" * (-len(bare) % 8))
-    except (ValueError, binascii.Error):
-        raise InvalidInput(
-            "the secret is not base32", hint="it is written with the letters A to Z and 2 to 7"
-        ) from None
-    if encoded_secret(secret) != bare:
-        raise InvalidInput("the secret is cut off: its last character has bits that belong to no byte")
-    if len(secret) < SECRET_BYTES_MIN:
-        raise InvalidInput(f"the secret has {len(secret) * 8} bits; fewer than {SECRET_BYTES_MIN * 8} can be guessed")
-    return secret
 
 
 def otpauth_uri(secret: bytes, *, issuer: str, account: str, settings: TotpSettings = DEFAULT_TOTP) -> str:

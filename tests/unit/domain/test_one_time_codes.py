@@ -14,7 +14,6 @@ from backctl.domain.one_time_codes import (
     SECRET_BYTES,
     Algorithm,
     TotpSettings,
-    decoded_secret,
     encoded_secret,
     fitting_step,
     hotp,
@@ -160,30 +159,9 @@ def test_a_secret_is_written_in_base32_without_padding() -> None:
 
 
 @given(st.binary(min_size=16, max_size=64))
-def test_a_secret_is_read_as_it_was_written(secret: bytes) -> None:
-    assert decoded_secret(encoded_secret(secret)) == secret
-    assert decoded_secret(base64.b32encode(secret).decode()) == secret
-
-
-def test_a_secret_may_be_typed_in_groups() -> None:
-    assert decoded_secret("gezd gnbv-gy3t qojq GEZD GNBV GY3T QOJQ") == SECRET
-
-
-TOO_SHORT = ["", "GEZDGNBVGY3TQOJQ", "A" * 24]
-CUT_OFF = ["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJ", "A" * 27, "GAYTEMZUGU3DOOBZMFRGGZDFMZ"]
-NO_BASE32 = [
-    "GEZDGNBVGY3TQOJQGEZDGNBVG1",
-    "ＧEZDGNBVGY3TQOJQGEZDGNBVGY",
-    "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n",
-    "ß" * 26,
-]
-
-
-@pytest.mark.parametrize("text", [*TOO_SHORT, *CUT_OFF, *NO_BASE32])
-def test_what_is_no_secret_is_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(InvalidInput) as refusal:
-        decoded_secret(text)
-    assert text == "" or text not in refusal.value.message
+def test_a_secret_is_read_back_by_base32(secret: bytes) -> None:
+    text = encoded_secret(secret)
+    assert base64.b32decode(text + "=" * (-len(text) % 8)) == secret
 
 
 # The URI.
@@ -191,7 +169,7 @@ def test_what_is_no_secret_is_refused_and_not_repeated(text: str) -> None:
 
 def test_the_uri_of_an_authenticator() -> None:
     # The example of the Key Uri Format page, with the parameters it leaves to their defaults.
-    secret = decoded_secret("HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ")
+    secret = base64.b32decode("HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ")
     assert otpauth_uri(secret, issuer="ACME Co", account="john.doe@email.com") == (
         "otpauth://totp/ACME%20Co:john.doe@email.com"
         "?secret=HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ&issuer=ACME%20Co&algorithm=SHA1&digits=6&period=30"
