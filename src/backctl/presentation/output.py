@@ -129,8 +129,8 @@ class Renderer:
         self.sink.flush()
 
     def value(self, text: str, view: object) -> None:
-        """An answer that is one value: bare in text forms, `view` in JSON."""
-        if self.is_json:
+        """An answer that is one value: bare in text forms, `view` in JSON and where its fields are asked for."""
+        if self.is_json or self.fields is not None:
             self.one(view)
         else:
             self._write((_safe_lines(text) if self.sink.terminal else text) + "\n")
@@ -141,8 +141,8 @@ class Renderer:
         self.sink.write(_safe_lines(text) if self.sink.terminal else text)
 
     def exactly(self, data: bytes, view: object) -> None:
-        """An answer that is bytes: nothing is added to them in text forms, `view` in JSON."""
-        if self.is_json:
+        """An answer that is bytes: nothing is added to them in text forms, `view` where `value` shows it."""
+        if self.is_json or self.fields is not None:
             self.one(view)
         else:
             self.data(data)

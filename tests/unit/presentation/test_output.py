@@ -149,6 +149,36 @@ def test_json_on_a_terminal_means_the_same(items: list[Pair]) -> None:
     assert json.loads(page(Format.JSON, items, Terminal(newline=""))) == json.loads(page(Format.JSON, items))
 
 
+def test_identifiers_stand_one_a_line() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Touched:
+        added: tuple[str, ...]
+        promoted: tuple[str, ...] = ()
+
+    @dataclass(frozen=True, slots=True)
+    class Claims:
+        iss: str
+        jti: str
+
+    assert one(Format.ID, Touched(("a", "b"))) == "a\nb\n"
+    assert one(Format.ID, Touched(())) == ""
+    assert one(Format.ID, Claims("us", "t1")) == "t1\n"
+
+
+def test_a_bare_value_gives_way_to_the_fields_that_were_asked_for() -> None:
+    def shown(*fields: str) -> str:
+        stream = io.StringIO(newline="")
+        renderer(None, stream, fields or None).value("l", Pair("l", "r"))
+        if fields:
+            renderer(None, stream, fields).exactly(b"l", Pair("l", "r"))
+        return stream.getvalue()
+
+    assert shown() == "l\n"
+    assert shown("right") == "right\nr\n" * 2
+    with pytest.raises(UsageError):
+        shown("nothing")
+
+
 def test_fields_select_and_order() -> None:
     stream = io.StringIO(newline="")
     renderer(Format.TSV, stream, ("right", "left")).page([Pair("l", "r")], Pair, None)
