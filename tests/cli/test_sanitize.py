@@ -75,7 +75,9 @@ def test_explain_tells_what_changes_instead_of_the_result(machine: Machine) -> N
     assert nothing.json == {"items": [], "next_cursor": None}
     failed = sanitize(machine, "--format", "jsonl", "--explain", "-o", "json", stdin="NaN\n")
     assert (failed.code, failed.json["items"]) == (7, [])
-    assert [json.loads(line)["error"]["code"] for line in failed.err.splitlines()] == ["json.invalid", "batch.partial"]
+    line, summary = map(json.loads, failed.err.splitlines())
+    assert (line["line"], line["error"]["code"]) == (1, "json.invalid")
+    assert (summary["error"]["code"], summary["error"]["message"]) == ("batch.partial", "1 line could not be cleaned: 1")
 
 
 @pytest.mark.parametrize(

@@ -301,8 +301,8 @@ def test_what_needs_quotes_gets_them() -> None:
 @pytest.mark.parametrize(
     ("record", "line", "why"),
     [
-        (b"1", 3, "it has 1 fields, and the header 2"),
-        (b"1,2,3", 3, "it has 3 fields, and the header 2"),
+        (b"1", 3, "its number of fields is 1, and the header's 2"),
+        (b"1,2,3", 3, "its number of fields is 3, and the header's 2"),
         (b'a"b"c,2', 3, "its field 1 is not written as RFC 4180 has it"),
         (b'"a" ,2', 3, "its field 1 is not written as RFC 4180 has it"),
         (b'"a"",2\n', 3, "a quote that opens here is never closed"),

@@ -57,7 +57,7 @@ class CsvRecords:
         end = b"\r" if content.endswith(b"\r") else b""
         cells = _cells(content.removesuffix(b"\r"))
         if len(cells) != self._width:
-            raise InvalidInput(f"it has {len(cells)} fields, and the header {self._width}")
+            raise InvalidInput(f"its number of fields is {len(cells)}, and the header's {self._width}")
         changed = False
         for place, name in self._places:
             before = _plain(cells[place])

@@ -102,13 +102,12 @@ def _lines(call: Invocation, outcomes: "Iterator[LineOutcome]", *, explain: bool
     call.renderer.sink.flush()
     if failed:
         shown = ", ".join(map(str, failed[:_NAMED])) + (", …" if len(failed) > _NAMED else "")
-        raise PartialFailure(f"{len(failed)} lines could not be cleaned: {shown}")
+        raise PartialFailure(f"{len(failed)} line{'s' * (len(failed) > 1)} could not be cleaned: {shown}")
 
 
 def _tell(call: Invocation, outcome: "LineOutcome", tally: "Tally", *, explain: bool) -> None:
     if outcome.error is not None and call.renderer.is_json:
-        members = {"line": outcome.number, **errors.document(outcome.error)}
-        terminal.say_raw(json.dumps({"error": members}) + "\n")
+        terminal.say_raw(json.dumps({"line": outcome.number, "error": errors.document(outcome.error)}) + "\n")
     elif outcome.error is not None:
         terminal.say(f"line {outcome.number}: {outcome.error.message}", "error")
     elif outcome.cleaned is not None and explain:
