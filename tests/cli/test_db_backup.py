@@ -28,7 +28,7 @@ from tests.cli.scenes import (
 from backctl.infrastructure.database.schema import REVISION
 
 PEOPLE = [Person("ada", "admin"), Person("bob"), Person("cleo", active=False)]
-BACKUP_KEYS = ["path", "bytes", "sha256"]
+BACKUP_KEYS = ["path", "size_bytes", "sha256"]
 
 
 def test_a_copy_is_whole_private_and_said_what_it_is(house: Machine) -> None:
@@ -38,7 +38,7 @@ def test_a_copy_is_whole_private_and_said_what_it_is(house: Machine) -> None:
     assert list(done.json) == BACKUP_KEYS
     assert done.json == {
         "path": str(copy),
-        "bytes": copy.stat().st_size,
+        "size_bytes": copy.stat().st_size,
         "sha256": hashlib.sha256(copy.read_bytes()).hexdigest(),
     }
     assert done.err == ""

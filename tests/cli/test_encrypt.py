@@ -201,11 +201,11 @@ def test_columns_of_csv_come_back_through_files(ready: Machine) -> None:
     report = ready.run("encrypt", *flags, "--file", "in.csv", "--out", "out.csv", "-o", "json").succeeded().json
     assert report == {
         "out": "out.csv",
-        "size": (ready.home / "out.csv").stat().st_size,
+        "size_bytes": (ready.home / "out.csv").stat().st_size,
         "records": 2,
         "values": 2,
-        "changed": 2,
-        "failed": 0,
+        "changed_values": 2,
+        "failed_records": 0,
     }
     encrypted = (ready.home / "out.csv").read_bytes()
     assert encrypted.startswith(b'\xef\xbb\xbfid,"phone",note\r\n1,bk1.')
@@ -246,7 +246,7 @@ def test_a_file_comes_back_and_the_result_appears_at_once(ready: Machine) -> Non
     file(ready, "plain", content)
     report = ready.run("encrypt", *PHONE, "--file", "plain", "--out", "sealed", "-o", "json").succeeded().json
     sealed = (ready.home / "sealed").read_bytes()
-    assert (report["out"], report["size"], report["failed"]) == ("sealed", len(sealed), 0)
+    assert (report["out"], report["size_bytes"], report["failed_records"]) == ("sealed", len(sealed), 0)
     assert sealed.startswith(b"bk1s.encrypt-")
     assert (ready.home / "sealed").stat().st_mode & 0o777 == 0o600
     ready.run("decrypt", *PHONE, "--file", "sealed", "--out", "back").succeeded()
@@ -309,9 +309,9 @@ def test_after_a_rotation_reencryption_moves_every_value_and_shows_none(ready: M
     assert columns.err == "backctl: 2 moved, 0 of 2 records failed\n"
     assert fields.err == "backctl: 1 moved, 0 of 1 records failed\n"
     report = ready.run("reencrypt", *PHONE, "--file", "sealed", "--out", "sealed", "--overwrite", "-o", "json").json
-    assert (report["values"], report["changed"]) == (1, 1)
+    assert (report["values"], report["changed_values"]) == (1, 1)
     again = ready.run("reencrypt", *PHONE, "--file", "sealed", "--out", "copy", "-o", "json").succeeded().json
-    assert again["changed"] == 0
+    assert again["changed_values"] == 0
     assert (ready.home / "copy").read_bytes() == (ready.home / "sealed").read_bytes()
     for outcome in (same, done, columns, fields):
         assert "secret" not in outcome.out + outcome.err.replace("backctl: hint", "")

@@ -40,8 +40,8 @@ class CipherReport:
     """What became of a file: its values, how many of them changed, and how many records were left out."""
 
     out: str
-    size: int
+    size_bytes: int
     records: int
     values: int
-    changed: int
-    failed: int
+    changed_values: int
+    failed_records: int

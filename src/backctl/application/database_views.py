@@ -53,5 +53,5 @@ class BackupView:
     """A finished copy: its absolute path, its length in bytes and its SHA-256 in hexadecimal."""
 
     path: str
-    bytes: int
+    size_bytes: int
     sha256: str
