@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -112,7 +112,7 @@ complete -c backctl -f
 
 # backctl
 complete -c backctl -n '__backctl_at' -a user -d 'Create, list and administer accounts'
-complete -c backctl -n '__backctl_at' -a role -d 'Show the roles and what they permit, and give them to accounts'
+complete -c backctl -n '__backctl_at' -a role -d 'Show the roles and their permissions, and assign them'
 complete -c backctl -n '__backctl_at' -a access -d 'Ask what an account may do'
 complete -c backctl -n '__backctl_at' -a token -d 'Issue, verify, refresh and revoke the tokens of accounts'
 complete -c backctl -n '__backctl_at' -a key -d 'Rotate, publish and move the keys that sign and encrypt'
@@ -140,13 +140,13 @@ complete -c backctl -n '__backctl_at user' -a list -d 'List accounts, page by pa
 complete -c backctl -n '__backctl_at user' -a show -d 'Show an account'
 complete -c backctl -n '__backctl_at user' -a exists -d 'Say whether an account exists: exit code 0 or 3'
 complete -c backctl -n '__backctl_at user' -a count -d 'Count accounts'
-complete -c backctl -n '__backctl_at user' -a set-password -d 'Give an account another password, and end a lock after failed logins'
-complete -c backctl -n '__backctl_at user' -a check-password -d 'Say whether a password opens an account, as a login: exit code 0 or 6'
+complete -c backctl -n '__backctl_at user' -a set-password -d 'Give an account another password'
+complete -c backctl -n '__backctl_at user' -a check-password -d 'Say whether a password opens an account: exit code 0 or 6'
 complete -c backctl -n '__backctl_at user' -a activate -d 'Open closed accounts'
 complete -c backctl -n '__backctl_at user' -a deactivate -d 'Close accounts; nobody can log in to them any more'
 complete -c backctl -n '__backctl_at user' -a update -d 'Change what is given of an account, and nothing else'
-complete -c backctl -n '__backctl_at user' -a delete -d 'Delete accounts for good; their events stay, and are found by id'
-complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first unless --sort says otherwise'
+complete -c backctl -n '__backctl_at user' -a delete -d 'Delete accounts for good; their events stay'
+complete -c backctl -n '__backctl_at user' -a history -d 'Show what happened to an account, oldest first'
 complete -c backctl -n '__backctl_at user' -a mfa -d 'Give an account a second factor, or take it away'
 complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message and exit'
 
@@ -180,12 +180,12 @@ complete -c backctl -n '__backctl_in user list' -l created-after -x -d 'Created 
 complete -c backctl -n '__backctl_in user list' -l created-before -x -d 'Created before this time'
 complete -c backctl -n '__backctl_in user list' -l email-domain -x -d 'With an address in this domain'
 complete -c backctl -n '__backctl_in user list' -l search -x -d 'With this in the username or the address'
-complete -c backctl -n '__backctl_in user list' -l sort -x -d 'created_at, email, username or id; \'-\' before it reverses'
-complete -c backctl -n '__backctl_in user list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
+complete -c backctl -n '__backctl_in user list' -l sort -x -d 'By created_at, email, username or id; \'-\' before it reverses'
+complete -c backctl -n '__backctl_in user list' -l limit -x -d 'At most N items, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in user list' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in user list' -l page -x -d 'The page with this number, from 1'
 complete -c backctl -n '__backctl_in user list' -l page-size -x -d 'Accounts on a numbered page'
-complete -c backctl -n '__backctl_in user list' -l all -d 'Everything, in constant memory'
+complete -c backctl -n '__backctl_in user list' -l all -d 'Everything instead of a page, in constant memory'
 
 # backctl user show
 complete -c backctl -n '__backctl_operand 1 user show' -x -a '(__backctl_stored account)'
@@ -264,22 +264,21 @@ complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by n
 # backctl user history
 complete -c backctl -n '__backctl_operand 1 user history' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user history' -l sort -x -d '\'seq\' is oldest first, \'-seq\' newest first'
-complete -c backctl -n '__backctl_in user history' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
+complete -c backctl -n '__backctl_in user history' -l limit -x -d 'At most N items, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
-complete -c backctl -n '__backctl_in user history' -l all -d 'Everything, in constant memory'
+complete -c backctl -n '__backctl_in user history' -l all -d 'Everything instead of a page, in constant memory'
 
 # backctl user mfa
 complete -c backctl -n '__backctl_at user mfa' -a enroll -d 'Make a secret for an authenticator, and show it once'
-complete -c backctl -n '__backctl_at user mfa' -a confirm -d 'Turn the second factor on with a code of the authenticator, and show ten recovery codes once'
-complete -c backctl -n '__backctl_at user mfa' -a status -d 'Show whether an account has a second factor, and how many recovery codes are left'
-complete -c backctl -n '__backctl_at user mfa' -a disable -d 'Take the second factor away, with its recovery codes; the account\'s sessions end at once'
-complete -c backctl -n '__backctl_at user mfa' -a recovery-codes -d 'Make ten new recovery codes and show them once; those before are void'
-complete -c backctl -n '__backctl_at user mfa' -a reencrypt -d 'Move the secrets of all accounts to the primary key of purpose encrypt, as their next logins would'
+complete -c backctl -n '__backctl_at user mfa' -a confirm -d 'Turn the second factor on with a code of it'
+complete -c backctl -n '__backctl_at user mfa' -a status -d 'Show the second factor of an account'
+complete -c backctl -n '__backctl_at user mfa' -a disable -d 'Take the second factor away, with its recovery codes'
+complete -c backctl -n '__backctl_at user mfa' -a recovery-codes -d 'Make ten new recovery codes; those before are void'
 complete -c backctl -n '__backctl_at user mfa' -s h -l help -d 'Show this message and exit'
 
 # backctl user mfa enroll
 complete -c backctl -n '__backctl_operand 1 user mfa enroll' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user mfa enroll' -l algorithm -x -a 'sha1 sha256 sha512' -d 'sha1, sha256 or sha512; some authenticators know sha1 only'
+complete -c backctl -n '__backctl_in user mfa enroll' -l algorithm -x -a 'sha1 sha256 sha512' -d 'One of sha1, sha256, sha512; some authenticators know sha1 only'
 complete -c backctl -n '__backctl_in user mfa enroll' -l digits -x -d 'Digits of a code, 6 to 8'
 complete -c backctl -n '__backctl_in user mfa enroll' -l period -x -d 'How long a code counts, 10 to 300'
 complete -c backctl -n '__backctl_in user mfa enroll' -s n -l dry-run -d 'Do everything, then undo it'
@@ -309,12 +308,8 @@ complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r 
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s y -l yes -d 'Confirm without being asked'
 
-# backctl user mfa reencrypt
-complete -c backctl -n '__backctl_in user mfa reencrypt' -s n -l dry-run -d 'Do everything, then undo it'
-complete -c backctl -n '__backctl_in user mfa reencrypt' -s y -l yes -d 'Confirm without being asked'
-
 # backctl role
-complete -c backctl -n '__backctl_at role' -a list -d 'List the roles: the built-in ones, then those of the configuration'
+complete -c backctl -n '__backctl_at role' -a list -d 'List the roles: the built-in ones, then the configured ones'
 complete -c backctl -n '__backctl_at role' -a show -d 'Show a role and what it may do'
 complete -c backctl -n '__backctl_at role' -a assign -d 'Give accounts a role instead of the one they have'
 complete -c backctl -n '__backctl_at role' -s h -l help -d 'Show this message and exit'
@@ -340,9 +335,9 @@ complete -c backctl -n '__backctl_in access check' -l explain -d 'Show everythin
 
 # backctl token
 complete -c backctl -n '__backctl_at token' -a issue -d 'Issue an access token to an account and print it'
-complete -c backctl -n '__backctl_at token' -a verify -d 'Verify an access token and print what it says: exit code 0 or 6, with --batch 0 or 7'
+complete -c backctl -n '__backctl_at token' -a verify -d 'Verify an access token, and print what it says'
 complete -c backctl -n '__backctl_at token' -a inspect -d 'Show what a token says about itself, without any check'
-complete -c backctl -n '__backctl_at token' -a refresh -d 'Redeem a refresh token: print a new access token and, on a second line, the next refresh token'
+complete -c backctl -n '__backctl_at token' -a refresh -d 'Redeem a refresh token for an access token and the next one'
 complete -c backctl -n '__backctl_at token' -a revoke -d 'Revoke tokens: one, those of a session or of an account, or all'
 complete -c backctl -n '__backctl_at token' -a list -d 'List the sessions of an account, the oldest first'
 complete -c backctl -n '__backctl_at token' -a gc -d 'Remove sessions, refresh tokens and revocations that are past'
@@ -384,7 +379,7 @@ complete -c backctl -n '__backctl_in token refresh' -s y -l yes -d 'Confirm with
 complete -c backctl -n '__backctl_in token revoke' -l jti -x -d 'The access token with this identifier'
 complete -c backctl -n '__backctl_in token revoke' -l session -x -d 'One session with all its tokens'
 complete -c backctl -n '__backctl_in token revoke' -l user -x -a '(__backctl_stored account)' -d 'Every session of this account'
-complete -c backctl -n '__backctl_in token revoke' -l all -d 'Every session of everybody'
+complete -c backctl -n '__backctl_in token revoke' -l all -d 'Everything: every session of everybody'
 complete -c backctl -n '__backctl_in token revoke' -l token-stdin -d 'Read the token from standard input'
 complete -c backctl -n '__backctl_in token revoke' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in token revoke' -l token-fd -x -d 'Read the token from an open file descriptor'
@@ -394,13 +389,13 @@ complete -c backctl -n '__backctl_in token revoke' -s y -l yes -d 'Confirm witho
 
 # backctl token list
 complete -c backctl -n '__backctl_operand 1 token list' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in token list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
+complete -c backctl -n '__backctl_in token list' -l limit -x -d 'At most N items, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in token list' -l cursor -x -d 'Continue after the previous page'
-complete -c backctl -n '__backctl_in token list' -l all -d 'Everything, in constant memory'
+complete -c backctl -n '__backctl_in token list' -l all -d 'Everything instead of a page, in constant memory'
 
 # backctl token gc
-complete -c backctl -n '__backctl_in token gc' -l batch-size -x -d 'Rows of a kind in one transaction; 1000 if not given'
-complete -c backctl -n '__backctl_in token gc' -l older-than -x -d 'Only what has been past for this long; 1d if not given'
+complete -c backctl -n '__backctl_in token gc' -l batch-size -x -d 'Rows of a kind in one transaction; 1000 unless given'
+complete -c backctl -n '__backctl_in token gc' -l older-than -x -d 'Only what has been past for this long; 1d unless given'
 complete -c backctl -n '__backctl_in token gc' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in token gc' -s y -l yes -d 'Confirm without being asked'
 
@@ -411,12 +406,12 @@ complete -c backctl -n '__backctl_at key' -a add -d 'Make a key and publish it; 
 complete -c backctl -n '__backctl_at key' -a promote -d 'Use a key from now on; the one in use retires'
 complete -c backctl -n '__backctl_at key' -a retire -d 'Let a key that is not in use verify and decrypt only'
 complete -c backctl -n '__backctl_at key' -a destroy -d 'Give a key up for good; its name stays taken'
-complete -c backctl -n '__backctl_at key' -a rotate -d 'Publish a successor, or let it take over, if that is due: the verb for cron'
-complete -c backctl -n '__backctl_at key' -a due -d 'Say what \'rotate\' with the same flags would do; exit code 6 when that is nothing'
-complete -c backctl -n '__backctl_at key' -a jwks -d 'Print the JWK Set for verifiers: the public half of every signing key that still verifies'
-complete -c backctl -n '__backctl_at key' -a wrap -d 'Store the keyring under a passphrase: the given one, else the one of the configuration'
-complete -c backctl -n '__backctl_at key' -a import -d 'Take in a private key that was made elsewhere, JWK or PEM, and publish it'
-complete -c backctl -n '__backctl_at key' -a export -d 'Print a key for use elsewhere: its public half, or with --private all of it'
+complete -c backctl -n '__backctl_at key' -a rotate -d 'Publish a successor, or let it take over, when that is due'
+complete -c backctl -n '__backctl_at key' -a due -d 'Say what \'rotate\' with the same flags would do'
+complete -c backctl -n '__backctl_at key' -a jwks -d 'Print what verifiers need: the public keys, as a JWK Set'
+complete -c backctl -n '__backctl_at key' -a wrap -d 'Store the keyring under a passphrase'
+complete -c backctl -n '__backctl_at key' -a import -d 'Take in a private key that was made elsewhere, JWK or PEM'
+complete -c backctl -n '__backctl_at key' -a export -d 'Print the public half of a key, or with --private all of it'
 complete -c backctl -n '__backctl_at key' -s h -l help -d 'Show this message and exit'
 
 # backctl key list
@@ -531,8 +526,8 @@ complete -c backctl -n '__backctl_in reencrypt' -l value-fd -x -d 'Read the valu
 complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Take the value from an environment variable'
 
 # backctl audit
-complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first unless --sort says otherwise'
-complete -c backctl -n '__backctl_at audit' -a verify -d 'Walk the chain of events; exit code 6 and the first broken one when it does not hold'
+complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first'
+complete -c backctl -n '__backctl_at audit' -a verify -d 'Prove that the log is whole: exit code 0 or 6'
 complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message and exit'
 
 # backctl audit list
@@ -542,17 +537,17 @@ complete -c backctl -n '__backctl_in audit list' -l since -x -d 'At this time or
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Before this time'
 complete -c backctl -n '__backctl_in audit list' -l trace-id -x -d 'Of this trace (TRACEPARENT)'
 complete -c backctl -n '__backctl_in audit list' -l sort -x -d '\'seq\' is oldest first, \'-seq\' newest first'
-complete -c backctl -n '__backctl_in audit list' -l limit -x -d 'At most N items, 1 to 1000; 50 if not given'
+complete -c backctl -n '__backctl_in audit list' -l limit -x -d 'At most N items, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in audit list' -l cursor -x -d 'Continue after the previous page'
-complete -c backctl -n '__backctl_in audit list' -l all -d 'Everything, in constant memory'
+complete -c backctl -n '__backctl_in audit list' -l all -d 'Everything instead of a page, in constant memory'
 
 # backctl config
 complete -c backctl -n '__backctl_at config' -a show -d 'Show every value in force; secrets are masked'
 complete -c backctl -n '__backctl_at config' -a path -d 'Print the configuration file in force, or where yours would be'
 complete -c backctl -n '__backctl_at config' -a get -d 'Print one value; a secret is masked'
-complete -c backctl -n '__backctl_at config' -a set -d 'Change one value in the configuration file, keeping its comments'
-complete -c backctl -n '__backctl_at config' -a unset -d 'Take one value out of the configuration file, keeping its comments; the default counts again'
-complete -c backctl -n '__backctl_at config' -a validate -d 'Check the configuration and list everything wrong with it; exit code 9 when something is'
+complete -c backctl -n '__backctl_at config' -a set -d 'Write one value to the configuration file'
+complete -c backctl -n '__backctl_at config' -a unset -d 'Take one value out of the configuration file'
+complete -c backctl -n '__backctl_at config' -a validate -d 'List everything wrong with the configuration: exit code 0 or 9'
 complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message and exit'
 
 # backctl config show
@@ -579,9 +574,9 @@ complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm witho
 complete -c backctl -n '__backctl_operand 1 config validate' -r -F
 
 # backctl profile
-complete -c backctl -n '__backctl_at profile' -a list -d 'List the profiles, with the database of each and where it is configured'
-complete -c backctl -n '__backctl_at profile' -a show -d 'Show the settings that a profile comes to, and where each comes from; secrets are masked'
-complete -c backctl -n '__backctl_at profile' -a use -d 'Select the profile that commands work on when neither a flag nor a variable names one'
+complete -c backctl -n '__backctl_at profile' -a list -d 'List the profiles: the database of each, and its origin'
+complete -c backctl -n '__backctl_at profile' -a show -d 'Show the settings of a profile, and where each comes from'
+complete -c backctl -n '__backctl_at profile' -a use -d 'Select the profile that commands work on from now on'
 complete -c backctl -n '__backctl_at profile' -s h -l help -d 'Show this message and exit'
 
 # backctl profile show
@@ -594,10 +589,10 @@ complete -c backctl -n '__backctl_in profile use' -s n -l dry-run -d 'Do everyth
 complete -c backctl -n '__backctl_in profile use' -s y -l yes -d 'Confirm without being asked'
 
 # backctl db
-complete -c backctl -n '__backctl_at db' -a upgrade -d 'Bring the schema of the database to the revision of this backctl, or say that it is there'
-complete -c backctl -n '__backctl_at db' -a status -d 'Say where the database is, of which revision, and how much it holds'
-complete -c backctl -n '__backctl_at db' -a check -d 'Examine every page, the schema and whether accounts and events agree; exit code 6 when something is wrong'
-complete -c backctl -n '__backctl_at db' -a backup -d 'Copy the database, as it is at this moment, to a new file; others go on working with it'
+complete -c backctl -n '__backctl_at db' -a upgrade -d 'Bring the schema to the revision of this backctl'
+complete -c backctl -n '__backctl_at db' -a status -d 'Say where the database is, its revision, and what it holds'
+complete -c backctl -n '__backctl_at db' -a check -d 'Compare the database with what it should be: exit code 0 or 6'
+complete -c backctl -n '__backctl_at db' -a backup -d 'Copy the database to a new file while others work with it'
 complete -c backctl -n '__backctl_at db' -s h -l help -d 'Show this message and exit'
 
 # backctl db upgrade
@@ -617,9 +612,9 @@ complete -c backctl -n '__backctl_in init' -s n -l dry-run -d 'Do everything, th
 complete -c backctl -n '__backctl_in init' -s y -l yes -d 'Confirm without being asked'
 
 # backctl completion
-complete -c backctl -n '__backctl_at completion' -a bash -d 'Print the script for bash: eval "$(backctl completion bash)" in ~/.bashrc'
-complete -c backctl -n '__backctl_at completion' -a zsh -d 'Print the script for zsh: eval "$(backctl completion zsh)" in ~/.zshrc, after compinit'
-complete -c backctl -n '__backctl_at completion' -a fish -d 'Print the script for fish: backctl completion fish > ~/.config/fish/completions/backctl.fish'
+complete -c backctl -n '__backctl_at completion' -a bash -d 'Print the script for bash'
+complete -c backctl -n '__backctl_at completion' -a zsh -d 'Print the script for zsh'
+complete -c backctl -n '__backctl_at completion' -a fish -d 'Print the script for fish'
 complete -c backctl -n '__backctl_at completion' -s h -l help -d 'Show this message and exit'
 
 # backctl help

@@ -75,6 +75,27 @@ def test_a_flag_that_takes_a_value_takes_one_everywhere(tree: dict[tuple[str, ..
     assert {spelling: found for spelling, found in kinds.items() if len(found) > 1} == {}
 
 
+def test_every_flag_is_explained_in_sentences_and_named_the_same_everywhere(tree: dict[tuple[str, ...], Node]) -> None:
+    names: dict[str, set[str | None]] = {}
+    for path, node in tree.items():
+        assert node.help, path
+        for flag in node.flags:
+            told = f"{' '.join(path)} {flag.spellings[-1]}: {flag.help}"
+            assert re.match(r"[A-Z0-9']", flag.help), told
+            assert "if not given" not in flag.help, told  # it is "unless given"
+            for spelling in flag.spellings:
+                names.setdefault(spelling, set()).add(None if flag.value is None else flag.value.name)
+    assert {spelling: found for spelling, found in names.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("noun", sorted({path[:-1] for path in LEAVES}), ids=" ".join)
+def test_the_list_of_commands_cuts_no_sentence_short(machine: Machine, noun: tuple[str, ...]) -> None:
+    shown = machine.run(*noun, "--help", env={"COLUMNS": "80"}).succeeded().out
+    commands = shown.partition("\nCommands:\n")[2]
+    assert commands
+    assert "..." not in commands
+
+
 def test_every_secret_comes_in_the_same_four_ways_and_in_no_other(tree: dict[tuple[str, ...], Node]) -> None:
     seen = set()
     for path, node in tree.items():
@@ -98,6 +119,19 @@ def test_members_are_snake_case(path: tuple[str, ...]) -> None:
     named = (field.name for field in fields(view)) if is_dataclass(view) else ()
     for member in (*named, *spec.members):
         assert re.fullmatch(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", member)
+
+
+@every_leaf
+def test_a_member_tells_by_its_name_what_it_is(path: tuple[str, ...]) -> None:
+    spec = LEAVES[path]
+    view = spec.view() if isfunction(spec.view) else spec.view
+    for field in fields(view) if is_dataclass(view) else ():
+        kind = str(field.type)
+        assert ("Instant" in kind) is bool(re.search(r"_(?:at|since|until|after)$", field.name)), field.name
+        assert field.type is bool or not re.match(r"is_|has_|changed$", field.name), field.name
+        assert field.name not in ("size", "bytes", "length"), f"{field.name}: in which unit?"
+    assert not {"size", "bytes", "length"} & set(spec.members)
+    assert "changed" not in spec.members  # every mutation has it, and there it is true or false
 
 
 @every_leaf

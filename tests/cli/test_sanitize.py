@@ -77,7 +77,10 @@ def test_explain_tells_what_changes_instead_of_the_result(machine: Machine) -> N
     assert (failed.code, failed.json["items"]) == (7, [])
     line, summary = map(json.loads, failed.err.splitlines())
     assert (line["line"], line["error"]["code"]) == (1, "json.invalid")
-    assert (summary["error"]["code"], summary["error"]["message"]) == ("batch.partial", "1 line could not be cleaned: 1")
+    assert (summary["error"]["code"], summary["error"]["message"]) == (
+        "batch.partial",
+        "1 line could not be cleaned: 1",
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typer import Option
 
 from backctl.domain.errors import UsageError
 
-Limit = Annotated[int | None, Option("--limit", metavar="N", help="At most N items, 1 to 1000; 50 if not given.")]
+Limit = Annotated[int | None, Option("--limit", metavar="N", help="At most N items, 1 to 1000; 50 unless given.")]
 Cursor = Annotated[str | None, Option("--cursor", metavar="CURSOR", help="Continue after the previous page.")]
 EventSort = Annotated[str, Option("--sort", metavar="FIELD", help="'seq' is oldest first, '-seq' newest first.")]
-All = Annotated[bool, Option("--all", help="Everything, in constant memory.")]
+All = Annotated[bool, Option("--all", help="Everything instead of a page, in constant memory.")]
 
 
 def refuse_mixture(*, all_: bool, cursor: str | None, limit: int | None, numbered: bool = False) -> None:

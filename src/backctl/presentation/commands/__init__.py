@@ -15,7 +15,7 @@ _HERE = "backctl.presentation.commands."
 
 NOUNS: dict[str, Entry] = {
     "user": Entry(_HERE + "user", "Create, list and administer accounts."),
-    "role": Entry(_HERE + "role", "Show the roles and what they permit, and give them to accounts."),
+    "role": Entry(_HERE + "role", "Show the roles and their permissions, and assign them."),
     "access": Entry(_HERE + "access", "Ask what an account may do."),
     "token": Entry(_HERE + "token", "Issue, verify, refresh and revoke the tokens of accounts."),
     "key": Entry(_HERE + "key", "Rotate, publish and move the keys that sign and encrypt."),

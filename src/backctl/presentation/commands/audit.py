@@ -29,7 +29,7 @@ def list_(
     cursor: Cursor = None,
     all_: All = False,
 ) -> None:
-    """List events, oldest first unless --sort says otherwise."""
+    """List events, oldest first."""
     criteria = EventCriteria(
         type=type_,
         subject=_subject(call, subject) if subject is not None else None,
@@ -49,7 +49,10 @@ def list_(
 
 @leaf(app, view=ChainView)
 def verify(call: Invocation) -> None:
-    """Walk the chain of events; exit code 6 and the first broken one when it does not hold."""
+    """Prove that the log is whole: exit code 0 or 6.
+
+    The chain of events is walked from its beginning; where it does not hold, the first broken event is named.
+    """
     chain = call.container.audit.verify()
     call.check(chain, chain.intact)
 

@@ -18,19 +18,28 @@ class ScriptView:
 
 @leaf(app, view=ScriptView)
 def bash(call: Invocation) -> None:
-    """Print the script for bash: eval "$(backctl completion bash)" in ~/.bashrc."""
+    """Print the script for bash.
+
+    In ~/.bashrc: eval "$(backctl completion bash)"
+    """
     _print(call, Shell.BASH)
 
 
 @leaf(app, view=ScriptView)
 def zsh(call: Invocation) -> None:
-    """Print the script for zsh: eval "$(backctl completion zsh)" in ~/.zshrc, after compinit."""
+    """Print the script for zsh.
+
+    In ~/.zshrc, after compinit: eval "$(backctl completion zsh)"
+    """
     _print(call, Shell.ZSH)
 
 
 @leaf(app, view=ScriptView)
 def fish(call: Invocation) -> None:
-    """Print the script for fish: backctl completion fish > ~/.config/fish/completions/backctl.fish."""
+    """Print the script for fish.
+
+    Once: backctl completion fish > ~/.config/fish/completions/backctl.fish
+    """
     _print(call, Shell.FISH)
 
 

@@ -91,7 +91,10 @@ def set_(
     key: Key,
     value: Annotated[str | None, Argument(metavar="[VALUE]", help="The new value, unless KEY is a secret.")] = None,
 ) -> None:
-    """Change one value in the configuration file, keeping its comments."""
+    """Write one value to the configuration file.
+
+    The comments in the file, and everything else, stay as they are.
+    """
     file = configuration_file(call)
     if os.path.lexists(file):
         call.container  # noqa: B018 - a protected profile asks here, and a file that does not load stops here
@@ -113,7 +116,10 @@ def set_(
 
 @leaf(app, mutation=True, view=RemovedView)
 def unset(call: Invocation, key: Key) -> None:
-    """Take one value out of the configuration file, keeping its comments; the default counts again."""
+    """Take one value out of the configuration file.
+
+    The default counts again. The comments in the file, and everything else, stay as they are.
+    """
     file = configuration_file(call)
     if os.path.lexists(file):
         call.container  # noqa: B018 - as for `set`
@@ -130,7 +136,7 @@ def validate(
         str | None, Argument(metavar="[FILE]", help="This file alone; else the configuration in force.")
     ] = None,
 ) -> None:
-    """Check the configuration and list everything wrong with it; exit code 9 when something is."""
+    """List everything wrong with the configuration: exit code 0 or 9."""
     if file is None:
         findings = settings.validate(config_file=call.config_file, profile=call.profile, environ=os.environ)
     else:

@@ -14,24 +14,26 @@ app = noun("db")
 
 @leaf(app, mutation=True, view=UpgradeView)
 def upgrade(call: Invocation) -> None:
-    """Bring the schema of the database to the revision of this backctl, or say that it is there.
+    """Bring the schema to the revision of this backctl.
 
-    An SQLite database is copied beside itself before. Several upgrades at once are safe.
+    Nothing is changed when it is there. An SQLite database is copied beside itself before. Several upgrades at once are
+    safe.
     """
     call.changed(call.container.database.upgrade(actor=call.actor, reason=call.reason, dry_run=call.dry_run))
 
 
 @leaf(app, view=DatabaseStatus)
 def status(call: Invocation) -> None:
-    """Say where the database is, of which revision, and how much it holds."""
+    """Say where the database is, its revision, and what it holds."""
     call.show(call.container.database.status())
 
 
 @leaf(app, view=CheckView)
 def check(call: Invocation) -> None:
-    """Examine every page, the schema and whether accounts and events agree; exit code 6 when something is wrong.
+    """Compare the database with what it should be: exit code 0 or 6.
 
-    The database is not changed. Whether events were forged is for `backctl audit verify` to say.
+    That is every page, the schema, and whether accounts and events agree. The database is not changed. Whether events
+    were forged is for 'backctl audit verify' to say.
     """
     checks = tuple(call.container.database.check())
     call.check_all(checks, CheckView, all(check.status != "fail" for check in checks))
@@ -42,9 +44,10 @@ def backup(
     call: Invocation,
     file: Annotated[str, Argument(metavar="FILE", help="A file that does not exist yet.")],
 ) -> None:
-    """Copy the database, as it is at this moment, to a new file; others go on working with it.
+    """Copy the database to a new file while others work with it.
 
-    The copy holds no keys: keep one of the keyring too, in another place.
+    The copy is the database as it is at this moment. It holds no keys: keep a copy of the keyring too, in another
+    place.
     """
     if file == "-":
         raise UsageError("a copy cannot be written to standard output", hint="name a file that does not exist")

@@ -143,10 +143,10 @@ def destroy(call: Invocation, kid: Kid) -> None:
 def rotate(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
-    """Publish a successor, or let it take over, if that is due: the verb for cron.
+    """Publish a successor, or let it take over, when that is due.
 
-    --overlap before a key is --if-older-than, its successor is published; then it is used and the old one retires. A
-    retired key still decrypts, and still verifies until --overlap has passed.
+    The verb for cron. --overlap before a key is --if-older-than, its successor is published; then it is used and the
+    old one retires. A retired key still decrypts, and still verifies until --overlap has passed.
     """
     change = call.container.keys.rotate(
         _purposes(purpose),
@@ -163,16 +163,20 @@ def rotate(
 def due(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
-    """Say what 'rotate' with the same flags would do; exit code 6 when that is nothing."""
+    """Say what 'rotate' with the same flags would do.
+
+    Exit code 0, or 6 when that is nothing.
+    """
     found = call.container.keys.due(_purposes(purpose), older_than=_duration(if_older_than), overlap=_duration(overlap))
     call.check_all(found, DueView, any(view.due for view in found))
 
 
 @leaf(app)
 def jwks(call: Invocation) -> None:
-    """Print the JWK Set for verifiers: the public half of every signing key that still verifies.
+    """Print what verifiers need: the public keys, as a JWK Set.
 
-    A symmetric key has no public half: it never appears.
+    It holds the public half of every signing key that still verifies. A symmetric key has no public half: it never
+    appears.
     """
     import json
 
@@ -185,10 +189,10 @@ def wrap(
     call: Invocation,
     none: Annotated[bool, Option("--none", help="Store the keyring in plain again.")] = False,
 ) -> None:
-    """Store the keyring under a passphrase: the given one, else the one of the configuration.
+    """Store the keyring under a passphrase.
 
-    Every command needs it from then on: put a new one into keyring.passphrase_file or alike. Every change of a key
-    wraps the keyring under the configured one, too.
+    The one given by a flag, else the configured one. Every command needs it from then on: put a new one into
+    keyring.passphrase_file or alike. Every change of a key wraps the keyring under the configured one, too.
     """
     given = call.secret_given("passphrase")
     if none and given:
@@ -212,9 +216,9 @@ def wrap(
 def import_(
     call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None
 ) -> None:
-    """Take in a private key that was made elsewhere, JWK or PEM, and publish it.
+    """Take in a private key that was made elsewhere, JWK or PEM.
 
-    It is used once it is promoted. It keeps its kid where that can be a name here and is free.
+    It is published at once, and used once it is promoted. It keeps its kid where that can be a name here and is free.
     """
     keys = call.container.keys
     change = keys.take_in(
@@ -241,7 +245,7 @@ def export(
         str | None, Option("--secret-file", metavar="FILE", help="Write the private key to this new file instead.")
     ] = None,
 ) -> None:
-    """Print a key for use elsewhere: its public half, or with --private all of it.
+    """Print the public half of a key, or with --private all of it.
 
     A private key goes into a file that only its owner can read, or into a pipe; never onto a terminal.
     """

@@ -41,7 +41,7 @@ class SelectionView:
 
 @leaf(app, name="list", view=ProfileView)
 def list_(call: Invocation) -> None:
-    """List the profiles, with the database of each and where it is configured."""
+    """List the profiles: the database of each, and its origin."""
     found = settings.profiles(config_file=call.config_file, profile=call.profile, environ=os.environ)
     call.show_all((ProfileView(*profile) for profile in found), ProfileView)
 
@@ -51,7 +51,10 @@ def show(
     call: Invocation,
     name: Annotated[str | None, Argument(metavar="[NAME]", help="A profile; else the one in force.")] = None,
 ) -> None:
-    """Show the settings that a profile comes to, and where each comes from; secrets are masked."""
+    """Show the settings of a profile, and where each comes from.
+
+    Secrets are masked.
+    """
     if name is None:
         entries = list(call.settings.entries())
     else:
@@ -68,9 +71,10 @@ def use(
     name: Annotated[str | None, Argument(metavar="[NAME]", help="The profile to work with from now on.")] = None,
     none: Annotated[bool, Option("--none", help="Work without a profile from now on.")] = False,
 ) -> None:
-    """Select the profile that commands work on when neither a flag nor a variable names one.
+    """Select the profile that commands work on from now on.
 
-    It is written to the configuration file, which keeps its comments.
+    A flag or a variable that names another one goes before it. It is written to the configuration file, which keeps its
+    comments.
     """
     if (name is None) == (not none):
         raise UsageError("say which profile to use", hint="backctl profile use NAME, or --none for none")

@@ -13,7 +13,7 @@ app = noun("role")
 
 @leaf(app, name="list", view=RoleView)
 def list_(call: Invocation) -> None:
-    """List the roles: the built-in ones, then those of the configuration."""
+    """List the roles: the built-in ones, then the configured ones."""
     call.show_all(call.container.access.roles(), RoleView)
 
 

@@ -66,9 +66,9 @@ def verify(
         bool, Option("--batch", help="Read one token a line from standard input and answer each with one of JSON.")
     ] = False,
 ) -> None:
-    """Verify an access token and print what it says: exit code 0 or 6, with --batch 0 or 7.
+    """Verify an access token, and print what it says.
 
-    The token is read from standard input unless a flag says otherwise.
+    The exit code is 0 or 6, with --batch 0 or 7. The token is read from standard input unless a flag says otherwise.
     """
     tokens = call.container.tokens
     if batch:
@@ -95,9 +95,10 @@ def inspect(call: Invocation) -> None:
 
 @leaf(app, mutation=True, secrets=("token",), view=IssuedTokens, members=_OBJECT)
 def refresh(call: Invocation) -> None:
-    """Redeem a refresh token: print a new access token and, on a second line, the next refresh token.
+    """Redeem a refresh token for an access token and the next one.
 
-    A refresh token works once. Using it again revokes its session: exit code 6.
+    The access token is printed on the first line, the refresh token on the second. A refresh token works once. Using it
+    again revokes its session: exit code 6.
     """
     tokens = call.container.tokens
     token = _token(call)
@@ -110,7 +111,7 @@ def revoke(
     jti: Annotated[str | None, Option("--jti", metavar="JTI", help="The access token with this identifier.")] = None,
     session: Annotated[str | None, Option("--session", metavar="ID", help="One session with all its tokens.")] = None,
     user: Annotated[str | None, Option("--user", metavar="IDENT", help="Every session of this account.")] = None,
-    all_: Annotated[bool, Option("--all", help="Every session of everybody.")] = False,
+    all_: Annotated[bool, Option("--all", help="Everything: every session of everybody.")] = False,
 ) -> None:
     """Revoke tokens: one, those of a session or of an account, or all.
 
@@ -159,11 +160,11 @@ def list_(call: Invocation, ident: Ident, limit: Limit = None, cursor: Cursor = 
 def gc(
     call: Invocation,
     batch_size: Annotated[
-        int | None, Option("--batch-size", metavar="N", help="Rows of a kind in one transaction; 1000 if not given.")
+        int | None, Option("--batch-size", metavar="N", help="Rows of a kind in one transaction; 1000 unless given.")
     ] = None,
     older_than: Annotated[
         str | None,
-        Option("--older-than", metavar="DURATION", help="Only what has been past for this long; 1d if not given."),
+        Option("--older-than", metavar="DURATION", help="Only what has been past for this long; 1d unless given."),
     ] = None,
 ) -> None:
     """Remove sessions, refresh tokens and revocations that are past."""

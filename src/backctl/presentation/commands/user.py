@@ -148,7 +148,7 @@ def list_(
     email_domain: Domain = None,
     search: Search = None,
     sort: Annotated[
-        str, Option("--sort", metavar="FIELD", help="created_at, email, username or id; '-' before it reverses.")
+        str, Option("--sort", metavar="FIELD", help="By created_at, email, username or id; '-' before it reverses.")
     ] = "created_at",
     limit: Limit = None,
     cursor: Cursor = None,
@@ -217,7 +217,10 @@ def set_password(
     secret_file: SecretFile = None,
     must_change_password: MustChangePassword = False,
 ) -> None:
-    """Give an account another password, and end a lock after failed logins."""
+    """Give an account another password.
+
+    A lock after failed logins ends with it, and so do the sessions of the account.
+    """
     accounts = call.container.accounts
     account = accounts.show(ident)  # before anybody types a password in vain
     with new_password(
@@ -239,11 +242,11 @@ def set_password(
 
 @leaf(app, name="check-password", secrets=("password", "mfa-code"), view=PasswordCheck)
 def check_password(call: Invocation, ident: Ident) -> None:
-    """Say whether a password opens an account, as a login: exit code 0 or 6.
+    """Say whether a password opens an account: exit code 0 or 6.
 
-    An account with a second factor opens with a one-time code or a recovery code beside the password, and each code
-    counts once. Failures count: ten in fifteen minutes lock the account for fifteen minutes. The answer does not tell
-    whether the account exists; the event log does.
+    It counts as a login, and ten failures in fifteen minutes lock the account for fifteen minutes. An account with a
+    second factor opens with a one-time code or a recovery code beside the password, and each code counts once. The
+    answer does not tell whether the account exists; the event log does.
     """
     authentication = call.container.authentication
     password = call.secret("password")
@@ -321,9 +324,10 @@ def delete(
     ] = False,
     if_exists: Annotated[bool, Option("--if-exists", help="Be content when there is no such account.")] = False,
 ) -> None:
-    """Delete accounts for good; their events stay, and are found by id.
+    """Delete accounts for good; their events stay.
 
-    Confirmed by the username, typed or given with --confirm; for several accounts by their number. --yes is not enough.
+    The events are found by the id of the account. Confirmed by the username, typed or given with --confirm; for several
+    accounts by their number. --yes is not enough.
     """
     accounts = call.container.accounts
     call.each(
@@ -346,7 +350,7 @@ def history(
     cursor: Cursor = None,
     all_: All = False,
 ) -> None:
-    """Show what happened to an account, oldest first unless --sort says otherwise."""
+    """Show what happened to an account, oldest first."""
     newest_first = is_newest_first(sort)
     refuse_mixture(all_=all_, cursor=cursor, limit=limit)
     if all_:

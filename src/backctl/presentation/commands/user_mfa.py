@@ -30,14 +30,15 @@ def enroll(
     call: Invocation,
     ident: Ident,
     algorithm: Annotated[
-        str, Option("--algorithm", metavar="NAME", help="sha1, sha256 or sha512; some authenticators know sha1 only.")
+        str,
+        Option("--algorithm", metavar="NAME", help="One of sha1, sha256, sha512; some authenticators know sha1 only."),
     ] = "sha1",
     digits: Annotated[int, Option("--digits", metavar="N", help="Digits of a code, 6 to 8.")] = 6,
     period: Annotated[int, Option("--period", metavar="SECONDS", help="How long a code counts, 10 to 300.")] = 30,
 ) -> None:
     """Make a secret for an authenticator, and show it once.
 
-    A login asks for no code before one was confirmed with `backctl user mfa confirm`. On a terminal the secret is
+    A login asks for no code before one was confirmed with 'backctl user mfa confirm'. On a terminal the secret is
     shown as a QR code, too.
     """
     from backctl.domain.one_time_codes import TotpSettings
@@ -58,9 +59,9 @@ def enroll(
 
 @leaf(app, mutation=True, secrets=("code",), view=MfaStatus, members=("recovery_codes", "secret_file"))
 def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
-    """Turn the second factor on with a code of the authenticator, and show ten recovery codes once.
+    """Turn the second factor on with a code of it.
 
-    From then on a login takes a code. The account's sessions end at once.
+    Ten recovery codes are shown, once. From then on a login takes a code. The account's sessions end at once.
     """
     require_place(call, secret_file, "the recovery codes", "recovery_codes")
     mfa = call.container.mfa
@@ -75,13 +76,19 @@ def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> N
 
 @leaf(app, view=MfaStatus)
 def status(call: Invocation, ident: Ident) -> None:
-    """Show whether an account has a second factor, and how many recovery codes are left."""
+    """Show the second factor of an account.
+
+    Whether there is one, and how many recovery codes are left.
+    """
     call.show(call.container.mfa.status(ident))
 
 
 @leaf(app, mutation=True, guard="yes", view=MfaStatus)
 def disable(call: Invocation, ident: Ident) -> None:
-    """Take the second factor away, with its recovery codes; the account's sessions end at once."""
+    """Take the second factor away, with its recovery codes.
+
+    The account's sessions end at once.
+    """
     mfa = call.container.mfa
     found = mfa.status(ident)
     if found.mfa == "on":
@@ -91,7 +98,10 @@ def disable(call: Invocation, ident: Ident) -> None:
 
 @leaf(app, name="recovery-codes", mutation=True, view=MfaStatus, members=("recovery_codes", "secret_file"))
 def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
-    """Make ten new recovery codes and show them once; those before are void."""
+    """Make ten new recovery codes; those before are void.
+
+    They are shown once.
+    """
     require_place(call, secret_file, "the recovery codes", "recovery_codes")
     mfa = call.container.mfa
     _with_new_codes(
