@@ -2,19 +2,17 @@
 
 import json
 import os
-import pty
-import select
 import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from tests.cli.conversation import converse
 from tests.servers import PostgresServer
 from tests.starter import SOURCE, STARTER
 
@@ -90,36 +88,9 @@ class Machine:
 
         What the command writes to the terminal, stdout and stderr alike, is `out`.
         """
-        master, slave = pty.openpty()
-        process = subprocess.Popen(
-            self.command(*args),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={**self.environment, "TERM": "xterm", "COLUMNS": "100", **(env or {})},
-            cwd=self.home,
-            start_new_session=True,
-        )
-        os.close(slave)
-        screen, seen = b"", 0
-        waiting = [(prompt.encode(), answer.encode()) for prompt, answer in keys]
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([master], [], [], 0.1)
-            if ready:
-                try:
-                    block = os.read(master, 65536)
-                except OSError:  # Linux says EIO when the last writer is gone
-                    break
-                if not block:
-                    break
-                screen += block
-            if waiting and (at := screen.find(waiting[0][0], seen)) >= 0:
-                seen = at + len(waiting[0][0])
-                os.write(master, waiting.pop(0)[1])
-        os.close(master)
-        code = process.wait(timeout=10)
-        return Outcome(code, screen.decode(errors="surrogateescape").replace("\r\n", "\n"), "")
+        environment = {**self.environment, "TERM": "xterm", "COLUMNS": "100", **(env or {})}
+        done = converse(self.command(*args), keys, folder=self.home, environment=environment)
+        return Outcome(done.code, done.screen.decode(errors="surrogateescape").replace("\r\n", "\n"), "")
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What a statement of one's own finds or does in the database; values stand where it says `?`."""

@@ -1,18 +1,15 @@
 """Somebody who types at real shells. One that is not installed is not driven."""
 
 import os
-import pty
 import re
-import select
 import shlex
 import shutil
 import subprocess
-import termios
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from tests.cli.conversation import converse
 
 from backctl.presentation.completion.scripts import Shell
 
@@ -99,40 +96,14 @@ class Typist:
             command = ["zsh", "-d", "-i"]
         everything, leave = "\x18a\x01args \r", ("ready> ", "exit\r")
         if described and self._shell is Shell.ZSH:
-            _converse(command, self.home, self._environment, [("ready> ", f"{line}\t"), (described, everything), leave])
+            self._type(command, [("ready> ", f"{line}\t"), (described, everything), leave])
         else:
-            _converse(command, self.home, self._environment, [("ready> ", line + everything), leave])
+            self._type(command, [("ready> ", line + everything), leave])
         typed, entered = shlex.split(line), answer.read_text().splitlines()
         if typed == entered:
             return []
         return entered[len(typed) - (not line.endswith(" ")) :]
 
-
-def _converse(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], keys: Sequence[tuple[str, str]]
-) -> None:
-    """Run a shell on a terminal to its end. `keys` are (what to wait for, what to type) in order."""
-    master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (40, 200))
-    process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment, start_new_session=True
-    )
-    os.close(slave)
-    screen, seen, waiting = b"", 0, [(shown.encode(), typed.encode()) for shown, typed in keys]
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if not select.select([master], [], [], 1)[0]:
-            continue
-        try:
-            block = os.read(master, 65536)
-        except OSError:  # Linux says EIO when the shell is gone
-            break
-        if not block:
-            break
-        screen += block
-        if waiting and (at := screen.find(waiting[0][0], seen)) >= 0:
-            seen = at + len(waiting[0][0])
-            os.write(master, waiting.pop(0)[1])
-    os.close(master)  # hangs up on a shell that still waits
-    process.wait(timeout=10)
-    assert not waiting, screen
+    def _type(self, command: Sequence[str], keys: Sequence[tuple[str, str]]) -> None:
+        done = converse(command, keys, folder=self.home, environment=self._environment, size=(40, 200))
+        assert not done.unasked, done.screen
