@@ -31,11 +31,13 @@ def older(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
         first.setattr(migrator, "REVISION", "0001")
         migrator.create_database(
             database,
-            installation_id="here",
-            keyring=KeyFile(machine.data / "keyring.json").read(),
-            actor=Actor("setup", "root", "box"),
-            now=Instant(1),
-            event_id=UserId("0192f3a0-0000-7000-8000-000000000000"),
+            migrator.Founding(
+                installation_id="here",
+                keyring=KeyFile(machine.data / "keyring.json").read(),
+                actor=Actor("setup", "root", "box"),
+                now=Instant(1),
+                event_id=UserId("0192f3a0-0000-7000-8000-000000000000"),
+            ),
         )
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute(_ADA)

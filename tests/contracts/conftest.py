@@ -19,7 +19,7 @@ from backctl.domain.user import User
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, UserId, Username
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.database.engine import sqlite_engine
-from backctl.infrastructure.database.migrator import create_database
+from backctl.infrastructure.database.migrator import Founding, create_database
 from backctl.infrastructure.database.postgres import Limits, PostgresDatabase
 from backctl.infrastructure.database.postgres_engine import postgres_engine
 from backctl.infrastructure.database.postgres_migrator import create_schema
@@ -138,17 +138,14 @@ class Template:
     keyring: Keyring
 
 
+def founding(installation_id: str, keyring: Keyring) -> Founding:
+    return Founding(installation_id=installation_id, keyring=keyring, actor=ACTOR, now=START, event_id=new_id())
+
+
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     template = Template(tmp_path_factory.mktemp("template") / "backctl.db", str(uuid.uuid4()), a_keyring())
-    create_database(
-        template.path,
-        installation_id=template.installation_id,
-        keyring=template.keyring,
-        actor=ACTOR,
-        now=START,
-        event_id=new_id(),
-    )
+    create_database(template.path, founding(template.installation_id, template.keyring))
     return template
 
 
@@ -194,16 +191,7 @@ def postgres_template(server: PostgresServer) -> PostgresTemplate:
 
 
 def make_schema(database: PostgresDatabase, installation_id: str, keyring: Keyring) -> None:
-    made = create_schema(
-        database,
-        installation_id=installation_id,
-        keyring=keyring,
-        actor=ACTOR,
-        now=START,
-        event_id=new_id(),
-        before_commit=lambda: None,
-        dry_run=False,
-    )
+    made = create_schema(database, founding(installation_id, keyring), before_commit=lambda: None, dry_run=False)
     assert made is not None
 
 

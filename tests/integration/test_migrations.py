@@ -31,7 +31,7 @@ from backctl.domain.values import Identity
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.database import migrator
 from backctl.infrastructure.database.engine import sqlite_engine
-from backctl.infrastructure.database.migrator import VERSIONS, create_database, upgrade
+from backctl.infrastructure.database.migrator import VERSIONS, Founding, create_database, upgrade
 from backctl.infrastructure.database.reader import SqliteReader
 from backctl.infrastructure.database.schema import REVISION, connect, read_installation
 from backctl.infrastructure.database.tables import Row
@@ -79,7 +79,7 @@ def ignore(text: str) -> None:
 
 
 def make(path: Path) -> Path:
-    create_database(path, installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id())
+    create_database(path, Founding(installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id()))
     return path
 
 
@@ -210,11 +210,7 @@ def test_a_creation_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="surrogates not allowed"):
         create_database(
             tmp_path / "backctl.db",
-            installation_id="\udc80",
-            keyring=KEYRING,
-            actor=ACTOR,
-            now=START,
-            event_id=new_id(),
+            Founding(installation_id="\udc80", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id()),
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -13,7 +13,7 @@ import pytest
 from tests.contracts.conftest import ACTOR, START, a_keyring, new_id
 
 from backctl.infrastructure.database import name_search
-from backctl.infrastructure.database.migrator import create_database
+from backctl.infrastructure.database.migrator import Founding, create_database
 from backctl.infrastructure.database.name_search import LIMIT, names_beginning
 
 _INSERT = """
@@ -32,7 +32,9 @@ def insert(path: Path, *names: str) -> None:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "backctl.db"
-    create_database(path, installation_id="here", keyring=a_keyring(), actor=ACTOR, now=START, event_id=new_id())
+    create_database(
+        path, Founding(installation_id="here", keyring=a_keyring(), actor=ACTOR, now=START, event_id=new_id())
+    )
     insert(path, "ada", "Adam", "bob")
     return path
 

@@ -30,7 +30,7 @@ from backctl.domain.repositories import BY_CREATION, EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Identity
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.database.engine import sqlite_engine
-from backctl.infrastructure.database.migrator import create_database, upgrade
+from backctl.infrastructure.database.migrator import Founding, create_database, upgrade
 from backctl.infrastructure.database.reader import SqliteReader
 from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
 
@@ -42,7 +42,7 @@ SOON_US = 1000
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "backctl.db"
-    create_database(path, installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id())
+    create_database(path, Founding(installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id()))
     for name in ("ada", "bob", "eve"):
         add_user(path, name)
     return path
@@ -459,7 +459,7 @@ def test_no_room_for_a_new_database_leaves_nothing(tmp_path: Path) -> None:
         """
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
 print(outcome(lambda: create_database(
-    path, installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id())))
+    path, Founding(installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id()))))
 """,
     )
     assert outcomes == ["database.full"]

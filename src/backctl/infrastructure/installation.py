@@ -238,7 +238,7 @@ class Installation(KeyedInstallation):
         import uuid
 
         from backctl.infrastructure.crypto.key_maker import make_keyring
-        from backctl.infrastructure.database.migrator import create_database
+        from backctl.infrastructure.database.migrator import Founding, create_database
 
         self._require_no_orphaned_log()
         now = self.clock()
@@ -253,8 +253,7 @@ class Installation(KeyedInstallation):
                 made.append((keys, self.keyring))
                 _step("keyring staged")
             database = durable_files.temporary_beside(self.database)
-            create_database(
-                database,
+            founding = Founding(
                 installation_id=str(uuid.uuid4()),
                 keyring=keyring,
                 actor=actor,
@@ -263,6 +262,7 @@ class Installation(KeyedInstallation):
                 now=now,
                 event_id=self._new_id(),
             )
+            create_database(database, founding)
             staged.callback(database.unlink)
             made.append((database, self.database))
             _step("database staged")

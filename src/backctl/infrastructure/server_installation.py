@@ -198,10 +198,10 @@ class ServerInstallation(KeyedInstallation):
     ) -> "InstallationView | None":
         import uuid
 
+        from backctl.infrastructure.database.migrator import Founding
         from backctl.infrastructure.database.postgres_migrator import create_schema
 
-        stored = create_schema(
-            self.database,
+        founding = Founding(
             installation_id=str(uuid.uuid4()),
             keyring=keyring,
             actor=actor,
@@ -209,9 +209,8 @@ class ServerInstallation(KeyedInstallation):
             trace_id=self._trace_id,
             now=self.clock(),
             event_id=self._new_id(),
-            before_commit=before_commit,
-            dry_run=dry_run,
         )
+        stored = create_schema(self.database, founding, before_commit=before_commit, dry_run=dry_run)
         return None if stored is None else self._described(stored)
 
     def _new_keyring(self) -> "Keyring":

@@ -32,17 +32,20 @@ VERSIONS = _SCRIPTS / "versions"
 _UNSHARED_TIMEOUT_US = 1_000_000  # nobody else knows the name of a database in the making
 
 
-def create_database(
-    path: Path,
-    *,
-    installation_id: str,
-    keyring: Keyring,
-    actor: Actor,
-    reason: str | None = None,
-    trace_id: str | None = None,
-    now: Instant,
-    event_id: UserId,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founding:
+    """What a database begins with: its installation, the keyring it is proved with, and who made it, why and when."""
+
+    installation_id: str
+    keyring: Keyring
+    actor: Actor
+    reason: str | None = None
+    trace_id: str | None = None
+    now: Instant
+    event_id: UserId
+
+
+def create_database(path: Path, founding: Founding) -> None:
     """Make a complete database at `path`, a private name in a folder that exists; link it to its real name afterwards.
 
     When this returns, all of it is on the disk in this one file, the chain begun with InstallationCreated. When it
@@ -55,16 +58,7 @@ def create_database(
                 engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
                 try:
                     with engine.begin() as connection:
-                        fill(
-                            connection,
-                            installation_id=installation_id,
-                            keyring=keyring,
-                            actor=actor,
-                            reason=reason,
-                            trace_id=trace_id,
-                            now=now,
-                            event_id=event_id,
-                        )
+                        fill(connection, founding)
                 finally:
                     engine.dispose()  # closing the last connection moves the log into the file
             _flush(path)
@@ -193,31 +187,22 @@ def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bo
     return True
 
 
-def fill(
-    connection: Connection,
-    *,
-    installation_id: str,
-    keyring: Keyring,
-    actor: Actor,
-    reason: str | None = None,
-    trace_id: str | None = None,
-    now: Instant,
-    event_id: UserId,
-) -> None:
+def fill(connection: Connection, founding: Founding) -> None:
     """Make every table, and begin the chain with InstallationCreated, within the connection's transaction."""
-    start = genesis(installation_id)
+    installation_id, start = founding.installation_id, genesis(founding.installation_id)
     migrate(connection, REVISION, (VERSIONS,))
-    connection.execute(insert(tables.installation).values(id=1, installation_id=installation_id, created_at=int(now)))
+    created_at = int(founding.now)
+    connection.execute(insert(tables.installation).values(id=1, installation_id=installation_id, created_at=created_at))
     connection.execute(insert(tables.event_head).values(id=1, seq=start.seq, mac=start.mac))
     event_log.append(
         connection,
-        [InstallationCreated(installation_id, keys=keyring.kids())],
-        key=keyring.primary("audit"),
-        actor=actor,
-        reason=reason,
-        trace_id=trace_id,
-        now=now,
-        new_id=lambda: event_id,
+        [InstallationCreated(installation_id, keys=founding.keyring.kids())],
+        key=founding.keyring.primary("audit"),
+        actor=founding.actor,
+        reason=founding.reason,
+        trace_id=founding.trace_id,
+        now=founding.now,
+        new_id=lambda: founding.event_id,
     )
 
 

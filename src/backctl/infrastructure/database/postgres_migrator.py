@@ -9,9 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated, quoted
-from backctl.domain.keyring import Keyring
-from backctl.domain.values import Actor, Instant, UserId
-from backctl.infrastructure.database.migrator import VERSIONS, UpgradeRecord, fill, migrate, require_known
+from backctl.infrastructure.database.migrator import VERSIONS, Founding, UpgradeRecord, fill, migrate, require_known
 from backctl.infrastructure.database.postgres import PostgresDatabase
 from backctl.infrastructure.database.postgres_engine import bare_engine, driver_of
 from backctl.infrastructure.database.schema import REVISION, StoredInstallation, require_current
@@ -22,14 +20,8 @@ _LOCK: Final = int.from_bytes(b"backctl", "big")
 
 def create_schema(
     database: PostgresDatabase,
+    founding: Founding,
     *,
-    installation_id: str,
-    keyring: Keyring,
-    actor: Actor,
-    reason: str | None = None,
-    trace_id: str | None = None,
-    now: Instant,
-    event_id: UserId,
     before_commit: Callable[[], None],
     dry_run: bool,
 ) -> StoredInstallation | None:
@@ -42,16 +34,7 @@ def create_schema(
         if _has_installation(connection, database):
             return None
         _require_unicode(connection, database)
-        fill(
-            connection,
-            installation_id=installation_id,
-            keyring=keyring,
-            actor=actor,
-            reason=reason,
-            trace_id=trace_id,
-            now=now,
-            event_id=event_id,
-        )
+        fill(connection, founding)
         made = database.settle(driver_of(connection))
         if dry_run:
             connection.rollback()
@@ -60,7 +43,7 @@ def create_schema(
             try:
                 connection.commit()
             except DBAPIError as error:
-                if not database.is_lost(error) or not database.was_committed(event_id):
+                if not database.is_lost(error) or not database.was_committed(founding.event_id):
                     raise
         return made
 
