@@ -233,7 +233,7 @@ class KeyService:
                 if other.material == foreign.key.material:
                     raise KeyTaken(
                         f"the keyring has this key already, as {quoted(other.kid)}",
-                        hint=f"'backctl key show {other.kid}' tells what it is for",
+                        hint=f"use it by that name: 'backctl key show {other.kid}'",
                     )
             if named is None and is_kid(foreign.kid) and not ring.is_taken(foreign.kid):
                 named = foreign.kid

@@ -42,7 +42,9 @@ class TotpSettings:
 
     def __post_init__(self) -> None:
         if self.algorithm not in ("sha1", "sha256", "sha512"):
-            raise InvalidInput(f"{quoted(self.algorithm)} is no algorithm of one-time codes")
+            raise InvalidInput(
+                f"{quoted(self.algorithm)} is no algorithm of one-time codes", hint="use sha1, sha256 or sha512"
+            )
         if not 6 <= self.digits <= 8:  # RFC 4226 §5.3: at least 6; nobody shows more than 8
             raise InvalidInput(f"one-time codes have 6 to 8 digits, not {self.digits}")
         if not 10 <= self.period <= 300:
