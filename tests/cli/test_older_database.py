@@ -88,9 +88,11 @@ def test_accounts_and_events_are_those_of_before(older: Machine) -> None:
 
 def test_whoever_changes_something_is_who_migrated(older: Machine) -> None:
     create = ("user", "create", "eve@example.org", "--username", "eve", "--no-password")
-    older.run(*create, "--actor", "deploy", "--reason", "ticket 7").succeeded()
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = {"TRACEPARENT": f"00-{trace}-00f067aa0ba902b7-01"}
+    older.run(*create, "--actor", "deploy", "--reason", "ticket 7", env=traced).succeeded()
     (event,) = older.run("audit", "list", "--type", "SchemaUpgraded", "-o", "json").succeeded().json["items"]
-    assert (event["actor"], event["reason"]) == ("deploy", "ticket 7")
+    assert (event["actor"], event["reason"], event["trace_id"]) == ("deploy", "ticket 7", trace)
 
 
 def test_quiet_commands_migrate_without_a_word(older: Machine) -> None:

@@ -187,6 +187,7 @@ class KeyedInstallation(ABC):
             key=self.open_keyring().primary("audit"),
             actor=actor,
             reason=reason,
+            trace_id=self._trace_id,
             now=self.clock(),
             event_id=self._new_id(),
         )

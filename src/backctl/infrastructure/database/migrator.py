@@ -72,12 +72,13 @@ def create_database(path: Path, founding: Founding) -> None:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRecord:
-    """What the event of an upgrade tells beside the revisions: of which installation, who, why and when."""
+    """What the event of an upgrade tells beside the revisions: of which installation, who, why, in which trace and when."""
 
     installation_id: str
     key: Key
     actor: Actor
     reason: str | None
+    trace_id: str | None
     now: Instant
     event_id: UserId
 
@@ -89,7 +90,7 @@ class UpgradeRecord:
             key=self.key,
             actor=self.actor,
             reason=self.reason,
-            trace_id=None,
+            trace_id=self.trace_id,
             now=self.now,
             new_id=lambda: self.event_id,
         )
