@@ -170,6 +170,8 @@ def test_recovery_codes_go_to_a_file_that_only_their_owner_reads(house: Machine)
 
 @pytest.mark.embedded
 def test_what_is_shown_once_is_shown_quietly_too(house: Machine) -> None:
+    for fields in ("id", "mfa,changed"):
+        refused(house.run("user", "mfa", "enroll", "ada", "--fields", fields, "-o", "json"), 2, "usage")
     secret = house.run("user", "mfa", "enroll", "ada", "-q").succeeded().out.strip()
     assert re.fullmatch("[A-Z2-7]{32}", secret)
     quiet = house.run("user", "mfa", "confirm", "ada", "--code-stdin", "-q", stdin=code_of(secret)).succeeded()

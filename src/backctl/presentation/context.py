@@ -170,7 +170,7 @@ class Invocation:
             elif shown_once is not None:
                 secret = extra[shown_once]
                 text = "\n".join(secret) if isinstance(secret, list) else str(secret)
-                self.renderer.value(text, {shown_once: secret})
+                self.renderer.alone(text, {shown_once: secret})
         except (terminal.OutputFailed, terminal.ClosedOutput) as error:
             if self.dry_run or (shown_once is None and isinstance(error, terminal.ClosedOutput)):
                 raise

@@ -133,8 +133,15 @@ class Renderer:
         if self.is_json or self.fields is not None:
             self.one(view)
         else:
-            self._write((_safe_lines(text) if self.sink.terminal else text) + "\n")
+            self._bare(text)
+
+    def alone(self, text: str, member: Mapping[str, object]) -> None:
+        """One member of a result that is not shown otherwise, whatever `--fields` say: bare in text forms."""
+        if self.is_json:
+            self._write(_json(member) + "\n")
             self.sink.flush()
+        else:
+            self._bare(text)
 
     def raw(self, text: str) -> None:
         """Text that is the result itself, to the byte; on a terminal without what could steer it."""
@@ -236,6 +243,10 @@ class Renderer:
             self._write(layout.header())
         for block in _blocks(chain(first, cells)):
             self._write("".join(map(layout.line, block)))
+
+    def _bare(self, text: str) -> None:
+        self._write((_safe_lines(text) if self.sink.terminal else text) + "\n")
+        self.sink.flush()
 
     def _shown(self, value: object) -> str:
         return escaped(_cell(value))

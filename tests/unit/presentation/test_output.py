@@ -179,6 +179,15 @@ def test_a_bare_value_gives_way_to_the_fields_that_were_asked_for() -> None:
         shown("nothing")
 
 
+def test_what_stands_alone_is_shown_whatever_the_fields() -> None:
+    def shown(form: Format | None) -> str:
+        stream = io.StringIO(newline="")
+        renderer(form, stream, ("left",)).alone("secret", {"password": "secret"})
+        return stream.getvalue()
+
+    assert (shown(None), shown(Format.JSON)) == ("secret\n", '{"password": "secret"}\n')
+
+
 def test_fields_select_and_order() -> None:
     stream = io.StringIO(newline="")
     renderer(Format.TSV, stream, ("right", "left")).page([Pair("l", "r")], Pair, None)

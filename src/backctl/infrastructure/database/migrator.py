@@ -72,7 +72,7 @@ def create_database(path: Path, founding: Founding) -> None:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRecord:
-    """What the event of an upgrade tells beside the revisions: of which installation, who, why, in which trace and when."""
+    """What the event of an upgrade tells beside the revisions: of which installation, who, why, when and its trace."""
 
     installation_id: str
     key: Key
