@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -274,6 +274,7 @@ complete -c backctl -n '__backctl_at user mfa' -a confirm -d 'Turn the second fa
 complete -c backctl -n '__backctl_at user mfa' -a status -d 'Show the second factor of an account'
 complete -c backctl -n '__backctl_at user mfa' -a disable -d 'Take the second factor away, with its recovery codes'
 complete -c backctl -n '__backctl_at user mfa' -a recovery-codes -d 'Make ten new recovery codes; those before are void'
+complete -c backctl -n '__backctl_at user mfa' -a reencrypt -d 'Move the secrets of all accounts to the primary key of purpose encrypt, as their next logins would'
 complete -c backctl -n '__backctl_at user mfa' -s h -l help -d 'Show this message and exit'
 
 # backctl user mfa enroll
@@ -307,6 +308,10 @@ complete -c backctl -n '__backctl_operand 1 user mfa recovery-codes' -x -a '(__b
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r -F -d 'Write the recovery codes to this new file instead'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s n -l dry-run -d 'Do everything, then undo it'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s y -l yes -d 'Confirm without being asked'
+
+# backctl user mfa reencrypt
+complete -c backctl -n '__backctl_in user mfa reencrypt' -s n -l dry-run -d 'Do everything, then undo it'
+complete -c backctl -n '__backctl_in user mfa reencrypt' -s y -l yes -d 'Confirm without being asked'
 
 # backctl role
 complete -c backctl -n '__backctl_at role' -a list -d 'List the roles: the built-in ones, then the configured ones'
