@@ -274,7 +274,7 @@ complete -c backctl -n '__backctl_at user mfa' -a confirm -d 'Turn the second fa
 complete -c backctl -n '__backctl_at user mfa' -a status -d 'Show the second factor of an account'
 complete -c backctl -n '__backctl_at user mfa' -a disable -d 'Take the second factor away, with its recovery codes'
 complete -c backctl -n '__backctl_at user mfa' -a recovery-codes -d 'Make ten new recovery codes; those before are void'
-complete -c backctl -n '__backctl_at user mfa' -a reencrypt -d 'Move the secrets of all accounts to the primary key of purpose encrypt, as their next logins would'
+complete -c backctl -n '__backctl_at user mfa' -a reencrypt -d 'Move all secrets to the primary key'
 complete -c backctl -n '__backctl_at user mfa' -s h -l help -d 'Show this message and exit'
 
 # backctl user mfa enroll

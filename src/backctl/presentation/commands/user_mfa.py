@@ -115,9 +115,9 @@ def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = Non
 
 @leaf(app, mutation=True, view=MfaReencryption)
 def reencrypt(call: Invocation) -> None:
-    """Move the secrets of all accounts to the primary key of purpose encrypt, as their next logins would.
+    """Move all secrets to the primary key.
 
-    The key that they were under can be destroyed then. Nobody notices: neither secret nor recovery codes change.
+    As the next login of each account would, to the key of purpose encrypt: the one before can be destroyed then. Nobody notices: neither secret nor recovery codes change.
     """
     mfa = call.container.mfa
     with call.progress("reencrypting") as progress:
