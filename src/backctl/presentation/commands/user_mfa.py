@@ -117,7 +117,8 @@ def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = Non
 def reencrypt(call: Invocation) -> None:
     """Move all secrets to the primary key.
 
-    As the next login of each account would, to the key of purpose encrypt: the one before can be destroyed then. Nobody notices: neither secret nor recovery codes change.
+    As the next login of each account would, to the key of purpose encrypt: the one before can be destroyed then.
+    Nobody notices: neither secret nor recovery codes change.
     """
     mfa = call.container.mfa
     with call.progress("reencrypting") as progress:
