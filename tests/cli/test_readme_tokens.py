@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def test_the_commands_do_what_is_said_beside_them(machine: Machine) -> None:
     (script,) = COMMANDS
     shim = machine.home / "bin" / "backctl"
     shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec {machine.command()[0]} -m backctl "$@"\n')
+    shim.write_text(f'#!/bin/sh\nexec {shlex.join(machine.command())} "$@"\n')
     shim.chmod(0o700)
     environment = {**machine.environment, "PATH": f"{shim.parent}:{machine.environment['PATH']}"}
     after = 'printf %s "$ACCESS" | backctl token verify -o json || echo "$?"\n'
