@@ -42,6 +42,23 @@ def execute(server: PostgresServer, name: str, statement: str) -> None:
         database.execute(statement)
 
 
+@pytest.mark.parametrize("source", ["url", "url_file", "url_command"])
+@pytest.mark.parametrize("command", [("user", "list"), CREATE[:-2]])
+def test_verbose_shows_where_the_database_is_without_its_password(
+    installed: Machine, server: PostgresServer, name: str, command: tuple[str, ...], source: str
+) -> None:
+    url = installed.environment.pop("BACKCTL_DATABASE_URL")
+    url_file = installed.home / "url"
+    url_file.write_text(url)
+    url_file.chmod(0o600)
+    value = {"url": f'"{url}"', "url_file": f'"{url_file}"', "url_command": f'["cat", "{url_file}"]'}[source]
+    installed.config_file.parent.mkdir(parents=True)
+    installed.config_file.write_text(f"[database]\n{source} = {value}\n")
+    told = installed.run(*command, "-v").succeeded()
+    assert f"database {'postgresql://tester:***@127.0.0.1:' if source == 'url' else '***'}" in told.err
+    assert server.password not in told.out + told.err
+
+
 def test_init_makes_keyring_and_tables_once(pointing: Machine, server: PostgresServer) -> None:
     rehearsed = pointing.run("init", "--dry-run", "-o", "json").succeeded()
     assert list(rehearsed.json) == [*INSTALLATION_KEYS, "changed", "dry_run"]

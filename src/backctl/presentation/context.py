@@ -110,7 +110,7 @@ class Invocation:
         if self.verbose:
             inner = self.settings.settings
             terminal.say(f"configuration {self.settings.file or 'none'}, profile {inner.profile or 'none'}")
-            terminal.say(f"database {self.settings.database_file}, keyring {self.settings.keyring_shown}")
+            terminal.say(f"database {self.settings.database_shown}, keyring {self.settings.keyring_shown}")
         return Container(
             self.settings,
             notice=self.notice,
