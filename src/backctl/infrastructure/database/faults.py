@@ -8,16 +8,23 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EDQUOT, EFBIG, ENOSPC
 
-from backctl.domain.errors import BackctlError, DatabaseFull, DatabaseLocked, DatabaseUnusable, quoted
+from backctl.domain.errors import (
+    BackctlError,
+    DatabaseFull,
+    DatabaseLocked,
+    DatabaseUnusable,
+    quoted,
+)
 from backctl.domain.values import UserId
 
 # https://www.sqlite.org/rescode.html. The low byte of an extended code is its primary code.
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _FOREIGN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
-# ENOSPC arrives as FULL, but EFBIG, EDQUOT, a write that only the disk's cache took, and no room for the shared
-# index of the log arrive as one of these.
+# ENOSPC arrives as FULL. EFBIG, EDQUOT and no room for the shared index of the log arrive as one of these, and so does
+# EIO: only the disk can tell which it was.
 _UNWRITTEN = {
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_FSYNC,
@@ -27,6 +34,9 @@ _UNWRITTEN = {
     sqlite3.SQLITE_IOERR_SHMSIZE,
     sqlite3.SQLITE_IOERR_CLOSE,
 }
+
+_ROOM = 64 << 10
+"""Bytes that a disk which is not full still takes."""
 
 _FOREIGN_SCHEMA = ("no such table", "no such column", "has no column named")
 
@@ -68,7 +78,7 @@ class SqliteFaults:
 def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | None:
     """The error of the house that `error` means; None when it is not the database's state that is at fault."""
     cause = getattr(error, "orig", error)
-    database = f"the database {quoted(os.fspath(path), limit=400)}"
+    database = _named(path)
     if isinstance(cause, UnicodeDecodeError):  # Python could not even read SQLite's message about what is damaged
         return DatabaseUnusable(f"{database} is damaged", hint=_RESTORE)
     if not isinstance(cause, sqlite3.Error):
@@ -81,10 +91,15 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
         return DatabaseLocked(
             f"{database} is locked by another process", hint="wait until the other command has finished, and try again"
         )
-    if primary == sqlite3.SQLITE_FULL or code in _UNWRITTEN:
+    if primary == sqlite3.SQLITE_FULL or (code in _UNWRITTEN and _has_no_room(path)):
         return DatabaseFull(
             f"{database} cannot grow: the disk or a quota is full",
             hint="free some space and try again; nothing was changed",
+        )
+    if code in _UNWRITTEN:
+        return DatabaseUnusable(
+            f"{database} cannot be written: input/output error ({_name(cause)})",
+            hint="check the disk; look at the database with 'backctl doctor' before going on",
         )
     if primary in _FOREIGN or (primary == sqlite3.SQLITE_ERROR and str(cause) == "unsupported file format"):
         return DatabaseUnusable(f"{database} is no SQLite database, or its first page is damaged", hint=_RESTORE)
@@ -110,6 +125,25 @@ def _fault_without_code(message: str, database: str) -> BackctlError | None:
             f"{database} holds text that is not UTF-8", hint=f"look with 'backctl audit verify', then {_RESTORE}"
         )
     return None
+
+
+def _has_no_room(path: str | os.PathLike[str]) -> bool:
+    """Whether the disk, a quota or a limit of the process keeps the database or its log from growing."""
+    import tempfile
+    from pathlib import Path
+
+    database = Path(path)
+    size = max((file.stat().st_size for file in database.parent.glob(f"{database.name}*") if file.is_file()), default=0)
+    try:
+        with tempfile.TemporaryFile(dir=database.parent) as file:
+            os.posix_fallocate(file.fileno(), size, _ROOM)
+    except OSError as error:
+        return error.errno in (ENOSPC, EDQUOT, EFBIG)
+    return False
+
+
+def _named(path: str | os.PathLike[str]) -> str:
+    return f"the database {quoted(os.fspath(path), limit=400)}"
 
 
 def _name(cause: sqlite3.Error) -> str:

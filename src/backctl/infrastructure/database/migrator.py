@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Engine, insert
 
 from backctl.domain.audit import genesis
 from backctl.domain.errors import DatabaseUnusable, SchemaOutdated, quoted
@@ -54,13 +54,14 @@ def create_database(path: Path, founding: Founding) -> None:
     try:
         os.close(durable_files.open_new(path))
         try:
-            with mapped_faults(path):
-                engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
-                try:
+            engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
+            try:
+                with mapped_faults(path):  # while the files are as large as they were when it happened
                     with engine.begin() as connection:
                         fill(connection, founding)
-                finally:
-                    engine.dispose()  # closing the last connection moves the log into the file
+                    _move_log_into_file(engine, path)
+            finally:
+                engine.dispose()
             _flush(path)
         except BaseException:
             for suffix in ("", "-wal", "-shm"):
@@ -243,6 +244,21 @@ def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
     except OSError as error:
         raise durable_files.unusable(path.parent, error) from error
     return copy
+
+
+def _move_log_into_file(engine: Engine, path: Path) -> None:
+    """Empty the log of a database that nobody else has open. Raises DatabaseUnusable when some of it stays behind.
+
+    Closing the last connection does the same, but keeps silent about what failed.
+    """
+    with closing(engine.raw_connection()) as connection:
+        busy, logged, moved = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    log = path.with_name(f"{path.name}-wal")
+    if busy or logged != moved or (log.exists() and log.stat().st_size):
+        raise DatabaseUnusable(
+            f"the new database {quoted(str(path), limit=400)} cannot be completed: its log does not become part of it",
+            hint="check the disk, and try again",
+        )
 
 
 def _flush(path: Path) -> None:

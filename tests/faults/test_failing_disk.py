@@ -1,0 +1,121 @@
+"""A disk that is full or broken at any one write: what was made is whole or absent, and what is told is true."""
+
+import errno
+import os
+import resource
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.failing_calls import FLUSHES, WRITES, Call, fail_at, fail_from, run_with
+from tests.faults.installation_driver import answer
+from tests.faults.test_installation import COMPLETE, names
+
+Failing = Callable[[int, int, Path, tuple[str, ...]], Any]
+
+DISKS = [
+    pytest.param(fail_at, errno.ENOSPC, WRITES, id="full-once"),
+    pytest.param(fail_from, errno.ENOSPC, WRITES, id="full"),
+    pytest.param(fail_from, errno.EFBIG, WRITES, id="file-too-large"),
+    pytest.param(fail_at, errno.EIO, WRITES, id="broken-once"),
+    pytest.param(fail_at, errno.EIO, FLUSHES, id="flush-fails-once"),
+    pytest.param(fail_from, errno.EIO, FLUSHES, id="flushes-fail"),
+]
+EVERY = 5
+"""Of many alike calls in a row, every fifth is made to fail."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Everything is imported before the first fork."""
+    answer("write", tmp_path_factory.mktemp("loaded"))
+
+
+def calls_of(work: Callable[[], Any], folder: Path, kinds: tuple[str, ...]) -> list[Call]:
+    judge, seen = fail_at(0, 0, folder, kinds)
+    assert "error" not in run_with(judge, work)
+    return seen
+
+
+def worth_failing(calls: list[Call]) -> Iterator[int]:
+    """The numbers of the first and last calls on each file in turn, and of some between."""
+    alike = [
+        (before.name, before.path.rpartition(".")[2]) == (after.name, after.path.rpartition(".")[2])
+        for before, after in pairwise(calls)
+    ]
+    for number in range(1, len(calls) + 1):
+        within = number not in (1, len(calls)) and alike[number - 2] and alike[number - 1]
+        if not within or number % EVERY == 0:
+            yield number
+
+
+def on_a_sound_disk(*actions: str, folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run_with(lambda _: 0, lambda: [answer(action, folder) for action in actions])
+    return found
+
+
+def assert_whole_or_absent(folder: Path) -> None:
+    """No name of ours stands for half a thing, and the next command finishes the job."""
+    left = names(folder)
+    assert not [name for name in left if ".new" in name]
+    if "backctl.db" in left:
+        assert on_a_sound_disk("verify", folder=folder) == [{"answer": 1, "notices": []}]
+    written, verified = on_a_sound_disk("write", "verify", folder=folder)
+    assert "error" not in written
+    assert verified["answer"] == 2
+    assert names(folder) == COMPLETE
+
+
+@pytest.mark.parametrize(("failing", "error", "kinds"), DISKS)
+def test_an_installation_is_whole_or_absent(
+    tmp_path: Path, failing: Failing, error: int, kinds: tuple[str, ...]
+) -> None:
+    calls = calls_of(partial(answer, "create", tmp_path / "sound"), tmp_path, kinds)
+    failed = 0
+    for number in worth_failing(calls):
+        folder = tmp_path / str(number)
+        judge, _ = failing(number, error, folder, kinds)
+        outcome = run_with(judge, partial(answer, "create", folder))
+        failed += "error" in outcome
+        if error == errno.EIO:
+            assert outcome.get("error") in (None, "DatabaseUnusable", "FolderUnusable"), outcome
+        elif failing is fail_from:
+            assert outcome.get("error") == "DatabaseFull", outcome
+        assert_whole_or_absent(folder)
+    assert failed
+
+
+@pytest.mark.parametrize("kibibytes", range(0, 200, 8))
+def test_an_installation_is_whole_or_absent_when_no_file_may_be_larger_than(tmp_path: Path, kibibytes: int) -> None:
+    folder = tmp_path / "data"
+
+    def create() -> dict[str, Any]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kibibytes << 10,) * 2)
+        return answer("create", folder)
+
+    outcome = run_with(lambda _: 0, create)
+    assert outcome.get("error", "DatabaseFull") == "DatabaseFull"
+    assert_whole_or_absent(folder)
+
+
+def test_the_harness_lets_everything_else_pass(tmp_path: Path) -> None:
+    judge, seen = fail_at(2, errno.ENOSPC, tmp_path, WRITES)
+
+    def write() -> list[int]:
+        outcomes = []
+        for _ in range(3):
+            descriptor = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            try:
+                outcomes.append(os.write(descriptor, b"four"))
+            except OSError as error:
+                outcomes.append(-(error.errno or 0))
+            finally:
+                os.close(descriptor)
+        return outcomes
+
+    assert run_with(judge, write) == [4, -errno.ENOSPC, 4]
+    assert [call.name for call in seen] == ["write"] * 3
+    assert (tmp_path / "file").read_bytes() == b"fourfour"
