@@ -3,7 +3,10 @@
 import errno
 import os
 import resource
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -99,6 +102,59 @@ def test_an_installation_is_whole_or_absent_when_no_file_may_be_larger_than(tmp_
     outcome = run_with(lambda _: 0, create)
     assert outcome.get("error", "DatabaseFull") == "DatabaseFull"
     assert_whole_or_absent(folder)
+
+
+def after_a_crash(folder: Path, place: Path) -> int:
+    """How many accounts the database has when only its file and its log survive."""
+    place.mkdir()
+    for name in ("backctl.db", "backctl.db-wal"):
+        shutil.copy(folder / name, place / name)
+    with closing(sqlite3.connect(place / "backctl.db")) as database:
+        found: int = database.execute("SELECT count(*) FROM users").fetchone()[0]
+    return found
+
+
+@pytest.mark.parametrize(("failing", "error", "kinds"), DISKS)
+def test_a_change_is_made_or_not_as_was_told_even_after_a_crash(
+    tmp_path: Path, failing: Failing, error: int, kinds: tuple[str, ...]
+) -> None:
+    """Another process keeps the database open, so that its log outlives the command."""
+    template = tmp_path / "template"
+    assert answer("create", template)["answer"] is True
+    calls = calls_of(lambda: answer("write", shutil.copytree(template, tmp_path / "sound")), tmp_path / "sound", kinds)
+    told = set()
+    for number in worth_failing(calls):
+        folder = Path(shutil.copytree(template, tmp_path / str(number)))
+        with closing(sqlite3.connect(folder / "backctl.db")) as other:
+            other.execute("SELECT count(*) FROM users").fetchone()
+            judge, _ = failing(number, error, folder, kinds)
+            outcome = run_with(judge, partial(answer, "write", folder))
+            crashed = after_a_crash(folder, tmp_path / f"{number} after a crash")
+        kind = outcome.get("error")
+        told.add(kind)
+        if kind is None:
+            assert crashed == 1, (number, calls[number - 1])
+        elif kind != "OutcomeUnknown":
+            assert crashed == 0, (number, calls[number - 1], outcome)
+    assert told - {None}
+    if kinds is FLUSHES:
+        assert "OutcomeUnknown" in told
+
+
+def test_a_flush_that_fails_at_commit_leaves_the_outcome_open(tmp_path: Path) -> None:
+    """SQLite rolls back what it could not flush; recovered from the log, the change is there all the same."""
+    folder = tmp_path / "data"
+    assert answer("create", folder)["answer"] is True
+    with closing(sqlite3.connect(folder / "backctl.db")) as other:
+        other.execute("SELECT count(*) FROM users").fetchone()
+        logged = calls_of(partial(answer, "write", folder), folder, FLUSHES)
+        at = next(number for number, call in enumerate(logged, 1) if call.path.endswith("-wal"))
+        judge, _ = fail_at(at, errno.EIO, folder, FLUSHES)
+        outcome = run_with(judge, partial(answer, "write", folder))
+        assert outcome["error"] == "OutcomeUnknown"
+        assert "may or may not be made" in outcome["message"]
+        assert other.execute("SELECT count(*) FROM users").fetchone() == (1,)
+        assert after_a_crash(folder, tmp_path / "crashed") == 2
 
 
 def test_the_harness_lets_everything_else_pass(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from backctl.domain.errors import (
     DatabaseFull,
     DatabaseLocked,
     DatabaseUnusable,
+    OutcomeUnknown,
     quoted,
 )
 from backctl.domain.values import UserId
@@ -68,11 +69,25 @@ class SqliteFaults:
         return fault_of(error, self.path)
 
     def is_lost(self, error: Exception) -> bool:
-        return False
+        """Whether a COMMIT that failed like this may have left the whole transaction in the log file.
+
+        The frame that commits it is written last. When flushing it or announcing it fails, nobody sees the change
+        until the log is recovered after a crash, and then everybody does. A write that found no room is no such frame.
+        """
+        cause = getattr(error, "orig", error)
+        if isinstance(cause, MemoryError):
+            return True
+        code = getattr(cause, "sqlite_errorcode", None)
+        if code is None or code & 0xFF != sqlite3.SQLITE_IOERR:
+            return False
+        return code != sqlite3.SQLITE_IOERR_WRITE or not _has_no_room(self.path)
 
     def was_committed(self, event_id: UserId | None) -> bool:
-        """A COMMIT that fails here is none."""
-        return False
+        """Nobody can tell. Raises OutcomeUnknown."""
+        raise OutcomeUnknown(
+            f"the disk failed while a change of {_named(self.path)} was being committed: it may or may not be made",
+            hint="check the disk, then look whether the change is there before repeating it",
+        )
 
 
 def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | None:
