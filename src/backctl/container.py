@@ -175,6 +175,7 @@ class Container:
             audience=tokens.audience,
             access_ttl=tokens.access_ttl,
             lifetimes=Lifetimes(refresh=tokens.refresh_ttl, session=tokens.session_ttl, grace=tokens.grace),
+            leeway=tokens.leeway,
         )
 
     @cached_property
@@ -243,7 +244,7 @@ class Container:
         from backctl.infrastructure.health import probes, selected_profile
         from backctl.infrastructure.installation import Installation
 
-        there, cost = self._installation, self._settings.passwords.bcrypt_cost
+        there, cost, leeway = self._installation, self._settings.passwords.bcrypt_cost, self._settings.tokens.leeway
         profile = selected_profile(
             self._settings.profile,
             self._loaded.origin("profile"),
@@ -251,10 +252,10 @@ class Container:
             self._settings.protected,
         )
         if isinstance(there, Installation):
-            return DoctorService((profile, *probes(there, cost, self._loaded.file)))
+            return DoctorService((profile, *probes(there, cost, leeway, self._loaded.file)))
         from backctl.infrastructure.server_health import server_probes
 
-        return DoctorService((profile, *server_probes(there, cost, self._loaded.file)))
+        return DoctorService((profile, *server_probes(there, cost, leeway, self._loaded.file)))
 
     @cached_property
     def sanitizing(self) -> "SanitizingService":

@@ -31,6 +31,7 @@ CHECKS = [
     "keyring.matches",
     "passwords.cost",
     "clock.sane",
+    "tokens.issuable",
 ]
 CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-password", "-o", "json")
 

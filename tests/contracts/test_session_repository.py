@@ -262,23 +262,47 @@ def test_a_denied_token_is_remembered_until_its_end_the_later_one_of_two(store: 
         assert work.sessions.sweep(START.plus(20), limit=10) == Swept(revocations=1)
 
 
-def test_an_issuers_bar_moves_forward_only(store: Store, ada: User) -> None:
-    ahead = a_session(ada, now=START.plus(7))
-    elsewhere = a_session(ada, issuer="elsewhere")
-    add(store, a_session(ada), ahead, elsewhere, a_session(ada, revoked_at=START, revoked_because="requested"))
+def test_an_issuers_bar_moves_forward_and_back_only_when_it_is_far_ahead(store: Store, ada: User) -> None:
     with store.work() as work:
         assert work.sessions.barred_until("here") is None
-        assert work.sessions.bar("here", now=START.plus(5)) == 2
-        assert work.sessions.barred_until("here") == START + 7  # a session from a clock that is ahead is void too
-        assert work.sessions.bar("here", now=START.plus(6)) == 0
-        assert work.sessions.barred_until("here") == START + 7
-        assert work.sessions.bar("here", now=START.plus(9)) == 0
-        assert work.sessions.barred_until("here") == START + 9
+        for moment, expected in ((5, 5), (9, 9), (7, 9), (6, 6), (8, 8)):
+            work.sessions.bar("here", leeway=2, now=START.plus(moment))
+            assert work.sessions.barred_until("here") == START + expected
         assert work.sessions.barred_until("elsewhere") is None
+
+
+def test_barring_an_issuer_voids_whatever_its_clock_said(store: Store, ada: User) -> None:
+    ahead = a_session(ada, now=START.plus(7))
+    elsewhere = a_session(ada, issuer="elsewhere", now=START.plus(7))
+    gone = a_session(ada, revoked_at=START, revoked_because="reused")
+    add(store, a_session(ada), ahead, elsewhere, gone)
+    with store.work() as work:
+        assert work.sessions.bar("here", leeway=10, now=START.plus(5)) == 2
+        assert work.sessions.barred_until("here") == START + 5
+        assert work.sessions.bar("here", leeway=10, now=START.plus(6)) == 0
         work.commit()
     assert events(store)[0] == ("IssuerTokensRevoked", "here", {"count": 2})
     page = store.open_reader().sessions(ada.id, now=START, limit=10).items
     assert sorted((item.issuer, item.state) for item in page) == [("elsewhere", "open")] + [("here", "revoked")] * 3
+    assert (stored(store, ahead).revoked_because, stored(store, gone).revoked_because) == ("requested", "reused")
+
+
+def test_a_bar_that_moves_back_revives_nothing(store: Store, ada: User) -> None:
+    """Sessions that only the bar had voided are opened later than where it moves to."""
+    between, after = a_session(ada, now=START.plus(50)), a_session(ada, now=START.plus(200))
+    with store.work() as work:
+        work.sessions.add(between)
+        work.sessions.bar("here", leeway=0, now=START.plus(100))
+        work.sessions.add(after)
+        work.commit()
+    with store.work() as work:
+        assert work.sessions.bar("here", leeway=0, now=START.plus(10)) == 1
+        assert work.sessions.barred_until("here") == START + 10
+        work.commit()
+    for session in (between, after):
+        found = standing(store, session)
+        assert found is not None
+        assert found.why_void(sub=ada.id, iss="here", jti="jti", iat=0, now=START) == "its session was revoked"
 
 
 def test_sweeping_takes_what_is_past_in_bounded_steps_and_nothing_else(store: Store, ada: User) -> None:
@@ -373,7 +397,7 @@ def test_the_standing_of_many_tokens_is_found_at_once(store: Store, ada: User) -
     add(store, barred, changed)
     with store.work() as work:
         work.users.get(Identity.parse("ada")).set_expiry(START.plus(DAY), now=START)
-        work.sessions.bar("elsewhere", now=START.plus(9))
+        work.sessions.bar("elsewhere", leeway=0, now=START.plus(9))
         work.commit()
     unknown = (new_id(), "x")
     asked = [(barred.id, "a"), (changed.id, "a"), (changed.id, "b"), unknown, ("no id", "x"), ("", "x")]
@@ -418,7 +442,7 @@ def test_where_there_is_nothing_yet_nothing_is_found_and_nothing_kept() -> None:
         assert work.sessions.revoke_all(user_id, "requested", now=START) == 0
         assert not work.sessions.deny("jti", subject="x", expires_at=START, now=START)
         assert work.sessions.barred_until("here") is None
-        assert work.sessions.bar("here", now=START) == 0
+        assert work.sessions.bar("here", leeway=0, now=START) == 0
         assert work.sessions.sweep(START, limit=1) == Swept()
         with pytest.raises(SessionNotFound):
             work.sessions.get("x")

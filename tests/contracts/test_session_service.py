@@ -16,6 +16,7 @@ from backctl.domain.errors import (
     InvalidInput,
     LastAdministrator,
     SessionNotFound,
+    TokenExpired,
     TokenInvalid,
     TokenNotYetValid,
     TokenReused,
@@ -142,6 +143,56 @@ def test_revoking_everything_ends_what_was_open_and_not_what_comes(house: House)
     assert house.states() == [("revoked", "requested"), ("open", None)]
     house.sessions.revoke_all(actor=ACTOR, dry_run=True)
     assert house.states()[-1] == ("open", None)
+
+
+YEARS = 80 * 365 * DAY
+
+
+def test_revoking_everything_under_a_clock_that_is_ahead_is_mended_by_doing_it_again(house: House) -> None:
+    before = house.pair()
+    house.later(YEARS)
+    house.sessions.revoke_all(actor=ACTOR)
+    ahead = house.pair()
+    house.later(-YEARS)
+    for refused in (house.issue, house.pair):
+        with pytest.raises(TokenNotYetValid, match="all were revoked under a clock that was ahead"):
+            refused()
+    assert house.states() == [("revoked", "requested"), ("open", None)]  # of what was refused nothing is left
+    house.sessions.revoke_all(actor=ACTOR)
+    after = house.pair()
+    assert house.verify(after).sid == after.session_id
+    assert house.verify(house.refresh(after)).sid == after.session_id
+    for moment in (0, YEARS, DAY):  # neither now nor under that clock nor after it does anything come back
+        house.later(moment)
+        for void in (before, ahead):
+            with pytest.raises((TokenRevoked, TokenExpired, TokenNotYetValid)):
+                house.verify(void)
+            with pytest.raises(TokenRevoked):
+                house.refresh(void)
+
+
+def test_a_session_opened_under_a_clock_that_is_ahead_gets_no_token_that_is_not_valid_yet(house: House) -> None:
+    house.later(YEARS)
+    ahead = house.pair()
+    house.later(-YEARS)
+    with pytest.raises(TokenNotYetValid, match="a clock was ahead when it was opened"):
+        house.refresh(ahead)
+    house.later(YEARS)
+    assert house.verify(house.refresh(ahead)).sid == ahead.session_id  # its refresh token was not used up
+
+
+def test_a_role_changed_under_a_clock_that_is_ahead_asks_for_another_login(house: House) -> None:
+    pair = house.pair()
+    house.later(DAY)
+    house.accounts.assign_role("ada", "moderator", actor=ACTOR)
+    house.later(-DAY)
+    with pytest.raises(TokenNotYetValid, match="the role of its account changed"):
+        house.refresh(pair)
+    assert house.verify(house.issue()).role == "moderator"
+    house.accounts.assign_role("ada", "user", actor=ACTOR)  # the right clock mends it
+    assert house.verify(house.refresh(pair)).role == "user"
+    with pytest.raises(TokenRevoked):
+        house.verify(pair)
 
 
 # Revoking by hand.

@@ -58,6 +58,7 @@ class House:
             audience="api",
             access_ttl=15 * MINUTE,
             lifetimes=Lifetimes(refresh=7 * DAY, session=30 * DAY, grace=self.grace),
+            leeway=self.leeway,
         )
 
     @property

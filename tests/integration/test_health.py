@@ -28,6 +28,7 @@ CHECKS = [
     "keyring.matches",
     "passwords.cost",
     "clock.sane",
+    "tokens.issuable",
 ]
 HOUR_US = 3600 * 1_000_000
 
@@ -58,7 +59,7 @@ class Machine:
         )
 
     def examine(self) -> dict[str, CheckView]:
-        views = list(DoctorService(probes(self.installation, self.cost, self.config)).examine())
+        views = list(DoctorService(probes(self.installation, self.cost, 10_000_000, self.config)).examine())
         assert [view.check for view in views] == CHECKS
         return {view.check: view for view in views}
 
@@ -69,6 +70,7 @@ class Machine:
     def execute(self, statement: str) -> None:
         with closing(sqlite3.connect(self.database)) as connection, connection:
             connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute("PRAGMA ignore_check_constraints = ON")
             connection.execute(statement)
 
 
@@ -250,6 +252,40 @@ def test_a_clock_before_this_program_fails_even_on_a_fresh_machine(fresh: Machin
 def test_a_time_beyond_the_calendar_stops_no_other_check(machine: Machine) -> None:
     machine.execute("UPDATE events SET occurred_at = 9000000000000000000")
     assert machine.unwell() == {"clock.sane": "fail"}
+
+
+def test_tokens_revoked_under_a_clock_that_was_ahead_fail(machine: Machine) -> None:
+    tolerated, refused = machine.time + 10_000_000, machine.time + 10_000_001
+    machine.execute(f"INSERT INTO token_issuers VALUES ('here', {tolerated})")
+    assert machine.unwell() == {}
+    machine.execute(f"UPDATE token_issuers SET not_before = {refused}")
+    found = machine.examine()["tokens.issuable"]
+    assert (found.status, str(Instant(refused)) in found.finding) == ("fail", True)
+    assert "token revoke --all" in str(found.hint)
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "status"),
+    [
+        ("created_at", "created_at = created_at", "warn"),
+        ("not_before", "not_before = not_before", "warn"),
+        ("created_at", "revoked_at = 1", "ok"),
+        ("created_at", "expires_at = 1", "ok"),
+        ("issued_at", "issued_at = issued_at", "ok"),
+    ],
+)
+def test_sessions_from_a_clock_that_was_ahead_are_warned_of(
+    machine: Machine, column: str, change: str, status: str
+) -> None:
+    columns = dict.fromkeys(("created_at", "issued_at", "access_ttl"), int(machine.time))
+    columns |= dict.fromkeys(("expires_at", "ends_at"), machine.time + 10 * HOUR_US)
+    columns[column] = machine.time + HOUR_US
+    machine.execute(
+        f"INSERT INTO sessions (id, user_id, issuer, client_id, audience, scope, {', '.join(columns)}) "
+        f"VALUES ('one', 'nobody', 'here', 'x', 'x', '', {', '.join(map(str, columns.values()))})"
+    )
+    machine.execute(f"UPDATE sessions SET {change}")
+    assert machine.examine()["tokens.issuable"].status == status
 
 
 def test_a_folder_that_is_none_fails_every_check_that_needs_it(fresh: Machine) -> None:

@@ -113,9 +113,12 @@ class SessionService:
 
     @repeatable
     def revoke_all(self, *, actor: Actor, reason: str | None = None, dry_run: bool = False) -> Change[Revocation]:
-        """End every session of the configured issuer that was opened so far. Always a change: time has moved on."""
+        """End every session of the configured issuer that was opened so far. Always a change: time has moved on.
+
+        Run again, it mends what was done under a clock that was ahead: new tokens are valid at once, old ones are not.
+        """
         with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
-            count = work.sessions.bar(self.issuer, now=self.clock())
+            count = work.sessions.bar(self.issuer, leeway=self.leeway, now=self.clock())
             work.commit()
         return Change(Revocation("issuer", self.issuer, None, sessions=count), changed=True)
 

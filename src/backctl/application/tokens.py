@@ -49,7 +49,8 @@ class TokenVerdict:
 class TokenService:
     """Issue, verify, refresh and revoke tokens. SQL alone decides over sessions; every change is one transaction.
 
-    `access_ttl` is in microseconds, like `lifetimes`.
+    `access_ttl` is in microseconds, like `lifetimes`. `leeway` is how far ahead of this clock a token may be dated
+    and still be valid, in microseconds too.
     """
 
     unit_of_work: "UnitOfWorkFactory"
@@ -62,6 +63,7 @@ class TokenService:
     audience: str
     access_ttl: int
     lifetimes: "Lifetimes"
+    leeway: int
 
     @repeatable
     def issue(
@@ -81,7 +83,8 @@ class TokenService:
 
         Whoever calls vouches for the account: no password and no second factor is asked for. `ttl` counts microseconds,
         whole seconds up to a day. Raises UserNotFound; AccountUnusable when it is closed or expired or has to change
-        its password first, TokenExpired when it ends within this second; InvalidInput for what no token can say.
+        its password first, TokenExpired when it ends within this second, TokenNotYetValid when all tokens were revoked
+        under a clock that was ahead; InvalidInput for what no token can say.
         """
         from backctl.domain.sessions import Session
 
@@ -100,9 +103,10 @@ class TokenService:
                 access_ttl=ttl,
                 lifetime=self.lifetimes.session,
                 barred_until=work.sessions.barred_until(self.issuer),
+                leeway=self.leeway,
                 now=now,
             )
-            grant, secret, token = session.grant(user, now=now), None, None
+            grant, secret, token = session.grant(user, leeway=self.leeway, now=now), None, None
             if pair:
                 secret = _new_refresh_token()
                 token = session.refresh_token(
@@ -166,7 +170,8 @@ class TokenService:
 
         They have the role that the account has now. A token that was used before revokes its session, whatever was
         issued since included, and that is made durable although the answer is TokenReused. Raises TokenInvalid for what
-        no refresh token is, TokenUnknown, TokenExpired, TokenRevoked.
+        no refresh token is, TokenUnknown, TokenExpired, TokenRevoked; TokenNotYetValid, and the token is not used up,
+        when the session is from a clock that was ahead.
         """
         issued = self._redeemed(digest_of(token), actor=actor, reason=reason, dry_run=dry_run)
         if issued is None:
@@ -214,7 +219,7 @@ class TokenService:
                 return None
             if use == "retried":
                 work.sessions.retry(used, successor=successor, now=now)
-            grant = session.grant(user, now=now)
+            grant = session.grant(user, leeway=self.leeway, now=now)
             token = session.refresh_token(successor, user, lifetime=self.lifetimes.refresh, now=grant.issued_at)
             issued = self._issued(session, user, grant, secret, token, dry_run=dry_run)
             session.refreshed(issued.jti, retried=use == "retried")

@@ -155,8 +155,13 @@ class SessionRepository(Protocol):
         """Sessions of this issuer that were opened then or earlier are void; None when that never happened."""
         ...
 
-    def bar(self, issuer: str, *, now: Instant) -> int:
-        """Void every session of this issuer that was opened so far. How many of them were open."""
+    def bar(self, issuer: str, *, leeway: int, now: Instant) -> int:
+        """Void every session of this issuer that was opened so far. How many of them were open.
+
+        The bar moves to now. It stays where it is when it is up to `leeway` microseconds ahead, the skew of another
+        machine's clock; one further ahead moves back. Sessions opened after it, by a clock that is ahead, are revoked
+        one by one.
+        """
         ...
 
     def sweep(self, before: Instant, *, limit: int) -> "Swept":

@@ -6,7 +6,7 @@ Every access token belongs to a session, one without a refresh token too. Pure r
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backctl.domain.errors import AccountUnusable, TokenExpired, TokenRevoked, quoted
+from backctl.domain.errors import AccountUnusable, TokenExpired, TokenNotYetValid, TokenRevoked, quoted
 from backctl.domain.events import DomainEvent, RefreshTokenReused, SessionOpened, SessionRefreshed, SessionRevoked
 from backctl.domain.refresh_token import RefreshToken
 from backctl.domain.token_id import SECOND_US, issued_at
@@ -76,14 +76,21 @@ class Session:
         access_ttl: int,
         lifetime: int,
         barred_until: Instant | None,
+        leeway: int,
         now: Instant,
     ) -> "Session":
         """A session without tokens yet, `lifetime` microseconds long at most.
 
         `barred_until` is the issuer's not-before: the session begins after it, whatever the clock says. Raises
-        AccountUnusable for an account that is closed or expired, or whose owner has to choose a password first.
+        TokenNotYetValid when that is more than `leeway` microseconds ahead; AccountUnusable for an account that is
+        closed or expired, or whose owner has to choose a password first.
         """
         _require_usable(user, now=now)
+        if barred_until is not None and barred_until > now + leeway:
+            raise TokenNotYetValid(
+                f"no token would be valid before {barred_until}: all were revoked under a clock that was ahead",
+                hint="check the clock, then run 'backctl token revoke --all' again",
+            )
         begin = now if barred_until is None else Instant(max(now, barred_until + 1))
         return cls(
             id=id,
@@ -119,12 +126,20 @@ class Session:
         """Record that new tokens were issued for a refresh token."""
         self._recorded.append(SessionRefreshed(self.user_id, session=self.id, jti=jti, retried=retried))
 
-    def grant(self, user: User, *, now: Instant) -> Grant:
+    def grant(self, user: User, *, leeway: int, now: Instant) -> Grant:
         """The next access token: younger than what made earlier ones void, and never past the account's end.
 
-        Raises TokenExpired when no whole second is left for one.
+        Raises TokenNotYetValid when it would have to be dated more than `leeway` microseconds ahead, because a clock
+        was ahead when the session was opened, all sessions were revoked or the role changed; TokenExpired when no whole
+        second is left for one.
         """
         moment = Instant(max(now, self.created_at, -1 if self.not_before is None else self.not_before + 1))
+        if moment // SECOND_US * SECOND_US > now + leeway:
+            raise TokenNotYetValid(
+                f"a token of this session would not be valid before {moment}: a clock was ahead when "
+                + ("it was opened" if moment == self.created_at else "the role of its account changed"),
+                hint="check the clocks, then log in again",
+            )
         end = self._bounded(user, moment + self.access_ttl) // SECOND_US
         if end <= moment // SECOND_US:
             raise TokenExpired("less than a second is left for a token", hint="the session or its account ends")

@@ -3,11 +3,11 @@
 import glob
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from backctl.application.database_views import CheckView
 from backctl.application.keys import ROTATING
@@ -53,8 +53,13 @@ class Probe:
         return CheckView(self.check, found.status, found.text, found.hint)
 
 
-def probes(installation: Installation, bcrypt_cost: int, config_file: Path | None) -> tuple[HealthProbe, ...]:
-    """The checks of one installation, in the order in which one explains the next."""
+def probes(
+    installation: Installation, bcrypt_cost: int, leeway: int, config_file: Path | None
+) -> tuple[HealthProbe, ...]:
+    """The checks of one installation, in the order in which one explains the next.
+
+    `leeway` is how far ahead a token may be dated, in microseconds.
+    """
     database = _Database(installation)
     return (
         Probe("database.open", database.opens),
@@ -66,6 +71,7 @@ def probes(installation: Installation, bcrypt_cost: int, config_file: Path | Non
         Probe("keyring.matches", database.has_its_keys),
         Probe("passwords.cost", lambda: is_costly(bcrypt_cost)),
         Probe("clock.sane", database.agrees_with_the_clock),
+        Probe("tokens.issuable", lambda: database.issues_tokens(leeway)),
     )
 
 
@@ -151,6 +157,14 @@ class _Database:
         if row is not None and isinstance(row[0], int):
             found.insert(0, ("the newest event", Instant(row[0])))
         return found
+
+    def issues_tokens(self, leeway: int) -> Finding:
+        if (unknown := self._nothing_to_check()) is not None:
+            return unknown
+        now = self.installation.clock()
+        with closing(self._connection()) as connection, self._faults():
+            barred, ahead = (connection.execute(question).fetchall() for question in dated_ahead(now, leeway))
+        return is_issuable(barred, ahead)
 
     def _connection(self) -> sqlite3.Connection:
         from backctl.infrastructure.database.schema import connect
@@ -241,6 +255,36 @@ def is_sane(now: Instant, latest: Iterable[tuple[str, Instant]]) -> Finding:
         if moment > now + _TOLERANCE_US:
             return warn(f"the clock says {now}, but {what} is from {moment}", "set the clock")
     return ok(f"the clock says {now}")
+
+
+def dated_ahead(now: Instant, leeway: int) -> tuple[str, str]:
+    """Two statements: the issuers whose tokens were all revoked as of a later moment, and how many sessions are from
+    such a moment. Both databases read them."""
+    limit = now + leeway
+    return (
+        f"SELECT issuer, not_before FROM token_issuers WHERE not_before > {limit}",  # noqa: S608 - a number
+        f"""
+        SELECT count(*) FROM sessions
+        WHERE revoked_at IS NULL AND expires_at > {int(now)} AND (created_at > {limit} OR not_before > {limit})
+        """,  # noqa: S608 - numbers
+    )
+
+
+def is_issuable(barred: Sequence[Sequence[Any]], ahead: Sequence[Sequence[Any]]) -> Finding:
+    """Whether a token issued now would be valid now, from the answers to `dated_ahead`."""
+    if barred:
+        issuer, moment = barred[0]
+        return fail(
+            f"all tokens of {quoted(issuer)} were revoked under a clock that was ahead: none is issued before "
+            f"{Instant(moment)}",
+            "check the clock, then run 'backctl token revoke --all' again",
+        )
+    if count := ahead[0][0]:
+        return warn(
+            f"a clock was ahead when {count} sessions were opened or their accounts' roles changed: they get no tokens",
+            "let their owners log in again, or end all sessions with 'backctl token revoke --all'",
+        )
+    return ok("tokens issued now are valid now")
 
 
 def _reason(error: OSError | OverflowError) -> str:

@@ -13,9 +13,11 @@ from backctl.infrastructure.health import (
     Finding,
     Probe,
     are_private,
+    dated_ahead,
     fail,
     has_keys,
     is_costly,
+    is_issuable,
     is_sane,
     ok,
     warn,
@@ -34,7 +36,7 @@ SELECT (SELECT occurred_at FROM events ORDER BY seq DESC LIMIT 1),
 
 
 def server_probes(
-    installation: ServerInstallation, bcrypt_cost: int, config_file: Path | None
+    installation: ServerInstallation, bcrypt_cost: int, leeway: int, config_file: Path | None
 ) -> tuple[HealthProbe, ...]:
     """The checks of one installation, in the order in which one explains the next."""
     database = _Database(installation)
@@ -50,6 +52,7 @@ def server_probes(
         Probe("keyring.matches", database.has_its_keys),
         Probe("passwords.cost", lambda: is_costly(bcrypt_cost)),
         Probe("clock.sane", database.agrees_with_the_clock),
+        Probe("tokens.issuable", lambda: database.issues_tokens(leeway)),
     )
 
 
@@ -104,6 +107,12 @@ class _Database:
         if newest is not None:
             latest.insert(0, ("the newest event", Instant(newest)))
         return is_sane(now, latest)
+
+    def issues_tokens(self, leeway: int) -> Finding:
+        if self._does_not_open():
+            return UNOPENED
+        barred, ahead = map(self._ask, dated_ahead(self.installation.clock(), leeway))
+        return is_issuable(barred, ahead)
 
     def _does_not_open(self) -> bool:
         """Whether there is nothing to look at; `database.open` tells why."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backctl.domain.errors import AccountUnusable, TokenExpired, TokenRevoked
+from backctl.domain.errors import AccountUnusable, TokenExpired, TokenNotYetValid, TokenRevoked
 from backctl.domain.refresh_token import RefreshToken
 from backctl.domain.sessions import Grant, Session, Standing
 from backctl.domain.token_id import token_id
@@ -49,6 +49,7 @@ def opened(
         access_ttl=ttl,
         lifetime=30 * DAY,
         barred_until=barred_until,
+        leeway=10 * SECOND,
         now=now,
     )
     session.take_events()
@@ -90,28 +91,28 @@ def events(session: Session) -> list[str]:
 
 def test_an_access_token_lasts_as_long_as_it_was_told_in_whole_seconds() -> None:
     session = opened()
-    assert session.grant(account(), now=NOW) == Grant(NOW, Instant.parse("2026-11-22T09:39:02Z"))
+    assert session.grant(account(), leeway=10 * SECOND, now=NOW) == Grant(NOW, Instant.parse("2026-11-22T09:39:02Z"))
     assert (session.issued_at, session.expires_at) == (NOW, Instant.parse("2026-11-22T09:39:02Z"))
 
 
 def test_no_token_outlasts_its_account() -> None:
     user = account(expires_at=Instant.parse("2026-11-22T09:25:00.999999Z"))
     session = opened(user)
-    assert session.grant(user, now=NOW).expires_at == Instant.parse("2026-11-22T09:25:00Z")
+    assert session.grant(user, leeway=10 * SECOND, now=NOW).expires_at == Instant.parse("2026-11-22T09:25:00Z")
     assert a_token(session, user=user).expires_at == user.expires_at
 
 
 def test_no_token_outlasts_its_session() -> None:
     session = opened()
     late = session.ends_at.plus(-2 * SECOND)
-    assert session.grant(account(), now=late).expires_at <= session.ends_at
+    assert session.grant(account(), leeway=10 * SECOND, now=late).expires_at <= session.ends_at
     assert a_token(session, now=late).expires_at == session.ends_at == NOW + 30 * DAY
 
 
 def test_when_no_whole_second_is_left_there_is_no_token() -> None:
     user = account(expires_at=Instant.parse("2026-11-22T09:24:02.9Z"))
     with pytest.raises(TokenExpired):
-        opened(user).grant(user, now=NOW)
+        opened(user).grant(user, leeway=10 * SECOND, now=NOW)
 
 
 @given(st.integers(0, 10**16), st.integers(1, 86_400), st.integers(0, 10**12) | st.none())
@@ -120,7 +121,7 @@ def test_a_grant_is_at_least_a_second_and_never_too_long(moment: int, ttl: int, 
     user = account(expires_at=None if left is None else now.plus(left + 1))
     session = opened(user, now=now, ttl=ttl * SECOND)
     try:
-        grant = session.grant(user, now=now)
+        grant = session.grant(user, leeway=10 * SECOND, now=now)
     except TokenExpired:
         assert left is not None
         assert left < SECOND
@@ -132,7 +133,7 @@ def test_a_grant_is_at_least_a_second_and_never_too_long(moment: int, ttl: int, 
 
 def test_without_a_refresh_token_a_session_ends_with_its_access_token() -> None:
     session = opened()
-    grant = session.grant(account(), now=NOW)
+    grant = session.grant(account(), leeway=10 * SECOND, now=NOW)
     session.opened("jti", refreshable=False)
     assert session.ends_at == session.expires_at == grant.expires_at
     assert events(session) == ["SessionOpened"]
@@ -160,7 +161,33 @@ def test_a_closed_account_gets_no_session() -> None:
 def test_a_session_begins_after_everything_was_revoked_though_the_clock_was_set_back() -> None:
     session = opened(barred_until=NOW.plus(5 * SECOND))
     assert session.created_at == NOW + 5 * SECOND + 1
-    assert session.grant(account(), now=NOW).issued_at == session.created_at
+    assert session.grant(account(), leeway=10 * SECOND, now=NOW).issued_at == session.created_at
+
+
+def test_no_session_is_opened_whose_tokens_are_not_valid_yet() -> None:
+    opened(barred_until=NOW.plus(10 * SECOND))
+    with pytest.raises(TokenNotYetValid, match="all were revoked under a clock that was ahead") as caught:
+        opened(barred_until=NOW.plus(10 * SECOND + 1))
+    assert "token revoke --all" in str(caught.value.hint)
+
+
+def test_no_token_is_granted_that_is_not_valid_yet() -> None:
+    session = opened(now=NOW.plus(DAY))
+    with pytest.raises(TokenNotYetValid, match="when it was opened"):
+        session.grant(account(), leeway=10 * SECOND, now=NOW)
+    assert session.grant(account(), leeway=DAY, now=NOW).issued_at == NOW + DAY
+    session = opened()
+    session.not_before = NOW.plus(DAY)
+    with pytest.raises(TokenNotYetValid, match="the role of its account changed"):
+        session.grant(account(), leeway=10 * SECOND, now=NOW)
+    assert (session.issued_at, session.expires_at) == (NOW, NOW)
+
+
+def test_a_token_may_be_dated_ahead_within_a_second_that_has_begun() -> None:
+    start = Instant(NOW // SECOND * SECOND)
+    assert opened(now=start.plus(SECOND - 1)).grant(account(), leeway=0, now=start).issued_at == start + SECOND - 1
+    with pytest.raises(TokenNotYetValid):
+        opened(now=start.plus(SECOND)).grant(account(), leeway=0, now=start)
 
 
 # Redeeming.
@@ -341,10 +368,10 @@ def test_within_one_second_the_microsecond_decides_which_token_is_void(differenc
 def test_what_is_granted_after_a_change_is_good_however_the_clock_runs(moment: int, drift: int) -> None:
     """The rule of a repository: `not_before` becomes now, or the latest issue if that is later."""
     session = opened()
-    old = session.grant(account(), now=NOW.plus(moment))
+    old = session.grant(account(), leeway=10 * SECOND, now=NOW.plus(moment))
     changed_at = NOW.plus(moment + drift)
     session.not_before = Instant(max(changed_at, session.issued_at))
-    new = session.grant(account(), now=changed_at)
+    new = session.grant(account(), leeway=10 * SECOND, now=changed_at)
     standing = replace(GOOD, not_before=session.not_before)
     assert why_void(standing, issued=old.issued_at) is not None
     assert why_void(standing, issued=new.issued_at) is None

@@ -173,7 +173,7 @@ class _NoSessions:
     def barred_until(self, issuer: str) -> Instant | None:
         return None
 
-    def bar(self, issuer: str, *, now: Instant) -> int:
+    def bar(self, issuer: str, *, leeway: int, now: Instant) -> int:
         return 0
 
     def sweep(self, before: Instant, *, limit: int) -> Swept:

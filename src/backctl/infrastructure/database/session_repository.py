@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Row, Table, case, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, Table, and_, case, delete, func, insert, select, text, update
 
 from backctl.domain.errors import DatabaseUnusable, SessionNotFound, quoted
 from backctl.domain.events import AccessTokenRevoked, DomainEvent, IssuerTokensRevoked, SessionsRevoked
@@ -26,7 +26,7 @@ _DENY: Final = text(
 _BAR: Final = text(
     "INSERT INTO token_issuers (issuer, not_before) VALUES (:issuer, :moment) "
     "ON CONFLICT (issuer) DO UPDATE SET not_before = excluded.not_before "
-    "WHERE token_issuers.not_before < excluded.not_before"
+    "WHERE token_issuers.not_before < excluded.not_before OR token_issuers.not_before > :far_ahead"
 )
 
 
@@ -149,18 +149,20 @@ class SqlSessionRepository:
         moment = self._connection().scalar(select(_issuers.not_before).where(_issuers.issuer == issuer))
         return None if moment is None else _instant(moment)
 
-    def bar(self, issuer: str, *, now: Instant) -> int:
-        connection = self._connection()
-        open_ = select(func.count(), func.max(_sessions.created_at)).where(
-            _sessions.issuer == issuer,
-            _sessions.revoked_at.is_(None),
-            _sessions.expires_at > int(now),
-            _sessions.created_at > (self.barred_until(issuer) or EARLIEST),
+    def bar(self, issuer: str, *, leeway: int, now: Instant) -> int:
+        connection, before = self._connection(), self.barred_until(issuer) or EARLIEST
+        # The issuer's row first: whoever else bars it waits here.
+        connection.execute(_BAR, {"issuer": issuer, "moment": int(now), "far_ahead": now + leeway})
+        unrevoked = and_(_sessions.issuer == issuer, _sessions.revoked_at.is_(None))
+        open_ = select(func.count()).where(unrevoked, _sessions.created_at > before, _sessions.expires_at > int(now))
+        count = int(connection.scalar(open_) or 0)
+        connection.execute(
+            update(tables.sessions)
+            .where(unrevoked, _sessions.created_at > (self.barred_until(issuer) or EARLIEST))
+            .values(revoked_at=_sessions.created_at, revoked_because="requested")
         )
-        count, latest = connection.execute(open_).one()
-        connection.execute(_BAR, {"issuer": issuer, "moment": max(int(now), latest or EARLIEST)})
         self._recorded.append(IssuerTokensRevoked(issuer, count=count))
-        return int(count)
+        return count
 
     def sweep(self, before: Instant, *, limit: int) -> Swept:
         # Rows that somebody works on are left to the next time: to wait for one while holding others could be for ever.
