@@ -109,10 +109,10 @@ class InspectedToken:
 class Revocation:
     """What was revoked: a `token` by its jti, a `session`, the sessions of a `user`, or those of an `issuer`.
 
-    `sessions` is how many of them were open.
+    `id` is None for a token that was not issued here. `sessions` is how many of them were open.
     """
 
     revoked: Literal["token", "session", "user", "issuer"]
-    id: str
+    id: str | None
     user_id: str | None
     sessions: int

@@ -14,6 +14,7 @@ from backctl.domain.errors import (
     InvalidInput,
     TokenExpired,
     TokenInvalid,
+    TokenNotFound,
     TokenNotYetValid,
     TokenReused,
     TokenRevoked,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 ACCESS_TTL_MAX = 86_400 * SECOND_US
 """The longest an access token may count, and so the longest that a revoked one whose end nobody knows is remembered."""
+
+NOTHING_REVOKED = Change(Revocation("token", None, None, sessions=0), changed=False)
+"""The answer to the revocation of what is not a token of this installation."""
 
 _VERIFIED_AT_ONCE = 256
 
@@ -234,24 +238,30 @@ class TokenService:
     ) -> Change[Revocation]:
         """Void what the token stands for: an access token itself, the whole session of a refresh token (RFC 7009 §2.1).
 
-        No change when it is void or past already. Raises TokenInvalid and TokenUnknown for what is none of ours.
+        No change when it is void or expired already, and none when it was not issued here or is malformed, for then it
+        is as invalid as it is meant to be (RFC 7009 §2.2).
         """
-        if looks_like_one(token.reveal()):
-            return self._revoke_owner(digest_of(token), actor=actor, reason=reason, dry_run=dry_run)
         text, now = token.reveal(), self.clock()
-        said = AccessClaims.read(self.codec.inspect(text).payload)
         try:
+            if looks_like_one(text):
+                return self._revoke_owner(digest_of(token), actor=actor, reason=reason, dry_run=dry_run)
+            said = AccessClaims.read(self.codec.inspect(text).payload)
             self.codec.verify(text, now=now, audience=said.aud)
+        except (TokenInvalid, TokenUnknown):
+            return NOTHING_REVOKED
         except TokenExpired:
             return Change(Revocation("token", said.jti, said.sub, sessions=0), changed=False)
         except TokenNotYetValid:
-            pass  # its signature is right, and it will count one day
+            pass  # its signature is right, and it will be valid one day
         return self._deny(said.jti, said.sub, said.expires_at, actor=actor, reason=reason, dry_run=dry_run)
 
     def revoke_jti(
         self, jti: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[Revocation]:
-        """Void the access token with this `jti`, whether there is one or not. Raises InvalidInput for no such text."""
+        """Void the access token with this `jti`.
+
+        Raises TokenNotFound when none was issued with it, InvalidInput for what cannot be one.
+        """
         if not (0 < len(jti) <= 255 and jti.isprintable()):
             raise InvalidInput(
                 f"{quoted(jti)} cannot be the jti of a token", hint="'backctl token inspect' shows that of a token"
@@ -276,7 +286,13 @@ class TokenService:
         self, jti: str, sub: str | None, expires_at: Instant, *, actor: Actor, reason: str | None, dry_run: bool
     ) -> Change[Revocation]:
         with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
-            changed = work.sessions.deny(jti, subject=sub or jti, expires_at=expires_at, now=self.clock())
+            sub = sub or work.sessions.issued_to(jti)
+            if sub is None:
+                raise TokenNotFound(
+                    f"no access token was issued with the jti {quoted(jti)}",
+                    hint="'backctl token inspect' shows the jti of a token",
+                )
+            changed = work.sessions.deny(jti, subject=sub, expires_at=expires_at, now=self.clock())
             work.commit()  # the same token may be known to last longer now
         return Change(Revocation("token", jti, sub, sessions=0), changed=changed)
 

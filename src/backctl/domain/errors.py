@@ -295,6 +295,10 @@ class TokenReused(AnswerIsNo):
     code = "token.reused"
 
 
+class TokenNotFound(NotFound):
+    code = "token.not_found"
+
+
 class SessionNotFound(NotFound):
     code = "session.not_found"
 

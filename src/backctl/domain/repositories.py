@@ -144,10 +144,14 @@ class SessionRepository(Protocol):
         """Void every access token that the sessions of a locked account were given so far; the sessions go on."""
         ...
 
+    def issued_to(self, jti: str) -> "UserId | None":
+        """The account that an access token with this jti was issued to, as the log tells; None when none was."""
+        ...
+
     def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
         """Void one access token, and remember it until it has expired; False when it was denied already.
 
-        `subject` is the account it was issued to, or its jti where nobody knows.
+        `subject` is the account it was issued to.
         """
         ...
 

@@ -167,6 +167,9 @@ class _NoSessions:
     def void_access_tokens(self, user_id: UserId, *, now: Instant) -> None:
         """There is none."""
 
+    def issued_to(self, jti: str) -> UserId | None:
+        return None
+
     def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
         return False
 

@@ -12,7 +12,7 @@ from backctl.application.ports import IdSource
 from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent, data_digest, link
 from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import DatabaseUnusable
-from backctl.domain.events import DomainEvent
+from backctl.domain.events import DomainEvent, SessionOpened, SessionRefreshed
 from backctl.domain.keyring import Key
 from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure.database import tables
@@ -104,6 +104,21 @@ def holds(connection: Connection, event_id: UserId) -> bool:
     _locked_head(connection)
     log = tables.events.c
     return connection.execute(select(log.seq).where(log.id == event_id)).first() is not None
+
+
+def subject_of_token(connection: Connection, jti: str) -> UserId | None:
+    """The account that an access token with this jti was issued to; None when the log tells of none.
+
+    Reads the events that tell of tokens from the newest on until it finds one, so all of them for an unknown jti.
+    """
+    log, member = tables.events.c, canonical({"jti": jti}).decode()[1:-1]
+    telling = select(log.subject, log.data).where(
+        log.type.in_((SessionOpened.__name__, SessionRefreshed.__name__)), log.data.contains(member, autoescape=True)
+    )
+    for subject, data in connection.execute(telling.order_by(log.seq.desc())):
+        if member in data:  # SQLite compares without regard to case
+            return UserId(subject)
+    return None
 
 
 def installation_id(connection: Connection) -> str:

@@ -11,7 +11,7 @@ from backctl.domain.refresh_token import RefreshToken
 from backctl.domain.repositories import Swept
 from backctl.domain.sessions import Cause, Session
 from backctl.domain.values import EARLIEST, LATEST, Instant, SessionId, UserId, is_uuid
-from backctl.infrastructure.database import tables
+from backctl.infrastructure.database import event_log, tables
 
 _sessions = tables.sessions.c
 _tokens = tables.refresh_tokens.c
@@ -130,6 +130,9 @@ class SqlSessionRepository:
             .where(_sessions.user_id == user_id, _sessions.revoked_at.is_(None))
             .values(not_before=_later(_sessions.issued_at, now))
         )
+
+    def issued_to(self, jti: str) -> UserId | None:
+        return event_log.subject_of_token(self._connection(), jti)
 
     def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
         connection = self._connection()

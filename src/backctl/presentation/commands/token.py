@@ -116,7 +116,7 @@ def revoke(
     """Revoke tokens: one, those of a session or of an account, or all.
 
     Without an option the token itself is read from standard input: an access token is revoked alone, a refresh token
-    with its session.
+    with its session. A token that is unknown or malformed is not an error: nothing changes.
     """
     given = [
         name
@@ -139,8 +139,15 @@ def revoke(
         call.confirm("end every session of everybody?")
         change = sessions.revoke_all(actor=call.actor, reason=call.reason, dry_run=call.dry_run)
     else:
-        token = _token(call, instead="--jti, --session, --user or --all")
-        change = tokens.revoke(token, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+        try:
+            token = _token(call, instead="--jti, --session, --user or --all")
+            change = tokens.revoke(token, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+        except TokenInvalid:  # not even text
+            from backctl.application.tokens import NOTHING_REVOKED
+
+            change = NOTHING_REVOKED
+        if change.value.id is None:
+            call.notice("the token was not issued here: there is nothing to revoke")
     call.changed(change)
 
 
