@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +99,8 @@ class Store:
                 work.session.execute(text(meanwhile))
             work.commit()
 
-    def audit_keys(self) -> dict[str, bytes]:
+    def audit_keys(self, kids: Sequence[str]) -> dict[str, bytes]:
+        assert kids
         return self.keyring.secrets("audit")
 
 
@@ -186,7 +187,9 @@ def postgres18_template(servers: Servers) -> PostgresTemplate:
 
 def postgres_template(server: PostgresServer) -> PostgresTemplate:
     template = PostgresTemplate(server, server.create_database(), str(uuid.uuid4()), a_keyring())
-    make_schema(postgres_database(server, template.name), template.installation_id, template.keyring)
+    database = postgres_database(server, template.name)
+    make_schema(database, template.installation_id, template.keyring)
+    database.close()  # nobody may be connected to what is copied
     return template
 
 
@@ -198,7 +201,7 @@ def make_schema(database: PostgresDatabase, installation_id: str, keyring: Keyri
 def postgres_database(server: PostgresServer, name: str, **changes: Any) -> PostgresDatabase:
     limits = Limits(connect_us=PATIENCE_US, statement_us=PATIENCE_US, lock_us=PATIENCE_US)
     options: dict[str, Any] = {"label": f"postgresql://tester@server/{name}", "limits": limits}
-    return PostgresDatabase(server.url(name), **{**options, **changes})
+    return PostgresDatabase(server.url(name), **(options | changes))
 
 
 def postgres_store(template: PostgresTemplate, cleanup: ExitStack) -> Store:
@@ -206,12 +209,11 @@ def postgres_store(template: PostgresTemplate, cleanup: ExitStack) -> Store:
     database = postgres_database(template.server, name)
     addresses = EmailValidatorParser()
     engine = postgres_engine(database)
+    cleanup.callback(database.close)
     cleanup.callback(engine.dispose)
 
     def open_reader() -> Reader:
-        reader = PostgresReader(database, addresses=addresses)
-        cleanup.callback(reader.close)
-        return reader
+        return PostgresReader(database, addresses=addresses)
 
     return Store(engine, open_reader, template.keyring, template.installation_id)
 

@@ -310,7 +310,7 @@ def test_a_new_audit_key_continues_the_chain(store: Store) -> None:
         kids = work.session.execute(text("SELECT kid, first_seq FROM audit_keys ORDER BY first_seq")).all()
     assert kids == [("audit-1", 1), ("audit-2", 3)]
     both = Keyring((*(replace(key, state="retired") for key in store.keyring.keys), second))
-    assert store.open_reader().verify_chain(lambda: both.secrets("audit")).intact
+    assert store.open_reader().verify_chain(lambda kids: both.secrets("audit")).intact
     report = store.open_reader().verify_chain(store.audit_keys)
     assert (report.broken_seq, report.reason) == (
         3,

@@ -129,10 +129,12 @@ class Ground:
         """The same with another database of the server."""
         return Ground(self.server, name, self.folder, self._cleanup)
 
-    def database(self, *, lock_us: int) -> PostgresDatabase:
+    def database(self, *, lock_us: int = 60_000_000) -> PostgresDatabase:
         """The driver's side of it, for what no service offers."""
-        limits = Limits(connect_us=5_000_000, statement_us=5_000_000, lock_us=lock_us)
-        return PostgresDatabase(self.server.url(self.name), label=self.name, limits=limits)
+        limits = Limits(connect_us=60_000_000, statement_us=60_000_000, lock_us=lock_us)
+        database = PostgresDatabase(self.server.url(self.name), label=self.name, limits=limits)
+        self._cleanup.callback(database.close)
+        return database
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run SQL beside every command, in a transaction of its own."""

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from tests.contracts.conftest import postgres_database
 from tests.faults.conftest import COMMIT, Ground, once
 
 from backctl.application.database_views import InstallationView
@@ -24,7 +23,6 @@ from backctl.domain.errors import (
     SchemaTooNew,
 )
 from backctl.infrastructure.database.migrator import VERSIONS
-from backctl.infrastructure.database.postgres import PostgresDatabase
 from backctl.infrastructure.database.postgres_engine import bare_engine
 from backctl.infrastructure.database.postgres_migrator import upgrade_schema
 from backctl.infrastructure.database.schema import REVISION
@@ -85,7 +83,8 @@ def test_keyring_and_tables_are_made_once(bare: Ground) -> None:
 
 def test_the_tables_are_the_ones_the_program_knows(bare: Ground) -> None:
     initialise(bare)
-    engine = bare_engine(postgres_database(bare.server, bare.name))
+    database = bare.database()
+    engine = bare_engine(database)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Row.metadata) == []
     engine.dispose()
@@ -203,19 +202,15 @@ def versions(tmp_path: Path) -> Callable[[str], tuple[Path, ...]]:
     return write
 
 
-def database(ground: Ground) -> PostgresDatabase:
-    return postgres_database(ground.server, ground.name)
-
-
 def test_a_schema_of_the_right_revision_is_left_alone(ground: Ground) -> None:
-    assert upgrade_schema(database(ground)) is None
+    assert upgrade_schema(ground.database()) is None
     with pytest.raises(SchemaTooNew):
-        upgrade_schema(database(ground), revision="0000")
+        upgrade_schema(ground.database(), revision="0000")
 
 
 def test_of_two_upgrades_at_once_one_does_it(ground: Ground, versions: Callable[[str], tuple[Path, ...]]) -> None:
     folders = versions(ADD_A_COLUMN)
-    upgrade = lambda: upgrade_schema(database(ground), revision="9000", versions=folders)  # noqa: E731 - run twice
+    upgrade = lambda: upgrade_schema(ground.database(), revision="9000", versions=folders)  # noqa: E731 - run twice
     outcomes = at_once(upgrade, upgrade)
     assert sorted(outcomes, key=str) == [(REVISION, "9000"), None]
     assert ground.execute("SELECT version_num FROM alembic_version") == [("9000",)]
@@ -225,14 +220,14 @@ def test_of_two_upgrades_at_once_one_does_it(ground: Ground, versions: Callable[
 def test_from_a_revision_that_never_was_there_is_no_way(ground: Ground) -> None:
     ground.execute("UPDATE alembic_version SET version_num = '0000'")
     with pytest.raises(DatabaseUnusable, match="which never was"):
-        upgrade_schema(database(ground))
+        upgrade_schema(ground.database())
 
 
 def test_an_upgrade_that_fails_half_way_changes_nothing(
     ground: Ground, versions: Callable[[str], tuple[Path, ...]]
 ) -> None:
     with pytest.raises(ZeroDivisionError):
-        upgrade_schema(database(ground), revision="9000", versions=versions(ADD_A_COLUMN + "    1 / 0\n"))
+        upgrade_schema(ground.database(), revision="9000", versions=versions(ADD_A_COLUMN + "    1 / 0\n"))
     assert ground.execute("SELECT version_num FROM alembic_version") == [(REVISION,)]
     assert ground.backend().accounts.count() == 2
 

@@ -205,17 +205,21 @@ def test_closing_throws_a_rehearsal_away(
     assert os.listdir(tmp_path) == []
 
 
+def verify(installation: Installation) -> object:
+    return installation.reader().verify_chain(installation.audit_keys)
+
+
 def test_a_database_of_a_newer_program_is_left_alone(open_at: Callable[..., Installation], tmp_path: Path) -> None:
     open_at().create(ACTOR)
     execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '9999'")
     content = (tmp_path / "backctl.db").read_bytes()
-    for use in (Installation.reader, Installation.describe, Installation.audit_keys, write):
+    for use in (Installation.reader, Installation.describe, verify, write):
         with pytest.raises(SchemaTooNew):
             use(open_at())
     assert (tmp_path / "backctl.db").read_bytes() == content
 
 
-@pytest.mark.parametrize("use", [Installation.reader, Installation.describe, Installation.audit_keys, write])
+@pytest.mark.parametrize("use", [Installation.reader, Installation.describe, verify, write])
 def test_an_older_database_is_migrated_before_it_is_used(
     open_at: Callable[..., Installation],
     tmp_path: Path,

@@ -136,7 +136,7 @@ def revision_of(path: Path) -> str:
 
 def verified(path: Path) -> ChainReport:
     with closing(reader(path)) as opened:
-        return opened.verify_chain(lambda: KEYRING.secrets("audit"))
+        return opened.verify_chain(lambda kids: KEYRING.secrets("audit"))
 
 
 def digest(path: Path) -> bytes:

@@ -89,7 +89,7 @@ def count(path: Path) -> int:
 
 
 def verify(path: Path) -> tuple[bool, int | None]:
-    report = ask(path, lambda reader: reader.verify_chain(lambda: KEYRING.secrets("audit")))
+    report = ask(path, lambda reader: reader.verify_chain(lambda kids: KEYRING.secrets("audit")))
     return report.intact, report.broken_seq
 
 

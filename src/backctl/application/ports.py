@@ -349,8 +349,8 @@ class Reader(Protocol):
         ...
 
 
-AuditKeys = Callable[[], dict[str, bytes]]
-"""kid → key of every audit key; asked for only when there is a chain to check."""
+AuditKeys = Callable[[Sequence[str]], dict[str, bytes]]
+"""kid → key of every audit key, given the kids of those that a log was written with. Called when there is a log."""
 
 
 class HealthProbe(Protocol):

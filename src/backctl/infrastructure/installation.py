@@ -181,7 +181,7 @@ class Installation(KeyedInstallation):
         from backctl.infrastructure.database.schema import REVISION, require_current
 
         stored, keyring = self.stored(), self.open_keyring()
-        check_match(stored, keyring)
+        check_match(stored.audit_kids, keyring)
         if stored.revision < REVISION:
             self._migrate(stored, actor, reason)
             stored = self.stored()

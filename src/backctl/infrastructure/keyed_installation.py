@@ -1,7 +1,7 @@
 """What every installation is: a keyring, and the database written with it, wherever each of them lies."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -174,9 +174,11 @@ class KeyedInstallation(ABC):
 
         return hmac.digest(self.open_keyring().primary("index").secret_bytes(), text.encode(), "sha256").hex()
 
-    def audit_keys(self) -> dict[str, bytes]:
-        """kid → key of every audit key. Raises also KeyringMismatch."""
-        return self._opened()[1].secrets("audit")
+    def audit_keys(self, kids: Sequence[str]) -> dict[str, bytes]:
+        """kid → key of every audit key, those that a log was written with among them. Raises also KeyringMismatch."""
+        keyring = self.open_keyring()
+        check_match(kids, keyring)
+        return keyring.secrets("audit")
 
     def upgrade_record(self, stored: "StoredInstallation", actor: Actor, reason: str | None) -> "UpgradeRecord":
         """What will be recorded of an upgrade from the revision of `stored`, whose keyring this is."""
@@ -219,16 +221,16 @@ class KeyedInstallation(ABC):
         )
 
 
-def check_match(stored: "StoredInstallation", keyring: "Keyring") -> None:
-    """Raises KeyringMismatch when the keyring lacks an audit key that the database's events were written with.
+def check_match(kids: Sequence[str], keyring: "Keyring") -> None:
+    """Raises KeyringMismatch when the keyring lacks one of the audit keys that the database's events were written with.
 
     A database that names none was tampered with, for it is made with one: DatabaseUnusable.
     """
-    if not stored.audit_kids:
+    if not kids:
         raise DatabaseUnusable(
             "the database does not say which audit keys it was written with", hint="restore it from a backup"
         )
-    lacking = sorted(set(stored.audit_kids) - set(keyring.secrets("audit")))
+    lacking = sorted(set(kids) - set(keyring.secrets("audit")))
     if lacking:
         raise KeyringMismatch(
             f"the keyring belongs to another installation: it lacks the audit key {quoted(lacking[0])}",

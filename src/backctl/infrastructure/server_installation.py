@@ -63,9 +63,8 @@ class ServerInstallation(KeyedInstallation):
     def close(self) -> None:
         """Close what was opened; asked again, it is opened again."""
         super().close()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self._reader = None
+        self.database.close()
 
     @property
     def is_fresh(self) -> bool:
@@ -93,7 +92,7 @@ class ServerInstallation(KeyedInstallation):
             from backctl.infrastructure.database.postgres_engine import postgres_engine
 
             keyring = self._keyring_of_something()
-            engine = postgres_engine(self.database, lambda stored: check_match(stored, keyring))
+            engine = postgres_engine(self.database, lambda stored: check_match(stored.audit_kids, keyring))
             try:
                 with self.database.mapped_faults(), engine.connect() as connection:
                     connection.begin()  # what is wrong is told before anything slow is begun
@@ -118,7 +117,7 @@ class ServerInstallation(KeyedInstallation):
         from backctl.infrastructure.database.schema import require_current
 
         stored, keyring = self.stored(), self.open_keyring()
-        check_match(stored, keyring)
+        check_match(stored.audit_kids, keyring)
         require_current(stored, self.label)
         return stored, keyring
 

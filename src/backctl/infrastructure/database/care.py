@@ -51,7 +51,7 @@ class SqliteCare:
 
         stored, record = self._installation.stored(), None
         if stored.revision < REVISION:
-            check_match(stored, self._installation.open_keyring())
+            check_match(stored.audit_kids, self._installation.open_keyring())
             record = self._installation.upgrade_record(stored, actor, reason)
         done = migrate_file(self._path, timeout_us=self._timeout_us, record=record, dry_run=dry_run)
         before = REVISION if done is None else done.before

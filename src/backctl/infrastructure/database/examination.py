@@ -70,6 +70,15 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
 
         return Probe(check, see)
 
+    def compared(part: Part) -> Probe:
+        inner = probe(f"schema.{part}", within(part))
+
+        def see() -> Finding:
+            examined.model()  # before the snapshot is taken: no check needs two connections at once
+            return inner.look()
+
+        return Probe(inner.check, see)
+
     def tables(connection: Connection) -> Finding:
         found = read_schema(inspect(connection))
         return _compared([*missing_tables(found), *added(examined.beside(connection))], "table")
@@ -84,7 +93,7 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
         probe("database.revision", lambda connection: ok("the revision is the one of this backctl")),
         probe("database.integrity", examined.integrity),
         probe("schema.tables", tables),
-        *(probe(f"schema.{part}", within(part)) for part in PARTS),
+        *map(compared, PARTS),
         probe("contents.accounts", _accounts),
         probe("contents.events", _log),
     )

@@ -23,6 +23,7 @@ from backctl.domain.errors import (
     quoted,
 )
 from backctl.infrastructure.database import postgres_faults
+from backctl.infrastructure.database.postgres_pool import ConnectionPool, PooledConnection
 from backctl.infrastructure.database.schema import (
     INSTALLATION_ON_POSTGRES,
     REVISION,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from backctl.domain.values import UserId
 
 Driver = psycopg.Connection[tuple[Any, ...]]
+
+CONNECTIONS = 8
+"""Connections of one process at most, unless told otherwise: more threads than that take turns."""
 
 _LEAST_CONNECT_S = 2  # libpq takes less for this
 _RECONNECT_S = 0.1
@@ -60,9 +64,9 @@ class Limits:
 
 
 class PostgresDatabase:
-    """One database on a server. `label` is its URL as it may be shown. Everything raises errors of the house.
+    """One database on a server, for the threads of a process. `label` is its URL as it may be shown.
 
-    `sleep` and `monotonic` count in seconds.
+    It opens at most `connections` connections. `sleep` and `monotonic` count in seconds.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class PostgresDatabase:
         *,
         label: str,
         limits: Limits,
+        connections: int = CONNECTIONS,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,17 +85,28 @@ class PostgresDatabase:
         self._sleep = sleep
         self._monotonic = monotonic
         self._was_lost = False
+        self._pool = ConnectionPool(self._connected, size=connections, label=label)
 
     def connect(self, *, autocommit: bool = False) -> Driver:
-        """A new connection. Once one was lost, the server gets the connect timeout to come back.
+        """An idle connection or a new one; closing it gives it back. A thread that holds one asks for no other.
 
         Raises DatabaseUnavailable; DatabaseUnusable and DatabaseMissing for what waiting would not mend.
         """
+        connection = self._pool.take(timeout_s=self.limits.connect_us / 1_000_000)
+        connection.autocommit = autocommit
+        return connection
+
+    def close(self) -> None:
+        """Close the connections; the next use opens one again."""
+        self._pool.clear()
+
+    def _connected(self) -> PooledConnection:
+        """A new connection. Once one was lost, the server gets the connect timeout to come back."""
         parameters = self._parameters()
         give_up = self._monotonic() + self.limits.connect_us / 1_000_000
         while True:
             try:
-                connection = psycopg.connect(self._url, autocommit=autocommit, prepare_threshold=None, **parameters)
+                connection = PooledConnection.connect(self._url, prepare_threshold=None, **parameters)
             except psycopg.OperationalError as error:
                 fault = postgres_faults.connecting_fault(error, self.label)
                 waits = self._was_lost or postgres_faults.sqlstate_of(error) == "57P03"
@@ -144,7 +160,9 @@ class PostgresDatabase:
 
     def fault_of(self, error: Exception) -> BackctlError | None:
         fault = postgres_faults.fault_of(error, self.label)
-        self._was_lost |= isinstance(fault, ConnectionLost)
+        if isinstance(fault, ConnectionLost):  # the idle ones are as old as the one that broke
+            self._was_lost = True
+            self._pool.clear()
         return fault
 
     def is_lost(self, error: Exception) -> bool:

@@ -46,7 +46,7 @@ class PostgresCare:
 
         stored, record = self._installation.stored(), None
         if stored.revision < REVISION:
-            check_match(stored, self._installation.open_keyring())
+            check_match(stored.audit_kids, self._installation.open_keyring())
             record = self._installation.upgrade_record(stored, actor, reason)
         done = upgrade_schema(self._database, record=record, dry_run=dry_run)
         before = REVISION if done is None else done[0]

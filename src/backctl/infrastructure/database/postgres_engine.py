@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import cast
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from backctl.infrastructure.database.engine import KNOWN_KIDS, OUTCOMES
 from backctl.infrastructure.database.postgres import Driver, PostgresDatabase
@@ -42,9 +42,7 @@ def bare_engine(database: PostgresDatabase) -> Engine:
         creator=database.connect,
         isolation_level="READ COMMITTED",  # whatever the server's default: the locks are made for it
         use_native_hstore=False,  # or every first connection asks for a type that no table has
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=-1,
+        poolclass=NullPool,  # the database has its own, which reading shares
         hide_parameters=True,  # a failed statement would print password hashes
         execution_options={OUTCOMES: database},
     )

@@ -22,8 +22,7 @@ _TRIES: Final = 3
 
 
 class PostgresReader(RowReader):
-    """Connections are opened when they are first needed and then kept: one, and one more for each answer that is still
-    being read. For one thread.
+    """Takes a connection of the database's pool for each answer, for as long as it is being read. For any thread.
 
     Every method raises DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated or SchemaTooNew where it
     applies. What a lost connection took away is asked again, but for an answer that was partly given.
@@ -32,17 +31,11 @@ class PostgresReader(RowReader):
     def __init__(self, database: PostgresDatabase, *, addresses: AddressParser) -> None:
         super().__init__("%s", label=database.label, addresses=addresses)
         self._database = database
-        self._idle: list[Driver] = []
 
     @property
     def installation(self) -> StoredInstallation:
         """What the database says about itself, its revision being the one expected."""
         return self._answer(lambda _, stored: stored)
-
-    def close(self) -> None:
-        """Give the connections up; the next question opens one again."""
-        while self._idle:
-            self._idle.pop().close()
 
     def verify_chain(self, keys: AuditKeys) -> "ChainReport":
         """Walk the log from one snapshot; whatever was written over it ends in the report."""
@@ -53,7 +46,9 @@ class PostgresReader(RowReader):
             with closing(connection.cursor("chain")) as cursor:
                 cursor.itersize = _BLOCK
                 rows = itertools.starmap(RecordedEvent, cursor.execute(CHAIN))
-                return verify(rows, keys(), stored.installation_id, Head(0, b"") if head is None else Head(*head))
+                return verify(
+                    rows, keys(stored.audit_kids), stored.installation_id, Head(0, b"") if head is None else Head(*head)
+                )
 
     def _fetch(self, statement: queries.Statement) -> list[Row]:
         return self._answer(lambda connection, _: connection.execute(statement.text, statement.values).fetchall())
@@ -77,28 +72,23 @@ class PostgresReader(RowReader):
     def _snapshot(self) -> Iterator[tuple[Driver, StoredInstallation]]:
         with self._database.mapped_faults():
             connection, stored = self._begun()
-            try:
+            with closing(connection):  # gives back what is in order, and drops the rest
                 yield connection, stored
                 connection.execute("COMMIT")
-            except BaseException:
-                connection.close()  # whatever state it is in
-                raise
-        self._idle.append(connection)
 
     def _begun(self) -> tuple[Driver, StoredInstallation]:
-        while self._idle:  # the server may have restarted since
-            connection = self._idle.pop()
+        for _ in range(_TRIES - 1):
             try:
-                with self._database.mapped_faults():
-                    return connection, self._database.begin(connection, expected=REVISION)
-            except ConnectionLost:
-                connection.close()
-            except BaseException:
-                connection.close()
-                raise
+                return self._begun_once()
+            except ConnectionLost:  # it was idle, and the server has restarted since
+                continue
+        return self._begun_once()
+
+    def _begun_once(self) -> tuple[Driver, StoredInstallation]:
         connection = self._database.connect(autocommit=True)
         try:
-            return connection, self._database.begin(connection, expected=REVISION)
+            with self._database.mapped_faults():
+                return connection, self._database.begin(connection, expected=REVISION)
         except BaseException:
             connection.close()
             raise

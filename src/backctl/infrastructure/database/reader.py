@@ -60,7 +60,9 @@ class SqliteReader(RowReader):
             connection.text_factory = _any_text
             rows = itertools.starmap(RecordedEvent, connection.execute(CHAIN))
             # Where the row of the head is lost, one that ends no chain.
-            return verify(rows, keys(), stored.installation_id, Head(0, b"") if head is None else Head(*head))
+            return verify(
+                rows, keys(stored.audit_kids), stored.installation_id, Head(0, b"") if head is None else Head(*head)
+            )
 
     def _open(self) -> tuple[sqlite3.Connection, StoredInstallation]:
         if self._opened is None:
