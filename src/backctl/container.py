@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from backctl.infrastructure.database.postgres import PostgresDatabase
     from backctl.infrastructure.installation import Installation
     from backctl.infrastructure.server_installation import ServerInstallation
+    from backctl.infrastructure.whole_files import WholeFiles
 
 
 class Container:
@@ -271,7 +272,6 @@ class Container:
         from backctl.application.encryption import EncryptionService
         from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
         from backctl.infrastructure.watched_keyring import WatchedKeyring
-        from backctl.infrastructure.whole_files import WholeFiles
 
         # The keyring and nothing else: what encrypts needs no database, on whatever server that is.
         keyring = WatchedKeyring(
@@ -279,7 +279,14 @@ class Container:
             installation=lambda: self._installation,
             create=lambda: self.initialise(self._founder(), reason=self._reason),
         )
-        return EncryptionService(keyring=keyring, ciphers=KeyCiphers(), files=WholeFiles())
+        return EncryptionService(keyring=keyring, ciphers=KeyCiphers(), files=self.files)
+
+    @cached_property
+    def files(self) -> "WholeFiles":
+        """Files that appear whole or not at all, such as those that secrets are handed over in."""
+        from backctl.infrastructure.whole_files import WholeFiles
+
+        return WholeFiles()
 
     def calibrated_cost(self) -> int:
         """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""

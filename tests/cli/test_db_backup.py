@@ -117,7 +117,7 @@ def test_a_place_where_nothing_can_be_written_is_told(house: Machine) -> None:
 def test_a_full_disk_leaves_no_copy_and_no_rest_of_one(house: Machine) -> None:
     before = contents(house.home)
     command = with_files_of_at_most(65536, house.command("db", "backup", "copy.db", "-o", "json"))
-    error = refused(run_command(house, command), 5, "database.full")
+    error = refused(run_command(house, command), 5, "disk.full")
     assert str(house.home / "copy.db") in error["message"]
     assert contents(house.home) == before
 
@@ -130,7 +130,7 @@ def big(house: Machine) -> Machine:
 
 
 def is_growing(machine: Machine) -> bool:
-    return any(path.stat().st_size for path in machine.home.glob(".copy.db.*.new"))
+    return any(path.stat().st_size for path in machine.home.glob(".copy.db.*.new/copy"))
 
 
 def test_a_copy_that_is_killed_never_has_the_name_that_was_asked_for(big: Machine) -> None:
@@ -138,8 +138,10 @@ def test_a_copy_that_is_killed_never_has_the_name_that_was_asked_for(big: Machin
     stop_when(process, lambda: is_growing(big))
     assert process.wait() == -signal.SIGKILL
     assert not (big.home / "copy.db").exists()
-    done = big.run("db", "backup", "copy.db", "-o", "json").succeeded().json
-    assert done["sha256"] == hashlib.sha256((big.home / "copy.db").read_bytes()).hexdigest()
+    assert len(list(big.home.glob(".copy.db.*.new"))) == 1
+    done = big.run("db", "backup", "other.db", "-o", "json").succeeded().json
+    assert done["sha256"] == hashlib.sha256((big.home / "other.db").read_bytes()).hexdigest()
+    assert sorted(path.name for path in big.home.iterdir()) == [".local", "other.db"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

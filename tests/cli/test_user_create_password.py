@@ -266,7 +266,7 @@ def test_a_secret_file_is_never_written_over(machine: Machine, kind: str) -> Non
     before = contents(machine.home)
     arguments = ("user", "create", "ada@example.org", "--username", "ada", "--generate-password")
     outcome = machine.run(*arguments, "--secret-file", str(path), "-o", "json")
-    refused(outcome, 4, "conflict")
+    refused(outcome, 4, "file.exists")
     assert contents(machine.home) == before
 
 

@@ -155,7 +155,7 @@ def test_secrets_follow_the_primary_key_when_told_to(house: Machine) -> None:
 def test_recovery_codes_go_to_a_file_that_only_their_owner_reads(house: Machine) -> None:
     code = code_of(enroll(house)["secret"])
     (house.home / "taken").touch()
-    refused(confirm(house, code, "--secret-file", "taken"), 4, "conflict")
+    refused(confirm(house, code, "--secret-file", "taken"), 4, "file.exists")
     wrong = confirm(house, "12345", "--secret-file", "codes")
     assert (wrong.code, (house.home / "codes").exists()) == (6, False)
     assert confirm(house, code, "--secret-file", "codes", "--dry-run").succeeded().json["mfa"] == "on"

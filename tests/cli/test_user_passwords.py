@@ -123,7 +123,7 @@ def test_a_generated_password_can_go_to_a_file(house: Machine) -> None:
     file = house.home / "ada.txt"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert check(house, password=file.read_text()).code == 0
-    refused(house.run(*arguments), 4, "conflict")
+    refused(house.run(*arguments), 4, "file.exists")
     assert check(house, password=file.read_text()).code == 0
 
 

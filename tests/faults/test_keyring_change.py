@@ -243,7 +243,7 @@ def test_killed_while_it_is_wrapped_anew_the_keyring_opens_under_the_old_or_the_
 def test_a_full_disk_changes_neither_the_key_nor_the_log(place: Place) -> None:
     before = place.keyring.read_bytes()
     said = place.drive("rotate", "--full-disk")[-1]
-    assert said["error"] == "DatabaseFull"
+    assert said["error"] == "DiskFull"
     assert place.keyring.read_bytes() == before
     assert place.staged() == set()
     assert place.answers("promoted,verify,rotate") == [[], True, True]

@@ -372,7 +372,8 @@ def test_a_migration_waits_for_writers_and_then_gives_up(
 
 def test_what_an_interrupted_copy_left_is_swept(path: Path, next_revision: Callable[[str], tuple[Path, ...]]) -> None:
     abandoned = path.with_name(f".backctl.db.{REVISION}.1.bak.0123456789abcdef.new")
-    abandoned.write_text("half")
+    abandoned.mkdir()
+    (abandoned / "copy").write_text("half")
     upgrade(path, timeout_us=0, notice=ignore, revision=NEXT, versions=next_revision(ADD_A_COLUMN))
     assert not abandoned.exists()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backctl.domain.errors import DatabaseFull, FileTaken, FolderUnusable
+from backctl.domain.errors import DiskFull, FileTaken, FolderUnusable
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.whole_files import WholeFiles
 
@@ -165,6 +165,49 @@ def test_what_a_living_process_has_staged_stays(place: Path) -> None:
     assert os.listdir(place.parent) == ["out"]
 
 
+def test_a_new_file_is_whole_private_and_never_another(place: Path) -> None:
+    FILES.write_new(str(place), b"secret")
+    assert (place.read_bytes(), place.stat().st_mode & 0o7777) == (b"secret", 0o600)
+    makers: list[Callable[[], None]] = [place.touch, place.mkdir, lambda: place.symlink_to("nowhere")]
+    for make in makers:
+        place.rmdir() if place.is_dir() else place.unlink()
+        make()
+        with pytest.raises(FileTaken):
+            FILES.write_new(str(place), b"x")
+        with pytest.raises(FileTaken):
+            FILES.require_possible(str(place))
+
+
+def test_a_new_file_can_be_removed_but_not_what_took_its_name(place: Path) -> None:
+    written = FILES.write_new(str(place), b"ours")
+    written.remove()
+    written.remove()
+    assert os.listdir(place.parent) == []
+    place.write_bytes(b"theirs")
+    written.remove()
+    assert place.read_bytes() == b"theirs"
+
+
+def test_whether_a_new_file_is_possible_is_told_without_making_it(place: Path) -> None:
+    FILES.require_possible(str(place))
+    assert os.listdir(place.parent) == []
+    with pytest.raises(FolderUnusable):
+        FILES.require_possible(str(place.parent / "missing" / "out"))
+
+
+def test_a_strangers_link_is_not_followed(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").write_bytes(b"before")
+    place.symlink_to("real")
+    if os.getuid() == 0:
+        os.lchown(place, 4712, 4712)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(FolderUnusable, match="is a link that belongs to user"):
+        FILES.write(str(place), [b"after"], replace=True)
+    assert (tmp_path / "real").read_bytes() == b"before"
+    assert place.is_symlink()
+
+
 @pytest.fixture
 def small_files() -> Iterator[None]:
     """No file beyond 100,000 bytes: what a full disk looks like."""
@@ -178,14 +221,14 @@ def small_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_files")
 def test_a_full_disk_leaves_nothing(place: Path) -> None:
-    with pytest.raises(DatabaseFull):
+    with pytest.raises(DiskFull):
         FILES.write(str(place), [b"x" * 60_000, b"y" * 60_000], replace=False)
     assert os.listdir(place.parent) == []
 
 
 @pytest.mark.usefixtures("small_files")
 def test_a_full_temporary_folder_shows_nothing() -> None:
-    with pytest.raises(DatabaseFull):
+    with pytest.raises(DiskFull):
         next(iter(FILES.held_back([b"x" * 60_000, b"y" * 60_000])))
 
 

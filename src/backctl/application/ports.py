@@ -165,13 +165,21 @@ class KeyringSource(Protocol):
         ...
 
 
+class NewFile(Protocol):
+    """A file that was just written."""
+
+    def remove(self) -> None:
+        """Remove it, unless another file has its name by now. Raises FolderUnusable."""
+        ...
+
+
 class WholeFiles(Protocol):
     """Results that appear whole or not at all."""
 
     def write(self, path: str, pieces: Iterable[bytes], *, replace: bool) -> int:
         """A new file of the pieces, once the last of them is there; answers its size in bytes.
 
-        Raises FileTaken unless `replace`; FolderUnusable, DatabaseFull, and what the pieces raise.
+        Raises FileTaken unless `replace`; FolderUnusable, DiskFull, and what the pieces raise.
         """
         ...
 

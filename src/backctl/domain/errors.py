@@ -6,6 +6,7 @@ value through `quoted`, and never contain a secret. The next step belongs in `hi
 """
 
 import unicodedata
+from errno import EDQUOT, EFBIG, ENOSPC
 from typing import ClassVar
 
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -369,6 +370,21 @@ class DatabaseLocked(Unavailable):
 
 class DatabaseFull(Unavailable):
     code = "database.full"
+
+
+class DiskFull(Unavailable):
+    """There is no room for a file that is not the database."""
+
+    code = "disk.full"
+
+    def __init__(self, file: str) -> None:
+        super().__init__(
+            f"there is no room for {quoted(file, limit=400)}: the disk or a quota is full", hint="free some space"
+        )
+
+    @staticmethod
+    def is_meant_by(error: OSError) -> bool:
+        return error.errno in (ENOSPC, EDQUOT, EFBIG)
 
 
 class InstallationLocked(Unavailable):

@@ -8,11 +8,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from errno import EACCES, EDQUOT, EFBIG, ENOSPC
+from contextlib import contextmanager, suppress
+from errno import EACCES, EIO
 from pathlib import Path
 
-from backctl.domain.errors import BackctlError, DatabaseFull, FolderUnusable, InstallationLocked, quoted
+from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, quoted
+
+_PRIVATE = re.compile(r"\..+\.[0-9a-f]{16}\.new")
 
 
 def temporary_beside(path: Path) -> Path:
@@ -108,6 +110,49 @@ def left_over(path: Path) -> list[Path]:
     return [path.with_name(entry) for entry in entries if name.fullmatch(entry)]
 
 
+@contextmanager
+def private_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` that only its owner can enter, gone with all it holds at the end.
+
+    Those beside it that processes of this user were killed in are removed first, whatever they staged: a living one
+    holds a lock on its own. Raises OSError.
+    """
+    import fcntl
+    import shutil
+
+    for entry in os.listdir(path.parent):
+        if _PRIVATE.fullmatch(entry):
+            _remove_abandoned(path.with_name(entry))
+    private = temporary_beside(path)
+    unlocked = private.with_name(f"{private.name}-unlocked")
+    unlocked.mkdir(0o700)
+    try:
+        descriptor = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):  # a file system without locks: then nobody else removes it either
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unlocked.rename(private)
+            yield private
+        finally:
+            os.close(descriptor)
+    finally:
+        shutil.rmtree(private if private.exists() else unlocked)
+
+
+def _remove_abandoned(private: Path) -> None:
+    import fcntl
+    import shutil
+
+    with suppress(OSError):  # a living process's, somebody else's, or gone
+        descriptor = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                shutil.rmtree(private)
+        finally:
+            os.close(descriptor)
+
+
 def exists(path: Path) -> bool:
     """Whether something has this name, be it a dangling link. Raises FolderUnusable when nobody can tell."""
     try:
@@ -160,13 +205,15 @@ def require_writable(path: Path) -> None:
         raise PermissionError(EACCES, os.strerror(EACCES), str(path))
 
 
-def unusable(folder: Path, error: OSError) -> BackctlError:
-    """What an operating-system error in a data folder means to the caller."""
+def unusable(
+    folder: Path,
+    error: OSError,
+    *,
+    hint: str = "make the folder writable for this user, or name another one in the configuration",
+) -> BackctlError:
+    """What an operating-system error about a file or folder means. `hint` is for a folder that cannot be written."""
     where = quoted(error.filename if isinstance(error.filename, str) else str(folder), limit=400)
-    if error.errno in (ENOSPC, EDQUOT, EFBIG):
-        return DatabaseFull(f"there is no room for {where}: the disk or a quota is full", hint="free some space")
+    if DiskFull.is_meant_by(error):
+        return DiskFull(error.filename if isinstance(error.filename, str) else str(folder))
     reason = (error.strerror or str(error)).lower()
-    return FolderUnusable(
-        f"{where} cannot be used: {reason}",
-        hint="make the folder writable for this user, or name another one in the configuration",
-    )
+    return FolderUnusable(f"{where} cannot be used: {reason}", hint="check the disk" if error.errno == EIO else hint)

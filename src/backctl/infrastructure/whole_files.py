@@ -9,13 +9,16 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from errno import EINVAL, EISDIR, EOPNOTSUPP
 from pathlib import Path
 
-from backctl.domain.errors import DatabaseFull, FileTaken, FolderUnusable, quoted
+from backctl.domain.errors import FileTaken, FolderUnusable, quoted
+from backctl.followed_links import followed
 from backctl.infrastructure import durable_files
 
 _BLOCK = 64 << 10
+_OR_REPLACE = "name a new file, or have it replaced with --overwrite"
 _NO_UNNAMED_FILES = (EISDIR, EOPNOTSUPP, EINVAL)  # open(2): of the kernel, of the file system
 
 
@@ -25,10 +28,10 @@ class WholeFiles:
     def write(self, path: str, pieces: Iterable[bytes], *, replace: bool) -> int:
         """A new file of the pieces, once the last of them is there; answers its size in bytes.
 
-        Raises FileTaken for a name that is taken, unless `replace`; FolderUnusable, DatabaseFull, and what the pieces
+        Raises FileTaken for a name that is taken, unless `replace`; FolderUnusable, DiskFull, and what the pieces
         raise. Then nothing is left.
         """
-        with _told(path):
+        with _told(path, _OR_REPLACE):
             place = _judged(path, replace=replace)
             staged = _Staged(place)
         size = 0
@@ -37,17 +40,34 @@ class WholeFiles:
                 with _told(path):
                     _write(staged.descriptor, piece)
                 size += len(piece)
-            with _told(path):
+            with _told(path, _OR_REPLACE):
                 staged.put_in_place(replace=replace)
         finally:
             staged.close()
         return size
 
+    def write_new(self, path: str, content: bytes) -> "NewFile":
+        """A new file, flushed before this returns. Raises FileTaken, FolderUnusable, DiskFull."""
+        with _told(path):
+            place = _judged(path, replace=False)
+            staged = _Staged(place)
+            try:
+                _write(staged.descriptor, content)
+                staged.put_in_place(replace=False)
+                return NewFile(place, _identity(os.fstat(staged.descriptor)))
+            finally:
+                staged.close()
+
+    def require_possible(self, path: str) -> None:
+        """Raises what `write_new` would raise of a small file; nothing is left of the trial."""
+        with _told(path):
+            _Staged(_judged(path, replace=False)).close()
+
     def held_back(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """The same pieces in other sizes, the first one only when the last one has come.
 
         Meanwhile they lie in a file without a name in the system's temporary folder (TMPDIR). Raises FolderUnusable,
-        DatabaseFull, and what the pieces raise.
+        DiskFull, and what the pieces raise.
         """
         import tempfile
 
@@ -61,6 +81,20 @@ class WholeFiles:
             file.seek(0)
             while block := file.read(_BLOCK):
                 yield block
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that was just written under a name that was free."""
+
+    place: Path
+    _identity: tuple[int, ...]
+
+    def remove(self) -> None:
+        """Remove it, if the name is still its own: who took it meanwhile keeps what is there. Raises FolderUnusable."""
+        with _told(str(self.place)), suppress(FileNotFoundError):
+            if _identity(self.place.lstat()) == self._identity:
+                self.place.unlink()
 
 
 class _Staged:
@@ -156,32 +190,32 @@ def _judged(path: str, *, replace: bool) -> Path:
     """Where the file is to appear. Raises FileTaken and FolderUnusable before any work; OSError."""
     if "\0" in path or not Path(path).name:
         raise FolderUnusable(f"{quoted(path)} is not the name of a file", hint="name the file that is to appear")
-    place = Path(os.path.realpath(path) if replace else path)
-    if os.path.lexists(place):
-        if not replace:  # before the work; linking decides
-            raise _taken(path)
-        if not stat.S_ISREG(place.lstat().st_mode):
-            raise FolderUnusable(
-                f"{quoted(path, limit=400)} is not a regular file, so it is not replaced", hint="name another file"
-            )
+    named = Path(path)
+    if not replace and os.path.lexists(named):  # before the work; linking decides
+        raise FileExistsError
+    place = followed(named) if replace else followed(named.parent) / named.name
+    if os.path.lexists(place) and not stat.S_ISREG(place.lstat().st_mode):
+        raise FolderUnusable(
+            f"{quoted(path, limit=400)} is not a regular file, so it is not replaced", hint="name another file"
+        )
     return place
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
+def _told(path: str, when_taken: str = "name a file that does not exist") -> Iterator[None]:
     """Errors of the system about a file or folder, in our words."""
     try:
         yield
     except FileExistsError:
-        raise _taken(path) from None
+        raise FileTaken(f"{quoted(path, limit=400)} exists already", hint=when_taken) from None
     except OSError as cause:
-        error = durable_files.unusable(Path(path), OSError(cause.errno, cause.strerror))  # not the temporary name
-        if isinstance(error, DatabaseFull):
-            raise error from None
-        raise FolderUnusable(error.message, hint="name a file in a folder that this user can write") from None
+        raise durable_files.unusable(
+            Path(path),
+            OSError(cause.errno, cause.strerror),  # not the temporary name
+            hint="name a file in a folder that this user can write",
+        ) from None
 
 
-def _taken(path: str) -> FileTaken:
-    return FileTaken(
-        f"{quoted(path, limit=400)} exists already", hint="name a new file, or have it replaced with --overwrite"
-    )
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What another file differs in, even one that got the number of a file that is gone."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

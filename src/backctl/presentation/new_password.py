@@ -1,16 +1,16 @@
 """A password to be stored: given, made, or none; and where a made one is handed over."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import Conflict, FolderUnusable, OutcomeUnknown, UsageError, quoted
+from backctl.domain.errors import FolderUnusable, OutcomeUnknown, UsageError, quoted
 from backctl.domain.values import Secret
 from backctl.presentation.output import Format
 
 if TYPE_CHECKING:
+    from backctl.application.ports import NewFile
     from backctl.presentation.context import Invocation
 
 
@@ -85,7 +85,7 @@ def new_password(
     A made password is in its file, durably, before the block runs; the file is removed again when the block fails, so
     neither an account without its password nor a password without its account is left. A signal may come, and a
     connection break, when the account is already made: then the file stays. Raises UsageError for flags that
-    contradict each other, Conflict when the file exists.
+    contradict each other, FileTaken when the file exists.
     """
     require_one_way(call, generate=generate, none=none, secret_file=secret_file)
     if none:
@@ -111,58 +111,39 @@ def new_password(
 def handed_over(call: "Invocation", secret: Secret, secret_file: str | None) -> Iterator[None]:
     """Have a made secret in its file, if it is to have one, before the block runs; removed when the block fails.
 
-    A dry run writes none. Raises Conflict when the file exists, FolderUnusable.
+    A dry run writes none. Raises FileTaken when the file exists, FolderUnusable, DiskFull.
     """
     if secret_file is None:
         yield
     elif call.dry_run:
-        if os.path.lexists(secret_file):
-            raise _taken(secret_file)
+        call.container.files.require_possible(secret_file)
         yield
     else:
-        write_secret_file(secret_file, secret)
+        written = call.container.files.write_new(secret_file, _content(secret))
         try:
             yield
         except Exception as error:
             if isinstance(error, OutcomeUnknown):
                 call.warn(f"{quoted(secret_file)} is kept: it holds what the account has now, if the change was made")
             else:
-                os.unlink(secret_file)
+                _remove(call, written)
             raise
         except BaseException:
             call.warn(f"{quoted(secret_file)} is kept: it holds what was made if the command came that far")
             raise
 
 
-def write_secret_file(path: str, secret: Secret) -> None:
-    """Write a secret and a line end to a new file that only its owner can read, durably and whole.
+def write_secret_file(call: "Invocation", path: str, secret: Secret) -> None:
+    """Write a secret and a line end to a new file. Raises FileTaken, FolderUnusable, DiskFull."""
+    call.container.files.write_new(path, _content(secret))
 
-    Raises Conflict when the name is taken, FolderUnusable.
-    """
+
+def _content(secret: Secret) -> bytes:
+    return f"{secret.reveal()}\n".encode()
+
+
+def _remove(call: "Invocation", written: "NewFile") -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise _taken(path) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "not a valid name"
-        raise FolderUnusable(f"{quoted(path)} cannot be written: {reason}") from None
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o600)  # whatever the umask took away
-            file.write(secret.reveal() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)  # the name has to survive a power failure, too
-        finally:
-            os.close(folder)
-    except BaseException as error:
-        os.unlink(path)
-        if not isinstance(error, OSError):
-            raise
-        raise FolderUnusable(f"{quoted(path)} cannot be written: {(error.strerror or 'failed').lower()}") from None
-
-
-def _taken(path: str) -> Conflict:
-    return Conflict(f"{quoted(path)} exists already", hint="give --secret-file a new name")
+        written.remove()
+    except FolderUnusable as error:
+        call.warn(f"the file of a password that no account has could not be removed: {error.message}")

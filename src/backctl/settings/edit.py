@@ -4,8 +4,8 @@ import copy
 import errno
 import fcntl
 import os
+import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +16,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from backctl.domain.errors import (
+    DiskFull,
     InstallationLocked,
     InvalidConfiguration,
     InvalidSetting,
@@ -23,6 +24,7 @@ from backctl.domain.errors import (
     UnknownSetting,
     quoted,
 )
+from backctl.followed_links import followed
 from backctl.settings.document import (
     Problem,
     dotted,
@@ -85,7 +87,7 @@ def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:
 
 def _write(file: Path, path: tuple[str, ...], value: TomlValue | None, *, dry_run: bool) -> bool:
     with _system_errors(file):
-        target = Path(os.path.realpath(file))  # replacing a link would leave the file it points to behind
+        target = followed(file)  # replacing a link would leave the file it points to behind
         if dry_run:
             return _changed_text(target, file, path, value) is not None
         _create_folder(target.parent)
@@ -252,6 +254,8 @@ def _system_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and DiskFull.is_meant_by(error):
+            raise DiskFull(str(file)) from None
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "its name is not valid"
         raise InvalidConfiguration(f"{shown_path(file)} cannot be written: {reason}") from None
 
@@ -292,8 +296,9 @@ def _replace(target: Path, text: str) -> None:
         status = target.stat()
     except FileNotFoundError:
         status = None
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    temporary = Path(name)
+    _remove_abandoned(target)
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with open(descriptor, "wb") as file:
             file.write(text.encode())
@@ -312,3 +317,12 @@ def _replace(target: Path, text: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what processes that were killed have staged: whoever still writes would hold the folder's lock."""
+    staged = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}\.new")
+    for entry in os.listdir(target.parent):
+        if staged.fullmatch(entry):
+            with suppress(PermissionError):  # another user's
+                target.with_name(entry).unlink()

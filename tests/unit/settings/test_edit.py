@@ -12,7 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backctl.domain.errors import BackctlError, InvalidConfiguration, InvalidSetting, UnknownSetting
+from backctl.domain.errors import (
+    BackctlError,
+    DiskFull,
+    FolderUnusable,
+    InvalidConfiguration,
+    InvalidSetting,
+    UnknownSetting,
+)
 from backctl.settings import SETTINGS, load, set_value, unset_value
 
 Configure = Callable[..., Path]
@@ -323,10 +330,35 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(configure: Configure, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InvalidConfiguration, match="cannot be written: no space left on device"):
+    with pytest.raises(DiskFull, match="there is no room"):
         set_value(path, "database.timeout", "2s")
     assert path.read_text() == LAID_OUT
     assert [entry.name for entry in path.parent.iterdir()] == ["config.toml"]
+
+
+def test_what_a_killed_process_has_staged_is_removed_by_the_next_one(configure: Configure) -> None:
+    path = configure(LAID_OUT)
+    for name in (".config.toml.0123456789abcdef.new", ".other.toml.0123456789abcdef.new", ".config.toml.new"):
+        path.with_name(name).write_text("half")
+    assert set_value(path, "database.timeout", "2s")
+    left = {entry.name for entry in path.parent.iterdir()}
+    assert left == {"config.toml", ".other.toml.0123456789abcdef.new", ".config.toml.new"}
+
+
+def test_a_link_that_a_stranger_has_planted_is_not_followed(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = configure(LAID_OUT)
+    for target in (path, path.with_name("nothing")):
+        link = path.with_name("planted.toml")
+        link.symlink_to(target)
+        monkeypatch.setattr(os, "geteuid", lambda: 4711 if os.getuid() == 0 else 0)
+        if os.getuid() == 0:
+            os.lchown(link, 4712, 4712)
+        with pytest.raises(FolderUnusable, match="is a link that belongs to user"):
+            set_value(link, "database.timeout", "2s")
+        link.unlink()
+    assert (path.read_text(), path.with_name("nothing").exists()) == (LAID_OUT, False)
 
 
 texts = st.one_of(

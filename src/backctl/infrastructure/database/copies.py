@@ -7,7 +7,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from backctl.application.database_views import BackupView
-from backctl.domain.errors import BackctlError, DatabaseFull, FileTaken, FolderUnusable, quoted
+from backctl.domain.errors import DatabaseFull, DiskFull, FileTaken, quoted
+from backctl.followed_links import followed
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database.faults import fault_of
 from backctl.infrastructure.database.schema import connect, read_installation
@@ -20,12 +21,13 @@ def back_up(database: Path, file: Path, *, timeout_us: int) -> BackupView:
     """Copy the database to `file`, which must not exist and then appears whole, flushed, its owner's alone.
 
     Others go on reading and writing meanwhile; the copy is the database of one moment. Nothing is left behind when it
-    fails; a process that is killed leaves a hidden file ending in `.new`, never one under the name asked for.
-    Raises FileTaken, FolderUnusable, DatabaseFull, DatabaseMissing, DatabaseUnusable, DatabaseLocked.
+    fails; a process that is killed leaves a hidden folder, which the next copy beside it removes. Raises FileTaken,
+    FolderUnusable, DiskFull, DatabaseMissing, DatabaseUnusable, DatabaseLocked.
     """
     try:
         if os.path.lexists(file):  # before the work; linking decides
             raise _taken(file)
+        file = followed(file.parent) / file.name
         with staged_copy(database, file, timeout_us=timeout_us) as staged:
             with staged.open("rb") as content:
                 digest = hashlib.file_digest(content, "sha256").hexdigest()
@@ -34,27 +36,30 @@ def back_up(database: Path, file: Path, *, timeout_us: int) -> BackupView:
     except FileExistsError:
         raise _taken(file) from None
     except OSError as error:
-        raise _unwritable(file, error) from None
+        raise durable_files.unusable(
+            file,
+            OSError(error.errno, error.strerror),  # not the temporary name
+            hint="name a new file in a folder that this user can write",
+        ) from None
     return BackupView(str(file), length, digest)
 
 
 @contextmanager
 def staged_copy(database: Path, file: Path, *, timeout_us: int) -> Iterator[Path]:
-    """A flushed copy under a temporary name beside `file`, for as long as the block runs; link it there.
+    """A flushed copy in a hidden folder beside `file`, for as long as the block runs; link it to `file`.
 
-    Raises OSError, DatabaseFull, DatabaseMissing, DatabaseUnusable, DatabaseLocked.
+    What processes that were killed have left beside `file` is removed first. Raises OSError, DiskFull, DatabaseMissing,
+    DatabaseUnusable, DatabaseLocked.
     """
-    staged = durable_files.temporary_beside(file)
-    descriptor = durable_files.open_new(staged)
-    try:
+    with durable_files.private_folder(file) as folder:
+        staged = folder / "copy"
+        descriptor = durable_files.open_new(staged)
         try:
             _copy(database, staged, file, timeout_us=timeout_us)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         yield staged
-    finally:
-        staged.unlink()
 
 
 def _copy(database: Path, staged: Path, file: Path, *, timeout_us: int) -> None:
@@ -71,10 +76,7 @@ def _copy(database: Path, staged: Path, file: Path, *, timeout_us: int) -> None:
             except Exception as error:
                 fault = fault_of(error, database)
                 if isinstance(fault, DatabaseFull):  # the copy is what could not grow
-                    fault = DatabaseFull(
-                        f"there is no room for {quoted(str(file), limit=400)}: the disk or a quota is full",
-                        hint="free some space, or name a file on another disk",
-                    )
+                    fault = DiskFull(str(file))
                 if fault is None:
                     raise
                 raise fault from error
@@ -82,10 +84,3 @@ def _copy(database: Path, staged: Path, file: Path, *, timeout_us: int) -> None:
 
 def _taken(file: Path) -> FileTaken:
     return FileTaken(f"{quoted(str(file), limit=400)} exists already", hint="name a file that does not exist")
-
-
-def _unwritable(file: Path, cause: OSError) -> BackctlError:
-    error = durable_files.unusable(file, OSError(cause.errno, cause.strerror))  # not the temporary name
-    if isinstance(error, DatabaseFull):
-        return error
-    return FolderUnusable(error.message, hint="name a new file in a folder that this user can write")

@@ -237,8 +237,6 @@ def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
     names = (path.with_name(f"{path.name}.{revision}.{number}.bak") for number in itertools.count(1))
     copy = next(name for name in names if not durable_files.exists(name))
     try:
-        for abandoned in durable_files.left_over(copy):  # by a process that was killed, for we hold the lock
-            abandoned.unlink()
         with staged_copy(path, copy, timeout_us=timeout_us) as staged:
             durable_files.link_staged(staged, copy)
     except OSError as error:

@@ -1,6 +1,5 @@
 """`backctl key …`: look at the keys, let one follow another, publish them, and move them in and out."""
 
-import os
 import sys
 from dataclasses import replace
 from enum import StrEnum
@@ -19,7 +18,7 @@ from backctl.application.key_views import (
     Wrapping,
 )
 from backctl.application.views import Change
-from backctl.domain.errors import FileTaken, UsageError, quoted
+from backctl.domain.errors import UsageError, quoted
 from backctl.domain.keyring import Purpose
 from backctl.domain.values import Secret
 from backctl.presentation import terminal
@@ -260,8 +259,8 @@ def export(
         raise UsageError("a private key is not shown on a terminal", hint="add --secret-file FILE, or pipe it on")
     if secret_file == "-":
         raise UsageError("'-' is no file for a key", hint="leave --secret-file out to have it printed")
-    if secret_file is not None and os.path.lexists(secret_file):
-        raise FileTaken(f"{quoted(secret_file)} exists already", hint="give --secret-file a new name")
+    if secret_file is not None:
+        call.container.files.require_possible(secret_file)
     made = call.container.keys.export_private(kid, written, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
     if call.dry_run:
         call.changed(Change(replace(made, document=None), changed=True))
@@ -270,7 +269,7 @@ def export(
     else:
         from backctl.presentation.new_password import write_secret_file
 
-        write_secret_file(secret_file, Secret(str(made.document)))
+        write_secret_file(call, secret_file, Secret(str(made.document)))
         call.changed(Change(replace(made, document=None), changed=True), secret_file=secret_file)
 
 
