@@ -1,0 +1,77 @@
+"""A command that hands a secret over in a file, killed at any moment: the file is whole or absent."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import fresh, python
+
+# Ends the process at its nth call that opens, links, renames or removes something in the folder of the secret.
+_KILLED = """
+import os, signal, sys
+
+number, folder, *arguments = sys.argv[1:]
+left = int(number)
+
+def hook(event, values):
+    global left
+    if event in ("open", "os.link", "os.rename", "os.remove") and any(folder in str(value) for value in values):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+from backctl.presentation.app import run
+if arguments.pop(0) == "staged" and hasattr(os, "O_TMPFILE"):
+    del os.O_TMPFILE
+sys.addaudithook(hook)
+sys.exit(run(arguments))
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return fresh(tmp_path)
+
+
+@pytest.mark.parametrize("way", ["unnamed", "staged"])
+def test_a_password_is_in_its_file_whole_or_not_at_all(machine: Machine, tmp_path: Path, way: str) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for number in range(1, 100):
+        file = folder / f"{number}.txt"
+        create = ("user", "create", f"user{number}@example.org", "--username", f"user{number}", "--generate-password")
+        words = (*create, "--secret-file", str(file))
+        done = python(machine, _KILLED, str(number), str(folder), way, *words)
+        if done.code != -signal.SIGKILL:
+            done.succeeded()
+            break
+        if file.exists():
+            assert len(file.read_text()) > 20
+            assert file.read_text().endswith("\n")
+            assert machine.run(*words).code == 4
+            file.unlink()
+        again = machine.run(*words)
+        assert again.code == 0 or machine.run("user", "exists", f"user{number}").code == 0
+    assert number > 3
+    assert [name for name in os.listdir(folder) if name.startswith(".")] == []
+
+
+def test_a_file_that_vanished_is_no_further_fault(machine: Machine, tmp_path: Path) -> None:
+    script = """
+import os, sys
+from backctl.application import accounts
+from backctl.presentation.app import run
+
+def fail(*_, **__):
+    os.unlink(sys.argv[1])
+    raise accounts.UserNotFound("ada")
+
+accounts.AccountService.create = fail
+sys.exit(run(sys.argv[2:]))
+"""
+    file = tmp_path / "ada.txt"
+    create = ("user", "create", "ada@example.org", "--username", "ada", "--generate-password")
+    done = python(machine, script, str(file), *create, "--secret-file", str(file), "-o", "json")
+    assert (done.code, done.error["code"]) == (3, "user.not_found")
