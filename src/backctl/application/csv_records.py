@@ -30,8 +30,8 @@ class CsvRecords:
         self._width = 0
         self._places: list[tuple[int, str]] = []
         self._needed: dict[str, int] = {}
-        self._held: list[Line] = []
-        self._size = 0
+        self._held_from = 0  # the line where the open quote's record begins; 0 when no quote is open
+        self._held = bytearray()  # not the lines themselves: an empty one takes a hundred bytes
 
     def gather(self, lines: list[Line], *, last: bool) -> list[Line]:
         """Raises InvalidInput for a header that cannot be used."""
@@ -49,8 +49,8 @@ class CsvRecords:
                 records.append(record._replace(number=0))
         if last and not self._width:
             raise InvalidInput("there is no header, so no column has a name", hint=_HEADER)
-        if last and self._held:
-            records.append(Line(self._held[0].number, b"", b"", "a quote that opens here is never closed"))
+        if last and self._held_from:
+            records.append(Line(self._held_from, b"", b"", "a quote that opens here is never closed"))
         return records
 
     def rewrite(self, content: bytes, replace: Replace) -> bytes:
@@ -69,21 +69,25 @@ class CsvRecords:
 
     def _whole(self, line: Line) -> Line | None:
         """The record that the line completes; None while a quote is open."""
-        if not self._held:
+        if not self._held_from:
             start = line.content if self._width else line.content.removeprefix(_BOM)
             if start.count(b'"') % 2 == 0 or not _leaves_open(start):
                 return line
-            self._held, self._size = [line], len(line.content)
+            self._held_from, self._held = line.number, bytearray(line.content)
             return None
-        self._size += len(line.content) + 1
-        if line.problem or self._size > LONGEST:
-            first, self._held = self._held[0], []
-            return Line(first.number, b"", line.end, TOO_LONG)
-        self._held.append(line)
+        self._held += b"\n"
+        self._held += line.content
+        if line.problem or len(self._held) > LONGEST:
+            return Line(self._released()[0], b"", line.end, TOO_LONG)
         if _leaves_open(line.content, within=True):
             return None
-        held, self._held = self._held, []
-        return Line(held[0].number, b"\n".join(part.content for part in held), line.end)
+        number, content = self._released()
+        return Line(number, content, line.end)
+
+    def _released(self) -> tuple[int, bytes]:
+        number, content = self._held_from, bytes(self._held)
+        self._held_from, self._held = 0, bytearray()
+        return number, content
 
     def _read_header(self, record: Line) -> None:
         try:
