@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from backctl.application.bounded_lines import ENDLESS, endless_line
 from backctl.domain.errors import AnswerIsNo, BackctlError, InvalidInput
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Lines:
 
 
 def _lines(read: "Read") -> Iterator[tuple[list[Line], bool]]:
-    """The lines of each block that is read, and whether they are the last ones."""
+    """The lines of each block that is read, and whether they are the last ones. Raises InputTooLarge."""
     number, size = 1, 0
     held: list[bytes] = []
 
@@ -126,6 +127,8 @@ def _lines(read: "Read") -> Iterator[tuple[list[Line], bool]]:
             number, size = number + 1, 0
             held.clear()
         size += len(part)
+        if size > ENDLESS:
+            raise endless_line(number)
         if size > LONGEST:
             held.clear()
         elif part:

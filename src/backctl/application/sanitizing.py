@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from backctl.application.bounded_lines import bounded_lines
 from backctl.application.content_views import SanitizedPart
 from backctl.domain.errors import BackctlError, InputTooLarge, InvalidInput
 
 if TYPE_CHECKING:
-    from backctl.application.ports import TextCleaner
+    from backctl.application.ports import Read, TextCleaner
 
 Part = Literal["key", "value"]
 
 _PLACES_MAX = 1000
 _ELSEWHERE = "…"
-_DISCARDED_BYTES = 1 << 16
 _JSON_SPACE = " \t\n\r"
 
 
@@ -88,25 +88,21 @@ class SanitizingService:
         tally = Tally()
         return CleanedInput(self._rewritten(self._decoded(raw), tally), tally)
 
-    def lines(self, read_line: "Callable[[int], bytes]") -> Iterator[LineOutcome]:
+    def lines(self, read_line: "Read") -> Iterator[LineOutcome]:
         """Clean one JSON document a line; `read_line(n)` gives the next line or its first n bytes, b"" at the end.
 
-        A line that cannot be cleaned is an outcome like any other, and the next one is read. Blank lines pass.
+        A line that cannot be cleaned is an outcome like any other, and the next one is read. Blank lines pass. Raises
+        InputTooLarge for a line without end.
         """
-        number = 0
-        while raw := read_line(self.max_bytes + 2):  # a byte too many, and the line end
-            number += 1
+        for number, raw, is_cut in bounded_lines(read_line, self.max_bytes):
             try:
-                yield LineOutcome(number, self._line(raw, read_line))
+                if is_cut:
+                    raise self._too_large()
+                yield LineOutcome(number, self._line(raw))
             except BackctlError as error:
                 yield LineOutcome(number, None, error)
 
-    def _line(self, raw: bytes, read_line: "Callable[[int], bytes]") -> CleanedInput:
-        content = raw.removesuffix(b"\n")
-        if len(content) > self.max_bytes:
-            while raw and not raw.endswith(b"\n"):
-                raw = read_line(_DISCARDED_BYTES)
-            raise self._too_large()
+    def _line(self, raw: bytes) -> CleanedInput:
         tally = Tally()
         text = self._decoded(raw)
         return CleanedInput(self._rewritten(text, tally) if text.strip(_JSON_SPACE) else text, tally)

@@ -1,15 +1,13 @@
-"""Many identities in one command: read wholly before the first change, each changed by itself, reported together."""
+"""A change of many identities in one command: each has its own outcome, and all are reported together."""
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from backctl.domain.errors import BackctlError, InvalidInput, PartialFailure, Unavailable, Unusable, UsageError, quoted
-from backctl.domain.values import Identity
+from backctl.domain.errors import BackctlError, PartialFailure, Unavailable, Unusable, quoted
 from backctl.presentation import terminal
 from backctl.presentation.errors import Terminated, document
 from backctl.presentation.output import members
@@ -17,85 +15,13 @@ from backctl.presentation.output import members
 if TYPE_CHECKING:
     from backctl.application.views import Change
     from backctl.presentation.context import Invocation
+    from backctl.presentation.identities import Identities
 
 Action = Callable[[str, bool], "Change[Any]"]
 """What is done to one identity; the second argument says whether it is a dry run."""
 
-_LINE_MAX = 65_536
 _NAMED = 5
 """Failed identities that the error message names; the report holds all of them."""
-
-
-class Gathered(NamedTuple):
-    """The identities of one command; `single` when exactly one stood on the command line."""
-
-    all: list[str]
-    single: str | None
-
-
-def gather(idents: list[str] | None, from_file: str | None, take_stdin: Callable[[str], None]) -> Gathered:
-    """Take identities from the positionals, or from a file or standard input (`-`), and judge the shape of each.
-
-    A file holds one a line, plain or as a JSON object whose `id`, else `email`, else `username` counts. Blank lines
-    and those beginning with `#` are ignored. Raises UsageError and InvalidInput; nothing was changed then.
-    """
-    if idents and from_file is not None:
-        raise UsageError("identities come either as arguments or from --from-file, not both")
-    if idents == ["-"]:
-        from_file = "-"
-    elif idents:
-        if "-" in idents:
-            raise UsageError("'-' reads identities from standard input and stands alone")
-        for ident in idents:
-            Identity.parse(ident)
-        return Gathered(idents, idents[0] if len(idents) == 1 else None)
-    if from_file is None:
-        raise UsageError("IDENT is missing", hint="name an account, or use --from-file FILE")
-    if from_file == "-":
-        take_stdin("'-'")
-    return Gathered(list(_identities(_read(from_file), from_file)), None)
-
-
-def _read(path: str) -> bytes:
-    try:
-        if path != "-":
-            with open(path, "rb") as file:
-                return file.read()
-        return sys.stdin.buffer.read() if sys.stdin is not None else b""
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
-        raise UsageError(f"--from-file {quoted(path)} cannot be read: {reason}") from None
-
-
-def _identities(raw: bytes, path: str) -> Iterator[str]:
-    source = "standard input" if path == "-" else quoted(path)
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        try:
-            if len(line) > _LINE_MAX:
-                raise InvalidInput(f"it is longer than {_LINE_MAX} bytes")
-            text = line.decode("utf-8").strip(" \t\r")
-            if not text or text.startswith("#"):
-                continue
-            ident = _of_object(text) if text.startswith("{") else text
-            Identity.parse(ident)
-        except UnicodeDecodeError:
-            raise InvalidInput(f"line {number} of {source} is not UTF-8 text") from None
-        except BackctlError as error:
-            raise InvalidInput(f"line {number} of {source}: {error.message}", hint=error.hint) from None
-        yield ident
-
-
-def _of_object(text: str) -> str:
-    import json
-
-    try:
-        member = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidInput(f"{quoted(text)} is not JSON") from None
-    for name in ("id", "email", "username"):
-        if isinstance(member.get(name), str):
-            return str(member[name])
-    raise InvalidInput("the object has neither 'id' nor 'email' nor 'username'", hint="-o jsonl writes such lines")
 
 
 class _Interruption:
@@ -133,14 +59,15 @@ class _Interruption:
 class _Batch:
     """The run over all identities, and what has become of them so far."""
 
-    def __init__(self, call: "Invocation", idents: list[str], action: Action) -> None:
+    def __init__(self, call: "Invocation", idents: "Identities", action: Action) -> None:
         self._call = call
         self._idents = idents
         self._action = action
         self._interruption = _Interruption()
         self.done = 0
         self.changed = 0
-        self.failed: list[str] = []
+        self.failed = 0
+        self.failed_first: list[str] = []
         self.stopped_by: BaseException | None = None
 
     def records(self, view: type, doing: str) -> Generator[Mapping[str, object], None, None]:
@@ -160,7 +87,9 @@ class _Batch:
                     self.stopped_by = error
                     return
                 except BackctlError as error:
-                    self.failed.append(ident)
+                    self.failed += 1
+                    if len(self.failed_first) <= _NAMED:  # one more than is named says that there are others
+                        self.failed_first.append(ident)
                     record["error"] = document(error) if self._call.renderer.is_json else error.message
                 except BaseException as error:
                     self.stopped_by = error
@@ -180,13 +109,13 @@ class _Batch:
             "total": len(self._idents),
             "done": self.done,
             "changed": self.changed,
-            "failed": len(self.failed),
+            "failed": self.failed,
         }
 
 
 def run_each(
     call: "Invocation",
-    idents: list[str],
+    idents: "Identities",
     action: Action,
     *,
     view: type,
@@ -217,9 +146,9 @@ def run_each(
         terminal.say(f"stopped: {batch.done} of {len(idents)} done; run the same command again to finish the rest")
         raise batch.stopped_by
     if not call.renderer.is_json:
-        call.notice(f"{batch.done} done, {batch.changed} changed, {len(batch.failed)} failed")
+        call.notice(f"{batch.done} done, {batch.changed} changed, {batch.failed} failed")
     if batch.failed:
-        raise PartialFailure(f"{len(batch.failed)} of {len(idents)} failed: {first_of(batch.failed)}")
+        raise PartialFailure(f"{batch.failed} of {len(idents)} failed: {first_of(batch.failed_first)}")
 
 
 def first_of(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from backctl.application.content_views import CipherReport
 from backctl.domain.errors import BackctlError, PartialFailure, UsageError, quoted
 from backctl.presentation import terminal
 from backctl.presentation.errors import document
+from backctl.presentation.input_files import NamedFile
 
 if TYPE_CHECKING:
     from backctl.application.encryption import EncryptionService
@@ -212,7 +213,8 @@ def _transform_records(call: "Invocation", service: "EncryptionService", verb: V
 
         def failed(line: int, error: BackctlError) -> None:
             progress.clear()
-            hints.append(error.hint)
+            if not hints:
+                hints.append(error.hint)
             _tell(call, line, error)
 
         def pieces() -> Iterator[bytes]:
@@ -289,12 +291,7 @@ def _reading(call: "Invocation", verb: Verb, choices: Choices) -> "Iterator[tupl
         with _counted(call, verb, partial(os.read, sys.stdin.fileno()), "standard input", None) as reading:
             yield reading
         return
-    try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below; opening fails in other ways
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
-        raise UsageError(f"--file {quoted(path)} cannot be read: {reason}") from None
-    with file:
+    with NamedFile("--file", path) as file:
         choices.require_another_file(file.fileno())
         status = os.fstat(file.fileno())
         size = status.st_size >> 20 if stat.S_ISREG(status.st_mode) else None

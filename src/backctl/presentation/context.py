@@ -369,7 +369,8 @@ class Invocation:
         several their number, and `action` then gets the id of what was confirmed. Raises TooManyChanges, before
         anything is asked or changed, when it is more than `--max-changes`.
         """
-        from backctl.presentation.bulk import gather, run_each
+        from backctl.presentation.bulk import run_each
+        from backctl.presentation.identities import gather
 
         names = gather(idents, self._flags.get("from_file"), self.take_stdin)
         if self._flags.get("max_changes") is not None:
@@ -387,7 +388,7 @@ class Invocation:
         if destroys and count:
             self.confirm_name(str(count), f"{count} accounts will be gone for good")
         elif ask is not None and count > 1:
-            named = ", ".join(map(escaped, names.all[:_NAMED])) + (", …" if count > _NAMED else "")
+            named = ", ".join(map(escaped, names.all.first(_NAMED))) + (", …" if count > _NAMED else "")
             self.confirm(f"{ask.format(count=count)} ({named})?")
         run_each(self, names.all, action, view=view, doing=doing)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from backctl.domain.errors import InvalidInput, UsageError, quoted
 from backctl.presentation import terminal
 from backctl.presentation.flags import SOURCES
+from backctl.presentation.input_files import NamedFile, standard_input
 
 if TYPE_CHECKING:
     from backctl.domain.values import Secret
@@ -127,21 +128,12 @@ def decoded(raw: bytes, source: str) -> "Secret":
 
 
 def _from_stdin(flag: str, limit: int) -> bytes:
-    if sys.stdin is None:
-        raise UsageError(f"{flag}: standard input is closed")
-    try:
-        return _bounded(flag, sys.stdin.buffer.read, limit)
-    except OSError as error:
-        raise UsageError(f"{flag}: standard input cannot be read: {error.strerror}") from error
+    return _bounded(flag, standard_input("read"), limit)
 
 
 def _from_file(flag: str, path: str, limit: int) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return _bounded(flag, lambda size: file.read(size) or b"", limit)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
-        raise UsageError(f"{flag} {quoted(path)} cannot be read: {reason}") from None
+    with NamedFile(flag, path) as file:
+        return _bounded(flag, lambda size: file.read(size) or b"", limit)
 
 
 def _bounded(flag: str, read: Callable[[int], bytes], limit: int) -> bytes:

@@ -1,13 +1,14 @@
 """Many tokens from standard input, one a line, each answered by one record as they come."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from backctl.application.bounded_lines import bounded_lines
 from backctl.application.token_views import VerifiedToken
 from backctl.domain.errors import PartialFailure
 from backctl.presentation.errors import document
+from backctl.presentation.input_files import standard_input
 from backctl.presentation.output import members
 
 if TYPE_CHECKING:
@@ -53,13 +54,8 @@ def verify_lines(call: "Invocation", verify: Verify) -> None:
 
 def _lines(numbers: deque[int]) -> Iterator[str]:
     """The tokens, and in `numbers` the number of the line of each."""
-    source = sys.stdin.buffer if sys.stdin is not None else None
-    number = 0
-    while source is not None and (line := source.readline(_LINE_MAX)):
-        number += 1
+    for number, line, _ in bounded_lines(standard_input("readline"), _LINE_MAX):
         text = line.strip(b" \t\r\n").decode("ascii", "replace")
-        while not line.endswith(b"\n") and (line := source.readline(_LINE_MAX)):
-            continue  # the rest of a line that is too long
         if text:
             numbers.append(number)
             yield text

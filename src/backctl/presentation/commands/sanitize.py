@@ -1,8 +1,7 @@
 """`backctl sanitize`: what others wrote comes in at standard input and leaves harmless at standard output."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from backctl.domain.errors import PartialFailure, UsageError
 from backctl.presentation import errors, terminal
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.input_files import standard_input
 from backctl.presentation.output import Format
 
 if TYPE_CHECKING:
@@ -50,25 +50,12 @@ def sanitize(
     if call.renderer.fields is not None and not explain:
         raise UsageError("--fields has no meaning here without --explain")
     call.take_stdin("sanitize")
-    if sys.stdin is None:
-        raise UsageError("standard input is closed")
     terminal.collect_garbage_again()
     if form is InputFormat.JSONL:
-        _lines(call, service.lines(_readable(sys.stdin.buffer.readline)), explain=explain)
+        _lines(call, service.lines(standard_input("readline")), explain=explain)
         return
-    raw = _readable(sys.stdin.buffer.read)(service.max_bytes + 2)
+    raw = standard_input("read")(service.max_bytes + 2)
     _whole(call, form, service.text(raw) if form is InputFormat.TEXT else service.document(raw), explain=explain)
-
-
-def _readable(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    def reading(size: int) -> bytes:
-        try:
-            return read(size)
-        except OSError as error:
-            why = error.strerror or "it is not open for reading"
-            raise UsageError(f"standard input cannot be read: {why}") from None
-
-    return reading
 
 
 def _whole(call: Invocation, form: InputFormat, cleaned: "CleanedInput", *, explain: bool) -> None:
@@ -84,12 +71,14 @@ def _whole(call: Invocation, form: InputFormat, cleaned: "CleanedInput", *, expl
 def _lines(call: Invocation, outcomes: "Iterator[LineOutcome]", *, explain: bool) -> None:
     from backctl.application.sanitizing import Tally
 
-    tally, failed = Tally(), []
+    tally, failed, named = Tally(), 0, list[int]()
     as_document = call.output is Format.JSON and not explain
     separator = '{"items": [' if as_document else ""
     for outcome in outcomes:
         if outcome.error is not None:
-            failed.append(outcome.number)
+            failed += 1
+            if failed <= _NAMED:
+                named.append(outcome.number)
         if explain or not call.renderer.is_json:
             _tell(call, outcome, tally, explain=explain)
         elif outcome.cleaned is None or outcome.cleaned.text.strip():
@@ -101,8 +90,8 @@ def _lines(call: Invocation, outcomes: "Iterator[LineOutcome]", *, explain: bool
         call.renderer.raw((separator if separator.startswith("{") else "") + '], "next_cursor": null}\n')
     call.renderer.sink.flush()
     if failed:
-        shown = ", ".join(map(str, failed[:_NAMED])) + (", …" if len(failed) > _NAMED else "")
-        raise PartialFailure(f"{len(failed)} line{'s' * (len(failed) > 1)} could not be cleaned: {shown}")
+        shown = ", ".join(map(str, named)) + (", …" if failed > _NAMED else "")
+        raise PartialFailure(f"{failed} line{'s' * (failed > 1)} could not be cleaned: {shown}")
 
 
 def _tell(call: Invocation, outcome: "LineOutcome", tally: "Tally", *, explain: bool) -> None:

@@ -1,0 +1,125 @@
+"""The identities that one command works on: read and judged as a whole before the first change."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from backctl.application.bounded_lines import bounded_lines
+from backctl.domain.errors import BackctlError, InvalidInput, UsageError, quoted
+from backctl.domain.values import Identity
+from backctl.presentation.input_files import NamedFile, standard_input
+
+if TYPE_CHECKING:
+    from backctl.application.ports import Read
+
+LINE_MAX = 65_536
+"""Bytes of a line, without its end."""
+LINES_MAX = 2_000_000
+"""Lines of one file, blank ones and comments included: an endless input must end in an error."""
+BYTES_MAX = 256 << 20
+"""Bytes of all identities together, as they are kept in memory."""
+
+_SPLIT = "split the list and run the command once for each part"
+
+
+class Identities:
+    """Any number of identities in their order, a million of them in about as many bytes as their file has."""
+
+    def __init__(self, idents: Iterable[str] = ()) -> None:
+        """Raises what `add` raises."""
+        self._kept = bytearray()
+        self._count = 0
+        for ident in idents:
+            self.add(ident)
+
+    def add(self, ident: str) -> None:
+        """Judge the shape of one and append it. Raises InvalidIdentity, and InvalidInput when there are too many."""
+        Identity.parse(ident)  # refuses what is not printable, a line end above all
+        self._kept += ident.encode()
+        self._kept += b"\n"
+        self._count += 1
+        if len(self._kept) > BYTES_MAX:
+            raise InvalidInput(f"the identities are longer than {BYTES_MAX} bytes together", hint=_SPLIT)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        while start < len(self._kept):
+            end = self._kept.index(b"\n", start)
+            yield self._kept[start:end].decode()
+            start = end + 1
+
+    def first(self, number: int) -> list[str]:
+        return list(islice(self, number))
+
+
+class Gathered(NamedTuple):
+    """The identities of one command; `single` when exactly one was named on the command line."""
+
+    all: Identities
+    single: str | None
+
+
+def gather(idents: list[str] | None, from_file: str | None, take_stdin: Callable[[str], None]) -> Gathered:
+    """Take identities from the positionals, or from a file or standard input (`-`), and judge the shape of each.
+
+    A file holds one a line, plain or as a JSON object that is known by its `id`, else its `email`, else its
+    `username`. Blank lines and lines that begin with `#` are ignored. Raises UsageError and InvalidInput; nothing was
+    changed then.
+    """
+    if idents and from_file is not None:
+        raise UsageError("identities come either as arguments or from --from-file, not both")
+    if idents == ["-"]:
+        from_file = "-"
+    elif idents:
+        if "-" in idents:
+            raise UsageError("'-' reads identities from standard input and stands alone")
+        return Gathered(Identities(idents), idents[0] if len(idents) == 1 else None)
+    if from_file is None:
+        raise UsageError("IDENT is missing", hint="name an account, or use --from-file FILE")
+    if from_file == "-":
+        take_stdin("'-'")
+        return Gathered(_identities(standard_input("readline"), "standard input"), None)
+    with io.BufferedReader(NamedFile("--from-file", from_file)) as file:
+        return Gathered(_identities(file.readline, quoted(from_file)), None)
+
+
+def _identities(read_line: "Read", source: str) -> Identities:
+    gathered = Identities()
+    for number, line, is_cut in bounded_lines(read_line, LINE_MAX):
+        try:
+            if is_cut:
+                raise InvalidInput(f"it is longer than {LINE_MAX} bytes")
+            if number > LINES_MAX:
+                raise InvalidInput(f"there are more than {LINES_MAX} lines", hint=_SPLIT)
+            ident = _ident(line.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \t\r\n"))
+            if ident is not None:
+                gathered.add(ident)
+        except UnicodeDecodeError:
+            raise InvalidInput(f"line {number} of {source} is not UTF-8 text") from None
+        except BackctlError as error:
+            raise InvalidInput(f"line {number} of {source}: {error.message}", hint=error.hint) from None
+    return gathered
+
+
+def _ident(text: str) -> str | None:
+    """The identity that a line names; None for a blank line or a comment."""
+    if not text or text.startswith("#"):
+        return None
+    return _of_object(text) if text.startswith("{") else text
+
+
+def _of_object(text: str) -> str:
+    import json
+
+    try:
+        member = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{quoted(text)} is not JSON") from None
+    for name in ("id", "email", "username"):
+        if isinstance(member.get(name), str):
+            return str(member[name])
+    raise InvalidInput("the object has neither 'id' nor 'email' nor 'username'", hint="-o jsonl writes such lines")
