@@ -1,11 +1,13 @@
 """What every store of accounts promises to a unit of work."""
 
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from sqlalchemy.event import listen, remove
 from tests.contracts.conftest import START, Store, a_user, new_id
 
 from backctl.domain.errors import (
@@ -20,6 +22,7 @@ from backctl.domain.errors import (
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Identity, PasswordHash, UserId, Username
 
+ADA = Identity.parse("ada")
 NOBODY = "01890000-0000-7000-8000-000000000000"
 
 
@@ -234,14 +237,14 @@ def test_a_dry_run_removes_nothing(store: Store) -> None:
 def test_an_account_that_somebody_else_changed_meanwhile_is_not_removed(store: Store, meanwhile: str) -> None:
     store.add(a_user())
 
-    def remove() -> None:
+    def take_away() -> None:
         with store.work() as work:
             user = work.users.get(Identity.parse("ada"))
             work.session.execute(text(meanwhile))
             work.users.remove(user)
 
     with pytest.raises(UserChangedMeanwhile):
-        remove()
+        take_away()
     assert stored(store, "ada").version == 1
 
 
@@ -259,3 +262,69 @@ def test_ids_are_canonical_text(store: Store) -> None:
     user = a_user(id=UserId("0192f3a0-0000-7000-8000-00000000000a"))
     store.add(user)
     assert stored(store, "0192F3A0-0000-7000-8000-00000000000A").id == "0192f3a0-0000-7000-8000-00000000000a"
+
+
+# Many at once.
+
+
+def statements_of(store: Store, work: Callable[[], object]) -> list[str]:
+    """The statements about accounts that `work` runs."""
+    seen: list[str] = []
+
+    def see(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "users" in statement:
+            seen.append(statement)
+
+    listen(store.engine, "before_cursor_execute", see)
+    work()
+    remove(store.engine, "before_cursor_execute", see)
+    return seen
+
+
+def test_accounts_that_were_locked_together_are_found_without_another_statement(store: Store) -> None:
+    users = [a_user("ada"), a_user("bob"), a_user("Cleo")]
+    store.add(*users)
+    idents = [Identity.parse(text) for text in ("cleo", "BOB@example.org", users[0].id, "nobody", "cleo@EXAMPLE.org")]
+    with store.work() as work:
+        assert len(statements_of(store, lambda: work.users.lock(idents))) == 1
+
+        def find() -> None:
+            found = [work.users.get(ident).id for ident in idents if ident.text != "nobody"]
+            assert found == [users[2].id, users[1].id, users[0].id, users[2].id]
+            with pytest.raises(UserNotFound):
+                work.users.get(Identity.parse("nobody"))
+
+        assert statements_of(store, find) == []
+
+
+def test_who_was_not_there_to_be_locked_is_found_once_added_or_renamed(store: Store) -> None:
+    store.add(a_user("ada"))
+    with store.work() as work:
+        work.users.lock([Identity.parse("bob"), Identity.parse("eve")])
+        bob = a_user("bob")
+        work.users.add(bob)
+        assert work.users.get(Identity.parse("bob")) is bob
+        ada = work.users.get(ADA)
+        ada.rename(Username.parse("eve"), now=START)
+        work.write()
+        assert work.users.get(Identity.parse("eve")) is ada
+        with pytest.raises(UserNotFound):
+            work.users.get(ADA)
+
+
+def test_administrators_are_asked_for_once_and_follow_what_is_done_to_them(store: Store) -> None:
+    users = [a_user(name, role="admin" if name != "cleo" else "user") for name in ("ada", "bob", "cleo")]
+    store.add(*users)
+    ada, bob, cleo = (user.id for user in users)
+    with store.work() as work:
+
+        def administrators() -> list[str]:
+            return [user.id for user in work.users.lock_administrators()]
+
+        assert administrators() == [ada, bob]
+        work.users.get(Identity.parse("cleo")).assign_role("admin", now=START)
+        assert statements_of(store, administrators) == []
+        assert administrators() == [ada, bob, cleo]
+        work.users.get(ADA).deactivate(now=START)
+        work.users.remove(work.users.get(Identity.parse("bob")))
+        assert administrators() == [cleo]

@@ -6,6 +6,7 @@ Of what it names only the types count: nothing of it is loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
@@ -215,6 +216,21 @@ class UnitOfWork(Protocol):
 
     def erase_events(self, subject: str) -> int:
         """Blank the data of everything recorded about `subject` so far; the chain holds. How many had any."""
+        ...
+
+    def write(self) -> None:
+        """Write the changed aggregates, within the transaction: each has its next version then.
+
+        Raises EmailTaken, UsernameTaken, UserChangedMeanwhile.
+        """
+        ...
+
+    def attempt(self) -> AbstractContextManager[None]:
+        """What is done within is written at its end, or undone when it raises; the transaction goes on either way.
+
+        Undone are rows and events alike, and whatever was handed out must be asked for once more. Passes on what is
+        raised. Only Unavailable, Unusable and what is no BackctlError leave a transaction that cannot go on.
+        """
         ...
 
     def commit(self) -> None:

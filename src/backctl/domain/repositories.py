@@ -1,6 +1,6 @@
 """What the domain asks of its stores: one account at a time to change, many at a time to look at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, get_args
 
@@ -33,6 +33,14 @@ class UserRepository(Protocol):
 
     def get(self, ident: Identity) -> "User":
         """The account, locked for this transaction. Raises UserNotFound."""
+        ...
+
+    def lock(self, idents: Iterable[Identity]) -> None:
+        """Lock those accounts that exist, in ascending order of id, so that `get` finds them locked.
+
+        What is about to work on several accounts locks them all first: one after the other, in another order than
+        somebody else's, each would wait for the other.
+        """
         ...
 
     def remove(self, user: "User") -> None:

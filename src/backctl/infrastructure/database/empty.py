@@ -1,6 +1,7 @@
 """A fresh machine: it is read as a database without rows, changed as one without accounts, and nothing is made."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -105,6 +106,14 @@ class EmptyUnitOfWork:
     def erase_events(self, subject: str) -> int:
         return 0
 
+    def write(self) -> None:
+        """Nothing was changed."""
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """There is nothing to undo."""
+        yield
+
     def commit(self) -> None:
         """There is nothing to make durable."""
 
@@ -115,6 +124,9 @@ class _NoUsers:
 
     def get(self, ident: Identity) -> "User":
         raise UserNotFound(ident.text)
+
+    def lock(self, idents: Iterable[Identity]) -> None:
+        """There is nobody to lock."""
 
     def remove(self, user: "User") -> None:
         """Nobody was handed out."""

@@ -1,7 +1,7 @@
 """Appending to the event log: the one place where rows are added to the chain."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -43,16 +43,18 @@ def append(
     trace_id: str | None,
     now: Instant,
     new_id: IdSource,
+    erased: Container[int] = (),
 ) -> UserId:
     """Chain `events` to the log, in their order, within the connection's transaction; answers the id of the first.
 
-    Locks the chain's head until the transaction ends: call it after every other lock and statement.
+    Those whose places are in `erased` are stored without their data, as `erase` would leave them. Locks the chain's
+    head until the transaction ends: call it after every other lock and statement.
     """
     seq, mac = _locked_head(connection)
     secret = key.secret_bytes()
     recorded_actor = canonical({"label": actor.label, "os_user": actor.os_user, "host": actor.host}).decode()
     rows = []
-    for event in events:
+    for place, event in enumerate(events):
         seq += 1
         salt = os.urandom(SALT_BYTES)
         data = canonical(event.data()).decode()
@@ -72,7 +74,8 @@ def append(
             mac=b"",
         )
         mac = link(secret, mac, event_row)
-        rows.append(columns_of(replace(event_row, mac=mac)))
+        kept = {"data": None, "salt": None} if place in erased else {}
+        rows.append(columns_of(replace(event_row, mac=mac)) | kept)
     _remember_key(connection, key.kid, first_seq=rows[0]["seq"])
     try:
         _write(connection, rows)

@@ -3,7 +3,21 @@
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Row, Table, and_, case, delete, func, insert, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from backctl.domain.errors import DatabaseUnusable, SessionNotFound, quoted
 from backctl.domain.events import AccessTokenRevoked, DomainEvent, IssuerTokensRevoked, SessionsRevoked
@@ -29,6 +43,18 @@ _BAR: Final = text(
     "WHERE token_issuers.not_before < excluded.not_before OR token_issuers.not_before > :far_ahead"
 )
 
+# To build it takes SQLAlchemy five times as long as to run it, and a batch of accounts runs it for each. The later of
+# the two times: a clock set back must not leave a token alive.
+_NOW: Final = bindparam("now", type_=BigInteger)
+_REVOKE_ALL: Final = (
+    update(tables.sessions)
+    .where(_sessions.user_id == bindparam("of_user"), _sessions.revoked_at.is_(None))
+    .values(
+        revoked_at=case((_sessions.created_at > _NOW, _sessions.created_at), else_=_NOW),
+        revoked_because=bindparam("cause"),
+    )
+)
+
 
 class SqlSessionRepository:
     """The sessions of one transaction. What was handed out is written back at its commit, everything else at once."""
@@ -37,18 +63,25 @@ class SqlSessionRepository:
         self._connection = connection
         self._known: list[tuple[Session, dict[str, Any]]] = []
         self._recorded: list[DomainEvent] = []
+        self._known_before = 0  # the attempt began
 
-    def write_back(self) -> list[DomainEvent]:
+    def write_back(self, *, everything: bool) -> list[DomainEvent]:
         events = []
         for session, stored in self._known:
             changed = {name: value for name, value in _columns(session).items() if stored[name] != value}
             if changed:
                 self._connection().execute(update(tables.sessions).where(_sessions.id == session.id).values(**changed))
+                stored.update(changed)
             events += session.take_events()
-        return events + self._recorded
+        recorded, self._recorded = self._recorded, []
+        return events + recorded
 
-    def settle(self) -> None:
-        """A session does not count its stored states."""
+    def begin_attempt(self) -> None:
+        self._known_before = len(self._known)
+
+    def undo_attempt(self) -> None:
+        del self._known[self._known_before :]
+        self._recorded.clear()
 
     # One session.
 
@@ -115,11 +148,7 @@ class SqlSessionRepository:
     # Many at once.
 
     def revoke_all(self, user_id: UserId, cause: Cause, *, now: Instant) -> int:
-        revoked = self._connection().execute(
-            update(tables.sessions)
-            .where(_sessions.user_id == user_id, _sessions.revoked_at.is_(None))
-            .values(revoked_at=_later(_sessions.created_at, now), revoked_because=cause)
-        )
+        revoked = self._connection().execute(_REVOKE_ALL, {"of_user": user_id, "now": int(now), "cause": cause})
         if count := revoked.rowcount:
             self._recorded.append(SessionsRevoked(user_id, count=count, cause=cause))
         return count

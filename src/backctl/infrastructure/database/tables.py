@@ -4,8 +4,6 @@ Times are integer microseconds since 1970 UTC. Ids are text in canonical form, o
 alike. Columns named `…_key` compare byte by byte on both.
 """
 
-from typing import Any, ClassVar
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -49,9 +47,6 @@ class Row(SQLModel, registry=registry(metadata=MetaData(naming_convention=_NAMES
     __str__ = __repr__
 
 
-_version = Column("version", BigInteger, nullable=False)
-
-
 class UserRow(Row, table=True):
     __tablename__ = "users"
     __table_args__ = (
@@ -68,9 +63,6 @@ class UserRow(Row, table=True):
         Index(None, "role", "created_at", "id"),
         Index(None, "email_domain", "created_at", "id"),
     )
-    # The repository sets the next version, which SQLAlchemy compares with the stored one: an account that
-    # somebody else stored meanwhile is not overwritten.
-    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": _version, "version_id_generator": False}
 
     id: str = Field(sa_column=Column(_IDENTIFIER, primary_key=True))
     email: str = Field(sa_column=Column(Text, nullable=False))
@@ -88,7 +80,7 @@ class UserRow(Row, table=True):
     mfa_state: str = Field(sa_column=Column(String(7), nullable=False))
     created_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     updated_at: int = Field(sa_column=Column(BigInteger, nullable=False))
-    version: int = Field(sa_column=_version)
+    version: int = Field(sa_column=Column("version", BigInteger, nullable=False))
 
 
 # The log and what stands beside it are only ever appended to and counted on, never loaded as objects: plain tables, of

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from backctl.application.ports import AddressParser, Clock, IdSource
+from backctl.domain.errors import BackctlError, Unavailable, Unusable
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
 from backctl.domain.repositories import LoginFailures, UserRepository
@@ -27,12 +28,19 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """A part of a unit of work that hands out what it writes back at the commit."""
 
-    def write_back(self) -> Iterable[DomainEvent]:
-        """Store what changed, within the transaction, and take the events that were recorded of it."""
+    def write_back(self, *, everything: bool) -> Iterable[DomainEvent]:
+        """Store what changed, within the transaction, and take the events that were recorded of it.
+
+        Without `everything`, only what was handed out since the last attempt began need be looked at.
+        """
         ...
 
-    def settle(self) -> None:
-        """Tell what was handed out that it is stored now, or would be after a dry run."""
+    def begin_attempt(self) -> None:
+        """What is handed out, stored and recorded from now on may be undone."""
+        ...
+
+    def undo_attempt(self) -> None:
+        """Forget what was handed out and recorded since the attempt began; its rows are as they were, and unlocked."""
         ...
 
 
@@ -43,6 +51,7 @@ class SqlUnitOfWork:
     """Begins when entered, on SQLite taking the write lock at once; serves one transaction.
 
     Its stores write, and have their events appended, in the order in which they joined: the order of their locks.
+    The events are appended when it commits, for that locks the head of their chain.
     A connection lost at COMMIT leaves the outcome open; the log tells whether the first event of it is there.
     """
 
@@ -61,9 +70,14 @@ class SqlUnitOfWork:
     ) -> None:
         self.session = Session(engine, autoflush=False, expire_on_commit=False, close_resets_only=False)
         self._stores: list[Store] = []
-        self.users: UserRepository = self._joined(SqlUserRepository(self.session, addresses=addresses, clock=clock))
+        self.users: UserRepository = self._joined(
+            SqlUserRepository(self.session.connection, addresses=addresses, clock=clock)
+        )
         self.login_failures: LoginFailures = SqlLoginFailures(self.session.connection)
         self._recorded: list[DomainEvent] = []
+        self._events: list[DomainEvent] = []
+        self._erased: set[int] = set()
+        """Which of those events are to be appended without their data."""
         self._outcomes = outcomes_of(engine)
         self._actor = actor
         self._reason = reason
@@ -107,7 +121,9 @@ class SqlUnitOfWork:
         self._recorded += events
 
     def erase_events(self, subject: str) -> int:
-        return event_log.erase(self.session.connection(), subject)
+        pending = {place for place, event in enumerate(self._events) if event.subject == subject} - self._erased
+        self._erased |= pending
+        return event_log.erase(self.session.connection(), subject) + len(pending)
 
     def reserve_event_id(self) -> UserId:
         """The id that the first event of this transaction will have: what is staged elsewhere can bear it."""
@@ -118,19 +134,53 @@ class SqlUnitOfWork:
         reserved, self._reserved = self._reserved, None
         return reserved or self._new_id()
 
+    def write(self) -> None:
+        self._write(everything=False)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        self._savepoint("SAVEPOINT attempt")
+        for store in self._stores:
+            store.begin_attempt()
+        before, erased = len(self._events), set(self._erased)
+        try:
+            yield
+            self.write()
+        except (Unavailable, Unusable):  # the transaction is lost with it
+            raise
+        except BackctlError:
+            self._savepoint("ROLLBACK TO SAVEPOINT attempt")
+            self._savepoint("RELEASE SAVEPOINT attempt")
+            for store in self._stores:
+                store.undo_attempt()
+            del self._events[before:]
+            self._erased = erased
+            self._recorded.clear()
+            raise
+        self._savepoint("RELEASE SAVEPOINT attempt")
+
     def commit(self) -> None:
         with self._mapped_faults():
             first = None
-            written = [event for store in self._stores for event in store.write_back()]
-            if events := [*written, *self._recorded]:
-                first = self._append(events)
+            self._write(everything=True)
+            if self._events:
+                first = self._append(self._events)
             if self._dry_run:
                 self.session.rollback()
             else:
                 self._make_durable(first)
-        for store in self._stores:
-            store.settle()
         self.session.close()
+
+    def _write(self, *, everything: bool) -> None:
+        with self._mapped_faults():
+            for store in self._stores:
+                self._events += store.write_back(everything=everything)
+        self._events += self._recorded
+        self._recorded.clear()
+
+    def _savepoint(self, statement: str) -> None:
+        with self._mapped_faults():
+            self.session.connection().exec_driver_sql(statement)
 
     def _joined(self, store: _S) -> _S:
         self._stores.append(store)
@@ -146,10 +196,10 @@ class SqlUnitOfWork:
             trace_id=self._trace_id,
             now=self._clock(),
             new_id=self._next_id,
+            erased=self._erased,
         )
 
     def _make_durable(self, first: UserId | None) -> None:
-        self.session.flush()  # what fails from here on is the COMMIT
         try:
             self.session.commit()
         except Exception as error:

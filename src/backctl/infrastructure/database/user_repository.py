@@ -1,12 +1,12 @@
 """Accounts as aggregates, for one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, cast
 
-from sqlalchemy import or_
+from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm.exc import StaleDataError
-from sqlmodel import Session, col, select
 
 from backctl.application.ports import AddressParser, Clock
 from backctl.domain.access import ADMINISTRATOR
@@ -20,102 +20,212 @@ from backctl.infrastructure.database.tables import UserRow
 _EMAIL_KEY: Final = ("users.email_key", "uq_users_email_key")
 _USERNAME_KEY: Final = ("users.username_key", "uq_users_username_key")
 
+_Key = tuple[str, str]
+"""The column that an identity is compared with, and its value."""
+
+_table = cast(Table, UserRow.__table__)  # type: ignore[attr-defined]  # SQLModel's classes do not declare it
+_users = _table.c
+_COLUMNS: Final = {"id": "id", "email": "email_key", "username": "username_key"}
+
+# To build a statement takes SQLAlchemy five times as long as to run it.
+_ADD: Final = insert(_table)
+_REMOVE: Final = delete(_table).where(_users.id == bindparam("of_id"), _users.version == bindparam("of_version"))
+_LOCK: Final = {
+    column: select(_table).where(_users[column] == bindparam("key")).with_for_update() for column in _COLUMNS.values()
+}
+_LOCK_ADMINISTRATORS: Final = (
+    select(_table)
+    .where(
+        _users.role == ADMINISTRATOR,
+        _users.is_active.is_(True),
+        or_(_users.expires_at.is_(None), _users.expires_at > bindparam("now")),
+    )
+    .order_by(_users.id)
+    .with_for_update()
+)
+
+
+@cache
+def _lock_many(columns: tuple[str, ...]) -> Select[Any]:
+    """By those columns only: an empty list would keep PostgreSQL from using the indexes of the others."""
+    found = or_(*(_users[column].in_(bindparam(column, expanding=True)) for column in columns))
+    return select(_table).where(found).order_by(_users.id).with_for_update()
+
+
+@cache
+def _change(names: tuple[str, ...]) -> Any:
+    """Only the columns that differ: the database leaves the indexes of the others alone."""
+    changed = update(_table).where(_users.id == bindparam("of_id"), _users.version == bindparam("of_version"))
+    return changed.values({name: bindparam(f"new_{name}") for name in (*names, "version")})
+
+
+@dataclass(slots=True)
+class _Known:
+    """An account that was handed out, and what its row holds."""
+
+    user: User
+    stored: dict[str, Any]
+    version: int
+    is_removed: bool = False
+
+    def changes(self) -> dict[str, Any]:
+        return {name: value for name, value in _columns(self.user).items() if self.stored[name] != value}
+
 
 class SqlUserRepository:
-    """The accounts of one session. An account asked for twice is the same aggregate."""
+    """The accounts of one transaction, whose rows it has locked. An account asked for twice is the same aggregate."""
 
-    def __init__(self, session: Session, *, addresses: AddressParser, clock: Clock) -> None:
-        self._session = session
+    def __init__(self, connection: Callable[[], Connection], *, addresses: AddressParser, clock: Clock) -> None:
+        self._connection = connection
         self._addresses = addresses
         self._clock = clock
-        self._known: dict[str, tuple[User, UserRow]] = {}
-        self._removed: set[str] = set()
-        self._versions: list[tuple[User, int]] = []  # a rollback takes the rows' own away
+        self._known: dict[str, _Known] = {}
+        self._by_key: dict[_Key, str] = {}
+        self._absent: set[_Key] = set()
+        self._knows_administrators = False
+        # Since the attempt began:
+        self._handed_out: dict[str, None] = {}
+        self._unsettled: set[str] = set()
+        """Whose row was first locked or was written: a rollback of the attempt undoes that."""
+        self._knew_administrators = False
 
     def add(self, user: User) -> None:
         """Insert at once: the unique keys decide. Raises EmailTaken, UsernameTaken."""
-        row = UserRow(**_columns(user), id=user.id, version=user.version)
-        self._session.add(row)
-        self._flush(user)
-        self._known[user.id] = (user, row)
+        columns = _columns(user)
+        self._absent.clear()
+        self._write(user, _ADD, {**columns, "id": user.id, "version": user.version})
+        self._know(_Known(user, columns, user.version))
 
     def get(self, ident: Identity) -> User:
-        match ident.kind:
-            case "id":
-                found = col(UserRow.id) == ident.text
-            case "email":
-                found = col(UserRow.email_key) == self._addresses.key_of(ident.text)
-            case "username":
-                found = col(UserRow.username_key) == folded(ident.text, "NFKC")
-        row = self._session.exec(select(UserRow).where(found).with_for_update()).one_or_none()
+        connection, key = self._connection(), self._key_of(ident)  # none: the transaction has ended
+        held = self._known.get(self._by_key.get(key, ""))
+        if held is not None and not held.is_removed and _keys_of(held.user)[key[0]] == key[1]:
+            return self._hand_out(held)
+        row = None
+        if key not in self._absent:
+            row = connection.execute(_LOCK[key[0]], {"key": key[1]}).one_or_none()
         if row is None:
             raise UserNotFound(ident.text)
-        return self._aggregate(row)
+        return self._hand_out(self._of_row(row))
+
+    def lock(self, idents: Iterable[Identity]) -> None:
+        keys = [self._key_of(ident) for ident in idents]
+        asked: dict[str, list[str]] = {}
+        for column, value in keys:
+            asked.setdefault(column, []).append(value)
+        if not asked:
+            return
+        for row in self._connection().execute(_lock_many(tuple(sorted(asked))), asked).all():
+            self._of_row(row)
+        self._absent.update(key for key in keys if key not in self._by_key)
 
     def remove(self, user: User) -> None:
         """Delete at once, so that nothing of this transaction finds it again. Its events are recorded all the same."""
-        self._session.delete(self._known[user.id][1])
-        self._flush(user)
-        self._removed.add(user.id)
+        held = self._known[user.id]
+        self._write(user, _REMOVE, {"of_id": user.id, "of_version": held.version})
+        held.is_removed = True
 
     def lock_administrators(self) -> Sequence[User]:
         now = self._clock()
-        rows = self._session.exec(
-            select(UserRow)
-            .where(
-                UserRow.role == ADMINISTRATOR,
-                col(UserRow.is_active).is_(True),
-                or_(col(UserRow.expires_at).is_(None), col(UserRow.expires_at) > int(now)),
-            )
-            .order_by(col(UserRow.id))
-            .with_for_update()
-        )
-        # One that this unit of work closed a moment ago is still open in its row.
-        return [user for user in map(self._aggregate, rows) if _administers(user, now)]
+        if not self._knows_administrators:
+            for row in self._connection().execute(_LOCK_ADMINISTRATORS, {"now": int(now)}).all():
+                self._of_row(row)
+            self._knows_administrators = True
+        # By their aggregates: in its row, one that was closed or made an administrator a moment ago may not be so yet.
+        held = (held for held in self._known.values() if not held.is_removed and _administers(held.user, now))
+        return [self._hand_out(each) for each in sorted(held, key=lambda each: each.user.id)]
 
-    def write_back(self) -> list[DomainEvent]:
+    def begin_attempt(self) -> None:
+        self._handed_out.clear()
+        self._unsettled.clear()
+        self._knew_administrators = self._knows_administrators
+
+    def undo_attempt(self) -> None:
+        """Forget every account that the attempt may have changed or locked: it will be read, and locked, once more."""
+        touched = self._unsettled | self._handed_out.keys()
+        for user_id in touched:
+            held = self._known.get(user_id)
+            if held and (user_id in self._unsettled or held.user.take_events() or held.changes()):
+                del self._known[user_id]
+        self._knows_administrators = self._knew_administrators and all(map(self._known.get, touched))
+
+    def write_back(self, *, everything: bool) -> list[DomainEvent]:
         """Store what changed in the accounts handed out, and take the events they recorded.
 
         Raises EmailTaken, UsernameTaken, UserChangedMeanwhile.
         """
         events = []
-        for user, row in self._known.values():
-            if user.id in self._removed:
-                events += user.take_events()
-                continue
-            changed = {name: value for name, value in _columns(user).items() if getattr(row, name) != value}
-            if changed:
-                for name, value in changed.items():
-                    setattr(row, name, value)
-                row.version += 1
-                self._flush(user)
-            self._versions.append((user, row.version))
-            events += user.take_events()
+        for user_id in list(self._known if everything else self._handed_out):
+            held = self._known[user_id]
+            if not held.is_removed and (changed := held.changes()):
+                self._store(held, changed)
+            events += held.user.take_events()
         return events
 
-    def settle(self) -> None:
-        """Tell the accounts which version of them is stored now, or would be after a dry run."""
-        for user, version in self._versions:
-            user.version = version
+    def _store(self, held: _Known, changed: dict[str, Any]) -> None:
+        user, version = held.user, held.version + 1
+        values = {f"new_{name}": value for name, value in changed.items()}
+        self._write(
+            user,
+            _change(tuple(changed)),
+            {**values, "new_version": version, "of_id": user.id, "of_version": held.version},
+        )
+        held.stored.update(changed)
+        held.version = user.version = version
+        if "email_key" in changed or "username_key" in changed:
+            self._absent.clear()
+            self._index(user)
 
-    def _aggregate(self, row: UserRow) -> User:
-        if row.id not in self._known:
-            self._known[row.id] = (_user(row), row)
-        return self._known[row.id][0]
+    def _of_row(self, row: Row[Any]) -> _Known:
+        """The account of a row that is locked now."""
+        held = self._known.get(row.id)
+        if held is None:
+            user = _user(row)
+            held = _Known(user, _columns(user), row.version)
+            self._know(held)
+        return held
 
-    def _flush(self, user: User) -> None:
+    def _know(self, held: _Known) -> None:
+        self._known[held.user.id] = held
+        self._unsettled.add(held.user.id)
+        self._index(held.user)
+        self._hand_out(held)
+
+    def _hand_out(self, held: _Known) -> User:
+        self._handed_out[held.user.id] = None
+        return held.user
+
+    def _index(self, user: User) -> None:
+        self._by_key.update(dict.fromkeys(_keys_of(user).items(), user.id))
+
+    def _key_of(self, ident: Identity) -> _Key:
+        column = _COLUMNS[ident.kind]
+        match ident.kind:
+            case "id":
+                return column, ident.text
+            case "email":
+                return column, self._addresses.key_of(ident.text)
+            case "username":
+                return column, folded(ident.text, "NFKC")
+
+    def _write(self, user: User, statement: Any, values: dict[str, Any]) -> None:
+        self._unsettled.add(user.id)
         try:
-            self._session.flush()
-        except StaleDataError as error:
-            raise UserChangedMeanwhile(
-                f"{quoted(user.username.name)} was changed by somebody else meanwhile",
-                hint="look at the account again, then repeat the command",
-            ) from error
+            written = self._connection().execute(statement, values)
         except IntegrityError as error:
             taken = _taken(error, user)
             if taken is None:
                 raise
             raise taken from error
+        if statement is not _ADD and written.rowcount != 1:
+            raise UserChangedMeanwhile(
+                f"{quoted(user.username.name)} was changed by somebody else meanwhile",
+                hint="look at the account again, then repeat the command",
+            )
+
+
+def _keys_of(user: User) -> dict[str, str]:
+    return {"id": user.id, "email_key": user.email.key, "username_key": user.username.key}
 
 
 def _administers(user: User, now: Instant) -> bool:
@@ -156,7 +266,7 @@ def _columns(user: User) -> dict[str, Any]:
     }
 
 
-def _user(row: UserRow) -> User:
+def _user(row: Row[Any]) -> User:
     """What was stored was valid when it was; rules may have become stricter since, so nothing is parsed again."""
     return User(
         id=UserId(row.id),
