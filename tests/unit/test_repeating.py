@@ -69,4 +69,4 @@ def test_every_use_case_with_a_unit_of_work_has_one_of_it_and_is_repeatable() ->
                 found.append(function.name)
                 decorators = [node.id for node in function.decorator_list if isinstance(node, ast.Name)]
                 assert (len(begun), decorators) == (1, ["repeatable"]), f"{file.name}: {function.name}"
-    assert {"create", "activate", "deactivate"} <= set(found)
+    assert {"revoke_user", "_sweep_once"} <= set(found)

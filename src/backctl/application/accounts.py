@@ -1,13 +1,13 @@
 """The use cases of accounts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from backctl.application.repeating import repeatable
 from backctl.application.views import Change, EventView, UserDeletion, UserExistence, UserView
-from backctl.domain.access import ADMINISTRATOR, DEFAULT_ROLE, AccessPolicy
-from backctl.domain.errors import EmailTaken, InvalidInput, UserChangedMeanwhile, UsernameTaken, UserNotFound, quoted
+from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
+from backctl.domain.errors import EmailTaken, InvalidInput, UsernameTaken, UserNotFound
 from backctl.domain.password_policy import PasswordPolicy, prepared
 from backctl.domain.repositories import (
     BY_CREATION,
@@ -19,17 +19,22 @@ from backctl.domain.repositories import (
     UserCriteria,
     checked_page_size,
 )
-from backctl.domain.values import Actor, EmailAddress, Expiry, Identity, Secret, Username, folded
+from backctl.domain.values import Actor, EmailAddress, Expiry, Identity, PasswordHash, Secret, Username, folded
 
 if TYPE_CHECKING:
+    from backctl.application.account_steps import AccountSteps
     from backctl.application.ports import (
         AddressParser,
         Clock,
         IdSource,
         PasswordHasher,
         Reader,
+        UnitOfWork,
         UnitOfWorkFactory,
     )
+    from backctl.application.transactions import Outcome, StepOn, Transactions
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,19 @@ class AccountService:
     clock: "Clock"
     new_id: "IdSource"
     pause: "Callable[[int], None]"
+
+    @property
+    def steps(self) -> "AccountSteps":
+        """The changes as steps, for whoever makes several of them in one transaction."""
+        from backctl.application.account_steps import AccountSteps  # queries need none of it
+
+        return AccountSteps(self.access, self.clock, self.new_id)
+
+    @property
+    def _transactions(self) -> "Transactions":
+        from backctl.application.transactions import Transactions  # queries need none of it
+
+        return Transactions(self.unit_of_work, self.pause)
 
     def require_creatable(self, *, email: str, username: str, role: str) -> None:
         """Judge what can be judged before a password is asked for. Raises what `create` raises for these three."""
@@ -63,7 +81,6 @@ class AccountService:
             username=Username(username, folded(username, "NFKC")),
         )
 
-    @repeatable
     def create(
         self,
         *,
@@ -84,7 +101,7 @@ class AccountService:
         Raises InvalidEmail, InvalidUsername, InvalidInput for the reason, UnknownRole, InvalidPassword, WeakPassword
         and InvalidPasswordHash before anything is opened; EmailTaken and UsernameTaken from the database's unique keys.
         """
-        from backctl.domain.user import User  # with all events; queries need neither
+        from backctl.application.account_steps import NewAccount
 
         if password is not None and password_hash is not None:
             raise InvalidInput("a password and the hash of one exclude each other")
@@ -92,31 +109,18 @@ class AccountService:
         name = Username.parse(username)
         self.access.require_known(role)
         made_elsewhere = self.hasher.accept(password_hash) if password_hash is not None else None
-        hashing = None
+        hashing: Callable[[], PasswordHash | None] = lambda: made_elsewhere  # noqa: E731 - or a hash that is being made
         if password is not None:
             password = prepared(password)
             self.passwords.check(password, email=address, username=name)
             hashing = self.hasher.begin(password)
-        # Loads the database's libraries while the hash is made.
-        work = self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run, creates=True)
-        now = self.clock()
-        user = User.create(
-            id=self.new_id(),
-            email=address,
-            username=name,
-            password_hash=hashing() if hashing else made_elsewhere,
-            role=role,
-            now=now,
-            must_change_password=must_change_password,
-        )
-        if expiry is not None:
-            user.set_expiry(expiry.counted_from(now), now=now)
-        with work:
-            work.users.add(user)
-            work.commit()
-        return Change(UserView.of(user), changed=True)
 
-    @repeatable
+        def step(work: "UnitOfWork") -> Change[UserView]:
+            return self.steps.creating(NewAccount(address, name, role, expiry, hashing(), must_change_password), work)
+
+        # Loads the database's libraries while the hash is made.
+        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run, creates=True, prepare=hashing)
+
     def set_password(
         self,
         ident: str,
@@ -141,15 +145,11 @@ class AccountService:
             username=Username(account.username, folded(account.username, "NFKC")),
         )
         hashing = self.hasher.begin(password)
-        work = self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run)
-        password_hash = hashing()  # before the transaction: it is slow, and others wait for the lock
-        with work:
-            user, now = work.users.get(identity), self.clock()
-            user.change_password(password_hash, must_change=must_change_password, now=now)
-            work.sessions.revoke_all(user.id, "password_changed", now=now)
-            work.login_failures.forget(user.id)
-            work.commit()
-        return Change(UserView.of(user), changed=True)
+
+        def step(work: "UnitOfWork") -> Change[UserView]:
+            return self.steps.setting_password(identity, hashing(), must_change_password, work)
+
+        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run, prepare=hashing)
 
     def ensure(
         self,
@@ -213,7 +213,6 @@ class AccountService:
             given["expires_at"] = expiry.counted_from(self.clock())
         return tuple(name for name, value in given.items() if getattr(account, name) != value)
 
-    @repeatable
     def update(
         self,
         ident: str,
@@ -239,37 +238,12 @@ class AccountService:
         name = None if username is None else Username.parse(username)
         if role is not None:
             self.access.require_known(role)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
-            administrators = work.users.lock_administrators() if role is not None or expiry is not None else ()
-            user = work.users.get(identity)
-            if if_version is not None and user.version != if_version:
-                raise UserChangedMeanwhile(
-                    f"{quoted(user.username.name)} has version {user.version}, not {if_version}",
-                    hint="look at the account again, then repeat the command",
-                )
-            now, changed = self.clock(), False
-            if address is not None:
-                changed |= user.change_email(address, now=now)
-            if name is not None:
-                changed |= user.rename(name, now=now)
-            if role is not None:
-                if role != ADMINISTRATOR:
-                    self.access.require_another_administrator(user, administrators)
-                if user.assign_role(role, now=now):
-                    work.sessions.void_access_tokens(user.id, now=now)
-                    changed = True
-            if expiry is not None:
-                moment = expiry.counted_from(now)
-                self.access.require_administrator_beyond(user, administrators, moment)
-                expired = user.has_expired(now)
-                if user.set_expiry(moment, now=now):
-                    if expired or user.has_expired(now):  # more time does not bring back what ended with the account
-                        work.sessions.revoke_all(user.id, "expired", now=now)
-                    changed = True
-            if not changed:
-                return Change(UserView.of(user), changed=False)
-            work.commit()
-        return Change(UserView.of(user), changed=True)
+        from backctl.application.account_steps import AccountChanges
+
+        changes = AccountChanges(address, name, role, expiry, if_version)
+        return self._transactions.run(
+            partial(self.steps.updating, identity, changes), actor=actor, reason=reason, dry_run=dry_run
+        )
 
     def assign_role(
         self, ident: str, role: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
@@ -280,20 +254,13 @@ class AccountService:
         """
         return self.update(ident, role=role, actor=actor, reason=reason, dry_run=dry_run)
 
-    @repeatable
     def activate(
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:
         """Open a closed account; a no-op when it is open already. Raises UserNotFound."""
-        identity = Identity.parse(ident)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
-            user = work.users.get(identity)
-            if not user.activate(now=self.clock()):
-                return Change(UserView.of(user), changed=False)
-            work.commit()
-        return Change(UserView.of(user), changed=True)
+        step = partial(self.steps.activating, Identity.parse(ident))
+        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run)
 
-    @repeatable
     def deactivate(
         self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
     ) -> Change[UserView]:
@@ -302,19 +269,9 @@ class AccountService:
         Administrators' rows are locked first: two sessions closing the last two must not both succeed.
         Raises UserNotFound, and LastAdministrator when nobody else could administer.
         """
-        identity = Identity.parse(ident)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
-            administrators = work.users.lock_administrators()
-            user = work.users.get(identity)
-            self.access.require_another_administrator(user, administrators)
-            now = self.clock()
-            if not user.deactivate(now=now):
-                return Change(UserView.of(user), changed=False)
-            work.sessions.revoke_all(user.id, "deactivated", now=now)
-            work.commit()
-        return Change(UserView.of(user), changed=True)
+        step = partial(self.steps.deactivating, Identity.parse(ident))
+        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run)
 
-    @repeatable
     def delete(
         self,
         ident: str,
@@ -331,22 +288,25 @@ class AccountService:
         Raises UserNotFound, unless `if_exists` makes that a no-op, and LastAdministrator when nobody else could
         administer.
         """
-        identity = Identity.parse(ident)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
-            administrators = work.users.lock_administrators()
-            try:
-                user = work.users.get(identity)
-            except UserNotFound:
-                if not if_exists:
-                    raise
-                return Change(UserDeletion(None, None, None, erased_events=0), changed=False)
-            self.access.require_another_administrator(user, administrators)
-            work.users.remove(user)
-            user.delete(erased=erase)
-            work.login_failures.forget(user.id)
-            erased = work.erase_events(user.id) if erase else 0
-            work.commit()
-        return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)
+        step = partial(self.steps.deleting, Identity.parse(ident), erase=erase, if_exists=if_exists)
+        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run)
+
+    def change_each(
+        self,
+        idents: Iterable[str],
+        step: "StepOn[T]",
+        *,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> "Iterator[Outcome[T]]":
+        """Make the same change of each account, such as `steps.deactivating`; many share a transaction.
+
+        Lazy, and in order; see `Transactions.run_each`, also for what is raised. An outcome is the change, or what the
+        method for one account raises.
+        """
+        return self._transactions.run_each(idents, step, actor=actor, reason=reason, dry_run=dry_run, stop=stop)
 
     def find(self, ident: str) -> UserView | None:
         return self.reader().find_user(Identity.parse(ident))

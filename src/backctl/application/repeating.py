@@ -22,6 +22,19 @@ class Repeating(Protocol):
         ...
 
 
+def repeated(attempt: Callable[[], _R], pause: Callable[[int], None]) -> _R:
+    """What `attempt` answers; it is tried three times at most while the database gives its transaction up.
+
+    It does nothing outside of the transaction that may not happen twice. Raises the last try's TransactionAborted.
+    """
+    for number in range(2, TRIES + 1):
+        try:
+            return attempt()
+        except TransactionAborted:
+            pause(number)
+    return attempt()
+
+
 def repeatable(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
     """Run a use case again from its start, three times at most, when the database gave its transaction up.
 
@@ -32,11 +45,6 @@ def repeatable(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenat
 
     @wraps(method)
     def run(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        for number in range(2, TRIES + 1):
-            try:
-                return method(self, *args, **kwargs)
-            except TransactionAborted:
-                self.pause(number)
-        return method(self, *args, **kwargs)
+        return repeated(lambda: method(self, *args, **kwargs), self.pause)
 
     return cast("Callable[Concatenate[_S, _P], _R]", run)  # only the name of its first parameter is another

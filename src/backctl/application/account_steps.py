@@ -1,0 +1,154 @@
+"""The changes of accounts, each a step on an open unit of work: for `AccountService`, and for whoever composes them.
+
+Nothing slow happens here: passwords are judged and hashed before the transaction begins.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backctl.application.views import Change, UserDeletion, UserView
+from backctl.domain.access import ADMINISTRATOR, AccessPolicy
+from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
+from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, Username
+
+if TYPE_CHECKING:
+    from backctl.application.ports import Clock, IdSource, UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What an account is made of, judged already. Without a hash nobody can log in to it."""
+
+    email: EmailAddress
+    username: Username
+    role: str
+    expiry: Expiry | None = None
+    password_hash: PasswordHash | None = None
+    must_change_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChanges:
+    """What is to be different about an account, judged already; None stays as it is.
+
+    `if_version` is the state that the caller saw.
+    """
+
+    email: EmailAddress | None = None
+    username: Username | None = None
+    role: str | None = None
+    expiry: Expiry | None = None
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSteps:
+    """One method a change, named for what is going on. Each raises what the method of `AccountService` raises."""
+
+    access: AccessPolicy
+    clock: "Clock"
+    new_id: "IdSource"
+
+    def creating(self, new: NewAccount, work: "UnitOfWork") -> Change[UserView]:
+        """Open an account."""
+        from backctl.domain.user import User  # with all events; queries need neither
+
+        now = self.clock()
+        user = User.create(
+            id=self.new_id(),
+            email=new.email,
+            username=new.username,
+            password_hash=new.password_hash,
+            role=new.role,
+            now=now,
+            must_change_password=new.must_change_password,
+        )
+        if new.expiry is not None:
+            user.set_expiry(new.expiry.counted_from(now), now=now)
+        work.users.add(user)
+        work.write()
+        return Change(UserView.of(user), changed=True)
+
+    def setting_password(
+        self, identity: Identity, password_hash: PasswordHash, must_change: bool, work: "UnitOfWork"
+    ) -> Change[UserView]:
+        """Give the account another password; end its sessions and a lock after failed logins."""
+        user, now = work.users.get(identity), self.clock()
+        user.change_password(password_hash, must_change=must_change, now=now)
+        work.sessions.revoke_all(user.id, "password_changed", now=now)
+        work.login_failures.forget(user.id)
+        work.write()
+        return Change(UserView.of(user), changed=True)
+
+    def updating(self, identity: Identity, changes: AccountChanges, work: "UnitOfWork") -> Change[UserView]:
+        """Give the account what is not None."""
+        role, expiry = changes.role, changes.expiry
+        administrators = work.users.lock_administrators() if role is not None or expiry is not None else ()
+        user = work.users.get(identity)
+        if changes.if_version is not None and user.version != changes.if_version:
+            raise UserChangedMeanwhile(
+                f"{quoted(user.username.name)} has version {user.version}, not {changes.if_version}",
+                hint="look at the account again, then repeat the command",
+            )
+        now, changed = self.clock(), False
+        if changes.email is not None:
+            changed |= user.change_email(changes.email, now=now)
+        if changes.username is not None:
+            changed |= user.rename(changes.username, now=now)
+        if role is not None:
+            if role != ADMINISTRATOR:
+                self.access.require_another_administrator(user, administrators)
+            if user.assign_role(role, now=now):
+                work.sessions.void_access_tokens(user.id, now=now)
+                changed = True
+        if expiry is not None:
+            moment = expiry.counted_from(now)
+            self.access.require_administrator_beyond(user, administrators, moment)
+            expired = user.has_expired(now)
+            if user.set_expiry(moment, now=now):
+                if expired or user.has_expired(now):  # more time does not bring back what ended with the account
+                    work.sessions.revoke_all(user.id, "expired", now=now)
+                changed = True
+        if changed:
+            work.write()
+        return Change(UserView.of(user), changed)
+
+    def assigning(self, role: str, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
+        """Give the account this role, which must be known."""
+        return self.updating(identity, AccountChanges(role=role), work)
+
+    def activating(self, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
+        """Open a closed account."""
+        user = work.users.get(identity)
+        changed = user.activate(now=self.clock())
+        if changed:
+            work.write()
+        return Change(UserView.of(user), changed)
+
+    def deactivating(self, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
+        """Close the account and end its sessions."""
+        administrators = work.users.lock_administrators()
+        user = work.users.get(identity)
+        self.access.require_another_administrator(user, administrators)
+        now = self.clock()
+        changed = user.deactivate(now=now)
+        if changed:
+            work.sessions.revoke_all(user.id, "deactivated", now=now)
+            work.write()
+        return Change(UserView.of(user), changed)
+
+    def deleting(self, identity: Identity, work: "UnitOfWork", *, erase: bool, if_exists: bool) -> Change[UserDeletion]:
+        """Remove the account with its sessions; with `erase` its events lose their data."""
+        administrators = work.users.lock_administrators()
+        try:
+            user = work.users.get(identity)
+        except UserNotFound:
+            if not if_exists:
+                raise
+            return Change(UserDeletion(None, None, None, erased_events=0), changed=False)
+        self.access.require_another_administrator(user, administrators)
+        work.users.remove(user)
+        user.delete(erased=erase)
+        work.login_failures.forget(user.id)
+        erased = work.erase_events(user.id) if erase else 0
+        return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)
