@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import USER_KEYS, Person, refused
+from tests.cli.scenes import USER_KEYS, Person, populate, refused
 
 pytestmark = pytest.mark.every_database
 
@@ -85,6 +85,41 @@ def test_many_from_arguments(house: Machine) -> None:
     assert ended.err == ""
     assert closed(house) == {"ada", "bob", "cleo"}
     assert len(events(house)) == 3
+
+
+def test_many_share_transactions_whatever_becomes_of_each(house: Machine) -> None:
+    """The events of a transaction have the moment in common at which it was about to commit."""
+    crowd = [Person(f"user{number:03}") for number in range(120)]
+    populate(house, crowd)
+    lines = "".join(f"{person.username}\nno-{person.username}\n" for person in crowd)
+    commands: list[tuple[str, list[str], str]] = [
+        ("UserDeactivated", ["user", "deactivate", "--yes"], lines),
+        ("UserActivated", ["user", "activate", "--max-changes", "120"], lines),
+        ("UserRoleChanged", ["role", "assign", "moderator"], lines),
+        ("UserDeleted", ["user", "delete", "--erase", "--confirm", "240"], lines),
+    ]
+    for event, command, stdin in commands:
+        ended = house.run(*command, "--from-file", "-", "-o", "json", stdin=stdin)
+        assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 120, 120), ended.err
+        assert [item["ident"] for item in ended.json["items"]] == stdin.split()
+        found = house.rows("SELECT subject, occurred_at FROM events WHERE type = ? ORDER BY seq", event)
+        assert [subject for subject, _ in found] == [item["id"] for item in ended.json["items"] if "id" in item]
+        assert len({moment for _, moment in found}) == 5  # of 50 identities each
+    house.run("audit", "verify").succeeded()
+
+
+def test_a_dry_run_and_a_bound_of_many_change_nothing(untouched: Machine) -> None:
+    lines = "".join(f"{name}\nno-{name}\n" * 30 for name in NAMES)
+    dry = untouched.run("user", "deactivate", "-", "-n", "-o", "json", stdin=lines)
+    assert (dry.code, dry.json["total"], dry.json["failed"]) == (7, 300, 150)
+    error = refused(
+        untouched.run("user", "deactivate", "-", "--yes", "--max-changes", "4", "-o", "json", stdin=lines),
+        8,
+        "changes.too_many",
+    )
+    assert "more than 4 would change" in error["message"]
+    within = untouched.run("user", "deactivate", "-", "-n", "--max-changes", "5", "-o", "json", stdin=lines)
+    assert (within.code, within.json["failed"]) == (7, 150)
 
 
 def test_many_from_a_file_and_from_standard_input(house: Machine) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import Machine
 from tests.cli.scenes import Person, fresh, populate, refused, stop_when, together
 
-CROWD = 150
+CROWD = 600  # several transactions, so that there is a moment between two of them
 
 
 @pytest.fixture

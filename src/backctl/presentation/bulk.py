@@ -2,30 +2,42 @@
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from backctl.domain.errors import BackctlError, PartialFailure, Unavailable, Unusable, quoted
+from backctl.domain.errors import BackctlError, PartialFailure, quoted
 from backctl.presentation import terminal
 from backctl.presentation.errors import Terminated, document
 from backctl.presentation.output import members
 
 if TYPE_CHECKING:
-    from backctl.application.views import Change
+    from backctl.application.transactions import Outcome
+    from backctl.domain.values import Actor
     from backctl.presentation.context import Invocation
     from backctl.presentation.identities import Identities
 
-Action = Callable[[str, bool], "Change[Any]"]
-"""What is done to one identity; the second argument says whether it is a dry run."""
+
+class Action(Protocol):
+    """What is done to many identities, such as `AccountService.change_each` for one kind of change."""
+
+    def __call__(
+        self, idents: Iterable[str], /, *, actor: "Actor", reason: str | None, dry_run: bool, stop: Callable[[], bool]
+    ) -> "Iterator[Outcome[Any]]":
+        """The outcome for each, in order, lazily and each when it is durable.
+
+        Fewer when `stop`, asked where a stop leaves nothing half done, answered yes. Raises what ends the whole run.
+        """
+        ...
+
 
 _NAMED = 5
 """Failed identities that the error message names; the report holds all of them."""
 
 
 class _Interruption:
-    """The first signal lets the identity at hand finish; the second one stops at once."""
+    """The first signal lets the transaction that has begun finish; the second one stops at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -36,7 +48,7 @@ class _Interruption:
         self.signal = number
         # Past sys.stderr, which the signal may have found in the middle of a write.
         with suppress(OSError):
-            os.write(2, b"backctl: finishing the one at hand; interrupt again to stop at once\n")
+            os.write(2, b"backctl: finishing the changes that have begun; interrupt again to stop at once\n")
 
     def error(self) -> BaseException:
         return Terminated() if self.signal == signal.SIGTERM else KeyboardInterrupt()
@@ -76,32 +88,40 @@ class _Batch:
         extra: dict[str, object] = {"dry_run": True} if self._call.dry_run else {}
         with self._interruption.watched(), self._call.progress(doing, len(self._idents)) as progress:
             self._call.renderer.sink.before_write = progress.clear
+            outcomes = self._outcomes()
             for ident in self._idents:
-                if self._interruption.signal is not None:
-                    self.stopped_by = self._interruption.error()
-                    return
-                record: dict[str, object] = {"ident": ident}
                 try:
-                    change = self._action(ident, self._call.dry_run)
-                except (Unavailable, Unusable) as error:  # the next one would fare no better
-                    self.stopped_by = error
-                    return
-                except BackctlError as error:
-                    self.failed += 1
-                    if len(self.failed_first) <= _NAMED:  # one more than is named says that there are others
-                        self.failed_first.append(ident)
-                    record["error"] = document(error) if self._call.renderer.is_json else error.message
+                    outcome = next(outcomes, None)
                 except BaseException as error:
                     self.stopped_by = error
                     return
+                if outcome is None:
+                    self.stopped_by = self._interruption.error()
+                    return
+                record: dict[str, object] = {"ident": ident}
+                if isinstance(outcome, BackctlError):
+                    self.failed += 1
+                    if len(self.failed_first) <= _NAMED:  # one more than is named says that there are others
+                        self.failed_first.append(ident)
+                    record["error"] = document(outcome) if self._call.renderer.is_json else outcome.message
                 else:
-                    record.update((name, getattr(change.value, name)) for name in names)
-                    record["changed"] = change.changed
+                    record.update((name, getattr(outcome.value, name)) for name in names)
+                    record["changed"] = outcome.changed
                     record.update(extra)
-                    self.changed += change.changed
+                    self.changed += outcome.changed
                 self.done += 1
                 progress.advance()
                 yield record
+
+    def _outcomes(self) -> "Iterator[Outcome[Any]]":
+        call = self._call
+        return self._action(
+            self._idents,
+            actor=call.actor,
+            reason=call.reason,
+            dry_run=call.dry_run,
+            stop=lambda: self._interruption.signal is not None,
+        )
 
     def summary(self) -> dict[str, object]:
         """The last members of a JSON report."""
@@ -121,7 +141,7 @@ def run_each(
     view: type,
     doing: str,
 ) -> None:
-    """Run `action` on every identity, print one record for each, and raise for what failed.
+    """Run `action` on all identities, print one record for each, and raise for what failed.
 
     Raises PartialFailure when single ones failed; whatever stopped the run early (a signal, a lost database) after
     saying how far it came. A reader that leaves does not stop it.

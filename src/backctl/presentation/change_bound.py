@@ -1,14 +1,16 @@
 """`--max-changes`: how much one command may change at most, found out before it changes anything."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from backctl.domain.errors import BackctlError, TooManyChanges, Unavailable, Unusable, UsageError, quoted
+from backctl.application.views import Change
+from backctl.domain.errors import TooManyChanges, UsageError, quoted
 
 if TYPE_CHECKING:
-    from backctl.presentation.bulk import Action
+    from backctl.application.transactions import Outcome
+    from backctl.presentation.identities import Identities
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,19 @@ class ChangeBound:
     def __str__(self) -> str:
         return f"{self.number}%" if self.is_percentage else str(self.number)
 
-    def require(self, idents: Iterable[str], action: "Action", *, population: Callable[[], int]) -> None:
-        """Try `action` on every identity and undo it; stop when too many would change. Percentages are rounded down.
+    def require(self, idents: "Identities", trial: "Iterator[Outcome[Any]]", *, population: Callable[[], int]) -> None:
+        """Stop when too many of `idents` would change: so many as `trial`, a dry run of all, says.
 
-        An identity that fails changes nothing, and will be reported in its turn. Raises TooManyChanges.
+        Percentages are rounded down. An identity that fails changes nothing, and will be reported in its turn. Raises
+        TooManyChanges.
         """
         most = self.number * population() // 100 if self.is_percentage else self.number
-        changing = set()
-        for ident in dict.fromkeys(idents):
-            try:
-                change = action(ident, True)
-            except (Unavailable, Unusable):
-                raise
-            except BackctlError:
-                continue
-            if change.changed:
-                changing.add(change.value.id)
+        if len(idents) <= most:
+            return
+        changing = set()  # one account may have several identities, in transactions that do not see each other
+        for outcome in trial:
+            if isinstance(outcome, Change) and outcome.changed:
+                changing.add(outcome.value.id)
             if len(changing) > most:
                 raise TooManyChanges(
                     f"more than {most} would change, against --max-changes {self}; nothing was changed",

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from backctl.domain.errors import ConfirmationRequired, UsageError, escaped, quoted
+from backctl.domain.errors import BackctlError, ConfirmationRequired, UsageError, escaped, quoted
 from backctl.presentation import terminal
 from backctl.presentation.errors import ExitCode, remember_place
 from backctl.presentation.grammar import LeafSpec
 from backctl.presentation.output import Format, Renderer
 
 if TYPE_CHECKING:
+    from backctl.application.transactions import Outcome
     from backctl.application.views import Change, UserView
     from backctl.container import Container
     from backctl.domain.repositories import Page
@@ -359,7 +360,7 @@ class Invocation:
         ask: str | None = None,
         destroys: Callable[[str], "UserView | None"] | None = None,
     ) -> None:
-        """Run `action(ident, dry_run)` for every identity of the positionals or of `--from-file`.
+        """Run `action` on the identities of the positionals or of `--from-file`.
 
         One identity given as a positional: its object, and its natural exit code. Otherwise a list in which a failed
         one carries `error`, exit code 7 when there was any, and a progress line `doing` ("deactivating"). `ask`, e.g.
@@ -377,12 +378,17 @@ class Invocation:
             from backctl.presentation.change_bound import ChangeBound
 
             bound = ChangeBound.parse(self._flags["max_changes"])
-            bound.require(names.all, action, population=self.container.accounts.count)
+            trial = self._run_action(action, names.all, dry_run=True)
+            bound.require(names.all, trial, population=self.container.accounts.count)
         if names.single is not None:
             found = destroys(names.single) if destroys else None
             if found is not None:
                 self.confirm_name(found.username, f"{quoted(found.username)} will be gone for good")
-            self.changed(action(names.single if found is None else found.id, self.dry_run))
+            single = names.single if found is None else found.id
+            outcome = next(self._run_action(action, [single], dry_run=self.dry_run))
+            if isinstance(outcome, BackctlError):
+                raise outcome
+            self.changed(outcome)
             return
         count = len(names.all)
         if destroys and count:
@@ -393,6 +399,9 @@ class Invocation:
         run_each(self, names.all, action, view=view, doing=doing)
 
     # Inside.
+
+    def _run_action(self, action: "Action", idents: Iterable[str], *, dry_run: bool) -> "Iterator[Outcome[Any]]":
+        return action(idents, actor=self.actor, reason=self.reason, dry_run=dry_run, stop=lambda: False)
 
     def _warn_of_unknown_variables(self) -> None:
         """Once: a typing error in a name would silently work on another database."""

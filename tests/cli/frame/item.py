@@ -4,16 +4,16 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from typer import Argument, Option
 
 from backctl.application.views import Change
-from backctl.domain.errors import DatabaseLocked, NotFound, quoted
+from backctl.domain.errors import BackctlError, DatabaseLocked, NotFound, quoted
 from backctl.domain.repositories import Page
-from backctl.domain.values import Instant
+from backctl.domain.values import Actor, Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.grammar import Idents, leaf, noun
@@ -110,18 +110,26 @@ def close(
 ) -> None:
     """Close items."""
 
-    def action(ident: str, dry_run: bool) -> Change[ItemView]:
+    def one(ident: str) -> Change[ItemView] | BackctlError:
         if gate is not None:
             sys.stderr.write(f"at {ident}\n")
             sys.stderr.flush()
             os.read(gate, 1)
         if ident.startswith("missing"):
-            raise NotFound(f"there is no {quoted(ident)}")
+            return NotFound(f"there is no {quoted(ident)}")
         if ident.startswith("locked"):
             raise DatabaseLocked("the database is locked")
         if ident.startswith("bug"):
             raise ZeroDivisionError
         return Change(_item(1, ident), not ident.startswith("same"))
+
+    def action(
+        names: Iterable[str], *, actor: Actor, reason: str | None, dry_run: bool, stop: Callable[[], bool]
+    ) -> Iterator[Change[ItemView] | BackctlError]:
+        for name in names:
+            if stop():
+                return
+            yield one(name)
 
     call.each(idents, action, view=ItemView, doing="closing", ask="close {count} items")
 

@@ -1,5 +1,6 @@
 """`backctl role …`: the roles and what they may do."""
 
+from functools import partial
 from typing import Annotated
 
 from typer import Argument
@@ -33,9 +34,7 @@ def assign(
     known, accounts = call.container.access.assignable(role), call.container.accounts
     call.each(
         idents,
-        lambda ident, dry_run: accounts.assign_role(
-            ident, known, actor=call.actor, reason=call.reason, dry_run=dry_run
-        ),
+        partial(accounts.change_each, step=partial(accounts.steps.assigning, known)),
         view=UserView,
         doing="assigning",
     )

@@ -1,5 +1,6 @@
 """`backctl user …`: create, find, change, open, close and delete accounts."""
 
+from functools import partial
 from typing import Annotated
 
 from typer import Argument, Option
@@ -264,7 +265,7 @@ def activate(call: Invocation, idents: Idents = None) -> None:
     accounts = call.container.accounts
     call.each(
         idents,
-        lambda ident, dry_run: accounts.activate(ident, actor=call.actor, reason=call.reason, dry_run=dry_run),
+        partial(accounts.change_each, step=accounts.steps.activating),
         view=UserView,
         doing="activating",
     )
@@ -276,7 +277,7 @@ def deactivate(call: Invocation, idents: Idents = None) -> None:
     accounts = call.container.accounts
     call.each(
         idents,
-        lambda ident, dry_run: accounts.deactivate(ident, actor=call.actor, reason=call.reason, dry_run=dry_run),
+        partial(accounts.change_each, step=accounts.steps.deactivating),
         view=UserView,
         doing="deactivating",
         ask="deactivate {count} accounts",
@@ -332,9 +333,7 @@ def delete(
     accounts = call.container.accounts
     call.each(
         idents,
-        lambda ident, dry_run: accounts.delete(
-            ident, erase=erase, if_exists=if_exists, actor=call.actor, reason=call.reason, dry_run=dry_run
-        ),
+        partial(accounts.change_each, step=partial(accounts.steps.deleting, erase=erase, if_exists=if_exists)),
         view=UserDeletion,
         doing="deleting",
         destroys=accounts.find,
