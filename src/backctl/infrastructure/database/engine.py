@@ -1,8 +1,10 @@
 """The SQLAlchemy engine of the write side."""
 
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 
@@ -40,13 +42,60 @@ def outcomes_of(engine: Engine) -> Outcomes:
     return outcomes
 
 
-def sqlite_engine(path: Path, *, timeout_us: int, expected: str | None = REVISION, foreign_keys: bool = True) -> Engine:
+class Turns:
+    """Leaves the write lock to other processes for a moment, between long transactions of this one.
+
+    SQLite keeps no queue. A process that waits looks every 100 ms, and would hardly ever find the lock free while
+    another one takes it again at once. `monotonic` and `sleep` count in seconds.
+    """
+
+    SHORT: Final = 0.005
+    """A transaction that took no longer is followed by the next one at once."""
+    SHARE: Final = 0.2
+    """Of the time a longer one took, how much others are left."""
+    LONGEST: Final = 0.05
+
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._begun = self._ended = monotonic()
+
+    def before(self) -> None:
+        """Call it before a transaction begins."""
+        took = self._ended - self._begun
+        if took > self.SHORT:
+            free = self._monotonic() - self._ended
+            left = min(took * self.SHARE, self.LONGEST) - free
+            if left > 0:
+                self._sleep(left)
+
+    def begun(self) -> None:
+        """Call it when the lock is taken."""
+        self._begun = self._ended = self._monotonic()
+
+    def ended(self) -> None:
+        """Call it when the lock was released."""
+        self._ended = self._monotonic()
+
+
+def sqlite_engine(
+    path: Path,
+    *,
+    timeout_us: int,
+    expected: str | None = REVISION,
+    foreign_keys: bool = True,
+    turns: Turns | None = None,
+) -> Engine:
     """An engine whose transactions take the write lock when they begin, and are on the disk when they end.
 
     A transaction that would only lock at its first write loses against another's snapshot, and no timeout helps
     (SQLITE_BUSY_SNAPSHOT). `expected` is the revision the database must have, checked under the lock; None opens
     whatever is there. Raises DatabaseMissing, DatabaseUnusable, SchemaOutdated, SchemaTooNew when it connects.
     """
+
+    turn = turns or Turns()
 
     def open_connection() -> sqlite3.Connection:
         connection = connect(path, timeout_us=timeout_us, read_only=False, check_same_thread=False)
@@ -84,8 +133,14 @@ def sqlite_engine(path: Path, *, timeout_us: int, expected: str | None = REVISIO
     @event.listens_for(engine, "begin")
     def begin_immediate(connection: Connection) -> None:
         driver = driver_of(connection)
+        turn.before()
         driver.execute("BEGIN IMMEDIATE")
+        turn.begun()
         connection.info[KNOWN_KIDS] = check(driver)
+
+    @event.listens_for(engine.pool, "checkin")
+    def transaction_ended(*_: object) -> None:
+        turn.ended()
 
     return engine
 
