@@ -1,6 +1,7 @@
 """Entry point of the program. What needs nothing is answered before anything is imported."""
 
 import sys
+from errno import EBADF
 
 
 def main() -> int:
@@ -38,13 +39,15 @@ def _say_version() -> int:
     from backctl import __version__
 
     try:
-        if sys.stdout is not None:
-            sys.stdout.write(f"backctl {__version__}\n")
-            sys.stdout.flush()
-    except OSError:
-        from backctl.presentation import terminal
+        if sys.stdout is None:
+            raise OSError(EBADF, "closed")
+        sys.stdout.write(f"backctl {__version__}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        from backctl.presentation import errors, terminal
 
         terminal.discard(sys.stdout)
+        return 0 if isinstance(error, BrokenPipeError) else errors.report(terminal.output_failed(error), as_json=False)
     return 0
 
 

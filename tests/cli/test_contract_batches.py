@@ -176,7 +176,8 @@ def test_a_full_disk_is_told(frame: Any) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_not_crash(frame: Any, closed: str) -> None:
-    for arguments, code in (("item list", 0), ("item nope", 2), ("item create", 2), ("--help", 0)):
+    shown = 5 if ">&-" in closed.split() else 0
+    for arguments, code in (("item list", shown), ("item nope", 2), ("item create", 2), ("--help", shown)):
         script = f'"$0" "$1" {arguments} {closed}'
         done = subprocess.run(
             ["/bin/sh", "-c", script, sys.executable, str(FRAME)],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
+from tests.cli.scenes import with_files_of_at_most
 
 pytestmark = pytest.mark.every_database
 
@@ -77,8 +78,103 @@ def test_secrets_that_went_nowhere_are_said_to_be_lost(machine: Machine) -> None
     machine.run("init").succeeded()
     code, err = run_closed(machine, *CREATE, "--generate-password")
     assert (code, "the change was made, but its password could not be written" in err) == (5, True)
-    assert run_closed(machine, *CREATE, "--no-password", "--if-not-exists") == (0, "")
+    code, err = run_closed(machine, *CREATE, "--no-password", "--if-not-exists")
+    assert (code, "the change was made, but its result could not be written" in err) == (5, True)
+    assert run_closed(machine, *CREATE, "--no-password", "--if-not-exists", "-q") == (0, "")
     for options in ((), ("-o", "json")):
         code, err = run_closed(machine, "token", "issue", "ada", *options)
         assert (code, "the change was made, but its result could not be written" in err) == (5, True)
     assert run_closed(machine, "token", "issue", "ada", "--dry-run", "-q") == (0, "")
+
+
+QUERIES = [("user", "list"), ("user", "list", "-o", "json"), ("user", "count"), ("role", "list"), ("config", "path")]
+TEXTS = [("--help",), ("--version",), ("user", "list", "--help"), ("help", "exit-codes"), ("completion", "bash")]
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("words", [*QUERIES, *TEXTS], ids=" ".join)
+def test_an_answer_that_goes_nowhere_is_an_error(machine: Machine, words: tuple[str, ...]) -> None:
+    machine.create_user("ada")
+    code, err = run_closed(machine, *words)
+    assert code == 5
+    assert "standard output is closed" in err
+    with Path("/dev/full").open("wb") as full:
+        code, err = run_onto(machine, full.fileno(), *words)
+    assert code == 5
+    assert "standard output cannot be written: No space left on device" in err
+    for told in (err, run_closed(machine, *words)[1]):
+        assert "Traceback" not in told
+        assert "Exception ignored" not in told
+
+
+@pytest.mark.embedded
+def test_every_byte_is_written_or_that_is_told_though_python_does_not_buffer(machine: Machine, tmp_path: Path) -> None:
+    content = b"x" * 100_000
+    machine.run("init").succeeded()
+    sealed = machine.run("encrypt", "--context", "x", "--file", "-", stdin=content).succeeded()
+    (machine.home / "sealed").write_bytes(sealed.out.encode(errors="surrogateescape"))
+    machine.environment["PYTHONUNBUFFERED"] = "1"
+    decrypt = machine.command("decrypt", "--context", "x", "--file", "sealed", "--stream")
+    with (tmp_path / "out").open("wb") as out:
+        done = subprocess.run(
+            with_files_of_at_most(4096, decrypt),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            env=machine.environment,
+            cwd=machine.home,
+        )
+    assert (done.returncode, b"standard output cannot be written" in done.stderr) == (5, True), done.stderr
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_does_not_block_gets_every_byte(machine: Machine, unbuffered: str) -> None:
+    content = os.urandom(300_000)
+    machine.run("init").succeeded()
+    sealed = machine.run("encrypt", "--context", "x", "--file", "-", stdin=content).succeeded()
+    (machine.home / "sealed").write_bytes(sealed.out.encode(errors="surrogateescape"))
+    machine.environment["PYTHONUNBUFFERED"] = unbuffered
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with machine.start("decrypt", "--context", "x", "--file", "sealed", stdout=writing, stdin=-3, stderr=-1) as process:
+        os.close(writing)
+        with open(reading, "rb") as pipe:
+            shown = pipe.read()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+    assert shown == content
+
+
+ASKING = [
+    ("encrypt", "--context", "x"),
+    ("encrypt", "--context", "x", "--lines"),
+    ("decrypt", "--context", "x"),
+    ("sanitize",),
+    ("sanitize", "--from", "jsonl"),
+    ("user", "deactivate", "-"),
+    ("user", "deactivate", "--from-file", "-"),
+    ("user", "create", "eve@example.org", "--username", "eve", "--password-stdin"),
+    ("user", "create", "eve@example.org", "--username", "eve", "--password-file", "-"),
+    ("user", "create", "eve@example.org", "--username", "eve", "--password-fd", "0"),
+    ("user", "check-password", "ada", "--password-stdin"),
+    ("token", "verify"),
+    ("token", "verify", "--batch"),
+    ("token", "inspect"),
+    ("token", "refresh"),
+    ("token", "revoke"),
+    ("key", "import"),
+    ("key", "wrap", "--passphrase-stdin"),
+]
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("words", ASKING, ids=" ".join)
+def test_a_closed_standard_input_is_not_an_empty_one(machine: Machine, words: tuple[str, ...]) -> None:
+    machine.create_user("ada")
+    command = ["/bin/sh", "-c", '"$@" <&-', "sh", *machine.command(*words, "-o", "json")]
+    done = subprocess.run(command, capture_output=True, env=machine.environment, cwd=machine.home, timeout=60)
+    assert done.returncode == 2, done
+    assert done.stdout == b""
+    assert machine.run("user", "count").succeeded().out == "1\n"

@@ -1,7 +1,6 @@
 """The root of the command line: loads a noun when its name is typed, and turns every end into one exit code."""
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -295,12 +294,9 @@ class Root(TyperGroup):
         as_json = errors.wants_json(arguments)
         terminal.refuse_color("--no-color" in arguments)
         try:
-            with self.make_context(PROGRAM, list(arguments)) as ctx:
-                self.invoke(ctx)
+            code = self._ended(arguments)
             terminal.Sink(sys.stdout).flush()
-            return ExitCode.OK
-        except Exit as end:
-            return end.exit_code
+            return code
         except NoArgsIsHelpError as error:
             if not as_json:
                 terminal.say_raw(error.message + "\n")
@@ -320,7 +316,18 @@ class Root(TyperGroup):
             if isinstance(error, BrokenPipeError) and terminal.reader_left():
                 terminal.discard(sys.stdout)
                 return ExitCode.OK
+            if isinstance(error, OSError) and (failure := terminal.output_failure()):  # help is written by others
+                terminal.discard(sys.stdout)
+                return errors.report(terminal.output_failed(failure), as_json=as_json)
             return errors.report(errors.unexpected(error), as_json=as_json)
+
+    def _ended(self, arguments: list[str]) -> int:
+        try:
+            with self.make_context(PROGRAM, list(arguments)) as ctx:
+                self.invoke(ctx)
+        except Exit as end:
+            return end.exit_code
+        return ExitCode.OK
 
 
 def _version_option() -> typer.core.TyperOption:
@@ -352,7 +359,7 @@ def run(arguments: Sequence[str], root: typer.Typer = app) -> int:
     """Run the program on real streams and answer its exit code. SIGTERM ends it like an exception, from here on."""
     import signal
 
-    _prepare_streams()
+    terminal.prepare_streams()
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminated)
     code = int(ExitCode.TERMINATED)
@@ -366,25 +373,3 @@ def run(arguments: Sequence[str], root: typer.Typer = app) -> int:
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:
     raise Terminated
-
-
-def _prepare_streams() -> None:
-    """UTF-8 whatever the locale says, and something behind each of the three descriptors.
-
-    A closed one would be given to the next file opened: the database would then be standard output.
-    """
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            terminal.remember_closed(name)
-            nothing = os.open(os.devnull, os.O_RDWR)
-            if nothing != descriptor:  # pragma: no cover - the lowest free number is given first
-                os.dup2(nothing, descriptor)
-                os.close(nothing)
-        stream = getattr(sys, name)
-        if stream is None:
-            mode = "r" if descriptor == 0 else "w"
-            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
-        elif descriptor:
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -15,7 +15,7 @@ from backctl.application.content_views import CipherReport
 from backctl.domain.errors import BackctlError, PartialFailure, UsageError, quoted
 from backctl.presentation import terminal
 from backctl.presentation.errors import document
-from backctl.presentation.input_files import NamedFile
+from backctl.presentation.input_files import NamedFile, require_standard_input
 
 if TYPE_CHECKING:
     from backctl.application.encryption import EncryptionService
@@ -284,8 +284,7 @@ def _reading(call: "Invocation", verb: Verb, choices: Choices) -> "Iterator[tupl
     path = choices.file
     if path is None or path == "-":
         call.take_stdin("standard input" if path is None else "--file -")
-        if sys.stdin is None:
-            raise UsageError("standard input is closed")
+        require_standard_input()
         choices.require_another_file(sys.stdin.fileno())
         # Straight from the descriptor: what has come is worked on at once, and nothing is read ahead.
         with _counted(call, verb, partial(os.read, sys.stdin.fileno()), "standard input", None) as reading:

@@ -176,8 +176,6 @@ class Invocation:
             if self.dry_run or (shown_once is None and isinstance(error, terminal.ClosedOutput)):
                 raise
             raise _lost(f"its {(shown_once or 'result').replace('_', ' ')}") from error
-        if shown_once is not None and terminal.output_is_closed():
-            raise _lost(f"its {shown_once.replace('_', ' ')}")
 
     def picture(self, text: str) -> None:
         """Show `text` as a QR code below a table on a terminal, and nowhere else."""
@@ -210,8 +208,6 @@ class Invocation:
             if self.dry_run:
                 raise
             raise _lost("its result") from error
-        if terminal.output_is_closed() and not self.dry_run:
-            raise _lost("its result")
 
     def value(self, text: str, view: object) -> None:
         """Print an answer that is one value: bare in every text form, `view` as an object in JSON."""

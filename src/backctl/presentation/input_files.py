@@ -12,9 +12,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from backctl.domain.errors import UsageError, quoted
+from backctl.presentation import terminal
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+
+def require_standard_input() -> None:
+    """Raises UsageError where it is closed."""
+    if terminal.input_is_closed():
+        raise UsageError("standard input is closed", hint="pipe the input in, or name a file")
 
 
 def standard_input(how: Literal["read", "readline"]) -> Callable[[int], bytes]:
@@ -22,8 +29,7 @@ def standard_input(how: Literal["read", "readline"]) -> Callable[[int], bytes]:
 
     Raises UsageError where it is closed, and when it cannot be read.
     """
-    if sys.stdin is None:
-        raise UsageError("standard input is closed")
+    require_standard_input()
     method: Callable[[int], bytes] = getattr(sys.stdin.buffer, how)
 
     def read(size: int) -> bytes:

@@ -76,9 +76,9 @@ class SecretSources:
         return _from_stdin(flag, limit)
 
     def read_piped(self) -> "Secret | None":
-        """What standard input holds; None when it is closed or empty. Raises as `read` does."""
+        """What standard input holds; None when it is empty. Raises as `read` does."""
         self._take_stdin("the pipe")
-        raw = _from_stdin("standard input", LIMIT) if sys.stdin is not None else b""
+        raw = _from_stdin("standard input", LIMIT)
         return decoded(raw, "standard input") if raw else None
 
     def missing(self, name: str, instead: str | None) -> UsageError:

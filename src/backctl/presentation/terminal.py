@@ -1,8 +1,11 @@
 """Standard streams as they really are: closed, full, a terminal, a pipe whose reader left, in any locale."""
 
+import io
 import os
+import stat
 import sys
 from collections.abc import Callable
+from errno import EBADF
 from typing import Literal, TextIO
 
 from backctl.domain.errors import Unavailable, escaped
@@ -28,14 +31,66 @@ class ResultLost(OutputFailed):
 _closed: set[str] = set()
 
 
-def remember_closed(name: str) -> None:
-    """Keep that the standard stream of this name (`stdout`) was closed, whatever stands in its place since."""
-    _closed.add(name)
+def prepare_streams() -> None:
+    """UTF-8 whatever the locale says, every byte written or an error, and something behind each of the descriptors.
+
+    A closed one would be given to the next file opened: the database would then be standard output. What stands in its
+    place fails as a closed one does, with EBADF.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _closed.add(name)
+            dead = os.open(os.devnull, os.O_RDONLY if descriptor else os.O_WRONLY)
+            if dead != descriptor:  # pragma: no cover - the lowest free number is given first
+                os.dup2(dead, descriptor)
+                os.close(dead)
+        if descriptor:
+            _make_blocking(descriptor)
+            setattr(sys, name, _written_whole(descriptor))
+        elif sys.stdin is None:
+            sys.stdin = os.fdopen(descriptor, encoding="utf-8", closefd=False)
 
 
-def output_is_closed() -> bool:
-    """Whether what goes to standard output goes nowhere, because the program was started without one."""
-    return "stdout" in _closed
+def _make_blocking(descriptor: int) -> None:
+    """Have writes wait for a slow reader: a pipe that another process made non-blocking would lose what it cannot take.
+
+    On Linux without changing it for whoever else has the same end of the pipe.
+    """
+    if os.get_blocking(descriptor) or stat.S_ISREG(os.fstat(descriptor).st_mode):  # a file takes it, or is full
+        return
+    try:
+        own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # a socket, or no such folder
+        os.set_blocking(descriptor, True)
+    else:
+        os.dup2(own, descriptor)
+        os.close(own)
+        os.set_blocking(descriptor, True)
+
+
+def _written_whole(descriptor: int) -> TextIO:
+    """With PYTHONUNBUFFERED set, Python's own stream writes as much as fits on a full disk and drops the rest."""
+    buffer = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - it is the process's own
+    is_terminal = os.isatty(descriptor)
+    return io.TextIOWrapper(
+        buffer, encoding="utf-8", errors="backslashreplace", line_buffering=is_terminal or descriptor == 2
+    )
+
+
+def input_is_closed() -> bool:
+    """Whether the program was started without a standard input, or has none."""
+    return sys.stdin is None or "stdin" in _closed
+
+
+def output_failure() -> OSError | None:
+    """Why standard output cannot be written, if it could not be; what it did not take waits in its buffer."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return None
 
 
 _YES = ("1", "true", "t", "yes", "y", "on")
@@ -152,9 +207,15 @@ class Sink:
         discard(self._stream)
         self._stream = None
         if not isinstance(error, BrokenPipeError):
-            raise OutputFailed(f"standard output cannot be written: {error.strerror}") from error
+            raise output_failed(error) from error
         if not self.patient:
             raise ClosedOutput from error
+
+
+def output_failed(error: OSError) -> OutputFailed:
+    if error.errno == EBADF:
+        return OutputFailed("standard output is closed", hint="pass -q if the result is not wanted")
+    return OutputFailed(f"standard output cannot be written: {error.strerror}")
 
 
 def discard(stream: TextIO | None) -> None:
