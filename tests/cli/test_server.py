@@ -87,6 +87,19 @@ def test_doctor_examines_a_server_under_the_same_names(installed: Machine, serve
     assert (code, found["keyring.valid"], found["keyring.matches"]) == (6, "fail", "fail")
 
 
+@pytest.mark.parametrize("table", ["users", "events", "sessions", "recovery_codes"])
+def test_an_invalid_index_of_any_table_is_found(
+    installed: Machine, server: PostgresServer, name: str, table: str
+) -> None:
+    invalid = (
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = "
+        f"(SELECT min(indexrelid) FROM pg_index WHERE indrelid = '{table}'::regclass)"
+    )
+    execute(server, name, invalid)
+    code, found = statuses(installed)
+    assert (code, found["database.integrity"]) == (6, "fail")
+
+
 @pytest.mark.parametrize(
     ("spoil", "exit_code", "code"),
     [

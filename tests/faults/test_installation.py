@@ -247,6 +247,28 @@ def test_a_folder_in_which_everybody_may_replace_files_is_refused(folder: Path) 
     assert names(folder) == set()
 
 
+def test_a_folder_in_which_everybody_may_replace_files_is_read_and_not_written(created: Path) -> None:
+    created.chmod(0o777)
+    before = snapshot(created)
+    asked = drive_all(("read", "verify", "write", "rehearse"), created)
+    assert (asked["read"]["answer"], asked["verify"]["answer"]) == (0, 1)
+    assert (asked["write"]["error"], asked["rehearse"]["error"]) == ("FolderUnusable",) * 2
+    assert snapshot(created) == before
+    created.chmod(0o1777)
+    assert drive("write", created)["answer"]
+
+
+def test_a_folder_behind_a_link_is_looked_at_too(created: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (created / "backctl.db").rename(elsewhere / "real.db")
+    (created / "backctl.db").symlink_to(elsewhere / "real.db")
+    elsewhere.chmod(0o777)
+    assert errors(("write",), created) == {"FolderUnusable"}
+    elsewhere.chmod(0o700)
+    assert drive("write", created)["answer"]
+
+
 def test_where_the_storage_is_named_only_init_creates(folder: Path) -> None:
     assert errors(("read", "write", "rehearse"), folder, "--named") == {"DatabaseMissing"}
     assert not folder.parent.exists()

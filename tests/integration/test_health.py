@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -219,6 +220,29 @@ def test_the_keyring_of_another_installation_fails(machine: Machine) -> None:
     machine.keyring.unlink()
     KeyFile(machine.keyring).create(make_keyring(machine.time))
     assert machine.unwell() == {"keyring.matches": "fail"}
+
+
+@pytest.mark.parametrize("name", [".", "backctl.db", "../config.toml", ".."])
+def test_what_belongs_to_another_user_is_told(machine: Machine, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = machine.folder / name
+    real = Path.stat
+
+    def stat(file: Path, **options: bool) -> object:
+        status = real(file, **options)
+        if os.path.abspath(file) != os.path.abspath(path):
+            return status
+        members = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+        return SimpleNamespace(**members | {"st_uid": 4711})
+
+    monkeypatch.setattr(Path, "stat", stat)
+    found = machine.examine()["files.permissions"]
+    assert (found.status, "belongs to user 4711" in found.finding) == ("fail", True)
+
+
+@pytest.mark.parametrize(("mode", "status"), [(0o755, None), (0o775, "fail"), (0o777, "fail"), (0o1777, None)])
+def test_a_configuration_that_others_may_replace_is_told(machine: Machine, mode: int, status: str | None) -> None:
+    machine.config.parent.chmod(mode)
+    assert machine.unwell().get("files.permissions") == status
 
 
 def test_cheap_hashes_are_warned_of(machine: Machine) -> None:

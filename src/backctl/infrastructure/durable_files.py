@@ -6,13 +6,13 @@ what another process put there. What a process that was killed has staged is rec
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EIO
 from pathlib import Path
 
 from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, quoted
+from backctl.trusted_paths import require_sound_folder
 
 _PRIVATE = re.compile(r"\..+\.[0-9a-f]{16}\.new")
 
@@ -182,18 +182,6 @@ def make_folder(path: Path) -> None:
             continue
         flush_folder(folder.parent)
     require_sound_folder(path)
-
-
-def require_sound_folder(path: Path) -> None:
-    """Raises FolderUnusable for what is no folder, or one in which everybody may replace files; OSError."""
-    mode = path.stat().st_mode
-    if not stat.S_ISDIR(mode):
-        raise FolderUnusable(f"{quoted(str(path), limit=400)} is not a folder")
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise FolderUnusable(
-            f"everybody may replace files in {quoted(str(path), limit=400)}",
-            hint="take that right away with chmod o-w, or name another folder in the configuration",
-        )
 
 
 def require_writable(path: Path) -> None:

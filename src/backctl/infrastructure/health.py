@@ -1,10 +1,11 @@
 """What `doctor` looks at. Nothing here changes anything, and a machine without an installation is healthy."""
 
 import glob
+import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -178,32 +179,49 @@ class _Database:
 
 
 def are_private(paths: Iterable[Path], keyring: Path, config_file: Path | None) -> Finding:
-    """Folder 0700, files 0600; whatever others can read or change is a failure, the rest of the excess a warning."""
+    """Folder 0700, files 0600, all of them this user's or root's, and the configuration in a folder nobody else writes.
+
+    Whatever others can read or change is a failure, the rest of the excess a warning.
+    """
     exposed: list[str] = []
     loose: list[str] = []
-    for path, mode in _present([*paths, *([] if config_file is None else [config_file])]):
-        shared = mode & 0o077
-        described = f"{path} has mode {mode & 0o7777:04o}"
-        if path == config_file:
-            if shared & 0o022:
-                exposed.append(described)
-        elif stat.S_ISDIR(mode):
-            if shared & 0o022 and not mode & stat.S_ISVTX:
-                exposed.append(described)
-            elif shared:
-                loose.append(described)
-        elif path == keyring and not shared & 0o007:
+    for path, status in _present(paths):
+        shared = status.st_mode & 0o077
+        if path == keyring and not shared & 0o007:
             continue  # `keyring.valid` judges the rest, by the rule that every command follows
-        elif shared & 0o007 or shared & 0o020:
-            exposed.append(described)
+        if stranger := _owned_by_a_stranger(path, status):
+            exposed.append(stranger)
+        if _is_writable_folder(status) or (not stat.S_ISDIR(status.st_mode) and shared & 0o027):
+            exposed.append(_with_mode(path, status))
         elif shared:
-            loose.append(described)
-    hint = "chmod 700 the folder, chmod 600 its files, chmod go-w the configuration file"
+            loose.append(_with_mode(path, status))
+    if config_file is not None:
+        for path, status in _present([config_file.parent, config_file]):
+            if stranger := _owned_by_a_stranger(path, status):
+                exposed.append(stranger)
+            if _is_writable_folder(status) or (not stat.S_ISDIR(status.st_mode) and status.st_mode & 0o022):
+                exposed.append(_with_mode(path, status))
+    hint = "chmod 700 the folder, chmod 600 its files, chmod go-w the configuration and its folder; chown them to"
+    hint = f"{hint} user {os.geteuid()}"
     if exposed:
         return fail(f"others can read or change what is not theirs: {'; '.join(exposed + loose)}", hint)
     if loose:
         return warn(f"more open than need be: {'; '.join(loose)}", hint)
     return ok("nobody else can read or change anything")
+
+
+def _owned_by_a_stranger(path: Path, status: os.stat_result) -> str | None:
+    return None if status.st_uid in (0, os.geteuid()) else f"{path} belongs to user {status.st_uid}"
+
+
+def _is_writable_folder(status: os.stat_result) -> bool:
+    """Whether others may replace what is in a folder."""
+    mode = status.st_mode
+    return stat.S_ISDIR(mode) and bool(mode & 0o022) and not mode & stat.S_ISVTX
+
+
+def _with_mode(path: Path, status: os.stat_result) -> str:
+    return f"{path} has mode {status.st_mode & 0o7777:04o}"
 
 
 def _files(installation: Installation) -> list[Path]:
@@ -214,15 +232,11 @@ def _files(installation: Installation) -> list[Path]:
     return [*(() if installation.given is not None else (keyring.parent, keyring)), *paths]
 
 
-def _present(paths: Iterable[Path]) -> list[tuple[Path, int]]:
-    """Those that exist, with type and mode."""
-    found = []
+def _present(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    """Those that exist."""
     for path in paths:
-        try:
-            found.append((path, path.stat().st_mode))
-        except FileNotFoundError:
-            continue
-    return found
+        with suppress(FileNotFoundError):
+            yield path, path.stat()
 
 
 def has_keys(installation: KeyedInstallation) -> Finding:

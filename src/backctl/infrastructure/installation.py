@@ -5,6 +5,7 @@ machine where nothing names a storage and nothing exists. Anywhere else a missin
 as it is.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdat
 from backctl.domain.values import Actor
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.keyed_installation import KeyedInstallation, check_match
+from backctl.trusted_paths import require_sound_folder
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
@@ -133,6 +135,7 @@ class Installation(KeyedInstallation):
                 self.create(actor, reason=reason)
             from backctl.infrastructure.database.engine import sqlite_engine
 
+            self.require_sound_folders()
             self._opened(actor, reason)
             self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
         return self._work(self._engine, actor, reason, dry_run=dry_run)
@@ -192,8 +195,17 @@ class Installation(KeyedInstallation):
         from backctl.infrastructure.database.migrator import upgrade
         from backctl.infrastructure.identifiers import os_actor
 
+        self.require_sound_folders()
         record = self.upgrade_record(stored, actor or os_actor(), reason)
         upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice, record=record)
+
+    def require_sound_folders(self) -> None:
+        """Raises FolderUnusable where everybody may replace what is written, in the folders behind links too."""
+        with self._usable_folders():
+            for path in self._paths:
+                for folder in {path.parent, Path(os.path.realpath(path)).parent}:
+                    if folder.exists():
+                        require_sound_folder(folder)
 
     # Creation.
 

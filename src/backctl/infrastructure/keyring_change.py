@@ -19,6 +19,7 @@ from backctl.infrastructure import durable_files
 from backctl.infrastructure.crypto.key_file import ChangeName, KeyFile
 from backctl.infrastructure.database import event_log, second_factors
 from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.trusted_paths import require_sound_folder
 
 
 class FileKeyringChange:
@@ -54,6 +55,7 @@ class FileKeyringChange:
         )
         try:
             with ExitStack() as held:
+                require_sound_folder(self._file.folder)
                 _step("waiting")
                 held.enter_context(durable_files.locked(self._file.folder, timeout_us=self._timeout_us, busy=busy))
                 _step("locked")

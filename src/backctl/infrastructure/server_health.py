@@ -1,8 +1,10 @@
 """What `doctor` looks at where the database is a server's: the same checks under the same names."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backctl.application.ports import HealthProbe
 from backctl.domain.errors import BackctlError
@@ -25,10 +27,9 @@ from backctl.infrastructure.health import (
 from backctl.infrastructure.keyed_installation import check_match
 from backctl.infrastructure.server_installation import ServerInstallation
 
-_INVALID_INDEXES = """
-SELECT indexrelid::regclass::text FROM pg_index
-WHERE NOT indisvalid AND indrelid IN ('users'::regclass, 'events'::regclass) ORDER BY 1
-"""
+if TYPE_CHECKING:
+    from backctl.infrastructure.database.postgres import Driver
+
 _MOMENTS = """
 SELECT (SELECT occurred_at FROM events ORDER BY seq DESC LIMIT 1),
        CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)
@@ -86,10 +87,14 @@ class _Database:
     def is_whole(self) -> Finding:
         if self._does_not_open():
             return UNOPENED
-        invalid = [str(name) for (name,) in self._ask(_INVALID_INDEXES)]
+        from backctl.infrastructure.database.postgres_examination import invalid_parts
+
+        with self._snapshot() as connection:
+            invalid = invalid_parts(connection)
         if invalid:
-            return fail(f"an index is invalid: {', '.join(invalid)}", "make it anew with REINDEX")
-        return ok("every index is valid; the server itself watches over its pages")
+            hint = "REINDEX an index, VALIDATE CONSTRAINT a constraint"
+            return fail(f"not valid: {', '.join(invalid)}", hint)
+        return ok("every index and constraint is valid; the server itself watches over its pages")
 
     def has_its_keys(self) -> Finding:
         if self._does_not_open():
@@ -123,7 +128,12 @@ class _Database:
         return False
 
     def _ask(self, question: str) -> list[tuple[Any, ...]]:
+        with self._snapshot() as connection:
+            return connection.execute(question).fetchall()
+
+    @contextmanager
+    def _snapshot(self) -> "Iterator[Driver]":
         database = self.installation.database
         with database.mapped_faults(), database.connect(autocommit=True) as connection:
             database.begin(connection)
-            return connection.execute(question).fetchall()
+            yield connection

@@ -14,8 +14,8 @@ from errno import EINVAL, EISDIR, EOPNOTSUPP
 from pathlib import Path
 
 from backctl.domain.errors import FileTaken, FolderUnusable, quoted
-from backctl.followed_links import followed
 from backctl.infrastructure import durable_files
+from backctl.trusted_paths import followed
 
 _BLOCK = 64 << 10
 _OR_REPLACE = "name a new file, or have it replaced with --overwrite"

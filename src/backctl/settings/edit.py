@@ -24,7 +24,6 @@ from backctl.domain.errors import (
     UnknownSetting,
     quoted,
 )
-from backctl.followed_links import followed
 from backctl.settings.document import (
     Problem,
     dotted,
@@ -37,6 +36,7 @@ from backctl.settings.files import parse_toml, read_text, shown_path
 from backctl.settings.loading import as_error
 from backctl.settings.positions import parse_key
 from backctl.settings.schema import SECRET_SUFFIXES, SETTINGS, WrongValue, from_text, from_toml, nearest
+from backctl.trusted_paths import followed, require_sound_folder
 
 TomlValue = bool | int | str | list[str]
 Kind = Literal["setting", "secret", "source", "permissions", "text"]
@@ -91,6 +91,7 @@ def _write(file: Path, path: tuple[str, ...], value: TomlValue | None, *, dry_ru
         if dry_run:
             return _changed_text(target, file, path, value) is not None
         _create_folder(target.parent)
+        require_sound_folder(target.parent)
         with _exclusive(target.parent, file):
             changed = _changed_text(target, file, path, value)
             if changed is not None:

@@ -345,6 +345,16 @@ def test_what_a_killed_process_has_staged_is_removed_by_the_next_one(configure: 
     assert left == {"config.toml", ".other.toml.0123456789abcdef.new", ".config.toml.new"}
 
 
+def test_nothing_is_written_where_everybody_may_replace_files(configure: Configure) -> None:
+    path = configure(LAID_OUT)
+    path.parent.chmod(0o777)
+    with pytest.raises(FolderUnusable, match="everybody may replace files"):
+        set_value(path, "database.timeout", "2s")
+    assert path.read_text() == LAID_OUT
+    path.parent.chmod(0o1777)
+    assert set_value(path, "database.timeout", "2s")
+
+
 def test_a_link_that_a_stranger_has_planted_is_not_followed(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

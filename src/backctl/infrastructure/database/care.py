@@ -49,6 +49,7 @@ class SqliteCare:
         from backctl.infrastructure.database.migrator import migrate_file
         from backctl.infrastructure.keyed_installation import check_match
 
+        self._installation.require_sound_folders()
         stored, record = self._installation.stored(), None
         if stored.revision < REVISION:
             check_match(stored.audit_kids, self._installation.open_keyring())

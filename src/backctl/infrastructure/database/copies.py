@@ -8,10 +8,10 @@ from pathlib import Path
 
 from backctl.application.database_views import BackupView
 from backctl.domain.errors import DatabaseFull, DiskFull, FileTaken, quoted
-from backctl.followed_links import followed
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database.faults import fault_of
 from backctl.infrastructure.database.schema import connect, read_installation
+from backctl.trusted_paths import followed
 
 _PAGES = 4096
 """Pages copied at once: enough for speed, few enough for a signal to be heard between them."""

@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, inspect
 from backctl.application.ports import HealthProbe
 from backctl.infrastructure.database.comparison import TABLES, Schema, read_schema
 from backctl.infrastructure.database.examination import Examined, ok, probes
-from backctl.infrastructure.database.postgres import PostgresDatabase
+from backctl.infrastructure.database.postgres import Driver, PostgresDatabase
 from backctl.infrastructure.database.postgres_engine import bare_engine, driver_of
 from backctl.infrastructure.database.schema import REVISION
 from backctl.infrastructure.database.tables import Row
@@ -71,8 +71,13 @@ def _model(database: PostgresDatabase) -> Schema:
         engine.dispose()
 
 
+def invalid_parts(connection: Driver) -> list[str]:
+    """The names of indexes and constraints of this program's tables that the server does not keep to."""
+    return [str(name) for (name,) in connection.execute(_INVALID, {"tables": list(TABLES)})]
+
+
 def _validity(connection: Connection) -> Finding:
-    invalid = [str(name) for (name,) in connection.exec_driver_sql(_INVALID, {"tables": list(TABLES)})]
+    invalid = invalid_parts(driver_of(connection))
     if invalid:
         return Finding("fail", f"not valid: {', '.join(invalid)}", "REINDEX an index, VALIDATE CONSTRAINT a constraint")
     return ok("every index and constraint is valid; the server itself watches over its pages")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backctl.domain.errors import FolderUnusable
-from backctl.followed_links import followed
+from backctl.trusted_paths import followed
 
 ME, STRANGER = 4711, 4712
 

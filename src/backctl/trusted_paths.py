@@ -1,7 +1,8 @@
-"""Where a path leads that a user has named, and whose links it may take on the way.
+"""Where a command may write: which folders and which links other users cannot turn against it.
 
 In a folder in which everybody may make names, such as /tmp, another user can plant a link under the name that a command
-is about to write, and have it write somewhere else with the rights of whoever runs it.
+is about to write, and have it write somewhere else with the rights of whoever runs it. Where everybody may also replace
+files, nothing is safe.
 """
 
 import os
@@ -50,6 +51,18 @@ def followed(path: Path) -> Path:
             here = Path(os.sep)
         parts.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
     return here
+
+
+def require_sound_folder(path: Path) -> None:
+    """Raises FolderUnusable for what is no folder, or one in which everybody may replace files; OSError."""
+    mode = path.stat().st_mode
+    if not stat.S_ISDIR(mode):
+        raise FolderUnusable(f"{quoted(str(path), limit=400)} is not a folder")
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise FolderUnusable(
+            f"everybody may replace files in {quoted(str(path), limit=400)}",
+            hint="take that right away with chmod o-w, or name another folder in the configuration",
+        )
 
 
 def _is_everybodys(folder: Path) -> bool:
