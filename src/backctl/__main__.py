@@ -22,9 +22,22 @@ def main() -> int:
 
         code = run(sys.argv[1:])
         gc.freeze()
+        _ignore_signals()
         return code
     except KeyboardInterrupt:  # while modules were still loading
         return 130
+    except BaseException as end:
+        if not hasattr(end, "exit_code"):
+            raise
+        return int(end.exit_code)  # SIGTERM or SIGHUP, when all was done and told
+
+
+def _ignore_signals() -> None:
+    """All is done and told: a signal from here on could only break off the interpreter's own end."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _complete() -> int:

@@ -118,6 +118,6 @@ def test_an_upgrade_waits_for_a_writer_and_then_gives_up(newer: Machine) -> None
 def test_an_upgrade_without_room_for_its_copy_changes_nothing(newer: Machine) -> None:
     before = (newer.data / "backctl.db").read_bytes()
     command = with_files_of_at_most(65536, newer.command("db", "upgrade", "-o", "json"))
-    refused(run_command(newer, command), 5, "database.full")
+    refused(run_command(newer, command), 5, "disk.full")
     assert (newer.data / "backctl.db").read_bytes() == before
     assert [path.name for path in newer.data.iterdir() if ".bak" in path.name] == []

@@ -139,7 +139,7 @@ def test_a_dry_run_finds_what_a_real_one_would(untouched: Machine) -> None:
     )
     (untouched.home.parent / "taken.txt").touch()
     arguments = ("user", "create", "new@example.org", "--username", "new", "--generate-password", "-n", "-o", "json")
-    refused(untouched.run(*arguments, "--secret-file", "../taken.txt"), 4, "conflict")
+    refused(untouched.run(*arguments, "--secret-file", "../taken.txt"), 4, "file.exists")
 
 
 # Forms of the answer, shown by dry runs: they print what a real run prints, and `dry_run` with it.

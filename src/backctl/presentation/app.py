@@ -310,8 +310,8 @@ class Root(TyperGroup):
             return ExitCode.OK
         except (KeyboardInterrupt, Abort):
             return ExitCode.INTERRUPTED
-        except Terminated:
-            return ExitCode.TERMINATED
+        except Terminated as end:
+            return end.exit_code
         except Exception as error:
             if isinstance(error, BrokenPipeError) and terminal.reader_left():
                 terminal.discard(sys.stdout)
@@ -356,20 +356,40 @@ app = typer.Typer(cls=Root, callback=_root, add_completion=False, pretty_excepti
 
 
 def run(arguments: Sequence[str], root: typer.Typer = app) -> int:
-    """Run the program on real streams and answer its exit code. SIGTERM ends it like an exception, from here on."""
-    import signal
+    """Run the program on real streams and answer its exit code.
 
-    terminal.prepare_streams()
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminated)
+    SIGTERM and SIGHUP end it like an exception, from here on, unless the program was started to ignore them.
+    """
     code = int(ExitCode.TERMINATED)
     try:
+        terminal.prepare_streams()
+        _heed_signals()
         code = int(typer.main.get_command(root).main(args=arguments, standalone_mode=False))
         terminal.Sink(sys.stdout).flush()
-    except (terminal.ClosedOutput, terminal.OutputFailed, Terminated):
-        return code  # the output's failure was told already, or nobody reads; a signal may come before or after the run
+    except (terminal.ClosedOutput, terminal.OutputFailed):
+        return code  # its failure was told already, or nobody reads
+    except Terminated as end:  # before or after the run
+        return end.exit_code
     return code
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> None:
-    raise Terminated
+def _heed_signals() -> None:
+    import signal
+
+    def terminate(number: int, _frame: FrameType | None) -> None:
+        raise Terminated(number)
+
+    def overlooked(unraisable: "sys.UnraisableHookArgs") -> None:
+        # It arrived where Python lets no exception out, such as in a finalizer: a moment later it gets another chance.
+        if not isinstance(unraisable.exc_value, (Terminated, KeyboardInterrupt)):
+            sys.__unraisablehook__(unraisable)
+            return
+        error = unraisable.exc_value
+        number = error.number if isinstance(error, Terminated) else signal.SIGINT
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, terminate)
+    sys.unraisablehook = overlooked

@@ -51,14 +51,15 @@ class _Interruption:
             os.write(2, b"backctl: finishing the changes that have begun; interrupt again to stop at once\n")
 
     def error(self) -> BaseException:
-        return Terminated() if self.signal == signal.SIGTERM else KeyboardInterrupt()
+        return KeyboardInterrupt() if self.signal in (None, signal.SIGINT) else Terminated(self.signal)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         before = {}
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, self.arrived)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                    before[number] = signal.signal(number, self.arrived)
         except ValueError:  # not the main thread: nothing can be caught here
             before.clear()
         try:

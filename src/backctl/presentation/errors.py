@@ -56,6 +56,7 @@ class ExitCode(IntEnum):
         ),
     )
     PENDING = 10, "changes pending (`plan --detailed-exitcode`)"
+    HUNG_UP = 129, "SIGHUP"
     INTERRUPTED = 130, "SIGINT"
     TERMINATED = 143, "SIGTERM"
 
@@ -73,7 +74,12 @@ _KINDS: tuple[tuple[type[domain.BackctlError], ExitCode], ...] = (
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception: nothing but `finally` may hold it up."""
+    """SIGTERM or SIGHUP arrived. Not an Exception: nothing but `finally` may hold it up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.exit_code = next(code for code in ExitCode if code == 128 + number)
 
 
 def exit_code_of(error: domain.BackctlError) -> ExitCode:

@@ -1,5 +1,6 @@
 """The SQLAlchemy engine of the write side."""
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from backctl.domain.errors import BackctlError
 from backctl.domain.values import UserId
 from backctl.infrastructure.database.faults import SqliteFaults
 from backctl.infrastructure.database.schema import REVISION, connect, read_installation, require_current
+
+# Without handlers in the service, Python would print what the pool logs: a traceback when a signal arrives while
+# a connection is being closed, although the error goes on to whoever closes it.
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 
 OUTCOMES = "backctl_outcomes"
 """The execution option under which an engine carries what its unit of work asks about failures: an `Outcomes`."""

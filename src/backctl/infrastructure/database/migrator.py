@@ -216,6 +216,7 @@ def migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> 
 
     # Alembic announces each step at INFO, which a service may well send to its stderr.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("alembic").addHandler(logging.NullHandler())  # or Python would print what is an error to it
     config = _config(versions)
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

@@ -3,6 +3,7 @@
 Speaks to the driver alone, so that the read side loads nothing else.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from backctl.infrastructure.database.schema import (
 
 if TYPE_CHECKING:
     from backctl.domain.values import UserId
+
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # or Python would print what a broken connection logs
 
 Driver = psycopg.Connection[tuple[Any, ...]]
 

@@ -1,0 +1,122 @@
+"""SIGHUP and SIGTERM at any moment: no traceback, the right exit code, and the state is before or after."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import Person, fresh, populate
+from tests.starter import STARTER
+
+DRIVER = str(Path(__file__).with_name("signal_driver.py"))
+CREATE = ("user", "create", "ada@example.org", "--username", "ada", "--generate-password", "--secret-file", "ada.txt")
+POINTS = 24
+
+
+def drive(machine: Machine, number: int, at: int, *words: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, DRIVER, str(number), str(at), str(machine.home), *words]
+    return STARTER.run(command, stdin=b"", env=machine.environment, cwd=machine.home, timeout_s=120)
+
+
+def points(calls: int) -> list[int]:
+    """Spread over the whole run, and closer together near its end, where connections are closed."""
+    spread = range(1, calls, max(1, calls // POINTS))
+    late = range(calls * 9 // 10, calls + 1, max(1, calls // 10 // POINTS))
+    return sorted({*spread, *late})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("words", [("init",), CREATE, ("user", "list")], ids=lambda words: " ".join(words[:2]))
+def test_a_signal_at_any_moment_leaves_before_or_after(tmp_path: Path, words: tuple[str, ...], number: int) -> None:
+    def place(name: str) -> Machine:
+        (tmp_path / name).mkdir()
+        machine = fresh(tmp_path / name)
+        if words[0] == "user":
+            populate(machine, [Person("bob")])
+        return machine
+
+    whole = place("whole")
+    assert drive(whole, number, 0, *words).returncode == 0
+    calls = int((whole.home / "calls").read_text())
+    interrupted = 0
+    for at in points(calls):
+        machine = place(str(at))
+        done = drive(machine, number, at, *words)
+        told = done.stderr.decode()
+        assert done.returncode in (128 + number, -number, 0), (at, told)  # -number before it is heeded
+        interrupted += done.returncode != 0
+        assert "Traceback" not in told, (at, told)
+        assert "Exception ignored" not in told, (at, told)
+        if words == CREATE:
+            is_made = machine.run("user", "exists", "ada").code == 0
+            assert is_made or done.returncode != 0
+            assert not is_made or (machine.home / "ada.txt").read_text().endswith("\n")
+        if words == ("init",):
+            assert not list(machine.home.rglob("*.db")) or machine.run("audit", "verify").code == 0
+            machine.run("init").succeeded()
+    assert interrupted > POINTS
+
+
+def test_a_hangup_ends_a_bulk_command_as_a_termination_does(tmp_path: Path) -> None:
+    machine = fresh(tmp_path)
+    populate(machine, [Person(f"user{number:03}") for number in range(300)])
+    names = "".join(f"user{number:03}\n" for number in range(300))
+    process = machine.start(
+        *("user", "deactivate", "-", "--yes", "-o", "jsonl"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(names.encode())
+    process.stdin.close()
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    process.stdout.read()
+    assert process.stderr is not None
+    told = process.stderr.read().decode()
+    closed = machine.run("user", "count", "--inactive").succeeded().out.strip()
+    if process.wait(timeout=60):
+        assert process.returncode == 129
+        assert f"stopped: {closed} of 300 done" in told
+    else:
+        assert closed == "300"
+    process.stdout.close()
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("words", [("user", "deactivate", "-", "--yes"), ("encrypt", "--context", "x")])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_what_was_ignored_at_the_start_stays_ignored(tmp_path: Path, words: tuple[str, ...], number: int) -> None:
+    """As under nohup, or behind `trap '' TERM`."""
+    machine = fresh(tmp_path)
+    populate(machine, [Person("bob")])
+    name = signal.Signals(number).name.removeprefix("SIG")
+    command = ["/bin/sh", "-c", f"trap '' {name}; exec \"$@\"", "sh", *machine.command(*words)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=machine.environment, cwd=machine.home
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"bob\n")
+        process.stdin.flush()
+        while sys.executable.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0]:
+            continue  # the shell is still there
+        for _ in range(5):
+            os.kill(process.pid, number)
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_terminal_that_is_gone_is_no_further_fault(tmp_path: Path) -> None:
+    machine = fresh(tmp_path)
+    reader, writer = os.pipe()
+    process = machine.start("encrypt", "--context", "x", stdin=subprocess.PIPE, stdout=writer, stderr=writer)
+    os.close(writer)
+    os.close(reader)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(b"x", timeout=60)
+    assert process.returncode in (129, -signal.SIGHUP)  # the program may not have come so far as to heed it
