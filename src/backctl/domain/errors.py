@@ -6,7 +6,7 @@ value through `quoted`, and never contain a secret. The next step belongs in `hi
 """
 
 import unicodedata
-from errno import EDQUOT, EFBIG, ENOSPC
+from errno import EDQUOT, EFBIG, EMFILE, ENFILE, ENOMEM, ENOSPC
 from typing import ClassVar
 
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -385,6 +385,49 @@ class DiskFull(Unavailable):
     @staticmethod
     def is_meant_by(error: OSError) -> bool:
         return error.errno in (ENOSPC, EDQUOT, EFBIG)
+
+
+class MemoryExhausted(Unavailable):
+    code = "resources.memory"
+
+
+class ThreadsExhausted(Unavailable):
+    code = "resources.threads"
+
+
+class FilesExhausted(Unavailable):
+    code = "resources.files"
+
+
+def exhaustion_of(error: BaseException) -> Unavailable | None:
+    """What this process or machine has run out of, when an error of Python's own says so; None for other errors.
+
+    Whoever turns errors of the system into others asks here first: too many open files are not a missing permission.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    # A module for which there is no memory fails with the words of the C library.
+    words = str(error) if isinstance(error, ImportError) else ""
+    unloadable = "allocate memory" in words or "failed to map segment" in words
+    if isinstance(error, MemoryError) or number == ENOMEM or unloadable:
+        return MemoryExhausted("there is not enough memory", hint="free some, or raise the limit of 'ulimit -v'")
+    if number in (EMFILE, ENFILE):
+        return FilesExhausted("too many files are open", hint="close some, or raise the limit of 'ulimit -n'")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return no_more_threads()
+    return None
+
+
+def no_more_threads() -> ThreadsExhausted:
+    return ThreadsExhausted(
+        "no further thread or process can be started", hint="end other programs, or raise the limit of 'ulimit -u'"
+    )
+
+
+def raise_exhaustion(error: BaseException) -> None:
+    """Raises what `exhaustion_of` finds."""
+    exhausted = exhaustion_of(error)
+    if exhausted is not None:
+        raise exhausted from error
 
 
 class InstallationLocked(Unavailable):

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from errno import EACCES, EIO
 from pathlib import Path
 
-from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, quoted
+from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, exhaustion_of, quoted
 from backctl.trusted_paths import require_sound_folder
 
 _PRIVATE = re.compile(r"\..+\.[0-9a-f]{16}\.new")
@@ -201,6 +201,8 @@ def unusable(
 ) -> BackctlError:
     """What an operating-system error about a file or folder means. `hint` is for a folder that cannot be written."""
     where = quoted(error.filename if isinstance(error.filename, str) else str(folder), limit=400)
+    if exhausted := exhaustion_of(error):
+        return exhausted
     if DiskFull.is_meant_by(error):
         return DiskFull(error.filename if isinstance(error.filename, str) else str(folder))
     reason = (error.strerror or str(error)).lower()

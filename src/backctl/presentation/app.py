@@ -17,7 +17,7 @@ from typer.exceptions import Abort, Exit
 from typer.main import get_click_param
 from typer.utils import get_params_from_function
 
-from backctl.domain.errors import BackctlError, UsageError, quoted
+from backctl.domain.errors import BackctlError, UsageError, exhaustion_of, quoted
 from backctl.presentation import errors, flags, terminal
 from backctl.presentation.commands import NOUNS, Entry
 from backctl.presentation.context import Invocation
@@ -319,7 +319,7 @@ class Root(TyperGroup):
             if isinstance(error, OSError) and (failure := terminal.output_failure()):  # help is written by others
                 terminal.discard(sys.stdout)
                 return errors.report(terminal.output_failed(failure), as_json=as_json)
-            return errors.report(errors.unexpected(error), as_json=as_json)
+            return errors.report(exhaustion_of(error) or errors.unexpected(error), as_json=as_json)
 
     def _ended(self, arguments: list[str]) -> int:
         try:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from backctl.domain.errors import UsageError, quoted
+from backctl.domain.errors import UsageError, quoted, raise_exhaustion
 from backctl.presentation import terminal
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class NamedFile(io.RawIOBase):
             os.set_blocking(self._descriptor, True)
         except OSError as error:
             self.close()
+            raise_exhaustion(error)
             raise self._unreadable(error.strerror) from None
         except ValueError:  # a NUL in the name
             raise self._unreadable("a file name cannot contain a NUL character") from None

@@ -23,6 +23,7 @@ from backctl.domain.errors import (
     UnknownProfile,
     UnknownSetting,
     quoted,
+    raise_exhaustion,
 )
 from backctl.settings.document import (
     Problem,
@@ -255,6 +256,7 @@ def _system_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
+        raise_exhaustion(error)
         if isinstance(error, OSError) and DiskFull.is_meant_by(error):
             raise DiskFull(str(file)) from None
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "its name is not valid"

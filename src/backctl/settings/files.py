@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import InvalidConfiguration, escaped, quoted
+from backctl.domain.errors import InvalidConfiguration, escaped, quoted, raise_exhaustion
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -151,5 +151,6 @@ def _refuse_exposed(status: os.stat_result, path: Path, what: str, forbidden: in
 
 
 def _cannot(path: Path, what: str, error: Exception) -> "NoReturn":
+    raise_exhaustion(error)
     reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "its name is not valid"
     raise InvalidConfiguration(f"{what} {shown_path(path)} cannot be read: {reason}") from None

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from errno import EAGAIN
 from io import FileIO
 from pathlib import Path
 
-from backctl.domain.errors import InvalidConfiguration, quoted
+from backctl.domain.errors import InvalidConfiguration, no_more_threads, quoted, raise_exhaustion
 from backctl.settings.files import read_guarded
 
 COMMAND_TIMEOUT_SECONDS = 10.0
@@ -114,6 +115,9 @@ def run_secret_command(key: str, command: Sequence[str], environ: Mapping[str, s
                 start_new_session=True,
             )
         except OSError as error:
+            raise_exhaustion(error)
+            if error.errno == EAGAIN:
+                raise no_more_threads() from error
             raise InvalidConfiguration(f"{what} cannot be run: {(error.strerror or '').lower()}") from None
         finally:
             os.close(writing)

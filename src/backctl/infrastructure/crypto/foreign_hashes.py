@@ -237,7 +237,10 @@ def _scrypt(password: bytes, *, salt: bytes, length: int, n: int, r: int, p: int
     import hashlib
 
     memory = 128 * r * (n + p + 2)  # what OpenSSL counts against `maxmem`
-    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)
+    try:
+        return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)
+    except ValueError as error:  # the parameters are sound: OpenSSL found no memory
+        raise MemoryError from error
 
 
 def _pbkdf2(password: bytes, *, function: str, salt: bytes, length: int, iterations: int) -> bytes:

@@ -13,6 +13,7 @@ from backctl.domain.errors import (
     KeyringSealed,
     KeyringUnreadable,
     quoted,
+    raise_exhaustion,
 )
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.crypto import keyring_text
@@ -200,6 +201,7 @@ class KeyFile:
         return KeyringDamaged(f"{quoted(str(self.path), limit=400)}: the keyring is damaged: {why}", hint=_RESTORE)
 
     def _unreadable(self, error: OSError) -> KeyringUnreadable:
+        raise_exhaustion(error)
         reason = (error.strerror or str(error)).lower()
         return KeyringUnreadable(
             f"the keyring {quoted(str(self.path), limit=400)} cannot be read: {reason}",

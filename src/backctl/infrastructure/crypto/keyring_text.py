@@ -119,7 +119,13 @@ _NEWER = "it may come from a newer backctl"
 
 def _is_bearable(n: int, r: int, p: int) -> bool:
     return (
-        2 <= n <= 1 << 20 and n & (n - 1) == 0 and r >= 1 and p >= 1 and 128 * n * r <= _MEMORY and n * r * p <= _WORK
+        2 <= n <= 1 << 20
+        and n & (n - 1) == 0
+        and r >= 1
+        and p >= 1
+        and n.bit_length() - 1 < 16 * r  # RFC 7914 §2
+        and 128 * n * r <= _MEMORY
+        and n * r * p <= _WORK
     )
 
 
@@ -128,4 +134,7 @@ def _derived(passphrase: str, salt: bytes, n: int, r: int, p: int) -> bytes:
 
     memory = 128 * r * (n + p + 2)
     secret = passphrase.encode(errors="surrogateescape")  # whatever bytes an environment variable holds
-    return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=32)
+    try:
+        return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=32)
+    except ValueError as error:  # the parameters are sound: OpenSSL found no memory
+        raise MemoryError from error

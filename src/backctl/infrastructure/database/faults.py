@@ -16,6 +16,7 @@ from backctl.domain.errors import (
     DatabaseLocked,
     DatabaseUnusable,
     OutcomeUnknown,
+    exhaustion_of,
     quoted,
 )
 from backctl.domain.values import UserId
@@ -35,6 +36,8 @@ _UNWRITTEN = {
     sqlite3.SQLITE_IOERR_SHMSIZE,
     sqlite3.SQLITE_IOERR_CLOSE,
 }
+
+_NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 _ROOM = 64 << 10
 """Bytes that a disk which is not full still takes."""
@@ -120,6 +123,8 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
         return DatabaseUnusable(f"{database} is no SQLite database, or its first page is damaged", hint=_RESTORE)
     if primary == sqlite3.SQLITE_CORRUPT:
         return DatabaseUnusable(f"{database} is damaged", hint=_RESTORE)
+    if exhausted := _exhaustion(code):
+        return exhausted
     if primary in _UNWRITABLE:
         return DatabaseUnusable(
             f"{database} cannot be opened or written",
@@ -155,6 +160,21 @@ def _has_no_room(path: str | os.PathLike[str]) -> bool:
     except OSError as error:
         return error.errno in (ENOSPC, EDQUOT, EFBIG)
     return False
+
+
+def _exhaustion(code: int) -> BackctlError | None:
+    """What this process has run out of; SQLite only says that it cannot open the database or map its log."""
+    if code in _NO_MEMORY:
+        return exhaustion_of(MemoryError())
+    if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        try:
+            # As many as a database, its log and the index of it take. Not the database itself: closing that would give
+            # up every lock that this process has on it.
+            with open(os.devnull), open(os.devnull), open(os.devnull):
+                return None
+        except OSError as error:
+            return exhaustion_of(error)
+    return None
 
 
 def _named(path: str | os.PathLike[str]) -> str:

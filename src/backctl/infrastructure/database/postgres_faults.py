@@ -3,7 +3,9 @@
 SQLAlchemy's wrappers are seen through without importing it, so the read side stays free of it.
 """
 
+import os
 import re
+from errno import EMFILE
 from typing import Final
 
 import psycopg
@@ -17,6 +19,7 @@ from backctl.domain.errors import (
     DatabaseUnavailable,
     DatabaseUnusable,
     TransactionAborted,
+    exhaustion_of,
     quoted,
 )
 
@@ -73,6 +76,8 @@ def connecting_fault(error: psycopg.Error, label: str) -> BackctlError:
     state = sqlstate_of(error)
     if state is not None and (fault := _fault_of_state(state, _named(label))) is not None:
         return fault
+    if os.strerror(EMFILE) in str(error) and (exhausted := exhaustion_of(OSError(EMFILE, ""))):
+        return exhausted
     reason = "it did not answer in time" if isinstance(error, psycopg.errors.ConnectionTimeout) else _reason(error)
     return DatabaseUnavailable(
         f"{_named(label)} cannot be reached: {reason}", hint="check that the server runs and that the URL names it"
