@@ -1,7 +1,7 @@
 """Entry point of the program. What needs nothing is answered before anything is imported."""
 
 import sys
-from errno import EBADF
+from errno import EBADF, EMFILE, ENFILE
 
 
 def main() -> int:
@@ -26,10 +26,28 @@ def main() -> int:
         return code
     except KeyboardInterrupt:  # while modules were still loading
         return 130
+    except (ImportError, MemoryError, OSError) as error:
+        if not _tell_exhaustion(error):
+            raise
+        return 5
     except BaseException as end:
         if not hasattr(end, "exit_code"):
             raise
         return int(end.exit_code)  # SIGTERM or SIGHUP, when all was done and told
+
+
+def _tell_exhaustion(error: Exception) -> bool:
+    """Say that modules could not be loaded for want of memory or files, without loading any; False for other causes."""
+    words = str(error)
+    if isinstance(error, MemoryError) or "allocate memory" in words or "failed to map segment" in words:
+        what = "there is not enough memory"
+    elif isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+        what = "too many files are open"
+    else:
+        return False
+    if sys.stderr is not None:
+        sys.stderr.write(f"backctl: error: {what}\n")
+    return True
 
 
 def _ignore_signals() -> None:

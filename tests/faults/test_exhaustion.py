@@ -115,6 +115,27 @@ sys.exit(run(sys.argv[1:]))
     assert machine.run("user", "exists", "bobby").code == 3
 
 
+_COLD = """
+import os, resource, sys
+resource.setrlimit(getattr(resource, sys.argv[1]), (int(sys.argv[2]),) * 2)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "amount"), [*(("RLIMIT_AS", size * MIB) for size in range(16, 64, 4)), ("RLIMIT_NOFILE", 4)]
+)
+def test_a_start_that_finds_too_little_is_told_too(machine: Machine, limit: str, amount: int) -> None:
+    command = [sys.executable, "-c", _COLD, limit, str(amount), *machine.command("user", "show", "ada")]
+    done = subprocess.run(command, capture_output=True, env=machine.environment, cwd=machine.home)
+    told = done.stderr.decode()
+    if b"backctl" not in done.stderr and done.returncode:
+        assert "Traceback" not in told or "backctl" not in told  # the interpreter itself did not start
+        return
+    assert done.returncode in (0, 5), told
+    assert "Traceback" not in told
+
+
 def test_parameters_that_scrypt_refuses_are_damage_and_not_a_lack_of_memory() -> None:
     """RFC 7914 section 2: N is less than 2^(128 * r / 8)."""
     head = {"cipher": "scrypt-A256GCM", "n": 1 << 16, "r": 1, "p": 1, "salt": "AAAA", "nonce": "AAAA"}
