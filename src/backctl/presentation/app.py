@@ -285,7 +285,11 @@ class Root(TyperGroup):
 
         Here every failure is told once and mapped once, for the real program and for tests that call in.
         """
-        code = self._run(list(sys.argv[1:] if args is None else args))
+        arguments = list(sys.argv[1:] if args is None else args)
+        try:
+            code = self._run(arguments)
+        except Exception as error:  # while another was being told: what Python would print repeats that one's words
+            code = errors.report(errors.unexpected(error), as_json=errors.wants_json(arguments))
         if standalone_mode:
             sys.exit(code)
         return code

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 from typer._click.exceptions import (
@@ -207,14 +207,34 @@ def _lowered(text: str) -> str:
 
 
 def unexpected(error: BaseException) -> domain.BackctlError:
-    """Keep the traceback in the log file, and answer what to show instead of it."""
-    import traceback
+    """Keep the traceback in the log file, and answer what to show instead of it.
 
-    where = _append_to_log("".join(traceback.format_exception(error)))
+    The log tells where each error came from and of which class it is. What other libraries say in their errors, and the
+    notes on them, are left out: they repeat what they were given, a URL with its password or a whole token.
+    """
+    where = _append_to_log("".join(_traceback_without_words(error, set())))
     return domain.BackctlError(
         f"unexpected {type(error).__name__}, a fault of backctl itself",
         hint=f"the traceback is in {where}" if where else "the traceback could not be written to the log",
     )
+
+
+def _traceback_without_words(error: BaseException, seen: set[int]) -> Iterator[str]:
+    """As `traceback.format_exception` has it, the causes first, with the messages of our own errors only."""
+    import traceback
+
+    seen.add(id(error))
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and id(before) not in seen:
+        yield from _traceback_without_words(before, seen)
+        yield f"\n{'raised from it' if error.__cause__ else 'while it was handled'}:\n\n"
+    yield from traceback.format_tb(error.__traceback__)
+    words = error.message if isinstance(error, domain.BackctlError) else "(its message could repeat a secret)"
+    yield f"{type(error).__module__}.{type(error).__qualname__}: {words}\n"
+    for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        if id(inner) not in seen:
+            yield "\none of the group:\n\n"
+            yield from _traceback_without_words(inner, seen)
 
 
 def _append_to_log(text: str) -> str | None:
