@@ -105,6 +105,7 @@ def test_the_creation_is_recorded_with_who_did_it_and_why(machine: Machine) -> N
         "role": "user",
         "can_log_in": True,
         "must_change": False,
+        "version": 1,
     }
     assert GOOD not in history.out
     assert "$2b$" not in history.out

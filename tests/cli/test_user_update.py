@@ -43,10 +43,10 @@ def test_everything_given_changes_at_once_and_only_once(house: Machine) -> None:
     assert again == {**changed.json, "changed": False}
     assert house.run("user", "exists", "ada").code == 3
     assert history(house, "lovelace") == [
-        ("UserEmailChanged", {"old": "ada@example.org", "new": "Lovelace@example.net"}),
-        ("UserUsernameChanged", {"old": "ada", "new": "lovelace"}),
-        ("UserRoleChanged", {"old": "user", "new": "moderator"}),
-        ("UserExpiryChanged", {"old": None, "new": "2031-01-01T00:00:00.000000Z"}),
+        ("UserEmailChanged", {"old": "ada@example.org", "new": "Lovelace@example.net", "version": 2}),
+        ("UserUsernameChanged", {"old": "ada", "new": "lovelace", "version": 2}),
+        ("UserRoleChanged", {"old": "user", "new": "moderator", "version": 2}),
+        ("UserExpiryChanged", {"old": None, "new": "2031-01-01T00:00:00.000000Z", "version": 2}),
     ]
     house.run("audit", "verify").succeeded()
 

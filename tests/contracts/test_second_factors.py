@@ -194,7 +194,7 @@ def test_nothing_of_it_outlives_the_account(store: Store, ada: User) -> None:
     with store.work() as work:
         user = work.users.get(Identity("id", ada.id))
         work.users.remove(user)
-        user.delete(erased=False)
+        user.delete(erased=False, now=START)
         work.commit()
     assert counts(store) == (0, 0)
 

@@ -146,7 +146,7 @@ def test_a_deleted_account_leaves_no_session_and_no_token(store: Store, ada: Use
     with store.work() as work:
         user = work.users.get(Identity.parse("ada"))
         work.users.remove(user)
-        user.delete(erased=False)
+        user.delete(erased=False, now=START)
         work.commit()
     assert (rows(store, "sessions"), rows(store, "refresh_tokens")) == (0, 0)
     assert standing(store, session) is None

@@ -149,7 +149,7 @@ def test_what_an_attempt_removed_is_there_again_when_it_fails(store: Store) -> N
         with failing_attempt(work, UserNotFound):
             user = work.users.get(ADA)
             work.users.remove(user)
-            user.delete(erased=True)
+            user.delete(erased=True, now=START)
             assert work.erase_events(user.id) == 1
             give_up(UserNotFound("somebody else"))
         with work.attempt():
@@ -177,7 +177,7 @@ def test_events_of_the_same_transaction_are_erased_too(store: Store) -> None:
         work.users.add(user)
         work.write()
         work.users.remove(user)
-        user.delete(erased=True)
+        user.delete(erased=True, now=START)
         assert work.erase_events(user.id) == 1
         work.commit()
     assert data_of(store) == [("UserCreated", None), ("UserDeleted", {"erased": True})]

@@ -188,11 +188,20 @@ def test_what_did_not_change_keeps_its_version(store: Store) -> None:
     with store.work() as work:
         work.users.get(Identity.parse("ada"))
         bob = work.users.get(Identity.parse("bob"))
-        bob.deactivate(now=START)
-        bob.activate(now=START)
+        assert not bob.activate(now=START)
         work.commit()
     assert stored(store, "ada").version == 1
     assert stored(store, "bob").version == 1
+
+
+def test_what_was_changed_back_has_the_version_that_its_events_say(store: Store) -> None:
+    store.add(a_user("bob"))
+    with store.work() as work:
+        bob = work.users.get(Identity.parse("bob"))
+        bob.deactivate(now=START)
+        bob.activate(now=START)
+        work.commit()
+    assert stored(store, "bob").version == 2
 
 
 def test_an_account_that_somebody_else_stored_meanwhile_is_not_overwritten(store: Store) -> None:

@@ -148,7 +148,7 @@ class AccountSteps:
             return Change(UserDeletion(None, None, None, erased_events=0), changed=False)
         self.access.require_another_administrator(user, administrators)
         work.users.remove(user)
-        user.delete(erased=erase)
+        user.delete(erased=erase, now=self.clock())
         work.login_failures.forget(user.id)
         erased = work.erase_events(user.id) if erase else 0
         return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)

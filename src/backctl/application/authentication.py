@@ -131,7 +131,7 @@ class AuthenticationService:
             if not keys.use_recovery_code(code, factors, user.id, now=now):
                 return _Factor("wrong")
             left = factors.codes_left(user.id)
-            user.use_recovery_code(left=left)
+            user.use_recovery_code(left=left, now=now)
             return _Factor("recovery_code", left)
         enrolment, secret = keys.stored(factors, user.id)
         step = fitting_step(

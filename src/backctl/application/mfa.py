@@ -21,7 +21,7 @@ from backctl.domain.one_time_codes import (
     recovery_codes,
 )
 from backctl.domain.user import require_mfa_pending
-from backctl.domain.values import Actor, Identity, Secret, UserId
+from backctl.domain.values import Actor, Identity, Instant, Secret, UserId
 
 if TYPE_CHECKING:
     from backctl.application.ports import Clock, Reader, UnitOfWork, UnitOfWorkFactory
@@ -98,7 +98,7 @@ class MfaService:
             user.enroll_mfa(algorithm=settings.algorithm, digits=settings.digits, period=settings.period, now=now)
             uri = otpauth_uri(secret, issuer=_shown(self.issuer), account=user.email.address, settings=settings)
             sealed, kid = self.keys.seal(secret, user.id)
-            enrolment = Enrolment(sealed, kid, settings, enrolled_at=now)
+            enrolment = Enrolment(sealed, kid, settings, enrolled_at=user.updated_at)
             work.second_factors.enroll(user.id, enrolment)
             work.commit()
         status = MfaStatus.of(user, enrolment, recovery_codes_left=0)
@@ -138,11 +138,11 @@ class MfaService:
                     hint="wait for the next one; the clocks of both sides may differ by half a minute",
                 )
             user.confirm_mfa(now=now)
-            work.second_factors.confirm(user.id, now=now)
-            self._give(work, user, codes)
+            work.second_factors.confirm(user.id, now=user.updated_at)
+            self._give(work, user, codes, now)
             work.sessions.revoke_all(user.id, "mfa_reset", now=now)
             work.commit()
-        confirmed = replace(enrolment, confirmed_at=now)
+        confirmed = replace(enrolment, confirmed_at=user.updated_at)
         return Change(MfaStatus.of(user, confirmed, recovery_codes_left=len(codes)), changed=True)
 
     @repeatable
@@ -162,7 +162,7 @@ class MfaService:
         identity = Identity.parse(ident)
         with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
             user = work.users.get(identity)
-            self._give(work, user, codes)
+            self._give(work, user, codes, self.clock())
             enrolment = work.second_factors.of(user.id)
             work.commit()
         return Change(MfaStatus.of(user, enrolment, recovery_codes_left=len(codes)), changed=True)
@@ -246,9 +246,9 @@ class MfaService:
 
         return tuple(map(Secret, recovery_codes(token_bytes(RECOVERY_CODES * RECOVERY_BYTES))))
 
-    def _give(self, work: "UnitOfWork", user: "User", codes: Sequence[Secret]) -> None:
-        user.renew_recovery_codes(len(codes))
-        work.second_factors.give_codes(user.id, self.keys.hidden(codes, user.id), now=self.clock())
+    def _give(self, work: "UnitOfWork", user: "User", codes: Sequence[Secret], now: Instant) -> None:
+        user.renew_recovery_codes(len(codes), now=now)
+        work.second_factors.give_codes(user.id, self.keys.hidden(codes, user.id), now=now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,28 @@
 
 `subject` is what the event is about (an account's id, an installation's id). The other members are its data: strings,
 whole numbers within ±2⁵³, booleans, None, and lists of those. Never a secret, never a password hash.
+
+Events determine state: folding those of an account gives every column of its row but the password's hash.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from backctl.domain.values import Instant
 
 
 @dataclass(frozen=True, slots=True)
 class DomainEvent:
+    """`at` is the time that stands in the row that was changed; None for the time at which the event is recorded.
+
+    `version` is the version of the account that the change made. Events of one change have the same; an event that
+    changes no account has none.
+    """
+
     subject: str
+    at: "Instant | None" = field(default=None, kw_only=True, compare=False)
+    version: int | None = field(default=None, kw_only=True, compare=False)
 
     @property
     def type(self) -> str:
@@ -18,10 +32,12 @@ class DomainEvent:
     def data(self) -> dict[str, object]:
         """The members beside the subject, ready for canonical JSON."""
         members: dict[str, object] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            members[field.name] = list(value) if isinstance(value, tuple) else value
-        del members["subject"]
+        for member in fields(self):
+            value = getattr(self, member.name)
+            members[member.name] = list(value) if isinstance(value, tuple) else value
+        del members["subject"], members["at"]
+        if self.version is None:
+            del members["version"]
         return members
 
 

@@ -93,22 +93,22 @@ def judge(
     recent = failures.seen(now)
     subject = user.id if user is not None else NOBODY
     if recent.locked_until is not None:
-        return Verdict("locked", recent, (LoginFailed(subject, cause="locked"),))
+        return Verdict("locked", recent, (LoginFailed(subject, cause="locked", at=now),))
     cause: str | None = "unknown" if user is None else "wrong" if not fits else user.login_obstacle(now=now)
     second_factor = None
     if cause is None and user is not None and user.mfa_state == "on":
         if proof == "missing":
-            return Verdict("mfa_required", recent, (LoginChallenged(subject),))
+            return Verdict("mfa_required", recent, (LoginChallenged(subject, at=now),))
         if proof == "wrong":
             cause = "code"
         else:
             second_factor = proof
     if cause is None:
         must_change = user is not None and user.must_change_password
-        succeeded = LoginSucceeded(subject, must_change=must_change, second_factor=second_factor)
+        succeeded = LoginSucceeded(subject, must_change=must_change, second_factor=second_factor, at=now)
         return Verdict("must_change" if must_change else "ok", RecentFailures(), (succeeded,))
     recent = recent.after_one_more(now)
-    events: tuple[DomainEvent, ...] = (LoginFailed(subject, cause=cause),)
+    events: tuple[DomainEvent, ...] = (LoginFailed(subject, cause=cause, at=now),)
     if recent.locked_until is not None and user is not None:
-        events += (UserLocked(subject, until=recent.locked_until.isoformat()),)
+        events += (UserLocked(subject, until=recent.locked_until.isoformat(), at=now),)
     return Verdict("refused", recent, events)

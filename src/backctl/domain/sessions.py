@@ -119,12 +119,15 @@ class Session:
                 audience=self.audience,
                 scope=self.scope,
                 refreshable=refreshable,
+                at=self.created_at,
             )
         )
 
     def refreshed(self, jti: str, *, retried: bool) -> None:
         """Record that new tokens were issued for a refresh token."""
-        self._recorded.append(SessionRefreshed(self.user_id, session=self.id, jti=jti, retried=retried))
+        self._recorded.append(
+            SessionRefreshed(self.user_id, session=self.id, jti=jti, retried=retried, at=self.issued_at)
+        )
 
     def grant(self, user: User, *, leeway: int, now: Instant) -> Grant:
         """The next access token: younger than what made earlier ones void, and never past the account's end.
@@ -173,7 +176,7 @@ class Session:
         """
         if not first_use and not self._may_retry(token, successor, grace=grace, now=now):
             if self.revoke("reused", now=now):
-                self._recorded.insert(0, RefreshTokenReused(self.user_id, session=self.id))
+                self._recorded.insert(0, RefreshTokenReused(self.user_id, session=self.id, at=self.revoked_at))
             return "replayed"
         why = why_void(
             revoked=self.revoked_at is not None,
@@ -192,7 +195,7 @@ class Session:
         if self.revoked_at is not None:
             return False
         self.revoked_at, self.revoked_because = Instant(max(now, self.created_at)), cause
-        self._recorded.append(SessionRevoked(self.user_id, session=self.id, cause=cause))
+        self._recorded.append(SessionRevoked(self.user_id, session=self.id, cause=cause, at=self.revoked_at))
         return True
 
     def take_events(self) -> list[DomainEvent]:

@@ -1,6 +1,6 @@
 """The User aggregate: one account, its rules, and the events of what was done to it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending, quoted
@@ -32,7 +32,7 @@ class User:
     """An account. Change it through its methods only: they keep the rules and record the events.
 
     `password_hash` None means that nobody can log in with a password. `expires_at` ends a break-glass account by
-    itself. `version` counts the stored states and is the repository's to advance.
+    itself. `version` counts the stored states and is the repository's to advance; `is_stored` says that there is one.
     """
 
     id: UserId
@@ -47,6 +47,7 @@ class User:
     created_at: Instant
     updated_at: Instant
     version: int
+    is_stored: bool = True
     _recorded: list[DomainEvent] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -75,6 +76,7 @@ class User:
             created_at=now,
             updated_at=now,
             version=1,
+            is_stored=False,
         )
         user._recorded.append(
             UserCreated(
@@ -84,6 +86,8 @@ class User:
                 role=role,
                 can_log_in=password_hash is not None,
                 must_change=must_change_password,
+                at=now,
+                version=1,
             )
         )
         return user
@@ -120,9 +124,9 @@ class User:
         self.expires_at = moment
         return self._changed(UserExpiryChanged(self.id, old=old, new=new), now)
 
-    def delete(self, *, erased: bool) -> None:
+    def delete(self, *, erased: bool, now: Instant) -> None:
         """Record the end; the repository removes the account. Ask the AccessPolicy about administrators first."""
-        self._recorded.append(UserDeleted(self.id, erased=erased))
+        self._recorded.append(UserDeleted(self.id, erased=erased, at=now))
 
     def activate(self, *, now: Instant) -> bool:
         """Open the account; False when it is open already."""
@@ -139,14 +143,12 @@ class User:
         """
         self.password_hash = password_hash
         self.must_change_password = must_change
-        self.updated_at = max(now, self.created_at)
-        self._recorded.append(UserPasswordChanged(self.id, must_change=must_change))
+        self._changed(UserPasswordChanged(self.id, must_change=must_change), now)
 
     def rehash_password(self, password_hash: PasswordHash, *, now: Instant) -> None:
         """Keep the password under a better hash."""
         self.password_hash = password_hash
-        self.updated_at = max(now, self.created_at)
-        self._recorded.append(UserPasswordRehashed(self.id))
+        self._changed(UserPasswordRehashed(self.id), now)
 
     def enroll_mfa(self, *, algorithm: str, digits: int, period: int, now: Instant) -> None:
         """Give it one-time codes that count once they are confirmed; those that wait for it are replaced.
@@ -175,18 +177,18 @@ class User:
         self.mfa_state = "off"
         return self._changed(event, now)
 
-    def renew_recovery_codes(self, count: int) -> None:
+    def renew_recovery_codes(self, count: int, *, now: Instant) -> None:
         """Record that it has other recovery codes. Raises MfaNotOn: without a second factor they would open nothing."""
         if self.mfa_state != "on":
             raise MfaNotOn(
                 f"{quoted(self.username.name)} has no second factor, so it has no recovery codes",
                 hint="begin with 'backctl user mfa enroll'",
             )
-        self._recorded.append(RecoveryCodesRenewed(self.id, count=count))
+        self._recorded.append(RecoveryCodesRenewed(self.id, count=count, at=now))
 
-    def use_recovery_code(self, *, left: int) -> None:
+    def use_recovery_code(self, *, left: int, now: Instant) -> None:
         """Record that one of its recovery codes was used up."""
-        self._recorded.append(RecoveryCodeUsed(self.id, left=left))
+        self._recorded.append(RecoveryCodeUsed(self.id, left=left, at=now))
 
     def login_obstacle(self, *, now: Instant) -> Literal["inactive", "expired"] | None:
         """Why nobody can log in although the password is right; None when somebody can."""
@@ -210,7 +212,7 @@ class User:
 
     def _changed(self, event: DomainEvent, now: Instant) -> bool:
         self.updated_at = max(now, self.created_at)  # a clock set back must not date a change before the account
-        self._recorded.append(event)
+        self._recorded.append(replace(event, at=self.updated_at, version=self.version + self.is_stored))
         return True
 
 

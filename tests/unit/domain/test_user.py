@@ -98,7 +98,7 @@ def test_each_change_is_recorded_once_with_what_was_and_what_is() -> None:
         "admin",
         None,
     )
-    user.delete(erased=False)
+    user.delete(erased=False, now=BEGIN)
     assert user.take_events() == [
         UserEmailChanged(ID, old="Ada@Example.org", new="ada@example.org"),
         UserUsernameChanged(ID, old="Ada", new="ada"),
@@ -166,8 +166,8 @@ def test_a_second_factor_is_pending_until_it_is_confirmed_and_on_until_it_is_dis
     enroll(user, now=BEGIN.plus(1))
     states.append(user.mfa_state)
     user.confirm_mfa(now=BEGIN.plus(2))
-    user.renew_recovery_codes(10)
-    user.use_recovery_code(left=9)
+    user.renew_recovery_codes(10, now=BEGIN)
+    user.use_recovery_code(left=9, now=BEGIN)
     states.append(user.mfa_state)
     assert user.disable_mfa(now=BEGIN.plus(3))
     states.append(user.mfa_state)
@@ -197,10 +197,10 @@ def test_no_step_of_a_second_factor_is_taken_out_of_its_order() -> None:
     with pytest.raises(MfaNotPending):
         user.confirm_mfa(now=BEGIN)
     with pytest.raises(MfaNotOn):
-        user.renew_recovery_codes(10)
+        user.renew_recovery_codes(10, now=BEGIN)
     enroll(user)
     with pytest.raises(MfaNotOn):
-        user.renew_recovery_codes(10)
+        user.renew_recovery_codes(10, now=BEGIN)
     user.confirm_mfa(now=BEGIN)
     user.take_events()
     with pytest.raises(MfaAlreadyOn):

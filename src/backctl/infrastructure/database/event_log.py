@@ -61,7 +61,7 @@ def append(
         event_row = RecordedEvent(
             seq=seq,
             id=new_id(),
-            occurred_at=int(now),
+            occurred_at=int(now if event.at is None else event.at),
             type=event.type,
             subject=event.subject,
             actor=recorded_actor,

@@ -150,7 +150,7 @@ class SqlSessionRepository:
     def revoke_all(self, user_id: UserId, cause: Cause, *, now: Instant) -> int:
         revoked = self._connection().execute(_REVOKE_ALL, {"of_user": user_id, "now": int(now), "cause": cause})
         if count := revoked.rowcount:
-            self._recorded.append(SessionsRevoked(user_id, count=count, cause=cause))
+            self._recorded.append(SessionsRevoked(user_id, count=count, cause=cause, at=now))
         return count
 
     def void_access_tokens(self, user_id: UserId, *, now: Instant) -> None:
@@ -168,7 +168,7 @@ class SqlSessionRepository:
         # The insertion waits for another one of the same, and tells which of the two it was.
         denied = connection.execute(_DENY, {"jti": jti, "now": int(now), "expires_at": int(expires_at)})
         if denied.rowcount == 1:
-            self._recorded.append(AccessTokenRevoked(subject, jti=jti))
+            self._recorded.append(AccessTokenRevoked(subject, jti=jti, at=now))
             return True
         connection.execute(
             update(tables.revoked_tokens)
@@ -193,7 +193,7 @@ class SqlSessionRepository:
             .where(unrevoked, _sessions.created_at > (self.barred_until(issuer) or EARLIEST))
             .values(revoked_at=_sessions.created_at, revoked_because="requested")
         )
-        self._recorded.append(IssuerTokensRevoked(issuer, count=count))
+        self._recorded.append(IssuerTokensRevoked(issuer, count=count, at=now))
         return count
 
     def sweep(self, before: Instant, *, limit: int) -> Swept:

@@ -94,6 +94,7 @@ class SqlUserRepository:
         columns = _columns(user)
         self._absent.clear()
         self._write(user, _ADD, {**columns, "id": user.id, "version": user.version})
+        user.is_stored = True
         self._know(_Known(user, columns, user.version))
 
     def get(self, ident: Identity) -> User:
@@ -157,9 +158,11 @@ class SqlUserRepository:
         events = []
         for user_id in list(self._known if everything else self._handed_out):
             held = self._known[user_id]
-            if not held.is_removed and (changed := held.changes()):
+            recorded, changed = held.user.take_events(), held.changes()
+            # What was changed back within one transaction is a change all the same: its events have its version.
+            if not held.is_removed and (changed or any((event.version or 0) > held.version for event in recorded)):
                 self._store(held, changed)
-            events += held.user.take_events()
+            events += recorded
         return events
 
     def _store(self, held: _Known, changed: dict[str, Any]) -> None:

@@ -1,0 +1,130 @@
+"""Events determine state: folding the log gives every column of every account that events tell of."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from tests.contracts.conftest import START, Store, a_user
+
+from backctl.application.views import EventView, UserView
+from backctl.domain.errors import BackctlError
+from backctl.domain.repositories import BY_CREATION, EVERY_EVENT, EVERY_USER
+from backctl.domain.user import User
+from backctl.domain.values import Identity, Instant, PasswordHash, Username
+
+OPERATIONS = 2_000
+SECOND = 1_000_000
+_MFA = {"MfaEnrolled": "pending", "MfaConfirmed": "on", "MfaDisabled": "off"}
+
+
+def fold(events: Iterable[EventView]) -> dict[str, dict[str, Any]]:
+    """Every account, as its events tell."""
+    accounts: dict[str, dict[str, Any]] = {}
+    for event in events:
+        data = event.data or {}
+        if event.type == "UserCreated":
+            accounts[event.subject] = {
+                "id": event.subject,
+                "email": data["email"],
+                "username": data["username"],
+                "role": data["role"],
+                "is_active": True,
+                "has_password": data["can_log_in"],
+                "must_change_password": data["must_change"],
+                "mfa": "off",
+                "expires_at": None,
+                "created_at": event.occurred_at,
+            }
+        account = accounts.get(event.subject)
+        if account is None:
+            continue
+        match event.type:
+            case "UserEmailChanged":
+                account["email"] = data["new"]
+            case "UserUsernameChanged":
+                account["username"] = data["new"]
+            case "UserRoleChanged":
+                account["role"] = data["new"]
+            case "UserExpiryChanged":
+                account["expires_at"] = None if data["new"] is None else Instant.parse(str(data["new"]))
+            case "UserActivated" | "UserDeactivated":
+                account["is_active"] = event.type == "UserActivated"
+            case "UserPasswordChanged":
+                account |= {"has_password": True, "must_change_password": data["must_change"]}
+            case "MfaEnrolled" | "MfaConfirmed" | "MfaDisabled":
+                account["mfa"] = _MFA[event.type]
+            case "UserDeleted":
+                del accounts[event.subject]
+        if "version" in data:
+            account |= {"version": data["version"], "updated_at": event.occurred_at}
+    return accounts
+
+
+def row_of(view: UserView) -> dict[str, Any]:
+    return {member.name: getattr(view, member.name) for member in fields(view)}
+
+
+def change(chance: random.Random, store: Store, user: User, now: Instant) -> None:
+    """One of the things that can happen to an account; one that is refused leaves it as it is."""
+    number = chance.randrange(10**6)
+    password = PasswordHash(f"$2b$12${number}")
+    expiry = chance.choice([None, now.plus(number * SECOND)])
+    operations = (
+        lambda: user.change_email(store.addresses.parse(f"{chance.choice('Aa')}{number}@example.org"), now=now),
+        lambda: user.rename(Username.parse(f"{chance.choice('Aa')}bc{number}"), now=now),
+        lambda: user.assign_role(chance.choice(["user", "moderator"]), now=now),
+        lambda: user.set_expiry(expiry, now=now),
+        lambda: user.activate(now=now),
+        lambda: user.deactivate(now=now),
+        lambda: user.change_password(password, must_change=chance.random() < 0.5, now=now),
+        lambda: user.rehash_password(password, now=now),
+        lambda: user.enroll_mfa(algorithm="sha1", digits=6, period=30, now=now),
+        lambda: user.confirm_mfa(now=now),
+        lambda: user.disable_mfa(now=now),
+        lambda: user.renew_recovery_codes(10, now=now),
+    )
+    try:
+        chance.choice(operations)()
+    except BackctlError:
+        return
+
+
+def test_the_events_of_a_random_history_give_back_every_account(store: Store) -> None:
+    chance = random.Random(20261126)
+    known: list[str] = []
+    kept: list[str] = []
+    done = 0
+    while done < OPERATIONS:
+        store.now = store.now.plus(chance.randrange(-SECOND, 10 * SECOND))  # clocks are set back, too
+        with store.work() as work:
+            for _ in range(chance.randrange(1, 6)):
+                done += 1
+                now = Instant(max(START, store.now.plus(chance.randrange(-1000, 1000))))
+                if len(known) < 5 or chance.random() < 0.05:
+                    user = a_user(f"new{done}", now=now)
+                    if chance.random() < 0.3:
+                        user.set_expiry(now.plus(done * SECOND), now=now)
+                    work.users.add(user)
+                    known.append(user.id)
+                    continue
+                user = work.users.get(Identity("id", chance.choice(known)))
+                if chance.random() < 0.02:
+                    work.users.remove(user)
+                    user.delete(erased=False, now=now)
+                    known.remove(user.id)
+                    continue
+                change(chance, store, user, now)
+                if chance.random() < 0.3:
+                    work.write()
+            if chance.random() < 0.9:
+                work.commit()
+                kept = list(known)
+        known = list(kept)
+    reader = store.open_reader()
+    rows = {view.id: row_of(view) for view in reader.stream_users(EVERY_USER, BY_CREATION)}
+    folded = fold(reader.stream_events(EVERY_EVENT))
+    assert len(rows) > 20
+    assert folded.keys() == rows.keys()
+    for ident, row in rows.items():
+        assert folded[ident] == row
