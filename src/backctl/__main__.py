@@ -1,7 +1,6 @@
 """Entry point of the program. What needs nothing is answered before anything is imported."""
 
 import sys
-from errno import EBADF, EMFILE, ENFILE
 
 
 def main() -> int:
@@ -38,6 +37,8 @@ def main() -> int:
 
 def _tell_exhaustion(error: Exception) -> bool:
     """Say that modules could not be loaded for want of memory or files, without loading any; False for other causes."""
+    from errno import EMFILE, ENFILE
+
     words = str(error)
     if isinstance(error, MemoryError) or "allocate memory" in words or "failed to map segment" in words:
         what = "there is not enough memory"
@@ -71,6 +72,8 @@ def _say_version() -> int:
 
     try:
         if sys.stdout is None:
+            from errno import EBADF
+
             raise OSError(EBADF, "closed")
         sys.stdout.write(f"backctl {__version__}\n")
         sys.stdout.flush()
