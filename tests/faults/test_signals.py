@@ -1,6 +1,7 @@
 """SIGHUP and SIGTERM at any moment: no traceback, the right exit code, and the state is before or after."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, fresh, populate
+from tests.cli.scenes import Person, fresh, populate, python
 from tests.starter import STARTER
 
 DRIVER = str(Path(__file__).with_name("signal_driver.py"))
@@ -120,3 +121,75 @@ def test_a_terminal_that_is_gone_is_no_further_fault(tmp_path: Path) -> None:
     process.send_signal(signal.SIGHUP)
     process.communicate(b"x", timeout=60)
     assert process.returncode in (129, -signal.SIGHUP)  # the program may not have come so far as to heed it
+
+
+def hung_up(machine: Machine, asked: bytes, *words: str, ignoring: bool = False) -> tuple[int, str]:
+    """The end of a command whose terminal goes away when it has `asked`; standard error is a file."""
+    master, slave = pty.openpty()
+    with (machine.home / "told").open("wb") as told:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _ON_ITS_TERMINAL, str(int(ignoring)), *machine.command(*words)],
+            stdin=slave,
+            stdout=slave,
+            stderr=told,
+            env=machine.environment,
+            cwd=machine.home,
+            start_new_session=True,
+        )
+    os.close(slave)
+    screen = b""
+    while asked not in screen:
+        screen += os.read(master, 4096)
+    os.close(master)
+    process.wait(timeout=60)
+    return process.returncode, (machine.home / "told").read_text()
+
+
+_ON_ITS_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "1" else signal.SIG_DFL)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "ignored"),
+    [
+        (b"password: ", ("user", "set-password", "bob"), 2),
+        (b"value: ", ("encrypt", "--context", "x"), 2),
+        (b"to confirm: ", ("user", "delete", "bob"), 8),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_a_terminal_that_hangs_up_while_it_is_asked_ends_the_command_as_the_signal_does(
+    tmp_path: Path, asked: bytes, words: tuple[str, ...], ignored: int
+) -> None:
+    machine = fresh(tmp_path)
+    populate(machine, [Person("bob")])
+    code, told = hung_up(machine, asked, *words)
+    assert (code, told.strip()) == (129, "")
+    code, told = hung_up(machine, asked, *words, ignoring=True)
+    assert code == ignored
+    assert "unexpected" not in told
+    machine.run("user", "show", "bob").succeeded()
+
+
+def test_a_terminal_that_is_gone_before_it_is_asked_is_an_error_of_its_own(tmp_path: Path) -> None:
+    machine = fresh(tmp_path)
+    script = """
+import os, pty, sys
+from backctl.domain.errors import UsageError
+from backctl.presentation.prompts import ask_secret
+
+master, slave = pty.openpty()
+os.dup2(slave, 0)
+os.close(slave)
+os.close(master)
+try:
+    ask_secret("password")
+except UsageError as error:
+    sys.exit(error.message)
+"""
+    done = python(machine, script)
+    assert (done.code, done.err.strip()) == (1, "the terminal cannot be asked: Input/output error")

@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from backctl.domain.errors import InvalidInput, UsageError, escaped, quoted
@@ -101,14 +101,19 @@ def _line(descriptor: int) -> bytes:
 
 @contextmanager
 def _silent_terminal(descriptor: int) -> Iterator[None]:
-    """Echo off within. What was typed before, when it was still shown, is dropped."""
+    """Echo off within. What was typed before, when it was still shown, is dropped. Raises UsageError without one."""
     import termios
 
-    before = termios.tcgetattr(descriptor)
-    silent = termios.tcgetattr(descriptor)
-    silent[3] &= ~termios.ECHO
     try:
-        termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+        before = termios.tcgetattr(descriptor)
+        silent = termios.tcgetattr(descriptor)
+        silent[3] &= ~termios.ECHO
+    except termios.error as error:
+        raise UsageError(f"the terminal cannot be asked: {error.args[1]}") from None
+    try:
+        with suppress(termios.error):  # gone by now: reading says so
+            termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # gone meanwhile: whatever ended the question is what counts
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
