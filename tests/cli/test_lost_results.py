@@ -1,7 +1,10 @@
 """A change that is made and cannot be told: never called retryable, never passed over in silence."""
 
+import fcntl
 import os
 import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -178,3 +181,51 @@ def test_a_closed_standard_input_is_not_an_empty_one(machine: Machine, words: tu
     assert done.returncode == 2, done
     assert done.stdout == b""
     assert machine.run("user", "count").succeeded().out == "1\n"
+
+
+def _unread(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("encrypt", "--context", "x"),
+        ("encrypt", "--context", "x", "--lines"),
+        ("sanitize",),
+        ("user", "deactivate", "-", "-o", "jsonl"),
+        ("token", "verify", "--batch"),
+        ("user", "check-password", "ada", "--password-stdin"),
+        ("user", "check-password", "ada", "--password-fd", "{}"),
+    ],
+    ids=" ".join,
+)
+def test_input_that_has_not_come_yet_is_not_its_end(machine: Machine, words: tuple[str, ...]) -> None:
+    """Whoever shares a pipe may have made it non-blocking."""
+    machine.create_user("ada")
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with machine.start(
+        *(word.format(reading) for word in words),
+        stdin=reading,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(reading,),
+    ) as process:
+        os.write(writing, b"fir")
+        while _unread(reading) and process.poll() is None:
+            continue
+        os.write(writing, b"st\n")
+        os.close(writing)
+        out, err = (shown.decode() for shown in process.communicate(timeout=60))
+    os.close(reading)
+    if words[0] == "encrypt":
+        assert machine.run("decrypt", *words[1:], stdin=out).succeeded().out.strip() == "first", err
+    elif "check-password" in words:
+        assert process.returncode == 6, err
+    elif "verify" in words:
+        assert process.returncode == 7
+        assert out.count('"line"') == 1
+    else:
+        assert out.count("first") > 0

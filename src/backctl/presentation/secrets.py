@@ -101,6 +101,7 @@ class SecretSources:
         if descriptor == 0:
             self._take_stdin(flag)
         try:
+            terminal.make_blocking(descriptor)
             return _bounded(flag, lambda size: os.read(descriptor, size), limit)
         except OSError as error:
             raise UsageError(f"{flag} {number} cannot be read: {error.strerror}") from error

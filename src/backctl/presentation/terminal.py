@@ -46,22 +46,26 @@ def prepare_streams() -> None:
             if dead != descriptor:  # pragma: no cover - the lowest free number is given first
                 os.dup2(dead, descriptor)
                 os.close(dead)
+        make_blocking(descriptor)
         if descriptor:
-            _make_blocking(descriptor)
             setattr(sys, name, _written_whole(descriptor))
         elif sys.stdin is None:
             sys.stdin = os.fdopen(descriptor, encoding="utf-8", closefd=False)
 
 
-def _make_blocking(descriptor: int) -> None:
-    """Have writes wait for a slow reader: a pipe that another process made non-blocking would lose what it cannot take.
+def make_blocking(descriptor: int) -> None:
+    """Have reads and writes wait for the other end: of a pipe that another process made non-blocking, what has not
+    come yet would be taken for the end, and what the pipe cannot take at once would be lost.
 
-    On Linux without changing it for whoever else has the same end of the pipe.
+    On Linux without changing it for whoever else has the same end of the pipe. Raises OSError for a closed descriptor.
     """
-    if os.get_blocking(descriptor) or stat.S_ISREG(os.fstat(descriptor).st_mode):  # a file takes it, or is full
+    if os.get_blocking(descriptor) or stat.S_ISREG(os.fstat(descriptor).st_mode):  # a file never has one wait
         return
+    import fcntl
+
+    way = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
     try:
-        own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        own = os.open(f"/proc/self/fd/{descriptor}", way | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:  # a socket, or no such folder
         os.set_blocking(descriptor, True)
     else:
