@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import with_files_of_at_most
+from tests.cli.scenes import Person, populate, with_files_of_at_most
 
 pytestmark = pytest.mark.every_database
 
@@ -229,3 +229,45 @@ def test_input_that_has_not_come_yet_is_not_its_end(machine: Machine, words: tup
         assert out.count('"line"') == 1
     else:
         assert out.count("first") > 0
+
+
+@pytest.mark.embedded
+def test_a_file_that_was_written_is_not_called_a_failure_worth_a_retry(machine: Machine) -> None:
+    machine.create_user("ada")
+    (machine.home / "plain").write_text("x\n")
+    for words in (
+        ("db", "backup", "copy.db"),
+        ("encrypt", "--context", "x", "--file", "plain", "--out", "sealed"),
+        ("encrypt", "--context", "x", "--lines", "--file", "plain", "--out", "lines"),
+    ):
+        code, err = run_closed(machine, *words, "-o", "json")
+        assert (code, '"code": "output.lost"' in err, (machine.home / words[-1]).exists()) == (5, True, True), err
+
+
+@pytest.mark.embedded
+def test_an_exported_key_that_went_nowhere_is_recorded_and_lost(machine: Machine) -> None:
+    machine.create_user("ada")
+    kid = next(key["kid"] for key in machine.run("key", "list", "-o", "json").json["items"] if key["purpose"] == "sign")
+    code, err = run_closed(machine, "key", "export", kid, "--private", "-o", "json")
+    assert (code, '"code": "output.lost"' in err) == (5, True), err
+    code, err = run_closed(machine, "key", "export", kid, "-o", "json")
+    assert (code, '"code": "output.failed"' in err) == (5, True), err
+
+
+def test_a_bulk_command_without_room_for_its_results_says_what_was_changed(machine: Machine) -> None:
+    machine.run("init").succeeded()
+    populate(machine, [Person(f"user{number:03}") for number in range(620)])
+    names = "".join(f"user{number:03}\n" for number in range(620))
+    (machine.home / "names").write_text(names)
+    words = ("user", "deactivate", "--from-file", "names", "--yes")
+    with Path("/dev/full").open("wb") as full:
+        code, err = run_onto(machine, full.fileno(), *words)
+    changed = machine.run("user", "count", "--inactive").succeeded().out.strip()
+    assert code == 5
+    assert f"stopped: {changed} of 620 done; run the same command again to finish the rest" in err
+    assert f"{changed} changes were made, but their results could not be written" in err
+    (machine.home / "names").write_text("".join(names.splitlines(keepends=True)[-20:]))
+    code, err = run_closed(machine, *words, "-o", "json")
+    assert (code, '"code": "output.lost"' in err, "finish the rest" in err) == (5, True, False), err
+    code, err = run_closed(machine, *words, "-o", "json")
+    assert (code, '"code": "output.failed"' in err) == (5, True), err

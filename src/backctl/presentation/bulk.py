@@ -77,6 +77,8 @@ class _Batch:
         self._idents = idents
         self._action = action
         self._interruption = _Interruption()
+        self._outcomes: Iterator[Outcome[Any]] = iter(())
+        self._stopping = False
         self.done = 0
         self.changed = 0
         self.failed = 0
@@ -89,10 +91,10 @@ class _Batch:
         extra: dict[str, object] = {"dry_run": True} if self._call.dry_run else {}
         with self._interruption.watched(), self._call.progress(doing, len(self._idents)) as progress:
             self._call.renderer.sink.before_write = progress.clear
-            outcomes = self._outcomes()
+            self._outcomes = self._begun()
             for ident in self._idents:
                 try:
-                    outcome = next(outcomes, None)
+                    outcome = next(self._outcomes, None)
                 except BaseException as error:
                     self.stopped_by = error
                     return
@@ -100,8 +102,8 @@ class _Batch:
                     self.stopped_by = self._interruption.error()
                     return
                 record: dict[str, object] = {"ident": ident}
+                self._count(outcome)
                 if isinstance(outcome, BackctlError):
-                    self.failed += 1
                     if len(self.failed_first) <= _NAMED:  # one more than is named says that there are others
                         self.failed_first.append(ident)
                     record["error"] = document(outcome) if self._call.renderer.is_json else outcome.message
@@ -109,19 +111,30 @@ class _Batch:
                     record.update((name, getattr(outcome.value, name)) for name in names)
                     record["changed"] = outcome.changed
                     record.update(extra)
-                    self.changed += outcome.changed
-                self.done += 1
                 progress.advance()
                 yield record
 
-    def _outcomes(self) -> "Iterator[Outcome[Any]]":
+    def stop(self) -> None:
+        """Begin nothing further, and count what the last transaction did and nobody asked for yet."""
+        self._stopping = True
+        for outcome in self._outcomes:
+            self._count(outcome)
+
+    def _count(self, outcome: "Outcome[Any]") -> None:
+        self.done += 1
+        if isinstance(outcome, BackctlError):
+            self.failed += 1
+        else:
+            self.changed += outcome.changed
+
+    def _begun(self) -> "Iterator[Outcome[Any]]":
         call = self._call
         return self._action(
             self._idents,
             actor=call.actor,
             reason=call.reason,
             dry_run=call.dry_run,
-            stop=lambda: self._interruption.signal is not None,
+            stop=lambda: self._stopping or self._interruption.signal is not None,
         )
 
     def summary(self) -> dict[str, object]:
@@ -160,11 +173,18 @@ def run_each(
             call.renderer.records(names, records, batch.summary)
     except BaseException as error:
         batch.stopped_by = error
+        batch.stop()
     finally:
         records.close()
         call.renderer.sink.before_write = None
     if batch.stopped_by is not None:
-        terminal.say(f"stopped: {batch.done} of {len(idents)} done; run the same command again to finish the rest")
+        onward = "; run the same command again to finish the rest" if batch.done < len(idents) else ""
+        terminal.say(f"stopped: {batch.done} of {len(idents)} done{onward}")
+        if isinstance(batch.stopped_by, terminal.OutputFailed) and batch.changed and not call.dry_run:
+            raise terminal.ResultLost(
+                f"{batch.changed} changes were made, but their results could not be written",
+                hint="send them where there is room, or pass -q",
+            ) from batch.stopped_by
         raise batch.stopped_by
     if not call.renderer.is_json:
         call.notice(f"{batch.done} done, {batch.changed} changed, {batch.failed} failed")

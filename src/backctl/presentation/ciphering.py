@@ -261,7 +261,7 @@ def _report(call: "Invocation", verb: Verb, choices: Choices, tally: "Tally", si
             already = f", {same} already so" if same else ""
             call.notice(f"{tally.changed} {verb.done}{already}, {tally.failed} of {tally.records} records failed")
     elif not call.quiet:
-        call.show(
+        call.wrote(
             CipherReport(choices.out, size, tally.records, tally.values, tally.changed, tally.failed),
         )
 

@@ -7,7 +7,7 @@ secret or reads standard input, so that a slip in the configuration surfaces fir
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -165,17 +165,13 @@ class Invocation:
             extra["dry_run"] = True
         extra.update((name, value) for name, value in members.items() if value is not None)
         shown_once = next((name for name in _SHOWN_ONCE if name in extra), None)
-        try:
+        with self._telling(f"its {(shown_once or 'result').replace('_', ' ')}", once=shown_once is not None):
             if not self.quiet:
                 self.renderer.one(change.value, extra)
             elif shown_once is not None:
                 secret = extra[shown_once]
                 text = "\n".join(secret) if isinstance(secret, list) else str(secret)
                 self.renderer.alone(text, {shown_once: secret})
-        except (terminal.OutputFailed, terminal.ClosedOutput) as error:
-            if self.dry_run or (shown_once is None and isinstance(error, terminal.ClosedOutput)):
-                raise
-            raise _lost(f"its {(shown_once or 'result').replace('_', ' ')}") from error
 
     def picture(self, text: str) -> None:
         """Show `text` as a QR code below a table on a terminal, and nowhere else."""
@@ -199,19 +195,24 @@ class Invocation:
         extra: dict[str, object] = {"changed": change.changed}
         if self.dry_run:
             extra["dry_run"] = True
-        try:
+        with self._telling("its result", once=True):
             if self.renderer.is_json or self.renderer.fields is not None:
                 self.renderer.one(members, extra)
             elif secrets:
                 self.renderer.value("\n".join(secrets), members)
-        except (terminal.OutputFailed, terminal.ClosedOutput) as error:
-            if self.dry_run:
-                raise
-            raise _lost("its result") from error
 
-    def value(self, text: str, view: object) -> None:
-        """Print an answer that is one value: bare in every text form, `view` as an object in JSON."""
-        self.renderer.value(text, view)
+    def wrote(self, report: object) -> None:
+        """Print the report on a file that was written. Raises ResultLost when it cannot be told."""
+        with self._telling("the report on it", done="the file was written"):
+            self.renderer.one(report)
+
+    def value(self, text: str, view: object, *, changed: bool = False) -> None:
+        """Print an answer that is one value: bare in every text form, `view` as an object in JSON.
+
+        Raises ResultLost when something was `changed` for it and it cannot be told.
+        """
+        with self._telling("its result") if changed else nullcontext():
+            self.renderer.value(text, view)
 
     def by_lines(self) -> None:
         """Print JSON lines unless `-o` says otherwise: for answers that come one by one."""
@@ -396,6 +397,22 @@ class Invocation:
 
     # Inside.
 
+    @contextmanager
+    def _telling(self, what: str, *, done: str = "the change was made", once: bool = False) -> Iterator[None]:
+        """Within, tell of what is done, where that cannot be told again when it is told `once`.
+
+        Raises ResultLost when it cannot be written, and also, told `once`, when nobody reads it any more.
+        """
+        try:
+            yield
+        except (terminal.OutputFailed, terminal.ClosedOutput) as error:
+            if self.dry_run or (isinstance(error, terminal.ClosedOutput) and not once):
+                raise
+            raise terminal.ResultLost(
+                f"{done}, but {what} could not be written",
+                hint="look at what is there instead of repeating the command",
+            ) from error
+
     def _run_action(self, action: "Action", idents: Iterable[str], *, dry_run: bool) -> "Iterator[Outcome[Any]]":
         return action(idents, actor=self.actor, reason=self.reason, dry_run=dry_run, stop=lambda: False)
 
@@ -433,13 +450,6 @@ class Invocation:
         shown = view if isinstance(view, type) else view()
         members = ("changed", "dry_run", *self._spec.members) if self._spec.mutation else self._spec.members
         self.renderer.require_known(shown, members)
-
-
-def _lost(what: str) -> terminal.ResultLost:
-    return terminal.ResultLost(
-        f"the change was made, but {what} could not be written",
-        hint="look at what is there instead of repeating the command",
-    )
 
 
 def _printable(flag: str, text: str | None) -> str | None:

@@ -218,7 +218,7 @@ class Sink:
 
 def output_failed(error: OSError) -> OutputFailed:
     if error.errno == EBADF:
-        return OutputFailed("standard output is closed", hint="pass -q if the result is not wanted")
+        return OutputFailed("standard output is closed", hint="open it, or send the result to a file or to /dev/null")
     return OutputFailed(f"standard output cannot be written: {error.strerror}")
 
 

@@ -51,4 +51,4 @@ def backup(
     """
     if file == "-":
         raise UsageError("a copy cannot be written to standard output", hint="name a file that does not exist")
-    call.show(call.container.database.back_up(file))
+    call.wrote(call.container.database.back_up(file))

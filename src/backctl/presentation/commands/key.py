@@ -265,7 +265,7 @@ def export(
     if call.dry_run:
         call.changed(Change(replace(made, document=None), changed=True))
     elif secret_file is None:
-        call.value(str(made.document), made)
+        call.value(str(made.document), made, changed=True)
     else:
         from backctl.presentation.new_password import write_secret_file
 
