@@ -2,6 +2,9 @@
 
 import sys
 
+_NO_MEMORY = ("allocate memory", "failed to map segment", "without exception set", "without setting an exception")
+"""What the C library says, and Python where there is none for a MemoryError."""
+
 
 def main() -> int:
     """Run the command line and answer the exit code.
@@ -25,7 +28,7 @@ def main() -> int:
         return code
     except KeyboardInterrupt:  # while modules were still loading
         return 130
-    except (ImportError, MemoryError, OSError) as error:
+    except (ImportError, MemoryError, OSError, SystemError) as error:
         if not _tell_exhaustion(error):
             raise
         return 5
@@ -40,7 +43,7 @@ def _tell_exhaustion(error: Exception) -> bool:
     from errno import EMFILE, ENFILE
 
     words = str(error)
-    if isinstance(error, MemoryError) or "allocate memory" in words or "failed to map segment" in words:
+    if isinstance(error, MemoryError) or any(said in words for said in _NO_MEMORY):
         what = "there is not enough memory"
     elif isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
         what = "too many files are open"

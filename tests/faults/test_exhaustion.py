@@ -91,6 +91,8 @@ def test_few_files_are_told_where_files_are_named(machine: Machine, files: int) 
         (OSError(13, "Permission denied"), None),
         (ImportError("no module named x"), None),
         (RuntimeError("out of memory"), None),
+        (SystemError("error return without exception set"), "resources.memory"),
+        (SystemError("bad argument to internal function"), None),
     ],
 )
 def test_each_error_of_pythons_own_is_told_for_what_it_is(error: Exception, code: str | None) -> None:
@@ -113,6 +115,26 @@ sys.exit(run(sys.argv[1:]))
     done = python(machine, script, *create)
     assert (done.code, done.error["code"]) == (5, "resources.threads")
     assert machine.run("user", "exists", "bobby").code == 3
+
+
+def test_memory_that_runs_out_while_that_is_told_is_no_fault_of_the_program(machine: Machine) -> None:
+    script = """
+import sys
+from backctl.presentation import app, errors
+
+real, calls = errors.report, []
+
+def report(error, *, as_json):
+    calls.append(error)
+    if len(calls) == 1:
+        raise MemoryError
+    return real(error, as_json=as_json)
+
+errors.report = report
+sys.exit(app.run(sys.argv[1:]))
+"""
+    done = python(machine, script, "user", "show", "nobody", "-o", "json")
+    assert (done.code, done.error["code"]) == (5, "resources.memory")
 
 
 _COLD = """

@@ -406,9 +406,11 @@ def exhaustion_of(error: BaseException) -> Unavailable | None:
     """
     number = error.errno if isinstance(error, OSError) else None
     # A module for which there is no memory fails with the words of the C library.
-    words = str(error) if isinstance(error, ImportError) else ""
+    words = str(error) if isinstance(error, (ImportError, SystemError)) else ""
     unloadable = "allocate memory" in words or "failed to map segment" in words
-    if isinstance(error, MemoryError) or number == ENOMEM or unloadable:
+    # Python itself, where there was none for a MemoryError.
+    unsaid = "without exception set" in words or "without setting an exception" in words
+    if isinstance(error, MemoryError) or number == ENOMEM or unloadable or unsaid:
         return MemoryExhausted("there is not enough memory", hint="free some, or raise the limit of 'ulimit -v'")
     if number in (EMFILE, ENFILE):
         return FilesExhausted("too many files are open", hint="close some, or raise the limit of 'ulimit -n'")

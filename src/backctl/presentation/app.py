@@ -289,7 +289,8 @@ class Root(TyperGroup):
         try:
             code = self._run(arguments)
         except Exception as error:  # while another was being told: what Python would print repeats that one's words
-            code = errors.report(errors.unexpected(error), as_json=errors.wants_json(arguments))
+            told = exhaustion_of(error) or errors.unexpected(error)
+            code = errors.report(told, as_json=errors.wants_json(arguments))
         if standalone_mode:
             sys.exit(code)
         return code
