@@ -25,17 +25,18 @@ def main() -> int:
         code = run(sys.argv[1:])
         gc.freeze()
         _ignore_signals()
-        return code
     except KeyboardInterrupt:  # while modules were still loading
-        return 130
+        code = _ended(130)
     except (ImportError, MemoryError, OSError, SystemError) as error:
         if not _tell_exhaustion(error):
             raise
-        return 5
+        code = _ended(5)
     except BaseException as end:
         if not hasattr(end, "exit_code"):
             raise
-        return int(end.exit_code)  # SIGTERM or SIGHUP, when all was done and told
+        code = _ended(end.exit_code)  # SIGTERM or SIGHUP, when all was done and told
+    _leave_threads(code)
+    return code
 
 
 def _tell_exhaustion(error: Exception) -> bool:
@@ -54,12 +55,45 @@ def _tell_exhaustion(error: Exception) -> bool:
     return True
 
 
+def _ended(code: int) -> int:
+    """Ignore signals; answers the exit code, that of a signal which arrives meanwhile."""
+    try:
+        _ignore_signals()
+    except KeyboardInterrupt:
+        return _ended(130)
+    except BaseException as end:
+        return _ended(getattr(end, "exit_code", code))
+    return int(code)
+
+
 def _ignore_signals() -> None:
     """All is done and told: a signal from here on could only break off the interpreter's own end."""
+    if "signal" not in sys.modules:  # it ended while modules were loading
+        return
     import signal
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # The last one brings back a signal that arrived in a finalizer; Python's end would let it kill.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _leave_threads(code: int) -> None:
+    """End at once where a hash is still being computed for nobody.
+
+    A thread that comes back from bcrypt while the interpreter ends is thrown out of foreign code, which aborts the
+    process: https://docs.python.org/3.11/c-api/init.html#c.PyEval_RestoreThread.
+    """
+    if "threading" not in sys.modules:
+        return
+    import os
+    import threading
+
+    if any(thread.name == "bcrypt" for thread in threading.enumerate()):
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+        finally:
+            os._exit(code)
 
 
 def _complete() -> int:

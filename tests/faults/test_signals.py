@@ -193,3 +193,64 @@ except UsageError as error:
 """
     done = python(machine, script)
     assert (done.code, done.err.strip()) == (1, "the terminal cannot be asked: Input/output error")
+
+
+_ENDS_WHILE_HASHING = """
+import sys
+import bcrypt
+from backctl import __main__
+from backctl.domain.values import Secret
+from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+from backctl.presentation import app
+
+class Last:  # keeps the interpreter's end going for longer than the hash takes
+    def __del__(self, hashpw=bcrypt.hashpw, salt=bcrypt.gensalt(13)):
+        hashpw(b"x", salt)
+
+def fail(arguments):
+    sys.last = Last()
+    BcryptHasher(11).begin(Secret("correct horse"))
+    return 4
+
+app.run = fail
+sys.exit(__main__.main() if sys.argv[1] == "program" else fail([]))
+"""
+
+
+@pytest.mark.parametrize("entrance", ["program", "library"])
+def test_an_end_while_a_password_is_being_hashed_aborts_nothing(tmp_path: Path, entrance: str) -> None:
+    command = [sys.executable, "-c", _ENDS_WHILE_HASHING, entrance]  # with the end of an interpreter of its own
+    done = subprocess.run(command, capture_output=True, env=fresh(tmp_path).environment, timeout=60)
+    assert (done.returncode, done.stderr) == (4, b"")
+
+
+_SIGNALLED_IN_A_FINALIZER = """
+import os, signal, sys
+import bcrypt
+from backctl import __main__
+from backctl.presentation import app
+
+class Signalled:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+class Last:  # keeps the interpreter's end going
+    def __del__(self, hashpw=bcrypt.hashpw, salt=bcrypt.gensalt(10)):
+        hashpw(b"x", salt)
+
+def run(arguments, run=app.run):
+    sys.last = Last()
+    code = run(arguments)
+    Signalled()
+    return code
+
+app.run = run
+sys.exit(__main__.main())
+"""
+
+
+def test_a_signal_in_the_last_finalizer_does_not_kill_what_has_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _SIGNALLED_IN_A_FINALIZER, "help", "exit-codes"]
+    done = subprocess.run(command, capture_output=True, env=fresh(tmp_path).environment, timeout=60)
+    assert done.returncode in (0, 143)
+    assert done.stderr == b""

@@ -5,6 +5,7 @@ of the salt, then standard base64, then bcrypt: https://passlib.readthedocs.io/e
 Hashes of other functions are checked too, see `foreign_hashes`, and none is ever made.
 """
 
+import atexit
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from backctl.domain.errors import InvalidPasswordHash
 from backctl.domain.values import PasswordHash, Secret
 
 if TYPE_CHECKING:
+    from threading import Thread
+
     from backctl.infrastructure.crypto.foreign_hashes import ForeignHash
 
 T = TypeVar("T")
@@ -143,11 +146,21 @@ def _turns(threads: int) -> int:
     return -(-threads // processors)
 
 
+_computing: "set[Thread]" = set()
+
+
+@atexit.register
+def _wait_for_threads() -> None:
+    """Thrown out of bcrypt by the end of the interpreter, a thread would abort the process."""
+    for thread in tuple(_computing):
+        thread.join()
+
+
 def _beside(compute: Callable[[], T]) -> Callable[[], T]:
     """Compute in a thread; the answer waits for it and gives the result, or raises what went wrong.
 
-    bcrypt releases the interpreter's lock, so the caller's imports and queries run meanwhile. The thread is a daemon:
-    a command that fails in between ends at once.
+    bcrypt releases the interpreter's lock, so the caller's imports and queries run meanwhile. The thread is a daemon,
+    so that a program may end at once; one that ends as Python programs do waits for it.
     """
     from threading import Thread
 
@@ -159,9 +172,16 @@ def _beside(compute: Callable[[], T]) -> Callable[[], T]:
             results.append(compute())
         except BaseException as error:  # handed to whoever asks for the result
             errors.append(error)
+        finally:
+            _computing.discard(thread)
 
     thread = Thread(target=work, name="bcrypt", daemon=True)
-    thread.start()
+    _computing.add(thread)
+    try:
+        thread.start()
+    except BaseException:
+        _computing.discard(thread)
+        raise
 
     def result() -> T:
         thread.join()
