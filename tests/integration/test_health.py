@@ -195,6 +195,22 @@ def test_what_others_can_reach_is_found(machine: Machine, name: str, mode: int, 
             assert f"{mode:04o}" in machine.examine()["files.permissions"].finding
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+def test_a_folder_on_the_way_in_which_everybody_may_replace_things_is_told(
+    machine: Machine, tmp_path: Path, mode: int
+) -> None:
+    """Whoever can rename a folder can put another one in its place; and a link leads wherever its target lies."""
+    (tmp_path / "shared" / "mine").mkdir(parents=True)
+    for path in (machine.config, machine.keyring):
+        target = path.rename(tmp_path / "shared" / "mine" / path.name)
+        path.symlink_to(target)
+        (tmp_path / "shared").chmod(mode)
+        found = machine.examine()["files.permissions"]
+        is_open = mode == 0o777
+        assert (found.status == "fail", f"{tmp_path / 'shared'} has mode 0777" in found.finding) == (is_open, is_open)
+        target.rename(path)
+
+
 def exposed(machine: Machine) -> None:
     machine.keyring.chmod(0o644)
 

@@ -178,10 +178,11 @@ class _Database:
         return mapped_faults(self.installation.database)
 
 
-def are_private(paths: Iterable[Path], keyring: Path, config_file: Path | None) -> Finding:
+def are_private(paths: Sequence[Path], keyring: Path, config_file: Path | None) -> Finding:
     """Folder 0700, files 0600, all of them this user's or root's, and the configuration in a folder nobody else writes.
 
-    Whatever others can read or change is a failure, the rest of the excess a warning.
+    On the way to them, links followed, is no folder in which everybody may replace what is there. Whatever others can
+    read or change is a failure, the rest of the excess a warning.
     """
     exposed: list[str] = []
     loose: list[str] = []
@@ -201,6 +202,9 @@ def are_private(paths: Iterable[Path], keyring: Path, config_file: Path | None) 
                 exposed.append(stranger)
             if _is_writable_folder(status) or (not stat.S_ISDIR(status.st_mode) and status.st_mode & 0o022):
                 exposed.append(_with_mode(path, status))
+    for path, status in _present(_on_the_way([*paths, config_file] if config_file else paths)):
+        if _is_writable_folder(status) and status.st_mode & stat.S_IWOTH and _with_mode(path, status) not in exposed:
+            exposed.append(_with_mode(path, status))
     hint = "chmod 700 the folder, chmod 600 its files, chmod go-w the configuration and its folder; chown them to"
     hint = f"{hint} user {os.geteuid()}"
     if exposed:
@@ -208,6 +212,11 @@ def are_private(paths: Iterable[Path], keyring: Path, config_file: Path | None) 
     if loose:
         return warn(f"more open than need be: {'; '.join(loose)}", hint)
     return ok("nobody else can read or change anything")
+
+
+def _on_the_way(paths: Iterable[Path]) -> list[Path]:
+    """Every folder through which one of the paths leads in the end."""
+    return sorted({folder for path in paths for folder in Path(os.path.realpath(path)).parents})
 
 
 def _owned_by_a_stranger(path: Path, status: os.stat_result) -> str | None:
