@@ -195,6 +195,41 @@ except UsageError as error:
     assert (done.code, done.err.strip()) == (1, "the terminal cannot be asked: Input/output error")
 
 
+_SIGNALLED_IN_A_COMMIT = """
+import os, sys
+from sqlalchemy.engine.base import RootTransaction
+from backctl import __main__
+
+def signalled(self):
+    os.kill(os.getpid(), number)
+
+method, number = sys.argv.pop(1), int(sys.argv.pop(1))
+setattr(RootTransaction, method, signalled)
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_library_that_stumbles_over_a_signal_is_no_fault_of_the_program(tmp_path: Path, number: int) -> None:
+    """SQLAlchemy asserts that a COMMIT came to its end, and that error takes the place of the signal's."""
+    machine = fresh(tmp_path)
+    populate(machine, [Person("bob")])
+    deactivate = ("user", "deactivate", "bob")
+    done = python(machine, _SIGNALLED_IN_A_COMMIT, "_do_commit", str(int(number)), *deactivate)
+    assert (done.code, done.err) == (128 + number, "")
+    assert machine.run("user", "show", "bob", "-o", "json").succeeded().json["is_active"]
+
+
+def test_a_secret_is_kept_though_a_library_stumbles_over_a_signal_after_the_commit(tmp_path: Path) -> None:
+    machine = fresh(tmp_path)
+    populate(machine, [Person("bob")])
+    number = str(int(signal.SIGTERM))
+    done = python(machine, _SIGNALLED_IN_A_COMMIT, "_deactivate_from_connection", number, *CREATE)
+    assert (done.code, "'ada.txt' is kept" in done.err) == (143, True)
+    secret = ("user", "check-password", "ada", "--password-file", "ada.txt")
+    machine.run(*secret).succeeded()
+
+
 _ENDS_WHILE_HASHING = """
 import sys
 import bcrypt

@@ -332,6 +332,11 @@ class Root(TyperGroup):
                 self.invoke(ctx)
         except Exit as end:
             return end.exit_code
+        except Exception as error:
+            end_by_signal = errors.signal_behind(error)
+            if end_by_signal is not None:
+                raise end_by_signal from None
+            raise
         return ExitCode.OK
 
 

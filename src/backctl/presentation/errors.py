@@ -82,6 +82,14 @@ class Terminated(BaseException):
         self.exit_code = next(code for code in ExitCode if code == 128 + number)
 
 
+def signal_behind(error: BaseException) -> Terminated | KeyboardInterrupt | None:
+    """The signal that an error is or comes from: what it broke off may stumble over that while it cleans up."""
+    before: BaseException | None = error
+    while before is not None and not isinstance(before, (Terminated, KeyboardInterrupt)):
+        before = before.__context__
+    return before
+
+
 def exit_code_of(error: domain.BackctlError) -> ExitCode:
     """The one mapping. A class outside every kind is a bug and says so."""
     return next((code for kind, code in _KINDS if isinstance(error, kind)), ExitCode.BUG)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from backctl.domain.errors import FolderUnusable, OutcomeUnknown, UsageError, quoted
 from backctl.domain.values import Secret
+from backctl.presentation.errors import signal_behind
 from backctl.presentation.output import Format
 
 if TYPE_CHECKING:
@@ -122,14 +123,13 @@ def handed_over(call: "Invocation", secret: Secret, secret_file: str | None) -> 
         written = call.container.files.write_new(secret_file, _content(secret))
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
             if isinstance(error, OutcomeUnknown):
                 call.warn(f"{quoted(secret_file)} is kept: it holds what the account has now, if the change was made")
-            else:
+            elif isinstance(error, Exception) and signal_behind(error) is None:
                 _remove(call, written)
-            raise
-        except BaseException:
-            call.warn(f"{quoted(secret_file)} is kept: it holds what was made if the command came that far")
+            else:
+                call.warn(f"{quoted(secret_file)} is kept: it holds what was made if the command came that far")
             raise
 
 
