@@ -172,3 +172,25 @@ def test_a_copy_is_made_while_others_write(big: Machine) -> None:
     with closing(sqlite3.connect(big.home / "copy.db")) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert copy.execute("SELECT (SELECT max(seq) FROM events) = (SELECT seq FROM event_head)").fetchone() == (1,)
+
+
+def test_what_a_killed_copy_left_is_removed_by_the_next_one_whatever_its_name(big: Machine) -> None:
+    process = big.start("db", "backup", "copy.db", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stop_when(process, lambda: is_growing(big))
+    assert process.wait() == -signal.SIGKILL
+    unlike = big.home / ".copy.db.fedcba9876543210.new"
+    unlike.mkdir()
+    (unlike / "mine").touch()
+    big.run("db", "backup", "other.db").succeeded()
+    assert {path.name for path in big.home.iterdir()} == {".local", "other.db", unlike.name}
+    assert (unlike / "mine").exists()
+
+
+def test_a_copy_that_is_still_being_made_is_left_alone_by_another(big: Machine) -> None:
+    backup = big.start("db", "backup", "copy.db", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    stop_when(backup, lambda: is_growing(big), signal.SIGSTOP)
+    big.run("db", "backup", "other.db").succeeded()
+    backup.send_signal(signal.SIGCONT)
+    _, err = backup.communicate(timeout=60)
+    assert (backup.returncode, err) == (0, b"")
+    assert {path.name for path in big.home.iterdir()} == {".local", "copy.db", "other.db"}

@@ -139,7 +139,7 @@ WholeFiles().write(sys.argv[1], pieces(), replace=False)
 """
     done = subprocess.run([sys.executable, "-c", script, str(place), way])
     assert done.returncode == -signal.SIGKILL
-    staged = len(durable_files.left_over(place))
+    staged = len(os.listdir(place.parent))
     assert staged == (0 if way == "unnamed" and sys.platform == "linux" else 1)
     assert not place.exists()
     FILES.write(str(place), [b"whole"], replace=False)
@@ -193,6 +193,87 @@ def test_whether_a_new_file_is_possible_is_told_without_making_it(place: Path) -
     assert os.listdir(place.parent) == []
     with pytest.raises(FolderUnusable):
         FILES.require_possible(str(place.parent / "missing" / "out"))
+
+
+def test_what_was_staged_for_another_name_is_removed_too(place: Path) -> None:
+    """Only what is certainly the rest of a killed command of this user."""
+    abandoned = place.with_name(".other.0123456789abcdef.new")
+    others = {
+        ".other.new": 0o600,
+        ".0123456789abcdef.new": 0o600,
+        "other.0123456789abcdef.new": 0o600,
+        ".other.0123456789ABCDEF.new": 0o600,
+        ".other.0123456789abcdef.new.txt": 0o600,
+        ".writable.0123456789abcdef.new": 0o622,
+        f".keyring.json.{'0' * 36}.{'1' * 36}.change": 0o600,
+    }
+    for name, mode in {abandoned.name: 0o600, **others}.items():
+        place.with_name(name).write_bytes(b"half")
+        place.with_name(name).chmod(mode)
+    place.with_name(".link.0123456789abcdef.new").symlink_to(abandoned.name)
+    FILES.write(str(place), [b"whole"], replace=False)
+    assert set(os.listdir(place.parent)) == {"out", ".link.0123456789abcdef.new", *others}
+
+
+def test_what_another_user_has_staged_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = place.with_name(".other.0123456789abcdef.new")
+    theirs.write_bytes(b"half")
+    theirs.chmod(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: theirs.stat().st_uid + 1)
+    FILES.write(str(place), [b"whole"], replace=False)
+    assert theirs.exists()
+
+
+def test_what_is_staged_while_an_installation_is_made_stays(place: Path) -> None:
+    staged = place.with_name(".backctl.db.0123456789abcdef.new")
+    with durable_files.locked(place.parent, timeout_us=0):
+        durable_files.stage(place.with_name("backctl.db"), b"half", name=staged)
+        FILES.write(str(place), [b"one"], replace=False)
+        assert staged.exists()
+    FILES.write(str(place), [b"two"], replace=True)
+    assert not staged.exists()
+
+
+def test_a_long_name_can_be_replaced(place: Path) -> None:
+    for name in ("x" * 255, "ü" * 127):
+        FILES.write(str(place.with_name(name)), [b"one"], replace=False)
+        FILES.write(str(place.with_name(name)), [b"two"], replace=True)
+        assert place.with_name(name).read_bytes() == b"two"
+
+
+def test_a_folder_that_is_replaced_meanwhile_is_not_the_one_written_to(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "out").write_bytes(b"precious")
+
+    def pieces() -> Iterator[bytes]:
+        yield b"ours"
+        folder.rename(tmp_path / "moved")
+        folder.symlink_to(elsewhere)
+
+    FILES.write(str(folder / "out"), pieces(), replace=True)
+    assert (tmp_path / "moved" / "out").read_bytes() == b"ours"
+    assert (elsewhere / "out").read_bytes() == b"precious"
+
+
+def test_a_link_that_is_planted_meanwhile_is_replaced_and_not_what_it_leads_to(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"precious")
+
+    def pieces() -> Iterator[bytes]:
+        yield b"ours"
+        place.symlink_to("real")
+
+    FILES.write(str(place), pieces(), replace=True)
+    assert (place.is_symlink(), place.read_bytes()) == (False, b"ours")
+    assert (tmp_path / "real").read_bytes() == b"precious"
+
+
+def test_another_name_of_a_file_keeps_what_it_has(place: Path) -> None:
+    place.with_name("other").write_bytes(b"precious")
+    os.link(place.with_name("other"), place)
+    FILES.write(str(place), [b"ours"], replace=True)
+    assert place.with_name("other").read_bytes() == b"precious"
 
 
 def test_a_strangers_link_is_not_followed(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

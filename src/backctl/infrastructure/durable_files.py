@@ -7,14 +7,13 @@ what another process put there. What a process that was killed has staged is rec
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from errno import EACCES, EIO
 from pathlib import Path
 
 from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, exhaustion_of, quoted
-from backctl.trusted_paths import require_sound_folder
-
-_PRIVATE = re.compile(r"\..+\.[0-9a-f]{16}\.new")
+from backctl.staged_files import COPY, INSTALLATION_LOCK, hidden_name, sweep, try_lock
+from backctl.trusted_paths import Place, require_sound_folder
 
 
 def temporary_beside(path: Path) -> Path:
@@ -22,12 +21,14 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
 
 
-def open_new(path: Path) -> int:
+def open_new(path: Path | str, *, folder: int | None = None) -> int:
     """Create a file that only its owner can read and write, whatever the umask; answers its descriptor.
 
-    Raises FileExistsError when the name is taken, in whatever way; OSError.
+    `folder` is the descriptor of the folder that a name belongs to. Raises FileExistsError when the name is taken, in
+    whatever way; OSError.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, how, 0o600, dir_fd=folder)
     os.fchmod(descriptor, 0o600)
     return descriptor
 
@@ -77,7 +78,7 @@ def locked(folder: Path, *, timeout_us: int, busy: BackctlError | None = None) -
     import fcntl
     import time
 
-    path = folder / "backctl.lock"
+    path = folder / INSTALLATION_LOCK
     try:
         descriptor = open_new(path)
     except FileExistsError:
@@ -111,46 +112,36 @@ def left_over(path: Path) -> list[Path]:
 
 
 @contextmanager
-def private_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder beside `path` that only its owner can enter, gone with all it holds at the end.
+def private_folder(place: Place) -> Iterator[Place]:
+    """The place of a file in a hidden folder beside `place`, gone at the end. Only its owner can enter the folder.
 
-    Those beside it that processes of this user were killed in are removed first, whatever they staged: a living one
-    holds a lock on its own. Raises OSError.
+    What killed processes of this user have staged there is removed first. Raises OSError.
     """
-    import fcntl
-    import shutil
-
-    for entry in os.listdir(path.parent):
-        if _PRIVATE.fullmatch(entry):
-            _remove_abandoned(path.with_name(entry))
-    private = temporary_beside(path)
-    unlocked = private.with_name(f"{private.name}-unlocked")
-    unlocked.mkdir(0o700)
+    sweep(place.folder)
+    name, descriptor = _locked_folder(place)
     try:
-        descriptor = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with suppress(OSError):  # a file system without locks: then nobody else removes it either
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            unlocked.rename(private)
-            yield private
-        finally:
-            os.close(descriptor)
+        yield Place(descriptor, place.path.with_name(name) / COPY)
     finally:
-        shutil.rmtree(private if private.exists() else unlocked)
+        with suppress(FileNotFoundError):
+            os.unlink(COPY, dir_fd=descriptor)
+        os.close(descriptor)
+        os.rmdir(name, dir_fd=place.folder)
 
 
-def _remove_abandoned(private: Path) -> None:
-    import fcntl
-    import shutil
-
-    with suppress(OSError):  # a living process's, somebody else's, or gone
-        descriptor = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_uid == os.geteuid():
-                shutil.rmtree(private)
-        finally:
-            os.close(descriptor)
+def _locked_folder(place: Place) -> tuple[str, int]:
+    """The name and the descriptor of a new folder that no sweep removes until it is closed."""
+    how = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        name = hidden_name(place.name)
+        os.mkdir(name, 0o700, dir_fd=place.folder)
+        with ExitStack() as held, suppress(FileNotFoundError):  # swept before it could be locked
+            descriptor = os.open(name, how, dir_fd=place.folder)
+            held.callback(os.close, descriptor)
+            os.fchmod(descriptor, 0o700)  # whatever the umask took away
+            there = os.stat(name, dir_fd=place.folder, follow_symlinks=False)
+            if try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), there):
+                held.pop_all()
+                return name, descriptor
 
 
 def exists(path: Path) -> bool:

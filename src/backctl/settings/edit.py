@@ -4,10 +4,9 @@ import copy
 import errno
 import fcntl
 import os
-import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Literal
@@ -37,7 +36,8 @@ from backctl.settings.files import parse_toml, read_text, shown_path
 from backctl.settings.loading import as_error
 from backctl.settings.positions import parse_key
 from backctl.settings.schema import SECRET_SUFFIXES, SETTINGS, WrongValue, from_text, from_toml, nearest
-from backctl.trusted_paths import followed, require_sound_folder
+from backctl.staged_files import Staged
+from backctl.trusted_paths import Place, followed, opened, require_sound
 
 TomlValue = bool | int | str | list[str]
 Kind = Literal["setting", "secret", "source", "permissions", "text"]
@@ -87,16 +87,16 @@ def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:
 
 
 def _write(file: Path, path: tuple[str, ...], value: TomlValue | None, *, dry_run: bool) -> bool:
+    # Replacing a link would leave the file that it points to behind, so it is followed.
     with _system_errors(file):
-        target = followed(file)  # replacing a link would leave the file it points to behind
         if dry_run:
-            return _changed_text(target, file, path, value) is not None
-        _create_folder(target.parent)
-        require_sound_folder(target.parent)
-        with _exclusive(target.parent, file):
-            changed = _changed_text(target, file, path, value)
+            return _changed_text(followed(file), file, path, value) is not None
+        with opened(file, follow_last=True, make_folders=True) as place:
+            require_sound(place)
+            _lock(place, file)
+            changed = _changed_text(place.path, file, path, value)
             if changed is not None:
-                _replace(target, changed)
+                _replace(place, changed)
     return changed is not None
 
 
@@ -260,72 +260,33 @@ def _system_errors(file: Path) -> Iterator[None]:
         if isinstance(error, OSError) and DiskFull.is_meant_by(error):
             raise DiskFull(str(file)) from None
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "its name is not valid"
-        raise InvalidConfiguration(f"{shown_path(file)} cannot be written: {reason}") from None
+        broken = isinstance(error, OSError) and error.errno == errno.EIO
+        raise InvalidConfiguration(
+            f"{shown_path(file)} cannot be written: {reason}", hint="check the disk" if broken else None
+        ) from None
 
 
-def _create_folder(folder: Path) -> None:
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for folder in reversed(missing):
-        with suppress(FileExistsError):  # somebody else made it meanwhile
-            folder.mkdir(mode=0o700)
+def _lock(place: Place, file: Path) -> None:
+    """Lock the folder until it is closed, so that neither of two changes at once is lost. It leaves no file behind."""
+    deadline = monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(place.folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if monotonic() >= deadline:
+            raise InstallationLocked(f"another process holds the lock on the folder of {shown_path(file)}")
+        sleep(_LOCK_PAUSE_SECONDS)
 
 
-@contextmanager
-def _exclusive(folder: Path, file: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that of two changes at once neither is lost. Leaves no lock file behind."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        deadline = monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-            if monotonic() >= deadline:
-                raise InstallationLocked(f"another process holds the lock on the folder of {shown_path(file)}")
-            sleep(_LOCK_PAUSE_SECONDS)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _replace(target: Path, text: str) -> None:
-    try:
-        status = target.stat()
-    except FileNotFoundError:
-        status = None
-    _remove_abandoned(target)
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(text.encode())
-            if status is not None:
-                with suppress(PermissionError):  # only root may give a file away
-                    os.fchown(descriptor, status.st_uid, status.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove what processes that were killed have staged: whoever still writes would hold the folder's lock."""
-    staged = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}\.new")
-    for entry in os.listdir(target.parent):
-        if staged.fullmatch(entry):
-            with suppress(PermissionError):  # another user's
-                target.with_name(entry).unlink()
+def _replace(place: Place, text: str) -> None:
+    status = place.status()
+    with closing(Staged(place)) as staged:
+        staged.write(text.encode())
+        if status is not None and stat.S_ISREG(status.st_mode):
+            with suppress(PermissionError):  # only root may give a file away
+                os.fchown(staged.descriptor, status.st_uid, status.st_gid)
+            os.fchmod(staged.descriptor, stat.S_IMODE(status.st_mode))
+        staged.put_in_place(replace=True)

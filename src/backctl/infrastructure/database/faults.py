@@ -15,6 +15,8 @@ from backctl.domain.errors import (
     DatabaseFull,
     DatabaseLocked,
     DatabaseUnusable,
+    DiskFull,
+    FolderUnusable,
     OutcomeUnknown,
     exhaustion_of,
     quoted,
@@ -136,6 +138,25 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
     if primary == sqlite3.SQLITE_ERROR and any(words in str(cause) for words in _FOREIGN_SCHEMA):
         return DatabaseUnusable(f"{database} does not belong to backctl", hint="check the path of the database")
     return None
+
+
+def fault_of_copy(error: Exception, copy: os.PathLike[str], *, named: os.PathLike[str]) -> BackctlError | None:
+    """What it means when a copy, which is to be called `named`, could not be written; None for the original's faults.
+
+    A copy has no log beside it, so what is about the log's shared index is about the original's.
+    """
+    if not isinstance(error, sqlite3.Error):
+        return None
+    code = getattr(error, "sqlite_errorcode", 0)
+    is_full = code & 0xFF == sqlite3.SQLITE_FULL
+    if not is_full and code not in _UNWRITTEN - {sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE}:
+        return None
+    file = os.fspath(named)
+    if is_full or _has_no_room(copy):
+        return DiskFull(file)
+    return FolderUnusable(
+        f"{quoted(file, limit=400)} cannot be written: input/output error ({_name(error)})", hint="check the disk"
+    )
 
 
 def _fault_without_code(message: str, database: str) -> BackctlError | None:

@@ -18,10 +18,11 @@ from backctl.domain.keyring import Key, Keyring
 from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.database import event_log, tables
-from backctl.infrastructure.database.copies import staged_copy
+from backctl.infrastructure.database.copies import copied
 from backctl.infrastructure.database.engine import driver_of, sqlite_engine
 from backctl.infrastructure.database.faults import mapped_faults
 from backctl.infrastructure.database.schema import REVISION, connect, read_installation, require_current
+from backctl.trusted_paths import opened
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -238,8 +239,8 @@ def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
     names = (path.with_name(f"{path.name}.{revision}.{number}.bak") for number in itertools.count(1))
     copy = next(name for name in names if not durable_files.exists(name))
     try:
-        with staged_copy(path, copy, timeout_us=timeout_us) as staged:
-            durable_files.link_staged(staged, copy)
+        with opened(copy, follow_last=False) as place, copied(path, place, timeout_us=timeout_us) as made:
+            made.put_in_place()
     except OSError as error:
         raise durable_files.unusable(path.parent, error) from error
     return copy

@@ -1,0 +1,183 @@
+"""Files on their way to a name: staged in its folder, complete and flushed before they get it.
+
+A staged file has no name at all where the system has such files (O_TMPFILE on Linux), else a hidden one. Whoever stages
+something holds a lock on it, so that what a killed process has left can be told from what a living one still writes.
+"""
+
+import os
+import re
+import stat
+from contextlib import suppress
+from errno import EINVAL, EISDIR, EOPNOTSUPP
+
+from backctl.trusted_paths import Place
+
+INSTALLATION_LOCK = "backctl.lock"
+"""The file that whoever makes an installation, or changes a keyring, holds a lock on in the folder."""
+
+COPY = "copy"
+"""The file in a hidden folder that a database is copied to."""
+
+_STAGED = re.compile(r"\..+\.[0-9a-f]{16}\.new")
+_SHOWN = 50  # characters of the name, at most 200 bytes: a hidden name has room for 233
+_NO_UNNAMED_FILES = (EISDIR, EOPNOTSUPP, EINVAL)  # open(2): of the kernel, of the file system
+
+
+def hidden_name(name: str) -> str:
+    """An unused name for what is to be called `name`, which `sweep` will recognise."""
+    return f".{name[:_SHOWN]}.{os.urandom(8).hex()}.new"
+
+
+class Staged:
+    """A new file for a place, 0600. Close it in the end, whatever became of it. Raises OSError."""
+
+    def __init__(self, place: Place) -> None:
+        """Removes first what killed processes have staged in the folder."""
+        self._place = place
+        self._name: str | None = None
+        sweep(place.folder)
+        descriptor = _unnamed(place.folder)
+        while descriptor is None:
+            self._name = hidden_name(place.name)
+            descriptor = _named(self._name, place.folder)
+        self.descriptor = descriptor
+
+    def write(self, piece: bytes) -> None:
+        write_all(self.descriptor, piece)
+
+    def put_in_place(self, *, replace: bool) -> None:
+        """Give the file its name, durably. Raises FileExistsError for a taken one unless `replace`, OSError."""
+        os.fsync(self.descriptor)
+        folder, name = self._place.folder, self._place.name
+        if self._name is None:
+            staged = hidden_name(name) if replace else name
+            # With a folder given, Python calls linkat(2), which follows the link in /proc to the file itself.
+            os.link(_of_process(self.descriptor), staged, dst_dir_fd=folder)
+            self._name = staged if replace else None
+        else:
+            staged = self._name
+        if replace:
+            os.replace(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
+            self._name = None
+        elif staged != name:
+            os.link(staged, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            os.unlink(staged, dir_fd=folder)
+            self._name = None
+        try:
+            os.fsync(folder)
+        except OSError:
+            if not replace:
+                os.unlink(name, dir_fd=folder)
+            raise
+
+    def close(self) -> None:
+        if self._name is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._name, dir_fd=self._place.folder)
+        os.close(self.descriptor)
+
+
+def write_all(descriptor: int, piece: bytes) -> None:
+    """Write every byte: the system may take fewer than it is given."""
+    written = os.write(descriptor, piece)
+    while written < len(piece):
+        written += os.write(descriptor, memoryview(piece)[written:])
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock what is staged until the descriptor is closed; False while another process has it.
+
+    True, too, on a file system without locks: then nobody can lock it to remove it.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def sweep(folder: int) -> None:
+    """Remove what killed processes of this user have staged in an open folder, for whatever name.
+
+    Only files and folders with such a name, of this user, that others cannot write and nobody has locked. Nothing while
+    an installation is made or a keyring changed there, whose staged files that other lock keeps.
+    """
+    import fcntl
+
+    left = [entry for entry in os.listdir(folder) if _STAGED.fullmatch(entry)]
+    if not left:
+        return
+    with suppress(OSError):  # another user's lock, or one that is held
+        lock = None
+        with suppress(FileNotFoundError):  # when the folder was listed nobody was making an installation
+            lock = os.open(INSTALLATION_LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        try:
+            if lock is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for entry in left:
+                with suppress(OSError):  # a living process's, or gone
+                    _remove_abandoned(entry, folder)
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+
+def _remove_abandoned(entry: str, folder: int) -> None:
+    import fcntl
+
+    status = os.stat(entry, dir_fd=folder, follow_symlinks=False)
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022 or not (is_folder or stat.S_ISREG(status.st_mode)):
+        return
+    how = os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_RDWR
+    descriptor = os.open(entry, how | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), os.stat(entry, dir_fd=folder, follow_symlinks=False)):
+            return
+        if is_folder:
+            with suppress(FileNotFoundError):
+                os.unlink(COPY, dir_fd=descriptor)
+            os.rmdir(entry, dir_fd=folder)  # refused where anything else is in it
+        else:
+            os.unlink(entry, dir_fd=folder)
+    finally:
+        os.close(descriptor)
+
+
+def _unnamed(folder: int) -> int | None:
+    """A file without a name that can be given one; None where there are none. Raises OSError."""
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is None:
+        return None
+    try:
+        descriptor = os.open(os.curdir, flag | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _NO_UNNAMED_FILES:
+            return None
+        raise
+    if not os.path.exists(_of_process(descriptor)):  # no /proc: it could never be given a name
+        os.close(descriptor)
+        return None
+    os.fchmod(descriptor, 0o600)
+    try_lock(descriptor)
+    return descriptor
+
+
+def _named(name: str, folder: int) -> int | None:
+    """A file with a hidden name; None when it was swept before it could be locked. Raises OSError."""
+    how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(name, how, 0o600, dir_fd=folder)
+    os.fchmod(descriptor, 0o600)
+    if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _of_process(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
