@@ -78,3 +78,32 @@ sys.exit(run(sys.argv[2:]))
     create = ("user", "create", "ada@example.org", "--username", "ada", "--generate-password")
     done = python(machine, script, str(file), *create, "--secret-file", str(file), "-o", "json")
     assert (done.code, done.error["code"]) == (3, "user.not_found")
+
+
+_WITHOUT_COMMIT = """
+import sys
+from backctl.domain.errors import DatabaseFull
+from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.presentation.app import run
+
+def fail(self):
+    raise DatabaseFull("no room")
+
+SqlUnitOfWork.commit = fail
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def test_a_key_leaves_when_the_log_tells_of_it_and_not_otherwise(machine: Machine, tmp_path: Path) -> None:
+    machine.run("init").succeeded()
+    kid = machine.run("key", "list", "--fields", "kid", "--no-header").succeeded().out.split()[0]
+    file = tmp_path / "key.json"
+    export = ("key", "export", kid, "--private", "--secret-file", str(file), "-o", "json")
+
+    def told() -> list[tuple[str]]:
+        return machine.rows("SELECT type FROM events WHERE type = 'KeyExported'")
+
+    failed = python(machine, _WITHOUT_COMMIT, *export)
+    assert (failed.code, failed.error["code"], file.exists(), told()) == (5, "database.full", False, [])
+    machine.run(*export).succeeded()
+    assert (file.exists(), told()) == (True, [("KeyExported",)])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -255,14 +256,25 @@ class KeyService:
 
     @repeatable
     def export_private(
-        self, kid: str, form: Form, *, actor: Actor, reason: str | None = None, dry_run: bool = False
+        self,
+        kid: str,
+        form: Form,
+        *,
+        actor: Actor,
+        reason: str | None = None,
+        dry_run: bool = False,
+        hand_over: Callable[[KeyExport], AbstractContextManager[object]] = nullcontext,
     ) -> KeyExport:
-        """The key itself, after the log was told that it leaves. Raises KeyNotFound, InvalidKey."""
+        """The key itself, once the event is recorded that it leaves. Raises KeyNotFound, InvalidKey.
+
+        The event is recorded while the context of `hand_over` is open, which takes back what it did when it is not.
+        """
         self._require_installation_for(kid)
         with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
             key = change.ring.get(kid)
             export = self._exported(key, form, private=True)
-            change.commit(change.ring, KeyExported(kid, key.purpose, form))
+            with hand_over(export):
+                change.commit(change.ring, KeyExported(kid, key.purpose, form))
         return export
 
     @repeatable

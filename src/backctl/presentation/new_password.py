@@ -125,17 +125,12 @@ def handed_over(call: "Invocation", secret: Secret, secret_file: str | None) -> 
             yield
         except BaseException as error:
             if isinstance(error, OutcomeUnknown):
-                call.warn(f"{quoted(secret_file)} is kept: it holds what the account has now, if the change was made")
+                call.warn(f"{quoted(secret_file)} is kept: its secret is the one in use if the change was made")
             elif isinstance(error, Exception) and signal_behind(error) is None:
                 _remove(call, written)
             else:
                 call.warn(f"{quoted(secret_file)} is kept: it holds what was made if the command came that far")
             raise
-
-
-def write_secret_file(call: "Invocation", path: str, secret: Secret) -> None:
-    """Write a secret and a line end to a new file. Raises FileTaken, FolderUnusable, DiskFull."""
-    call.container.files.write_new(path, _content(secret))
 
 
 def _content(secret: Secret) -> bytes:
@@ -146,4 +141,4 @@ def _remove(call: "Invocation", written: "NewFile") -> None:
     try:
         written.remove()
     except FolderUnusable as error:
-        call.warn(f"the file of a password that no account has could not be removed: {error.message}")
+        call.warn(f"a file whose secret is of no use could not be removed: {error.message}")

@@ -259,17 +259,21 @@ def export(
         raise UsageError("a private key is not shown on a terminal", hint="add --secret-file FILE, or pipe it on")
     if secret_file == "-":
         raise UsageError("'-' is no file for a key", hint="leave --secret-file out to have it printed")
-    if secret_file is not None:
-        call.container.files.require_possible(secret_file)
-    made = call.container.keys.export_private(kid, written, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+    from backctl.presentation.new_password import handed_over
+
+    made = call.container.keys.export_private(
+        kid,
+        written,
+        actor=call.actor,
+        reason=call.reason,
+        dry_run=call.dry_run,
+        hand_over=lambda export: handed_over(call, Secret(str(export.document)), secret_file),
+    )
     if call.dry_run:
         call.changed(Change(replace(made, document=None), changed=True))
     elif secret_file is None:
         call.value(str(made.document), made, changed=True)
     else:
-        from backctl.presentation.new_password import write_secret_file
-
-        write_secret_file(call, secret_file, Secret(str(made.document)))
         call.changed(Change(replace(made, document=None), changed=True), secret_file=secret_file)
 
 
