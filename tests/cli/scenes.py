@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.cli.machines import Machine, Outcome
@@ -189,3 +191,55 @@ def revision(path: Path) -> str:
     """The schema's revision in a database file."""
     with closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+# A full disk of its own for one process: a small file system in private name spaces. Who may not mount anything, not
+# even as the root of a name space of his own, has a limit on the size of files instead, under which they are as full.
+_ON_A_FULL_DISK = """
+import ctypes, os, resource, sys
+NEWNS, NEWUSER, REC_PRIVATE = 0x20000, 0x10000000, 1 << 14 | 1 << 18
+library = ctypes.CDLL(None, use_errno=True)
+folder, size, *command = sys.argv[1:]
+user, group = os.geteuid(), os.getegid()
+
+def mounted():
+    if user and library.unshare(NEWUSER):
+        return False
+    if user:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    if library.unshare(NEWNS) or library.mount(b"none", b"/", None, REC_PRIVATE, None):
+        return False
+    options = f"size={size},mode=700,uid={user},gid={group}"
+    return not library.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, options.encode())
+
+try:
+    works = mounted()
+except OSError:
+    works = False
+if works:
+    with open(os.path.join(folder, "ballast"), "wb", buffering=0) as ballast:
+        try:
+            while ballast.write(bytes(512)):
+                pass
+        except OSError as error:
+            assert error.errno == 28, error
+else:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+os.execv(command[0], command)
+"""
+
+
+@cache
+def has_disks_of_its_own() -> bool:
+    """Whether a process here may mount something for itself."""
+    with TemporaryDirectory() as folder:
+        return (
+            subprocess.run(on_a_full_disk(Path(folder), ["/bin/sh", "-c", f"test -e {folder}/ballast"])).returncode == 0
+        )
+
+
+def on_a_full_disk(folder: Path, command: list[str]) -> list[str]:
+    """The command in a process for which `folder`, which is empty, lies on a disk of its own without a free byte."""
+    return [sys.executable, "-c", _ON_A_FULL_DISK, str(folder), "65536", *command]

@@ -1,0 +1,67 @@
+"""Files that are not the database on a disk without a free byte: one error, and nothing is changed."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Machine, Outcome
+from tests.cli.scenes import Person, contents, has_disks_of_its_own, on_a_full_disk, refused, run_command
+
+PEOPLE = [Person("ada", "admin"), Person("bob")]
+CREATE = ("user", "create", "eve@example.org", "--username", "eve", "--generate-password", "--secret-file")
+SET = ("user", "set-password", "bob", "--generate-password", "--secret-file")
+
+COMMANDS = {
+    "a password": (*CREATE, "full/secret.txt"),
+    "another password": (*SET, "full/secret.txt"),
+    "a copy": ("db", "backup", "full/copy.db"),
+    "a new file": ("encrypt", "--context", "", "--file", "plain", "--out", "full/out"),
+    "a replaced file": ("encrypt", "--context", "", "--file", "plain", "--out", "full/out", "--overwrite"),
+    "the configuration": ("config", "set", "passwords.min_length", "10", "--config", "full/config.toml"),
+}
+FILES = {
+    what: next(word for word in command if word.startswith("full/")).removeprefix("full/")
+    for what, command in COMMANDS.items()
+}
+WITHOUT_DATABASE = ("a new file", "a replaced file", "the configuration")
+
+
+@pytest.fixture
+def full(house: Machine) -> Path:
+    (house.home / "plain").write_bytes(b"x" * 3000)
+    folder = house.home / "full"
+    folder.mkdir()
+    return folder
+
+
+def written(house: Machine) -> dict[str, bytes | None]:
+    """All that there is, but for the log of the database while nothing is in it."""
+    found = contents(house.home)
+    return {name: content for name, content in found.items() if content or not name.endswith("-wal")}
+
+
+def without_room(outcome: Outcome, *, uses_database: bool) -> dict[str, Any]:
+    """The error. Without a disk of its own for the file, the database is as full, and may be the first to be."""
+    code = outcome.error["code"]
+    if not has_disks_of_its_own() and uses_database and code != "disk.full":
+        return refused(outcome, 5, "database.full")
+    return refused(outcome, 5, "disk.full")
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_a_full_disk_is_told_and_nothing_is_changed(house: Machine, full: Path, what: str) -> None:
+    before = written(house)
+    command = on_a_full_disk(full, house.command(*COMMANDS[what], "-o", "json"))
+    error = without_room(run_command(house, command), uses_database=what not in WITHOUT_DATABASE)
+    assert error["retryable"] is True
+    assert error["code"] == "database.full" or f"full/{FILES[what]}" in error["message"]
+    assert written(house) == before
+
+
+def test_a_private_key_for_which_there_is_no_room_has_not_left(house: Machine, full: Path) -> None:
+    kid = house.run("key", "list", "--fields", "kid", "--no-header").succeeded().out.split()[0]
+    export = ("key", "export", kid, "--private", "--secret-file", "full/key.json", "-o", "json")
+    without_room(run_command(house, on_a_full_disk(full, house.command(*export))), uses_database=True)
+    assert house.rows("SELECT count(*) FROM events WHERE type = 'KeyExported'") == [(0,)]
+    assert os.listdir(full) == []
