@@ -9,9 +9,9 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from errno import EISDIR, ELOOP
+from errno import EISDIR, ELOOP, ENOENT
 from pathlib import Path
 
 from backctl.domain.errors import FolderUnusable, quoted
@@ -54,8 +54,9 @@ def opened(path: Path, *, follow_last: bool, make_folders: bool = False) -> Iter
         if not rest:
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
         if len(rest) > 1:
-            os.stat(rest[0], dir_fd=passage)  # missing: says so
-        descriptor = os.open(os.curdir, _FOLDER, dir_fd=passage)
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(folder / rest[0]))
+        with _named(folder):
+            descriptor = os.open(os.curdir, _FOLDER, dir_fd=passage)
         try:
             yield Place(descriptor, folder / rest[0])
         finally:
@@ -96,30 +97,39 @@ def _walked(path: Path, *, follow_last: bool, make_folders: bool) -> Iterator[tu
         links = 0
         while rest:
             name = rest[0]
-            status = _status(name, descriptor) if name != os.pardir else None
-            if status is not None and stat.S_ISLNK(status.st_mode) and (follow_last or len(rest) > 1):
-                links += 1
-                if links > _LINKS_MAX:
-                    raise OSError(ELOOP, os.strerror(ELOOP), str(path))
-                target = Path(_target(name, descriptor, status, here))
-                rest.popleft()
-                rest.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
-                if target.is_absolute():
-                    here, descriptor = Path(os.sep), _exchanged(descriptor, os.sep)
-                continue
-            if name != os.pardir and len(rest) == 1:
-                break
-            if status is None and name != os.pardir:
-                if not make_folders:
-                    break
-                _make(name, descriptor)
-            descriptor = _exchanged(descriptor, name)
+            with _named(here / name):
+                status = _status(name, descriptor) if name != os.pardir else None
+                if status is not None and stat.S_ISLNK(status.st_mode) and (follow_last or len(rest) > 1):
+                    links += 1
+                    if links > _LINKS_MAX:
+                        raise OSError(ELOOP, os.strerror(ELOOP))
+                    target = Path(_target(name, descriptor, status, here))
+                    rest.popleft()
+                    rest.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
+                    if target.is_absolute():
+                        here, descriptor = Path(os.sep), _exchanged(descriptor, os.sep)
+                    continue
+                if name != os.pardir:
+                    if len(rest) == 1 or (status is None and not make_folders):
+                        break
+                    if status is None:
+                        _make(name, descriptor)
+                descriptor = _exchanged(descriptor, name)
             here = here.parent if name == os.pardir else here / name
             rest.popleft()
         yield descriptor, here, rest
     finally:
         if descriptor >= 0:
             os.close(descriptor)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of the system with the whole path: they know the last name of it only."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _status(name: str, folder: int) -> os.stat_result | None:
@@ -146,6 +156,12 @@ def _make(name: str, folder: int) -> None:
         os.fchmod(descriptor, 0o700)  # whatever the umask took away
     finally:
         os.close(descriptor)
+    with suppress(PermissionError):  # above a folder that may be written and not read
+        descriptor = os.open(os.curdir, _FOLDER, dir_fd=folder)
+        try:
+            os.fsync(descriptor)  # or a power failure takes the folder away with all that is in it
+        finally:
+            os.close(descriptor)
 
 
 def _target(name: str, folder: int, link: os.stat_result, shown: Path) -> str:

@@ -2,15 +2,17 @@
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from backctl.application.ports import UnitOfWork
-from backctl.domain.errors import DatabaseUnusable, InstallationLocked, KeyringMissing, SchemaTooNew
+from backctl.domain.errors import DatabaseUnusable, FolderUnusable, InstallationLocked, KeyringMissing, SchemaTooNew
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Actor
 from backctl.infrastructure import durable_files
@@ -127,6 +129,47 @@ def test_whoever_creates_beside_another_waits_no_longer_than_told(
     assert caught.value.retryable
     assert os.listdir(tmp_path) == ["backctl.lock"]
     assert open_at().create(ACTOR).changed
+
+
+def a_link(path: Path) -> None:
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("plant", [a_link, os.mkfifo, Path.mkdir])
+def test_what_is_planted_for_the_lock_is_named(
+    open_at: Callable[..., Installation], tmp_path: Path, plant: Callable[[Path], None]
+) -> None:
+    plant(tmp_path / "backctl.lock")
+    with pytest.raises(FolderUnusable, match=r"backctl\.lock"):
+        open_at().create(ACTOR)
+    assert os.listdir(tmp_path) == ["backctl.lock"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "folder", "lock"),
+    [
+        (stat.S_IFREG, 4711, 0, True),
+        (stat.S_IFREG, 0, 4711, True),
+        (stat.S_IFREG, 4712, 4712, True),
+        (stat.S_IFREG, 4712, 0, False),
+        (stat.S_IFREG, 4712, 4711, False),
+        (stat.S_IFIFO, 4711, 4711, False),
+    ],
+)
+def test_a_lock_is_one_that_no_stranger_can_hold(kind: int, owner: int, folder: int, lock: bool) -> None:
+    made = (SimpleNamespace(st_mode=kind, st_uid=owner), SimpleNamespace(st_uid=folder))
+    found = durable_files.may_be_lock(cast(os.stat_result, made[0]), cast(os.stat_result, made[1]), user=4711)
+    assert found is lock
+
+
+def test_what_a_killed_creation_left_is_removed_with_its_logs(
+    open_at: Callable[..., Installation], tmp_path: Path
+) -> None:
+    staged = ".backctl.db.0123456789abcdef.new"
+    for name in (".keyring.json.0123456789abcdef.new", *(f"{staged}{end}" for end in ("", "-wal", "-shm", "-journal"))):
+        (tmp_path / name).write_bytes(b"half")
+    assert open_at().create(ACTOR).changed
+    assert set(os.listdir(tmp_path)) == {"backctl.db", "backctl.lock", "keyring.json"}
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-journal"])

@@ -1,5 +1,6 @@
 """The keyring's file: made once, private, strictly read, never changed by a failure."""
 
+import errno
 import json
 import os
 import re
@@ -413,3 +414,17 @@ def test_what_is_current_is_read_again_only_when_the_file_has_changed(path: Path
     path.unlink()
     with pytest.raises(KeyringMissing):
         file.current()
+
+
+def test_a_disk_that_fails_is_told_apart_from_a_missing_permission(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> os.stat_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def read() -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fstat", fail)
+            KeyFile(path).read()
+
+    with pytest.raises(KeyringUnreadable, match="input/output error") as caught:
+        read()
+    assert caught.value.hint == "check the disk"

@@ -6,14 +6,15 @@ what another process put there. What a process that was killed has staged is rec
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from errno import EACCES, EIO
+from errno import EACCES, EIO, ELOOP
 from pathlib import Path
 
 from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, exhaustion_of, quoted
 from backctl.staged_files import COPY, INSTALLATION_LOCK, hidden_name, sweep, try_lock
-from backctl.trusted_paths import Place, require_sound_folder
+from backctl.trusted_paths import Place, opened, require_sound, require_sound_folder
 
 
 def temporary_beside(path: Path) -> Path:
@@ -82,7 +83,7 @@ def locked(folder: Path, *, timeout_us: int, busy: BackctlError | None = None) -
     try:
         descriptor = open_new(path)
     except FileExistsError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = _open_lock(path)
     try:
         give_up = time.monotonic_ns() + timeout_us * 1000
         while True:
@@ -99,6 +100,27 @@ def locked(folder: Path, *, timeout_us: int, busy: BackctlError | None = None) -
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    """Raises FolderUnusable for what another user has put in the place of the lock: he could hold it for ever."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != ELOOP:
+            raise
+    else:
+        if may_be_lock(os.fstat(descriptor), path.parent.stat(), user=os.geteuid()):
+            return descriptor
+        os.close(descriptor)
+    raise FolderUnusable(
+        f"{quoted(str(path), limit=400)} is no lock of backctl's", hint="find out who made it, and remove it"
+    )
+
+
+def may_be_lock(lock: os.stat_result, folder: os.stat_result, *, user: int) -> bool:
+    """Whether a file is one that this user, root or whoever the folder belongs to can have made as a lock."""
+    return stat.S_ISREG(lock.st_mode) and lock.st_uid in (0, user, folder.st_uid)
 
 
 def left_over(path: Path) -> list[Path]:
@@ -158,21 +180,10 @@ def exists(path: Path) -> bool:
 def make_folder(path: Path) -> None:
     """Make a folder and the missing ones above it, all 0700. An existing one keeps its mode.
 
-    Raises FolderUnusable when it is no folder, or one in which everybody may replace files; OSError.
+    Raises FolderUnusable for one in which everybody may replace files, and for another user's link on the way; OSError.
     """
-    missing = []
-    folder = path
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for folder in reversed(missing):
-        try:
-            folder.mkdir(0o700)
-            folder.chmod(0o700)  # whatever the umask took away
-        except FileExistsError:  # another process was quicker
-            continue
-        flush_folder(folder.parent)
-    require_sound_folder(path)
+    with opened(path / INSTALLATION_LOCK, follow_last=False, make_folders=True) as place:
+        require_sound(place)
 
 
 def require_writable(path: Path) -> None:

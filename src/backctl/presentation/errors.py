@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
@@ -252,18 +253,23 @@ def _append_to_log(text: str) -> str | None:
     from platformdirs import user_log_path
 
     from backctl import __version__
+    from backctl.trusted_paths import opened, require_sound
 
     try:
-        folder = user_log_path("backctl", appauthor=False)
-        before = os.umask(0o077)  # the mode given to mkdir counts for the last folder only
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        finally:
-            os.umask(before)
-        path = folder / "backctl.log"
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(f"{datetime.now(UTC).isoformat()} backctl {__version__}\n{text}\n")
-    except (OSError, RuntimeError):  # RuntimeError: no home folder
+        path = user_log_path("backctl", appauthor=False) / "backctl.log"
+        with opened(path, follow_last=False, make_folders=True) as place:
+            require_sound(place)
+            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(place.name, how, 0o600, dir_fd=place.folder)
+            with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:
+                if not is_private_log(os.fstat(descriptor), user=os.geteuid()):
+                    return None
+                log.write(f"{datetime.now(UTC).isoformat()} backctl {__version__}\n{text}\n")
+    except (OSError, RuntimeError, domain.FolderUnusable):  # RuntimeError: no home folder
         return None
     return str(path)
+
+
+def is_private_log(status: os.stat_result, *, user: int) -> bool:
+    """Whether a file is the log of this user alone: not another user's, and not another name of another file."""
+    return stat.S_ISREG(status.st_mode) and status.st_uid == user and status.st_nlink == 1

@@ -1,9 +1,14 @@
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from backctl.domain import errors as domain
-from backctl.presentation.errors import ExitCode, exit_code_of, wants_json
+from backctl.presentation.errors import ExitCode, exit_code_of, is_private_log, unexpected, wants_json
 
 
 def _leaves(kind: type[domain.BackctlError]) -> Iterator[type[domain.BackctlError]]:
@@ -62,3 +67,64 @@ def test_flags_outdo_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKCTL_OUTPUT", "json")
     assert wants_json(["user", "list"])
     assert not wants_json(["user", "list", "-o", "tsv"])
+
+
+# The log.
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "backctl" / "log" / "backctl.log"
+
+
+def test_a_bug_is_added_to_a_private_log(log: Path) -> None:
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            assert str(log) in (unexpected(ZeroDivisionError()).hint or "")
+    finally:
+        os.umask(before)
+    assert log.read_text().count("ZeroDivisionError") == 2
+    assert [path.stat().st_mode & 0o7777 for path in (log.parent, log)] == [0o700, 0o600]
+
+
+def a_link(log: Path, precious: Path) -> None:
+    log.symlink_to(precious)
+
+
+def another_name(log: Path, precious: Path) -> None:
+    os.link(precious, log)
+
+
+def a_pipe(log: Path, precious: Path) -> None:
+    os.mkfifo(log)
+
+
+def everybodys_folder(log: Path, precious: Path) -> None:
+    log.parent.chmod(0o777)
+
+
+@pytest.mark.parametrize("plant", [a_link, another_name, a_pipe, everybodys_folder])
+def test_a_bug_is_written_nowhere_else(log: Path, tmp_path: Path, plant: Callable[[Path, Path], None]) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    log.parent.mkdir(parents=True)
+    plant(log, precious)
+    assert unexpected(ZeroDivisionError()).hint == "the traceback could not be written to the log"
+    assert precious.read_text() == "as it was"
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "names", "private"),
+    [
+        (stat.S_IFREG | 0o600, 4711, 1, True),
+        (stat.S_IFREG | 0o600, 4712, 1, False),
+        (stat.S_IFREG | 0o600, 0, 1, False),
+        (stat.S_IFREG | 0o600, 4711, 2, False),
+        (stat.S_IFIFO | 0o600, 4711, 1, False),
+    ],
+)
+def test_the_log_is_this_users_alone(mode: int, owner: int, names: int, private: bool) -> None:
+    status = cast(os.stat_result, SimpleNamespace(st_mode=mode, st_uid=owner, st_nlink=names))
+    assert is_private_log(status, user=4711) is private

@@ -3,10 +3,12 @@
 import os
 import re
 import stat
+from errno import EIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from backctl.domain.errors import (
+    FolderUnusable,
     KeyringDamaged,
     KeyringExposed,
     KeyringMissing,
@@ -17,6 +19,7 @@ from backctl.domain.errors import (
 )
 from backctl.infrastructure import durable_files
 from backctl.infrastructure.crypto import keyring_text
+from backctl.trusted_paths import followed
 
 if TYPE_CHECKING:
     from backctl.domain.keyring import Keyring
@@ -115,7 +118,7 @@ class KeyFile:
         """Whether a change was interrupted, so that the next one has to finish it or give it up; False if unknown."""
         try:
             return bool(self.staged_changes())
-        except OSError:
+        except (OSError, FolderUnusable):
             return False
 
     def beside(self, staged: Path) -> "KeyFile":
@@ -146,7 +149,8 @@ class KeyFile:
         return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def _place(self) -> Path:
-        return Path(os.path.realpath(self.path))
+        """Raises FolderUnusable for a link that another user can have made; OSError."""
+        return followed(self.path)
 
     def _text(self) -> str:
         try:
@@ -205,7 +209,9 @@ class KeyFile:
         reason = (error.strerror or str(error)).lower()
         return KeyringUnreadable(
             f"the keyring {quoted(str(self.path), limit=400)} cannot be read: {reason}",
-            hint="it must be readable for the user who runs backctl, and for nobody else",
+            hint="check the disk"
+            if error.errno == EIO
+            else "it must be readable for the user who runs backctl, and for nobody else",
         )
 
 
