@@ -10,7 +10,7 @@ from tests.cli.scenes import fresh, python
 
 # Ends the process at its nth call that opens, links, renames or removes something, from the first one on that has to do
 # with the folder of the secret. Modules are opened in another way.
-_KILLED = """
+KILLED = """
 import os, signal, sys
 
 number, folder, *arguments = sys.argv[1:]
@@ -45,7 +45,7 @@ def test_a_password_is_in_its_file_whole_or_not_at_all(machine: Machine, tmp_pat
         file = folder / f"{number}.txt"
         create = ("user", "create", f"user{number}@example.org", "--username", f"user{number}", "--generate-password")
         words = (*create, "--secret-file", str(file))
-        done = python(machine, _KILLED, str(number), folder.name, way, *words)
+        done = python(machine, KILLED, str(number), folder.name, way, *words)
         if done.code != -signal.SIGKILL:
             done.succeeded()
             break
