@@ -60,7 +60,8 @@ class WholeFiles:
         """
         import tempfile
 
-        folder = tempfile.gettempdir()
+        with _told(os.environ.get("TMPDIR", "/tmp")):  # noqa: S108 - for the error where no folder can be written
+            folder = tempfile.gettempdir()
         with _told(folder):
             file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below; opening fails in other ways
         with file:
