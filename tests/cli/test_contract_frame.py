@@ -261,7 +261,9 @@ def test_a_bug_is_one_line_and_a_log(frame: Any) -> None:
     assert "secret detail" not in done.err
     (log,) = frame.home.rglob("backctl.log")
     assert str(log) in done.err
-    assert "ZeroDivisionError: secret detail" in log.read_text()
+    assert "ZeroDivisionError" in log.read_text()
+    assert "in crash" in log.read_text()
+    assert "\nbuiltins.ZeroDivisionError: secret detail" not in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
     assert frame.run("item", "crash", "-o", "json").error["code"] == "internal"
 
@@ -336,4 +338,4 @@ def test_a_wide_table_keeps_the_first_column_whole_and_folds_the_last(machine: A
 
 def test_the_exit_codes_are_printed(machine: Any) -> None:
     document = machine.run("help", "exit-codes", "-o", "json").succeeded().json
-    assert [item["code"] for item in document["items"]] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130, 143]
+    assert [item["code"] for item in document["items"]] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 129, 130, 143]

@@ -145,7 +145,7 @@ def test_a_role_is_given_once(house: Machine) -> None:
     assert list(first) == [*USER_KEYS, "changed"]
     assert (first["role"], first["changed"], first["version"]) == ("moderator", True, 2)
     assert house.run("role", "assign", "moderator", "ada", "-o", "json").succeeded().json == {**first, "changed": False}
-    assert history(house, "ada") == [("UserRoleChanged", {"old": "user", "new": "moderator"})]
+    assert history(house, "ada") == [("UserRoleChanged", {"old": "user", "new": "moderator", "version": 2})]
 
 
 def test_a_role_is_given_to_many_from_arguments_a_file_and_standard_input(house: Machine) -> None:
