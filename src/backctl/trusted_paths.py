@@ -182,7 +182,7 @@ def _target(name: str, folder: int, link: os.stat_result, shown: Path) -> str:
 
 
 def require_sound_folder(path: Path) -> None:
-    """Raises FolderUnusable for what is no folder, or one in which everybody may replace files; OSError."""
+    """Raises FolderUnusable for a path that is not a folder, or where everybody may replace files; OSError."""
     _require_sound(path.stat(), path)
 
 

@@ -17,6 +17,8 @@ from tests.faults.failing_calls import FLUSHES, WRITES, Call, fail_at, fail_from
 from tests.faults.installation_driver import answer
 from tests.faults.test_installation import COMPLETE, names
 
+from backctl.infrastructure.database.faults import fault_of
+
 Failing = Callable[[int, int, Path, tuple[str, ...]], Any]
 
 DISKS = [
@@ -156,6 +158,31 @@ def test_a_flush_that_fails_at_commit_leaves_the_outcome_open(tmp_path: Path) ->
         assert "may or may not be made" in outcome["message"]
         assert other.execute("SELECT count(*) FROM users").fetchone() == (1,)
         assert after_a_crash(folder, tmp_path / "crashed") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "error"),
+    [
+        ("data.db", 96 << 10, "DatabaseFull"),
+        ("data[1].db", 96 << 10, "DatabaseFull"),  # to a pattern of names, another file
+        ("data.db-wal", 96 << 10, "DatabaseFull"),
+        ("data.db.0001.1.bak", 96 << 10, "DatabaseUnusable"),  # a copy beside it does not grow
+    ],
+)
+def test_whether_a_file_may_grow_depends_on_the_database_and_its_log(
+    tmp_path: Path, name: str, size: int, error: str
+) -> None:
+    (tmp_path / name).write_bytes(bytes(size))
+    database = tmp_path / (name if name.endswith(".db") else "data.db")
+    database.touch()
+    failed = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+
+    def told() -> str:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (128 << 10,) * 2)
+        return type(fault_of(failed, database)).__name__
+
+    assert run_with(lambda _: 0, told) == error
 
 
 def test_the_harness_lets_everything_else_pass(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ class DomainEvent:
     """`at` is the time that stands in the row that was changed; None for the time at which the event is recorded.
 
     `version` is the version of the account that the change made. Events of one change have the same; an event that
-    changes no account has none.
+    changes no account has none. Both are left out of comparisons: two events are equal when they say the same.
     """
 
     subject: str

@@ -212,7 +212,8 @@ class User:
 
     def _changed(self, event: DomainEvent, now: Instant) -> bool:
         self.updated_at = max(now, self.created_at)  # a clock set back must not date a change before the account
-        self._recorded.append(replace(event, at=self.updated_at, version=self.version + self.is_stored))
+        version = self.version + 1 if self.is_stored else self.version
+        self._recorded.append(replace(event, at=self.updated_at, version=version))
         return True
 
 

@@ -103,7 +103,7 @@ def locked(folder: Path, *, timeout_us: int, busy: BackctlError | None = None) -
 
 
 def _open_lock(path: Path) -> int:
-    """Raises FolderUnusable for what another user has put in the place of the lock: he could hold it for ever."""
+    """Raises FolderUnusable for a file that another user put in the place of the lock and could hold indefinitely."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -114,7 +114,7 @@ def _open_lock(path: Path) -> int:
             return descriptor
         os.close(descriptor)
     raise FolderUnusable(
-        f"{quoted(str(path), limit=400)} is no lock of backctl's", hint="find out who made it, and remove it"
+        f"{quoted(str(path), limit=400)} is not a lock file of backctl", hint="find out who made it, and remove it"
     )
 
 

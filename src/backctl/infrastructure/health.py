@@ -181,8 +181,8 @@ class _Database:
 def are_private(paths: Sequence[Path], keyring: Path, config_file: Path | None) -> Finding:
     """Folder 0700, files 0600, all of them this user's or root's, and the configuration in a folder nobody else writes.
 
-    On the way to them, links followed, is no folder in which everybody may replace what is there. Whatever others can
-    read or change is a failure, the rest of the excess a warning.
+    No folder on the way to them, links followed, lets everybody replace what is there. Whatever others can read or
+    change is a failure, the rest of the excess a warning.
     """
     exposed: list[str] = []
     loose: list[str] = []

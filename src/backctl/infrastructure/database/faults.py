@@ -6,7 +6,7 @@ SQLAlchemy's wrappers are seen through without importing it, so the read side st
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EDQUOT, EFBIG, ENOSPC
 
@@ -77,7 +77,7 @@ class SqliteFaults:
         """Whether a COMMIT that failed like this may have left the whole transaction in the log file.
 
         The frame that commits it is written last. When flushing it or announcing it fails, nobody sees the change
-        until the log is recovered after a crash, and then everybody does. A write that found no room is no such frame.
+        until the log is recovered after a crash, and then everybody does. A write that found no room wrote no frame.
         """
         cause = getattr(error, "orig", error)
         if isinstance(cause, MemoryError):
@@ -173,10 +173,12 @@ def _has_no_room(path: str | os.PathLike[str]) -> bool:
     import tempfile
     from pathlib import Path
 
-    database = Path(path)
-    size = max((file.stat().st_size for file in database.parent.glob(f"{database.name}*") if file.is_file()), default=0)
+    size = 0
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError):
+            size = max(size, os.stat(f"{os.fspath(path)}{suffix}").st_size)
     try:
-        with tempfile.TemporaryFile(dir=database.parent) as file:
+        with tempfile.TemporaryFile(dir=Path(path).parent) as file:
             os.posix_fallocate(file.fileno(), size, _ROOM)
     except OSError as error:
         return error.errno in (ENOSPC, EDQUOT, EFBIG)
