@@ -25,10 +25,10 @@ from backctl.domain.canonical_json import canonical
 from backctl.domain.events import DomainEvent
 from backctl.domain.repositories import EventCriteria
 from backctl.domain.values import Actor, UserId
-from backctl.infrastructure.database import tables
-from backctl.infrastructure.database.event_log import columns_of
-from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
-from backctl.infrastructure.identifiers import new_user_id, now
+from backctl.infrastructure.host import new_user_id, now
+from backctl.infrastructure.sql import tables
+from backctl.infrastructure.sql.event_log import columns_of
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 from benchmarks.cases import CHAINED, PLAIN
 
 _WARMING = 10

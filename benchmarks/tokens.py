@@ -14,7 +14,7 @@ from backctl.domain.access_token import AccessClaims
 from backctl.domain.key import Key, kind_of
 from backctl.domain.keyring import Keyring
 from backctl.infrastructure.crypto.jwt_codec import JwtCodec
-from backctl.infrastructure.identifiers import new_user_id, now
+from backctl.infrastructure.host import new_user_id, now
 from benchmarks.calls import Call, interleaved_calls
 from benchmarks.report import Comparison, section
 

@@ -278,7 +278,7 @@ def _load() -> None:
     import backctl
 
     for module in pkgutil.walk_packages(backctl.__path__, "backctl."):
-        if not module.name.startswith(("backctl.__main__", "backctl.infrastructure.database.migrations.")):
+        if not module.name.startswith(("backctl.__main__", "backctl.infrastructure.sql.migrations.")):
             importlib.import_module(module.name)
     for name in _LIBRARIES:
         importlib.import_module(name)

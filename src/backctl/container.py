@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from backctl.domain.values import Actor
     from backctl.infrastructure.addresses import EmailValidatorParser
     from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
-    from backctl.infrastructure.crypto.given_keyring import GivenKeyring
     from backctl.infrastructure.crypto.jwt_codec import JwtCodec
-    from backctl.infrastructure.crypto.key_file import KeyFile
-    from backctl.infrastructure.crypto.keyring_text import Passphrase
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
-    from backctl.infrastructure.database.postgres import PostgresDatabase
-    from backctl.infrastructure.installation import Installation
-    from backctl.infrastructure.server_installation import ServerInstallation
-    from backctl.infrastructure.whole_files import WholeFiles
+    from backctl.infrastructure.files.whole import WholeFiles
+    from backctl.infrastructure.keyring.file import KeyFile
+    from backctl.infrastructure.keyring.given import GivenKeyring
+    from backctl.infrastructure.keyring.text import Passphrase
+    from backctl.infrastructure.postgres.connection import PostgresDatabase
+    from backctl.infrastructure.postgres.installation import ServerInstallation
+    from backctl.infrastructure.sqlite.installation import Installation
 
 
 class Container:
@@ -102,7 +102,7 @@ class Container:
 
     def actor(self, label: str | None = None) -> "Actor":
         """Who acts: `label`, else the system's user, recorded beside that user and this host."""
-        from backctl.infrastructure.identifiers import os_actor
+        from backctl.infrastructure.host import os_actor
 
         return os_actor(label)
 
@@ -111,7 +111,7 @@ class Container:
         from backctl.application.accounts import AccountService
         from backctl.domain.password_policy import PasswordPolicy
         from backctl.infrastructure.crypto.common_passwords import is_common
-        from backctl.infrastructure.identifiers import jittered_pause, new_user_id, now
+        from backctl.infrastructure.host import jittered_pause, new_user_id, now
 
         return AccountService(
             unit_of_work=self._installation.unit_of_work,
@@ -128,7 +128,7 @@ class Container:
     @cached_property
     def authentication(self) -> "AuthenticationService":
         from backctl.application.authentication import AuthenticationService
-        from backctl.infrastructure.identifiers import jittered_pause, now
+        from backctl.infrastructure.host import jittered_pause, now
 
         return AuthenticationService(
             unit_of_work=self._installation.unit_of_work,
@@ -145,7 +145,7 @@ class Container:
     @cached_property
     def mfa(self) -> "MfaService":
         from backctl.application.mfa import MfaService
-        from backctl.infrastructure.identifiers import jittered_pause, now
+        from backctl.infrastructure.host import jittered_pause, now
 
         return MfaService(
             unit_of_work=self._installation.unit_of_work,
@@ -161,7 +161,7 @@ class Container:
     def tokens(self) -> "TokenService":
         from backctl.application.tokens import TokenService
         from backctl.domain.sessions import Lifetimes
-        from backctl.infrastructure.identifiers import jittered_pause, new_user_id, now
+        from backctl.infrastructure.host import jittered_pause, new_user_id, now
 
         tokens = self._settings.tokens
         return TokenService(
@@ -182,7 +182,7 @@ class Container:
     @cached_property
     def sessions(self) -> "SessionService":
         from backctl.application.sessions import SessionService
-        from backctl.infrastructure.identifiers import jittered_pause, now
+        from backctl.infrastructure.host import jittered_pause, now
 
         return SessionService(
             unit_of_work=self._installation.unit_of_work,
@@ -202,7 +202,7 @@ class Container:
     @cached_property
     def access(self) -> "AccessService":
         from backctl.application.access import AccessService
-        from backctl.infrastructure.identifiers import now
+        from backctl.infrastructure.host import now
 
         # Roles are shown without what an installation loads.
         reader = lambda: self._installation.reader()  # noqa: E731, PLW0108 - see above
@@ -211,9 +211,9 @@ class Container:
     @cached_property
     def keys(self) -> "KeyService":
         from backctl.application.keys import KeyService
-        from backctl.infrastructure.crypto.key_exchange import KeyText
-        from backctl.infrastructure.crypto.key_maker import make_key
-        from backctl.infrastructure.identifiers import jittered_pause, now
+        from backctl.infrastructure.host import jittered_pause, now
+        from backctl.infrastructure.keyring.exchange import KeyText
+        from backctl.infrastructure.keyring.maker import make_key
 
         return KeyService(
             keyring=self._known_keyring,
@@ -228,22 +228,22 @@ class Container:
     @cached_property
     def database(self) -> "DatabaseService":
         from backctl.application.database import DatabaseService
-        from backctl.infrastructure.installation import Installation
+        from backctl.infrastructure.sqlite.installation import Installation
 
         there = self._installation
         if isinstance(there, Installation):
-            from backctl.infrastructure.database.care import SqliteCare
+            from backctl.infrastructure.sqlite.care import SqliteCare
 
             return DatabaseService(SqliteCare(there))
-        from backctl.infrastructure.database.postgres_care import PostgresCare
+        from backctl.infrastructure.postgres.care import PostgresCare
 
         return DatabaseService(PostgresCare(there))
 
     @cached_property
     def doctor(self) -> "DoctorService":
         from backctl.application.doctor import DoctorService
-        from backctl.infrastructure.health import probes, selected_profile
-        from backctl.infrastructure.installation import Installation
+        from backctl.infrastructure.probes import probes, selected_profile
+        from backctl.infrastructure.sqlite.installation import Installation
 
         there, cost, leeway = self._installation, self._settings.passwords.bcrypt_cost, self._settings.tokens.leeway
         profile = selected_profile(
@@ -254,14 +254,14 @@ class Container:
         )
         if isinstance(there, Installation):
             return DoctorService((profile, *probes(there, cost, leeway, self._loaded.file)))
-        from backctl.infrastructure.server_health import server_probes
+        from backctl.infrastructure.postgres.health import server_probes
 
         return DoctorService((profile, *server_probes(there, cost, leeway, self._loaded.file)))
 
     @cached_property
     def sanitizing(self) -> "SanitizingService":
         from backctl.application.sanitizing import SanitizingService
-        from backctl.infrastructure.sanitizer import HtmlSanitizer
+        from backctl.infrastructure.html import HtmlSanitizer
 
         allowed = self._settings.sanitize
         cleaner = HtmlSanitizer(tags=allowed.tags, attributes=allowed.attributes, url_schemes=allowed.url_schemes)
@@ -271,7 +271,7 @@ class Container:
     def encryption(self) -> "EncryptionService":
         from backctl.application.encryption import EncryptionService
         from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
-        from backctl.infrastructure.watched_keyring import WatchedKeyring
+        from backctl.infrastructure.keyring.watched import WatchedKeyring
 
         # The keyring and nothing else: what encrypts needs no database, on whatever server that is.
         keyring = WatchedKeyring(
@@ -284,7 +284,7 @@ class Container:
     @cached_property
     def files(self) -> "WholeFiles":
         """Files that appear whole or not at all, such as those that secrets are handed over in."""
-        from backctl.infrastructure.whole_files import WholeFiles
+        from backctl.infrastructure.files.whole import WholeFiles
 
         return WholeFiles()
 
@@ -351,11 +351,11 @@ class Container:
 
     @cached_property
     def _installation(self) -> "Installation | ServerInstallation":
-        from backctl.infrastructure.identifiers import new_user_id, now
+        from backctl.infrastructure.host import new_user_id, now
 
         server = self._loaded.database_server
         if server is not None:
-            from backctl.infrastructure.server_installation import ServerInstallation
+            from backctl.infrastructure.postgres.installation import ServerInstallation
 
             return ServerInstallation(
                 database=self._server(server),
@@ -370,7 +370,7 @@ class Container:
                 bcrypt_cost=self._settings.passwords.bcrypt_cost,
                 trace_id=self._trace_id,
             )
-        from backctl.infrastructure.installation import Installation
+        from backctl.infrastructure.sqlite.installation import Installation
 
         return Installation(
             database=self._loaded.database_file,
@@ -399,7 +399,7 @@ class Container:
         given = self._given_keyring
         if given is not None:
             return given
-        from backctl.infrastructure.crypto.key_file import KeyFile
+        from backctl.infrastructure.keyring.file import KeyFile
 
         allow_group_read = self._settings.keyring.allow_group_read
         return KeyFile(self._loaded.keyring_file, allow_group_read=allow_group_read, passphrase=self._passphrase)
@@ -409,7 +409,7 @@ class Container:
         document = self._loaded.keyring_given
         if document is None:
             return None
-        from backctl.infrastructure.crypto.given_keyring import GivenKeyring
+        from backctl.infrastructure.keyring.given import GivenKeyring
 
         return GivenKeyring(self._loaded.keyring_shown, document.reveal, self._passphrase)
 
@@ -419,7 +419,7 @@ class Container:
         return passphrase.reveal if passphrase.is_given else None
 
     def _server(self, url: str) -> "PostgresDatabase":
-        from backctl.infrastructure.database.postgres import Limits, PostgresDatabase
+        from backctl.infrastructure.postgres.connection import Limits, PostgresDatabase
         from backctl.settings import redact_url
 
         database = self._settings.database

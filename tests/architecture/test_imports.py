@@ -127,9 +127,10 @@ _SUGGESTING = {
 _READING = {"backctl.suggestions.outline"}
 _SEARCHING = {
     "backctl.infrastructure",
-    "backctl.infrastructure.database",
-    "backctl.infrastructure.database.name_search",
-    "backctl.infrastructure.database.revision",
+    "backctl.infrastructure.sql",
+    "backctl.infrastructure.sql.revision",
+    "backctl.infrastructure.sqlite",
+    "backctl.infrastructure.sqlite.name_search",
 }
 
 
@@ -264,8 +265,8 @@ def test_what_needs_no_database_loads_none(house: House, command: str) -> None:
 @pytest.mark.parametrize("command", ["sanitize", "sanitize --format json", "sanitize --format jsonl --explain"])
 def test_cleaning_loads_no_database_and_html_is_parsed_only_where_there_may_be_some(house: House, command: str) -> None:
     _, _, modules = house.run(*command.split())
-    assert "backctl.infrastructure.sanitizer" in modules
-    assert not present(modules, (*HEAVY, "sqlite3", "_sqlite3", "nh3", "backctl.infrastructure.installation"))
+    assert "backctl.infrastructure.html" in modules
+    assert not present(modules, (*HEAVY, "sqlite3", "_sqlite3", "nh3", "backctl.infrastructure.sqlite.installation"))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import backctl
-from backctl.infrastructure.database.schema import REVISION
+from backctl.infrastructure.sql.schema import REVISION
 
 NEXT = f"{int(REVISION) + 1:04}"
 
@@ -24,7 +24,7 @@ def make_next_release(folder: Path) -> Path:
     """The package in `folder`; answers what has to be PYTHONPATH."""
     package = folder / "backctl"
     shutil.copytree(Path(backctl.__file__).parent, package)
-    schema = package / "infrastructure" / "database" / "revision.py"
+    schema = package / "infrastructure" / "sql" / "revision.py"
     schema.write_text(schema.read_text().replace(f'REVISION = "{REVISION}"', f'REVISION = "{NEXT}"'))
-    (package / "infrastructure" / "database" / "migrations" / "versions" / f"r{NEXT}.py").write_text(_ADD_A_TABLE)
+    (package / "infrastructure" / "sql" / "migrations" / "versions" / f"r{NEXT}.py").write_text(_ADD_A_TABLE)
     return folder

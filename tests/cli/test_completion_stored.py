@@ -302,7 +302,7 @@ def test_closed_streams_are_no_reason_to_complain(house: Machine) -> None:
 
 _UNPRIVILEGED = """
 import os, sys
-from backctl.infrastructure.database import name_search
+from backctl.infrastructure.sqlite import name_search
 from backctl.suggestions.answers import answer
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

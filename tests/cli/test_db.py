@@ -13,7 +13,7 @@ from tests.cli.scenes import (
     revision,
 )
 
-from backctl.infrastructure.database.schema import REVISION
+from backctl.infrastructure.sql.schema import REVISION
 
 PEOPLE = [Person("ada", "admin"), Person("bob"), Person("cleo", active=False)]
 STATUS_KEYS = ["database", "state", "revision", "expected_revision", "accounts", "events", "size_bytes"]

@@ -25,7 +25,7 @@ from tests.cli.scenes import (
     with_files_of_at_most,
 )
 
-from backctl.infrastructure.database.schema import REVISION
+from backctl.infrastructure.sql.schema import REVISION
 
 PEOPLE = [Person("ada", "admin"), Person("bob"), Person("cleo", active=False)]
 BACKUP_KEYS = ["path", "size_bytes", "sha256"]

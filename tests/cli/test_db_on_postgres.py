@@ -17,7 +17,7 @@ from tests.cli.test_db_upgrade import upgrades
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 import backctl
-from backctl.infrastructure.database.schema import REVISION
+from backctl.infrastructure.sql.schema import REVISION
 
 PATIENCE = [f"BACKCTL_DATABASE_{name}TIMEOUT" for name in ("", "CONNECT_", "STATEMENT_", "LOCK_")]
 PIPES: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -10,9 +10,10 @@ from tests.cli.conftest import Machine
 from tests.cli.scenes import refused, together
 
 from backctl.domain.values import Actor, Instant, UserId
-from backctl.infrastructure.crypto.key_file import KeyFile
-from backctl.infrastructure.database import migrator
-from backctl.infrastructure.database.schema import REVISION
+from backctl.infrastructure.keyring.file import KeyFile
+from backctl.infrastructure.sql import migrator
+from backctl.infrastructure.sql.schema import REVISION
+from backctl.infrastructure.sqlite.migrator import create_database
 
 _ADA = """
 INSERT INTO users VALUES ('0192f3a0-0000-7000-8000-000000000001', 'ada@example.org', 'ada@example.org', 'example.org',
@@ -29,7 +30,7 @@ def older(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
         path.unlink()
     with monkeypatch.context() as first:
         first.setattr(migrator, "REVISION", "0001")
-        migrator.create_database(
+        create_database(
             database,
             migrator.Founding(
                 installation_id="here",

@@ -18,14 +18,15 @@ from backctl.domain.keyring import PURPOSES, Key, Keyring
 from backctl.domain.user import User
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, UserId, Username
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.database.engine import sqlite_engine
-from backctl.infrastructure.database.migrator import Founding, create_database
-from backctl.infrastructure.database.postgres import Limits, PostgresDatabase
-from backctl.infrastructure.database.postgres_engine import postgres_engine
-from backctl.infrastructure.database.postgres_migrator import create_schema
-from backctl.infrastructure.database.postgres_reader import PostgresReader
-from backctl.infrastructure.database.reader import SqliteReader
-from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.postgres.connection import Limits, PostgresDatabase
+from backctl.infrastructure.postgres.engine import postgres_engine
+from backctl.infrastructure.postgres.migrator import create_schema
+from backctl.infrastructure.postgres.reader import PostgresReader
+from backctl.infrastructure.sql.migrator import Founding
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sqlite.engine import sqlite_engine
+from backctl.infrastructure.sqlite.migrator import create_database
+from backctl.infrastructure.sqlite.reader import SqliteReader
 
 if TYPE_CHECKING:
     from tests.contracts.token_house import House

@@ -24,7 +24,7 @@ from backctl.domain.repositories import (
 )
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Identity, Instant, Username, folded
-from backctl.infrastructure.database.empty import EmptyReader
+from backctl.infrastructure.sqlite.empty import EmptyReader
 
 on_one_database = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

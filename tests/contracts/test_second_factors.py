@@ -14,7 +14,7 @@ from backctl.domain.mfa import Enrolment, StoredCode
 from backctl.domain.one_time_codes import TotpSettings
 from backctl.domain.user import User
 from backctl.domain.values import Identity
-from backctl.infrastructure.database.second_factors import needs_key
+from backctl.infrastructure.sql.second_factors import needs_key
 
 ENROLMENT = Enrolment("bk1.encrypt-1.c2VhbGVk", "encrypt-1", TotpSettings("sha256", 8, 60), enrolled_at=START)
 CODES = tuple(StoredCode(f"{number:064x}", "index-1") for number in range(10))

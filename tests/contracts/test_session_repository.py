@@ -16,7 +16,7 @@ from backctl.domain.repositories import EVERY_EVENT, Swept
 from backctl.domain.sessions import Session, Standing
 from backctl.domain.user import User
 from backctl.domain.values import Identity, Instant, SessionId, UserId
-from backctl.infrastructure.database.empty import EmptyReader, EmptyUnitOfWork
+from backctl.infrastructure.sqlite.empty import EmptyReader, EmptyUnitOfWork
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

@@ -13,7 +13,7 @@ from backctl.domain.errors import BackctlError, EmailTaken, LastAdministrator, U
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Identity, Username
-from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
 
 def commits_of(store: Store, work: Callable[[], object]) -> int:

@@ -21,7 +21,7 @@ from backctl.domain.errors import BackctlError, DatabaseLocked, TransactionAbort
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER, UserCriteria
 from backctl.domain.user import User
 from backctl.domain.values import Actor, EmailAddress, Identity, Username
-from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
 CROWD = 2 * BATCH_SIZE + 20
 

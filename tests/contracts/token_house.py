@@ -18,9 +18,9 @@ from backctl.domain.repositories import EVERY_EVENT
 from backctl.domain.sessions import Lifetimes
 from backctl.domain.values import Actor, Secret
 from backctl.infrastructure.crypto.jwt_codec import JwtCodec
-from backctl.infrastructure.crypto.key_maker import make_key
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher
-from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.keyring.maker import make_key
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
 once = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 """For what is the service's own doing, whatever the database."""

@@ -13,7 +13,7 @@ from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 import backctl
 from backctl.container import Container
-from backctl.infrastructure.database.postgres import Limits, PostgresDatabase
+from backctl.infrastructure.postgres.connection import Limits, PostgresDatabase
 
 Fate = Literal["pass", "cut before", "cut after"]
 Judge = Callable[[bytes], Fate]

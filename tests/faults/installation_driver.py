@@ -20,8 +20,8 @@ from backctl.domain.repositories import EVERY_USER
 from backctl.domain.user import User
 from backctl.domain.values import Username
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.identifiers import new_user_id, now, os_actor
-from backctl.infrastructure.installation import Installation
+from backctl.infrastructure.host import new_user_id, now, os_actor
+from backctl.infrastructure.sqlite.installation import Installation
 
 NOBODY = 65534
 AUDITED = ("open", "os.link", "os.remove", "os.mkdir", "os.chmod", "os.listdir", "fcntl.flock", "sqlite3.connect")
@@ -204,8 +204,6 @@ def main() -> None:
         os.setuid(NOBODY)
     if options.wait:
         # What takes long is loaded first, so that all begin at once.
-        import backctl.infrastructure.database.migrator
-        import backctl.infrastructure.database.unit_of_work  # noqa: F401
 
         say("ready")
         sys.stdin.readline()

@@ -11,7 +11,7 @@ from tests.cli.conftest import Machine
 from tests.cli.scenes import fresh, python
 
 from backctl.domain.errors import BackctlError, exhaustion_of
-from backctl.infrastructure.crypto import keyring_text
+from backctl.infrastructure.keyring import text as keyring_text
 
 _LIMITED = """
 import resource, sys

@@ -17,7 +17,7 @@ from tests.faults.failing_calls import FLUSHES, WRITES, Call, fail_at, fail_from
 from tests.faults.installation_driver import answer
 from tests.faults.test_installation import COMPLETE, names
 
-from backctl.infrastructure.database.faults import fault_of
+from backctl.infrastructure.sqlite.faults import fault_of
 
 Failing = Callable[[int, int, Path, tuple[str, ...]], Any]
 

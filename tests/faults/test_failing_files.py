@@ -12,10 +12,11 @@ from tests.contracts.conftest import ACTOR, START, a_keyring, new_id
 from tests.faults.failing_calls import FLUSHES, WRITES, Call, fail_at, fail_from, run_with
 
 from backctl.domain.errors import BackctlError
-from backctl.infrastructure.database import copies
-from backctl.infrastructure.database.migrator import Founding, create_database
-from backctl.infrastructure.database.schema import connect
-from backctl.infrastructure.whole_files import WholeFiles
+from backctl.infrastructure.files.whole import WholeFiles
+from backctl.infrastructure.sql.migrator import Founding
+from backctl.infrastructure.sqlite import copies
+from backctl.infrastructure.sqlite.connection import connect
+from backctl.infrastructure.sqlite.migrator import create_database
 from backctl.settings import set_value
 
 FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]

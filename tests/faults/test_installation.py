@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from backctl.domain.values import Instant
-from backctl.infrastructure.crypto.key_file import KeyFile
-from backctl.infrastructure.crypto.key_maker import make_keyring
+from backctl.infrastructure.keyring.file import KeyFile
+from backctl.infrastructure.keyring.maker import make_keyring
 
 DRIVER = Path(__file__).with_name("installation_driver.py")
 SOURCE = Path(__file__).parents[2] / "src"

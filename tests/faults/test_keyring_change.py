@@ -18,9 +18,9 @@ import backctl
 from backctl.application.ports import KeyringChange
 from backctl.domain.errors import ConnectionLost, DatabaseUnavailable, KeyringLocked
 from backctl.domain.values import Instant
-from backctl.infrastructure.crypto.key_file import KeyFile
-from backctl.infrastructure.crypto.key_maker import make_keyring
-from backctl.infrastructure.identifiers import now
+from backctl.infrastructure.host import now
+from backctl.infrastructure.keyring.file import KeyFile
+from backctl.infrastructure.keyring.maker import make_keyring
 
 DRIVER = Path(__file__).with_name("keyring_driver.py")
 SOURCE = Path(__file__).parents[2] / "src"

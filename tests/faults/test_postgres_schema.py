@@ -22,11 +22,11 @@ from backctl.domain.errors import (
     KeyringMissing,
     SchemaTooNew,
 )
-from backctl.infrastructure.database.migrator import VERSIONS
-from backctl.infrastructure.database.postgres_engine import bare_engine
-from backctl.infrastructure.database.postgres_migrator import upgrade_schema
-from backctl.infrastructure.database.schema import REVISION
-from backctl.infrastructure.database.tables import Row
+from backctl.infrastructure.postgres.engine import bare_engine
+from backctl.infrastructure.postgres.migrator import upgrade_schema
+from backctl.infrastructure.sql.migrator import VERSIONS
+from backctl.infrastructure.sql.schema import REVISION
+from backctl.infrastructure.sql.tables import Row
 
 ADD_A_COLUMN = f"""
 import sqlalchemy as sa

@@ -83,7 +83,7 @@ sys.exit(run(sys.argv[2:]))
 _WITHOUT_COMMIT = """
 import sys
 from backctl.domain.errors import DatabaseFull
-from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 from backctl.presentation.app import run
 
 def fail(self):

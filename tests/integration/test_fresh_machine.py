@@ -10,7 +10,7 @@ import backctl
 from backctl.container import Container
 from backctl.domain.errors import BackctlError, InvalidInput, UserNotFound
 from backctl.domain.values import Actor, Expiry, Identity, Secret
-from backctl.infrastructure.database.empty import EmptyUnitOfWork
+from backctl.infrastructure.sqlite.empty import EmptyUnitOfWork
 from backctl.settings import load
 
 ME = Actor("payroll", "deploy", "web-1")

@@ -13,11 +13,11 @@ from backctl.application.database_views import CheckView
 from backctl.application.doctor import DoctorService
 from backctl.domain.values import Actor, Instant
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.crypto.key_file import KeyFile
-from backctl.infrastructure.crypto.key_maker import make_keyring
-from backctl.infrastructure.health import probes
-from backctl.infrastructure.identifiers import new_user_id, now
-from backctl.infrastructure.installation import Installation
+from backctl.infrastructure.host import new_user_id, now
+from backctl.infrastructure.keyring.file import KeyFile
+from backctl.infrastructure.keyring.maker import make_keyring
+from backctl.infrastructure.probes import probes
+from backctl.infrastructure.sqlite.installation import Installation
 
 CHECKS = [
     "database.open",

@@ -15,12 +15,12 @@ from backctl.application.ports import UnitOfWork
 from backctl.domain.errors import DatabaseUnusable, FolderUnusable, InstallationLocked, KeyringMissing, SchemaTooNew
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Actor
-from backctl.infrastructure import durable_files
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.database import migrator
-from backctl.infrastructure.database.schema import REVISION
-from backctl.infrastructure.identifiers import new_user_id, now
-from backctl.infrastructure.installation import Installation
+from backctl.infrastructure.files import durable
+from backctl.infrastructure.host import new_user_id, now
+from backctl.infrastructure.sql.schema import REVISION
+from backctl.infrastructure.sqlite import migrator
+from backctl.infrastructure.sqlite.installation import Installation
 
 ACTOR = Actor("tests", "tester", "here")
 
@@ -124,7 +124,7 @@ def test_a_second_database_may_share_the_keyring(open_at: Callable[..., Installa
 def test_whoever_creates_beside_another_waits_no_longer_than_told(
     open_at: Callable[..., Installation], tmp_path: Path
 ) -> None:
-    with durable_files.locked(tmp_path, timeout_us=0), pytest.raises(InstallationLocked) as caught:
+    with durable.locked(tmp_path, timeout_us=0), pytest.raises(InstallationLocked) as caught:
         open_at().create(ACTOR)
     assert caught.value.retryable
     assert os.listdir(tmp_path) == ["backctl.lock"]
@@ -158,7 +158,7 @@ def test_what_is_planted_for_the_lock_is_named(
 )
 def test_a_lock_is_one_that_no_stranger_can_hold(kind: int, owner: int, folder: int, lock: bool) -> None:
     made = (SimpleNamespace(st_mode=kind, st_uid=owner), SimpleNamespace(st_uid=folder))
-    found = durable_files.may_be_lock(cast(os.stat_result, made[0]), cast(os.stat_result, made[1]), user=4711)
+    found = durable.may_be_lock(cast(os.stat_result, made[0]), cast(os.stat_result, made[1]), user=4711)
     assert found is lock
 
 

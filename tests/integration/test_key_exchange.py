@@ -22,8 +22,8 @@ from backctl.domain.errors import InvalidKey
 from backctl.domain.key import encoded, kind_of, read_key
 from backctl.domain.keyring import Key
 from backctl.domain.values import Instant, Secret
-from backctl.infrastructure.crypto.key_exchange import KeyText, private_key
-from backctl.infrastructure.crypto.key_maker import make_key
+from backctl.infrastructure.keyring.exchange import KeyText, private_key
+from backctl.infrastructure.keyring.maker import make_key
 
 NOW = Instant.parse("2026-11-22T09:24:02Z")
 ASYMMETRIC = ("EdDSA", "ES256", "RS256")

@@ -22,8 +22,8 @@ from backctl.domain.errors import (
 )
 from backctl.domain.keyring import PURPOSES, Keyring
 from backctl.domain.values import Instant
-from backctl.infrastructure.crypto.key_file import ChangeName, KeyFile
-from backctl.infrastructure.crypto.key_maker import make_key, make_keyring
+from backctl.infrastructure.keyring.file import ChangeName, KeyFile
+from backctl.infrastructure.keyring.maker import make_key, make_keyring
 
 NOW = Instant(1_795_339_442_123_456)
 NOBODY = 65534
@@ -195,7 +195,7 @@ def test_a_file_that_may_not_be_read_is_said_to_be_so(path: Path) -> None:
     program = (
         "import json, os, sys\n"
         "from pathlib import Path\n"
-        "from backctl.infrastructure.crypto.key_file import KeyFile\n"
+        "from backctl.infrastructure.keyring.file import KeyFile\n"
         "os.chdir(sys.argv[1])\n"
         "if os.geteuid() == 0:\n"
         f"    os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from backctl.domain.errors import KeyringDamaged, KeyringSealed
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Instant
-from backctl.infrastructure.crypto import keyring_text
-from backctl.infrastructure.crypto.key_maker import make_keyring
+from backctl.infrastructure.keyring import text as keyring_text
+from backctl.infrastructure.keyring.maker import make_keyring
 
 RING = make_keyring(Instant.parse("2026-11-22T09:24:02Z"))
 

@@ -29,13 +29,15 @@ from backctl.domain.errors import (
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Identity
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.database import migrator
-from backctl.infrastructure.database.engine import sqlite_engine
-from backctl.infrastructure.database.migrator import VERSIONS, Founding, create_database, upgrade
-from backctl.infrastructure.database.reader import SqliteReader
-from backctl.infrastructure.database.schema import REVISION, connect, read_installation
-from backctl.infrastructure.database.tables import Row
-from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sql import migrator
+from backctl.infrastructure.sql.migrator import VERSIONS, Founding
+from backctl.infrastructure.sql.schema import REVISION
+from backctl.infrastructure.sql.tables import Row
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sqlite.connection import connect, read_installation
+from backctl.infrastructure.sqlite.engine import sqlite_engine
+from backctl.infrastructure.sqlite.migrator import create_database, upgrade
+from backctl.infrastructure.sqlite.reader import SqliteReader
 
 KEYRING = a_keyring()
 PATIENCE_US = 20_000_000

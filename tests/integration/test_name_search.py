@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from tests.contracts.conftest import ACTOR, START, a_keyring, new_id
 
-from backctl.infrastructure.database import name_search
-from backctl.infrastructure.database.migrator import Founding, create_database
-from backctl.infrastructure.database.name_search import LIMIT, names_beginning
+from backctl.infrastructure.sql.migrator import Founding
+from backctl.infrastructure.sqlite import name_search
+from backctl.infrastructure.sqlite.migrator import create_database
+from backctl.infrastructure.sqlite.name_search import LIMIT, names_beginning
 
 _INSERT = """
 INSERT INTO users (id, email, email_key, email_domain, username, username_key, role, is_active, must_change_password,

@@ -29,10 +29,11 @@ from backctl.domain.errors import (
 from backctl.domain.repositories import BY_CREATION, EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Identity
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.database.engine import sqlite_engine
-from backctl.infrastructure.database.migrator import Founding, create_database, upgrade
-from backctl.infrastructure.database.reader import SqliteReader
-from backctl.infrastructure.database.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sql.migrator import Founding
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sqlite.engine import sqlite_engine
+from backctl.infrastructure.sqlite.migrator import create_database, upgrade
+from backctl.infrastructure.sqlite.reader import SqliteReader
 
 KEYRING = a_keyring()
 ADDRESSES = EmailValidatorParser()
@@ -380,7 +381,7 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 sys.dont_write_bytecode = True
 from tests.integration.test_sqlite_faults import *
-from backctl.infrastructure.database import migrator
+from backctl.infrastructure.sqlite import migrator
 import alembic.command, alembic.config
 path = Path({path!r})
 

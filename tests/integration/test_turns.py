@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from backctl.infrastructure.database.engine import Turns, sqlite_engine
+from backctl.infrastructure.sqlite.engine import Turns, sqlite_engine
 
 
 class Clock:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import backctl.infrastructure
+import backctl.infrastructure.crypto
 from backctl.domain.values import folded
 from backctl.infrastructure.crypto.common_passwords import is_common
 
-DATA = Path(backctl.infrastructure.__file__).parent / "data"
+DATA = Path(backctl.infrastructure.crypto.__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")

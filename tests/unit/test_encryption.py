@@ -15,10 +15,10 @@ from backctl.domain.key import Key
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Instant
 from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
-from backctl.infrastructure.crypto.key_file import KeyFile
-from backctl.infrastructure.crypto.key_maker import make_keyring
-from backctl.infrastructure.watched_keyring import WatchedKeyring
-from backctl.infrastructure.whole_files import WholeFiles
+from backctl.infrastructure.files.whole import WholeFiles
+from backctl.infrastructure.keyring.file import KeyFile
+from backctl.infrastructure.keyring.maker import make_keyring
+from backctl.infrastructure.keyring.watched import WatchedKeyring
 
 NOW = Instant(1_800_000_000_000_000)
 

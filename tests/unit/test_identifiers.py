@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from backctl.domain.errors import InvalidInput
-from backctl.infrastructure.identifiers import new_user_id, now, os_actor
+from backctl.infrastructure.host import new_user_id, now, os_actor
 
 UID = os.getuid()
 

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from backctl.infrastructure.database.postgres_care import pg_dump
+from backctl.infrastructure.postgres.care import pg_dump
 from backctl.settings import redact_url
 
 

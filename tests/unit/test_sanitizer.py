@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backctl.domain.errors import InputTooDeep
 from backctl.domain.plain_text import without_controls
-from backctl.infrastructure.sanitizer import HtmlSanitizer
+from backctl.infrastructure.html import HtmlSanitizer
 
 SCHEMES = ("http", "https", "mailto")
 # fmt: off

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from backctl.infrastructure.database.tables import UserRow
+from backctl.infrastructure.sql.tables import UserRow
 
 
 def test_a_row_shows_no_password_hash() -> None:

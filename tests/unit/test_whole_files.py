@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from backctl.domain.errors import DiskFull, FileTaken, FolderUnusable
-from backctl.infrastructure import durable_files
-from backctl.infrastructure.whole_files import WholeFiles
+from backctl.infrastructure.files import durable
+from backctl.infrastructure.files.whole import WholeFiles
 
 FILES = WholeFiles()
 
@@ -131,7 +131,7 @@ def test_what_a_killed_process_has_staged_is_removed_by_the_next_one(place: Path
 import os, signal, sys
 if sys.argv[2] == "staged" and hasattr(os, "O_TMPFILE"):
     del os.O_TMPFILE
-from backctl.infrastructure.whole_files import WholeFiles
+from backctl.infrastructure.files.whole import WholeFiles
 def pieces():
     yield b"half of a secret"
     os.kill(os.getpid(), signal.SIGKILL)
@@ -226,8 +226,8 @@ def test_what_another_user_has_staged_stays(place: Path, monkeypatch: pytest.Mon
 
 def test_what_is_staged_while_an_installation_is_made_stays(place: Path) -> None:
     staged = place.with_name(".backctl.db.0123456789abcdef.new")
-    with durable_files.locked(place.parent, timeout_us=0):
-        durable_files.stage(place.with_name("backctl.db"), b"half", name=staged)
+    with durable.locked(place.parent, timeout_us=0):
+        durable.stage(place.with_name("backctl.db"), b"half", name=staged)
         FILES.write(str(place), [b"one"], replace=False)
         assert staged.exists()
     FILES.write(str(place), [b"two"], replace=True)

@@ -23,7 +23,7 @@ def is_plain(word: bytes) -> bool:
 
 
 def _accounts(configuration: Configuration, prefix: str) -> "Iterable[object]":
-    from backctl.infrastructure.database.name_search import names_beginning
+    from backctl.infrastructure.sqlite.name_search import names_beginning
 
     start = prefix.encode()
     for name, key in names_beginning(configuration.database(), prefix):

@@ -38,9 +38,9 @@ from backctl.domain.key import Key, KeyState
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Instant, Secret
 from backctl.infrastructure.crypto.jwt_codec import KEYRING_AGE_MAX, KEYRING_AGE_MIN, JwtCodec
-from backctl.infrastructure.crypto.key_file import KeyFile
-from backctl.infrastructure.crypto.key_maker import make_keyring
-from backctl.infrastructure.identifiers import now as real_now
+from backctl.infrastructure.host import now as real_now
+from backctl.infrastructure.keyring.file import KeyFile
+from backctl.infrastructure.keyring.maker import make_keyring
 
 
 def test_what_is_signed_verifies(scene: Scene) -> None:

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-_LIST = Path(__file__).parent.parent / "data" / "common-passwords.txt.gz"
+_LIST = Path(__file__).parent / "data" / "common-passwords.txt.gz"
 
 
 def is_common(password: str) -> bool:

@@ -1,1 +1,0 @@
-"""Accounts, events and their chain in SQL: SQLModel writes, the driver itself reads."""

@@ -1,0 +1,1 @@
+"""The keyring: its file, its text, and how it changes."""

@@ -1,0 +1,153 @@
+"""Changing the keyring together with the event that tells of it, although one is a file and the other a row.
+
+Under the keyring's lock the new file is staged beside the old one, under a name that bears the id of the event; then
+the event is committed; then the staged file takes the keyring's name. Whoever holds the lock next finds what a process
+that was killed in between has left: if the log holds its event the staged file takes the name now, else it is removed.
+So the log decides, and there is no moment from which that cannot be told.
+"""
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from backctl.domain.errors import BackctlError, DatabaseUnavailable, KeyringLocked, KeyringSealed, quoted
+from backctl.domain.events import DomainEvent
+from backctl.domain.keyring import Keyring
+from backctl.domain.values import Secret, UserId
+from backctl.infrastructure.files import durable
+from backctl.infrastructure.keyring.file import ChangeName, KeyFile
+from backctl.infrastructure.sql import event_log, second_factors
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
+from backctl.trusted_paths import require_sound_folder
+
+
+class FileKeyringChange:
+    """One change of a keyring in a file. Begins when entered: nobody else changes it until the end.
+
+    A dry run does the same, but for staging and for what follows.
+    """
+
+    def __init__(
+        self,
+        file: KeyFile,
+        work: SqlUnitOfWork,
+        *,
+        timeout_us: int,
+        dry_run: bool,
+    ) -> None:
+        self._file = file
+        self._work = work
+        self._timeout_us = timeout_us
+        self._dry_run = dry_run
+        self._held = ExitStack()
+        self._staged: Path | None = None
+        self._stage: Literal["prepared", "committing", "recorded"] = "prepared"
+        self._installation_id = ""
+        self.ring = Keyring(())
+        """The keyring as it is, once entered."""
+
+    def __enter__(self) -> Self:
+        """Raises KeyringLocked, what opening the database and what reading the keyring raises."""
+        busy = KeyringLocked(
+            f"another process is changing the keyring {quoted(str(self._file.path), limit=400)}",
+            hint="wait until it has finished, and try again",
+        )
+        try:
+            with ExitStack() as held:
+                require_sound_folder(self._file.folder)
+                _step("waiting")
+                held.enter_context(durable.locked(self._file.folder, timeout_us=self._timeout_us, busy=busy))
+                _step("locked")
+                held.enter_context(self._work)
+                self._installation_id = event_log.installation_id(self._work.session.connection())
+                self.ring = self._settle()
+                self._held = held.pop_all()
+        except OSError as error:
+            raise durable.unusable(self._file.folder, error) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._staged is not None and self._was_given_up(error):
+                self._staged.unlink(missing_ok=True)
+        finally:
+            self._held.__exit__(kind, error, trace)
+
+    def needs(self, kid: str) -> bool:
+        """Whether a table of backctl's own refers to the key."""
+        connection = self._work.session.connection()
+        return event_log.is_audit_key(connection, kid) or second_factors.needs_key(connection, kid)
+
+    @property
+    def is_wrapped(self) -> bool:
+        return self._file.is_wrapped()
+
+    def commit(self, ring: Keyring, *events: DomainEvent) -> None:
+        """Let `ring` be the keyring and record `events`, at least one: both or neither, whatever happens.
+
+        Raises FolderUnusable, DatabaseFull and what the unit of work raises; nothing is changed then.
+        """
+        self._commit(self._file if ring != self.ring else None, ring, events)
+
+    def rewrap(self, passphrase: Secret | None, *events: DomainEvent) -> None:
+        """Write the same keyring under another passphrase, or in plain, and record `events`, as `commit` does."""
+        self._commit(self._file.under(None if passphrase is None else passphrase.reveal), self.ring, events)
+
+    def _commit(self, writer: KeyFile | None, ring: Keyring, events: tuple[DomainEvent, ...]) -> None:
+        self._work.record(*events)
+        change = ChangeName(self._installation_id, self._work.reserve_event_id())
+        try:
+            if self._dry_run:
+                durable.require_writable(self._file.folder)
+            elif writer is not None:
+                self._staged = writer.stage_change(ring, change)
+                _step("staged")
+            self._stage = "committing"
+            self._work.commit()
+            self._stage = "recorded"
+            _step("recorded")
+            if self._staged is not None:
+                self._file.put_in_place(self._staged)
+                self._staged = None
+                _step("in place")
+        except OSError as error:
+            raise durable.unusable(self._file.folder, error) from None
+
+    def _settle(self) -> Keyring:
+        """The keyring, once what an interrupted change has left behind is finished or removed."""
+        for change, staged in self._file.staged_changes().items():
+            if change.installation_id != self._installation_id:
+                raise KeyringLocked(
+                    f"a change of the keyring {quoted(str(self._file.path), limit=400)} was interrupted, and only "
+                    "the log of another database can tell what became of it",
+                    hint="finish it with the profile of that database: 'backctl -p PROFILE key rotate'",
+                )
+            recorded = event_log.holds(self._work.session.connection(), UserId(change.event_id))
+            if recorded:
+                with suppress(KeyringSealed):  # under a new passphrase, which the configuration may not know yet
+                    finished = self._file.beside(staged).read()  # a damaged one must not replace a good one
+                    if self._dry_run:
+                        return finished
+                if self._dry_run:
+                    continue
+                self._file.put_in_place(staged)
+            elif not self._dry_run:
+                staged.unlink(missing_ok=True)
+            _step("finished" if recorded else "given up")
+        return self._file.read()
+
+    def _was_given_up(self, error: BaseException | None) -> bool:
+        """Whether the event is surely not in the log. Where that is open, the next holder of the lock finds out."""
+        if self._stage == "committing":
+            return isinstance(error, BackctlError) and not isinstance(error, DatabaseUnavailable)
+        return self._stage == "prepared"
+
+
+def _step(name: str) -> None:
+    """Announce a step of the change; the fault tests end the process at each."""
+    import logging
+
+    logging.getLogger("backctl.keyring").debug(name)

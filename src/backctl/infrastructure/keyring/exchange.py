@@ -1,0 +1,197 @@
+"""Keys as others write them: JWK (RFC 7517) and PEM (RFC 7468). Nothing here shows what it cannot read."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from backctl.application.ports import ForeignKey
+from backctl.domain.errors import InvalidKey, quoted
+from backctl.domain.key import KINDS, RSA_BITS, encoded, kind_of, read_material, unpadded
+from backctl.domain.keyring import Key, Purpose
+from backctl.domain.values import Instant, Secret
+from backctl.infrastructure.keyring.maker import key_of, new_kid
+
+if TYPE_CHECKING:
+    from backctl.infrastructure.keyring.maker import PrivateKey
+
+T = TypeVar("T")
+
+_PRIVATE_PEM = re.compile(r"^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----", re.MULTILINE)
+
+_ANOTHER = "take it anew from where it was made, or make one here: 'backctl key add'"
+_PRIVATE = "give a private one: with 'd', or for a symmetric key with 'k'"
+
+
+class KeyText:
+    """Reads and writes keys for the world outside."""
+
+    def read(self, text: Secret, *, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
+        """The key that a private JWK or a PEM text holds, with both halves checked against each other.
+
+        A JWK says its algorithm by `alg` or its kind; `alg` must not contradict it. Raises InvalidKey.
+        """
+        if alg is not None:
+            kind_of(purpose, alg)
+        try:
+            return _foreign(text.reveal().strip(), purpose, alg, now)
+        except InvalidKey as error:
+            error.hint = error.hint or _ANOTHER
+            raise
+
+    def pem(self, key: Key, *, private: bool) -> str:
+        """PKCS #8 (RFC 5958) without a passphrase, or SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+        if key.is_symmetric:
+            raise InvalidKey(f"the key {quoted(key.kid)} is symmetric: PEM has no form for it", hint="take --form jwk")
+        own = private_key(key)
+        if private:
+            raw = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        else:
+            raw = own.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return raw.decode().rstrip("\n")
+
+
+def private_key(key: Key) -> "PrivateKey":
+    """The key as the cryptography library knows it, its halves checked against each other.
+
+    Raises ValueError when they do not belong together or are on no curve.
+    """
+    members = {name: value for name, value in key.material if name != "crv"}
+    if key.alg == "EdDSA":
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        made = Ed25519PrivateKey.from_private_bytes(unpadded(members["d"]))
+        if encoded(made.public_key().public_bytes_raw()) != members["x"]:
+            raise ValueError("the public half belongs to another key")
+        return made
+    numbers = {name: int.from_bytes(unpadded(value)) for name, value in members.items()}
+    if key.alg == "ES256":
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        public = ec.EllipticCurvePublicNumbers(numbers["x"], numbers["y"], ec.SECP256R1())
+        return ec.EllipticCurvePrivateNumbers(numbers["d"], public).private_key()
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    return rsa.RSAPrivateNumbers(
+        p=numbers["p"],
+        q=numbers["q"],
+        d=numbers["d"],
+        dmp1=numbers["dp"],
+        dmq1=numbers["dq"],
+        iqmp=numbers["qi"],
+        public_numbers=rsa.RSAPublicNumbers(numbers["e"], numbers["n"]),
+    ).private_key()
+
+
+def _foreign(content: str, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
+    if content.startswith("-----BEGIN "):
+        return ForeignKey(_known(_of_pem(content, now), purpose, alg), None)
+    jwk = _members(content)
+    kid = jwk.get("kid")
+    key = _of_jwk(jwk, purpose, alg, now)
+    return ForeignKey(key, kid if isinstance(kid, str) else None)
+
+
+def _members(content: str) -> dict[str, object]:
+    """The JWK of a text, which may be the only one of a JWK Set. Raises InvalidKey."""
+    from backctl.infrastructure.crypto.strict_json import parsed
+
+    try:
+        document = parsed(content)
+    except (ValueError, RecursionError):
+        raise InvalidKey("this is neither a JWK nor PEM", hint="give the whole text of one private key") from None
+    if isinstance(document, dict) and isinstance(keys := document.get("keys"), list):
+        if len(keys) != 1:
+            raise InvalidKey(f"a JWK Set with {len(keys)} keys was given", hint="give one key at a time")
+        document = keys[0]
+    if not isinstance(document, dict):
+        raise InvalidKey("this is no JWK", hint="a JWK is an object of JSON")
+    return document
+
+
+def _of_jwk(jwk: Mapping[str, object], purpose: Purpose, alg: str | None, now: Instant) -> Key:
+    said = jwk.get("alg")
+    if said is not None and (not isinstance(said, str) or alg not in (None, said)):
+        raise InvalidKey("the algorithm of the JWK is not the one asked for", hint="leave --alg out to take its own")
+    wanted = said or alg
+    kinds = [kind for kind in KINDS[purpose] if kind.kty == jwk.get("kty") and wanted in (None, kind.alg)]
+    if not kinds:
+        known = ", ".join(f"{kind.kty} with {kind.alg}" for kind in KINDS[purpose])
+        raise InvalidKey(f"no key of this kind serves the purpose {purpose}", hint=f"known here: {known}")
+    kind = kinds[0]
+    if jwk.get("use") not in (None, kind.use):
+        raise InvalidKey(
+            f"the JWK is for another use than the purpose {purpose}", hint="--purpose says what the key is for here"
+        )
+    if ("k" if kind.kty == "oct" else "d") not in jwk:
+        raise InvalidKey("the JWK holds no private key", hint=_PRIVATE)
+    if kind.alg == "RS256" and not {"p", "q", "dp", "dq", "qi"} & jwk.keys():
+        jwk = {**jwk, **_factors(jwk)}
+    material = read_material("the JWK", purpose, kind, jwk)
+    key = Key(new_kid(purpose), purpose, "standby", *kind[:3], now.isoformat(), None, material)
+    if not key.is_symmetric:
+        _checked(lambda: private_key(key))
+    return key
+
+
+def _factors(jwk: Mapping[str, object]) -> dict[str, str]:
+    """What a JWK of RSA may leave out (RFC 7518 §6.3.2). Raises InvalidKey for numbers that do not belong together."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    numbers = []
+    for name in ("n", "e", "d"):
+        try:
+            numbers.append(int.from_bytes(unpadded(cast(str, jwk[name]))))
+        except (ValueError, TypeError, AttributeError, KeyError):
+            raise InvalidKey(f"the JWK has a malformed member {quoted(name)}") from None
+    n, e, d = numbers
+    if n.bit_length() not in RSA_BITS or not 1 < e < n or not 1 < d < n or math.gcd(n, 2) != 1:
+        raise InvalidKey(f"the JWK is no RSA key of {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
+    p, q = _checked(lambda: rsa.rsa_recover_prime_factors(n, e, d))
+    found = {"p": p, "q": q, "dp": rsa.rsa_crt_dmp1(d, p), "dq": rsa.rsa_crt_dmq1(d, q), "qi": rsa.rsa_crt_iqmp(p, q)}
+    return {name: encoded(value.to_bytes((value.bit_length() + 7) // 8)) for name, value in found.items()}
+
+
+def _of_pem(content: str, now: Instant) -> Key:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    count = len(_PRIVATE_PEM.findall(content))
+    if count > 1:  # the library would take the first and say nothing of the others
+        raise InvalidKey(f"a PEM text with {count} private keys was given", hint="give one key at a time")
+    try:
+        private = load_pem_private_key(content.encode(), password=None)
+    except TypeError:
+        raise InvalidKey(
+            "the PEM text is encrypted", hint="take its passphrase away on the way: 'openssl pkey -in FILE' asks for it"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidKey(
+            "the PEM text holds no private key that can be read", hint="PKCS #8, PKCS #1 or SEC 1"
+        ) from None
+    if isinstance(private, ec.EllipticCurvePrivateKey) and not isinstance(private.curve, ec.SECP256R1):
+        raise InvalidKey(f"the key is on the curve {private.curve.name}", hint="ES256 needs P-256")
+    if isinstance(private, rsa.RSAPrivateKey) and private.key_size not in RSA_BITS:
+        raise InvalidKey(f"the RSA key has {private.key_size} bits, not {RSA_BITS.start} to {RSA_BITS.stop - 1}")
+    if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey):
+        raise InvalidKey("the PEM text holds a key of another kind", hint="Ed25519, EC on P-256, or RSA")
+    return key_of(private, new_kid("sign"), now.isoformat())
+
+
+def _known(key: Key, purpose: Purpose, alg: str | None) -> Key:
+    if purpose != "sign" or alg not in (None, key.alg):
+        raise InvalidKey(f"the PEM text holds a signing key for {key.alg}", hint="leave --purpose and --alg out")
+    # Read again by the rules of the keyring: an exponent that it does not hold must not come in this way either.
+    material = read_material("the PEM text", "sign", kind_of("sign", key.alg), dict(key.material))
+    return replace(key, material=material)
+
+
+def _checked(make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except (ValueError, OverflowError):
+        raise InvalidKey("the numbers of the key do not belong together") from None

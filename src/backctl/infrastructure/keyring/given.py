@@ -1,0 +1,39 @@
+"""A keyring that comes from elsewhere: an environment variable, another program, a file that somebody else keeps."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from backctl.domain.errors import KeyringDamaged, KeyringSealed
+from backctl.infrastructure.keyring import text as keyring_text
+
+if TYPE_CHECKING:
+    from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.keyring.text import Passphrase
+
+
+class GivenKeyring:
+    """Reads the same document as a KeyFile, once, and changes nothing. `label` names its source in messages."""
+
+    def __init__(self, label: str, reveal: Callable[[], str], passphrase: "Passphrase | None" = None) -> None:
+        self.label = label
+        self._reveal = reveal
+        self._passphrase = passphrase
+        self._known: Keyring | None = None
+
+    def read(self) -> "Keyring":
+        """Raises KeyringDamaged, KeyringSealed, and InvalidConfiguration when the source does not yield a text."""
+        text = self._reveal()
+        try:
+            return keyring_text.read(text, self._passphrase)
+        except (KeyringDamaged, KeyringSealed) as error:
+            raise type(error)(f"{self.label}: {error.message}", hint=error.hint) from None
+
+    def current(self) -> "Keyring":
+        """What `read` answered the first time: the text stays what it is."""
+        if self._known is None:
+            self._known = self.read()
+        return self._known
+
+    def has_unfinished_change(self) -> bool:
+        """Never, where nothing is changed."""
+        return False

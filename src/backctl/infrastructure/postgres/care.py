@@ -1,0 +1,83 @@
+"""Looking after a PostgreSQL database as a whole."""
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
+from backctl.application.views import Change
+from backctl.domain.errors import DatabaseMissing, UsageError
+from backctl.domain.values import Actor
+from backctl.infrastructure.postgres.connection import Driver
+from backctl.infrastructure.sql.schema import REVISION
+
+if TYPE_CHECKING:
+    from backctl.application.ports import HealthProbe
+    from backctl.infrastructure.postgres.installation import ServerInstallation
+
+
+class PostgresCare:
+    """The care of one installation's database. Connects for each question and keeps no connection."""
+
+    def __init__(self, installation: "ServerInstallation") -> None:
+        self._installation = installation
+        self._database = installation.database
+
+    def status(self) -> DatabaseStatus:
+        label = self._database.label
+        try:
+            with self._database.mapped_faults(), self._database.connect(autocommit=True) as connection:
+                revision = self._database.begin(connection).revision
+                return DatabaseStatus(
+                    label,
+                    "current" if revision == REVISION else "outdated" if revision < REVISION else "newer",
+                    revision,
+                    REVISION,
+                    _count(connection, "users"),
+                    _count(connection, "events"),
+                    None,
+                )
+        except DatabaseMissing:
+            return DatabaseStatus(label, "absent", None, REVISION, None, None, None)
+
+    def upgrade(self, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[UpgradeView]:
+        from backctl.infrastructure.postgres.migrator import upgrade_schema
+        from backctl.infrastructure.sql.installation import check_match
+
+        stored, record = self._installation.stored(), None
+        if stored.revision < REVISION:
+            check_match(stored.audit_kids, self._installation.open_keyring())
+            record = self._installation.upgrade_record(stored, actor, reason)
+        done = upgrade_schema(self._database, record=record, dry_run=dry_run)
+        before = REVISION if done is None else done[0]
+        return Change(UpgradeView(self._database.label, before, REVISION, None), changed=done is not None)
+
+    def probes(self) -> "tuple[HealthProbe, ...]":
+        from backctl.infrastructure.postgres.checks import server_probes
+
+        return server_probes(self._database)
+
+    def back_up(self, file: str) -> BackupView:
+        """Raises UsageError naming the command that does it: a copy of a server's database is the server's work."""
+        raise UsageError(
+            "a database on a PostgreSQL server is copied by PostgreSQL's own program",
+            hint=f"{pg_dump(self._database.label, file)}; it takes the password from ~/.pgpass or PGPASSWORD",
+        )
+
+
+def pg_dump(label: str, file: str) -> str:
+    """The command that copies the database of a redacted URL to `file`, for a shell; without anything secret."""
+    location, _, parameters = label.partition("?")
+    url = re.sub(r":\*\*\*@", "@", location, count=1)
+    shown = "&".join(parameter for parameter in parameters.split("&") if not parameter.endswith("=***"))
+    words = ("pg_dump", "--format=custom", f"--file={file}", f"--dbname={url}{'?' if shown else ''}{shown}")
+    return shlex.join(words)
+
+
+def _count(connection: Driver, table: str) -> int | None:
+    """The rows of a table; None where a newer schema has none of that name."""
+    row = connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()
+    if row is None or row[0] is None:
+        return None
+    found = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608 - a name of ours
+    return None if found is None else int(found[0])

@@ -1,0 +1,87 @@
+"""How `db check` examines a database on a PostgreSQL server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+
+from sqlalchemy import URL, Connection, NullPool, create_engine, inspect
+
+from backctl.application.ports import HealthProbe
+from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
+from backctl.infrastructure.postgres.engine import bare_engine, driver_of
+from backctl.infrastructure.probes import Finding
+from backctl.infrastructure.sql.checks import Examined, ok, probes
+from backctl.infrastructure.sql.comparison import TABLES, Schema, read_schema
+from backctl.infrastructure.sql.schema import REVISION
+from backctl.infrastructure.sql.tables import Row
+
+_INVALID = """
+WITH ours AS (SELECT oid FROM pg_class WHERE relname = ANY(%(tables)s) AND pg_table_is_visible(oid))
+SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN (SELECT oid FROM ours) AND NOT indisvalid
+UNION ALL
+SELECT conname FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ours) AND NOT convalidated
+ORDER BY 1
+"""
+_TRIGGERS = """
+SELECT tgname FROM pg_trigger JOIN pg_class ON tgrelid = pg_class.oid
+WHERE NOT tgisinternal AND relname = ANY(%(tables)s) AND pg_table_is_visible(tgrelid) ORDER BY 1
+"""
+
+
+def server_probes(database: PostgresDatabase) -> tuple[HealthProbe, ...]:
+    """The checks of one database."""
+    return probes(
+        Examined(
+            snapshot=partial(_snapshot, database),
+            model=cache(partial(_model, database)),
+            integrity=_validity,
+            beside=_triggers,
+        )
+    )
+
+
+@contextmanager
+def _snapshot(database: PostgresDatabase) -> Iterator[Connection]:
+    engine = create_engine(
+        URL.create("postgresql+psycopg"),
+        creator=partial(database.connect, autocommit=True),
+        use_native_hstore=False,
+        poolclass=NullPool,
+    )
+    with database.mapped_faults(), engine.connect() as connection:
+        driver = driver_of(connection)
+        database.begin(driver, expected=REVISION)
+        driver.execute(database.limits.local(statements=False))  # a large log takes its time
+        yield connection
+
+
+def _model(database: PostgresDatabase) -> Schema:
+    """The tables made as temporary ones, and rolled back: the server itself says how it understands them."""
+    engine = bare_engine(database)
+    try:
+        with database.mapped_faults(), engine.connect() as connection, connection.begin() as transaction:
+            driver_of(connection).execute(database.limits.local())
+            temporary = connection.execution_options(schema_translate_map={None: "pg_temp"})
+            Row.metadata.create_all(temporary, checkfirst=False)
+            name = connection.exec_driver_sql("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()")
+            found = read_schema(inspect(connection), name.scalar_one(), TABLES)
+            transaction.rollback()
+            return found
+    finally:
+        engine.dispose()
+
+
+def invalid_parts(connection: Driver) -> list[str]:
+    """The names of indexes and constraints of this program's tables that the server does not keep to."""
+    return [str(name) for (name,) in connection.execute(_INVALID, {"tables": list(TABLES)})]
+
+
+def _validity(connection: Connection) -> Finding:
+    invalid = invalid_parts(driver_of(connection))
+    if invalid:
+        return Finding("fail", f"not valid: {', '.join(invalid)}", "REINDEX an index, VALIDATE CONSTRAINT a constraint")
+    return ok("every index and constraint is valid; the server itself watches over its pages")
+
+
+def _triggers(connection: Connection) -> list[str]:
+    return [f"trigger {name}" for (name,) in connection.exec_driver_sql(_TRIGGERS, {"tables": list(TABLES)})]

@@ -1,0 +1,209 @@
+"""A PostgreSQL database: how it is connected to, what it says about itself, and what became of a lost COMMIT.
+
+Speaks to the driver alone, so that the read side loads nothing else.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.string import TextLoader
+
+from backctl.domain.errors import (
+    BackctlError,
+    ConnectionLost,
+    DatabaseMissing,
+    DatabaseUnavailable,
+    DatabaseUnusable,
+    OutcomeUnknown,
+    quoted,
+)
+from backctl.infrastructure.postgres import faults as postgres_faults
+from backctl.infrastructure.postgres.dialect import POSTGRES
+from backctl.infrastructure.postgres.pool import ConnectionPool, PooledConnection
+from backctl.infrastructure.sql.schema import (
+    REVISION,
+    StoredInstallation,
+    require_current,
+    stored_installation,
+)
+
+if TYPE_CHECKING:
+    from backctl.domain.values import UserId
+
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # or Python would print what a broken connection logs
+
+Driver = psycopg.Connection[tuple[Any, ...]]
+
+CONNECTIONS = 8
+"""Connections of one process at most, unless told otherwise: more threads than that take turns."""
+
+_LEAST_CONNECT_S = 2  # libpq takes less for this
+_RECONNECT_S = 0.1
+# Within half a minute a server that vanished without a word is noticed, in the middle of a statement too.
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The longest waits, in microseconds."""
+
+    connect_us: int
+    statement_us: int
+    lock_us: int
+
+    def local(self, *, statements: bool = True) -> str:
+        """Statements that set the limits of the transaction they run in, and of no other: a pooler between may hand
+        the connection to somebody else afterwards."""
+        statement_ms = max(1, self.statement_us // 1000) if statements else 0
+        # Shorter than the statement's, or that one would end first and not say why.
+        lock_ms = max(1, min(self.lock_us, self.statement_us * 9 // 10) // 1000)
+        return f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {lock_ms}; "
+
+
+class PostgresDatabase:
+    """One database on a server, for the threads of a process. `label` is its URL as it may be shown.
+
+    It opens at most `connections` connections. `sleep` and `monotonic` count in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        label: str,
+        limits: Limits,
+        connections: int = CONNECTIONS,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url
+        self.label = label
+        self.limits = limits
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._was_lost = False
+        self._pool = ConnectionPool(self._connected, size=connections, label=label)
+
+    def connect(self, *, autocommit: bool = False) -> Driver:
+        """An idle connection or a new one; closing it gives it back. A thread that holds one asks for no other.
+
+        Raises DatabaseUnavailable; DatabaseUnusable and DatabaseMissing for what waiting would not mend.
+        """
+        connection = self._pool.take(timeout_s=self.limits.connect_us / 1_000_000)
+        connection.autocommit = autocommit
+        return connection
+
+    def close(self) -> None:
+        """Close the connections; the next use opens one again."""
+        self._pool.clear()
+
+    def _connected(self) -> PooledConnection:
+        """A new connection. Once one was lost, the server gets the connect timeout to come back."""
+        parameters = self._parameters()
+        give_up = self._monotonic() + self.limits.connect_us / 1_000_000
+        while True:
+            try:
+                connection = PooledConnection.connect(self._url, prepare_threshold=None, **parameters)
+            except psycopg.OperationalError as error:
+                fault = postgres_faults.connecting_fault(error, self.label)
+                waits = self._was_lost or postgres_faults.sqlstate_of(error) == "57P03"
+                if not waits or not isinstance(fault, DatabaseUnavailable) or self._monotonic() >= give_up:
+                    raise fault from error
+                self._sleep(_RECONNECT_S)
+            else:
+                self._was_lost = False
+                connection.adapters.register_loader("uuid", TextLoader)  # ids are text everywhere in the house
+                return connection
+
+    def stored(self) -> StoredInstallation:
+        """What the database says about itself, whatever its revision. Raises DatabaseMissing, DatabaseUnusable."""
+        with self.mapped_faults(), self.connect(autocommit=True) as connection:
+            return self.begin(connection)
+
+    def begin(self, connection: Driver, *, expected: str | None = None) -> StoredInstallation:
+        """Begin a transaction that sees one snapshot and changes nothing, on a connection with autocommit."""
+        return self._ask(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ", expected)
+
+    def settle(self, connection: Driver, *, expected: str | None = REVISION) -> StoredInstallation:
+        """Set the limits of a transaction that has begun, and see that the schema is the `expected` one."""
+        return self._ask(connection, "", expected)
+
+    def _ask(self, connection: Driver, beginning: str, expected: str | None) -> StoredInstallation:
+        # All in one message to the server and one answer.
+        cursor = connection.execute(beginning + self.limits.local() + POSTGRES.installation)
+        while cursor.nextset():
+            continue
+        row = cursor.fetchone()
+        if row is None:
+            raise DatabaseMissing(
+                f"the database {quoted(self.label, limit=400)} holds no installation of backctl",
+                hint="run 'backctl init', or check database.url",
+            )
+        stored = stored_installation(row, self.label)
+        if expected is not None:
+            require_current(stored, self.label, revision=expected)
+        return stored
+
+    @contextmanager
+    def mapped_faults(self) -> Iterator[None]:
+        """Turn the driver's errors into those of the house; what is none of the database's state passes unchanged."""
+        try:
+            yield
+        except Exception as error:
+            fault = self.fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error
+
+    def fault_of(self, error: Exception) -> BackctlError | None:
+        fault = postgres_faults.fault_of(error, self.label)
+        if isinstance(fault, ConnectionLost):  # the idle ones are as old as the one that broke
+            self._was_lost = True
+            self._pool.clear()
+        return fault
+
+    def is_lost(self, error: Exception) -> bool:
+        return postgres_faults.is_lost(error)
+
+    def was_committed(self, event_id: "UserId | None") -> bool:
+        """Whether the transaction whose first event this is was made, though its connection broke at COMMIT.
+
+        The old server process holds the chain's head until its transaction ends, one way or the other; whoever gets
+        that lock sees the outcome. Raises OutcomeUnknown when nobody can tell, in time or for want of an event.
+        """
+        self._was_lost = True
+        unknown = OutcomeUnknown(
+            f"the connection to the database {quoted(self.label, limit=400)} was lost while it made the change; "
+            "whether it was made is unknown",
+            hint="look with 'backctl audit list' before you repeat it",
+        )
+        if event_id is None:
+            raise unknown
+        try:
+            with self.connect() as connection:
+                connection.execute(self.limits.local())
+                connection.execute("SELECT seq FROM event_head WHERE id = 1 FOR UPDATE")
+                found = connection.execute("SELECT 1 FROM events WHERE id = %s", (event_id,)).fetchone()
+                connection.rollback()
+        except (psycopg.Error, BackctlError) as error:
+            raise unknown from error
+        return found is not None
+
+    def _parameters(self) -> dict[str, Any]:
+        try:
+            given = conninfo_to_dict(self._url)
+        except psycopg.ProgrammingError:  # whose words repeat what may be a password
+            raise DatabaseUnusable(
+                "database.url is none that libpq takes: a parameter is unknown, or a part is not in its place",
+                hint="write special characters of a password as %40 and alike",
+            ) from None
+        seconds = max(_LEAST_CONNECT_S, -(-self.limits.connect_us // 1_000_000))
+        parameters: dict[str, Any] = {name: value for name, value in _KEEPALIVE.items() if name not in given}
+        parameters["connect_timeout"] = min(seconds, int(given.get("connect_timeout") or seconds))
+        return parameters | {"fallback_application_name": "backctl", "client_encoding": "UTF8"}

@@ -1,0 +1,7 @@
+"""The SQL of PostgreSQL, as psycopg takes it."""
+
+from typing import Final
+
+from backctl.infrastructure.sql.dialect import Dialect
+
+POSTGRES: Final = Dialect(placeholder="%s", join="string_agg", as_id="CAST({} AS uuid)", writes_in_queries=True)

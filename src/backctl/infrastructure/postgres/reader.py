@@ -1,0 +1,95 @@
+"""The read side on PostgreSQL: rows straight from the driver into views, each question from one snapshot."""
+
+import itertools
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from backctl.application.ports import AddressParser, AuditKeys
+from backctl.domain.errors import ConnectionLost, TransactionAborted
+from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
+from backctl.infrastructure.postgres.dialect import POSTGRES
+from backctl.infrastructure.sql import queries
+from backctl.infrastructure.sql.rows import CHAIN, HEAD, Row, RowReader
+from backctl.infrastructure.sql.schema import REVISION, StoredInstallation
+
+if TYPE_CHECKING:
+    from backctl.domain.audit import ChainReport
+
+_T = TypeVar("_T")
+
+_BLOCK: Final = 2000  # rows a fetch brings: few enough for the memory, enough to make the way to the server cheap
+_TRIES: Final = 3
+
+
+class PostgresReader(RowReader):
+    """Takes a connection of the database's pool for each answer, for as long as it is being read. For any thread.
+
+    Every method raises DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated or SchemaTooNew where it
+    applies. What a lost connection took away is asked again, but for an answer that was partly given.
+    """
+
+    def __init__(self, database: PostgresDatabase, *, addresses: AddressParser) -> None:
+        super().__init__(POSTGRES, label=database.label, addresses=addresses)
+        self._database = database
+
+    @property
+    def installation(self) -> StoredInstallation:
+        """What the database says about itself, its revision being the one expected."""
+        return self._answer(lambda _, stored: stored)
+
+    def verify_chain(self, keys: AuditKeys) -> "ChainReport":
+        """Walk the log from one snapshot; whatever was written over it ends in the report."""
+        from backctl.domain.audit import Head, RecordedEvent, verify
+
+        with self._snapshot() as (connection, stored):
+            head = connection.execute(HEAD).fetchone()
+            with closing(connection.cursor("chain")) as cursor:
+                cursor.itersize = _BLOCK
+                rows = itertools.starmap(RecordedEvent, cursor.execute(CHAIN))
+                return verify(
+                    rows, keys(stored.audit_kids), stored.installation_id, Head(0, b"") if head is None else Head(*head)
+                )
+
+    def _fetch(self, statement: queries.Statement) -> list[Row]:
+        return self._answer(lambda connection, _: connection.execute(statement.text, statement.values).fetchall())
+
+    def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
+        with self._snapshot() as (connection, _), closing(connection.cursor("answer")) as cursor:
+            cursor.itersize = _BLOCK
+            yield from cursor.execute(statement.text, statement.values)
+
+    def _answer(self, question: Callable[[Driver, StoredInstallation], _T]) -> _T:
+        for _ in range(_TRIES - 1):
+            try:
+                with self._snapshot() as (connection, stored):
+                    return question(connection, stored)
+            except TransactionAborted:
+                continue
+        with self._snapshot() as (connection, stored):
+            return question(connection, stored)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[tuple[Driver, StoredInstallation]]:
+        with self._database.mapped_faults():
+            connection, stored = self._begun()
+            with closing(connection):  # gives back what is in order, and drops the rest
+                yield connection, stored
+                connection.execute("COMMIT")
+
+    def _begun(self) -> tuple[Driver, StoredInstallation]:
+        for _ in range(_TRIES - 1):
+            try:
+                return self._begun_once()
+            except ConnectionLost:  # it was idle, and the server has restarted since
+                continue
+        return self._begun_once()
+
+    def _begun_once(self) -> tuple[Driver, StoredInstallation]:
+        connection = self._database.connect(autocommit=True)
+        try:
+            with self._database.mapped_faults():
+                return connection, self._database.begin(connection, expected=REVISION)
+        except BaseException:
+            connection.close()
+            raise

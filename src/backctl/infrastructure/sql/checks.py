@@ -1,0 +1,149 @@
+"""What `db check` looks at: the pages, the schema against the tables, the accounts against the log.
+
+Every check sees one moment of the database, and none changes it.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, inspect
+
+from backctl.application.ports import HealthProbe
+from backctl.domain.errors import quoted
+from backctl.infrastructure.probes import Finding, Probe
+from backctl.infrastructure.sql.comparison import (
+    PARTS,
+    Difference,
+    Part,
+    Schema,
+    added,
+    differences,
+    missing_tables,
+    read_schema,
+)
+
+_NAMED = 10  # differences told one by one
+RESTORE = "restore the database from a backup"
+_LOOK = f"look with 'backctl audit verify', then {RESTORE}"
+
+# Sets, not a lookup per row: an id is a type of its own on PostgreSQL, and no index would serve the comparison.
+_UNRECORDED = "SELECT CAST(id AS TEXT) FROM users EXCEPT SELECT subject FROM events WHERE type = 'UserCreated'"
+_LOST = """
+SELECT subject FROM events WHERE type = 'UserCreated'
+EXCEPT SELECT CAST(id AS TEXT) FROM users
+EXCEPT SELECT subject FROM events WHERE type = 'UserDeleted'
+"""
+_LOG = """
+SELECT (SELECT count(*) FROM events), (SELECT min(seq) FROM events), (SELECT max(seq) FROM events), head.seq,
+       last.mac = head.mac
+FROM event_head AS head LEFT JOIN events AS last ON last.seq = head.seq WHERE head.id = 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """How one kind of database is examined.
+
+    `snapshot` opens it at one moment, for reading only, and raises SchemaOutdated or SchemaTooNew for another revision
+    than this program's. `model` is the schema as that kind of database reads it back when this program makes it.
+    `beside` says what else is there, such as `trigger x`.
+    """
+
+    snapshot: Callable[[], AbstractContextManager[Connection]]
+    model: Callable[[], Schema]
+    integrity: Callable[[Connection], Finding]
+    beside: Callable[[Connection], Iterable[str]]
+
+
+def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> tuple[HealthProbe, ...]:
+    """The checks in the order in which one explains the next; where nothing was made yet, nothing is wrong."""
+
+    def probe(check: str, look: Callable[[Connection], Finding]) -> Probe:
+        def see() -> Finding:
+            if is_fresh():
+                return Finding(
+                    "ok", "nothing was created yet", "the first 'backctl user create' does it, or: backctl init"
+                )
+            with examined.snapshot() as connection:
+                return look(connection)
+
+        return Probe(check, see)
+
+    def compared(part: Part) -> Probe:
+        inner = probe(f"schema.{part}", within(part))
+
+        def see() -> Finding:
+            examined.model()  # before the snapshot is taken: no check needs two connections at once
+            return inner.look()
+
+        return Probe(inner.check, see)
+
+    def tables(connection: Connection) -> Finding:
+        found = read_schema(inspect(connection))
+        return _compared([*missing_tables(found), *added(examined.beside(connection))], "table")
+
+    def within(part: Part) -> Callable[[Connection], Finding]:
+        return lambda connection: _compared(
+            differences(part, examined.model(), read_schema(inspect(connection))),
+            {"columns": "column", "indices": "index", "constraints": "constraint"}[part],
+        )
+
+    return (
+        probe("database.revision", lambda connection: ok("the revision is the one of this backctl")),
+        probe("database.integrity", examined.integrity),
+        probe("schema.tables", tables),
+        *map(compared, PARTS),
+        probe("contents.accounts", _accounts),
+        probe("contents.events", _log),
+    )
+
+
+def _compared(found: Iterable[Difference], what: str) -> Finding:
+    missing: list[str] = []
+    others: list[str] = []
+    for difference in found:
+        (missing if difference.missing else others).append(difference.text)
+    if missing:
+        return Finding("fail", _some(missing + others), f"{RESTORE}, or undo what was changed by hand")
+    if others:
+        return Finding("warn", _some(others), "backctl neither needs it nor looks after it")
+    return ok(f"every {what} is as this backctl makes it")
+
+
+def _accounts(connection: Connection) -> Finding:
+    unrecorded = _ids(connection, _UNRECORDED)
+    lost = _ids(connection, _LOST)
+    if unrecorded:
+        return Finding("fail", f"accounts that no event tells of: {_some(unrecorded)}", _LOOK)
+    if lost:
+        return Finding("fail", f"accounts that are gone without an event: {_some(lost)}", _LOOK)
+    count = connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one()
+    return ok(f"accounts: {count}, each with the event that made it")
+
+
+def _log(connection: Connection) -> Finding:
+    row = connection.exec_driver_sql(_LOG).first()
+    if row is None:
+        return Finding("fail", "the log has lost its head", _LOOK)
+    count, first, last, head, ends_there = row
+    if (count, head) == (0, 0):
+        return ok("no events")
+    if (first, last, count) != (1, head, head):
+        return Finding("fail", f"{count} events from {first} to {last}, where the head says {head}", _LOOK)
+    if not ends_there:
+        return Finding("fail", f"the head is not the end of event {last}", _LOOK)
+    return ok(f"events: {count}, without a gap, and the head is the end of the last")
+
+
+def _ids(connection: Connection, statement: str) -> list[str]:
+    return [quoted(str(ident)) for (ident,) in connection.exec_driver_sql(statement)]
+
+
+def _some(texts: list[str]) -> str:
+    more = f"; and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return "; ".join(texts[:_NAMED]) + more
+
+
+def ok(text: str) -> Finding:
+    return Finding("ok", text, None)

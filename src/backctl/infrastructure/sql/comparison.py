@@ -1,0 +1,132 @@
+"""A live schema beside the one that the tables describe, both as the same dialect reads them back.
+
+What is compared is never the text that made a table: a migration writes it differently than the models do.
+"""
+
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Inspector
+from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint, ReflectedIndex
+
+from backctl.infrastructure.sql.tables import Row
+
+Part = Literal["columns", "indices", "constraints"]
+PARTS: tuple[Part, ...] = ("columns", "indices", "constraints")
+
+TABLES = tuple(table.name for table in Row.metadata.sorted_tables)
+"""What this program works with."""
+
+KEPT = (*TABLES, "alembic_version")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`missing` says that this program needs it otherwise; False that somebody added it."""
+
+    text: str
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Every table with its columns, indices and constraints: a name and a description each."""
+
+    columns: Mapping[str, Mapping[str, str]]
+    indices: Mapping[str, Mapping[str, str]]
+    constraints: Mapping[str, Mapping[str, str]]
+
+
+def read_schema(inspector: Inspector, schema: str | None = None, known: Collection[str] | None = None) -> Schema:
+    """What is there of this program's tables, in `schema` or where the connection looks first.
+
+    `known` says which tables exist, where the inspector would not list them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what somebody added and SQLAlchemy cannot describe
+        names = inspector.get_table_names(schema) if known is None else known
+        present = [table for table in TABLES if table in names]
+        return Schema(
+            {table: _columns(inspector, table, schema) for table in present},
+            {table: _indices(inspector, table, schema) for table in present},
+            {table: dict(_constraints(inspector, table, schema)) for table in present},
+        )
+
+
+def missing_tables(found: Schema) -> Iterator[Difference]:
+    for table in TABLES:
+        if table not in found.columns:
+            yield Difference(f"table {table} is missing", missing=True)
+
+
+def added(described: Iterable[str]) -> Iterator[Difference]:
+    """What somebody put beside the tables, such as `trigger x`."""
+    for text in described:
+        yield Difference(f"{text} is not of this program", missing=False)
+
+
+def differences(part: Part, expected: Schema, found: Schema) -> Iterator[Difference]:
+    """What differs within the tables that exist."""
+    for table, present in getattr(found, part).items():
+        yield from _differences(table, getattr(expected, part)[table], present)
+
+
+def _differences(table: str, expected: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Difference]:
+    for name, description in expected.items():
+        if name not in found:
+            yield Difference(f"{table}: {name} is missing", missing=True)
+        elif found[name] != description:
+            yield Difference(f"{table}: {name} is {found[name]} instead of {description}", missing=True)
+    for name in found:
+        if name not in expected:
+            yield Difference(f"{table}: {name} is not of this program", missing=False)
+
+
+def _columns(inspector: Inspector, table: str, schema: str | None) -> dict[str, str]:
+    described = {}
+    for column in inspector.get_columns(table, schema):
+        words = [str(column["type"]), "NULL" if column["nullable"] else "NOT NULL"]
+        if column.get("default") is not None:
+            words.append(f"DEFAULT {column['default']}")
+        described[column["name"]] = " ".join(words)
+    return described
+
+
+def _indices(inspector: Inspector, table: str, schema: str | None) -> dict[str, str]:
+    # A unique constraint is an index too on PostgreSQL; it is told once, as what it was made.
+    return {
+        str(index["name"]): _index(index)
+        for index in inspector.get_indexes(table, schema)
+        if not index.get("duplicates_constraint")
+    }
+
+
+def _index(index: ReflectedIndex) -> str:
+    columns = ", ".join(name or "an expression" for name in index["column_names"])
+    condition = next((text for key, text in index.get("dialect_options", {}).items() if key.endswith("_where")), None)
+    return f"{'unique ' if index['unique'] else ''}({columns})" + (f" where {condition}" if condition else "")
+
+
+def _constraints(inspector: Inspector, table: str, schema: str | None) -> Iterator[tuple[str, str]]:
+    """Constraints by name, or by what they say where they have none."""
+    primary = inspector.get_pk_constraint(table, schema)
+    yield "primary key", f"({', '.join(primary['constrained_columns'])})"
+    for unique in inspector.get_unique_constraints(table, schema):
+        text = f"unique ({', '.join(unique['column_names'])})"
+        yield unique["name"] or text, text
+    for check in inspector.get_check_constraints(table, schema):
+        text = f"check ({' '.join(check['sqltext'].split())})"
+        yield check["name"] or text, text
+    for reference in inspector.get_foreign_keys(table, schema):
+        text = _reference(reference)
+        yield reference["name"] or text, text
+
+
+def _reference(reference: ReflectedForeignKeyConstraint) -> str:
+    options = "".join(f" {key} {value}" for key, value in sorted(reference.get("options", {}).items()))
+    return (
+        f"({', '.join(reference['constrained_columns'])}) references "
+        f"{reference['referred_table']} ({', '.join(reference['referred_columns'])}){options}"
+    )

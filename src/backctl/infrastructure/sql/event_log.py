@@ -1,0 +1,169 @@
+"""Appending to the event log: the one place where rows are added to the chain."""
+
+import os
+from collections.abc import Container, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from backctl.application.ports import IdSource
+from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent, data_digest, link
+from backctl.domain.canonical_json import canonical
+from backctl.domain.errors import DatabaseUnusable
+from backctl.domain.events import DomainEvent, SessionOpened, SessionRefreshed
+from backctl.domain.keyring import Key
+from backctl.domain.values import Actor, Instant, UserId
+from backctl.infrastructure.sql import tables
+from backctl.infrastructure.sql.engine import KNOWN_KIDS, dialect_of
+
+_SEQ_BOUND = 2**52  # far beyond any log, and within what the canonical form of an event can hold
+_COLUMNS = tuple(field.name for field in fields(RecordedEvent))
+
+# To build a statement takes SQLAlchemy five times as long as to run it.
+_LOCK_HEAD = select(tables.event_head.c.seq, tables.event_head.c.mac).where(tables.event_head.c.id == 1)
+_LOCK_HEAD = _LOCK_HEAD.with_for_update()
+_ADD = insert(tables.events)
+_MOVE_HEAD = update(tables.event_head).values(seq=bindparam("head_seq"), mac=bindparam("head_mac"))
+# One round trip instead of two. Named values, for both tables have a `seq` and an `id`.
+_ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in _COLUMNS})
+_ADD_AND_MOVE_HEAD = _ADD_AND_MOVE_HEAD.add_cte(_MOVE_HEAD.cte("moved"))
+
+_TAKEN_SEQ = ("events.seq", "pk_events")  # as SQLite and PostgreSQL name the broken rule
+
+
+def append(
+    connection: Connection,
+    events: Sequence[DomainEvent],
+    *,
+    key: Key,
+    actor: Actor,
+    reason: str | None,
+    trace_id: str | None,
+    now: Instant,
+    new_id: IdSource,
+    erased: Container[int] = (),
+) -> UserId:
+    """Chain `events` to the log, in their order, within the connection's transaction; answers the id of the first.
+
+    Those whose places are in `erased` are stored without their data, as `erase` would leave them. Locks the chain's
+    head until the transaction ends: call it after every other lock and statement.
+    """
+    seq, mac = _locked_head(connection)
+    secret = key.secret_bytes()
+    recorded_actor = canonical({"label": actor.label, "os_user": actor.os_user, "host": actor.host}).decode()
+    rows = []
+    for place, event in enumerate(events):
+        seq += 1
+        salt = os.urandom(SALT_BYTES)
+        data = canonical(event.data()).decode()
+        event_row = RecordedEvent(
+            seq=seq,
+            id=new_id(),
+            occurred_at=int(now if event.at is None else event.at),
+            type=event.type,
+            subject=event.subject,
+            actor=recorded_actor,
+            reason=reason,
+            trace_id=trace_id,
+            audit_kid=key.kid,
+            data=data,
+            salt=salt,
+            data_digest=data_digest(salt, data),
+            mac=b"",
+        )
+        mac = link(secret, mac, event_row)
+        kept = {"data": None, "salt": None} if place in erased else {}
+        rows.append(columns_of(replace(event_row, mac=mac)) | kept)
+    _remember_key(connection, key.kid, first_seq=rows[0]["seq"])
+    try:
+        _write(connection, rows)
+    except IntegrityError as error:
+        if not any(name in str(error.orig) for name in _TAKEN_SEQ):
+            raise
+        raise _headless() from error
+    return UserId(rows[0]["id"])
+
+
+def columns_of(row: RecordedEvent) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _COLUMNS}
+
+
+def erase(connection: Connection, subject: str) -> int:
+    """Blank data and salt of the events about `subject`, and say how many had any. The chain does not notice."""
+    log = tables.events.c
+    blanked = connection.execute(
+        update(tables.events).where(log.subject == subject, log.data.is_not(None)).values(data=None, salt=None)
+    )
+    return blanked.rowcount
+
+
+def holds(connection: Connection, event_id: UserId) -> bool:
+    """Whether the log holds an event, for good: nobody who appends it is still at it when this answers.
+
+    Locks the chain's head until the transaction ends, as `append` does.
+    """
+    _locked_head(connection)
+    log = tables.events.c
+    return connection.execute(select(log.seq).where(log.id == event_id)).first() is not None
+
+
+def subject_of_token(connection: Connection, jti: str) -> UserId | None:
+    """The account that an access token with this jti was issued to; None when the log tells of none.
+
+    Reads the events that tell of tokens from the newest on until it finds one, so all of them for an unknown jti.
+    """
+    log, member = tables.events.c, canonical({"jti": jti}).decode()[1:-1]
+    telling = select(log.subject, log.data).where(
+        log.type.in_((SessionOpened.__name__, SessionRefreshed.__name__)), log.data.contains(member, autoescape=True)
+    )
+    for subject, data in connection.execute(telling.order_by(log.seq.desc())):
+        if member in data:  # SQLite compares without regard to case
+            return UserId(subject)
+    return None
+
+
+def installation_id(connection: Connection) -> str:
+    """Whose log this is."""
+    return str(connection.execute(select(tables.installation.c.installation_id)).scalar_one())
+
+
+def is_audit_key(connection: Connection, kid: str) -> bool:
+    """Whether events of the log are authenticated by the key of that kid."""
+    return connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == kid)).first() is not None
+
+
+def _locked_head(connection: Connection) -> tuple[int, bytes]:
+    # SQLite's head may hold whatever a stranger wrote there.
+    match connection.execute(_LOCK_HEAD).first():
+        case (int(seq), bytes(mac)) if 0 <= seq < _SEQ_BOUND and len(mac) == MAC_BYTES:
+            return seq, mac
+    raise _headless()
+
+
+def _remember_key(connection: Connection, kid: str, *, first_seq: int) -> None:
+    if kid in connection.info.get(KNOWN_KIDS, ()):
+        return
+    if connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == kid)).first() is None:
+        connection.execute(insert(tables.audit_keys).values(kid=kid, first_seq=first_seq))
+
+
+def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """The events, and the head that is now the last of them."""
+    *earlier, last = rows
+    head = {"head_seq": last["seq"], "head_mac": last["mac"]}
+    if dialect_of(connection).writes_in_queries:
+        if earlier:
+            connection.execute(_ADD, earlier)
+        connection.execute(_ADD_AND_MOVE_HEAD, {f"event_{name}": value for name, value in last.items()} | head)
+    else:
+        connection.execute(_ADD, rows)
+        connection.execute(_MOVE_HEAD, head)
+
+
+def _headless() -> DatabaseUnusable:
+    return DatabaseUnusable(
+        "the head of the event log is not the end of its chain",
+        hint="look with 'backctl audit verify', then restore the database from a backup",
+    )

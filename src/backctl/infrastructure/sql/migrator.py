@@ -1,0 +1,117 @@
+"""Making the tables and bringing older ones up to date, whatever the database. Loads Alembic when it migrates."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, insert
+
+from backctl.domain.audit import genesis
+from backctl.domain.errors import DatabaseUnusable, quoted
+from backctl.domain.events import InstallationCreated, SchemaUpgraded
+from backctl.domain.keyring import Key, Keyring
+from backctl.domain.values import Actor, Instant, UserId
+from backctl.infrastructure.sql import event_log, tables
+from backctl.infrastructure.sql.schema import REVISION
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_SCRIPTS = Path(__file__).with_name("migrations")
+VERSIONS = _SCRIPTS / "versions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founding:
+    """What a database begins with: its installation, the keyring it is proved with, and who made it, why and when."""
+
+    installation_id: str
+    keyring: Keyring
+    actor: Actor
+    reason: str | None = None
+    trace_id: str | None = None
+    now: Instant
+    event_id: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRecord:
+    """What the event of an upgrade tells beside the revisions: of which installation, who, why, when and its trace."""
+
+    installation_id: str
+    key: Key
+    actor: Actor
+    reason: str | None
+    trace_id: str | None
+    now: Instant
+    event_id: UserId
+
+    def append(self, connection: Connection, *, old: str, new: str) -> None:
+        """Chain SchemaUpgraded to the log, whose tables have the revision `new` by now, in the same transaction."""
+        event_log.append(
+            connection,
+            [SchemaUpgraded(self.installation_id, old=old, new=new)],
+            key=self.key,
+            actor=self.actor,
+            reason=self.reason,
+            trace_id=self.trace_id,
+            now=self.now,
+            new_id=lambda: self.event_id,
+        )
+
+
+def require_known(revision: str, path: str | os.PathLike[str], versions: Sequence[Path]) -> None:
+    """Raises DatabaseUnusable for a revision that never was: there is no way from it to another."""
+    from alembic.script import ScriptDirectory
+
+    if revision not in {script.revision for script in ScriptDirectory.from_config(_config(versions)).walk_revisions()}:
+        raise DatabaseUnusable(
+            f"the database {quoted(os.fspath(path), limit=400)} has revision {quoted(revision)}, which never was",
+            hint="restore it from a backup",
+        )
+
+
+def fill(connection: Connection, founding: Founding) -> None:
+    """Make every table, and begin the chain with InstallationCreated, within the connection's transaction."""
+    installation_id, start = founding.installation_id, genesis(founding.installation_id)
+    migrate(connection, REVISION, (VERSIONS,))
+    created_at = int(founding.now)
+    connection.execute(insert(tables.installation).values(id=1, installation_id=installation_id, created_at=created_at))
+    connection.execute(insert(tables.event_head).values(id=1, seq=start.seq, mac=start.mac))
+    event_log.append(
+        connection,
+        [InstallationCreated(installation_id, keys=founding.keyring.kids())],
+        key=founding.keyring.primary("audit"),
+        actor=founding.actor,
+        reason=founding.reason,
+        trace_id=founding.trace_id,
+        now=founding.now,
+        new_id=lambda: founding.event_id,
+    )
+
+
+def migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> None:
+    """Run the revisions that are missing, on either database, within the connection's transaction."""
+    import logging
+
+    from alembic import command
+
+    # Alembic announces each step at INFO, which a service may well send to its stderr.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("alembic").addHandler(logging.NullHandler())  # or Python would print what is an error to it
+    config = _config(versions)
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _config(versions: Sequence[Path]) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    # Read by ConfigParser, to which a percent sign is special.
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(map(str, versions)).replace("%", "%%"))
+    return config

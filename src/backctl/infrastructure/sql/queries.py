@@ -1,0 +1,294 @@
+"""The statements of the read side, for SQLite's and PostgreSQL's drivers alike.
+
+Tables, columns and orders come from the tables below, values go to the driver beside the text. No value ever becomes
+part of a statement.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from backctl.domain.errors import InvalidCursor, quoted
+from backctl.domain.repositories import Cursor, EventCriteria, SessionCriteria, Sort, SortField, UserCriteria
+from backctl.domain.values import Identity, UserId, folded, is_uuid
+from backctl.infrastructure.sql.dialect import Dialect
+
+Value = str | int | bool
+
+# Columns in the order of UserView. A page has the two keys behind them, for its cursor.
+_USERS: Final = (
+    "SELECT id, email, username, role, is_active, password_hash IS NOT NULL, must_change_password, mfa_state, "
+    "expires_at, created_at, updated_at, version FROM users"
+)
+_USERS_AND_KEYS: Final = _USERS.replace(" FROM", ", email_key, username_key FROM")
+_PASSWORD: Final = "SELECT password_hash FROM users"
+# Columns in the order of MfaStatus.
+_MFA: Final = (
+    "SELECT id, username, mfa_state, m.algorithm, m.digits, m.period, m.enrolled_at, m.confirmed_at, "
+    "(SELECT count(*) FROM recovery_codes c WHERE c.user_id = users.id AND c.used_at IS NULL) "
+    "FROM users LEFT JOIN mfa_secrets m ON m.user_id = users.id"
+)
+_COUNT: Final = "SELECT count(*) FROM users"
+# Columns in the order of `Standing`, behind the two that were asked for. A CTE, so that both are named but once each.
+_STANDINGS: Final = (
+    "WITH asked (sid, jti) AS (VALUES {pairs}) "
+    "SELECT asked.sid, asked.jti, s.user_id, s.issuer, s.created_at, s.not_before, s.revoked_at, i.not_before, "
+    "u.is_active, u.expires_at, r.jti IS NOT NULL FROM asked JOIN sessions s ON s.id = {sid} "
+    "JOIN users u ON u.id = s.user_id LEFT JOIN token_issuers i ON i.issuer = s.issuer "
+    "LEFT JOIN revoked_tokens r ON r.jti = asked.jti"
+)
+# Columns in the order of SessionView but for `state`, and the issuer's not-before at the end.
+_SESSIONS: Final = (
+    "SELECT s.id, s.user_id, EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = s.id AND t.used_at IS NULL), "
+    "s.client_id, s.issuer, s.audience, s.scope, s.created_at, s.issued_at, s.expires_at, s.ends_at, s.revoked_at, "
+    "s.revoked_because, i.not_before FROM sessions s LEFT JOIN token_issuers i ON i.issuer = s.issuer"
+)
+_EVENTS: Final = "SELECT seq, id, occurred_at, type, subject, actor, reason, trace_id, data FROM events"
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Columns that make an order total, the types a cursor holds for them, and where a page's row has them."""
+
+    columns: tuple[str, ...]
+    shape: tuple[type[str] | type[int], ...]
+    places: tuple[int, ...]
+
+
+VIEW_WIDTH: Final = 12
+_ORDERS: Final[Mapping[SortField, _Order]] = {
+    "created_at": _Order(("created_at", "id"), (int, str), (9, 0)),
+    "email": _Order(("email_key",), (str,), (12,)),
+    "username": _Order(("username_key",), (str,), (13,)),
+    "id": _Order(("id",), (str,), (0,)),
+}
+_SEQUENCES: Final = {False: "seq", True: "-seq"}
+"""How a cursor calls the order of events; `True` is the newest first."""
+_BY_ID: Final = "id"
+
+# No key is longer: 254 octets of address that folding at most triples. A longer term is not even folded, for
+# normalising a long run of combining marks takes quadratic time; and SQLite refuses patterns over 50,000 bytes.
+_SEARCH_MAX: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    text: str
+    values: tuple[Value, ...]
+
+
+class _Conditions:
+    """Conditions joined by AND, with their values in the order of the placeholders."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._placeholder = dialect.placeholder
+        self._parts: list[str] = []
+        self.values: list[Value] = []
+
+    def add(self, template: str, *values: Value) -> None:
+        """`template` holds one `{}` for each value."""
+        if all(map(_storable, values)):
+            self._parts.append(template.format(*[self._placeholder] * len(values)))
+            self.values += values
+        else:
+            self.add_impossible()
+
+    def add_impossible(self) -> None:
+        self._parts.append("1 = 0")
+
+    def clause(self) -> str:
+        return f" WHERE {' AND '.join(self._parts)}" if self._parts else ""
+
+
+def one_user(ident: Identity, email_key: str, dialect: Dialect) -> Statement:
+    """`email_key` is what the AddressParser makes of an identity that is an address; unused otherwise."""
+    where = _identity_condition(ident, email_key, dialect)
+    return Statement(_USERS + where.clause(), tuple(where.values))
+
+
+def password_of(ident: Identity, email_key: str, dialect: Dialect) -> Statement:
+    """The stored hash alone; see `one_user`."""
+    where = _identity_condition(ident, email_key, dialect)
+    return Statement(_PASSWORD + where.clause(), tuple(where.values))
+
+
+def mfa_of(ident: Identity, email_key: str, dialect: Dialect) -> Statement:
+    """The second factor; see `one_user`."""
+    where = _identity_condition(ident, email_key, dialect)
+    return Statement(_MFA + where.clause(), tuple(where.values))
+
+
+def users(criteria: UserCriteria, sort: Sort, dialect: Dialect) -> Statement:
+    """Every account that fits, in order."""
+    where = _user_conditions(criteria, dialect)
+    return Statement(_USERS + where.clause() + _order_by(sort), tuple(where.values))
+
+
+def users_page(
+    criteria: UserCriteria, sort: Sort, dialect: Dialect, *, limit: int, after: Cursor | None, offset: int
+) -> Statement:
+    """At most `limit` rows; behind the VIEW_WIDTH columns of the view stand the keys that cursors are made of."""
+    where = _user_conditions(criteria, dialect)
+    if after is not None:
+        # A row value, which both databases look up in the index of the order.
+        columns = ", ".join(_ORDERS[sort.field].columns)
+        holes = ", ".join("{}" for _ in after.position)
+        where.add(f"({columns}) {'<' if sort.descending else '>'} ({holes})", *after.position)
+    text = _USERS_AND_KEYS + where.clause() + _order_by(sort)
+    return Statement(f"{text} LIMIT {dialect.placeholder} OFFSET {dialect.placeholder}", (*where.values, limit, offset))
+
+
+def user_count(criteria: UserCriteria, dialect: Dialect) -> Statement:
+    where = _user_conditions(criteria, dialect)
+    return Statement(_COUNT + where.clause(), tuple(where.values))
+
+
+def standings(asked: Sequence[tuple[str, str]], dialect: Dialect) -> Statement:
+    """What is known of access tokens by session and `jti`; the sessions must have the form of ids."""
+    pairs = ", ".join([f"({dialect.placeholder}, {dialect.placeholder})"] * len(asked))
+    sid = dialect.as_id.format("asked.sid")
+    return Statement(_STANDINGS.format(pairs=pairs, sid=sid), tuple(chain.from_iterable(asked)))
+
+
+def sessions(user_id: UserId, dialect: Dialect) -> Statement:
+    """Every session of an account, the oldest first."""
+    return Statement(f"{_SESSIONS} WHERE s.user_id = {dialect.placeholder} ORDER BY s.id", (user_id,))
+
+
+def sessions_page(user_id: UserId, dialect: Dialect, *, limit: int, after: Cursor | None) -> Statement:
+    where = _Conditions(dialect)
+    where.add("s.user_id = {}", user_id)
+    if after is not None:
+        where.add("s.id > {}", *after.position)
+    return Statement(f"{_SESSIONS}{where.clause()} ORDER BY s.id LIMIT {dialect.placeholder}", (*where.values, limit))
+
+
+def session_cursor(text: str | None, criteria: SessionCriteria) -> Cursor | None:
+    """Raises InvalidCursor."""
+    if text is None:
+        return None
+    cursor = Cursor.decode(text, _BY_ID, criteria, (str,))
+    return _with_an_id(cursor, text)
+
+
+def next_session_cursor(last: str, criteria: SessionCriteria) -> str:
+    return Cursor(_BY_ID, (last,)).encode(criteria)
+
+
+def events(criteria: EventCriteria, dialect: Dialect, *, newest_first: bool) -> Statement:
+    where = _event_conditions(criteria, dialect)
+    return Statement(_EVENTS + where.clause() + _by_sequence(newest_first), tuple(where.values))
+
+
+def events_page(
+    criteria: EventCriteria, dialect: Dialect, *, limit: int, after: Cursor | None, newest_first: bool
+) -> Statement:
+    where = _event_conditions(criteria, dialect)
+    if after is not None:
+        where.add("seq < {}" if newest_first else "seq > {}", *after.position)
+    text = _EVENTS + where.clause() + _by_sequence(newest_first)
+    return Statement(f"{text} LIMIT {dialect.placeholder}", (*where.values, limit))
+
+
+def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor | None:
+    """Raises InvalidCursor."""
+    if text is None:
+        return None
+    order = _ORDERS[sort.field]
+    cursor = Cursor.decode(text, str(sort), criteria, order.shape)
+    return _with_an_id(cursor, text) if order.columns[-1] == "id" else cursor
+
+
+def _with_an_id(cursor: Cursor, text: str) -> Cursor:
+    if not is_uuid(str(cursor.position[-1])):  # PostgreSQL's type takes nothing else
+        raise InvalidCursor(f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page")
+    return cursor
+
+
+def event_cursor(text: str | None, criteria: EventCriteria, *, newest_first: bool) -> Cursor | None:
+    """Raises InvalidCursor."""
+    return None if text is None else Cursor.decode(text, _SEQUENCES[newest_first], criteria, (int,))
+
+
+def next_user_cursor(last: Sequence[str | int], criteria: UserCriteria, sort: Sort) -> str:
+    """The cursor behind `last`, a row of `users_page`."""
+    position = tuple(last[place] for place in _ORDERS[sort.field].places)
+    return Cursor(str(sort), position).encode(criteria)
+
+
+def next_event_cursor(seq: int, criteria: EventCriteria, *, newest_first: bool) -> str:
+    return Cursor(_SEQUENCES[newest_first], (seq,)).encode(criteria)
+
+
+def _identity_condition(ident: Identity, email_key: str, dialect: Dialect) -> _Conditions:
+    where = _Conditions(dialect)
+    match ident.kind:
+        case "id":
+            where.add("id = {}", ident.text)
+        case "email":
+            where.add("email_key = {}", email_key)
+        case "username":
+            where.add("username_key = {}", folded(ident.text, "NFKC"))
+    return where
+
+
+def _user_conditions(criteria: UserCriteria, dialect: Dialect) -> _Conditions:
+    where = _Conditions(dialect)
+    if criteria.role is not None:
+        where.add("role = {}", criteria.role)
+    if criteria.is_active is not None:
+        where.add("is_active = {}", criteria.is_active)
+    if criteria.created_after is not None:
+        where.add("created_at >= {}", int(criteria.created_after))
+    if criteria.created_before is not None:
+        where.add("created_at < {}", int(criteria.created_before))
+    if criteria.email_domain is not None:
+        where.add("email_domain = {}", folded(criteria.email_domain, "NFC"))
+    if criteria.search is not None:
+        if len(criteria.search) <= _SEARCH_MAX:
+            patterns = (_pattern(folded(criteria.search, form)) for form in ("NFC", "NFKC"))
+            where.add("(email_key LIKE {} ESCAPE '!' OR username_key LIKE {} ESCAPE '!')", *patterns)
+        else:
+            where.add_impossible()
+    return where
+
+
+def _event_conditions(criteria: EventCriteria, dialect: Dialect) -> _Conditions:
+    where = _Conditions(dialect)
+    if criteria.type is not None:
+        where.add("type = {}", criteria.type)
+    if criteria.subject is not None:
+        where.add("subject = {}", criteria.subject)
+    if criteria.since is not None:
+        where.add("occurred_at >= {}", int(criteria.since))
+    if criteria.until is not None:
+        where.add("occurred_at < {}", int(criteria.until))
+    if criteria.trace_id is not None:
+        where.add("trace_id = {}", criteria.trace_id)
+    return where
+
+
+def _by_sequence(newest_first: bool) -> str:
+    return " ORDER BY seq DESC" if newest_first else " ORDER BY seq"
+
+
+def _order_by(sort: Sort) -> str:
+    direction = " DESC" if sort.descending else ""
+    return f" ORDER BY {', '.join(column + direction for column in _ORDERS[sort.field].columns)}"
+
+
+def _storable(value: Value) -> bool:
+    """Whether a driver takes the value at all. Text with a NUL or an unpaired surrogate is in no database."""
+    if not isinstance(value, str):
+        return True
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _pattern(term: str) -> str:
+    for special in "!%_":
+        term = term.replace(special, f"!{special}")
+    return f"%{term}%"

@@ -1,0 +1,260 @@
+"""What both read sides share: from the rows of `queries` to pages and views, whatever driver fetched them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Literal
+
+from backctl.application.ports import AddressParser
+from backctl.application.views import EventView, MfaStatus, UserView
+from backctl.domain.errors import DatabaseUnusable, quoted
+from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
+from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
+from backctl.infrastructure.sql import queries
+from backctl.infrastructure.sql.dialect import Dialect
+
+if TYPE_CHECKING:
+    from backctl.application.token_views import SessionView
+    from backctl.domain.sessions import Standing
+
+Row = tuple[Any, ...]
+
+CHAIN = (
+    "SELECT seq, id, occurred_at, type, subject, actor, reason, trace_id, audit_kid, data, salt, data_digest, mac "
+    "FROM events ORDER BY seq"
+)
+HEAD = "SELECT seq, mac FROM event_head WHERE id = 1"
+
+
+class RowReader(ABC):
+    """Asks in SQL and answers in views. `label` names the database in errors."""
+
+    def __init__(self, dialect: Dialect, *, label: str, addresses: AddressParser) -> None:
+        self._dialect = dialect
+        self._label = label
+        self._addresses = addresses
+
+    @abstractmethod
+    def _fetch(self, statement: queries.Statement) -> list[Row]:
+        """All rows of a small answer."""
+
+    @abstractmethod
+    def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
+        """The rows of an answer of any size, in constant memory and from one snapshot, which closing it gives up."""
+
+    def find_user(self, ident: Identity) -> UserView | None:
+        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+        return next(self._views(self._fetch(queries.one_user(ident, email_key, self._dialect))), None)
+
+    def password_of(self, ident: Identity) -> PasswordHash | None:
+        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+        rows = self._fetch(queries.password_of(ident, email_key, self._dialect))
+        if not rows or rows[0][0] is None:
+            return None
+        if not isinstance(rows[0][0], str):
+            raise self._damaged("an account")
+        return PasswordHash(rows[0][0])
+
+    def mfa_of(self, ident: Identity) -> MfaStatus | None:
+        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+        rows = self._fetch(queries.mfa_of(ident, email_key, self._dialect))
+        if not rows:
+            return None
+        id_, username, state, algorithm, digits, period, enrolled, confirmed, left = rows[0]
+        try:
+            if not all(at is None or EARLIEST <= at <= LATEST for at in (enrolled, confirmed)):
+                raise ValueError
+            enrolled_at, confirmed_at = (None if at is None else Instant(at) for at in (enrolled, confirmed))
+        except (TypeError, ValueError) as error:
+            raise self._damaged("a second factor") from error
+        return MfaStatus(id_, username, state, algorithm, digits, period, enrolled_at, confirmed_at, left)
+
+    def users(
+        self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0
+    ) -> Page[UserView]:
+        after = queries.user_cursor(cursor, criteria, sort)
+        # One row more than asked for tells whether anything follows.
+        rows = self._fetch(
+            queries.users_page(criteria, sort, self._dialect, limit=limit + 1, after=after, offset=offset)
+        )
+        width = queries.VIEW_WIDTH
+        items = tuple(self._views(row[:width] for row in rows[:limit]))
+        if len(rows) <= limit:
+            return Page(items)
+        return Page(items, queries.next_user_cursor(rows[limit - 1], criteria, sort))
+
+    def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
+        with closing(self._stream(queries.users(criteria, sort, self._dialect))) as rows:
+            yield from self._views(rows)
+
+    def count_users(self, criteria: UserCriteria) -> int:
+        ((count,),) = self._fetch(queries.user_count(criteria, self._dialect))
+        return int(count)
+
+    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> "Page[SessionView]":
+        criteria = SessionCriteria(user_id)
+        after = queries.session_cursor(cursor, criteria)
+        rows = self._fetch(queries.sessions_page(user_id, self._dialect, limit=limit + 1, after=after))
+        found = tuple(self._session(now, *row) for row in rows[:limit])
+        if len(rows) <= limit:
+            return Page(found)
+        return Page(found, queries.next_session_cursor(found[-1].id, criteria))
+
+    def stream_sessions(self, user_id: UserId, *, now: Instant) -> "Iterator[SessionView]":
+        with closing(self._stream(queries.sessions(user_id, self._dialect))) as rows:
+            for row in rows:
+                yield self._session(now, *row)
+
+    def standings(self, asked: Sequence[tuple[str, str]]) -> "dict[tuple[str, str], Standing]":
+        from backctl.domain.sessions import Standing
+
+        possible = [(sid, jti) for sid, jti in asked if is_uuid(sid)]
+        found = {}
+        try:
+            for row in self._fetch(queries.standings(possible, self._dialect)) if possible else ():
+                sid, jti, user_id, issuer, created, not_before, revoked, barred, active, expires, denied = row
+                found[sid, jti] = Standing(
+                    user_id,
+                    issuer,
+                    Instant(created),
+                    _moment(not_before),
+                    _moment(revoked),
+                    _moment(barred),
+                    active == 1,
+                    _moment(expires),
+                    denied == 1,
+                )
+        except (TypeError, ValueError) as error:
+            raise self._damaged("a session") from error
+        return found
+
+    def events(
+        self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
+    ) -> Page[EventView]:
+        after = queries.event_cursor(cursor, criteria, newest_first=newest_first)
+        rows = self._fetch(
+            queries.events_page(criteria, self._dialect, limit=limit + 1, after=after, newest_first=newest_first)
+        )
+        found = tuple(self._event(*row) for row in rows)
+        if len(found) <= limit:
+            return Page(found)
+        return Page(found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria, newest_first=newest_first))
+
+    def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]:
+        with closing(self._stream(queries.events(criteria, self._dialect, newest_first=newest_first))) as rows:
+            for row in rows:
+                yield self._event(*row)
+
+    def _views(self, rows: Iterable[Row]) -> Iterator[UserView]:
+        # A million rows pass here: unpacked by position, nothing looked up twice.
+        view, instant = UserView, Instant
+        try:
+            for id_, email, name, role, active, secret, must, mfa, expires, created, updated, version in rows:
+                yield view(
+                    id_,
+                    email,
+                    name,
+                    role,
+                    active == 1,
+                    secret == 1,
+                    must == 1,
+                    mfa,
+                    None if expires is None else instant(expires),
+                    instant(created),
+                    instant(updated),
+                    version,
+                )
+        except (TypeError, ValueError) as error:
+            raise self._damaged("an account") from error
+
+    def _session(
+        self,
+        now: Instant,
+        id_: str,
+        user_id: str,
+        refreshable: int,
+        client_id: str,
+        issuer: str,
+        audience: str,
+        scope: str,
+        created: int,
+        issued: int,
+        expires: int,
+        ends: int,
+        revoked: int | None,
+        because: str | None,
+        barred: int | None,
+    ) -> "SessionView":
+        from backctl.application.token_views import SessionView
+
+        try:
+            if revoked is None and barred is not None and created <= barred:
+                revoked, because = barred, "requested"
+            state: Literal["open", "expired", "revoked"] = "open"
+            if revoked is not None:
+                state = "revoked"
+            elif expires <= now:
+                state = "expired"
+            return SessionView(
+                SessionId(id_),
+                UserId(user_id),
+                state,
+                state == "open" and refreshable == 1,
+                client_id,
+                issuer,
+                audience,
+                scope,
+                Instant(created),
+                Instant(issued),
+                Instant(expires),
+                Instant(ends),
+                _moment(revoked),
+                because,
+            )
+        except (TypeError, ValueError) as error:
+            raise self._damaged("a session") from error
+
+    def _event(
+        self,
+        seq: int,
+        id_: str,
+        occurred_at: int,
+        type_: str,
+        subject: str,
+        actor: str,
+        reason: str | None,
+        trace_id: str | None,
+        data: str | None,
+    ) -> EventView:
+        import json  # queries of accounts never see any
+
+        try:
+            who = json.loads(actor)
+            members = None if data is None else dict(json.loads(data))
+            if not EARLIEST <= occurred_at <= LATEST:
+                raise ValueError
+            return EventView(
+                seq,
+                id_,
+                Instant(occurred_at),
+                type_,
+                subject,
+                who["label"],
+                who["os_user"],
+                who["host"],
+                reason,
+                trace_id,
+                members,
+            )
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
+            raise self._damaged(f"event {seq}") from error
+
+    def _damaged(self, what: str) -> DatabaseUnusable:
+        return DatabaseUnusable(
+            f"{what} in {quoted(self._label, limit=400)} holds what was never written",
+            hint="look with 'backctl audit verify', then restore the database from a backup",
+        )
+
+
+def _moment(stored: int | None) -> Instant | None:
+    return None if stored is None else Instant(stored)

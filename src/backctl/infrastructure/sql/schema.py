@@ -1,0 +1,46 @@
+"""What every command asks of a database before it uses it: is it ours, whose is it, and of which revision.
+
+Speaks to no driver and loads nothing heavy.
+"""
+
+import os
+from dataclasses import dataclass
+
+from backctl.domain.errors import DatabaseUnusable, SchemaOutdated, SchemaTooNew, quoted
+from backctl.infrastructure.sql import revision as stored_revision
+
+REVISION = stored_revision.REVISION
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInstallation:
+    """What a database says about itself. `audit_kids` are the audit keys its events were written with."""
+
+    installation_id: str
+    revision: str
+    audit_kids: tuple[str, ...]
+
+
+def stored_installation(row: object, path: str | os.PathLike[str]) -> StoredInstallation:
+    """What the row of the statement above says. Raises DatabaseUnusable when that is nothing."""
+    match row:
+        case (str(revision), str(installation_id), str() | None as kids):
+            return StoredInstallation(installation_id, revision, tuple((kids or "").split()))
+    raise DatabaseUnusable(
+        f"the database {quoted(os.fspath(path), limit=400)} does not say which installation it belongs to",
+        hint="restore it from a backup",
+    )
+
+
+def require_current(stored: StoredInstallation, path: str | os.PathLike[str], *, revision: str = REVISION) -> None:
+    """Raises SchemaOutdated or SchemaTooNew when the database has another revision than this program works with."""
+    if stored.revision == revision:
+        return
+    described = f"the database {quoted(os.fspath(path), limit=400)} has revision {quoted(stored.revision)}"
+    if stored.revision > revision:
+        raise SchemaTooNew(
+            f"{described}, newer than the {quoted(revision)} of this backctl", hint="install a newer backctl"
+        )
+    raise SchemaOutdated(
+        f"{described}, older than the {quoted(revision)} of this backctl", hint="run 'backctl db upgrade'"
+    )

@@ -1,0 +1,133 @@
+"""One-time codes and recovery codes, on the connection of one transaction.
+
+Two processes with one code: the row's own condition lets one of them through, whatever each of them has read.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from backctl.domain.errors import DatabaseUnusable, InvalidInput
+from backctl.domain.mfa import Enrolment, StoredCode
+from backctl.domain.one_time_codes import Algorithm, TotpSettings
+from backctl.domain.values import EARLIEST, LATEST, Instant, UserId
+from backctl.infrastructure.sql import tables
+
+_secrets = tables.mfa_secrets.c
+_codes = tables.recovery_codes.c
+
+
+class SqlSecondFactors:
+    def __init__(self, connection: Callable[[], Connection]) -> None:
+        self._connection = connection
+
+    # One-time codes.
+
+    def of(self, user_id: UserId) -> Enrolment | None:
+        row = self._connection().execute(select(tables.mfa_secrets).where(_secrets.user_id == user_id)).first()
+        return None if row is None else _enrolment(row)
+
+    def enroll(self, user_id: UserId, enrolment: Enrolment) -> None:
+        self.forget(user_id)
+        self._connection().execute(
+            insert(tables.mfa_secrets).values(
+                user_id=user_id,
+                secret=enrolment.secret,
+                kid=enrolment.kid,
+                algorithm=enrolment.settings.algorithm,
+                digits=enrolment.settings.digits,
+                period=enrolment.settings.period,
+                enrolled_at=int(enrolment.enrolled_at),
+                confirmed_at=None if enrolment.confirmed_at is None else int(enrolment.confirmed_at),
+                last_used_step=enrolment.last_used_step,
+            )
+        )
+
+    def confirm(self, user_id: UserId, *, now: Instant) -> None:
+        self._connection().execute(
+            update(tables.mfa_secrets).where(_secrets.user_id == user_id).values(confirmed_at=int(now))
+        )
+
+    def use_step(self, user_id: UserId, step: int) -> bool:
+        used = self._connection().execute(
+            update(tables.mfa_secrets)
+            .where(_secrets.user_id == user_id, _secrets.last_used_step < step)
+            .values(last_used_step=step)
+        )
+        return used.rowcount == 1
+
+    def move(self, user_id: UserId, *, secret: str, kid: str) -> None:
+        self._connection().execute(
+            update(tables.mfa_secrets).where(_secrets.user_id == user_id).values(secret=secret, kid=kid)
+        )
+
+    def not_under(self, kid: str, *, after: UserId | None, limit: int) -> Sequence[UserId]:
+        others = select(_secrets.user_id).where(_secrets.kid != kid)
+        if after is not None:
+            others = others.where(_secrets.user_id > after)
+        return self._connection().scalars(others.order_by(_secrets.user_id).limit(limit)).all()
+
+    # Recovery codes.
+
+    def give_codes(self, user_id: UserId, codes: Sequence[StoredCode], *, now: Instant) -> None:
+        connection = self._connection()
+        connection.execute(delete(tables.recovery_codes).where(_codes.user_id == user_id))
+        connection.execute(
+            insert(tables.recovery_codes),
+            [
+                {"user_id": user_id, "digest": code.digest, "kid": code.kid, "created_at": int(now), "used_at": None}
+                for code in codes
+            ],
+        )
+
+    def code_kids(self, user_id: UserId) -> Sequence[str]:
+        kids = select(_codes.kid).where(_codes.user_id == user_id, _codes.used_at.is_(None)).distinct()
+        return self._connection().scalars(kids.order_by(_codes.kid)).all()
+
+    def use_code(self, user_id: UserId, digest: str, *, now: Instant) -> bool:
+        used = self._connection().execute(
+            update(tables.recovery_codes)
+            .where(_codes.user_id == user_id, _codes.digest == digest, _codes.used_at.is_(None))
+            .values(used_at=int(now))
+        )
+        return used.rowcount == 1
+
+    def codes_left(self, user_id: UserId) -> int:
+        left = select(func.count()).where(_codes.user_id == user_id, _codes.used_at.is_(None))
+        return self._connection().scalars(left).one()
+
+    def forget(self, user_id: UserId) -> None:
+        connection = self._connection()
+        connection.execute(delete(tables.recovery_codes).where(_codes.user_id == user_id))
+        connection.execute(delete(tables.mfa_secrets).where(_secrets.user_id == user_id))
+
+
+def needs_key(connection: Connection, kid: str) -> bool:
+    """Whether a secret is encrypted, or an unused recovery code kept, under the key of that kid."""
+    secret = select(_secrets.user_id).where(_secrets.kid == kid).limit(1)
+    code = select(_codes.user_id).where(_codes.kid == kid, _codes.used_at.is_(None)).limit(1)
+    return any(connection.execute(found).first() is not None for found in (secret, code))
+
+
+def _enrolment(row: Row[Any]) -> Enrolment:
+    # An SQLite file can be written by anybody who has it.
+    try:
+        times = [row.enrolled_at, row.enrolled_at if row.confirmed_at is None else row.confirmed_at]
+        whole = (row.digits, row.period, row.last_used_step, *times)
+        if not all(type(number) is int for number in whole) or not all(EARLIEST <= time <= LATEST for time in times):
+            raise ValueError
+        if not isinstance(row.secret, str) or not isinstance(row.kid, str):
+            raise ValueError
+        return Enrolment(
+            secret=row.secret,
+            kid=row.kid,
+            settings=TotpSettings(cast(Algorithm, row.algorithm), row.digits, row.period),
+            enrolled_at=Instant(row.enrolled_at),
+            confirmed_at=None if row.confirmed_at is None else Instant(row.confirmed_at),
+            last_used_step=row.last_used_step,
+        )
+    except (ValueError, InvalidInput):
+        raise DatabaseUnusable(
+            "a second factor holds what was never written", hint="restore the database from a backup"
+        ) from None

@@ -1,0 +1,217 @@
+"""One transaction of the write side: what its stores hold and their events, or neither."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from backctl.application.ports import AddressParser, Clock, IdSource
+from backctl.domain.errors import BackctlError, Unavailable, Unusable
+from backctl.domain.events import DomainEvent
+from backctl.domain.keyring import Key
+from backctl.domain.repositories import LoginFailures, UserRepository
+from backctl.domain.values import Actor, UserId
+from backctl.infrastructure.sql import event_log
+from backctl.infrastructure.sql.engine import outcomes_of
+from backctl.infrastructure.sql.login_failures import SqlLoginFailures
+from backctl.infrastructure.sql.user_repository import SqlUserRepository
+
+if TYPE_CHECKING:
+    from backctl.infrastructure.sql.second_factors import SqlSecondFactors
+    from backctl.infrastructure.sql.session_repository import SqlSessionRepository
+
+
+class Store(Protocol):
+    """A part of a unit of work that hands out what it writes back at the commit."""
+
+    def write_back(self, *, everything: bool) -> Iterable[DomainEvent]:
+        """Store what changed, within the transaction, and take the events that were recorded of it.
+
+        Without `everything`, only what was handed out since the last attempt began need be looked at.
+        """
+        ...
+
+    def begin_attempt(self) -> None:
+        """What is handed out, stored and recorded from now on may be undone."""
+        ...
+
+    def undo_attempt(self) -> None:
+        """Forget what was handed out and recorded since the attempt began; its rows are as they were, and unlocked."""
+        ...
+
+
+_S = TypeVar("_S", bound=Store)
+
+
+class SqlUnitOfWork:
+    """Begins when entered, on SQLite taking the write lock at once; serves one transaction.
+
+    Its stores write, and have their events appended, in the order in which they joined: the order of their locks.
+    The events are appended when it commits, for that locks the head of their chain.
+    A connection lost at COMMIT leaves the outcome open; the log tells whether the first event of it is there.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        actor: Actor,
+        reason: str | None,
+        addresses: AddressParser,
+        audit_key: Key,
+        clock: Clock,
+        new_id: IdSource,
+        dry_run: bool,
+        trace_id: str | None = None,
+    ) -> None:
+        self.session = Session(engine, autoflush=False, expire_on_commit=False, close_resets_only=False)
+        self._stores: list[Store] = []
+        self.users: UserRepository = self._joined(
+            SqlUserRepository(self.session.connection, addresses=addresses, clock=clock)
+        )
+        self.login_failures: LoginFailures = SqlLoginFailures(self.session.connection)
+        self._recorded: list[DomainEvent] = []
+        self._events: list[DomainEvent] = []
+        self._erased: set[int] = set()
+        """Which of those events are to be appended without their data."""
+        self._outcomes = outcomes_of(engine)
+        self._actor = actor
+        self._reason = reason
+        self._audit_key = audit_key
+        self._clock = clock
+        self._new_id = new_id
+        self._reserved: UserId | None = None
+        self._dry_run = dry_run
+        self._trace_id = trace_id
+
+    def __enter__(self) -> Self:
+        try:
+            with self._mapped_faults():
+                self.session.connection()
+        except BaseException:
+            self.session.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._mapped_faults():
+            self.session.close()
+        if isinstance(error, Exception) and (fault := self._outcomes.fault_of(error)):
+            raise fault from error
+
+    @cached_property
+    def sessions(self) -> "SqlSessionRepository":
+        from backctl.infrastructure.sql.session_repository import SqlSessionRepository  # for few of the changes
+
+        return self._joined(SqlSessionRepository(self.session.connection))
+
+    @cached_property
+    def second_factors(self) -> "SqlSecondFactors":
+        from backctl.infrastructure.sql.second_factors import SqlSecondFactors  # for few of the changes
+
+        return SqlSecondFactors(self.session.connection)
+
+    def record(self, *events: DomainEvent) -> None:
+        self._recorded += events
+
+    def erase_events(self, subject: str) -> int:
+        pending = {place for place, event in enumerate(self._events) if event.subject == subject} - self._erased
+        self._erased |= pending
+        return event_log.erase(self.session.connection(), subject) + len(pending)
+
+    def reserve_event_id(self) -> UserId:
+        """The id that the first event of this transaction will have: what is staged elsewhere can bear it."""
+        self._reserved = self._new_id()
+        return self._reserved
+
+    def _next_id(self) -> UserId:
+        reserved, self._reserved = self._reserved, None
+        return reserved or self._new_id()
+
+    def write(self) -> None:
+        self._write(everything=False)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        self._savepoint("SAVEPOINT attempt")
+        for store in self._stores:
+            store.begin_attempt()
+        before, erased = len(self._events), set(self._erased)
+        try:
+            yield
+            self.write()
+        except (Unavailable, Unusable):  # the transaction is lost with it
+            raise
+        except BackctlError:
+            self._savepoint("ROLLBACK TO SAVEPOINT attempt")
+            self._savepoint("RELEASE SAVEPOINT attempt")
+            for store in self._stores:
+                store.undo_attempt()
+            del self._events[before:]
+            self._erased = erased
+            self._recorded.clear()
+            raise
+        self._savepoint("RELEASE SAVEPOINT attempt")
+
+    def commit(self) -> None:
+        with self._mapped_faults():
+            first = None
+            self._write(everything=True)
+            if self._events:
+                first = self._append(self._events)
+            if self._dry_run:
+                self.session.rollback()
+            else:
+                self._make_durable(first)
+        self.session.close()
+
+    def _write(self, *, everything: bool) -> None:
+        with self._mapped_faults():
+            for store in self._stores:
+                self._events += store.write_back(everything=everything)
+        self._events += self._recorded
+        self._recorded.clear()
+
+    def _savepoint(self, statement: str) -> None:
+        with self._mapped_faults():
+            self.session.connection().exec_driver_sql(statement)
+
+    def _joined(self, store: _S) -> _S:
+        self._stores.append(store)
+        return store
+
+    def _append(self, events: Sequence[DomainEvent]) -> UserId:
+        return event_log.append(
+            self.session.connection(),
+            events,
+            key=self._audit_key,
+            actor=self._actor,
+            reason=self._reason,
+            trace_id=self._trace_id,
+            now=self._clock(),
+            new_id=self._next_id,
+            erased=self._erased,
+        )
+
+    def _make_durable(self, first: UserId | None) -> None:
+        try:
+            self.session.commit()
+        except Exception as error:
+            if not self._outcomes.is_lost(error) or not self._outcomes.was_committed(first):
+                raise
+
+    @contextmanager
+    def _mapped_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            fault = self._outcomes.fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error

@@ -1,0 +1,287 @@
+"""Accounts as aggregates, for one transaction."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from backctl.application.ports import AddressParser, Clock
+from backctl.domain.access import ADMINISTRATOR
+from backctl.domain.errors import Conflict, EmailTaken, UserChangedMeanwhile, UsernameTaken, UserNotFound, quoted
+from backctl.domain.events import DomainEvent
+from backctl.domain.user import MfaState, User
+from backctl.domain.values import EmailAddress, Identity, Instant, PasswordHash, UserId, Username, folded
+from backctl.infrastructure.sql.tables import UserRow
+
+# How SQLite and PostgreSQL name the broken rule: by its column, by its constraint.
+_EMAIL_KEY: Final = ("users.email_key", "uq_users_email_key")
+_USERNAME_KEY: Final = ("users.username_key", "uq_users_username_key")
+
+_Key = tuple[str, str]
+"""The column that an identity is compared with, and its value."""
+
+_table = cast(Table, UserRow.__table__)  # type: ignore[attr-defined]  # SQLModel's classes do not declare it
+_users = _table.c
+_COLUMNS: Final = {"id": "id", "email": "email_key", "username": "username_key"}
+
+# To build a statement takes SQLAlchemy five times as long as to run it.
+_ADD: Final = insert(_table)
+_REMOVE: Final = delete(_table).where(_users.id == bindparam("of_id"), _users.version == bindparam("of_version"))
+_LOCK: Final = {
+    column: select(_table).where(_users[column] == bindparam("key")).with_for_update() for column in _COLUMNS.values()
+}
+_LOCK_ADMINISTRATORS: Final = (
+    select(_table)
+    .where(
+        _users.role == ADMINISTRATOR,
+        _users.is_active.is_(True),
+        or_(_users.expires_at.is_(None), _users.expires_at > bindparam("now")),
+    )
+    .order_by(_users.id)
+    .with_for_update()
+)
+
+
+@cache
+def _lock_many(columns: tuple[str, ...]) -> Select[Any]:
+    """By those columns only: an empty list would keep PostgreSQL from using the indexes of the others."""
+    found = or_(*(_users[column].in_(bindparam(column, expanding=True)) for column in columns))
+    return select(_table).where(found).order_by(_users.id).with_for_update()
+
+
+@cache
+def _change(names: tuple[str, ...]) -> Any:
+    """Only the columns that differ: the database leaves the indexes of the others alone."""
+    changed = update(_table).where(_users.id == bindparam("of_id"), _users.version == bindparam("of_version"))
+    return changed.values({name: bindparam(f"new_{name}") for name in (*names, "version")})
+
+
+@dataclass(slots=True)
+class _Known:
+    """An account that was handed out, and what its row holds."""
+
+    user: User
+    stored: dict[str, Any]
+    version: int
+    is_removed: bool = False
+
+    def changes(self) -> dict[str, Any]:
+        return {name: value for name, value in _columns(self.user).items() if self.stored[name] != value}
+
+
+class SqlUserRepository:
+    """The accounts of one transaction, whose rows it has locked. An account asked for twice is the same aggregate."""
+
+    def __init__(self, connection: Callable[[], Connection], *, addresses: AddressParser, clock: Clock) -> None:
+        self._connection = connection
+        self._addresses = addresses
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._by_key: dict[_Key, str] = {}
+        self._absent: set[_Key] = set()
+        self._knows_administrators = False
+        # Since the attempt began:
+        self._handed_out: dict[str, None] = {}
+        self._unsettled: set[str] = set()
+        """Whose row was first locked or was written: a rollback of the attempt undoes that."""
+        self._knew_administrators = False
+
+    def add(self, user: User) -> None:
+        """Insert at once: the unique keys decide. Raises EmailTaken, UsernameTaken."""
+        columns = _columns(user)
+        self._absent.clear()
+        self._write(user, _ADD, {**columns, "id": user.id, "version": user.version})
+        user.is_stored = True
+        self._know(_Known(user, columns, user.version))
+
+    def get(self, ident: Identity) -> User:
+        connection, key = self._connection(), self._key_of(ident)  # none: the transaction has ended
+        held = self._known.get(self._by_key.get(key, ""))
+        if held is not None and not held.is_removed and _keys_of(held.user)[key[0]] == key[1]:
+            return self._hand_out(held)
+        row = None
+        if key not in self._absent:
+            row = connection.execute(_LOCK[key[0]], {"key": key[1]}).one_or_none()
+        if row is None:
+            raise UserNotFound(ident.text)
+        return self._hand_out(self._of_row(row))
+
+    def lock(self, idents: Iterable[Identity]) -> None:
+        keys = [self._key_of(ident) for ident in idents]
+        asked: dict[str, list[str]] = {}
+        for column, value in keys:
+            asked.setdefault(column, []).append(value)
+        if not asked:
+            return
+        for row in self._connection().execute(_lock_many(tuple(sorted(asked))), asked).all():
+            self._of_row(row)
+        self._absent.update(key for key in keys if key not in self._by_key)
+
+    def remove(self, user: User) -> None:
+        """Delete at once, so that nothing of this transaction finds it again. Its events are recorded all the same."""
+        held = self._known[user.id]
+        self._write(user, _REMOVE, {"of_id": user.id, "of_version": held.version})
+        held.is_removed = True
+
+    def lock_administrators(self) -> Sequence[User]:
+        now = self._clock()
+        if not self._knows_administrators:
+            for row in self._connection().execute(_LOCK_ADMINISTRATORS, {"now": int(now)}).all():
+                self._of_row(row)
+            self._knows_administrators = True
+        # By their aggregates: in its row, one that was closed or made an administrator a moment ago may not be so yet.
+        held = (held for held in self._known.values() if not held.is_removed and _administers(held.user, now))
+        return [self._hand_out(each) for each in sorted(held, key=lambda each: each.user.id)]
+
+    def begin_attempt(self) -> None:
+        self._handed_out.clear()
+        self._unsettled.clear()
+        self._knew_administrators = self._knows_administrators
+
+    def undo_attempt(self) -> None:
+        """Forget every account that the attempt may have changed or locked: it will be read, and locked, once more."""
+        touched = self._unsettled | self._handed_out.keys()
+        for user_id in touched:
+            held = self._known.get(user_id)
+            if held and (user_id in self._unsettled or held.user.take_events() or held.changes()):
+                del self._known[user_id]
+        self._knows_administrators = self._knew_administrators and all(map(self._known.get, touched))
+
+    def write_back(self, *, everything: bool) -> list[DomainEvent]:
+        """Store what changed in the accounts handed out, and take the events they recorded.
+
+        Raises EmailTaken, UsernameTaken, UserChangedMeanwhile.
+        """
+        events = []
+        for user_id in list(self._known if everything else self._handed_out):
+            held = self._known[user_id]
+            recorded, changed = held.user.take_events(), held.changes()
+            # What was changed back within one transaction is a change all the same: its events have its version.
+            if not held.is_removed and (changed or any((event.version or 0) > held.version for event in recorded)):
+                self._store(held, changed)
+            events += recorded
+        return events
+
+    def _store(self, held: _Known, changed: dict[str, Any]) -> None:
+        user, version = held.user, held.version + 1
+        values = {f"new_{name}": value for name, value in changed.items()}
+        self._write(
+            user,
+            _change(tuple(changed)),
+            {**values, "new_version": version, "of_id": user.id, "of_version": held.version},
+        )
+        held.stored.update(changed)
+        held.version = user.version = version
+        if "email_key" in changed or "username_key" in changed:
+            self._absent.clear()
+            self._index(user)
+
+    def _of_row(self, row: Row[Any]) -> _Known:
+        """The account of a row that is locked now."""
+        held = self._known.get(row.id)
+        if held is None:
+            user = _user(row)
+            held = _Known(user, _columns(user), row.version)
+            self._know(held)
+        return held
+
+    def _know(self, held: _Known) -> None:
+        self._known[held.user.id] = held
+        self._unsettled.add(held.user.id)
+        self._index(held.user)
+        self._hand_out(held)
+
+    def _hand_out(self, held: _Known) -> User:
+        self._handed_out[held.user.id] = None
+        return held.user
+
+    def _index(self, user: User) -> None:
+        self._by_key.update(dict.fromkeys(_keys_of(user).items(), user.id))
+
+    def _key_of(self, ident: Identity) -> _Key:
+        column = _COLUMNS[ident.kind]
+        match ident.kind:
+            case "id":
+                return column, ident.text
+            case "email":
+                return column, self._addresses.key_of(ident.text)
+            case "username":
+                return column, folded(ident.text, "NFKC")
+
+    def _write(self, user: User, statement: Any, values: dict[str, Any]) -> None:
+        self._unsettled.add(user.id)
+        try:
+            written = self._connection().execute(statement, values)
+        except IntegrityError as error:
+            taken = _taken(error, user)
+            if taken is None:
+                raise
+            raise taken from error
+        if statement is not _ADD and written.rowcount != 1:
+            raise UserChangedMeanwhile(
+                f"{quoted(user.username.name)} was changed by somebody else meanwhile",
+                hint="look at the account again, then repeat the command",
+            )
+
+
+def _keys_of(user: User) -> dict[str, str]:
+    return {"id": user.id, "email_key": user.email.key, "username_key": user.username.key}
+
+
+def _administers(user: User, now: Instant) -> bool:
+    return user.role == ADMINISTRATOR and user.is_active and (user.expires_at is None or user.expires_at > now)
+
+
+def _taken(error: IntegrityError, user: User) -> Conflict | None:
+    rule = str(error.orig).partition("\n")[0]  # PostgreSQL's next line repeats the value, which may say anything
+    if any(name in rule for name in _EMAIL_KEY):
+        return EmailTaken(
+            f"the e-mail address {quoted(user.email.address)} belongs to another account",
+            hint="look at it with 'backctl user show'",
+        )
+    if any(name in rule for name in _USERNAME_KEY):
+        return UsernameTaken(
+            f"the username {quoted(user.username.name)} belongs to another account",
+            hint="look at it with 'backctl user show'",
+        )
+    return None
+
+
+def _columns(user: User) -> dict[str, Any]:
+    """What is stored of an account, but for its id and version."""
+    return {
+        "email": user.email.address,
+        "email_key": user.email.key,
+        "email_domain": user.email.domain,
+        "username": user.username.name,
+        "username_key": user.username.key,
+        "password_hash": user.password_hash.encoded if user.password_hash else None,
+        "role": user.role,
+        "is_active": user.is_active,
+        "expires_at": None if user.expires_at is None else int(user.expires_at),
+        "must_change_password": user.must_change_password,
+        "mfa_state": user.mfa_state,
+        "created_at": int(user.created_at),  # drivers print an int as itself, an Instant in RFC 3339
+        "updated_at": int(user.updated_at),
+    }
+
+
+def _user(row: Row[Any]) -> User:
+    """What was stored was valid when it was; rules may have become stricter since, so nothing is parsed again."""
+    return User(
+        id=UserId(row.id),
+        email=EmailAddress(row.email, row.email_key, row.email_domain),
+        username=Username(row.username, row.username_key),
+        password_hash=None if row.password_hash is None else PasswordHash(row.password_hash),
+        role=row.role,
+        is_active=row.is_active,
+        expires_at=None if row.expires_at is None else Instant(row.expires_at),
+        must_change_password=row.must_change_password,
+        mfa_state=cast(MfaState, row.mfa_state),
+        created_at=Instant(row.created_at),
+        updated_at=Instant(row.updated_at),
+        version=row.version,
+    )

@@ -1,0 +1,1 @@
+"""The embedded database: one file, without a server."""

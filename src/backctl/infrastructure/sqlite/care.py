@@ -1,0 +1,85 @@
+"""Looking after an SQLite database as a whole."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
+from backctl.application.views import Change
+from backctl.domain.values import Actor
+from backctl.infrastructure.files import durable
+from backctl.infrastructure.sql.schema import REVISION
+from backctl.infrastructure.sqlite import copies
+from backctl.infrastructure.sqlite.connection import connect, read_installation
+from backctl.infrastructure.sqlite.faults import mapped_faults
+
+if TYPE_CHECKING:
+    from backctl.application.ports import HealthProbe
+    from backctl.infrastructure.sqlite.installation import Installation
+
+
+class SqliteCare:
+    """The care of one installation's database file. Opens it for each question and keeps nothing open."""
+
+    def __init__(self, installation: "Installation") -> None:
+        self._installation = installation
+        self._path = installation.database
+        self._timeout_us = installation.timeout_us
+
+    def status(self) -> DatabaseStatus:
+        if not durable.exists(self._path):
+            return DatabaseStatus(str(self._path), "absent", None, REVISION, None, None, None)
+        with (
+            mapped_faults(self._path),
+            closing(connect(self._path, timeout_us=self._timeout_us, read_only=True)) as connection,
+        ):
+            connection.execute("BEGIN")  # one moment for all that follows
+            revision = read_installation(connection, self._path).revision
+            return DatabaseStatus(
+                str(self._path),
+                "current" if revision == REVISION else "outdated" if revision < REVISION else "newer",
+                revision,
+                REVISION,
+                _count(connection, "users"),
+                _count(connection, "events"),
+                self._size(),
+            )
+
+    def upgrade(self, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[UpgradeView]:
+        from backctl.infrastructure.sql.installation import check_match
+        from backctl.infrastructure.sqlite.migrator import migrate_file
+
+        self._installation.require_sound_folders()
+        stored, record = self._installation.stored(), None
+        if stored.revision < REVISION:
+            check_match(stored.audit_kids, self._installation.open_keyring())
+            record = self._installation.upgrade_record(stored, actor, reason)
+        done = migrate_file(self._path, timeout_us=self._timeout_us, record=record, dry_run=dry_run)
+        before = REVISION if done is None else done.before
+        copy = None if done is None or done.copy is None else str(done.copy)
+        return Change(UpgradeView(str(self._path), before, REVISION, copy), changed=done is not None)
+
+    def probes(self) -> "tuple[HealthProbe, ...]":
+        from backctl.infrastructure.sqlite.checks import file_probes
+
+        return file_probes(self._installation)
+
+    def back_up(self, file: str) -> BackupView:
+        return copies.back_up(self._path, Path.cwd() / file, timeout_us=self._timeout_us)
+
+    def _size(self) -> int:
+        """The bytes of the file and of the log beside it."""
+        size = self._path.stat().st_size
+        try:
+            return size + self._path.with_name(self._path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return size
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int | None:
+    """The rows of a table; None where a newer schema has none of that name."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
+    if known is None:
+        return None
+    return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 - a name of ours

@@ -1,0 +1,69 @@
+"""How `db check` examines an SQLite file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+
+from sqlalchemy import Connection, NullPool, create_engine, inspect
+
+from backctl.application.ports import HealthProbe
+from backctl.infrastructure.probes import Finding
+from backctl.infrastructure.sql.checks import RESTORE, Examined, ok, probes
+from backctl.infrastructure.sql.comparison import KEPT, Schema, read_schema
+from backctl.infrastructure.sql.schema import require_current
+from backctl.infrastructure.sql.tables import Row
+from backctl.infrastructure.sqlite.connection import connect, read_installation
+from backctl.infrastructure.sqlite.engine import driver_of
+from backctl.infrastructure.sqlite.faults import mapped_faults
+from backctl.infrastructure.sqlite.installation import Installation
+
+
+def file_probes(installation: Installation) -> tuple[HealthProbe, ...]:
+    """The checks of one installation's database."""
+    examined = Examined(
+        snapshot=partial(_snapshot, installation.database, installation.timeout_us),
+        model=cache(_model),
+        integrity=_pages,
+        beside=_beside,
+    )
+    return probes(examined, lambda: installation.is_fresh)
+
+
+@contextmanager
+def _snapshot(path: Path, timeout_us: int) -> Iterator[Connection]:
+    engine = create_engine(
+        "sqlite://", creator=lambda: connect(path, timeout_us=timeout_us, read_only=True), poolclass=NullPool
+    )
+    with mapped_faults(path), engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        require_current(read_installation(driver_of(connection), path), path)
+        yield connection
+
+
+def _model() -> Schema:
+    engine = create_engine("sqlite://")
+    try:
+        with engine.begin() as connection:
+            Row.metadata.create_all(connection)
+            return read_schema(inspect(connection))
+    finally:
+        engine.dispose()
+
+
+def _pages(connection: Connection) -> Finding:
+    found = [str(text) for (text,) in connection.exec_driver_sql("PRAGMA integrity_check(10)")]
+    if found != ["ok"]:
+        return Finding("fail", f"the database is damaged: {'; '.join(found)}", RESTORE)
+    orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall())
+    if orphans:
+        return Finding("fail", f"{orphans} rows refer to rows that do not exist", RESTORE)
+    return ok("every page, index and reference is in order")
+
+
+def _beside(connection: Connection) -> Iterator[str]:
+    listed = connection.exec_driver_sql(
+        "SELECT type, name FROM sqlite_master WHERE type <> 'index' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' "
+        "ORDER BY type = 'table' DESC, type DESC, name"
+    )
+    return (f"{kind} {name}" for kind, name in listed.fetchall() if kind != "table" or name not in KEPT)

@@ -1,0 +1,57 @@
+"""Connections to the SQLite file, and what the database says about itself.
+
+Speaks to the driver alone and loads nothing heavy.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from backctl.domain.errors import DatabaseMissing, quoted
+from backctl.infrastructure.sql.schema import StoredInstallation, stored_installation
+from backctl.infrastructure.sqlite.dialect import SQLITE
+from backctl.infrastructure.sqlite.faults import mapped_faults
+
+
+def connect(path: Path, *, timeout_us: int, read_only: bool, check_same_thread: bool = True) -> sqlite3.Connection:
+    """Open the database at `path`; never create one. Locks are waited for `timeout_us` microseconds.
+
+    Transactions begin when told so and not by themselves. Raises DatabaseMissing, DatabaseUnusable.
+    """
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        raise DatabaseMissing(
+            f"there is no database at {quoted(os.fspath(path), limit=400)}",
+            hint="run 'backctl init', or check the path",
+        ) from None
+    except OSError:
+        pass  # SQLite's own words about the path follow
+    with mapped_faults(path):
+        connection = sqlite3.connect(
+            f"file://{_uri_path(path)}?mode=rw",
+            uri=True,
+            timeout=timeout_us / 1_000_000,
+            isolation_level=None,
+            check_same_thread=check_same_thread,
+        )
+        try:
+            connection.execute("PRAGMA query_only = ON" if read_only else "PRAGMA foreign_keys = ON")
+        except sqlite3.Error:
+            connection.close()
+            raise
+    return connection
+
+
+def read_installation(connection: sqlite3.Connection, path: Path) -> StoredInstallation:
+    """Ask the database about itself, in one statement. Raises DatabaseUnusable when it is not one of ours."""
+    with mapped_faults(path):
+        row = connection.execute(SQLITE.installation).fetchone()
+    return stored_installation(row, path)
+
+
+def _uri_path(path: Path) -> str:
+    # https://www.sqlite.org/uri.html §3.1: these three have a meaning in the path of a URI, all others stand for
+    # themselves.
+    # Joined, not normalised: '..' behind a link leads elsewhere than its text says.
+    return os.path.join(os.getcwd(), path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

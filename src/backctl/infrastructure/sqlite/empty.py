@@ -1,0 +1,195 @@
+"""A fresh machine: it is read as a database without rows, changed as one without accounts, and nothing is made."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from backctl.application.ports import AuditKeys
+from backctl.application.views import EventView, MfaStatus, UserView
+from backctl.domain.audit import ChainReport
+from backctl.domain.errors import SessionNotFound, UserNotFound, quoted
+from backctl.domain.repositories import (
+    EventCriteria,
+    LoginFailures,
+    Page,
+    SecondFactors,
+    SessionCriteria,
+    SessionRepository,
+    Sort,
+    Swept,
+    UserCriteria,
+    UserRepository,
+)
+from backctl.domain.values import Identity, Instant, PasswordHash, SessionId, UserId
+from backctl.infrastructure.sql import queries
+
+if TYPE_CHECKING:
+    from backctl.application.token_views import SessionView
+    from backctl.domain.events import DomainEvent
+    from backctl.domain.lockout import RecentFailures
+    from backctl.domain.refresh_token import RefreshToken
+    from backctl.domain.sessions import Cause, Session, Standing
+    from backctl.domain.user import User
+
+
+class EmptyReader:
+    def find_user(self, ident: Identity) -> UserView | None:
+        return None
+
+    def mfa_of(self, ident: Identity) -> MfaStatus | None:
+        return None
+
+    def password_of(self, ident: Identity) -> PasswordHash | None:
+        return None
+
+    def users(
+        self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0
+    ) -> Page[UserView]:
+        queries.user_cursor(cursor, criteria, sort)  # a wrong cursor is refused here too
+        return Page(())
+
+    def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
+        return iter(())
+
+    def count_users(self, criteria: UserCriteria) -> int:
+        return 0
+
+    def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> "Page[SessionView]":
+        queries.session_cursor(cursor, SessionCriteria(user_id))
+        return Page(())
+
+    def stream_sessions(self, user_id: UserId, *, now: Instant) -> "Iterator[SessionView]":
+        return iter(())
+
+    def standings(self, asked: Sequence[tuple[str, str]]) -> "dict[tuple[str, str], Standing]":
+        return {}
+
+    def events(
+        self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
+    ) -> Page[EventView]:
+        queries.event_cursor(cursor, criteria, newest_first=newest_first)
+        return Page(())
+
+    def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]:
+        return iter(())
+
+    def verify_chain(self, keys: AuditKeys) -> ChainReport:
+        """Nothing happened, and no key is asked for."""
+        return ChainReport(0, 0)
+
+
+class EmptyUnitOfWork:
+    """For use cases that change what exists: they find nothing, and what they still have to say is not kept."""
+
+    def __init__(self) -> None:
+        self.users: UserRepository = _NoUsers()
+        self.login_failures: LoginFailures = _NoLoginFailures()
+        self.sessions: SessionRepository = _NoSessions()
+
+    @property
+    def second_factors(self) -> SecondFactors:
+        """Nobody comes here without an account."""
+        raise RuntimeError("there is no account whose second factor this could be")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """There is nothing to end."""
+
+    def record(self, *events: "DomainEvent") -> None:
+        """There is no log yet."""
+
+    def erase_events(self, subject: str) -> int:
+        return 0
+
+    def write(self) -> None:
+        """Nothing was changed."""
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """There is nothing to undo."""
+        yield
+
+    def commit(self) -> None:
+        """There is nothing to make durable."""
+
+
+class _NoUsers:
+    def add(self, user: "User") -> None:
+        raise RuntimeError("a use case that adds accounts begins a unit of work that creates")
+
+    def get(self, ident: Identity) -> "User":
+        raise UserNotFound(ident.text)
+
+    def lock(self, idents: Iterable[Identity]) -> None:
+        """There is nobody to lock."""
+
+    def remove(self, user: "User") -> None:
+        """Nobody was handed out."""
+        raise UserNotFound(user.id)
+
+    def lock_administrators(self) -> "Sequence[User]":
+        return ()
+
+
+class _NoLoginFailures:
+    def of(self, key: str) -> "RecentFailures":
+        from backctl.domain.lockout import RecentFailures
+
+        return RecentFailures()
+
+    def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> None:
+        """There is nobody to lock out."""
+
+    def forget(self, key: str) -> None:
+        """There is nothing to forget."""
+
+
+class _NoSessions:
+    def add(self, session: "Session") -> None:
+        raise RuntimeError("there is no account whose session this could be")
+
+    def owner(self, digest: bytes) -> tuple[UserId, SessionId] | None:
+        return None
+
+    def get(self, session_id: str) -> "Session":
+        raise SessionNotFound(
+            f"there is no session {quoted(session_id)}", hint="'backctl token list IDENT' shows an account's"
+        )
+
+    def token(self, digest: bytes) -> "RefreshToken | None":
+        return None
+
+    def use(self, digest: bytes, *, successor: bytes, now: Instant) -> bool:
+        return False
+
+    def retry(self, token: "RefreshToken", *, successor: bytes, now: Instant) -> None:
+        """Nothing was used."""
+
+    def issue(self, token: "RefreshToken") -> None:
+        raise RuntimeError("there is no session whose token this could be")
+
+    def revoke_all(self, user_id: UserId, cause: "Cause", *, now: Instant) -> int:
+        return 0
+
+    def void_access_tokens(self, user_id: UserId, *, now: Instant) -> None:
+        """There is none."""
+
+    def issued_to(self, jti: str) -> UserId | None:
+        return None
+
+    def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
+        return False
+
+    def barred_until(self, issuer: str) -> Instant | None:
+        return None
+
+    def bar(self, issuer: str, *, leeway: int, now: Instant) -> int:
+        return 0
+
+    def sweep(self, before: Instant, *, limit: int) -> Swept:
+        return Swept()

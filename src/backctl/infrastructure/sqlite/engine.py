@@ -1,0 +1,128 @@
+"""The SQLAlchemy engine of the write side."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, cast
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+
+from backctl.infrastructure.sql.engine import DIALECT, KNOWN_KIDS, OUTCOMES
+from backctl.infrastructure.sql.schema import REVISION, require_current
+from backctl.infrastructure.sqlite.connection import connect, read_installation
+from backctl.infrastructure.sqlite.dialect import SQLITE
+from backctl.infrastructure.sqlite.faults import SqliteFaults
+
+# Without handlers in the service, Python would print what the pool logs: a traceback when a signal arrives while
+# a connection is being closed, although the error goes on to whoever closes it.
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
+
+
+class Turns:
+    """Leaves the write lock to other processes for a moment, between long transactions of this one.
+
+    SQLite keeps no queue. A process that waits looks every 100 ms, and would hardly ever find the lock free while
+    another one takes it again at once. `monotonic` and `sleep` count in seconds.
+    """
+
+    SHORT: Final = 0.005
+    """A transaction that took no longer is followed by the next one at once."""
+    SHARE: Final = 0.2
+    """Of the time a longer one took, how much others are left."""
+    LONGEST: Final = 0.05
+
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._begun = self._ended = monotonic()
+
+    def before(self) -> None:
+        """Call it before a transaction begins."""
+        took = self._ended - self._begun
+        if took > self.SHORT:
+            free = self._monotonic() - self._ended
+            left = min(took * self.SHARE, self.LONGEST) - free
+            if left > 0:
+                self._sleep(left)
+
+    def begun(self) -> None:
+        """Call it when the lock is taken."""
+        self._begun = self._ended = self._monotonic()
+
+    def ended(self) -> None:
+        """Call it when the lock was released."""
+        self._ended = self._monotonic()
+
+
+def sqlite_engine(
+    path: Path,
+    *,
+    timeout_us: int,
+    expected: str | None = REVISION,
+    foreign_keys: bool = True,
+    turns: Turns | None = None,
+) -> Engine:
+    """An engine whose transactions take the write lock when they begin, and are on the disk when they end.
+
+    A transaction that would only lock at its first write loses against another's snapshot, and no timeout helps
+    (SQLITE_BUSY_SNAPSHOT). `expected` is the revision the database must have, checked under the lock; None opens
+    whatever is there. Raises DatabaseMissing, DatabaseUnusable, SchemaOutdated, SchemaTooNew when it connects.
+    """
+
+    turn = turns or Turns()
+
+    def open_connection() -> sqlite3.Connection:
+        connection = connect(path, timeout_us=timeout_us, read_only=False, check_same_thread=False)
+        try:
+            check(connection)  # before the next statement changes the header of a database that is not ours
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # the log is synchronised at every commit
+            connection.execute("PRAGMA secure_delete = ON")  # what is erased is not to be found in free space
+            if not foreign_keys:
+                connection.execute("PRAGMA foreign_keys = OFF")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def check(connection: sqlite3.Connection) -> tuple[str, ...]:
+        if expected is None:
+            return ()
+        stored = read_installation(connection, path)
+        require_current(stored, path, revision=expected)
+        return stored.audit_kids
+
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        creator=open_connection,
+        # One connection stays open, for closing the last one copies the log into the file: two fsyncs per command of
+        # a batch. More are opened when threads ask at once.
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=-1,
+        hide_parameters=True,  # a failed statement would print password hashes
+        execution_options={DIALECT: SQLITE, OUTCOMES: SqliteFaults(path)},
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin_immediate(connection: Connection) -> None:
+        driver = driver_of(connection)
+        turn.before()
+        driver.execute("BEGIN IMMEDIATE")
+        turn.begun()
+        connection.info[KNOWN_KIDS] = check(driver)
+
+    @event.listens_for(engine.pool, "checkin")
+    def transaction_ended(*_: object) -> None:
+        turn.ended()
+
+    return engine
+
+
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """The driver's own connection behind SQLAlchemy's."""
+    return cast(sqlite3.Connection, connection.connection.driver_connection)

@@ -1,0 +1,165 @@
+"""Making an SQLite database and bringing an older one up to date."""
+
+import itertools
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+
+from backctl.domain.errors import DatabaseUnusable, SchemaOutdated, quoted
+from backctl.infrastructure.files import durable
+from backctl.infrastructure.sql.migrator import VERSIONS, Founding, UpgradeRecord, fill, migrate, require_known
+from backctl.infrastructure.sql.schema import REVISION, require_current
+from backctl.infrastructure.sqlite.connection import connect, read_installation
+from backctl.infrastructure.sqlite.copies import copied
+from backctl.infrastructure.sqlite.engine import driver_of, sqlite_engine
+from backctl.infrastructure.sqlite.faults import mapped_faults
+from backctl.trusted_paths import opened
+
+_UNSHARED_TIMEOUT_US = 1_000_000  # nobody else knows the name of a database in the making
+
+
+def create_database(path: Path, founding: Founding) -> None:
+    """Make a complete database at `path`, a private name in a folder that exists; link it to its real name afterwards.
+
+    When this returns, all of it is on the disk in this one file, the chain begun with InstallationCreated. When it
+    raises, nothing is left behind. Raises FolderUnusable, DatabaseFull.
+    """
+    try:
+        os.close(durable.open_new(path))
+        try:
+            engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
+            try:
+                with mapped_faults(path):  # while the files are as large as they were when it happened
+                    with engine.begin() as connection:
+                        fill(connection, founding)
+                    _move_log_into_file(engine, path)
+            finally:
+                engine.dispose()
+            _flush(path)
+        except BaseException:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise durable.unusable(path.parent, error) from error
+
+
+def upgrade(
+    path: Path,
+    *,
+    timeout_us: int,
+    notice: Callable[[str], None],
+    record: UpgradeRecord | None = None,
+    revision: str = REVISION,
+    versions: Sequence[Path] = (VERSIONS,),
+) -> bool:
+    """Migrate as `migrate_file` does, and tell `notice` where the copy lies; False when there is nothing to do."""
+    done = migrate_file(path, timeout_us=timeout_us, record=record, revision=revision, versions=versions)
+    if done is None:
+        return False
+    notice(f"migrated the database from revision {done.before} to {revision}; a copy of the old one is {done.copy}")
+    return True
+
+
+class Migration(NamedTuple):
+    """The revision that a database had, and the file that keeps it so; None after a rehearsal."""
+
+    before: str
+    copy: Path | None
+
+
+def migrate_file(
+    path: Path,
+    *,
+    timeout_us: int,
+    record: UpgradeRecord | None = None,
+    dry_run: bool = False,
+    revision: str = REVISION,
+    versions: Sequence[Path] = (VERSIONS,),
+) -> Migration | None:
+    """Bring the database at `path` to `revision`, after copying it beside itself; None when it is there already.
+
+    All in one transaction under the write lock, the event of `record` too: of two at once the second finds nothing left
+    to do. With `dry_run` it is rolled back, and nothing copied. Raises SchemaTooNew, DatabaseLocked, DatabaseFull,
+    DatabaseUnusable; then nothing has changed.
+    """
+    with closing(connect(path, timeout_us=timeout_us, read_only=True)) as looking:
+        if _is_current(looking, path, revision):
+            return None
+    # Altering a table copies and drops it on SQLite; with foreign keys on, that would delete the rows that refer to it.
+    engine = sqlite_engine(path, timeout_us=timeout_us, expected=None, foreign_keys=False)
+    try:
+        with mapped_faults(path), engine.connect() as connection, connection.begin() as transaction:
+            driver = driver_of(connection)
+            if _is_current(driver, path, revision):
+                return None
+            before = read_installation(driver, path).revision
+            require_known(before, path, versions)
+            copy = None if dry_run else _back_up(path, before, timeout_us=timeout_us)
+            try:
+                migrate(connection, revision, versions)
+                if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
+                    raise DatabaseUnusable(
+                        f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
+                        hint="the database was left as it is; please report this",
+                    )
+                if record is not None:
+                    record.append(connection, old=before, new=revision)
+            except BaseException:
+                if copy is not None:
+                    copy.unlink()  # of a database that did not change
+                raise
+            if dry_run:
+                transaction.rollback()
+    finally:
+        engine.dispose()
+    return Migration(before, copy)
+
+
+def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bool:
+    """Raises SchemaTooNew."""
+    try:
+        require_current(read_installation(connection, path), path, revision=revision)
+    except SchemaOutdated:
+        return False
+    return True
+
+
+def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
+    """Copy the database as it is before the transaction that holds its lock, to a name that was free."""
+    names = (path.with_name(f"{path.name}.{revision}.{number}.bak") for number in itertools.count(1))
+    copy = next(name for name in names if not durable.exists(name))
+    try:
+        with opened(copy, follow_last=False) as place, copied(path, place, timeout_us=timeout_us) as made:
+            made.put_in_place()
+    except OSError as error:
+        raise durable.unusable(path.parent, error) from error
+    return copy
+
+
+def _move_log_into_file(engine: Engine, path: Path) -> None:
+    """Empty the log of a database that nobody else has open. Raises DatabaseUnusable when some of it stays behind.
+
+    Closing the last connection does the same, but keeps silent about what failed.
+    """
+    with closing(engine.raw_connection()) as connection:
+        busy, logged, moved = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    log = path.with_name(f"{path.name}-wal")
+    if busy or logged != moved or (log.exists() and log.stat().st_size):
+        raise DatabaseUnusable(
+            f"the new database {quoted(str(path), limit=400)} cannot be completed: its log does not become part of it",
+            hint="check the disk, and try again",
+        )
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
