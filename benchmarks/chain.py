@@ -18,8 +18,9 @@ from sqlalchemy import insert
 
 import backctl
 from backctl.application.accounts import AccountService
+from backctl.application.attribution import Attribution
 from backctl.application.ports import UnitOfWork
-from backctl.container import Container
+from backctl.backend import Backend
 from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent
 from backctl.domain.canonical_json import canonical
 from backctl.domain.events import DomainEvent
@@ -69,8 +70,8 @@ _ME = Actor("benchmark", "nobody", "here")
 def without_chain(accounts: AccountService) -> AccountService:
     begin = accounts.unit_of_work
 
-    def plain(*, actor: Actor, reason: str | None, dry_run: bool, creates: bool = False) -> UnitOfWork:
-        work = begin(actor=actor, reason=reason, dry_run=dry_run, creates=creates)
+    def plain(*, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
+        work = begin(by=by, dry_run=dry_run, creates=creates)
         work.__class__ = PlainUnitOfWork  # the same transaction on the same connection
         return work
 
@@ -81,7 +82,7 @@ def changes(accounts: AccountService, username: str) -> Iterator[float]:
     """Close and open an account by turns; the seconds of each change."""
     while True:
         for change in (accounts.deactivate, accounts.activate):
-            yield _seconds(lambda change=change: change(username, actor=_ME).changed)  # type: ignore[misc]
+            yield _seconds(lambda change=change: change(username, by=Attribution(_ME)).changed)  # type: ignore[misc]
 
 
 def _seconds(change: Callable[[], bool]) -> float:
@@ -93,7 +94,7 @@ def _seconds(change: Callable[[], bool]) -> float:
     return seconds
 
 
-def measure(backend: Container, rounds: int) -> dict[str, list[float]]:
+def measure(backend: Backend, rounds: int) -> dict[str, list[float]]:
     """As many changes of each kind, in turns, after some of each that fill the caches."""
     accounts = backend.accounts
     sides = {CHAINED: changes(accounts, "person7"), PLAIN: changes(without_chain(accounts), "person8")}

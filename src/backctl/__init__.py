@@ -7,7 +7,7 @@ TYPE_CHECKING = False  # type checkers know the name; importing it from typing w
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backctl.container import Container
+    from backctl.backend import Backend
     from backctl.domain.values import Secret
 
 __version__ = "0.1.0"
@@ -16,7 +16,7 @@ __all__ = ["Secret", "__version__", "open_backend"]
 
 def open_backend(
     *, config_file: str | None = None, profile: str | None = None, environ: "Mapping[str, str] | None" = None
-) -> "Container":
+) -> "Backend":
     """Open the installation that the configuration names, for use in a `with` block.
 
     Gives the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
@@ -27,10 +27,10 @@ def open_backend(
     """
     import os
 
-    from backctl.container import Container
+    from backctl.backend import Backend
     from backctl.settings import load
 
-    return Container(load(config_file=config_file, profile=profile, environ=os.environ if environ is None else environ))
+    return Backend(load(config_file=config_file, profile=profile, environ=os.environ if environ is None else environ))
 
 
 def __getattr__(name: str) -> object:

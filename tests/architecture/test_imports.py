@@ -164,7 +164,9 @@ def test_help_and_typing_errors_open_nothing(house: House, arguments: tuple[str,
     assert output
     named = {NOUNS["user"].module} if arguments[:1] == ("user",) else set()
     assert {name for name in modules if name.startswith("backctl.presentation.commands.")} == named
-    assert not present(modules, (*HEAVY, "sqlite3", "platformdirs", "backctl.container", "backctl.settings"))
+    assert not present(
+        modules, (*HEAVY, "sqlite3", "platformdirs", "backctl.backend", "backctl.wiring", "backctl.settings")
+    )
 
 
 READS = [

@@ -53,11 +53,11 @@ import json, sys
 import backctl
 
 with backctl.open_backend() as backend:
-    me = backend.actor("seed")
+    me = backend.by("seed")
     for email, username, role, active in json.load(sys.stdin):
-        backend.accounts.create(email=email, username=username, role=role, actor=me)
+        backend.accounts.create(email=email, username=username, role=role, by=me)
         if not active:
-            backend.accounts.deactivate(username, actor=me)
+            backend.accounts.deactivate(username, by=me)
 """
 
 # As root, the file system asks nothing. Without these two capabilities root is the owner of its files and no more.

@@ -37,22 +37,25 @@ def environ(tmp_path: Path, storage: Storage) -> dict[str, str]:
         "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
     }
     with backctl.open_backend(environ=environ) as backend:
-        assert backend.initialise(backend.actor("setup")).changed
+        assert backend.initialise(by=backend.by("setup")).changed
     return environ
 
 
 def test_accounts_are_made_found_and_closed(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as backend:
-        me = backend.actor("billing")
+        me = backend.by("billing")
         made = backend.accounts.create(
-            email="Ada@example.org", username="ada", password=backctl.Secret("correct horse battery"), actor=me
+            email="Ada@example.org",
+            username="ada",
+            password=backctl.Secret("correct horse battery"),
+            by=me,
         )
         assert isinstance(made.value, UserView)
         assert made.changed
         assert backend.accounts.show("ADA") == backend.accounts.show(made.value.id) == made.value
         assert backend.accounts.find("nobody") is None
-        assert backend.accounts.deactivate("ada", actor=me, reason="left").changed
-        assert not backend.accounts.deactivate("ada", actor=me).changed
+        assert backend.accounts.deactivate("ada", by=backend.by("billing", reason="left")).changed
+        assert not backend.accounts.deactivate("ada", by=me).changed
         types = [event.type for event in backend.accounts.history("ada").items]
         assert types == ["UserCreated", "UserDeactivated"]
         assert backend.audit.verify().intact
@@ -62,44 +65,44 @@ def test_accounts_are_made_found_and_closed(environ: dict[str, str]) -> None:
 
 def test_accounts_are_ensured_changed_asked_about_and_deleted(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as backend:
-        me, accounts = backend.actor("billing"), backend.accounts
+        me, accounts = backend.by("billing"), backend.accounts
 
         def make() -> Change[UserView]:
-            return accounts.create(email="ada@example.org", username="ada", actor=me)
+            return accounts.create(email="ada@example.org", username="ada", by=me)
 
         for changed in (True, False):
-            ensured = accounts.ensure(email="ADA@example.org", username="ada", create=make, update=False, actor=me)
+            ensured = accounts.ensure(email="ADA@example.org", username="ada", create=make, update=False, by=me)
             assert ensured.changed is changed
-        ensured = accounts.ensure(email="ada@example.org", username="eve", create=make, update=True, actor=me)
+        ensured = accounts.ensure(email="ada@example.org", username="eve", create=make, update=True, by=me)
         assert (ensured.value.username, ensured.value.version) == ("eve", 2)
-        assert accounts.assign_role("eve", "moderator", actor=me).changed
+        assert accounts.assign_role("eve", "moderator", by=me).changed
         assert backend.access.check("eve", "user:list").granted_by == "user:list"
-        assert accounts.update("eve", expiry=Expiry(at=Instant(0)), actor=me).value.expires_at == 0
+        assert accounts.update("eve", expiry=Expiry(at=Instant(0)), by=me).value.expires_at == 0
         assert backend.access.explain("eve", "user:list").reason == "expired"
-        assert accounts.update("eve", expiry=NEVER, actor=me).value.expires_at is None
+        assert accounts.update("eve", expiry=NEVER, by=me).value.expires_at is None
         with pytest.raises(InvalidInput):
-            accounts.update("eve", expiry=Expiry(after=2**62), actor=me)
-        deleted = accounts.delete("eve", erase=True, actor=me).value
+            accounts.update("eve", expiry=Expiry(after=2**62), by=me)
+        deleted = accounts.delete("eve", erase=True, by=me).value
         assert (deleted.id, deleted.erased_events) == (ensured.value.id, 5)
-        assert not accounts.delete("eve", if_exists=True, actor=me).changed
+        assert not accounts.delete("eve", if_exists=True, by=me).changed
         assert backend.audit.verify().erased == 5
 
 
 def test_the_rules_are_those_of_the_command_line(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as backend:
-        me = backend.actor()
-        backend.accounts.create(email="ada@example.org", username="ada", role="admin", actor=me)
+        me = backend.by()
+        backend.accounts.create(email="ada@example.org", username="ada", role="admin", by=me)
         with pytest.raises(EmailTaken):
-            backend.accounts.create(email="ADA@example.org", username="other", actor=me)
+            backend.accounts.create(email="ADA@example.org", username="other", by=me)
         with pytest.raises(UsernameTaken):
-            backend.accounts.create(email="other@example.org", username="ＡＤＡ", actor=me)
+            backend.accounts.create(email="other@example.org", username="ＡＤＡ", by=me)
         with pytest.raises(WeakPassword) as caught:
-            backend.accounts.create(email="bob@example.org", username="bob", password=backctl.Secret("bob"), actor=me)
+            backend.accounts.create(email="bob@example.org", username="bob", password=backctl.Secret("bob"), by=me)
         assert len(caught.value.violations) >= 2
         with pytest.raises(LastAdministrator):
-            backend.accounts.deactivate("ada", actor=me)
+            backend.accounts.deactivate("ada", by=me)
         with pytest.raises(UserNotFound):
-            backend.accounts.activate("nobody", actor=me)
+            backend.accounts.activate("nobody", by=me)
         assert backend.accounts.count() == 1
 
 
@@ -110,7 +113,7 @@ def test_a_reason_is_judged_before_anything_else(machine: Machine) -> None:
         "import backctl\n"
         "with backctl.open_backend() as backend:\n"
         "    try:\n"
-        "        backend.accounts.create(email='a@example.org', username='ada', actor=backend.actor(), reason='\\n')\n"
+        "        backend.accounts.create(email='a@example.org', username='ada', by=backend.by(reason='\\n'))\n"
         "    except backctl.domain.errors.InvalidInput as error:\n"
         "        print(error.message)\n"
     )
@@ -120,19 +123,19 @@ def test_a_reason_is_judged_before_anything_else(machine: Machine) -> None:
 
 def test_what_follows_a_failure_works(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as backend:
-        me = backend.actor()
+        me = backend.by()
         for number in range(3):
             with pytest.raises(BackctlError):
-                backend.accounts.deactivate("nobody", actor=me)
-            backend.accounts.create(email=f"u{number}@example.org", username=f"user{number}", actor=me)
+                backend.accounts.deactivate("nobody", by=me)
+            backend.accounts.create(email=f"u{number}@example.org", username=f"user{number}", by=me)
         assert backend.accounts.count() == 3
 
 
 def test_pages_and_streams(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as backend:
-        me = backend.actor()
+        me = backend.by()
         for number in range(5):
-            backend.accounts.create(email=f"u{number}@example.org", username=f"user{number}", actor=me)
+            backend.accounts.create(email=f"u{number}@example.org", username=f"user{number}", by=me)
         order = Sort("username", descending=True)
         first = backend.accounts.page(sort=order, limit=2)
         rest = backend.accounts.page(sort=order, limit=10, cursor=first.next_cursor)
@@ -144,11 +147,11 @@ def test_pages_and_streams(environ: dict[str, str]) -> None:
 
 def test_every_page_of_the_history_of_an_account_that_is_gone(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as backend:
-        me = backend.actor()
-        ada = backend.accounts.create(email="ada@example.org", username="ada", password=Secret(GOOD), actor=me).value.id
+        me = backend.by()
+        ada = backend.accounts.create(email="ada@example.org", username="ada", password=Secret(GOOD), by=me).value.id
         for _ in range(3):
-            backend.authentication.authenticate("ada", Secret(GOOD), actor=me)
-        backend.accounts.delete("ada", actor=me)
+            backend.authentication.authenticate("ada", Secret(GOOD), by=me)
+        backend.accounts.delete("ada", by=me)
         expected = ["UserCreated", *["LoginSucceeded"] * 3, "UserDeleted"]
         for newest_first in (False, True):
             found: list[str] = []
@@ -164,7 +167,7 @@ def test_every_page_of_the_history_of_an_account_that_is_gone(environ: dict[str,
 
 def test_a_dry_run_changes_nothing(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as backend:
-        change = backend.accounts.create(email="a@example.org", username="ada", actor=backend.actor(), dry_run=True)
+        change = backend.accounts.create(email="a@example.org", username="ada", by=backend.by(), dry_run=True)
         assert change.changed
         assert backend.accounts.count() == 0
         assert [event.type for event in backend.audit.page().items] == ["InstallationCreated"]
@@ -173,7 +176,7 @@ def test_a_dry_run_changes_nothing(environ: dict[str, str]) -> None:
 def test_an_account_looked_at_stays_as_it_was_and_a_write_elsewhere_is_seen(environ: dict[str, str]) -> None:
     with backctl.open_backend(environ=environ) as one, backctl.open_backend(environ=environ) as other:
         assert one.accounts.count() == 0
-        other.accounts.create(email="a@example.org", username="ada", actor=other.actor())
+        other.accounts.create(email="a@example.org", username="ada", by=other.by())
         assert one.accounts.count() == 1
 
 
@@ -190,7 +193,7 @@ def test_opening_is_cheap_and_using_says_what_is_wrong(tmp_path: Path) -> None:
 
 def test_a_closed_backend_opens_again_when_it_is_asked(environ: dict[str, str]) -> None:
     backend = backctl.open_backend(environ=environ)
-    backend.accounts.create(email="a@example.org", username="ada", actor=backend.actor())
+    backend.accounts.create(email="a@example.org", username="ada", by=backend.by())
     backend.close()
     backend.close()
     assert backend.accounts.count() == 1
@@ -203,7 +206,7 @@ def test_a_fresh_machine_needs_no_setup_from_python_either(machine: Machine) -> 
 import backctl
 with backctl.open_backend() as backend:
     assert backend.accounts.count() == 0
-    change = backend.accounts.create(email="a@example.org", username="ada", actor=backend.actor("script"))
+    change = backend.accounts.create(email="a@example.org", username="ada", by=backend.by("script"))
     assert backend.accounts.count() == 1
     assert backend.audit.verify().events == 2
 """

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Machine
 from tests.cli.scenes import refused, together
 
+from backctl.application.attribution import Attribution
 from backctl.domain.values import Actor, Instant, UserId
 from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.sql import migrator
@@ -35,7 +36,7 @@ def older(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
             migrator.Founding(
                 installation_id="here",
                 keyring=KeyFile(machine.data / "keyring.json").read(),
-                actor=Actor("setup", "root", "box"),
+                by=Attribution(Actor("setup", "root", "box")),
                 now=Instant(1),
                 event_id=UserId("0192f3a0-0000-7000-8000-000000000000"),
             ),

@@ -311,4 +311,4 @@ def test_every_mutation_there_is_goes_through_the_door_that_asks() -> None:
     mutations = [leaf for entry in NOUNS.values() for leaf in leaves(import_module(entry.module).app) if leaf.mutation]
     assert len(mutations) >= 7
     for leaf in mutations:
-        assert "call.container" in inspect.getsource(leaf.function), leaf.function
+        assert "call.backend" in inspect.getsource(leaf.function), leaf.function

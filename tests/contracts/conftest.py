@@ -13,13 +13,15 @@ from sqlalchemy import Engine, text
 from tests.servers import PostgresServer, Servers
 from uuid_utils.compat import uuid7
 
+from backctl.application.attribution import Attribution
 from backctl.application.ports import Reader
 from backctl.domain.keyring import PURPOSES, Key, Keyring
 from backctl.domain.user import User
 from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, UserId, Username
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.postgres.connection import Limits, PostgresDatabase
+from backctl.infrastructure.postgres.connection import PostgresDatabase
 from backctl.infrastructure.postgres.engine import postgres_engine
+from backctl.infrastructure.postgres.limits import Limits
 from backctl.infrastructure.postgres.migrator import create_schema
 from backctl.infrastructure.postgres.reader import PostgresReader
 from backctl.infrastructure.sql.migrator import Founding
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 START = Instant.parse("2026-11-22T09:00:00Z")
 ACTOR = Actor("tester", "root", "box")
+BY = Attribution(ACTOR)
 PATIENCE_US = 30_000_000
 
 
@@ -67,27 +70,23 @@ class Store:
     def work(
         self,
         *,
-        actor: Actor = ACTOR,
-        reason: str | None = None,
+        by: Attribution = BY,
         dry_run: bool = False,
         key: Key | None = None,
-        trace_id: str | None = None,
     ) -> SqlUnitOfWork:
         return SqlUnitOfWork(
             self.engine,
-            actor=actor,
-            reason=reason,
+            by=by,
             addresses=self.addresses,
             audit_key=key or self.keyring.primary("audit"),
             clock=lambda: self.now,
             new_id=new_id,
             dry_run=dry_run,
-            trace_id=trace_id,
         )
 
     def add(self, *users: User, reason: str | None = None, work: SqlUnitOfWork | None = None) -> None:
         """Store new accounts in one transaction."""
-        with work or self.work(reason=reason) as work:
+        with work or self.work(by=Attribution(ACTOR, reason)) as work:
             for user in users:
                 work.users.add(user)
             work.commit()
@@ -141,7 +140,7 @@ class Template:
 
 
 def founding(installation_id: str, keyring: Keyring) -> Founding:
-    return Founding(installation_id=installation_id, keyring=keyring, actor=ACTOR, now=START, event_id=new_id())
+    return Founding(installation_id=installation_id, keyring=keyring, by=BY, now=START, event_id=new_id())
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from tests.contracts.conftest import START, Store, a_user
+from tests.contracts.conftest import ACTOR, START, Store, a_user
 
+from backctl.application.attribution import Attribution
 from backctl.application.ports import Reader
 from backctl.application.views import EventView, UserView
 from backctl.domain.errors import InvalidCursor
@@ -324,7 +325,7 @@ def test_events_are_found_by_type_subject_and_time(
 
 def test_events_are_found_by_the_trace_they_belong_to(store: Store) -> None:
     for number, trace in enumerate(("a" * 32, None, "b" * 32, "a" * 32)):
-        store.add(a_user(f"user{number}"), work=store.work(trace_id=trace))
+        store.add(a_user(f"user{number}"), work=store.work(by=Attribution(ACTOR, trace_id=trace)))
     reader = store.open_reader()
     assert [event.seq for event in reader.stream_events(EventCriteria(trace_id="a" * 32))] == [2, 5]
     assert reader.events(EventCriteria(trace_id="c" * 32), limit=5).items == ()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests.contracts.conftest import ACTOR, START
+from tests.contracts.conftest import BY, START
 from tests.contracts.token_house import DAY, MINUTE, SECOND, House, access_of, once, refresh_of
 
 from backctl.application.tokens import ACCESS_TTL_MAX
@@ -67,7 +67,7 @@ def test_an_expired_token_is_expired(house: House) -> None:
 @once
 def test_offline_asks_no_database_and_says_so(house: House) -> None:
     issued = house.issue()
-    house.sessions.revoke_user("ada", actor=ACTOR)
+    house.sessions.revoke_user("ada", by=BY)
 
     def unreachable() -> Any:
         raise AssertionError("the database was asked")
@@ -99,10 +99,10 @@ def test_what_cannot_stand_in_a_token_opens_no_session(house: House, options: di
 def test_only_an_account_that_can_log_in_gets_tokens(house: House) -> None:
     with pytest.raises(UserNotFound):
         house.issue("nobody")
-    house.accounts.set_password("ada", Secret("correct horse battery"), must_change_password=True, actor=ACTOR)
+    house.accounts.set_password("ada", Secret("correct horse battery"), must_change_password=True, by=BY)
     with pytest.raises(AccountUnusable, match="choose another password"):
         house.issue()
-    house.accounts.deactivate("ada", actor=ACTOR)
+    house.accounts.deactivate("ada", by=BY)
     with pytest.raises(AccountUnusable, match="inactive"):
         house.issue()
     assert house.states() == []
@@ -110,11 +110,11 @@ def test_only_an_account_that_can_log_in_gets_tokens(house: House) -> None:
 
 def test_no_token_outlasts_an_account(house: House) -> None:
     end = house.store.now.plus(5 * MINUTE + 7)
-    house.accounts.update("ada", expiry=Expiry(at=end), actor=ACTOR)
+    house.accounts.update("ada", expiry=Expiry(at=end), by=BY)
     pair = house.pair()
     assert pair.expires_at == end // SECOND * SECOND
     assert pair.refresh_expires_at == end
-    house.accounts.update("ada", expiry=Expiry(at=house.store.now.plus(MINUTE)), actor=ACTOR)
+    house.accounts.update("ada", expiry=Expiry(at=house.store.now.plus(MINUTE)), by=BY)
     assert house.verify(pair).sub == pair.user_id
     house.later(MINUTE)
     with pytest.raises(TokenRevoked, match="expired"):
@@ -151,7 +151,7 @@ def test_a_token_with_another_accounts_session_is_revoked(house: House) -> None:
 
 def test_many_are_judged_each_by_itself_in_their_order(house: House) -> None:
     good, revoked = house.issue(), house.issue()
-    house.sessions.revoke(revoked.session_id, actor=ACTOR)
+    house.sessions.revoke(revoked.session_id, by=BY)
     tokens: list[str | Secret] = [
         "",
         "x.y.z",
@@ -227,11 +227,11 @@ def test_a_replay_ends_its_own_session_only(house: House) -> None:
 
 def test_a_dry_run_uses_no_token_up_and_revokes_nothing(house: House) -> None:
     first = house.pair()
-    tried = house.tokens.refresh(refresh_of(first), actor=ACTOR, dry_run=True).value
+    tried = house.tokens.refresh(refresh_of(first), by=BY, dry_run=True).value
     assert (tried.access_token, tried.refresh_token, tried.session_id) == (None, None, first.session_id)
     second = house.refresh(first)
     with pytest.raises(TokenReused):
-        house.tokens.refresh(refresh_of(first), actor=ACTOR, dry_run=True)
+        house.tokens.refresh(refresh_of(first), by=BY, dry_run=True)
     assert house.verify(second).jti == second.jti
 
 
@@ -246,7 +246,7 @@ def test_a_dry_run_uses_no_token_up_and_revokes_nothing(house: House) -> None:
 )
 def test_what_was_never_issued_is_refused(house: House, token: Secret, error: type[BackctlError]) -> None:
     with pytest.raises(error) as refused:
-        house.tokens.refresh(token, actor=ACTOR)
+        house.tokens.refresh(token, by=BY)
     assert "bkr_0" not in f"{refused.value.message} {refused.value.hint}"
 
 
@@ -254,7 +254,7 @@ def test_what_was_never_issued_is_refused(house: House, token: Secret, error: ty
 def test_a_refresh_token_of_another_issuer_is_refused_and_not_used_up(house: House) -> None:
     first = house.pair()
     with pytest.raises(TokenInvalid, match="another issuer"):
-        replace(house.tokens, issuer="elsewhere").refresh(refresh_of(first), actor=ACTOR)
+        replace(house.tokens, issuer="elsewhere").refresh(refresh_of(first), by=BY)
     assert house.refresh(first).session_id == first.session_id
 
 

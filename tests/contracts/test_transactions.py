@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy.event import listen
-from tests.contracts.conftest import ACTOR, START, Store, a_user
+from tests.contracts.conftest import BY, START, Store, a_user
 from tests.contracts.test_session_repository import a_session
 
 from backctl.application.account_steps import AccountChanges, AccountSteps
+from backctl.application.attribution import Attribution
 from backctl.application.ports import UnitOfWork
 from backctl.application.transactions import BATCH_SIZE, Outcome, StepOn, Transactions
 from backctl.application.views import Change, UserView
@@ -20,7 +21,7 @@ from backctl.domain.access import AccessPolicy
 from backctl.domain.errors import BackctlError, DatabaseLocked, TransactionAborted
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER, UserCriteria
 from backctl.domain.user import User
-from backctl.domain.values import Actor, EmailAddress, Identity, Username
+from backctl.domain.values import EmailAddress, Identity, Username
 from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
 CROWD = 2 * BATCH_SIZE + 20
@@ -44,8 +45,8 @@ class Bench:
     def steps(self) -> AccountSteps:
         return AccountSteps(AccessPolicy(), lambda: self.store.now, lambda: a_user().id)
 
-    def begin(self, *, actor: Actor, reason: str | None, dry_run: bool, creates: bool = False) -> SqlUnitOfWork:
-        return self.store.work(actor=actor, reason=reason, dry_run=dry_run)
+    def begin(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> SqlUnitOfWork:
+        return self.store.work(by=by, dry_run=dry_run)
 
     @property
     def transactions(self) -> Transactions:
@@ -59,7 +60,7 @@ class Bench:
         dry_run: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Outcome[UserView]]:
-        return self.transactions.run_each(idents, step, actor=ACTOR, reason=None, dry_run=dry_run, stop=stop)
+        return self.transactions.run_each(idents, step, by=BY, dry_run=dry_run, stop=stop)
 
     def closed(self) -> int:
         return self.store.open_reader().count_users(UserCriteria(is_active=False))
@@ -136,9 +137,7 @@ def test_identities_of_one_account_are_as_if_one_came_after_the_other(bench: Ben
     outcomes = list(bench.run_each(same, bench.steps.deactivating))
     assert seen(outcomes) == [True, False, True, False]
     deleting = partial(bench.steps.deleting, erase=False, if_exists=False)
-    gone = list(
-        bench.transactions.run_each(same, deleting, actor=ACTOR, reason=None, dry_run=False, stop=lambda: False)
-    )
+    gone = list(bench.transactions.run_each(same, deleting, by=BY, dry_run=False, stop=lambda: False))
     assert [isinstance(outcome, BackctlError) for outcome in gone] == [False, True, False, True]
     assert bench.store.open_reader().count_users(EVERY_USER) == CROWD - 1
 
@@ -152,11 +151,7 @@ def test_of_all_administrators_in_one_batch_the_last_stays(bench: Bench, change:
         "deleting": partial(bench.steps.deleting, erase=True, if_exists=False),
     }
     everybody = ["third", "root", "user000", "second", "user001"]
-    outcomes = list(
-        bench.transactions.run_each(
-            everybody, steps[change], actor=ACTOR, reason=None, dry_run=False, stop=lambda: False
-        )
-    )
+    outcomes = list(bench.transactions.run_each(everybody, steps[change], by=BY, dry_run=False, stop=lambda: False))
     refused = [isinstance(outcome, BackctlError) and outcome.code for outcome in outcomes]
     assert refused == [False, False, False, "user.last_administrator", False]
 

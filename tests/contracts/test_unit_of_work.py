@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.event import listen
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
-from tests.contracts.conftest import START, Store, a_user, new_id
+from tests.contracts.conftest import ACTOR, START, Store, a_user, new_id
 
+from backctl.application.attribution import Attribution
 from backctl.domain.access import AccessPolicy
 from backctl.domain.errors import DatabaseUnusable, EmailTaken, LastAdministrator, UserNotFound
+from backctl.domain.events import UserEmailChanged
 from backctl.domain.keyring import Key, Keyring
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER, EventCriteria
 from backctl.domain.values import Actor, EmailAddress, Identity, UserId
@@ -96,8 +98,10 @@ def test_a_conflict_in_the_middle_leaves_nothing(store: Store) -> None:
 
 
 def test_an_event_that_cannot_be_recorded_leaves_nothing(store: Store) -> None:
+    work = store.work()
+    work.record(UserEmailChanged("somebody", old="\udc80", new="x"))
     with pytest.raises(ValueError, match="surrogates not allowed"):
-        store.add(a_user(), reason="\udc80")
+        store.add(a_user(), work=work)
     assert_untouched(store)
 
 
@@ -121,7 +125,7 @@ def test_a_log_whose_head_is_lost_takes_no_event(store: Store, loss: str) -> Non
 def test_nothing_changed_is_no_event(store: Store) -> None:
     store.add(a_user())
     before = history(store)
-    with store.work(reason="looked at it") as work:
+    with store.work(by=Attribution(ACTOR, "looked at it")) as work:
         work.users.get(ADA)
         work.commit()
     assert history(store) == before
@@ -188,13 +192,13 @@ def test_an_event_says_who_when_why_and_what(store: Store) -> None:
     store.now = START.plus(5)
     user = a_user("ada", password_hash=None)
     ops = Actor("Ops ☎", "deploy", "web-1")
-    with store.work(actor=ops, reason="asked for in “#42”", trace_id="4bf92f3577b34da6") as work:
+    with store.work(by=Attribution(ops, "asked for in “#42”", "4bf92f3577b34da6a3ce929d0e0e4736")) as work:
         work.users.add(user)
         work.commit()
     *_, event = store.open_reader().stream_events(EVERY_EVENT)
     assert (event.type, event.subject, event.occurred_at) == ("UserCreated", user.id, user.created_at)
     assert (event.actor, event.os_user, event.host) == ("Ops ☎", "deploy", "web-1")
-    assert (event.reason, event.trace_id) == ("asked for in “#42”", "4bf92f3577b34da6")
+    assert (event.reason, event.trace_id) == ("asked for in “#42”", "4bf92f3577b34da6a3ce929d0e0e4736")
     assert event.data == {
         "email": "ada@example.org",
         "username": "ada",

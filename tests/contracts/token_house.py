@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.contracts.conftest import ACTOR, START, Store, new_id
+from tests.contracts.conftest import BY, START, Store, new_id
 
 from backctl.application.accounts import AccountService
+from backctl.application.attribution import Attribution
 from backctl.application.ports import Reader
 from backctl.application.sessions import SessionService
 from backctl.application.token_views import IssuedTokens, VerifiedToken
@@ -16,7 +17,7 @@ from backctl.domain.keyring import Keyring
 from backctl.domain.password_policy import PasswordPolicy
 from backctl.domain.repositories import EVERY_EVENT
 from backctl.domain.sessions import Lifetimes
-from backctl.domain.values import Actor, Secret
+from backctl.domain.values import Secret
 from backctl.infrastructure.crypto.jwt_codec import JwtCodec
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 from backctl.infrastructure.keyring.maker import make_key
@@ -91,20 +92,20 @@ class House:
         self.leeway = leeway
         self.__post_init__()
 
-    def begin(self, *, actor: Actor, reason: str | None, dry_run: bool, creates: bool = False) -> SqlUnitOfWork:
-        return self.store.work(actor=actor, reason=reason, dry_run=dry_run)
+    def begin(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> SqlUnitOfWork:
+        return self.store.work(by=by, dry_run=dry_run)
 
     def later(self, microseconds: int) -> None:
         self.store.now = self.store.now.plus(microseconds)
 
     def issue(self, ident: str = "ada", **options: Any) -> IssuedTokens:
-        return self.tokens.issue(ident, actor=ACTOR, **options).value
+        return self.tokens.issue(ident, by=BY, **options).value
 
     def pair(self) -> IssuedTokens:
         return self.issue(pair=True)
 
     def refresh(self, tokens: IssuedTokens) -> IssuedTokens:
-        return self.tokens.refresh(refresh_of(tokens), actor=ACTOR).value
+        return self.tokens.refresh(refresh_of(tokens), by=BY).value
 
     def verify(self, tokens: IssuedTokens) -> VerifiedToken:
         return self.tokens.verify(access_of(tokens))

@@ -12,8 +12,9 @@ import pytest
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 import backctl
-from backctl.container import Container
-from backctl.infrastructure.postgres.connection import Limits, PostgresDatabase
+from backctl.backend import Backend
+from backctl.infrastructure.postgres.connection import PostgresDatabase
+from backctl.infrastructure.postgres.limits import Limits
 
 Fate = Literal["pass", "cut before", "cut after"]
 Judge = Callable[[bytes], Fate]
@@ -108,7 +109,7 @@ class Ground:
         self.folder = folder
         self._cleanup = cleanup
 
-    def backend(self, *, judge: Judge | None = None, keyring: str = "keyring.json", **settings: str) -> Container:
+    def backend(self, *, judge: Judge | None = None, keyring: str = "keyring.json", **settings: str) -> Backend:
         """The services, straight to the server or over a wire of their own; settings as `DATABASE_TIMEOUT="2s"`."""
         url = self.server.url(self.name)
         if judge is not None:
@@ -158,8 +159,8 @@ def bare(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> It
 def ground(bare: Ground) -> Ground:
     """An installation with the accounts `root`, an administrator, and `ada`."""
     with bare.backend() as backend:
-        me = backend.actor("setup")
-        assert backend.initialise(me).changed
-        backend.accounts.create(email="root@example.org", username="root", role="admin", actor=me)
-        backend.accounts.create(email="ada@example.org", username="ada", actor=me)
+        me = backend.by("setup")
+        assert backend.initialise(by=me).changed
+        backend.accounts.create(email="root@example.org", username="root", role="admin", by=me)
+        backend.accounts.create(email="ada@example.org", username="ada", by=me)
     return bare

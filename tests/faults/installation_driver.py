@@ -14,6 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.installations import sqlite_installation
+
+from backctl.application.attribution import Attribution
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import BackctlError
 from backctl.domain.repositories import EVERY_USER
@@ -21,7 +24,7 @@ from backctl.domain.user import User
 from backctl.domain.values import Username
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.host import new_user_id, now, os_actor
-from backctl.infrastructure.sqlite.installation import Installation
+from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 NOBODY = 65534
 AUDITED = ("open", "os.link", "os.remove", "os.mkdir", "os.chmod", "os.listdir", "fcntl.flock", "sqlite3.connect")
@@ -29,30 +32,25 @@ AUDITED = ("open", "os.link", "os.remove", "os.mkdir", "os.chmod", "os.listdir",
 
 def installation(
     folder: Path, notices: list[str], *, fresh_allowed: bool = True, timeout_us: int = 30_000_000
-) -> Installation:
-    return Installation(
-        database=folder / "backctl.db",
-        keyring=folder / "keyring.json",
+) -> SqliteInstallation:
+    return sqlite_installation(
+        folder / "backctl.db",
+        folder / "keyring.json",
         fresh_allowed=fresh_allowed,
-        allow_group_read=False,
         timeout_us=timeout_us,
         notice=notices.append,
-        clock=now,
-        new_id=new_user_id,
-        addresses=EmailValidatorParser(),
-        bcrypt_cost=4,
     )
 
 
-def create(there: Installation) -> object:
-    return there.create(os_actor()).changed
+def create(there: SqliteInstallation) -> object:
+    return there.create(Attribution(os_actor())).changed
 
 
-def write(there: Installation, *, dry_run: bool = False) -> object:
+def write(there: SqliteInstallation, *, dry_run: bool = False) -> object:
     """Open an account that no other process opens."""
     name = f"user-{os.getpid()}"
     address = EmailValidatorParser().parse(f"{name}@example.org")
-    work = there.unit_of_work(actor=os_actor(), reason=None, dry_run=dry_run, creates=True)
+    work = there.unit_of_work(by=Attribution(os_actor()), dry_run=dry_run, creates=True)
     user = User.create(
         id=new_user_id(),
         email=address,
@@ -67,21 +65,21 @@ def write(there: Installation, *, dry_run: bool = False) -> object:
     return name
 
 
-def rehearse(there: Installation) -> object:
+def rehearse(there: SqliteInstallation) -> object:
     return write(there, dry_run=True)
 
 
-def read(there: Installation) -> object:
+def read(there: SqliteInstallation) -> object:
     return there.reader().count_users(EVERY_USER)
 
 
-def verify(there: Installation) -> object:
+def verify(there: SqliteInstallation) -> object:
     """Keyring, database and chain as a whole: the number of events, or why not."""
     report = there.reader().verify_chain(there.audit_keys)
     return report.events if report.intact else report.reason
 
 
-ACTIONS: dict[str, Callable[[Installation], object]] = {
+ACTIONS: dict[str, Callable[[SqliteInstallation], object]] = {
     action.__name__: action for action in (create, write, rehearse, read, verify)
 }
 

@@ -13,50 +13,50 @@ import sys
 from collections.abc import Callable
 
 import backctl
-from backctl.container import Container
+from backctl.backend import Backend
 from backctl.domain.errors import BackctlError
 
 DAY = 86_400_000_000
 AUDITED = ("open", "os.rename", "os.remove", "os.chmod", "os.chown", "os.listdir", "fcntl.flock", "sqlite3.connect")
 
 
-def rotate(backend: Container, older_than: int = 0) -> object:
+def rotate(backend: Backend, older_than: int = 0) -> object:
     """At once, one purpose: one key made, one promoted, one retired."""
-    actor = backend.actor()
-    return backend.keys.rotate(("sign",), older_than=older_than, overlap=7 * DAY, actor=actor).changed
+    actor = backend.by()
+    return backend.keys.rotate(("sign",), older_than=older_than, overlap=7 * DAY, by=actor).changed
 
 
-def rotate_if_old(backend: Container) -> object:
+def rotate_if_old(backend: Backend) -> object:
     return rotate(backend, older_than=30 * DAY)
 
 
-def rotate_audit(backend: Container) -> object:
-    return backend.keys.rotate(("audit",), older_than=0, overlap=0, actor=backend.actor()).changed
+def rotate_audit(backend: Backend) -> object:
+    return backend.keys.rotate(("audit",), older_than=0, overlap=0, by=backend.by()).changed
 
 
-def add(backend: Container) -> object:
-    return backend.keys.add("encrypt", actor=backend.actor()).changed
+def add(backend: Backend) -> object:
+    return backend.keys.add("encrypt", by=backend.by()).changed
 
 
-def wrap(backend: Container) -> object:
-    return backend.keys.wrap(backctl.Secret("sesame"), anew=True, actor=backend.actor()).changed
+def wrap(backend: Backend) -> object:
+    return backend.keys.wrap(backctl.Secret("sesame"), anew=True, by=backend.by()).changed
 
 
-def primary(backend: Container) -> object:
+def primary(backend: Backend) -> object:
     return next(key.kid for key in backend.keys.all("sign") if key.state == "primary")
 
 
-def promoted(backend: Container) -> object:
+def promoted(backend: Backend) -> object:
     """The signing keys that the log says were promoted, in order."""
     events = [event for event in backend.audit.stream() if event.type == "KeyPromoted"]
     return [event.subject for event in events if event.data is not None and event.data["purpose"] == "sign"]
 
 
-def verify(backend: Container) -> object:
+def verify(backend: Backend) -> object:
     return backend.audit.verify().intact
 
 
-ACTIONS: dict[str, Callable[[Container], object]] = {
+ACTIONS: dict[str, Callable[[Backend], object]] = {
     action.__name__: action for action in (rotate, rotate_if_old, rotate_audit, add, wrap, primary, promoted, verify)
 }
 

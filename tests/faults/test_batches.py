@@ -7,7 +7,7 @@ from tests.faults.conftest import COMMIT, Fate, Ground, Judge
 
 from backctl.application.transactions import BATCH_SIZE
 from backctl.application.views import Change
-from backctl.container import Container
+from backctl.backend import Backend
 from backctl.domain.errors import DatabaseLocked, DatabaseUnavailable, OutcomeUnknown
 
 CROWD = 2 * BATCH_SIZE + 20
@@ -33,14 +33,14 @@ def crowd(ground: Ground) -> list[str]:
     backend = ground.backend()
     names = [f"user{number:03}" for number in range(CROWD)]
     for name in names:
-        backend.accounts.create(email=f"{name}@example.org", username=name, actor=backend.actor("test"))
+        backend.accounts.create(email=f"{name}@example.org", username=name, by=backend.by("test"))
     return names
 
 
-def close_all(backend: Container, names: list[str], done: list[bool]) -> None:
+def close_all(backend: Backend, names: list[str], done: list[bool]) -> None:
     """Close the accounts, and note for each whether that was a change."""
     accounts = backend.accounts
-    for outcome in accounts.change_each(names, accounts.steps.deactivating, actor=backend.actor("test")):
+    for outcome in accounts.change_each(names, accounts.steps.deactivating, by=backend.by("test")):
         assert isinstance(outcome, Change)
         done.append(outcome.changed)
 

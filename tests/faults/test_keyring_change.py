@@ -92,7 +92,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 def initialised(place: Place) -> Place:
     environ = {"BACKCTL_DATABASE_URL": place.url, "BACKCTL_KEYRING_PATH": str(place.keyring)}
     with backctl.open_backend(environ=environ) as backend:
-        assert backend.initialise(backend.actor("setup")).changed
+        assert backend.initialise(by=backend.by("setup")).changed
     return place
 
 
@@ -176,16 +176,16 @@ def test_a_rotation_that_has_to_be_tried_again_does_not_rotate_what_another_rota
     environ = {"BACKCTL_DATABASE_URL": place.url, "BACKCTL_KEYRING_PATH": str(place.keyring)}
     turn: Any = {"older_than": 0, "overlap": DAY}
     with backctl.open_backend(environ=environ) as backend, backctl.open_backend(environ=environ) as other:
-        own, actor, tries = backend.keys, backend.actor("cron"), []
+        own, by, tries = backend.keys, backend.by("cron"), []
 
         def change(**who: Any) -> KeyringChange:
             tries.append(who)
             if len(tries) == 1:
-                assert other.keys.rotate(("sign",), **turn, actor=actor).changed
+                assert other.keys.rotate(("sign",), **turn, by=by).changed
                 raise ConnectionLost("the connection broke")
             return own.change(**who)
 
-        rotated = replace(own, change=change, pause=lambda number: None).rotate(("sign",), **turn, actor=actor)
+        rotated = replace(own, change=change, pause=lambda number: None).rotate(("sign",), **turn, by=by)
         assert (len(tries), rotated.changed) == (2, False)
         assert len(own.all("sign")) == 2
 
@@ -199,7 +199,7 @@ def test_a_change_waits_for_the_lock_as_long_as_it_may(place: Place) -> None:
         backctl.open_backend(environ=environ | {"BACKCTL_DATABASE_TIMEOUT": "20ms"}) as backend,
         pytest.raises(KeyringLocked, match="another process is changing the keyring"),
     ):
-        backend.keys.add("encrypt", actor=backend.actor("me"))
+        backend.keys.add("encrypt", by=backend.by("me"))
     os.close(lock)
     assert place.answers("add") == [True]
 
@@ -251,14 +251,14 @@ def test_a_full_disk_changes_neither_the_key_nor_the_log(place: Place) -> None:
 
 def test_a_lost_answer_to_a_commit_that_was_made_completes_the_change(ground: Ground) -> None:
     backend = ground.backend(judge=once(COMMIT, "cut after"))
-    made = backend.keys.rotate(("sign",), older_than=0, overlap=DAY, actor=backend.actor("me"))
+    made = backend.keys.rotate(("sign",), older_than=0, overlap=DAY, by=backend.by("me"))
     assert made.changed
     assert KeyFile(ground.folder / "keyring.json").read().primary("sign").kid == made.value.promoted[0]
 
 
 def test_a_commit_that_never_arrived_is_made_again(ground: Ground) -> None:
     backend = ground.backend(judge=once(COMMIT, "cut before"))
-    made = backend.keys.rotate(("sign",), older_than=0, overlap=DAY, actor=backend.actor("me"))
+    made = backend.keys.rotate(("sign",), older_than=0, overlap=DAY, by=backend.by("me"))
     ring = KeyFile(ground.folder / "keyring.json").read()
     assert [key.state for key in ring.keys if key.purpose == "sign"] == ["primary", "retired"][::-1]
     assert ring.primary("sign").kid == made.value.promoted[0]
@@ -271,9 +271,9 @@ def test_where_nobody_can_tell_whether_it_was_committed_the_next_change_finds_ou
     judge = once(COMMIT, "cut after", lambda: ground.wire.refuse())  # noqa: PLW0108 - the wire is made with it
     cut = ground.backend(judge=judge, DATABASE_TIMEOUT="1s")
     with pytest.raises(DatabaseUnavailable):
-        cut.keys.rotate(("sign",), older_than=0, overlap=DAY, actor=cut.actor("me"))
+        cut.keys.rotate(("sign",), older_than=0, overlap=DAY, by=cut.by("me"))
     assert KeyFile(path).read().primary("sign").kid == before
     following = ground.backend()
-    following.keys.add("encrypt", actor=following.actor("me"))
+    following.keys.add("encrypt", by=following.by("me"))
     assert KeyFile(path).read().primary("sign").kid != before
     assert following.audit.verify().intact

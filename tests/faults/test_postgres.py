@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from tests.faults.conftest import COMMIT, Fate, Ground, Wire, once
 
-from backctl.container import Container
+from backctl.backend import Backend
 from backctl.domain.errors import (
     ConnectionLost,
     DatabaseLocked,
@@ -39,8 +39,8 @@ CREATE TRIGGER wait BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION wait();
 """
 
 
-def close_ada(backend: Container) -> bool:
-    return backend.accounts.deactivate("ada", actor=backend.actor("test")).changed
+def close_ada(backend: Backend) -> bool:
+    return backend.accounts.deactivate("ada", by=backend.by("test")).changed
 
 
 def assert_closed_once(ground: Ground) -> None:
@@ -99,7 +99,7 @@ def test_what_the_url_gets_wrong_is_told_by_its_kind(
 ) -> None:
     before, _, after = ground.server.url(ground.name).rpartition(old)
     backend = ground.backend(DATABASE_URL=before + new + after)
-    for use in (lambda: close_ada(backend), backend.accounts.count, lambda: backend.initialise(backend.actor())):
+    for use in (lambda: close_ada(backend), backend.accounts.count, lambda: backend.initialise(by=backend.by())):
         with pytest.raises(error) as refusal:
             use()
         assert ground.server.password not in f"{refusal.value} {getattr(refusal.value, 'hint', '')}"
@@ -190,7 +190,7 @@ def test_a_server_killed_at_the_commit_leaves_one_change(ground: Ground) -> None
 def test_a_new_account_survives_a_lost_commit_as_one(ground: Ground) -> None:
     for fate, name in (("cut after", "bob"), ("cut before", "eve")):
         backend = ground.backend(judge=once(COMMIT, fate))  # type: ignore[arg-type]  # both are fates
-        change = backend.accounts.create(email=f"{name}@example.org", username=name, actor=backend.actor())
+        change = backend.accounts.create(email=f"{name}@example.org", username=name, by=backend.by())
         assert backend.accounts.show(name) == change.value
     assert ground.execute("SELECT count(*) FROM events WHERE type = 'UserCreated'") == [(4,)]
 
@@ -231,7 +231,7 @@ def test_a_made_password_is_kept_where_nobody_can_tell_whether_it_has_an_account
     assert "whether it was made is unknown" in done.stderr
     backend = ground.backend()
     password = Secret((ground.folder / "bob.txt").read_text().rstrip("\n"))
-    assert backend.authentication.authenticate("bob", password, actor=backend.actor()).ok
+    assert backend.authentication.authenticate("bob", password, by=backend.by()).ok
 
 
 # Given up by the server.

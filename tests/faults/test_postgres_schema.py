@@ -42,7 +42,7 @@ def upgrade():
 
 def initialise(ground: Ground, keyring: str = "keyring.json", *, dry_run: bool = False) -> Change[InstallationView]:
     with ground.backend(keyring=keyring) as backend:
-        return backend.initialise(backend.actor("test"), dry_run=dry_run)
+        return backend.initialise(by=backend.by("test"), dry_run=dry_run)
 
 
 def at_once(*tasks: Callable[[], object]) -> list[object]:
@@ -102,8 +102,8 @@ def test_nothing_but_init_creates_anything(bare: Ground) -> None:
     uses: tuple[Callable[[], object], ...] = (
         backend.accounts.count,
         backend.audit.verify,
-        lambda: backend.accounts.create(email="a@example.org", username="ada", actor=backend.actor()),
-        lambda: backend.accounts.deactivate("ada", actor=backend.actor(), dry_run=True),
+        lambda: backend.accounts.create(email="a@example.org", username="ada", by=backend.by()),
+        lambda: backend.accounts.deactivate("ada", by=backend.by(), dry_run=True),
     )
     for use in uses:
         with pytest.raises(DatabaseMissing) as refusal:
@@ -148,7 +148,7 @@ def test_tables_without_their_keyring_are_not_given_another(bare: Ground) -> Non
         initialise(bare.at(name), "other.json")
     backend = bare.backend(keyring="other.json")
     with pytest.raises(KeyringMismatch):
-        backend.accounts.create(email="a@example.org", username="ada", actor=backend.actor())
+        backend.accounts.create(email="a@example.org", username="ada", by=backend.by())
     assert not (bare.folder / "lost.json").exists()
 
 
@@ -178,10 +178,10 @@ def test_a_folder_that_is_none_is_told_before_anything_is_made(bare: Ground) -> 
 def test_a_creation_whose_commit_was_lost_is_known_or_completed(bare: Ground, fate: str) -> None:
     backend = bare.backend(judge=once(COMMIT, fate))  # type: ignore[arg-type]  # both are fates
     if fate == "cut after":
-        assert backend.initialise(backend.actor()).changed
+        assert backend.initialise(by=backend.by()).changed
     else:
         with pytest.raises(BackctlError) as refusal:
-            backend.initialise(backend.actor())
+            backend.initialise(by=backend.by())
         assert refusal.value.retryable
         assert tables(bare) == []
         assert initialise(bare).changed

@@ -16,7 +16,7 @@ from tests.cli.scenes import Person, fresh, populate, refused, together
 from tests.faults.conftest import COMMIT, Fate, Ground, once
 
 from backctl.application.token_views import IssuedTokens
-from backctl.container import Container
+from backctl.backend import Backend
 from backctl.domain.errors import TokenReused, TokenRevoked
 from backctl.domain.values import Secret
 
@@ -37,7 +37,7 @@ def step(*_):
 with backctl.open_backend() as backend:
     for moment in ("before_cursor_execute", "commit"):
         event.listen(Engine, moment, step)
-    backend.tokens.refresh(backctl.Secret(open("refresh").read()), actor=backend.actor())
+    backend.tokens.refresh(backctl.Secret(open("refresh").read()), by=backend.by())
     step()
 """
 
@@ -112,18 +112,18 @@ def test_a_refresh_that_is_killed_happened_whole_or_not_at_all(machine: Machine)
 
 
 @pytest.fixture
-def backend(ground: Ground) -> Iterator[Container]:
+def backend(ground: Ground) -> Iterator[Backend]:
     with ground.backend() as backend:
         yield backend
 
 
-def issue(backend: Container) -> IssuedTokens:
-    return backend.tokens.issue("ada", pair=True, actor=backend.actor()).value
+def issue(backend: Backend) -> IssuedTokens:
+    return backend.tokens.issue("ada", pair=True, by=backend.by()).value
 
 
-def refresh(backend: Container, tokens: IssuedTokens) -> IssuedTokens:
+def refresh(backend: Backend, tokens: IssuedTokens) -> IssuedTokens:
     assert tokens.refresh_token is not None
-    return backend.tokens.refresh(tokens.refresh_token, actor=backend.actor()).value
+    return backend.tokens.refresh(tokens.refresh_token, by=backend.by()).value
 
 
 def access_of(tokens: IssuedTokens) -> Secret:
@@ -132,7 +132,7 @@ def access_of(tokens: IssuedTokens) -> Secret:
 
 
 @pytest.mark.parametrize("fate", ["cut before", "cut after"])
-def test_a_refresh_whose_commit_was_lost_gives_tokens_that_work(ground: Ground, backend: Container, fate: Fate) -> None:
+def test_a_refresh_whose_commit_was_lost_gives_tokens_that_work(ground: Ground, backend: Backend, fate: Fate) -> None:
     first = issue(backend)
     second = refresh(ground.backend(judge=once(COMMIT, fate)), first)
     assert backend.tokens.verify(access_of(second)).sid == first.session_id
@@ -142,7 +142,7 @@ def test_a_refresh_whose_commit_was_lost_gives_tokens_that_work(ground: Ground, 
 
 
 @pytest.mark.parametrize("fate", ["cut before", "cut after"])
-def test_a_replay_ends_the_session_though_its_commit_was_lost(ground: Ground, backend: Container, fate: Fate) -> None:
+def test_a_replay_ends_the_session_though_its_commit_was_lost(ground: Ground, backend: Backend, fate: Fate) -> None:
     first = issue(backend)
     second = refresh(backend, first)
     with pytest.raises(TokenReused):
@@ -152,7 +152,7 @@ def test_a_replay_ends_the_session_though_its_commit_was_lost(ground: Ground, ba
     assert ground.execute("SELECT count(*) FROM events WHERE type = 'RefreshTokenReused'") == [(1,)]
 
 
-def test_a_server_that_restarts_in_a_refresh_loses_nothing(ground: Ground, backend: Container) -> None:
+def test_a_server_that_restarts_in_a_refresh_loses_nothing(ground: Ground, backend: Backend) -> None:
     def restart() -> None:
         ground.server.kill()
         ground.server.start()
@@ -162,13 +162,13 @@ def test_a_server_that_restarts_in_a_refresh_loses_nothing(ground: Ground, backe
     assert backend.tokens.verify(access_of(second)).sid == first.session_id
 
 
-def test_a_verification_asks_again_when_its_connection_was_lost(ground: Ground, backend: Container) -> None:
+def test_a_verification_asks_again_when_its_connection_was_lost(ground: Ground, backend: Backend) -> None:
     tokens = issue(backend)
     asking = ground.backend(judge=once(b"WITH asked", "cut before"))
     assert asking.tokens.verify(access_of(tokens)).revocation == "checked"
 
 
-def test_two_accounts_that_end_each_others_sessions_do_not_wait_for_ever(ground: Ground, backend: Container) -> None:
+def test_two_accounts_that_end_each_others_sessions_do_not_wait_for_ever(ground: Ground, backend: Backend) -> None:
     """Accounts are locked before their sessions everywhere, so that two never hold what the other needs."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -178,11 +178,11 @@ def test_two_accounts_that_end_each_others_sessions_do_not_wait_for_ever(ground:
             for turn in range(4):
                 tokens = issue(mine)
                 if (number + turn) % 3 == 0:
-                    mine.accounts.assign_role("ada", ("user", "moderator")[turn % 2], actor=mine.actor())
+                    mine.accounts.assign_role("ada", ("user", "moderator")[turn % 2], by=mine.by())
                 elif (number + turn) % 3 == 1:
-                    mine.sessions.revoke_user("ada", actor=mine.actor())
+                    mine.sessions.revoke_user("ada", by=mine.by())
                 else:
-                    mine.sessions.revoke(tokens.session_id, actor=mine.actor())
+                    mine.sessions.revoke(tokens.session_id, by=mine.by())
                 done += 1
         return done
 

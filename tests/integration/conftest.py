@@ -16,10 +16,11 @@ import pytest
 from tests.servers import PostgresServer, Servers
 
 import backctl
+from backctl.application.attribution import Attribution
 from backctl.application.authentication import AuthenticationService
 from backctl.application.mfa import MfaService
 from backctl.application.views import EventView, PasswordCheck
-from backctl.container import Container
+from backctl.backend import Backend
 from backctl.domain.one_time_codes import totp
 from backctl.domain.values import Actor, Instant, Secret, UserId
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher
@@ -43,7 +44,7 @@ class Place:
         self.folder = folder
         self.url = f"sqlite:///{folder}/accounts.db"
 
-    def open(self) -> Container:
+    def open(self) -> Backend:
         environ = {
             "BACKCTL_DATABASE_URL": self.url,
             "BACKCTL_KEYRING_PATH": f"{self.folder}/keys.json",
@@ -117,7 +118,7 @@ class House:
     """An installation with accounts in every state, and a clock of its own."""
 
     place: Place
-    backend: Container
+    backend: Backend
     now: Instant = NOW
 
     def authentication(self, *, cost: int = COST) -> AuthenticationService:
@@ -126,7 +127,7 @@ class House:
 
     def check(self, ident: str, password: str = GOOD, *, code: str | None = None, cost: int = COST) -> PasswordCheck:
         given = None if code is None else Secret(code)
-        return self.authentication(cost=cost).authenticate(ident, Secret(password), given, actor=ACTOR)
+        return self.authentication(cost=cost).authenticate(ident, Secret(password), given, by=Attribution(ACTOR))
 
     def fail(self, ident: str, times: int) -> list[str]:
         return [self.check(ident, "wrong horse battery").outcome for _ in range(times)]
@@ -152,12 +153,12 @@ class House:
 
     def enroll(self, ident: str) -> bytes:
         """The secret of a second factor that waits to be confirmed."""
-        return b32decode(self.mfa.enroll(ident, actor=ACTOR).value.secret.reveal())
+        return b32decode(self.mfa.enroll(ident, by=Attribution(ACTOR)).value.secret.reveal())
 
     def give_factor(self, ident: str) -> "Factor":
         """A second factor that is on. The step of this moment is used up by that: the next is half a minute on."""
         secret, codes = self.enroll(ident), self.mfa.new_recovery_codes()
-        self.mfa.confirm(ident, Secret(totp(secret, self.now)), codes, actor=ACTOR)
+        self.mfa.confirm(ident, Secret(totp(secret, self.now)), codes, by=Attribution(ACTOR))
         self.now = self.now.plus(STEP)
         return Factor(self, secret, tuple(code.reveal() for code in codes))
 
@@ -187,17 +188,17 @@ def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         server = servers.postgres(16 if request.param == "postgres16" else 18)
         place = ServerPlace(folder, server, server.create_database())
     with place.open() as backend:
-        backend.initialise(ACTOR)
+        backend.initialise(by=Attribution(ACTOR))
         for name in ("ada", "closed", "expired", "must"):
             backend.accounts.create(
                 email=f"{name}@example.org",
                 username=name,
                 password=Secret(GOOD),
                 must_change_password=name == "must",
-                actor=ACTOR,
+                by=Attribution(ACTOR),
             )
-        backend.accounts.create(email="none@example.org", username="none", actor=ACTOR)
-        backend.accounts.deactivate("closed", actor=ACTOR)
+        backend.accounts.create(email="none@example.org", username="none", by=Attribution(ACTOR))
+        backend.accounts.deactivate("closed", by=Attribution(ACTOR))
     place.execute("UPDATE users SET expires_at = ? WHERE username = 'expired'", int(NOW))
     return place
 

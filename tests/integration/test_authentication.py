@@ -10,6 +10,7 @@ import bcrypt
 import pytest
 from tests.integration.conftest import ACTOR, COST, GOOD, House, Work
 
+from backctl.application.attribution import Attribution
 from backctl.application.authentication import AuthenticationService
 from backctl.application.views import PasswordCheck
 from backctl.domain.errors import InvalidIdentity, InvalidPassword, UserChangedMeanwhile
@@ -141,7 +142,7 @@ def test_a_success_forgets_the_failures_before(house: House) -> None:
 def test_another_password_ends_the_lock(house: House) -> None:
     house.fail("ada", 10)
     assert house.check("ada").outcome == "locked"
-    house.backend.accounts.set_password("ada", Secret("another horse battery"), actor=ACTOR)
+    house.backend.accounts.set_password("ada", Secret("another horse battery"), by=Attribution(ACTOR))
     assert house.check("ada", "another horse battery").ok
 
 
@@ -153,7 +154,8 @@ def test_no_password_is_found_beside_ten_failures(house: House) -> None:
         house.fail("ada", 10)
 
     assert (
-        meanwhile(authentication, locked_meanwhile).authenticate("ada", Secret(GOOD), actor=ACTOR).outcome == "locked"
+        meanwhile(authentication, locked_meanwhile).authenticate("ada", Secret(GOOD), by=Attribution(ACTOR)).outcome
+        == "locked"
     )
 
 
@@ -200,7 +202,7 @@ def test_a_hash_of_the_raw_bytes_opens_and_is_replaced_by_one_of_the_normal_form
 
 @pytest.mark.parametrize("password", ["a" * 73, "\U0001f511" * 64, "x" * 4096, "ä" * 36 + "a"])
 def test_long_passwords_are_told_apart_by_their_last_byte(house: House, password: str) -> None:
-    house.backend.accounts.set_password("ada", Secret(password), actor=ACTOR)
+    house.backend.accounts.set_password("ada", Secret(password), by=Attribution(ACTOR))
     assert house.check("ada", password).ok
     assert not house.check("ada", password[:-1]).ok
     assert not house.check("ada", password[:-1] + "y").ok
@@ -236,7 +238,9 @@ FOREIGN = [
 def test_a_foreign_hash_opens_with_its_password_and_is_replaced_at_once(
     house: House, password: str, encoded: str
 ) -> None:
-    house.backend.accounts.create(email="old@example.org", username="old", password_hash=Secret(encoded), actor=ACTOR)
+    house.backend.accounts.create(
+        email="old@example.org", username="old", password_hash=Secret(encoded), by=Attribution(ACTOR)
+    )
     assert house.check("old", password + "x").outcome == "refused"
     assert house.hash_of("old") == encoded
     assert house.check("old", password).ok
@@ -285,30 +289,32 @@ def meanwhile(service: AuthenticationService, act: Callable[[], object], times: 
 
 def test_a_login_beside_one_that_rehashes_succeeds_too(house: House) -> None:
     authentication = meanwhile(house.authentication(cost=6), lambda: house.check("ada", cost=6))
-    assert authentication.authenticate("ada", Secret(GOOD), actor=ACTOR).ok
+    assert authentication.authenticate("ada", Secret(GOOD), by=Attribution(ACTOR)).ok
     assert [event.type for event in house.events()].count("UserPasswordRehashed") == 1
 
 
 def test_the_old_password_opens_nothing_once_it_was_changed_meanwhile(house: House) -> None:
     other = Secret("another horse battery")
-    change = lambda: house.backend.accounts.set_password("ada", other, actor=ACTOR)  # noqa: E731 - one line, one use
+    change = lambda: house.backend.accounts.set_password("ada", other, by=Attribution(ACTOR))  # noqa: E731 - one line, one use
     authentication = meanwhile(house.authentication(), change)
-    assert authentication.authenticate("ada", Secret(GOOD), actor=ACTOR).outcome == "refused"
+    assert authentication.authenticate("ada", Secret(GOOD), by=Attribution(ACTOR)).outcome == "refused"
 
 
 def test_a_password_that_never_stands_still_is_a_conflict(house: House) -> None:
     def change() -> None:
-        house.backend.accounts.set_password("ada", Secret(GOOD), actor=ACTOR)
+        house.backend.accounts.set_password("ada", Secret(GOOD), by=Attribution(ACTOR))
 
     with pytest.raises(UserChangedMeanwhile, match="again and again"):
-        meanwhile(house.authentication(), change, times=99).authenticate("ada", Secret(GOOD), actor=ACTOR)
+        meanwhile(house.authentication(), change, times=99).authenticate("ada", Secret(GOOD), by=Attribution(ACTOR))
 
 
 def test_an_account_made_meanwhile_is_looked_at_again(house: House) -> None:
     def create() -> None:
-        house.backend.accounts.create(email="new@example.org", username="new", password=Secret(GOOD), actor=ACTOR)
+        house.backend.accounts.create(
+            email="new@example.org", username="new", password=Secret(GOOD), by=Attribution(ACTOR)
+        )
 
-    assert meanwhile(house.authentication(), create).authenticate("new", Secret(GOOD), actor=ACTOR).ok
+    assert meanwhile(house.authentication(), create).authenticate("new", Secret(GOOD), by=Attribution(ACTOR)).ok
 
 
 # Setting.
@@ -317,14 +323,14 @@ def test_an_account_made_meanwhile_is_looked_at_again(house: House) -> None:
 def test_the_same_password_again_is_a_change_with_a_new_salt(house: House) -> None:
     before = house.hash_of("ada")
     for _ in range(2):
-        assert house.backend.accounts.set_password("ada", Secret(GOOD), actor=ACTOR).changed
+        assert house.backend.accounts.set_password("ada", Secret(GOOD), by=Attribution(ACTOR)).changed
     assert house.hash_of("ada") != before
     assert [event.type for event in house.events()[1:]] == ["UserPasswordChanged"] * 2
 
 
 def test_a_hash_made_elsewhere_opens_with_its_password(house: House) -> None:
     made = Secret(bcrypt.hashpw(b"tr0ub4dor and 3", bcrypt.gensalt(4)).decode())
-    house.backend.accounts.create(email="old@example.org", username="old", password_hash=made, actor=ACTOR)
+    house.backend.accounts.create(email="old@example.org", username="old", password_hash=made, by=Attribution(ACTOR))
     assert house.check("old", "tr0ub4dor and 3").ok
     assert house.hash_of("old").startswith("$2b$05$")
     assert isinstance(house.authentication().hasher.accept(Secret(house.hash_of("old"))), PasswordHash)

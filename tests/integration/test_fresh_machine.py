@@ -7,7 +7,8 @@ import pytest
 from tests.contracts.conftest import a_user
 
 import backctl
-from backctl.container import Container
+from backctl.application.attribution import Attribution
+from backctl.backend import Backend
 from backctl.domain.errors import BackctlError, InvalidInput, UserNotFound
 from backctl.domain.values import Actor, Expiry, Identity, Secret
 from backctl.infrastructure.sqlite.empty import EmptyUnitOfWork
@@ -34,18 +35,18 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def backend(home: Path, told: list[str]) -> Iterator[Container]:
-    with Container(load(environ={"BACKCTL_PASSWORDS_BCRYPT_COST": "4"}), notice=told.append) as backend:
+def backend(home: Path, told: list[str]) -> Iterator[Backend]:
+    with Backend(load(environ={"BACKCTL_PASSWORDS_BCRYPT_COST": "4"}), notice=told.append) as backend:
         yield backend
 
 
-def create(backend: Container, *, reason: str | None = "hired", dry_run: bool = False) -> object:
+def create(backend: Backend, *, reason: str | None = "hired", dry_run: bool = False) -> object:
     return backend.accounts.create(
-        email="ada@example.org", username="ada", actor=ME, reason=reason, dry_run=dry_run
+        email="ada@example.org", username="ada", by=Attribution(ME, reason), dry_run=dry_run
     ).changed
 
 
-def test_whoever_creates_the_first_account_has_created_the_installation(backend: Container) -> None:
+def test_whoever_creates_the_first_account_has_created_the_installation(backend: Backend) -> None:
     assert create(backend)
     first, second = backend.audit.stream()
     assert [first.type, second.type] == ["InstallationCreated", "UserCreated"]
@@ -53,33 +54,37 @@ def test_whoever_creates_the_first_account_has_created_the_installation(backend:
         assert (event.actor, event.os_user, event.host, event.reason) == ("payroll", "deploy", "web-1", "hired")
 
 
-def test_an_installation_made_on_purpose_says_who_and_why(backend: Container) -> None:
-    assert backend.initialise(ME, reason="new server").changed
+def test_an_installation_made_on_purpose_says_who_and_why(backend: Backend) -> None:
+    assert backend.initialise(by=Attribution(ME, "new server")).changed
     (event,) = backend.audit.stream()
     assert (event.actor, event.reason) == ("payroll", "new server")
 
 
-def change(backend: Container, ident: str, dry_run: bool) -> object:
-    return backend.accounts.update(ident, expiry=Expiry(), role="admin", actor=ME, dry_run=dry_run)
+def change(backend: Backend, ident: str, dry_run: bool) -> object:
+    return backend.accounts.update(ident, expiry=Expiry(), role="admin", by=Attribution(ME), dry_run=dry_run)
 
 
-CHANGES: dict[str, Callable[[Container, str, bool], object]] = {
+CHANGES: dict[str, Callable[[Backend, str, bool], object]] = {
     "update": change,
     "assign_role": lambda backend, ident, dry_run: backend.accounts.assign_role(
-        ident, "admin", actor=ME, dry_run=dry_run
+        ident, "admin", by=Attribution(ME), dry_run=dry_run
     ),
-    "activate": lambda backend, ident, dry_run: backend.accounts.activate(ident, actor=ME, dry_run=dry_run),
-    "deactivate": lambda backend, ident, dry_run: backend.accounts.deactivate(ident, actor=ME, dry_run=dry_run),
-    "delete": lambda backend, ident, dry_run: backend.accounts.delete(ident, actor=ME, dry_run=dry_run),
-    "erase": lambda backend, ident, dry_run: backend.accounts.delete(ident, erase=True, actor=ME, dry_run=dry_run),
+    "activate": lambda backend, ident, dry_run: backend.accounts.activate(ident, by=Attribution(ME), dry_run=dry_run),
+    "deactivate": lambda backend, ident, dry_run: backend.accounts.deactivate(
+        ident, by=Attribution(ME), dry_run=dry_run
+    ),
+    "delete": lambda backend, ident, dry_run: backend.accounts.delete(ident, by=Attribution(ME), dry_run=dry_run),
+    "erase": lambda backend, ident, dry_run: backend.accounts.delete(
+        ident, erase=True, by=Attribution(ME), dry_run=dry_run
+    ),
     "set_password": lambda backend, ident, dry_run: backend.accounts.set_password(
-        ident, Secret("correct horse battery"), actor=ME, dry_run=dry_run
+        ident, Secret("correct horse battery"), by=Attribution(ME), dry_run=dry_run
     ),
-    "enroll": lambda backend, ident, dry_run: backend.mfa.enroll(ident, actor=ME, dry_run=dry_run),
+    "enroll": lambda backend, ident, dry_run: backend.mfa.enroll(ident, by=Attribution(ME), dry_run=dry_run),
     "confirm": lambda backend, ident, dry_run: backend.mfa.confirm(
-        ident, Secret("123456"), backend.mfa.new_recovery_codes(), actor=ME, dry_run=dry_run
+        ident, Secret("123456"), backend.mfa.new_recovery_codes(), by=Attribution(ME), dry_run=dry_run
     ),
-    "disable": lambda backend, ident, dry_run: backend.mfa.disable(ident, actor=ME, dry_run=dry_run),
+    "disable": lambda backend, ident, dry_run: backend.mfa.disable(ident, by=Attribution(ME), dry_run=dry_run),
 }
 
 
@@ -87,7 +92,7 @@ CHANGES: dict[str, Callable[[Container, str, bool], object]] = {
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_of_an_account_finds_none_and_makes_nothing(
-    backend: Container, home: Path, told: list[str], name: str, dry_run: bool, ident: str
+    backend: Backend, home: Path, told: list[str], name: str, dry_run: bool, ident: str
 ) -> None:
     with pytest.raises(UserNotFound, match=ident):
         CHANGES[name](backend, ident, dry_run)
@@ -96,15 +101,15 @@ def test_a_change_of_an_account_finds_none_and_makes_nothing(
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_deletion_that_asks_for_no_account_is_content(backend: Container, home: Path, dry_run: bool) -> None:
-    deletion = backend.accounts.delete("nobody", if_exists=True, actor=ME, dry_run=dry_run)
+def test_a_deletion_that_asks_for_no_account_is_content(backend: Backend, home: Path, dry_run: bool) -> None:
+    deletion = backend.accounts.delete("nobody", if_exists=True, by=Attribution(ME), dry_run=dry_run)
     assert (deletion.changed, deletion.value.id) == (False, None)
     assert list(home.iterdir()) == []
 
 
-def test_a_login_is_refused_and_makes_nothing(backend: Container, home: Path) -> None:
+def test_a_login_is_refused_and_makes_nothing(backend: Backend, home: Path) -> None:
     for code in (None, Secret("123456")):
-        check = backend.authentication.authenticate("nobody", Secret("correct horse battery"), code, actor=ME)
+        check = backend.authentication.authenticate("nobody", Secret("correct horse battery"), code, by=Attribution(ME))
         assert (check.ok, check.outcome) == (False, "refused")
     with pytest.raises(UserNotFound):
         backend.mfa.status("nobody")
@@ -112,30 +117,30 @@ def test_a_login_is_refused_and_makes_nothing(backend: Container, home: Path) ->
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_where_nobody_has_a_second_factor_no_secret_moves(backend: Container, home: Path, dry_run: bool) -> None:
-    change = backend.mfa.reencrypt(actor=ME, dry_run=dry_run)
+def test_where_nobody_has_a_second_factor_no_secret_moves(backend: Backend, home: Path, dry_run: bool) -> None:
+    change = backend.mfa.reencrypt(by=Attribution(ME), dry_run=dry_run)
     assert (change.changed, change.value.moved, change.value.unusable) == (False, 0, ())
     assert list(home.iterdir()) == []
 
 
-def test_a_service_that_found_nothing_creates_when_it_is_asked_to(backend: Container) -> None:
+def test_a_service_that_found_nothing_creates_when_it_is_asked_to(backend: Backend) -> None:
     with pytest.raises(UserNotFound):
-        backend.accounts.deactivate("ada", actor=ME)
+        backend.accounts.deactivate("ada", by=Attribution(ME))
     assert create(backend)
-    assert backend.accounts.deactivate("ada", actor=ME).changed
+    assert backend.accounts.deactivate("ada", by=Attribution(ME)).changed
     assert backend.audit.verify().events == 3
 
 
 @pytest.mark.parametrize("reason", ["", "a\nb", "x" * 1001])
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_reason_that_cannot_be_recorded_is_refused_before_anything_is_made(
-    backend: Container, home: Path, reason: str, dry_run: bool
+    backend: Backend, home: Path, reason: str, dry_run: bool
 ) -> None:
     refusals: list[Callable[[], object]] = [
         lambda: create(backend, reason=reason, dry_run=dry_run),
-        lambda: backend.initialise(ME, reason=reason, dry_run=dry_run),
-        lambda: backend.accounts.deactivate("nobody", actor=ME, reason=reason, dry_run=dry_run),
-        lambda: backend.authentication.authenticate("nobody", Secret("x"), actor=ME, reason=reason),
+        lambda: backend.initialise(by=Attribution(ME, reason), dry_run=dry_run),
+        lambda: backend.accounts.deactivate("nobody", by=Attribution(ME, reason), dry_run=dry_run),
+        lambda: backend.authentication.authenticate("nobody", Secret("x"), by=Attribution(ME, reason)),
     ]
     for refused in refusals:
         with pytest.raises(InvalidInput, match="the reason"):
@@ -148,7 +153,7 @@ def test_a_named_database_that_is_missing_is_no_fresh_machine(home: Path) -> Non
     with backctl.open_backend(environ=environ) as backend:
         uses: list[Callable[[], object]] = [
             lambda: create(backend),
-            lambda: backend.accounts.deactivate("nobody", actor=ME),
+            lambda: backend.accounts.deactivate("nobody", by=Attribution(ME)),
         ]
         for use in uses:
             with pytest.raises(BackctlError) as caught:

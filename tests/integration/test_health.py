@@ -8,16 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.installations import sqlite_installation
 
+from backctl.application.attribution import Attribution
 from backctl.application.database_views import CheckView
 from backctl.application.doctor import DoctorService
 from backctl.domain.values import Actor, Instant
-from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.host import new_user_id, now
+from backctl.infrastructure.host import now
 from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.keyring.maker import make_keyring
-from backctl.infrastructure.probes import probes
-from backctl.infrastructure.sqlite.installation import Installation
+from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 CHECKS = [
     "database.open",
@@ -45,22 +45,13 @@ class Machine:
         self.config.write_text("")
         self.config.chmod(0o644)
         self.time = now()
-        self.cost = 12
-        self.installation = Installation(
-            database=self.database,
-            keyring=self.keyring,
-            fresh_allowed=True,
-            allow_group_read=False,
-            timeout_us=0,
-            notice=lambda text: None,
-            clock=lambda: self.time,
-            new_id=new_user_id,
-            addresses=EmailValidatorParser(),
-            bcrypt_cost=12,
-        )
+        self.installation = self.open(12)
+
+    def open(self, cost: int) -> SqliteInstallation:
+        return sqlite_installation(self.database, self.keyring, clock=lambda: self.time, bcrypt_cost=cost)
 
     def examine(self) -> dict[str, CheckView]:
-        views = list(DoctorService(probes(self.installation, self.cost, 10_000_000, self.config)).examine())
+        views = list(DoctorService(self.installation.probes(leeway=10_000_000, config_file=self.config)).examine())
         assert [view.check for view in views] == CHECKS
         return {view.check: view for view in views}
 
@@ -84,7 +75,7 @@ def fresh(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def machine(fresh: Machine) -> Machine:
-    fresh.installation.create(Actor("tests", "tester", "here"))
+    fresh.installation.create(Attribution(Actor("tests", "tester", "here")))
     return fresh
 
 
@@ -262,9 +253,9 @@ def test_a_configuration_that_others_may_replace_is_told(machine: Machine, mode:
 
 
 def test_cheap_hashes_are_warned_of(machine: Machine) -> None:
-    machine.cost = 9
+    machine.installation = machine.open(9)
     assert machine.unwell() == {"passwords.cost": "warn"}
-    machine.cost = 10
+    machine.installation = machine.open(10)
     assert machine.unwell() == {}
 
 

@@ -10,40 +10,30 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.installations import sqlite_installation
 
+from backctl.application.attribution import Attribution
 from backctl.application.ports import UnitOfWork
 from backctl.domain.errors import DatabaseUnusable, FolderUnusable, InstallationLocked, KeyringMissing, SchemaTooNew
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Actor
-from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.files import durable
-from backctl.infrastructure.host import new_user_id, now
 from backctl.infrastructure.sql.schema import REVISION
 from backctl.infrastructure.sqlite import migrator
-from backctl.infrastructure.sqlite.installation import Installation
+from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 ACTOR = Actor("tests", "tester", "here")
+BY = Attribution(ACTOR)
 
 
 @pytest.fixture
-def open_at(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+def open_at(tmp_path: Path) -> Iterator[Callable[..., SqliteInstallation]]:
     """Installations of one folder, all closed in the end; each keeps what it was told in `notices`."""
     opened = []
 
-    def open_at(folder: Path = tmp_path, **changes: Any) -> Installation:
-        options: dict[str, Any] = {
-            "database": folder / "backctl.db",
-            "keyring": folder / "keyring.json",
-            "fresh_allowed": True,
-            "allow_group_read": False,
-            "timeout_us": 0,
-            "notice": lambda text: None,
-            "clock": now,
-            "new_id": new_user_id,
-            "addresses": EmailValidatorParser(),
-            "bcrypt_cost": 4,
-        }
-        opened.append(Installation(**{**options, **changes}))
+    def open_at(folder: Path = tmp_path, **changes: Any) -> SqliteInstallation:
+        paths = {"database": folder / "backctl.db", "keyring": folder / "keyring.json"}
+        opened.append(sqlite_installation(**{**paths, **changes}))
         return opened[-1]
 
     yield open_at
@@ -51,8 +41,8 @@ def open_at(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
         installation.close()
 
 
-def write(installation: Installation, *, dry_run: bool = False) -> UnitOfWork:
-    return installation.unit_of_work(actor=ACTOR, reason="hired", dry_run=dry_run, creates=True)
+def write(installation: SqliteInstallation, *, dry_run: bool = False) -> UnitOfWork:
+    return installation.unit_of_work(by=Attribution(ACTOR, "hired"), dry_run=dry_run, creates=True)
 
 
 def execute(path: Path, statement: str) -> None:
@@ -60,8 +50,8 @@ def execute(path: Path, statement: str) -> None:
         connection.execute(statement)
 
 
-def test_what_was_created_is_described(open_at: Callable[..., Installation], tmp_path: Path) -> None:
-    change = open_at().create(ACTOR)
+def test_what_was_created_is_described(open_at: Callable[..., SqliteInstallation], tmp_path: Path) -> None:
+    change = open_at().create(BY)
     assert change.changed
     assert change.value.database == str(tmp_path / "backctl.db")
     assert change.value.keyring == str(tmp_path / "keyring.json")
@@ -69,15 +59,15 @@ def test_what_was_created_is_described(open_at: Callable[..., Installation], tmp
     assert open_at().describe() == change.value
 
 
-def test_no_two_installations_share_an_id(open_at: Callable[..., Installation], tmp_path: Path) -> None:
-    first = open_at(tmp_path / "a").create(ACTOR).value
-    second = open_at(tmp_path / "b").create(ACTOR).value
+def test_no_two_installations_share_an_id(open_at: Callable[..., SqliteInstallation], tmp_path: Path) -> None:
+    first = open_at(tmp_path / "a").create(BY).value
+    second = open_at(tmp_path / "b").create(BY).value
     assert first.installation_id != second.installation_id
 
 
-def test_the_first_event_names_who_created_it(open_at: Callable[..., Installation]) -> None:
+def test_the_first_event_names_who_created_it(open_at: Callable[..., SqliteInstallation]) -> None:
     installation = open_at()
-    installation.create(ACTOR, reason="moved here")
+    installation.create(Attribution(ACTOR, "moved here"))
     (event,) = installation.reader().stream_events(EVERY_EVENT)
     assert (event.type, event.actor, event.os_user, event.host) == ("InstallationCreated", "tests", "tester", "here")
     assert event.reason == "moved here"
@@ -86,49 +76,49 @@ def test_the_first_event_names_who_created_it(open_at: Callable[..., Installatio
 
 
 def test_a_rehearsed_creation_answers_as_the_real_one_would(
-    open_at: Callable[..., Installation], tmp_path: Path
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path
 ) -> None:
-    rehearsed = open_at(tmp_path / "data").create(ACTOR, dry_run=True)
+    rehearsed = open_at(tmp_path / "data").create(BY, dry_run=True)
     assert rehearsed.changed
     assert rehearsed.value.database == str(tmp_path / "data" / "backctl.db")
     assert os.listdir(tmp_path) == []
-    real = open_at(tmp_path / "data").create(ACTOR)
+    real = open_at(tmp_path / "data").create(BY)
     assert real.value.revision == rehearsed.value.revision
-    again = open_at(tmp_path / "data").create(ACTOR, dry_run=True)
+    again = open_at(tmp_path / "data").create(BY, dry_run=True)
     assert (again.changed, again.value) == (False, real.value)
 
 
-def test_a_rehearsal_misses_a_keyring_too(open_at: Callable[..., Installation], tmp_path: Path) -> None:
-    open_at().create(ACTOR)
+def test_a_rehearsal_misses_a_keyring_too(open_at: Callable[..., SqliteInstallation], tmp_path: Path) -> None:
+    open_at().create(BY)
     (tmp_path / "keyring.json").unlink()
     with pytest.raises(KeyringMissing):
-        open_at().create(ACTOR, dry_run=True)
+        open_at().create(BY, dry_run=True)
 
 
-def test_keyring_and_database_may_live_apart(open_at: Callable[..., Installation], tmp_path: Path) -> None:
+def test_keyring_and_database_may_live_apart(open_at: Callable[..., SqliteInstallation], tmp_path: Path) -> None:
     apart = {"database": tmp_path / "data" / "a.db", "keyring": tmp_path / "secrets" / "k.json", "fresh_allowed": False}
-    assert open_at(**apart).create(ACTOR).changed
-    assert not open_at(**apart).create(ACTOR).changed
+    assert open_at(**apart).create(BY).changed
+    assert not open_at(**apart).create(BY).changed
     assert set(os.listdir(tmp_path / "data")) == {"a.db", "backctl.lock"}
     assert set(os.listdir(tmp_path / "secrets")) == {"k.json", "backctl.lock"}
 
 
-def test_a_second_database_may_share_the_keyring(open_at: Callable[..., Installation], tmp_path: Path) -> None:
-    open_at().create(ACTOR)
+def test_a_second_database_may_share_the_keyring(open_at: Callable[..., SqliteInstallation], tmp_path: Path) -> None:
+    open_at().create(BY)
     content = (tmp_path / "keyring.json").read_bytes()
-    assert open_at(database=tmp_path / "second.db").create(ACTOR).changed
+    assert open_at(database=tmp_path / "second.db").create(BY).changed
     assert (tmp_path / "keyring.json").read_bytes() == content
     assert open_at().describe().installation_id != open_at(database=tmp_path / "second.db").describe().installation_id
 
 
 def test_whoever_creates_beside_another_waits_no_longer_than_told(
-    open_at: Callable[..., Installation], tmp_path: Path
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path
 ) -> None:
     with durable.locked(tmp_path, timeout_us=0), pytest.raises(InstallationLocked) as caught:
-        open_at().create(ACTOR)
+        open_at().create(BY)
     assert caught.value.retryable
     assert os.listdir(tmp_path) == ["backctl.lock"]
-    assert open_at().create(ACTOR).changed
+    assert open_at().create(BY).changed
 
 
 def a_link(path: Path) -> None:
@@ -137,11 +127,11 @@ def a_link(path: Path) -> None:
 
 @pytest.mark.parametrize("plant", [a_link, os.mkfifo, Path.mkdir])
 def test_what_is_planted_for_the_lock_is_named(
-    open_at: Callable[..., Installation], tmp_path: Path, plant: Callable[[Path], None]
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path, plant: Callable[[Path], None]
 ) -> None:
     plant(tmp_path / "backctl.lock")
     with pytest.raises(FolderUnusable, match=r"backctl\.lock"):
-        open_at().create(ACTOR)
+        open_at().create(BY)
     assert os.listdir(tmp_path) == ["backctl.lock"]
 
 
@@ -163,51 +153,51 @@ def test_a_lock_is_one_that_no_stranger_can_hold(kind: int, owner: int, folder: 
 
 
 def test_what_a_killed_creation_left_is_removed_with_its_logs(
-    open_at: Callable[..., Installation], tmp_path: Path
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path
 ) -> None:
     staged = ".backctl.db.0123456789abcdef.new"
     for name in (".keyring.json.0123456789abcdef.new", *(f"{staged}{end}" for end in ("", "-wal", "-shm", "-journal"))):
         (tmp_path / name).write_bytes(b"half")
-    assert open_at().create(ACTOR).changed
+    assert open_at().create(BY).changed
     assert set(os.listdir(tmp_path)) == {"backctl.db", "backctl.lock", "keyring.json"}
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-journal"])
 def test_the_log_of_a_lost_database_is_not_replayed_into_a_new_one(
-    open_at: Callable[..., Installation], tmp_path: Path, suffix: str
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path, suffix: str
 ) -> None:
     log = tmp_path / f"backctl.db{suffix}"
     log.write_bytes(b"transactions of another database")
     with pytest.raises(DatabaseUnusable):
-        open_at().create(ACTOR)
+        open_at().create(BY)
     assert set(os.listdir(tmp_path)) == {log.name, "backctl.lock"}
     log.write_bytes(b"")
-    assert open_at().create(ACTOR).changed
+    assert open_at().create(BY).changed
 
 
 def test_a_rehearsal_beside_a_lone_keyring_leaves_its_folder_alone(
-    open_at: Callable[..., Installation], tmp_path: Path
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path
 ) -> None:
-    open_at().create(ACTOR)
+    open_at().create(BY)
     (tmp_path / "backctl.db").unlink()
     (tmp_path / "backctl.lock").unlink()
     (tmp_path / ".keyring.json.0123456789abcdef.new").write_text("staged by another process")
     before = sorted(path.name for path in tmp_path.iterdir())
-    assert open_at().create(ACTOR, dry_run=True).changed
+    assert open_at().create(BY, dry_run=True).changed
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_a_database_that_names_no_audit_key_is_not_written_to(
-    open_at: Callable[..., Installation], tmp_path: Path
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path
 ) -> None:
-    open_at().create(ACTOR)
+    open_at().create(BY)
     execute(tmp_path / "backctl.db", "DELETE FROM audit_keys")
     with pytest.raises(DatabaseUnusable, match="audit keys"):
         write(open_at())
 
 
-def test_a_dry_run_tidies_nothing_up(open_at: Callable[..., Installation], tmp_path: Path) -> None:
-    open_at().create(ACTOR)
+def test_a_dry_run_tidies_nothing_up(open_at: Callable[..., SqliteInstallation], tmp_path: Path) -> None:
+    open_at().create(BY)
     left_over = tmp_path / ".backctl.db.0123456789abcdef.new"
     left_over.touch()
     write(open_at(), dry_run=True)
@@ -216,16 +206,16 @@ def test_a_dry_run_tidies_nothing_up(open_at: Callable[..., Installation], tmp_p
     assert not left_over.exists()
 
 
-def test_an_open_reader_of_nothing_finds_what_is_created_later(open_at: Callable[..., Installation]) -> None:
+def test_an_open_reader_of_nothing_finds_what_is_created_later(open_at: Callable[..., SqliteInstallation]) -> None:
     waiting = open_at()
     assert waiting.reader().count_users(EVERY_USER) == 0
     assert list(waiting.reader().stream_events(EVERY_EVENT)) == []
-    open_at().create(ACTOR)
+    open_at().create(BY)
     assert len(list(waiting.reader().stream_events(EVERY_EVENT))) == 1
     assert waiting.reader() is waiting.reader()
 
 
-def test_a_closed_installation_opens_again(open_at: Callable[..., Installation]) -> None:
+def test_a_closed_installation_opens_again(open_at: Callable[..., SqliteInstallation]) -> None:
     installation = open_at()
     for _ in range(2):
         with write(installation) as work:
@@ -235,7 +225,7 @@ def test_a_closed_installation_opens_again(open_at: Callable[..., Installation])
 
 
 def test_closing_throws_a_rehearsal_away(
-    open_at: Callable[..., Installation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     installation = open_at(tmp_path / "data")
@@ -248,33 +238,35 @@ def test_closing_throws_a_rehearsal_away(
     assert os.listdir(tmp_path) == []
 
 
-def verify(installation: Installation) -> object:
+def verify(installation: SqliteInstallation) -> object:
     return installation.reader().verify_chain(installation.audit_keys)
 
 
-def test_a_database_of_a_newer_program_is_left_alone(open_at: Callable[..., Installation], tmp_path: Path) -> None:
-    open_at().create(ACTOR)
+def test_a_database_of_a_newer_program_is_left_alone(
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path
+) -> None:
+    open_at().create(BY)
     execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '9999'")
     content = (tmp_path / "backctl.db").read_bytes()
-    for use in (Installation.reader, Installation.describe, verify, write):
+    for use in (SqliteInstallation.reader, SqliteInstallation.describe, verify, write):
         with pytest.raises(SchemaTooNew):
             use(open_at())
     assert (tmp_path / "backctl.db").read_bytes() == content
 
 
-@pytest.mark.parametrize("use", [Installation.reader, Installation.describe, verify, write])
+@pytest.mark.parametrize("use", [SqliteInstallation.reader, SqliteInstallation.describe, verify, write])
 def test_an_older_database_is_migrated_before_it_is_used(
-    open_at: Callable[..., Installation],
+    open_at: Callable[..., SqliteInstallation],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    use: Callable[[Installation], object],
+    use: Callable[[SqliteInstallation], object],
 ) -> None:
     def upgrade(path: Path, *, timeout_us: int, notice: Callable[[str], None], record: object) -> bool:
         execute(path, f"UPDATE alembic_version SET version_num = '{REVISION}'")
         notice(f"migrated {path.name}")
         return True
 
-    open_at().create(ACTOR)
+    open_at().create(BY)
     execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '0000'")
     monkeypatch.setattr(migrator, "upgrade", upgrade)  # what it does is shown where it is tested
     notices: list[str] = []
@@ -284,8 +276,10 @@ def test_an_older_database_is_migrated_before_it_is_used(
     assert notices == ["migrated backctl.db"]
 
 
-def test_a_database_is_not_migrated_without_its_keyring(open_at: Callable[..., Installation], tmp_path: Path) -> None:
-    open_at().create(ACTOR)
+def test_a_database_is_not_migrated_without_its_keyring(
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path
+) -> None:
+    open_at().create(BY)
     execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '0000'")
     content = (tmp_path / "backctl.db").read_bytes()
     (tmp_path / "keyring.json").unlink()

@@ -15,7 +15,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
-from tests.contracts.conftest import ACTOR, START, a_keyring, a_user, new_id
+from tests.contracts.conftest import BY, START, a_keyring, a_user, new_id
 
 from backctl.domain.audit import ChainReport
 from backctl.domain.errors import (
@@ -81,7 +81,7 @@ def ignore(text: str) -> None:
 
 
 def make(path: Path) -> Path:
-    create_database(path, Founding(installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id()))
+    create_database(path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=new_id()))
     return path
 
 
@@ -110,8 +110,7 @@ def add_user(path: Path, name: str, *, revision: str = REVISION) -> None:
     try:
         with SqlUnitOfWork(
             engine,
-            actor=ACTOR,
-            reason=None,
+            by=BY,
             addresses=EmailValidatorParser(),
             audit_key=KEYRING.primary("audit"),
             clock=lambda: START,
@@ -212,7 +211,7 @@ def test_a_creation_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="surrogates not allowed"):
         create_database(
             tmp_path / "backctl.db",
-            Founding(installation_id="\udc80", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id()),
+            Founding(installation_id="\udc80", keyring=KEYRING, by=BY, now=START, event_id=new_id()),
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.contracts.conftest import ACTOR, START, a_keyring, new_id
+from tests.contracts.conftest import BY, START, a_keyring, new_id
 
 from backctl.infrastructure.sql.migrator import Founding
 from backctl.infrastructure.sqlite import name_search
@@ -33,9 +33,7 @@ def insert(path: Path, *names: str) -> None:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "backctl.db"
-    create_database(
-        path, Founding(installation_id="here", keyring=a_keyring(), actor=ACTOR, now=START, event_id=new_id())
-    )
+    create_database(path, Founding(installation_id="here", keyring=a_keyring(), by=BY, now=START, event_id=new_id()))
     insert(path, "ada", "Adam", "bob")
     return path
 

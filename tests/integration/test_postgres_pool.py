@@ -12,7 +12,8 @@ from tests.contracts.conftest import postgres_database
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 from backctl.domain.errors import DatabaseUnavailable, DatabaseUnusable
-from backctl.infrastructure.postgres.connection import Limits, PostgresDatabase
+from backctl.infrastructure.postgres.connection import PostgresDatabase
+from backctl.infrastructure.postgres.limits import Limits
 
 SOON = Limits(connect_us=20_000, statement_us=5_000_000, lock_us=5_000_000)
 

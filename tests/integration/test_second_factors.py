@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.integration.conftest import ACTOR, COST, GOOD, STEP, Factor, House, Work
 
+from backctl.application.attribution import Attribution
 from backctl.application.mfa import MfaReencryption
 from backctl.application.views import Change, PasswordCheck
 from backctl.domain.errors import (
@@ -45,7 +46,7 @@ def test_a_second_factor_is_asked_for_once_a_code_has_confirmed_it(house: House)
     assert house.mfa.status("ada").mfa == "pending"
     assert house.check("ada").outcome == "ok"
     codes = house.mfa.new_recovery_codes()
-    change = house.mfa.confirm("ada", Secret(totp(secret, house.now)), codes, actor=ACTOR)
+    change = house.mfa.confirm("ada", Secret(totp(secret, house.now)), codes, by=Attribution(ACTOR))
     assert change.changed
     assert change.value == house.mfa.status("ada")
     assert (change.value.mfa, change.value.confirmed_at, change.value.recovery_codes_left) == ("on", house.now, 10)
@@ -63,7 +64,7 @@ def test_a_second_factor_is_asked_for_once_a_code_has_confirmed_it(house: House)
 def test_the_code_that_confirmed_opens_nothing(house: House) -> None:
     secret = house.enroll("ada")
     code = totp(secret, house.now)
-    house.mfa.confirm("ada", Secret(code), house.mfa.new_recovery_codes(), actor=ACTOR)
+    house.mfa.confirm("ada", Secret(code), house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
     assert outcomes(house, code) == ["refused"]
 
 
@@ -73,7 +74,7 @@ def test_a_wrong_code_confirms_nothing(house: House, code: str) -> None:
     if code.strip() == totp(secret, house.now):  # one in a million
         house.now = house.now.plus(10 * STEP)
     with pytest.raises(MfaCodeWrong) as refusal:
-        house.mfa.confirm("ada", Secret(code), house.mfa.new_recovery_codes(), actor=ACTOR)
+        house.mfa.confirm("ada", Secret(code), house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
     assert code == "" or code not in str(refusal.value)
     assert house.mfa.status("ada").mfa == "pending"
     assert house.mfa.status("ada").recovery_codes_left == 0
@@ -82,8 +83,8 @@ def test_a_wrong_code_confirms_nothing(house: House, code: str) -> None:
 def test_enrolling_again_before_it_is_confirmed_voids_the_secret_before(house: House) -> None:
     first, second = house.enroll("ada"), house.enroll("ada")
     with pytest.raises(MfaCodeWrong):
-        house.mfa.confirm("ada", Secret(totp(first, house.now)), house.mfa.new_recovery_codes(), actor=ACTOR)
-    house.mfa.confirm("ada", Secret(totp(second, house.now)), house.mfa.new_recovery_codes(), actor=ACTOR)
+        house.mfa.confirm("ada", Secret(totp(first, house.now)), house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
+    house.mfa.confirm("ada", Secret(totp(second, house.now)), house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
 
 
 def test_what_does_not_fit_the_state_is_refused_and_changes_nothing(house: House, factor: Factor) -> None:
@@ -91,15 +92,15 @@ def test_what_does_not_fit_the_state_is_refused_and_changes_nothing(house: House
     with pytest.raises(MfaAlreadyOn):
         house.enroll("ada")
     with pytest.raises(MfaNotPending):
-        house.mfa.confirm("ada", Secret(factor.code()), house.mfa.new_recovery_codes(), actor=ACTOR)
+        house.mfa.confirm("ada", Secret(factor.code()), house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
     with pytest.raises(MfaNotPending):
-        house.mfa.confirm("must", Secret(factor.code()), house.mfa.new_recovery_codes(), actor=ACTOR)
+        house.mfa.confirm("must", Secret(factor.code()), house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
     with pytest.raises(MfaNotOn):
-        house.mfa.renew_recovery_codes("must", house.mfa.new_recovery_codes(), actor=ACTOR)
+        house.mfa.renew_recovery_codes("must", house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
     for attempt in (house.enroll, house.mfa.status, house.mfa.require_pending):
         with pytest.raises(UserNotFound):
             attempt("nobody")
-    assert not house.mfa.disable("must", actor=ACTOR).changed
+    assert not house.mfa.disable("must", by=Attribution(ACTOR)).changed
     assert (house.mfa.status("ada"), house.last()) == before
 
 
@@ -107,19 +108,22 @@ def test_recovery_codes_that_were_not_made_for_it_are_no_recovery_codes(house: H
     codes = house.mfa.new_recovery_codes()
     for wrong in ((), codes[:9], (*codes[:9], codes[0]), (*codes[:9], Secret("my own code")), (*codes, codes[0])):
         with pytest.raises(ValueError, match="not the recovery codes"):
-            house.mfa.renew_recovery_codes("ada", wrong, actor=ACTOR)
+            house.mfa.renew_recovery_codes("ada", wrong, by=Attribution(ACTOR))
     assert outcomes(house, factor.recovery_codes[0]) == ["ok"]
 
 
 def test_a_dry_run_leaves_nothing(house: House, factor: Factor) -> None:
-    assert house.mfa.enroll("must", actor=ACTOR, dry_run=True).value.status.mfa == "pending"
+    assert house.mfa.enroll("must", by=Attribution(ACTOR), dry_run=True).value.status.mfa == "pending"
     secret = house.enroll("must")
     code = Secret(totp(secret, house.now))
-    assert house.mfa.confirm("must", code, house.mfa.new_recovery_codes(), actor=ACTOR, dry_run=True).value.mfa == "on"
+    assert (
+        house.mfa.confirm("must", code, house.mfa.new_recovery_codes(), by=Attribution(ACTOR), dry_run=True).value.mfa
+        == "on"
+    )
     assert house.mfa.status("must").mfa == "pending"
-    house.mfa.confirm("must", code, house.mfa.new_recovery_codes(), actor=ACTOR)
-    assert house.mfa.disable("ada", actor=ACTOR, dry_run=True).value.mfa == "off"
-    house.mfa.renew_recovery_codes("ada", house.mfa.new_recovery_codes(), actor=ACTOR, dry_run=True)
+    house.mfa.confirm("must", code, house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
+    assert house.mfa.disable("ada", by=Attribution(ACTOR), dry_run=True).value.mfa == "off"
+    house.mfa.renew_recovery_codes("ada", house.mfa.new_recovery_codes(), by=Attribution(ACTOR), dry_run=True)
     assert outcomes(house, factor.recovery_codes[0]) == ["ok"]
 
 
@@ -129,7 +133,7 @@ def test_the_uri_says_what_the_secret_is_for(house: House) -> None:
         ("https://auth.example.org:8443/realm", "auth.example.org%208443"),
         ("urn:a:b", "urn%20a%20b"),
     ):
-        uri = replace(house.mfa, issuer=issuer).enroll("ada", actor=ACTOR).value.uri.reveal()
+        uri = replace(house.mfa, issuer=issuer).enroll("ada", by=Attribution(ACTOR)).value.uri.reveal()
         assert uri.startswith(f"otpauth://totp/{shown}:ada@example.org?secret=")
         assert uri.endswith(f"&issuer={shown}&algorithm=SHA1&digits=6&period=30")
 
@@ -169,7 +173,7 @@ def test_a_recovery_code_opens_once_however_it_is_typed(house: House, factor: Fa
 
 def test_new_recovery_codes_void_the_old_and_end_no_session(house: House, factor: Factor) -> None:
     codes = house.mfa.new_recovery_codes()
-    house.mfa.renew_recovery_codes("ada", codes, actor=ACTOR)
+    house.mfa.renew_recovery_codes("ada", codes, by=Attribution(ACTOR))
     assert outcomes(house, factor.recovery_codes[0], codes[0].reveal()) == ["refused", "ok"]
     assert "SessionsRevoked" not in types(house)
 
@@ -194,35 +198,35 @@ def test_a_password_that_must_be_changed_takes_a_code_first(house: House) -> Non
 
 
 def test_disabling_lets_the_password_alone_open_again_and_forgets_everything(house: House, factor: Factor) -> None:
-    assert house.mfa.disable("ada", actor=ACTOR).changed
+    assert house.mfa.disable("ada", by=Attribution(ACTOR)).changed
     assert outcomes(house, None) == ["ok"]
     assert house.database("SELECT count(*) FROM mfa_secrets") == [(0,)]
     assert house.database("SELECT count(*) FROM recovery_codes") == [(0,)]
-    assert not house.mfa.disable("ada", actor=ACTOR).changed
+    assert not house.mfa.disable("ada", by=Attribution(ACTOR)).changed
     house.give_factor("ada")
     assert outcomes(house, factor.recovery_codes[0]) == ["refused"]
 
 
 @pytest.mark.parametrize("erase", [False, True])
 def test_a_deleted_account_leaves_no_secret_and_no_code(house: House, factor: Factor, erase: bool) -> None:
-    house.backend.accounts.delete("ada", erase=erase, actor=ACTOR)
+    house.backend.accounts.delete("ada", erase=erase, by=Attribution(ACTOR))
     for table in ("mfa_secrets", "recovery_codes"):
         assert house.database(f"SELECT count(*) FROM {table}") == [(0,)]
 
 
 def test_confirming_and_disabling_end_the_sessions(house: House) -> None:
     def session() -> None:
-        house.backend.tokens.issue("ada", pair=True, actor=ACTOR)
+        house.backend.tokens.issue("ada", pair=True, by=Attribution(ACTOR))
 
     session()
     secret = house.enroll("ada")
     assert "SessionsRevoked" not in types(house)
-    house.mfa.confirm("ada", Secret(totp(secret, house.now)), house.mfa.new_recovery_codes(), actor=ACTOR)
+    house.mfa.confirm("ada", Secret(totp(secret, house.now)), house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
     session()
-    house.mfa.disable("ada", actor=ACTOR)
+    house.mfa.disable("ada", by=Attribution(ACTOR))
     session()
     house.enroll("ada")
-    house.mfa.disable("ada", actor=ACTOR)
+    house.mfa.disable("ada", by=Attribution(ACTOR))
     revoked = [event.data for event in house.events() if event.type == "SessionsRevoked"]
     assert revoked == [{"count": 1, "cause": "mfa_reset"}] * 2
 
@@ -271,7 +275,7 @@ def test_nobody_learns_of_a_second_factor_without_the_password(house: House, wor
 
 
 def test_neither_secret_nor_code_is_told_by_anything_but_the_answer(house: House, factor: Factor) -> None:
-    enrolment = house.mfa.enroll("must", actor=ACTOR).value
+    enrolment = house.mfa.enroll("must", by=Attribution(ACTOR)).value
     shown = f"{enrolment!r} {enrolment} {house.mfa!r} {house.authentication()!r}"
     for secret in (enrolment.secret.reveal(), enrolment.uri.reveal(), factor.recovery_codes[0]):
         assert secret not in shown
@@ -294,18 +298,18 @@ def kid(house: House, purpose: Any) -> str:
 def turn(house: House, purpose: Any) -> str:
     """Put another key in the place of the primary one; answers the kid of the one before."""
     before = kid(house, purpose)
-    new = house.backend.keys.add(purpose, actor=ACTOR).value
-    house.backend.keys.promote(new.kid, overlap=0, actor=ACTOR)
+    new = house.backend.keys.add(purpose, by=Attribution(ACTOR)).value
+    house.backend.keys.promote(new.kid, overlap=0, by=Attribution(ACTOR))
     return before
 
 
 def test_a_secret_moves_to_the_primary_key_at_the_next_login(house: House, factor: Factor) -> None:
     before = turn(house, "encrypt")
     with pytest.raises(KeyInUse):
-        house.backend.keys.destroy(before, actor=ACTOR)
+        house.backend.keys.destroy(before, by=Attribution(ACTOR))
     assert outcomes(house, factor.code()) == ["ok"]
     assert house.database("SELECT kid FROM mfa_secrets") == [(kid(house, "encrypt"),)]
-    house.backend.keys.destroy(before, actor=ACTOR)
+    house.backend.keys.destroy(before, by=Attribution(ACTOR))
     house.now = house.now.plus(STEP)
     assert outcomes(house, factor.code()) == ["ok"]
 
@@ -314,28 +318,28 @@ def test_recovery_codes_keep_their_key_until_there_are_others(house: House, fact
     before = turn(house, "index")
     assert outcomes(house, factor.recovery_codes[0]) == ["ok"]
     with pytest.raises(KeyInUse):
-        house.backend.keys.destroy(before, actor=ACTOR)
+        house.backend.keys.destroy(before, by=Attribution(ACTOR))
     codes = house.mfa.new_recovery_codes()
-    house.mfa.renew_recovery_codes("ada", codes, actor=ACTOR)
-    house.backend.keys.destroy(before, actor=ACTOR)
+    house.mfa.renew_recovery_codes("ada", codes, by=Attribution(ACTOR))
+    house.backend.keys.destroy(before, by=Attribution(ACTOR))
     assert outcomes(house, codes[0].reveal()) == ["ok"]
 
 
 def test_all_secrets_move_to_the_primary_key_at_once_in_batches(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backctl.application.mfa._BATCH", 2)
     factors = {ident: house.give_factor(ident) for ident in ("ada", "closed", "expired", "must", "none")}
-    house.mfa.disable("none", actor=ACTOR)
+    house.mfa.disable("none", by=Attribution(ACTOR))
     house.enroll("none")  # one that waits to be confirmed moves, too
-    assert house.mfa.reencrypt(actor=ACTOR) == Change(MfaReencryption(0, ()), changed=False)
+    assert house.mfa.reencrypt(by=Attribution(ACTOR)) == Change(MfaReencryption(0, ()), changed=False)
     before, last = turn(house, "encrypt"), house.last()
     told: list[int] = []
-    dry = house.mfa.reencrypt(actor=ACTOR, dry_run=True)
+    dry = house.mfa.reencrypt(by=Attribution(ACTOR), dry_run=True)
     assert house.database("SELECT DISTINCT kid FROM mfa_secrets") == [(before,)]
-    change = house.mfa.reencrypt(actor=ACTOR, progress=told.append)
+    change = house.mfa.reencrypt(by=Attribution(ACTOR), progress=told.append)
     assert dry == change == Change(MfaReencryption(5, ()), changed=True)
     assert told == [2, 2, 1]
     assert house.database("SELECT DISTINCT kid FROM mfa_secrets") == [(kid(house, "encrypt"),)]
-    house.backend.keys.destroy(before, actor=ACTOR)
+    house.backend.keys.destroy(before, by=Attribution(ACTOR))
     assert outcomes(house, factors["ada"].code(), factors["ada"].code()) == ["ok", "refused"]
     assert [event.type for event in house.backend.audit.stream() if event.seq > last.seq][:1] == ["KeyDestroyed"]
 
@@ -344,8 +348,8 @@ def test_a_secret_that_does_not_decrypt_is_named_and_holds_up_no_other(house: Ho
     house.give_factor("must")
     turn(house, "encrypt")
     house.database("UPDATE mfa_secrets SET secret = 'bk1.x.y' WHERE user_id = ?", house.id_of("must"))
-    assert house.mfa.reencrypt(actor=ACTOR) == Change(MfaReencryption(1, ("must",)), changed=True)
-    assert house.mfa.reencrypt(actor=ACTOR) == Change(MfaReencryption(0, ("must",)), changed=False)
+    assert house.mfa.reencrypt(by=Attribution(ACTOR)) == Change(MfaReencryption(1, ("must",)), changed=True)
+    assert house.mfa.reencrypt(by=Attribution(ACTOR)) == Change(MfaReencryption(0, ("must",)), changed=False)
     assert outcomes(house, factor.code()) == ["ok"]
 
 
@@ -353,7 +357,7 @@ def test_a_key_that_is_needed_says_what_frees_it(house: House, factor: Factor) -
     for purpose, verb in (("encrypt", "reencrypt"), ("index", "recovery-codes")):
         before = turn(house, purpose)
         with pytest.raises(KeyInUse) as refusal:
-            house.backend.keys.destroy(before, actor=ACTOR)
+            house.backend.keys.destroy(before, by=Attribution(ACTOR))
         assert f"'backctl user mfa {verb}'" in str(refusal.value.hint)
 
 
@@ -374,7 +378,7 @@ def test_a_secret_that_cannot_be_read_is_told_and_changes_nothing(house: House, 
         house.check("ada", code=factor.code())
     assert house.last() == before
     assert outcomes(house, None, factor.recovery_codes[0]) == ["mfa_required", "ok"]
-    assert house.mfa.disable("ada", actor=ACTOR).changed
+    assert house.mfa.disable("ada", by=Attribution(ACTOR)).changed
 
 
 def test_a_secret_of_another_row_does_not_decrypt(house: House, factor: Factor) -> None:

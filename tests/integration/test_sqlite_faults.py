@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
-from tests.contracts.conftest import ACTOR, START, a_keyring, a_user, new_id
+from tests.contracts.conftest import BY, START, a_keyring, a_user, new_id
 
 from backctl.application.views import EventView, UserView
 from backctl.domain.errors import (
@@ -43,7 +43,7 @@ SOON_US = 1000
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "backctl.db"
-    create_database(path, Founding(installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id()))
+    create_database(path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=new_id()))
     for name in ("ada", "bob", "eve"):
         add_user(path, name)
     return path
@@ -57,8 +57,7 @@ def path(template: Path, tmp_path: Path) -> Path:
 def unit_of_work(engine: Engine) -> SqlUnitOfWork:
     return SqlUnitOfWork(
         engine,
-        actor=ACTOR,
-        reason=None,
+        by=BY,
         addresses=ADDRESSES,
         audit_key=KEYRING.primary("audit"),
         clock=lambda: START,
@@ -460,7 +459,7 @@ def test_no_room_for_a_new_database_leaves_nothing(tmp_path: Path) -> None:
         """
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
 print(outcome(lambda: create_database(
-    path, Founding(installation_id="here", keyring=KEYRING, actor=ACTOR, now=START, event_id=new_id()))))
+    path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=new_id()))))
 """,
     )
     assert outcomes == ["database.full"]

@@ -254,7 +254,7 @@ def watched(keys: KeyFile) -> WatchedKeyring:
     def nobody() -> NoReturn:
         raise AssertionError("the installation was asked for")
 
-    return WatchedKeyring(keys, installation=nobody, create=nobody)
+    return WatchedKeyring(keys, is_fresh=nobody, create=nobody)
 
 
 def test_a_keyring_is_read_once_and_again_when_another_takes_its_place(keys: KeyFile) -> None:
@@ -282,7 +282,7 @@ def test_a_keyring_that_is_named_and_missing_is_never_made(tmp_path: Path) -> No
         with pytest.raises(KeyringMissing):
             backend.encryption.decrypt("bk1.a.b", context="c")
         assert list(tmp_path.iterdir()) == []
-        assert backend.initialise(backend.actor()).changed
+        assert backend.initialise(by=backend.by()).changed
         value = backend.encryption.encrypt("x", context="c")
         backend.close()
         assert backend.encryption.decrypt(value, context="c") == b"x"

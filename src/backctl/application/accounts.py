@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from backctl.application.attribution import Attribution
 from backctl.application.views import Change, EventView, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
 from backctl.domain.errors import EmailTaken, InvalidInput, UsernameTaken, UserNotFound
@@ -19,7 +20,7 @@ from backctl.domain.repositories import (
     UserCriteria,
     checked_page_size,
 )
-from backctl.domain.values import Actor, EmailAddress, Expiry, Identity, PasswordHash, Secret, Username, folded
+from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, Secret, Username, folded
 
 if TYPE_CHECKING:
     from backctl.application.account_steps import AccountSteps
@@ -91,8 +92,7 @@ class AccountService:
         password: Secret | None = None,
         password_hash: Secret | None = None,
         must_change_password: bool = False,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserView]:
         """Open an account; without a password nobody can log in to it.
@@ -119,7 +119,7 @@ class AccountService:
             return self.steps.creating(NewAccount(address, name, role, expiry, hashing(), must_change_password), work)
 
         # Loads the database's libraries while the hash is made.
-        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run, creates=True, prepare=hashing)
+        return self._transactions.run(step, by=by, dry_run=dry_run, creates=True, prepare=hashing)
 
     def set_password(
         self,
@@ -127,8 +127,7 @@ class AccountService:
         password: Secret,
         *,
         must_change_password: bool = False,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserView]:
         """Give the account another password; end its sessions, and a lock that failed logins brought about.
@@ -149,7 +148,7 @@ class AccountService:
         def step(work: "UnitOfWork") -> Change[UserView]:
             return self.steps.setting_password(identity, hashing(), must_change_password, work)
 
-        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run, prepare=hashing)
+        return self._transactions.run(step, by=by, dry_run=dry_run, prepare=hashing)
 
     def ensure(
         self,
@@ -160,8 +159,7 @@ class AccountService:
         expiry: Expiry | None = None,
         create: Callable[[], Change[UserView]],
         update: bool,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserView]:
         """The account with this address, by `create` where there is none.
@@ -191,8 +189,7 @@ class AccountService:
             username=username,
             role=role,
             expiry=expiry,
-            actor=actor,
-            reason=reason,
+            by=by,
             dry_run=dry_run,
         )
 
@@ -222,8 +219,7 @@ class AccountService:
         role: str | None = None,
         expiry: Expiry | None = None,
         if_version: int | None = None,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserView]:
         """Give the account what is not None here; a no-op when it is so already.
@@ -241,36 +237,28 @@ class AccountService:
         from backctl.application.account_steps import AccountChanges
 
         changes = AccountChanges(address, name, role, expiry, if_version)
-        return self._transactions.run(
-            partial(self.steps.updating, identity, changes), actor=actor, reason=reason, dry_run=dry_run
-        )
+        return self._transactions.run(partial(self.steps.updating, identity, changes), by=by, dry_run=dry_run)
 
-    def assign_role(
-        self, ident: str, role: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[UserView]:
+    def assign_role(self, ident: str, role: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
         """Give the account this role; a no-op when it has it already.
 
         Raises UnknownRole, UserNotFound, and LastAdministrator when nobody else could administer.
         """
-        return self.update(ident, role=role, actor=actor, reason=reason, dry_run=dry_run)
+        return self.update(ident, role=role, by=by, dry_run=dry_run)
 
-    def activate(
-        self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[UserView]:
+    def activate(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
         """Open a closed account; a no-op when it is open already. Raises UserNotFound."""
         step = partial(self.steps.activating, Identity.parse(ident))
-        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run)
+        return self._transactions.run(step, by=by, dry_run=dry_run)
 
-    def deactivate(
-        self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[UserView]:
+    def deactivate(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
         """Close the account and end its sessions; a no-op when it is closed already.
 
         Administrators' rows are locked first: two sessions closing the last two must not both succeed.
         Raises UserNotFound, and LastAdministrator when nobody else could administer.
         """
         step = partial(self.steps.deactivating, Identity.parse(ident))
-        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run)
+        return self._transactions.run(step, by=by, dry_run=dry_run)
 
     def delete(
         self,
@@ -278,8 +266,7 @@ class AccountService:
         *,
         erase: bool = False,
         if_exists: bool = False,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserDeletion]:
         """Remove the account with its sessions; its events stay, and with `erase` lose their data, not their reasons.
@@ -289,15 +276,14 @@ class AccountService:
         administer.
         """
         step = partial(self.steps.deleting, Identity.parse(ident), erase=erase, if_exists=if_exists)
-        return self._transactions.run(step, actor=actor, reason=reason, dry_run=dry_run)
+        return self._transactions.run(step, by=by, dry_run=dry_run)
 
     def change_each(
         self,
         idents: Iterable[str],
         step: "StepOn[T]",
         *,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> "Iterator[Outcome[T]]":
@@ -306,7 +292,7 @@ class AccountService:
         Lazy, and in order; see `Transactions.run_each`, also for what is raised. An outcome is the change, or what the
         method for one account raises.
         """
-        return self._transactions.run_each(idents, step, actor=actor, reason=reason, dry_run=dry_run, stop=stop)
+        return self._transactions.run_each(idents, step, by=by, dry_run=dry_run, stop=stop)
 
     def find(self, ident: str) -> UserView | None:
         return self.reader().find_user(Identity.parse(ident))

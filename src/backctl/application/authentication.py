@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from backctl.application.attribution import Attribution
 from backctl.application.repeating import repeatable
 from backctl.application.views import PasswordCheck
 from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
 from backctl.domain.password_policy import prepared
-from backctl.domain.values import Actor, Identity, Secret, folded
+from backctl.domain.values import Identity, Secret, folded
 
 if TYPE_CHECKING:
     from backctl.application.mfa_keys import MfaKeys
@@ -52,8 +53,7 @@ class AuthenticationService:
         password: Secret,
         mfa_code: Secret | None = None,
         *,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
     ) -> PasswordCheck:
         """Say whether this password opens the account, and remember the answer.
 
@@ -72,7 +72,7 @@ class AuthenticationService:
         typed, normal = password, prepared(password)
         forms = (normal,) if normal.reveal() == typed.reveal() else (normal, typed)
         for _ in range(_ATTEMPTS):
-            answer = self._attempt(identity, forms, mfa_code, actor, reason)
+            answer = self._attempt(identity, forms, mfa_code, by)
             if answer is not None:
                 return answer.told(ident)
         raise UserChangedMeanwhile(
@@ -85,8 +85,7 @@ class AuthenticationService:
         identity: Identity,
         forms: tuple[Secret, ...],
         code: Secret | None,
-        actor: Actor,
-        reason: str | None,
+        by: Attribution,
     ) -> "_Answer | None":
         """None when the stored password was replaced between looking at it and locking its account."""
         from backctl.domain.lockout import RecentFailures, asks_for_code, judge
@@ -94,7 +93,7 @@ class AuthenticationService:
         stored = self.reader().password_of(identity)
         checking = self.hasher.begin_check(forms, stored)
         # Loads the database's libraries while the hash is made.
-        work = self.unit_of_work(actor=actor, reason=reason, dry_run=False)
+        work = self.unit_of_work(by=by, dry_run=False)
         fitting = checking()
         if self.is_fresh():  # there is no key to count a name under, and nothing to count it in
             return _Answer(judge(None, RecentFailures(), fits=False, now=self.clock()))

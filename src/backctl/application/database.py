@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
 from backctl.application.views import Change
 from backctl.domain.errors import BackctlError, Unavailable
-from backctl.domain.values import Actor, checked_reason
 
 if TYPE_CHECKING:
     from backctl.application.ports import DatabaseCare
@@ -22,12 +22,12 @@ class DatabaseService:
     def status(self) -> DatabaseStatus:
         return self.care.status()
 
-    def upgrade(self, *, actor: Actor, reason: str | None = None, dry_run: bool = False) -> Change[UpgradeView]:
+    def upgrade(self, *, by: Attribution, dry_run: bool = False) -> Change[UpgradeView]:
         """A no-op when the schema is current; else SchemaUpgraded tells who did it and why.
 
-        Raises InvalidInput for a reason that cannot be recorded, and what `DatabaseCare.upgrade` raises.
+        Raises what `DatabaseCare.upgrade` raises.
         """
-        return self.care.upgrade(actor=actor, reason=checked_reason(reason), dry_run=dry_run)
+        return self.care.upgrade(by=by, dry_run=dry_run)
 
     def check(self) -> Iterator[CheckView]:
         """Ask every probe; a part that is unusable is a finding, a database that cannot answer now is not.

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from backctl.application.attribution import Attribution
 from backctl.application.key_views import (
     DestroyedKey,
     DueView,
@@ -31,7 +32,7 @@ from backctl.domain.events import (
 )
 from backctl.domain.key import is_kid
 from backctl.domain.keyring import Key, Keyring, Purpose
-from backctl.domain.values import Actor, Instant, Secret
+from backctl.domain.values import Instant, Secret
 
 if TYPE_CHECKING:
     from backctl.application.ports import Clock, KeyExchange, KeyMaker, KeyringChangeFactory
@@ -97,47 +98,40 @@ class KeyService:
         *,
         alg: str | None = None,
         kid: str | None = None,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[KeyView]:
         """Make a key and publish it as standby. Raises InvalidKey, KeyTaken."""
         key = self.new_key(purpose, self.clock(), alg=alg, kid=_checked(kid))
-        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+        with self.change(by=by, dry_run=dry_run) as change:
             after = change.ring.add(key)
             change.commit(after, *_events(change.ring, after))
         return Change(KeyView.of(after.get(key.kid)), changed=True)
 
     @repeatable
-    def promote(
-        self, kid: str, *, overlap: int | None, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[KeyView]:
+    def promote(self, kid: str, *, overlap: int | None, by: Attribution, dry_run: bool = False) -> Change[KeyView]:
         """Take a standby key in use; the one in use retires, a signing key for `overlap` (None: without an end).
 
         Raises KeyNotFound, KeyUnfit.
         """
-        return self._one(kid, lambda ring, now: ring.promote(kid, now=now, overlap=overlap), actor, reason, dry_run)
+        return self._one(kid, lambda ring, now: ring.promote(kid, now=now, overlap=overlap), by, dry_run)
 
     @repeatable
-    def retire(
-        self, kid: str, *, overlap: int | None, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[KeyView]:
+    def retire(self, kid: str, *, overlap: int | None, by: Attribution, dry_run: bool = False) -> Change[KeyView]:
         """Let a key only verify or decrypt, a signing key for `overlap` (None: without an end).
 
         Raises KeyNotFound, KeyInUse.
         """
-        return self._one(kid, lambda ring, now: ring.retire(kid, now=now, overlap=overlap), actor, reason, dry_run)
+        return self._one(kid, lambda ring, now: ring.retire(kid, now=now, overlap=overlap), by, dry_run)
 
     @repeatable
-    def destroy(
-        self, kid: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[DestroyedKey]:
+    def destroy(self, kid: str, *, by: Attribution, dry_run: bool = False) -> Change[DestroyedKey]:
         """Give a key up for good. What was encrypted with it elsewhere cannot be seen from here.
 
         Raises KeyNotFound, and KeyInUse for a primary key and while a table of backctl's own refers to it.
         """
         self._require_installation_for(kid)
-        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+        with self.change(by=by, dry_run=dry_run) as change:
             after = change.ring.destroy(kid, now=self.clock())
             if change.needs(kid):
                 raise KeyInUse(
@@ -154,8 +148,7 @@ class KeyService:
         *,
         older_than: int,
         overlap: int,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[RotationView]:
         """Do what is due, if anything, for each purpose; see `Keyring.rotate`.
@@ -168,8 +161,7 @@ class KeyService:
             purposes,
             older_than=older_than,
             overlap=overlap,
-            actor=actor,
-            reason=reason,
+            by=by,
             dry_run=dry_run,
         )
 
@@ -181,8 +173,7 @@ class KeyService:
         *,
         older_than: int,
         overlap: int,
-        actor: Actor,
-        reason: str | None,
+        by: Attribution,
         dry_run: bool,
     ) -> Change[RotationView]:
         """`seen` is the keyring of the call, not of a repetition: what turned in between is not turned again."""
@@ -201,7 +192,7 @@ class KeyService:
             ready = made.get(purpose)
             return ready if ready is not None and ready.alg == alg else self.new_key(purpose, self.clock(), alg=alg)
 
-        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+        with self.change(by=by, dry_run=dry_run) as change:
             before = after = change.ring
             for purpose in purposes:
                 if seen.keys and before.primary(purpose).kid != seen.primary(purpose).kid:
@@ -219,8 +210,7 @@ class KeyService:
         *,
         alg: str | None = None,
         kid: str | None = None,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[ImportedKey]:
         """Publish a key that was made elsewhere, a private JWK or PEM, as standby.
@@ -228,7 +218,7 @@ class KeyService:
         It keeps its kid where that is a name here and free, else it is given one. Raises InvalidKey, KeyTaken.
         """
         foreign, named = self.exchange.read(text, purpose=purpose, alg=alg, now=self.clock()), _checked(kid)
-        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+        with self.change(by=by, dry_run=dry_run) as change:
             ring = change.ring
             for other in ring.keys:
                 if other.material == foreign.key.material:
@@ -260,8 +250,7 @@ class KeyService:
         kid: str,
         form: Form,
         *,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
         hand_over: Callable[[KeyExport], AbstractContextManager[object]] = nullcontext,
     ) -> KeyExport:
@@ -270,7 +259,7 @@ class KeyService:
         The event is recorded while the context of `hand_over` is open, which takes back what it did when it is not.
         """
         self._require_installation_for(kid)
-        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+        with self.change(by=by, dry_run=dry_run) as change:
             key = change.ring.get(kid)
             export = self._exported(key, form, private=True)
             with hand_over(export):
@@ -283,8 +272,7 @@ class KeyService:
         passphrase: Secret | None,
         *,
         anew: bool,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[Wrapping]:
         """Store the keyring under a passphrase, or with None in plain.
@@ -293,7 +281,7 @@ class KeyService:
         """
         if passphrase is not None and not passphrase.reveal():
             raise InvalidInput("the passphrase is empty")
-        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+        with self.change(by=by, dry_run=dry_run) as change:
             wanted, ring = passphrase is not None, change.ring
             changes = anew or change.is_wrapped != wanted
             if changes:
@@ -309,10 +297,10 @@ class KeyService:
             ring.get(kid)
 
     def _one(
-        self, kid: str, step: Callable[[Keyring, Instant], Keyring], actor: Actor, reason: str | None, dry_run: bool
+        self, kid: str, step: Callable[[Keyring, Instant], Keyring], by: Attribution, dry_run: bool
     ) -> Change[KeyView]:
         self._require_installation_for(kid)
-        with self.change(actor=actor, reason=reason, dry_run=dry_run) as change:
+        with self.change(by=by, dry_run=dry_run) as change:
             before = change.ring
             after = step(before, self.clock())
             if after != before:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from backctl.application.attribution import Attribution
 from backctl.application.mfa_keys import MfaKeys
 from backctl.application.repeating import repeatable
 from backctl.application.views import Change, MfaStatus
@@ -21,7 +22,7 @@ from backctl.domain.one_time_codes import (
     recovery_codes,
 )
 from backctl.domain.user import require_mfa_pending
-from backctl.domain.values import Actor, Identity, Instant, Secret, UserId
+from backctl.domain.values import Identity, Instant, Secret, UserId
 
 if TYPE_CHECKING:
     from backctl.application.ports import Clock, Reader, UnitOfWork, UnitOfWorkFactory
@@ -82,8 +83,7 @@ class MfaService:
         ident: str,
         settings: TotpSettings = DEFAULT_TOTP,
         *,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[MfaEnrolment]:
         """Make a secret for the account's authenticator; no login asks for a code before one has confirmed it.
@@ -93,7 +93,7 @@ class MfaService:
         from secrets import token_bytes
 
         identity, secret = Identity.parse(ident), token_bytes(SECRET_BYTES)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             user, now = work.users.get(identity), self.clock()
             user.enroll_mfa(algorithm=settings.algorithm, digits=settings.digits, period=settings.period, now=now)
             uri = otpauth_uri(secret, issuer=_shown(self.issuer), account=user.email.address, settings=settings)
@@ -111,8 +111,7 @@ class MfaService:
         code: Secret,
         codes: Sequence[Secret],
         *,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[MfaStatus]:
         """Have a code shown that the authenticator made; from now on a login asks for one. Ends all sessions.
@@ -121,7 +120,7 @@ class MfaService:
         used up by it. Raises UserNotFound, MfaNotPending, MfaCodeWrong, and MfaSecretUnusable.
         """
         identity = Identity.parse(ident)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             user, now = work.users.get(identity), self.clock()
             require_mfa_pending(user.mfa_state, user.username.name)
             enrolment, secret = self.keys.stored(work.second_factors, user.id)
@@ -151,8 +150,7 @@ class MfaService:
         ident: str,
         codes: Sequence[Secret],
         *,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[MfaStatus]:
         """Let the account have these recovery codes, from `new_recovery_codes`, and no others.
@@ -160,7 +158,7 @@ class MfaService:
         Raises UserNotFound, MfaNotOn.
         """
         identity = Identity.parse(ident)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             user = work.users.get(identity)
             self._give(work, user, codes, self.clock())
             enrolment = work.second_factors.of(user.id)
@@ -168,15 +166,13 @@ class MfaService:
         return Change(MfaStatus.of(user, enrolment, recovery_codes_left=len(codes)), changed=True)
 
     @repeatable
-    def disable(
-        self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[MfaStatus]:
+    def disable(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[MfaStatus]:
         """Ask for no code any more, and forget secret and recovery codes; a no-op where there is no second factor.
 
         One that was in use takes all sessions with it. Raises UserNotFound.
         """
         identity = Identity.parse(ident)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             user, now = work.users.get(identity), self.clock()
             was_on = user.mfa_state == "on"
             if not user.disable_mfa(now=now):
@@ -190,8 +186,7 @@ class MfaService:
     def reencrypt(
         self,
         *,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
         progress: "Callable[[int], None]" = lambda accounts: None,
     ) -> Change[MfaReencryption]:
@@ -202,7 +197,7 @@ class MfaService:
         """
         moved, unusable = 0, list[str]()
         after: UserId | None = None
-        while seen := self._reencrypt_some(after, actor=actor, reason=reason, dry_run=dry_run):
+        while seen := self._reencrypt_some(after, by=by, dry_run=dry_run):
             moved += seen.moved
             unusable += seen.unusable
             progress(seen.moved + len(seen.unusable))
@@ -210,12 +205,10 @@ class MfaService:
         return Change(MfaReencryption(moved, tuple(unusable)), changed=moved > 0)
 
     @repeatable
-    def _reencrypt_some(
-        self, after: UserId | None, *, actor: Actor, reason: str | None, dry_run: bool
-    ) -> "_Seen | None":
+    def _reencrypt_some(self, after: UserId | None, *, by: Attribution, dry_run: bool) -> "_Seen | None":
         """None when there is nobody past `after`."""
         moved, unusable = 0, list[str]()
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             if self.is_fresh():  # there is neither a key nor an account
                 return None
             factors = work.second_factors

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
+from backctl.application.attribution import Attribution
+from backctl.domain.values import EmailAddress, Identity, Instant, PasswordHash, Secret, UserId
 
 if TYPE_CHECKING:
     from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
@@ -242,7 +243,7 @@ class UnitOfWork(Protocol):
 
 
 class UnitOfWorkFactory(Protocol):
-    def __call__(self, *, actor: Actor, reason: str | None, dry_run: bool, creates: bool = False) -> UnitOfWork:
+    def __call__(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
         """A unit of work not yet begun, with who acts and why. Everything it needs is loaded when this returns.
 
         `creates` is for use cases that can succeed where there is nothing yet: on a fresh machine they make the
@@ -288,7 +289,7 @@ class KeyringChange(Protocol):
 
 
 class KeyringChangeFactory(Protocol):
-    def __call__(self, *, actor: Actor, reason: str | None, dry_run: bool) -> KeyringChange:
+    def __call__(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
         """A change not yet begun; on a fresh machine the installation is made.
 
         Raises InvalidInput for the reason before anything is opened, and KeyringReadOnly where the keyring does not lie
@@ -397,7 +398,7 @@ class DatabaseCare(Protocol):
         """What is there, whatever its revision. Raises DatabaseUnusable for what is no database of ours."""
         ...
 
-    def upgrade(self, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[UpgradeView]:
+    def upgrade(self, *, by: Attribution, dry_run: bool) -> Change[UpgradeView]:
         """Bring the schema to the revision of this program, once, however many try at the same time, and record it.
 
         Only under the keyring that belongs to it. Raises DatabaseMissing, SchemaTooNew, DatabaseLocked, DatabaseFull,

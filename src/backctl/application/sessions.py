@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from backctl.application.attribution import Attribution
 from backctl.application.repeating import repeatable
 from backctl.application.token_views import Revocation, SessionView
 from backctl.application.views import Change
 from backctl.domain.errors import InvalidInput, UserNotFound
 from backctl.domain.repositories import PAGE_SIZE, Page, Swept, checked_page_size
-from backctl.domain.values import Actor, Identity, Instant, UserId
+from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:
     from backctl.application.ports import Clock, Reader, UnitOfWorkFactory
@@ -51,8 +52,7 @@ class SessionService:
         *,
         older_than: int = 0,
         batch_size: int = BATCH_SIZE,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
         progress: Callable[[int], None] = lambda rows: None,
     ) -> Change[Swept]:
@@ -68,17 +68,15 @@ class SessionService:
         before = self.clock().plus(-max(older_than, self.leeway))
         swept, more = Swept(), True
         while more:
-            found = self._sweep_once(before, batch_size, actor=actor, reason=reason, dry_run=dry_run)
+            found = self._sweep_once(before, batch_size, by=by, dry_run=dry_run)
             swept, more = swept.plus(found), bool(found.total) and not dry_run
             progress(found.total)
         return Change(swept, changed=swept.total > 0)
 
     @repeatable
-    def _sweep_once(
-        self, before: Instant, batch_size: int, *, actor: Actor, reason: str | None, dry_run: bool
-    ) -> Swept:
+    def _sweep_once(self, before: Instant, batch_size: int, *, by: Attribution, dry_run: bool) -> Swept:
         swept = Swept()
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             while (found := work.sessions.sweep(before, limit=batch_size)).total:
                 swept = swept.plus(found)
                 if not dry_run:
@@ -87,11 +85,9 @@ class SessionService:
         return swept
 
     @repeatable
-    def revoke(
-        self, session_id: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[Revocation]:
+    def revoke(self, session_id: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """End one session and all its tokens; a no-op when it is revoked already. Raises SessionNotFound."""
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             session = work.sessions.get(session_id)
             changed = session.revoke("requested", now=self.clock())
             if changed:
@@ -99,12 +95,10 @@ class SessionService:
         return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed=changed)
 
     @repeatable
-    def revoke_user(
-        self, ident: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[Revocation]:
+    def revoke_user(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """End every session of an account; a no-op when none is left. Raises UserNotFound."""
         identity = Identity.parse(ident)
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             user = work.users.get(identity)
             count = work.sessions.revoke_all(user.id, "requested", now=self.clock())
             if count:
@@ -112,12 +106,12 @@ class SessionService:
         return Change(Revocation("user", user.id, user.id, sessions=count), changed=count > 0)
 
     @repeatable
-    def revoke_all(self, *, actor: Actor, reason: str | None = None, dry_run: bool = False) -> Change[Revocation]:
+    def revoke_all(self, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """End every session of the configured issuer that was opened so far. Always a change: time has moved on.
 
         Run again, it mends what was done under a clock that was ahead: new tokens are valid at once, old ones are not.
         """
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             count = work.sessions.bar(self.issuer, leeway=self.leeway, now=self.clock())
             work.commit()
         return Change(Revocation("issuer", self.issuer, None, sessions=count), changed=True)

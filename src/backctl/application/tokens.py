@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from backctl.application.attribution import Attribution
 from backctl.application.repeating import repeatable
 from backctl.application.token_views import InspectedToken, IssuedTokens, Revocation, VerifiedToken
 from backctl.application.views import Change
@@ -24,7 +25,7 @@ from backctl.domain.errors import (
 )
 from backctl.domain.refresh_token import ENTROPY_BYTES, digest_of, looks_like_one, refresh_token
 from backctl.domain.token_id import ENTROPY_BITS, SECOND_US, token_id
-from backctl.domain.values import Actor, Identity, Instant, Secret, SessionId
+from backctl.domain.values import Identity, Instant, Secret, SessionId
 
 if TYPE_CHECKING:
     from backctl.application.ports import Clock, IdSource, Reader, TokenCodec, UnitOfWorkFactory
@@ -79,8 +80,7 @@ class TokenService:
         scope: str = "",
         pair: bool = False,
         client_id: str = CLIENT_ID,
-        actor: Actor,
-        reason: str | None = None,
+        by: Attribution,
         dry_run: bool = False,
     ) -> Change[IssuedTokens]:
         """Open a session of an account and issue its access token, with `pair` a refresh token too.
@@ -94,7 +94,7 @@ class TokenService:
 
         identity, ttl = Identity.parse(ident), self._checked_ttl(ttl)
         self.codec.load()
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             user = work.users.get(identity)
             now = self.clock()
             session = Session.open(
@@ -167,9 +167,7 @@ class TokenService:
         found = self.codec.inspect(token.reveal())
         return InspectedToken(False, "access", found.header, found.payload)
 
-    def refresh(
-        self, token: Secret, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[IssuedTokens]:
+    def refresh(self, token: Secret, *, by: Attribution, dry_run: bool = False) -> Change[IssuedTokens]:
         """Redeem a refresh token for new tokens of its session; it is used up by that.
 
         They have the role that the account has now. A token that was used before revokes its session, whatever was
@@ -177,7 +175,7 @@ class TokenService:
         no refresh token is, TokenUnknown, TokenExpired, TokenRevoked; TokenNotYetValid, and the token is not used up,
         when the session is from a clock that was ahead.
         """
-        issued = self._redeemed(digest_of(token), actor=actor, reason=reason, dry_run=dry_run)
+        issued = self._redeemed(digest_of(token), by=by, dry_run=dry_run)
         if issued is None:
             raise TokenReused(
                 "the refresh token was used before; its session is revoked",
@@ -186,10 +184,10 @@ class TokenService:
         return Change(issued, changed=True)
 
     @repeatable
-    def _redeemed(self, digest: bytes, *, actor: Actor, reason: str | None, dry_run: bool) -> IssuedTokens | None:
+    def _redeemed(self, digest: bytes, *, by: Attribution, dry_run: bool) -> IssuedTokens | None:
         """None for a replay, which has revoked the session."""
         self.codec.load()
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             owner = work.sessions.owner(digest)
             if owner is None:
                 raise _unknown()
@@ -233,9 +231,7 @@ class TokenService:
 
     # Revoking.
 
-    def revoke(
-        self, token: Secret, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[Revocation]:
+    def revoke(self, token: Secret, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """Void what the token stands for: an access token itself, the whole session of a refresh token (RFC 7009 §2.1).
 
         No change when it is void or expired already, and none when it was not issued here or is malformed, for then it
@@ -244,7 +240,7 @@ class TokenService:
         text, now = token.reveal(), self.clock()
         try:
             if looks_like_one(text):
-                return self._revoke_owner(digest_of(token), actor=actor, reason=reason, dry_run=dry_run)
+                return self._revoke_owner(digest_of(token), by=by, dry_run=dry_run)
             said = AccessClaims.read(self.codec.inspect(text).payload)
             self.codec.verify(text, now=now, audience=said.aud)
         except (TokenInvalid, TokenUnknown):
@@ -253,11 +249,9 @@ class TokenService:
             return Change(Revocation("token", said.jti, said.sub, sessions=0), changed=False)
         except TokenNotYetValid:
             pass  # its signature is right, and it will be valid one day
-        return self._deny(said.jti, said.sub, said.expires_at, actor=actor, reason=reason, dry_run=dry_run)
+        return self._deny(said.jti, said.sub, said.expires_at, by=by, dry_run=dry_run)
 
-    def revoke_jti(
-        self, jti: str, *, actor: Actor, reason: str | None = None, dry_run: bool = False
-    ) -> Change[Revocation]:
+    def revoke_jti(self, jti: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """Void the access token with this `jti`.
 
         Raises TokenNotFound when none was issued with it, InvalidInput for what cannot be one.
@@ -267,11 +261,11 @@ class TokenService:
                 f"{quoted(jti)} cannot be the jti of a token", hint="'backctl token inspect' shows that of a token"
             )
         expires_at = self.clock().plus(ACCESS_TTL_MAX)
-        return self._deny(jti, None, expires_at, actor=actor, reason=reason, dry_run=dry_run)
+        return self._deny(jti, None, expires_at, by=by, dry_run=dry_run)
 
     @repeatable
-    def _revoke_owner(self, digest: bytes, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[Revocation]:
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+    def _revoke_owner(self, digest: bytes, *, by: Attribution, dry_run: bool) -> Change[Revocation]:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             owner = work.sessions.owner(digest)
             if owner is None:
                 raise _unknown()
@@ -283,9 +277,9 @@ class TokenService:
 
     @repeatable
     def _deny(
-        self, jti: str, sub: str | None, expires_at: Instant, *, actor: Actor, reason: str | None, dry_run: bool
+        self, jti: str, sub: str | None, expires_at: Instant, *, by: Attribution, dry_run: bool
     ) -> Change[Revocation]:
-        with self.unit_of_work(actor=actor, reason=reason, dry_run=dry_run) as work:
+        with self.unit_of_work(by=by, dry_run=dry_run) as work:
             sub = sub or work.sessions.issued_to(jti)
             if sub is None:
                 raise TokenNotFound(

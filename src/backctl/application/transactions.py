@@ -10,10 +10,11 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from backctl.application.attribution import Attribution
 from backctl.application.repeating import repeated
 from backctl.application.views import Change
 from backctl.domain.errors import BackctlError, Unavailable, Unusable
-from backctl.domain.values import Actor, Identity
+from backctl.domain.values import Identity
 
 if TYPE_CHECKING:
     from backctl.application.ports import UnitOfWork, UnitOfWorkFactory
@@ -49,8 +50,7 @@ class Transactions:
         self,
         step: Step[T],
         *,
-        actor: Actor,
-        reason: str | None,
+        by: Attribution,
         dry_run: bool,
         creates: bool = False,
         prepare: Callable[[], object] = _nothing,
@@ -63,7 +63,7 @@ class Transactions:
         """
 
         def once() -> Change[T]:
-            work = self.begin(actor=actor, reason=reason, dry_run=dry_run, creates=creates)
+            work = self.begin(by=by, dry_run=dry_run, creates=creates)
             prepare()
             with work:
                 change = step(work)
@@ -78,8 +78,7 @@ class Transactions:
         idents: Iterable[str],
         step: StepOn[T],
         *,
-        actor: Actor,
-        reason: str | None,
+        by: Attribution,
         dry_run: bool,
         stop: Callable[[], bool],
     ) -> Iterator[Outcome[T]]:
@@ -90,7 +89,7 @@ class Transactions:
         BackctlError; every outcome that came before stays, and of the others nothing was changed.
         """
         source = iter(idents)
-        batches = _Batches(self, step, actor, reason, dry_run)
+        batches = _Batches(self, step, by, dry_run)
         while not stop() and (names := list(islice(source, BATCH_SIZE))):
             yield from batches.outcomes(names)
 
@@ -101,8 +100,7 @@ class _Batches(Generic[T]):
 
     transactions: Transactions
     step: StepOn[T]
-    actor: Actor
-    reason: str | None
+    by: Attribution
     dry_run: bool
 
     def outcomes(self, names: Sequence[str]) -> Iterator[Outcome[T]]:
@@ -124,7 +122,7 @@ class _Batches(Generic[T]):
     def _alone(self, name: str) -> Outcome[T]:
         try:
             step = partial(self.step, Identity.parse(name))
-            return self.transactions.run(step, actor=self.actor, reason=self.reason, dry_run=self.dry_run)
+            return self.transactions.run(step, by=self.by, dry_run=self.dry_run)
         except (Unavailable, Unusable):
             raise
         except BackctlError as error:
@@ -132,7 +130,7 @@ class _Batches(Generic[T]):
 
     def _together(self, names: Sequence[str], done: list[Outcome[T]]) -> None:
         done.clear()
-        with self.transactions.begin(actor=self.actor, reason=self.reason, dry_run=self.dry_run) as work:
+        with self.transactions.begin(by=self.by, dry_run=self.dry_run) as work:
             # All rows in the one order in which rows are locked, before the steps find them in another.
             work.users.lock_administrators()
             work.users.lock(filter(None, map(_parsed, names)))

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from backctl.application.attribution import Attribution
 from backctl.domain.errors import BackctlError, PartialFailure, quoted
 from backctl.presentation import terminal
 from backctl.presentation.errors import Terminated, document
@@ -14,7 +15,6 @@ from backctl.presentation.output import members
 
 if TYPE_CHECKING:
     from backctl.application.transactions import Outcome
-    from backctl.domain.values import Actor
     from backctl.presentation.context import Invocation
     from backctl.presentation.identities import Identities
 
@@ -23,7 +23,7 @@ class Action(Protocol):
     """What is done to many identities, such as `AccountService.change_each` for one kind of change."""
 
     def __call__(
-        self, idents: Iterable[str], /, *, actor: "Actor", reason: str | None, dry_run: bool, stop: Callable[[], bool]
+        self, idents: Iterable[str], /, *, by: Attribution, dry_run: bool, stop: Callable[[], bool]
     ) -> "Iterator[Outcome[Any]]":
         """The outcome for each, in order, lazily and each when it is durable.
 
@@ -131,8 +131,7 @@ class _Batch:
         call = self._call
         return self._action(
             self._idents,
-            actor=call.actor,
-            reason=call.reason,
+            by=call.attribution,
             dry_run=call.dry_run,
             stop=lambda: self._stopping or self._interruption.signal is not None,
         )

@@ -1,6 +1,6 @@
 """One run of one command: what the shared flags said, and the doors to settings, services, output and prompts.
 
-Nothing is opened before it is asked for. A command takes its service (`call.container.accounts`) before it asks for a
+Nothing is opened before it is asked for. A command takes its service (`call.backend.accounts`) before it asks for a
 secret or reads standard input, so that a slip in the configuration surfaces first.
 """
 
@@ -18,11 +18,12 @@ from backctl.presentation.grammar import LeafSpec
 from backctl.presentation.output import Format, Renderer
 
 if TYPE_CHECKING:
+    from backctl.application.attribution import Attribution
     from backctl.application.transactions import Outcome
     from backctl.application.views import Change, UserView
-    from backctl.container import Container
+    from backctl.backend import Backend
     from backctl.domain.repositories import Page
-    from backctl.domain.values import Actor, Secret
+    from backctl.domain.values import Secret
     from backctl.presentation.bulk import Action
     from backctl.presentation.progress import Progress
     from backctl.presentation.secrets import SecretSources
@@ -62,7 +63,7 @@ class Invocation:
         if self.reason is not None:
             from backctl.domain.values import checked_reason
 
-            checked_reason(self.reason)
+            checked_reason(self.reason)  # before anything is opened or asked
         self.dry_run: bool = flags.get("dry_run", False)
         self.yes: bool = flags.get("yes", False)
         self.timeout: str | None = flags["timeout"]
@@ -85,9 +86,12 @@ class Invocation:
     # What the run stands on.
 
     @cached_property
-    def actor(self) -> "Actor":
-        """Who is recorded: `--actor`, else the system's user, beside that user and this host."""
-        return self.container.actor(self._flags["actor"])
+    def attribution(self) -> "Attribution":
+        """What is recorded with every change: the actor, the reason, and the trace that `TRACEPARENT` names."""
+        from backctl.domain.trace_context import trace_id_of
+
+        trace_id = trace_id_of(os.environ.get("TRACEPARENT"))
+        return self.backend.by(self._flags["actor"], reason=self.reason, trace_id=trace_id)
 
     @cached_property
     def settings(self) -> "LoadedSettings":
@@ -99,25 +103,22 @@ class Invocation:
         return load(config_file=self.config_file, profile=self.profile, environ=os.environ, overrides=timeout)
 
     @cached_property
-    def container(self) -> "Container":
+    def backend(self) -> "Backend":
         """The services; nothing in it is opened before it is used. Closed when the command ends.
 
         The first use by a mutation under a protected profile asks and demands `--reason` (Refused).
         """
-        from backctl.container import Container
-        from backctl.domain.trace_context import trace_id_of
+        from backctl.backend import Backend
 
         self._settle_protection()
         if self.verbose:
             inner = self.settings.settings
             terminal.say(f"configuration {self.settings.file or 'none'}, profile {inner.profile or 'none'}")
             terminal.say(f"database {self.settings.database_shown}, keyring {self.settings.keyring_shown}")
-        return Container(
+        return Backend(
             self.settings,
             notice=self.notice,
-            trace_id=trace_id_of(os.environ.get("TRACEPARENT")),
-            founder=lambda: self.actor,
-            reason=self.reason,
+            founder=lambda: self.attribution,
         )
 
     def reload(self) -> None:
@@ -127,9 +128,9 @@ class Invocation:
 
     def close(self) -> None:
         """Close what was opened."""
-        container = self.__dict__.pop("container", None)
-        if container is not None:
-            container.close()
+        backend = self.__dict__.pop("backend", None)
+        if backend is not None:
+            backend.close()
 
     # Results.
 
@@ -376,7 +377,7 @@ class Invocation:
 
             bound = ChangeBound.parse(self._flags["max_changes"])
             trial = self._run_action(action, names.all, dry_run=True)
-            bound.require(names.all, trial, population=self.container.accounts.count)
+            bound.require(names.all, trial, population=self.backend.accounts.count)
         if names.single is not None:
             found = destroys(names.single) if destroys else None
             if found is not None:
@@ -414,7 +415,7 @@ class Invocation:
             ) from error
 
     def _run_action(self, action: "Action", idents: Iterable[str], *, dry_run: bool) -> "Iterator[Outcome[Any]]":
-        return action(idents, actor=self.actor, reason=self.reason, dry_run=dry_run, stop=lambda: False)
+        return action(idents, by=self.attribution, dry_run=dry_run, stop=lambda: False)
 
     def _warn_of_unknown_variables(self) -> None:
         """Once: a typing error in a name would silently work on another database."""

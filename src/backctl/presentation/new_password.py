@@ -117,10 +117,10 @@ def handed_over(call: "Invocation", secret: Secret, secret_file: str | None) -> 
     if secret_file is None:
         yield
     elif call.dry_run:
-        call.container.files.require_possible(secret_file)
+        call.backend.files.require_possible(secret_file)
         yield
     else:
-        written = call.container.files.write_new(secret_file, _content(secret))
+        written = call.backend.files.write_new(secret_file, _content(secret))
         try:
             yield
         except BaseException as error:

@@ -85,16 +85,12 @@ class LoadedSettings:
         return self._data_folder
 
     @property
-    def database_file(self) -> Path:
-        """The SQLite file, unless there is a server. Raises InvalidConfiguration when a source of its URL fails."""
-        url = self.settings.database.url.reveal()
-        return Path(url.removeprefix("sqlite:///")) if url else self.data_folder / DATABASE_FILE
+    def database_url(self) -> str:
+        """Where the database is: `sqlite:///` and the path of a file, taken literally, or the URL of a server.
 
-    @property
-    def database_server(self) -> str | None:
-        """The URL of a PostgreSQL server; None for the embedded database. Raises as `database_file` does."""
-        url = self.settings.database.url.reveal()
-        return url if url.startswith("postgresql:") else None
+        Raises InvalidConfiguration when a source of it fails.
+        """
+        return self.settings.database.url.reveal() or f"sqlite:///{self.data_folder / DATABASE_FILE}"
 
     @property
     def database_shown(self) -> str:

@@ -10,10 +10,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from backctl.application.attribution import Attribution
 from backctl.application.views import Change
 from backctl.domain.errors import BackctlError, DatabaseLocked, NotFound, quoted
 from backctl.domain.repositories import Page
-from backctl.domain.values import Actor, Instant
+from backctl.domain.values import Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.grammar import Idents, leaf, noun
@@ -91,8 +92,8 @@ def create(
 @leaf(app, mutation=True, view=ItemView)
 def change(call: Invocation) -> None:
     """Change an item of a real configuration."""
-    assert call.container is call.container
-    call.changed(Change(_item(1), True), actor=call.actor.label, timeout=call.timeout, profile=call.profile)
+    assert call.backend is call.backend
+    call.changed(Change(_item(1), True), actor=call.attribution.actor.label, timeout=call.timeout, profile=call.profile)
 
 
 @leaf(app, mutation=True, guard="name", view=ItemView)
@@ -124,7 +125,7 @@ def close(
         return Change(_item(1, ident), not ident.startswith("same"))
 
     def action(
-        names: Iterable[str], *, actor: Actor, reason: str | None, dry_run: bool, stop: Callable[[], bool]
+        names: Iterable[str], *, by: Attribution, dry_run: bool, stop: Callable[[], bool]
     ) -> Iterator[Change[ItemView] | BackctlError]:
         for name in names:
             if stop():

@@ -31,7 +31,7 @@ def test_without_any_configuration_everything_is_the_default(home: Path) -> None
     assert loaded.file is None
     assert not loaded.names_storage
     assert set(origins(loaded).values()) == {"default"}
-    assert loaded.database_file == home / "data" / "backctl" / "backctl.db"
+    assert loaded.database_url == f"sqlite:///{home}/data/backctl/backctl.db"
     assert loaded.keyring_file == home / "data" / "backctl" / "keyring.json"
     assert not (home / "data").exists()
 
@@ -92,7 +92,7 @@ description = "looks, never touches"
     assert settings.roles["auditor"].description == "looks, never touches"
     assert loaded.file == path
     assert loaded.names_storage
-    assert loaded.database_file == Path("/srv/accounts.db")
+    assert loaded.database_url == "sqlite:////srv/accounts.db"
     assert loaded.keyring_file == Path("/srv/keyring.json")
     assert loaded.origin("database.timeout") == f"file {path}:4"
     assert loaded.origin("passwords.bcrypt_cost") == f"file {path}:12"
@@ -406,7 +406,7 @@ def test_importing_settings_imports_no_parser_and_no_folders(home: Path) -> None
 
 
 def test_loading_without_a_file_imports_the_folders_only(home: Path) -> None:
-    code = "import backctl.settings as s\nl = s.load(environ={'BACKCTL_DATABASE_TIMEOUT': '1s'})\nl.database_file"
+    code = "import backctl.settings as s\nl = s.load(environ={'BACKCTL_DATABASE_TIMEOUT': '1s'})\nl.database_url"
     # platformdirs itself imports tempfile.
     assert modules_after(code, home) <= {"platformdirs", "tempfile"}
 
@@ -434,13 +434,13 @@ SERVER = "postgresql://ann:hunter2@db.example.org:5433/accounts?sslmode=verify-f
 )
 def test_a_url_of_libpq_names_a_server(url: str) -> None:
     loaded = load(environ={"BACKCTL_DATABASE_URL": url})
-    assert loaded.database_server == url
+    assert loaded.database_url == url
     assert loaded.names_storage
 
 
-def test_without_one_there_is_no_server() -> None:
+def test_without_a_server_there_is_a_file() -> None:
     for environ in ({}, {"BACKCTL_DATABASE_URL": "sqlite:////data/x.db"}):
-        assert load(environ=environ).database_server is None
+        assert load(environ=environ).database_url.startswith("sqlite:////")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_file_is_read_less_one_trailing_newline(
     path = configure(f'[database]\nurl_file = "{secret}"\n')
     loaded = load(environ={})
     assert loaded.origin("database.url") == f"file {secret} (file {path}:2)"
-    assert loaded.database_file == Path("/srv/hunter2.db")
+    assert loaded.database_url == "sqlite:////srv/hunter2.db"
     assert loaded.settings.database.url.reveal() == revealed
 
 

@@ -52,7 +52,8 @@ def both_databases(variables: dict[str, str], **flags: str | None) -> tuple[str 
         loaded = load(
             environ=os.environ | variables, profile=flags.get("profile"), config_file=flags.get("config_file")
         )
-        settled = None if loaded.database_server else str(loaded.database_file)
+        scheme, _, path = loaded.database_url.partition(":///")
+        settled = path if scheme == "sqlite" else None
     except BackctlError:
         settled = None
     try:

@@ -5,7 +5,7 @@ import re
 import stat
 from errno import EIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from backctl.domain.errors import (
     FolderUnusable,
@@ -47,6 +47,20 @@ class KeyFile:
         self._allow_group_read = allow_group_read
         self._passphrase = passphrase
         self._known: tuple[tuple[int, ...], Keyring] | None = None
+
+    @property
+    def label(self) -> str:
+        return str(self.path)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path,)
+
+    def exists(self) -> bool:
+        return durable.exists(self.path)
+
+    def in_file(self) -> Self:
+        return self
 
     def read(self) -> "Keyring":
         """The keyring, whose file must be private. The file is never changed, whatever it holds.

@@ -1,9 +1,10 @@
 """A keyring that comes from elsewhere: an environment variable, another program, a file that somebody else keeps."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from backctl.domain.errors import KeyringDamaged, KeyringSealed
+from backctl.domain.errors import KeyringDamaged, KeyringReadOnly, KeyringSealed
 from backctl.infrastructure.keyring import text as keyring_text
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ class GivenKeyring:
         self._reveal = reveal
         self._passphrase = passphrase
         self._known: Keyring | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """None: whatever the configuration names is its own concern."""
+        return ()
+
+    def exists(self) -> bool:
+        """Always: it is read when it is needed."""
+        return True
 
     def read(self) -> "Keyring":
         """Raises KeyringDamaged, KeyringSealed, and InvalidConfiguration when the source does not yield a text."""
@@ -37,3 +47,10 @@ class GivenKeyring:
     def has_unfinished_change(self) -> bool:
         """Never, where nothing is changed."""
         return False
+
+    def in_file(self) -> NoReturn:
+        """Raises KeyringReadOnly."""
+        raise KeyringReadOnly(
+            f"the keyring comes from {self.label} and cannot be changed there",
+            hint="change the keys where its file is kept, and give the new one from there",
+        )

@@ -7,27 +7,25 @@ from backctl.domain.errors import KeyringMissing
 from backctl.domain.keyring import Keyring
 
 if TYPE_CHECKING:
-    from backctl.infrastructure.keyring.file import KeyFile
-    from backctl.infrastructure.keyring.given import GivenKeyring
-    from backctl.infrastructure.sql.installation import KeyedInstallation
+    from backctl.infrastructure.keyring.store import KeyringStore
 
 
 class WatchedKeyring:
     """Asks the keyring's source, which reads a file again only when another one has taken its place.
 
-    `installation` is asked for where there is no keyring: no database is loaded as long as there is one. `create` makes
-    it.
+    Where there is no keyring, `is_fresh` says whether `create` may make the installation with one; no database is
+    loaded before.
     """
 
     def __init__(
         self,
-        keys: "KeyFile | GivenKeyring",
+        keys: "KeyringStore",
         *,
-        installation: "Callable[[], KeyedInstallation]",
+        is_fresh: Callable[[], bool],
         create: Callable[[], object],
     ) -> None:
         self._keys = keys
-        self._installation = installation
+        self._is_fresh = is_fresh
         self._create = create
 
     def current(self) -> Keyring:
@@ -35,7 +33,7 @@ class WatchedKeyring:
         try:
             return self._keys.current()
         except KeyringMissing:
-            if self._installation().is_fresh:
+            if self._is_fresh():
                 return Keyring(())
             raise
 
@@ -44,7 +42,7 @@ class WatchedKeyring:
         try:
             return self._keys.current()
         except KeyringMissing:
-            if not self._installation().is_fresh:
+            if not self._is_fresh():
                 raise
         self._create()
         return self._keys.current()

@@ -4,22 +4,22 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
 from backctl.application.views import Change
 from backctl.domain.errors import DatabaseMissing, UsageError
-from backctl.domain.values import Actor
 from backctl.infrastructure.postgres.connection import Driver
 from backctl.infrastructure.sql.schema import REVISION
 
 if TYPE_CHECKING:
     from backctl.application.ports import HealthProbe
-    from backctl.infrastructure.postgres.installation import ServerInstallation
+    from backctl.infrastructure.postgres.installation import PostgresInstallation
 
 
 class PostgresCare:
     """The care of one installation's database. Connects for each question and keeps no connection."""
 
-    def __init__(self, installation: "ServerInstallation") -> None:
+    def __init__(self, installation: "PostgresInstallation") -> None:
         self._installation = installation
         self._database = installation.database
 
@@ -40,14 +40,14 @@ class PostgresCare:
         except DatabaseMissing:
             return DatabaseStatus(label, "absent", None, REVISION, None, None, None)
 
-    def upgrade(self, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[UpgradeView]:
+    def upgrade(self, *, by: Attribution, dry_run: bool) -> Change[UpgradeView]:
         from backctl.infrastructure.postgres.migrator import upgrade_schema
-        from backctl.infrastructure.sql.installation import check_match
+        from backctl.infrastructure.sql.schema import check_match
 
         stored, record = self._installation.stored(), None
         if stored.revision < REVISION:
             check_match(stored.audit_kids, self._installation.open_keyring())
-            record = self._installation.upgrade_record(stored, actor, reason)
+            record = self._installation.upgrade_record(stored, by)
         done = upgrade_schema(self._database, record=record, dry_run=dry_run)
         before = REVISION if done is None else done[0]
         return Change(UpgradeView(self._database.label, before, REVISION, None), changed=done is not None)

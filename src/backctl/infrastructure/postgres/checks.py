@@ -9,8 +9,8 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, inspect
 from backctl.application.ports import HealthProbe
 from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 from backctl.infrastructure.postgres.engine import bare_engine, driver_of
-from backctl.infrastructure.probes import Finding
-from backctl.infrastructure.sql.checks import Examined, ok, probes
+from backctl.infrastructure.probes import Finding, fail, ok
+from backctl.infrastructure.sql.checks import Examined, probes
 from backctl.infrastructure.sql.comparison import TABLES, Schema, read_schema
 from backctl.infrastructure.sql.schema import REVISION
 from backctl.infrastructure.sql.tables import Row
@@ -34,7 +34,7 @@ def server_probes(database: PostgresDatabase) -> tuple[HealthProbe, ...]:
         Examined(
             snapshot=partial(_snapshot, database),
             model=cache(partial(_model, database)),
-            integrity=_validity,
+            integrity=lambda connection: validity(driver_of(connection)),
             beside=_triggers,
         )
     )
@@ -71,15 +71,11 @@ def _model(database: PostgresDatabase) -> Schema:
         engine.dispose()
 
 
-def invalid_parts(connection: Driver) -> list[str]:
-    """The names of indexes and constraints of this program's tables that the server does not keep to."""
-    return [str(name) for (name,) in connection.execute(_INVALID, {"tables": list(TABLES)})]
-
-
-def _validity(connection: Connection) -> Finding:
-    invalid = invalid_parts(driver_of(connection))
+def validity(connection: Driver) -> Finding:
+    """Whether the server keeps to every index and constraint of this program's tables."""
+    invalid = [str(name) for (name,) in connection.execute(_INVALID, {"tables": list(TABLES)})]
     if invalid:
-        return Finding("fail", f"not valid: {', '.join(invalid)}", "REINDEX an index, VALIDATE CONSTRAINT a constraint")
+        return fail(f"not valid: {', '.join(invalid)}", "REINDEX an index, VALIDATE CONSTRAINT a constraint")
     return ok("every index and constraint is valid; the server itself watches over its pages")
 
 

@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 
 from backctl.domain.errors import (
@@ -25,7 +25,8 @@ from backctl.domain.errors import (
 )
 from backctl.infrastructure.postgres import faults as postgres_faults
 from backctl.infrastructure.postgres.dialect import POSTGRES
-from backctl.infrastructure.postgres.pool import ConnectionPool, PooledConnection
+from backctl.infrastructure.postgres.limits import Limits
+from backctl.infrastructure.sql.pool import CONNECTIONS, ConnectionPool
 from backctl.infrastructure.sql.schema import (
     REVISION,
     StoredInstallation,
@@ -40,30 +41,27 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())  # or Python woul
 
 Driver = psycopg.Connection[tuple[Any, ...]]
 
-CONNECTIONS = 8
-"""Connections of one process at most, unless told otherwise: more threads than that take turns."""
-
 _LEAST_CONNECT_S = 2  # libpq takes less for this
 _RECONNECT_S = 0.1
 # Within half a minute a server that vanished without a word is noticed, in the middle of a statement too.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The longest waits, in microseconds."""
+class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose `close` gives it back to the pool that opened it."""
 
-    connect_us: int
-    statement_us: int
-    lock_us: int
+    pool: "ConnectionPool[PooledConnection] | None" = None
 
-    def local(self, *, statements: bool = True) -> str:
-        """Statements that set the limits of the transaction they run in, and of no other: a pooler between may hand
-        the connection to somebody else afterwards."""
-        statement_ms = max(1, self.statement_us // 1000) if statements else 0
-        # Shorter than the statement's, or that one would end first and not say why.
-        lock_ms = max(1, min(self.lock_us, self.statement_us * 9 // 10) // 1000)
-        return f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {lock_ms}; "
+    def close(self) -> None:
+        if self.pool is None:
+            super().close()
+        else:
+            self.pool.give_back(self, sound=self.info.transaction_status == TransactionStatus.IDLE)
+
+    def disconnect(self) -> None:
+        """Close it for good."""
+        self.pool = None
+        super().close()
 
 
 class PostgresDatabase:
@@ -88,7 +86,7 @@ class PostgresDatabase:
         self._sleep = sleep
         self._monotonic = monotonic
         self._was_lost = False
-        self._pool = ConnectionPool(self._connected, size=connections, label=label)
+        self._pool = ConnectionPool(self._connected, close=PooledConnection.disconnect, size=connections, label=label)
 
     def connect(self, *, autocommit: bool = False) -> Driver:
         """An idle connection or a new one; closing it gives it back. A thread that holds one asks for no other.
@@ -118,6 +116,7 @@ class PostgresDatabase:
                 self._sleep(_RECONNECT_S)
             else:
                 self._was_lost = False
+                connection.pool = self._pool
                 connection.adapters.register_loader("uuid", TextLoader)  # ids are text everywhere in the house
                 return connection
 

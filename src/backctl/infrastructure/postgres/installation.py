@@ -6,79 +6,73 @@ others may be working on it with a program of another version.
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
+from backctl.application.attribution import Attribution
+from backctl.application.ports import KeyringChange, Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.domain.errors import DatabaseMissing, KeyringMissing, quoted
-from backctl.domain.values import Actor
 from backctl.infrastructure.files import durable
-from backctl.infrastructure.postgres.connection import PostgresDatabase
-from backctl.infrastructure.sql.installation import KeyedInstallation, check_match
+from backctl.infrastructure.installation import Dependencies, Installation
+from backctl.infrastructure.postgres.limits import Limits
+from backctl.infrastructure.sql.schema import check_match
 
 if TYPE_CHECKING:
     from backctl.application.database_views import InstallationView
     from backctl.domain.keyring import Keyring
-    from backctl.infrastructure.keyring.given import GivenKeyring
-    from backctl.infrastructure.keyring.text import Passphrase
+    from backctl.infrastructure.postgres.care import PostgresCare
+    from backctl.infrastructure.postgres.connection import PostgresDatabase
+    from backctl.infrastructure.postgres.health import PostgresHealth
     from backctl.infrastructure.postgres.reader import PostgresReader
     from backctl.infrastructure.sql.schema import StoredInstallation
 
 
-class ServerInstallation(KeyedInstallation):
-    """A keyring and the database on a server that is written with it."""
+class PostgresInstallation(Installation):
+    """A keyring and the database on a server."""
 
-    def __init__(
-        self,
-        *,
-        database: PostgresDatabase,
-        keyring: Path,
-        given: "GivenKeyring | None" = None,
-        passphrase: "Passphrase | None" = None,
-        allow_group_read: bool,
-        notice: Callable[[str], None],
-        clock: Clock,
-        new_id: IdSource,
-        addresses: AddressParser,
-        bcrypt_cost: int,
-        trace_id: str | None = None,
-    ) -> None:
-        super().__init__(
-            label=database.label,
-            keyring=keyring,
-            given=given,
-            passphrase=passphrase,
-            allow_group_read=allow_group_read,
-            notice=notice,
-            clock=clock,
-            new_id=new_id,
-            addresses=addresses,
-            bcrypt_cost=bcrypt_cost,
-            trace_id=trace_id,
-        )
-        self.database = database
+    def __init__(self, url: str, dependencies: Dependencies, *, label: str, limits: Limits) -> None:
+        """`label` is the URL as it may be shown. The driver is loaded when the database is first needed."""
+        super().__init__(label, dependencies)
+        self._url = url
+        self.limits = limits
         self._reader: PostgresReader | None = None
 
+    @cached_property
+    def database(self) -> "PostgresDatabase":
+        from backctl.infrastructure.postgres.connection import PostgresDatabase
+
+        return PostgresDatabase(self._url, label=self.label, limits=self.limits)
+
     def close(self) -> None:
-        """Close what was opened; asked again, it is opened again."""
         super().close()
         self._reader = None
-        self.database.close()
+        if "database" in self.__dict__:
+            self.database.close()
+
+    def care(self) -> "PostgresCare":
+        from backctl.infrastructure.postgres.care import PostgresCare
+
+        return PostgresCare(self)
+
+    def _health(self) -> "PostgresHealth":
+        from backctl.infrastructure.postgres.health import PostgresHealth
+
+        return PostgresHealth(self)
 
     @property
     def is_fresh(self) -> bool:
         """Never: a server has been named."""
         return False
 
-    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> "Change[InstallationView]":
+    def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":
         if self._exists():
             self._require_keyring()
             return Change(self.describe(), changed=False)
         try:
-            view = self._rehearsed(actor, reason) if dry_run else self._made(actor, reason)
+            view = self._rehearsed(by) if dry_run else self._made(by)
         except OSError as error:
-            raise durable.unusable(self.keyring.parent, error) from None
+            raise durable.unusable(self.keys.in_file().folder, error) from None
         if view is None:  # another process was quicker
             return Change(self.describe(), changed=False)
         return Change(view, changed=True)
@@ -86,7 +80,7 @@ class ServerInstallation(KeyedInstallation):
     def stored(self) -> "StoredInstallation":
         return self.database.stored()
 
-    def _begun(self, actor: Actor, reason: str | None, *, dry_run: bool, creates: bool) -> UnitOfWork:
+    def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
         """On what is there: no use case of accounts makes anything of a server's."""
         if self._engine is None:
             from backctl.infrastructure.postgres.engine import postgres_engine
@@ -100,10 +94,10 @@ class ServerInstallation(KeyedInstallation):
                 engine.dispose()
                 raise
             self._engine = engine
-        return self._work(self._engine, actor, reason, dry_run=dry_run)
+        return self._work(self._engine, by, dry_run=dry_run)
 
-    def keyring_change(self, *, actor: Actor, reason: str | None, dry_run: bool) -> KeyringChange:
-        return self._keyring_change(actor, reason, dry_run=dry_run, timeout_us=self.database.limits.lock_us)
+    def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
+        return self._keyring_change(by, dry_run=dry_run, timeout_us=self.limits.lock_us)
 
     def reader(self) -> Reader:
         """The read side. Raises what opening it raises."""
@@ -140,56 +134,55 @@ class ServerInstallation(KeyedInstallation):
 
     def _require_keyring(self) -> None:
         """Raises KeyringMissing for a database without its keyring: a new key could not replace the lost one."""
-        if not self.has_keyring():
+        if not self.keys.exists():
             raise KeyringMissing(
-                f"there is no keyring {quoted(str(self.keyring), limit=400)} for the database",
+                f"there is no keyring {quoted(self.keys.label, limit=400)} for the database",
                 hint="bring it from the machine where 'backctl init' was run, or from a backup; it is never made anew",
             )
 
-    def _made(self, actor: Actor, reason: str | None) -> "InstallationView | None":
+    def _made(self, by: Attribution) -> "InstallationView | None":
         """The tables, and the keyring linked to its name before they are committed: whoever sees them finds their keys.
 
         A failure in between leaves a keyring without a database, which the next `init` completes.
         """
         with ExitStack() as held:
-            if self.given is None:
-                folder = self.keyring.parent
-                durable.make_folder(folder)
-                held.enter_context(durable.locked(folder, timeout_us=self.database.limits.lock_us))
-                for temporary in durable.left_over(self.keyring):
+            for path in self.keys.paths:
+                durable.make_folder(path.parent)
+                held.enter_context(durable.locked(path.parent, timeout_us=self.limits.lock_us))
+                for temporary in durable.left_over(path):
                     temporary.unlink(missing_ok=True)
             made = [self.label]
             link: Callable[[], None] = _nothing
-            if self.has_keyring():
+            if self.keys.exists():
                 keyring = self.keys.read()
             else:
                 keyring = self._new_keyring()
-                staged = self.key_file.stage(keyring)
+                file = self.keys.in_file()
+                staged = file.stage(keyring)
                 held.callback(staged.unlink)
-                made.insert(0, str(self.keyring))
+                made.insert(0, file.label)
 
                 def link() -> None:
-                    durable.link_staged(staged, self.keyring)
+                    durable.link_staged(staged, file.path)
 
-            view = self._filled(actor, reason, keyring, before_commit=link, dry_run=False)
+            view = self._filled(by, keyring, before_commit=link, dry_run=False)
             if view is None:
                 self._require_keyring()
                 return None
         self._notice(f"created {' and '.join(made)}")
         return view
 
-    def _rehearsed(self, actor: Actor, reason: str | None) -> "InstallationView | None":
-        if self.has_keyring():
+    def _rehearsed(self, by: Attribution) -> "InstallationView | None":
+        if self.keys.exists():
             keyring = self.keys.read()
         else:
-            durable.require_writable(self.keyring.parent)
+            durable.require_writable(self.keys.in_file().folder)
             keyring = self._new_keyring()
-        return self._filled(actor, reason, keyring, before_commit=_nothing, dry_run=True)
+        return self._filled(by, keyring, before_commit=_nothing, dry_run=True)
 
     def _filled(
         self,
-        actor: Actor,
-        reason: str | None,
+        by: Attribution,
         keyring: "Keyring",
         *,
         before_commit: Callable[[], None],
@@ -203,9 +196,7 @@ class ServerInstallation(KeyedInstallation):
         founding = Founding(
             installation_id=str(uuid.uuid4()),
             keyring=keyring,
-            actor=actor,
-            reason=reason,
-            trace_id=self._trace_id,
+            by=by,
             now=self.clock(),
             event_id=self._new_id(),
         )

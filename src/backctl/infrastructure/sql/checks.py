@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect
 
 from backctl.application.ports import HealthProbe
 from backctl.domain.errors import quoted
-from backctl.infrastructure.probes import Finding, Probe
+from backctl.infrastructure.probes import RESTORE, Finding, Probe, fail, ok, warn
 from backctl.infrastructure.sql.comparison import (
     PARTS,
     Difference,
@@ -24,7 +24,6 @@ from backctl.infrastructure.sql.comparison import (
 )
 
 _NAMED = 10  # differences told one by one
-RESTORE = "restore the database from a backup"
 _LOOK = f"look with 'backctl audit verify', then {RESTORE}"
 
 # Sets, not a lookup per row: an id is a type of its own on PostgreSQL, and no index would serve the comparison.
@@ -105,9 +104,9 @@ def _compared(found: Iterable[Difference], what: str) -> Finding:
     for difference in found:
         (missing if difference.missing else others).append(difference.text)
     if missing:
-        return Finding("fail", _some(missing + others), f"{RESTORE}, or undo what was changed by hand")
+        return fail(_some(missing + others), f"{RESTORE}, or undo what was changed by hand")
     if others:
-        return Finding("warn", _some(others), "backctl neither needs it nor looks after it")
+        return warn(_some(others), "backctl neither needs it nor looks after it")
     return ok(f"every {what} is as this backctl makes it")
 
 
@@ -115,9 +114,9 @@ def _accounts(connection: Connection) -> Finding:
     unrecorded = _ids(connection, _UNRECORDED)
     lost = _ids(connection, _LOST)
     if unrecorded:
-        return Finding("fail", f"accounts that no event tells of: {_some(unrecorded)}", _LOOK)
+        return fail(f"accounts that no event tells of: {_some(unrecorded)}", _LOOK)
     if lost:
-        return Finding("fail", f"accounts that are gone without an event: {_some(lost)}", _LOOK)
+        return fail(f"accounts that are gone without an event: {_some(lost)}", _LOOK)
     count = connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one()
     return ok(f"accounts: {count}, each with the event that made it")
 
@@ -125,14 +124,14 @@ def _accounts(connection: Connection) -> Finding:
 def _log(connection: Connection) -> Finding:
     row = connection.exec_driver_sql(_LOG).first()
     if row is None:
-        return Finding("fail", "the log has lost its head", _LOOK)
+        return fail("the log has lost its head", _LOOK)
     count, first, last, head, ends_there = row
     if (count, head) == (0, 0):
         return ok("no events")
     if (first, last, count) != (1, head, head):
-        return Finding("fail", f"{count} events from {first} to {last}, where the head says {head}", _LOOK)
+        return fail(f"{count} events from {first} to {last}, where the head says {head}", _LOOK)
     if not ends_there:
-        return Finding("fail", f"the head is not the end of event {last}", _LOOK)
+        return fail(f"the head is not the end of event {last}", _LOOK)
     return ok(f"events: {count}, without a gap, and the head is the end of the last")
 
 
@@ -143,7 +142,3 @@ def _ids(connection: Connection, statement: str) -> list[str]:
 def _some(texts: list[str]) -> str:
     more = f"; and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return "; ".join(texts[:_NAMED]) + more
-
-
-def ok(text: str) -> Finding:
-    return Finding("ok", text, None)

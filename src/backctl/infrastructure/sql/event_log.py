@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from backctl.application.attribution import Attribution
 from backctl.application.ports import IdSource
 from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent, data_digest, link
 from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.events import DomainEvent, SessionOpened, SessionRefreshed
 from backctl.domain.keyring import Key
-from backctl.domain.values import Actor, Instant, UserId
+from backctl.domain.values import Instant, UserId
 from backctl.infrastructure.sql import tables
 from backctl.infrastructure.sql.engine import KNOWN_KIDS, dialect_of
 
@@ -38,9 +39,7 @@ def append(
     events: Sequence[DomainEvent],
     *,
     key: Key,
-    actor: Actor,
-    reason: str | None,
-    trace_id: str | None,
+    by: Attribution,
     now: Instant,
     new_id: IdSource,
     erased: Container[int] = (),
@@ -52,7 +51,7 @@ def append(
     """
     seq, mac = _locked_head(connection)
     secret = key.secret_bytes()
-    recorded_actor = canonical({"label": actor.label, "os_user": actor.os_user, "host": actor.host}).decode()
+    recorded_actor = canonical({"label": by.actor.label, "os_user": by.actor.os_user, "host": by.actor.host}).decode()
     rows = []
     for place, event in enumerate(events):
         seq += 1
@@ -65,8 +64,8 @@ def append(
             type=event.type,
             subject=event.subject,
             actor=recorded_actor,
-            reason=reason,
-            trace_id=trace_id,
+            reason=by.reason,
+            trace_id=by.trace_id,
             audit_kid=key.kid,
             data=data,
             salt=salt,

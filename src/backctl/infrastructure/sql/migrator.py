@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, insert
 
+from backctl.application.attribution import Attribution
 from backctl.domain.audit import genesis
 from backctl.domain.errors import DatabaseUnusable, quoted
 from backctl.domain.events import InstallationCreated, SchemaUpgraded
 from backctl.domain.keyring import Key, Keyring
-from backctl.domain.values import Actor, Instant, UserId
+from backctl.domain.values import Instant, UserId
 from backctl.infrastructure.sql import event_log, tables
 from backctl.infrastructure.sql.schema import REVISION
 
@@ -29,9 +30,7 @@ class Founding:
 
     installation_id: str
     keyring: Keyring
-    actor: Actor
-    reason: str | None = None
-    trace_id: str | None = None
+    by: Attribution
     now: Instant
     event_id: UserId
 
@@ -42,9 +41,7 @@ class UpgradeRecord:
 
     installation_id: str
     key: Key
-    actor: Actor
-    reason: str | None
-    trace_id: str | None
+    by: Attribution
     now: Instant
     event_id: UserId
 
@@ -54,9 +51,7 @@ class UpgradeRecord:
             connection,
             [SchemaUpgraded(self.installation_id, old=old, new=new)],
             key=self.key,
-            actor=self.actor,
-            reason=self.reason,
-            trace_id=self.trace_id,
+            by=self.by,
             now=self.now,
             new_id=lambda: self.event_id,
         )
@@ -84,9 +79,7 @@ def fill(connection: Connection, founding: Founding) -> None:
         connection,
         [InstallationCreated(installation_id, keys=founding.keyring.kids())],
         key=founding.keyring.primary("audit"),
-        actor=founding.actor,
-        reason=founding.reason,
-        trace_id=founding.trace_id,
+        by=founding.by,
         now=founding.now,
         new_id=lambda: founding.event_id,
     )

@@ -4,10 +4,15 @@ Speaks to no driver and loads nothing heavy.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from backctl.domain.errors import DatabaseUnusable, SchemaOutdated, SchemaTooNew, quoted
+from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, SchemaOutdated, SchemaTooNew, quoted
 from backctl.infrastructure.sql import revision as stored_revision
+
+if TYPE_CHECKING:
+    from backctl.domain.keyring import Keyring
 
 REVISION = stored_revision.REVISION
 
@@ -44,3 +49,20 @@ def require_current(stored: StoredInstallation, path: str | os.PathLike[str], *,
     raise SchemaOutdated(
         f"{described}, older than the {quoted(revision)} of this backctl", hint="run 'backctl db upgrade'"
     )
+
+
+def check_match(kids: Sequence[str], keyring: "Keyring") -> None:
+    """Raises KeyringMismatch when the keyring lacks one of the audit keys that the database's events were written with.
+
+    A database that names none was tampered with, for it is made with one: DatabaseUnusable.
+    """
+    if not kids:
+        raise DatabaseUnusable(
+            "the database does not say which audit keys it was written with", hint="restore it from a backup"
+        )
+    lacking = sorted(set(kids) - set(keyring.secrets("audit")))
+    if lacking:
+        raise KeyringMismatch(
+            f"the keyring belongs to another installation: it lacks the audit key {quoted(lacking[0])}",
+            hint="name the keyring that was made with this database, or restore it from a backup",
+        )

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from backctl.application.attribution import Attribution
 from backctl.application.ports import AddressParser, Clock, IdSource
 from backctl.domain.errors import BackctlError, Unavailable, Unusable
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
 from backctl.domain.repositories import LoginFailures, UserRepository
-from backctl.domain.values import Actor, UserId
+from backctl.domain.values import UserId
 from backctl.infrastructure.sql import event_log
 from backctl.infrastructure.sql.engine import outcomes_of
 from backctl.infrastructure.sql.login_failures import SqlLoginFailures
@@ -59,8 +60,7 @@ class SqlUnitOfWork:
         self,
         engine: Engine,
         *,
-        actor: Actor,
-        reason: str | None,
+        by: Attribution,
         addresses: AddressParser,
         audit_key: Key,
         clock: Clock,
@@ -79,14 +79,12 @@ class SqlUnitOfWork:
         self._erased: set[int] = set()
         """Which of those events are to be appended without their data."""
         self._outcomes = outcomes_of(engine)
-        self._actor = actor
-        self._reason = reason
+        self._by = by
         self._audit_key = audit_key
         self._clock = clock
         self._new_id = new_id
         self._reserved: UserId | None = None
         self._dry_run = dry_run
-        self._trace_id = trace_id
 
     def __enter__(self) -> Self:
         try:
@@ -191,9 +189,7 @@ class SqlUnitOfWork:
             self.session.connection(),
             events,
             key=self._audit_key,
-            actor=self._actor,
-            reason=self._reason,
-            trace_id=self._trace_id,
+            by=self._by,
             now=self._clock(),
             new_id=self._next_id,
             erased=self._erased,

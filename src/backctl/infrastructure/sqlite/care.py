@@ -5,9 +5,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
 from backctl.application.views import Change
-from backctl.domain.values import Actor
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.sql.schema import REVISION
 from backctl.infrastructure.sqlite import copies
@@ -16,13 +16,13 @@ from backctl.infrastructure.sqlite.faults import mapped_faults
 
 if TYPE_CHECKING:
     from backctl.application.ports import HealthProbe
-    from backctl.infrastructure.sqlite.installation import Installation
+    from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 
 class SqliteCare:
     """The care of one installation's database file. Opens it for each question and keeps nothing open."""
 
-    def __init__(self, installation: "Installation") -> None:
+    def __init__(self, installation: "SqliteInstallation") -> None:
         self._installation = installation
         self._path = installation.database
         self._timeout_us = installation.timeout_us
@@ -46,15 +46,15 @@ class SqliteCare:
                 self._size(),
             )
 
-    def upgrade(self, *, actor: Actor, reason: str | None, dry_run: bool) -> Change[UpgradeView]:
-        from backctl.infrastructure.sql.installation import check_match
+    def upgrade(self, *, by: Attribution, dry_run: bool) -> Change[UpgradeView]:
+        from backctl.infrastructure.sql.schema import check_match
         from backctl.infrastructure.sqlite.migrator import migrate_file
 
         self._installation.require_sound_folders()
         stored, record = self._installation.stored(), None
         if stored.revision < REVISION:
             check_match(stored.audit_kids, self._installation.open_keyring())
-            record = self._installation.upgrade_record(stored, actor, reason)
+            record = self._installation.upgrade_record(stored, by)
         done = migrate_file(self._path, timeout_us=self._timeout_us, record=record, dry_run=dry_run)
         before = REVISION if done is None else done.before
         copy = None if done is None or done.copy is None else str(done.copy)

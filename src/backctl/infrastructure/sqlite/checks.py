@@ -9,17 +9,18 @@ from sqlalchemy import Connection, NullPool, create_engine, inspect
 
 from backctl.application.ports import HealthProbe
 from backctl.infrastructure.probes import Finding
-from backctl.infrastructure.sql.checks import RESTORE, Examined, ok, probes
+from backctl.infrastructure.sql.checks import Examined, probes
 from backctl.infrastructure.sql.comparison import KEPT, Schema, read_schema
 from backctl.infrastructure.sql.schema import require_current
 from backctl.infrastructure.sql.tables import Row
 from backctl.infrastructure.sqlite.connection import connect, read_installation
 from backctl.infrastructure.sqlite.engine import driver_of
 from backctl.infrastructure.sqlite.faults import mapped_faults
-from backctl.infrastructure.sqlite.installation import Installation
+from backctl.infrastructure.sqlite.health import integrity
+from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 
-def file_probes(installation: Installation) -> tuple[HealthProbe, ...]:
+def file_probes(installation: SqliteInstallation) -> tuple[HealthProbe, ...]:
     """The checks of one installation's database."""
     examined = Examined(
         snapshot=partial(_snapshot, installation.database, installation.timeout_us),
@@ -52,13 +53,7 @@ def _model() -> Schema:
 
 
 def _pages(connection: Connection) -> Finding:
-    found = [str(text) for (text,) in connection.exec_driver_sql("PRAGMA integrity_check(10)")]
-    if found != ["ok"]:
-        return Finding("fail", f"the database is damaged: {'; '.join(found)}", RESTORE)
-    orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall())
-    if orphans:
-        return Finding("fail", f"{orphans} rows refer to rows that do not exist", RESTORE)
-    return ok("every page, index and reference is in order")
+    return integrity(driver_of(connection))
 
 
 def _beside(connection: Connection) -> Iterator[str]:

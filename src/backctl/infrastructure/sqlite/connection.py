@@ -13,7 +13,14 @@ from backctl.infrastructure.sqlite.dialect import SQLITE
 from backctl.infrastructure.sqlite.faults import mapped_faults
 
 
-def connect(path: Path, *, timeout_us: int, read_only: bool, check_same_thread: bool = True) -> sqlite3.Connection:
+def connect(
+    path: Path,
+    *,
+    timeout_us: int,
+    read_only: bool,
+    check_same_thread: bool = True,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
+) -> sqlite3.Connection:
     """Open the database at `path`; never create one. Locks are waited for `timeout_us` microseconds.
 
     Transactions begin when told so and not by themselves. Raises DatabaseMissing, DatabaseUnusable.
@@ -34,6 +41,7 @@ def connect(path: Path, *, timeout_us: int, read_only: bool, check_same_thread: 
             timeout=timeout_us / 1_000_000,
             isolation_level=None,
             check_same_thread=check_same_thread,
+            factory=factory,
         )
         try:
             connection.execute("PRAGMA query_only = ON" if read_only else "PRAGMA foreign_keys = ON")

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from backctl.infrastructure.sql.engine import DIALECT, KNOWN_KIDS, OUTCOMES
+from backctl.infrastructure.sql.pool import ConnectionPool
 from backctl.infrastructure.sql.schema import REVISION, require_current
 from backctl.infrastructure.sqlite.connection import connect, read_installation
 from backctl.infrastructure.sqlite.dialect import SQLITE
@@ -58,6 +59,23 @@ class Turns:
         self._ended = self._monotonic()
 
 
+class _PooledConnection(sqlite3.Connection):
+    """A connection whose `close` gives it back to the pool that opened it."""
+
+    pool: "ConnectionPool[_PooledConnection] | None" = None
+
+    def close(self) -> None:
+        if self.pool is None:
+            super().close()
+        else:
+            self.pool.give_back(self, sound=not self.in_transaction)
+
+    def disconnect(self) -> None:
+        """Close it for good."""
+        self.pool = None
+        super().close()
+
+
 def sqlite_engine(
     path: Path,
     *,
@@ -75,8 +93,11 @@ def sqlite_engine(
 
     turn = turns or Turns()
 
-    def open_connection() -> sqlite3.Connection:
-        connection = connect(path, timeout_us=timeout_us, read_only=False, check_same_thread=False)
+    def open_connection() -> _PooledConnection:
+        opened = connect(
+            path, timeout_us=timeout_us, read_only=False, check_same_thread=False, factory=_PooledConnection
+        )
+        connection = cast(_PooledConnection, opened)
         try:
             check(connection)  # before the next statement changes the header of a database that is not ours
             connection.execute("PRAGMA journal_mode = WAL")
@@ -87,7 +108,12 @@ def sqlite_engine(
         except BaseException:
             connection.close()
             raise
+        connection.pool = pool
         return connection
+
+    # A connection stays open between transactions, for closing the last one copies the log into the file: two fsyncs
+    # per command of a batch.
+    pool = ConnectionPool(open_connection, close=_PooledConnection.disconnect, label=str(path))
 
     def check(connection: sqlite3.Connection) -> tuple[str, ...]:
         if expected is None:
@@ -98,12 +124,8 @@ def sqlite_engine(
 
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        creator=open_connection,
-        # One connection stays open, for closing the last one copies the log into the file: two fsyncs per command of
-        # a batch. More are opened when threads ask at once.
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=-1,
+        creator=lambda: pool.take(timeout_s=timeout_us / 1_000_000),
+        poolclass=NullPool,
         hide_parameters=True,  # a failed statement would print password hashes
         execution_options={DIALECT: SQLITE, OUTCOMES: SqliteFaults(path)},
     )
@@ -115,6 +137,10 @@ def sqlite_engine(
         driver.execute("BEGIN IMMEDIATE")
         turn.begun()
         connection.info[KNOWN_KIDS] = check(driver)
+
+    @event.listens_for(engine, "engine_disposed")
+    def close_connections(_: Engine) -> None:
+        pool.clear()
 
     @event.listens_for(engine.pool, "checkin")
     def transaction_ended(*_: object) -> None:

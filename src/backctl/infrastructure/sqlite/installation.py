@@ -6,18 +6,19 @@ as it is.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backctl.application.ports import AddressParser, Clock, IdSource, KeyringChange, Reader, UnitOfWork
+from backctl.application.attribution import Attribution
+from backctl.application.ports import KeyringChange, Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated, quoted
-from backctl.domain.values import Actor
 from backctl.infrastructure.files import durable
-from backctl.infrastructure.sql.installation import KeyedInstallation, check_match
+from backctl.infrastructure.installation import Dependencies, Installation
+from backctl.infrastructure.sql.schema import check_match
 from backctl.trusted_paths import require_sound_folder
 
 if TYPE_CHECKING:
@@ -25,59 +26,29 @@ if TYPE_CHECKING:
 
     from backctl.application.database_views import InstallationView
     from backctl.domain.keyring import Keyring
-    from backctl.infrastructure.keyring.given import GivenKeyring
-    from backctl.infrastructure.keyring.text import Passphrase
     from backctl.infrastructure.sql.schema import StoredInstallation
+    from backctl.infrastructure.sqlite.care import SqliteCare
+    from backctl.infrastructure.sqlite.health import SqliteHealth
     from backctl.infrastructure.sqlite.reader import SqliteReader
 
 
-class Installation(KeyedInstallation):
-    """A keyring and the database written with it, opened when they are first needed. Close it when done.
+class SqliteInstallation(Installation):
+    """A keyring and an SQLite file.
 
     `fresh_allowed` says that nothing names a storage, so that a use case may create one. `timeout_us` is how long
-    locks are waited for, in microseconds. `notice` is told in one line what was created or migrated.
+    locks are waited for, in microseconds.
     """
 
-    def __init__(
-        self,
-        *,
-        database: Path,
-        keyring: Path,
-        given: "GivenKeyring | None" = None,
-        passphrase: "Passphrase | None" = None,
-        fresh_allowed: bool,
-        allow_group_read: bool,
-        timeout_us: int,
-        notice: Callable[[str], None],
-        clock: Clock,
-        new_id: IdSource,
-        addresses: AddressParser,
-        bcrypt_cost: int,
-        trace_id: str | None = None,
-    ) -> None:
-        super().__init__(
-            label=str(database),
-            keyring=keyring,
-            given=given,
-            passphrase=passphrase,
-            allow_group_read=allow_group_read,
-            notice=notice,
-            clock=clock,
-            new_id=new_id,
-            addresses=addresses,
-            bcrypt_cost=bcrypt_cost,
-            trace_id=trace_id,
-        )
+    def __init__(self, database: Path, dependencies: Dependencies, *, fresh_allowed: bool, timeout_us: int) -> None:
+        super().__init__(str(database), dependencies)
         self.database = database
-        self._paths = (keyring, database) if given is None else (database,)
         self._fresh_allowed = fresh_allowed
         self.timeout_us = timeout_us
         self._reader: SqliteReader | None = None
         self._said_fresh = False
-        self._rehearsal: tuple[TemporaryDirectory[str], Installation] | None = None
+        self._rehearsal: tuple[TemporaryDirectory[str], SqliteInstallation] | None = None
 
     def close(self) -> None:
-        """Close what was opened; asked again, it is opened again."""
         super().close()
         if self._reader is not None:
             self._reader.close()
@@ -88,6 +59,16 @@ class Installation(KeyedInstallation):
             rehearsal.close()
             folder.cleanup()
 
+    def care(self) -> "SqliteCare":
+        from backctl.infrastructure.sqlite.care import SqliteCare
+
+        return SqliteCare(self)
+
+    def _health(self) -> "SqliteHealth":
+        from backctl.infrastructure.sqlite.health import SqliteHealth
+
+        return SqliteHealth(self)
+
     @property
     def is_fresh(self) -> bool:
         """Whether a write would create the installation, and a read finds it empty.
@@ -97,15 +78,15 @@ class Installation(KeyedInstallation):
         """
         return self._fresh_allowed and not durable.exists(self.database)
 
-    def _created(self, actor: Actor, reason: str | None, *, dry_run: bool) -> "Change[InstallationView]":
+    def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":
         if dry_run:  # made elsewhere, for a moment
             if durable.exists(self.database):
                 return Change(self.describe(), changed=False)
-            view = self._rehearsed(actor, reason).describe()
-            view = replace(view, database=str(self.database), keyring=self.keyring_label)
+            view = self._rehearsed(by).describe()
+            view = replace(view, database=str(self.database), keyring=self.keys.label)
             return Change(view, changed=True)
         with self._usable_folders():
-            made = self._make_what_is_missing(actor, reason)
+            made = self._make_what_is_missing(by)
         if made:
             self._notice(f"created {' and '.join(map(str, made))}")
         return Change(self.describe(), changed=bool(made))
@@ -117,7 +98,7 @@ class Installation(KeyedInstallation):
         with closing(connect(self.database, timeout_us=self.timeout_us, read_only=True)) as connection:
             return read_installation(connection, self.database)
 
-    def _begun(self, actor: Actor, reason: str | None, *, dry_run: bool, creates: bool) -> UnitOfWork:
+    def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
         """On a fresh machine one that creates the installation, if it `creates`, or one that finds nothing.
 
         A dry run of a creation happens in an installation of its own that is thrown away.
@@ -130,28 +111,28 @@ class Installation(KeyedInstallation):
                 self._say_fresh()
                 return EmptyUnitOfWork()
             if fresh and dry_run:
-                return self._rehearsed(actor, reason).unit_of_work(actor=actor, reason=reason, dry_run=True)
+                return self._rehearsed(by).unit_of_work(by=by, dry_run=True)
             if fresh or (not dry_run and self._is_unfinished()):
-                self.create(actor, reason=reason)
+                self.create(by)
             from backctl.infrastructure.sqlite.engine import sqlite_engine
 
             self.require_sound_folders()
-            self._opened(actor, reason)
+            self._opened(by)
             self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
-        return self._work(self._engine, actor, reason, dry_run=dry_run)
+        return self._work(self._engine, by, dry_run=dry_run)
 
     def known_keyring(self) -> "Keyring":
-        if self.is_fresh and not self.has_keyring():
+        if self.is_fresh and not self.keys.exists():
             from backctl.domain.keyring import Keyring
 
             self._say_fresh()
             return Keyring(())
         return self.open_keyring()
 
-    def keyring_change(self, *, actor: Actor, reason: str | None, dry_run: bool) -> KeyringChange:
+    def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
         if dry_run and self._engine is None and self.is_fresh:  # as a unit of work, in an installation of its own
-            return self._rehearsed(actor, reason).keyring_change(actor=actor, reason=reason, dry_run=True)
-        return self._keyring_change(actor, reason, dry_run=dry_run, timeout_us=self.timeout_us)
+            return self._rehearsed(by).keyring_change(by=by, dry_run=True)
+        return self._keyring_change(by, dry_run=dry_run, timeout_us=self.timeout_us)
 
     def reader(self) -> Reader:
         """The read side; on a fresh machine one that finds nothing, until there is a database. Creates nothing."""
@@ -176,45 +157,49 @@ class Installation(KeyedInstallation):
             self._said_fresh = True
             self._notice(f"there is nothing at {self.database} yet; answering as for an empty database")
 
-    def _opened(self, actor: Actor | None = None, reason: str | None = None) -> "tuple[StoredInstallation, Keyring]":
+    def _opened(self, by: Attribution | None = None) -> "tuple[StoredInstallation, Keyring]":
         """What the database says about itself, and its keyring. An older database is migrated once they match.
 
-        In the name of `actor`, or of the system's user where whoever only reads has given no other.
+        It is attributed to `by`, or for a read, which has no attribution, to the system's user.
         """
         from backctl.infrastructure.sql.schema import REVISION, require_current
 
         stored, keyring = self.stored(), self.open_keyring()
         check_match(stored.audit_kids, keyring)
         if stored.revision < REVISION:
-            self._migrate(stored, actor, reason)
+            self._migrate(stored, by)
             stored = self.stored()
         require_current(stored, self.database)
         return stored, keyring
 
-    def _migrate(self, stored: "StoredInstallation", actor: Actor | None, reason: str | None) -> None:
+    def _migrate(self, stored: "StoredInstallation", by: Attribution | None) -> None:
         from backctl.infrastructure.host import os_actor
         from backctl.infrastructure.sqlite.migrator import upgrade
 
         self.require_sound_folders()
-        record = self.upgrade_record(stored, actor or os_actor(), reason)
+        record = self.upgrade_record(stored, by or Attribution(os_actor()))
         upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice, record=record)
 
     def require_sound_folders(self) -> None:
         """Raises FolderUnusable where everybody may replace what is written, in the folders behind links too."""
         with self._usable_folders():
-            for path in self._paths:
+            for path in self._paths():
                 for folder in {path.parent, Path(os.path.realpath(path)).parent}:
                     if folder.exists():
                         require_sound_folder(folder)
 
     # Creation.
 
+    def _paths(self) -> tuple[Path, ...]:
+        """The files that make up the installation, in the order in which they get their names."""
+        return (*self.keys.paths, self.database)
+
     def _is_complete(self) -> bool:
         """Raises KeyringMissing for a database without its keyring: a new key could not replace the lost one."""
-        has_database, has_keyring = durable.exists(self.database), self.has_keyring()
+        has_database, has_keyring = durable.exists(self.database), self.keys.exists()
         if has_database and not has_keyring:
             raise KeyringMissing(
-                f"there is no keyring {quoted(str(self.keyring), limit=400)} for the database beside it",
+                f"there is no keyring {quoted(self.keys.label, limit=400)} for the database beside it",
                 hint="restore it from a backup; it is never made anew",
             )
         return has_database
@@ -222,10 +207,10 @@ class Installation(KeyedInstallation):
     def _is_unfinished(self) -> bool:
         """Whether a creation was interrupted after its last link, so that its temporary names are still there."""
         with self._usable_folders():
-            return durable.exists(self.database) and any(map(durable.left_over, self._paths))
+            return durable.exists(self.database) and any(map(durable.left_over, self._paths()))
 
-    def _make_what_is_missing(self, actor: Actor, reason: str | None) -> list[Path]:
-        folders = {path.parent for path in self._paths if not durable.exists(path) or durable.left_over(path)}
+    def _make_what_is_missing(self, by: Attribution) -> list[Path]:
+        folders = {path.parent for path in self._paths() if not durable.exists(path) or durable.left_over(path)}
         if self._is_complete() and not folders:
             return []
         for folder in folders:
@@ -234,12 +219,12 @@ class Installation(KeyedInstallation):
             for folder in sorted(folders):  # one order for everybody, or two could wait for each other
                 locks.enter_context(durable.locked(folder, timeout_us=self.timeout_us))
             _step("locked")
-            for path in self._paths:
+            for path in self._paths():
                 for temporary in durable.left_over(path) if path.parent in folders else ():
                     temporary.unlink(missing_ok=True)
-            return [] if self._is_complete() else self._put_in_place(actor, reason)
+            return [] if self._is_complete() else self._put_in_place(by)
 
-    def _put_in_place(self, actor: Actor, reason: str | None) -> list[Path]:
+    def _put_in_place(self, by: Attribution) -> list[Path]:
         """Write both under temporary names, then link the keyring, then the database.
 
         What can fail for want of space or permission fails before anything has its name. Whoever sees the database
@@ -255,21 +240,20 @@ class Installation(KeyedInstallation):
         now = self.clock()
         made = []
         with ExitStack() as staged:
-            if self.has_keyring():
+            if self.keys.exists():
                 keyring = self.keys.read()
             else:
                 keyring = make_keyring(now)
-                keys = self.key_file.stage(keyring)
+                file = self.keys.in_file()
+                keys = file.stage(keyring)
                 staged.callback(keys.unlink)
-                made.append((keys, self.keyring))
+                made.append((keys, file.path))
                 _step("keyring staged")
             database = durable.temporary_beside(self.database)
             founding = Founding(
                 installation_id=str(uuid.uuid4()),
                 keyring=keyring,
-                actor=actor,
-                reason=reason,
-                trace_id=self._trace_id,
+                by=by,
                 now=now,
                 event_id=self._new_id(),
             )
@@ -300,34 +284,30 @@ class Installation(KeyedInstallation):
         except OSError as error:
             raise durable.unusable(self.database.parent, error) from None
 
-    def _rehearsed(self, actor: Actor, reason: str | None) -> "Installation":
+    def _rehearsed(self, by: Attribution) -> "SqliteInstallation":
         """An installation in a private temporary folder, for dry runs where there is none yet."""
         if self._rehearsal is None:
             from tempfile import TemporaryDirectory
 
-            has_keyring = self.has_keyring()
+            from backctl.infrastructure.keyring.file import KeyFile
+
+            has_keyring = self.keys.exists()
             with self._usable_folders():
-                for path in (self.database,) if has_keyring else (self.database, self.keyring):
+                for path in (self.database,) if has_keyring else self._paths():
                     durable.require_writable(path.parent)
                 folder = TemporaryDirectory(prefix="backctl-dry-run-")
-            rehearsal = Installation(
-                database=Path(folder.name) / "backctl.db",
-                keyring=Path(folder.name) / "keyring.json",
+            keys = KeyFile(Path(folder.name) / "keyring.json")
+            rehearsal = SqliteInstallation(
+                Path(folder.name) / "backctl.db",
+                self._dependencies._replace(keys=lambda: keys, notice=lambda text: None),
                 fresh_allowed=True,
-                allow_group_read=self._allow_group_read,
                 timeout_us=self.timeout_us,
-                notice=lambda text: None,
-                clock=self.clock,
-                new_id=self._new_id,
-                addresses=self._addresses,
-                bcrypt_cost=self._bcrypt_cost,
-                trace_id=self._trace_id,
             )
             self._rehearsal = folder, rehearsal
             try:
                 if has_keyring:
-                    rehearsal.key_file.create(self.keys.read())
-                rehearsal.create(actor, reason=reason)
+                    keys.create(self.keys.read())
+                rehearsal.create(by)
             except BaseException:
                 self.close()
                 raise

@@ -2,13 +2,14 @@
 
 import itertools
 import sqlite3
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from backctl.application.ports import AddressParser, AuditKeys
 from backctl.infrastructure.sql import queries
+from backctl.infrastructure.sql.pool import ConnectionPool
 from backctl.infrastructure.sql.rows import CHAIN, HEAD, Row, RowReader
 from backctl.infrastructure.sql.schema import StoredInstallation, require_current
 from backctl.infrastructure.sqlite.connection import connect, read_installation
@@ -19,29 +20,34 @@ if TYPE_CHECKING:
     from backctl.domain.audit import ChainReport
 
 
-class SqliteReader(RowReader):
-    """One connection, opened when it is first needed and then kept; for one thread.
+class _Opened(NamedTuple):
+    connection: sqlite3.Connection
+    stored: StoredInstallation
 
-    Every method raises DatabaseMissing, DatabaseUnusable, SchemaOutdated, SchemaTooNew or DatabaseLocked where it
-    applies.
+
+class SqliteReader(RowReader):
+    """Connections opened when they are first needed and then kept, for any thread.
+
+    A streamed answer keeps its connection until its end. Every method raises DatabaseMissing, DatabaseUnusable,
+    SchemaOutdated, SchemaTooNew or DatabaseLocked where it applies, and DatabaseUnavailable when all connections are in
+    use.
     """
 
     def __init__(self, path: Path, *, timeout_us: int, addresses: AddressParser) -> None:
         super().__init__(SQLITE, label=str(path), addresses=addresses)
         self._path = path
         self._timeout_us = timeout_us
-        self._opened: tuple[sqlite3.Connection, StoredInstallation] | None = None
+        self._pool = ConnectionPool(self._open, close=_close, label=str(path))
 
     @property
     def installation(self) -> StoredInstallation:
         """What the database says about itself, its revision being the one expected."""
-        return self._open()[1]
+        with self._connected() as opened:
+            return opened.stored
 
     def close(self) -> None:
-        """Give the file up; the next question opens it again."""
-        if self._opened is not None:
-            self._opened[0].close()
-            self._opened = None
+        """Release the file; the next question opens it again."""
+        self._pool.clear()
 
     def verify_chain(self, keys: AuditKeys) -> "ChainReport":
         """Walk the log from one snapshot; whatever was written over it ends in the report.
@@ -66,25 +72,36 @@ class SqliteReader(RowReader):
                 rows, keys(stored.audit_kids), stored.installation_id, Head(0, b"") if head is None else Head(*head)
             )
 
-    def _open(self) -> tuple[sqlite3.Connection, StoredInstallation]:
-        if self._opened is None:
-            connection = connect(self._path, timeout_us=self._timeout_us, read_only=True)
-            try:
-                stored = read_installation(connection, self._path)
-                require_current(stored, self._path)
-            except BaseException:
-                connection.close()
-                raise
-            self._opened = (connection, stored)
-        return self._opened
+    def _open(self) -> _Opened:
+        connection = connect(self._path, timeout_us=self._timeout_us, read_only=True, check_same_thread=False)
+        try:
+            stored = read_installation(connection, self._path)
+            require_current(stored, self._path)
+        except BaseException:
+            connection.close()
+            raise
+        return _Opened(connection, stored)
+
+    @contextmanager
+    def _connected(self) -> Iterator[_Opened]:
+        opened = self._pool.take(timeout_s=self._timeout_us / 1_000_000)
+        try:
+            with mapped_faults(self._path):
+                yield opened
+        finally:
+            self._pool.give_back(opened, sound=True)
 
     def _fetch(self, statement: queries.Statement) -> list[Row]:
-        with mapped_faults(self._path):
-            return self._open()[0].execute(statement.text, statement.values).fetchall()
+        with self._connected() as opened:
+            return opened.connection.execute(statement.text, statement.values).fetchall()
 
     def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
-        with mapped_faults(self._path), closing(self._open()[0].execute(statement.text, statement.values)) as cursor:
-            yield from cursor
+        with self._connected() as opened, closing(opened.connection.cursor()) as cursor:
+            yield from cursor.execute(statement.text, statement.values)
+
+
+def _close(opened: _Opened) -> None:
+    opened.connection.close()
 
 
 def _any_text(raw: bytes) -> str:

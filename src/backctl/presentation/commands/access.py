@@ -19,6 +19,6 @@ def check(
     explain: Annotated[bool, Option("--explain", help="Show everything that decides it.")] = False,
 ) -> None:
     """Say whether an account may do something now: exit code 0 or 6."""
-    access = call.container.access
+    access = call.backend.access
     answer = access.explain(ident, permission) if explain else access.check(ident, permission)
     call.check(answer, answer.allowed)

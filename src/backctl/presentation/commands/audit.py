@@ -39,7 +39,7 @@ def list_(
     )
     newest_first = is_newest_first(sort)
     refuse_mixture(all_=all_, cursor=cursor, limit=limit)
-    audit = call.container.audit
+    audit = call.backend.audit
     if all_:
         call.stream(audit.stream(criteria, newest_first=newest_first), EventView)
     else:
@@ -53,11 +53,11 @@ def verify(call: Invocation) -> None:
 
     The chain of events is walked from its beginning; where it does not hold, the first broken event is named.
     """
-    chain = call.container.audit.verify()
+    chain = call.backend.audit.verify()
     call.check(chain, chain.intact)
 
 
 def _subject(call: Invocation, ident: str) -> str:
     """An id as it is written in the log; an account that is gone, or no account, is still known by its id."""
     identity = Identity.parse(ident)
-    return identity.text if identity.kind == "id" else call.container.accounts.show(ident).id
+    return identity.text if identity.kind == "id" else call.backend.accounts.show(ident).id

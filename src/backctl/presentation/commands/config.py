@@ -97,7 +97,7 @@ def set_(
     """
     file = configuration_file(call)
     if os.path.lexists(file):
-        call.container  # noqa: B018 - a protected profile asks here, and a file that does not load stops here
+        call.backend  # noqa: B018 - a protected profile asks here, and a file that does not load stops here
     secret = settings.is_secret(key)
     if secret and value is not None:
         raise UsageError(
@@ -122,7 +122,7 @@ def unset(call: Invocation, key: Key) -> None:
     """
     file = configuration_file(call)
     if os.path.lexists(file):
-        call.container  # noqa: B018 - as for `set`
+        call.backend  # noqa: B018 - as for `set`
     changed = remove_setting(call, key)
     from backctl.application.views import Change  # with all views; the queries here have their own
 
@@ -151,10 +151,10 @@ def validate(
 
 def _role_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
     """What the domain says about the roles; the settings know their shape only."""
-    from backctl.container import Container
+    from backctl.backend import Backend
 
     try:
-        Container(loaded).access  # noqa: B018 - building it is the check
+        Backend(loaded).access  # noqa: B018 - building it is the check
     except InvalidConfiguration as error:
         return [FindingView(f"{quoted(str(loaded.file), limit=1024)}: {error.message}", error.hint or "")]
     return []

@@ -19,13 +19,13 @@ def upgrade(call: Invocation) -> None:
     Nothing is changed when it is there. An SQLite database is copied beside itself before. Several upgrades at once are
     safe.
     """
-    call.changed(call.container.database.upgrade(actor=call.actor, reason=call.reason, dry_run=call.dry_run))
+    call.changed(call.backend.database.upgrade(by=call.attribution, dry_run=call.dry_run))
 
 
 @leaf(app, view=DatabaseStatus)
 def status(call: Invocation) -> None:
     """Say where the database is, its revision, and what it holds."""
-    call.show(call.container.database.status())
+    call.show(call.backend.database.status())
 
 
 @leaf(app, view=CheckView)
@@ -35,7 +35,7 @@ def check(call: Invocation) -> None:
     That is every page, the schema, and whether accounts and events agree. The database is not changed. Whether events
     were forged is for 'backctl audit verify' to say.
     """
-    checks = tuple(call.container.database.check())
+    checks = tuple(call.backend.database.check())
     call.check_all(checks, CheckView, all(check.status != "fail" for check in checks))
 
 
@@ -51,4 +51,4 @@ def backup(
     """
     if file == "-":
         raise UsageError("a copy cannot be written to standard output", hint="name a file that does not exist")
-    call.wrote(call.container.database.back_up(file))
+    call.wrote(call.backend.database.back_up(file))

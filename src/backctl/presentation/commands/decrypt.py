@@ -53,7 +53,7 @@ def decrypt(
     choices = ciphering.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
     if stream and (choices.is_records or choices.is_value or out not in (None, "-")):
         raise UsageError("--stream is for a whole file to standard output", hint="leave it out, or add --file")
-    service = call.container.encryption
+    service = call.backend.encryption
     service.require_keyring()  # what is wrong with it is told before a secret is asked for
     if not choices.is_value:
         ciphering.transform(call, service, replace(_VERB, held_back=not stream), choices)

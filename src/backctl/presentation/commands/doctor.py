@@ -13,5 +13,5 @@ def doctor(call: Invocation) -> None:
 
     That is database, keys, files, hash cost and clock. Exit code 6 when a check fails; a warning is no failure.
     """
-    checks = tuple(call.container.doctor.examine())
+    checks = tuple(call.backend.doctor.examine())
     call.check_all(checks, CheckView, all(check.status != "fail" for check in checks))

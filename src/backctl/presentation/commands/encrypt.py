@@ -48,7 +48,7 @@ def encrypt(
         raise UsageError(
             "--trim-newline is for one value", hint="lines go without their ends anyway, and files as they are"
         )
-    service = call.container.encryption
+    service = call.backend.encryption
     service.require_keyring()  # what is wrong with it is told before a secret is asked for
     if not choices.is_value:
         ciphering.transform(call, service, _VERB, choices)

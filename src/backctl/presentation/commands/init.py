@@ -27,12 +27,12 @@ def init(
     Nothing that exists is replaced; the exit code is 0 either way.
     """
     written = calibrate and _calibrate(call)  # first: where it cannot be written, nothing is made
-    change = call.container.initialise(call.actor, reason=call.reason, dry_run=call.dry_run)
+    change = call.backend.initialise(by=call.attribution, dry_run=call.dry_run)
     call.changed(replace(change, changed=change.changed or written))
 
 
 def _calibrate(call: Invocation) -> bool:
-    cost = str(call.container.calibrated_cost())
+    cost = str(call.backend.calibrated_cost())
     changed = write_setting(call, _COST, cost)
     call.notice(f"bcrypt cost {cost} takes nearest 250 ms on this machine")
     return changed

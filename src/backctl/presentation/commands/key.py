@@ -77,24 +77,23 @@ def list_(
     purpose: Annotated[PurposeName | None, Option("--purpose", help="Of this purpose only.")] = None,
 ) -> None:
     """List the keys, in the order in which they came."""
-    call.show_all(call.container.keys.all(None if purpose is None else _purpose(purpose)), KeyView)
+    call.show_all(call.backend.keys.all(None if purpose is None else _purpose(purpose)), KeyView)
 
 
 @leaf(app, view=KeyView)
 def show(call: Invocation, kid: Kid) -> None:
     """Show one key; never the secret in it."""
-    call.show(call.container.keys.show(kid))
+    call.show(call.backend.keys.show(kid))
 
 
 @leaf(app, mutation=True, view=KeyView)
 def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None) -> None:
     """Make a key and publish it; it is used once it is promoted."""
-    change = call.container.keys.add(
+    change = call.backend.keys.add(
         _purpose(purpose),
         alg=None if alg is None else alg.value,
         kid=kid,
-        actor=call.actor,
-        reason=call.reason,
+        by=call.attribution,
         dry_run=call.dry_run,
     )
     call.changed(change)
@@ -106,9 +105,7 @@ def promote(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
 
     A retired key still decrypts, and still verifies until --overlap has passed.
     """
-    change = call.container.keys.promote(
-        kid, overlap=_duration(overlap), actor=call.actor, reason=call.reason, dry_run=call.dry_run
-    )
+    change = call.backend.keys.promote(kid, overlap=_duration(overlap), by=call.attribution, dry_run=call.dry_run)
     call.changed(change)
 
 
@@ -119,9 +116,7 @@ def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     A signing key verifies until --overlap has passed; said again, its end moves nearer, never further away. 0s ends it
     at once.
     """
-    change = call.container.keys.retire(
-        kid, overlap=_duration(overlap), actor=call.actor, reason=call.reason, dry_run=call.dry_run
-    )
+    change = call.backend.keys.retire(kid, overlap=_duration(overlap), by=call.attribution, dry_run=call.dry_run)
     call.changed(change)
 
 
@@ -132,10 +127,10 @@ def destroy(call: Invocation, kid: Kid) -> None:
     Refused while the key is in use or rows of the database refer to it. What was encrypted with it elsewhere cannot be
     seen from here, and is lost.
     """
-    keys = call.container.keys
+    keys = call.backend.keys
     keys.show(kid)
     call.confirm_name(kid, f"the key {quoted(kid)} is gone for good, and all that only it can decrypt or verify")
-    call.changed(keys.destroy(kid, actor=call.actor, reason=call.reason, dry_run=call.dry_run))
+    call.changed(keys.destroy(kid, by=call.attribution, dry_run=call.dry_run))
 
 
 @leaf(app, mutation=True, view=RotationView)
@@ -147,12 +142,11 @@ def rotate(
     The verb for cron. --overlap before a key is --if-older-than, its successor is published; then it is used and the
     old one retires. A retired key still decrypts, and still verifies until --overlap has passed.
     """
-    change = call.container.keys.rotate(
+    change = call.backend.keys.rotate(
         _purposes(purpose),
         older_than=_duration(if_older_than),
         overlap=_duration(overlap),
-        actor=call.actor,
-        reason=call.reason,
+        by=call.attribution,
         dry_run=call.dry_run,
     )
     call.changed(change)
@@ -166,7 +160,7 @@ def due(
 
     Exit code 0, or 6 when that is nothing.
     """
-    found = call.container.keys.due(_purposes(purpose), older_than=_duration(if_older_than), overlap=_duration(overlap))
+    found = call.backend.keys.due(_purposes(purpose), older_than=_duration(if_older_than), overlap=_duration(overlap))
     call.check_all(found, DueView, any(view.due for view in found))
 
 
@@ -179,7 +173,7 @@ def jwks(call: Invocation) -> None:
     """
     import json
 
-    document = call.container.keys.jwks()
+    document = call.backend.keys.jwks()
     call.value(json.dumps(document), document)
 
 
@@ -196,7 +190,7 @@ def wrap(
     given = call.secret_given("passphrase")
     if none and given:
         raise UsageError("--none and a passphrase exclude each other", hint="give one of them")
-    keys, configured = call.container.keys, call.settings.settings.keyring.passphrase
+    keys, configured = call.backend.keys, call.settings.settings.keyring.passphrase
     passphrase = None
     if not none:
         known = configured.is_given and not given
@@ -204,8 +198,7 @@ def wrap(
     change = keys.wrap(
         passphrase,
         anew=passphrase is not None and not (configured.is_given and not given),
-        actor=call.actor,
-        reason=call.reason,
+        by=call.attribution,
         dry_run=call.dry_run,
     )
     call.changed(change)
@@ -219,14 +212,13 @@ def import_(
 
     It is published at once, and used once it is promoted. It keeps its kid where that can be a name here and is free.
     """
-    keys = call.container.keys
+    keys = call.backend.keys
     change = keys.take_in(
         call.secret("key"),
         _purpose(purpose),
         alg=None if alg is None else alg.value,
         kid=kid,
-        actor=call.actor,
-        reason=call.reason,
+        by=call.attribution,
         dry_run=call.dry_run,
     )
     if change.value.foreign_kid is not None:
@@ -252,7 +244,7 @@ def export(
     if not private:
         if secret_file is not None:
             raise UsageError("--secret-file takes a private key only", hint="add --private, or leave it out")
-        public = call.container.keys.export_public(kid, written)
+        public = call.backend.keys.export_public(kid, written)
         call.value(str(public.document), public)
         return
     if secret_file is None and terminal.is_terminal(sys.stdout) and not call.dry_run:
@@ -261,11 +253,10 @@ def export(
         raise UsageError("'-' is no file for a key", hint="leave --secret-file out to have it printed")
     from backctl.presentation.new_password import handed_over
 
-    made = call.container.keys.export_private(
+    made = call.backend.keys.export_private(
         kid,
         written,
-        actor=call.actor,
-        reason=call.reason,
+        by=call.attribution,
         dry_run=call.dry_run,
         hand_over=lambda export: handed_over(call, Secret(str(export.document)), secret_file),
     )

@@ -80,7 +80,7 @@ def use(
         raise UsageError("say which profile to use", hint="backctl profile use NAME, or --none for none")
     file = configuration_file(call)
     if os.path.lexists(file):
-        call.container  # noqa: B018 - a protected profile asks here, and a file that does not load stops here
+        call.backend  # noqa: B018 - a protected profile asks here, and a file that does not load stops here
     changed = settings.use_profile(file, name, dry_run=call.dry_run)
     from backctl.application.views import Change  # with all views; the queries here have their own
 

@@ -35,7 +35,7 @@ def reencrypt(
     plaintext is never written anywhere.
     """
     choices = ciphering.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
-    service = call.container.encryption
+    service = call.backend.encryption
     service.require_keyring()  # what is wrong with it is told before a secret is asked for
     if not choices.is_value:
         ciphering.transform(call, service, _VERB, choices)

@@ -15,13 +15,13 @@ app = noun("role")
 @leaf(app, name="list", view=RoleView)
 def list_(call: Invocation) -> None:
     """List the roles: the built-in ones, then the configured ones."""
-    call.show_all(call.container.access.roles(), RoleView)
+    call.show_all(call.backend.access.roles(), RoleView)
 
 
 @leaf(app, view=RoleView)
 def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME", help="The role's name.")]) -> None:
     """Show a role and what it may do."""
-    call.show(call.container.access.role(name))
+    call.show(call.backend.access.role(name))
 
 
 @leaf(app, mutation=True, bulk=True, view=UserView, members=("ident", "error"))
@@ -31,7 +31,7 @@ def assign(
     idents: Idents = None,
 ) -> None:
     """Give accounts a role instead of the one they have."""
-    known, accounts = call.container.access.assignable(role), call.container.accounts
+    known, accounts = call.backend.access.assignable(role), call.backend.accounts
     call.each(
         idents,
         partial(accounts.change_each, step=partial(accounts.steps.assigning, known)),

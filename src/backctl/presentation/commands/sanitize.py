@@ -46,7 +46,7 @@ def sanitize(
     content of an HTML element as well: 'a < b & c' stays as it is. With tags it is HTML, and that becomes
     'a &lt; b &amp; c'. Lines that are no JSON are left out, and the exit code is 7.
     """
-    service = call.container.sanitizing
+    service = call.backend.sanitizing
     if call.renderer.fields is not None and not explain:
         raise UsageError("--fields has no meaning here without --explain")
     call.take_stdin("sanitize")

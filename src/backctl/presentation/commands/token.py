@@ -44,14 +44,13 @@ def issue(
 
     It opens a session, without asking for a password: whoever runs this vouches for the account.
     """
-    change = call.container.tokens.issue(
+    change = call.backend.tokens.issue(
         ident,
         ttl=_duration(ttl),
         audience=audience,
         scope=scope,
         pair=pair,
-        actor=call.actor,
-        reason=call.reason,
+        by=call.attribution,
         dry_run=call.dry_run,
     )
     _print(call, change)
@@ -70,7 +69,7 @@ def verify(
 
     The exit code is 0 or 6, with --batch 0 or 7. The token is read from standard input unless a flag says otherwise.
     """
-    tokens = call.container.tokens
+    tokens = call.backend.tokens
     if batch:
         from backctl.presentation.token_batch import verify_lines
 
@@ -87,7 +86,7 @@ def verify(
 @leaf(app, secrets=("token",), view=InspectedToken)
 def inspect(call: Invocation) -> None:
     """Show what a token says about itself, without any check."""
-    tokens = call.container.tokens
+    tokens = call.backend.tokens
     found = tokens.inspect(_token(call))
     call.warn("nothing of this was verified: anybody may have written it")
     call.show(found)
@@ -100,9 +99,9 @@ def refresh(call: Invocation) -> None:
     The access token is printed on the first line, the refresh token on the second. A refresh token works once. Using it
     again revokes its session: exit code 6.
     """
-    tokens = call.container.tokens
+    tokens = call.backend.tokens
     token = _token(call)
-    _print(call, tokens.refresh(token, actor=call.actor, reason=call.reason, dry_run=call.dry_run))
+    _print(call, tokens.refresh(token, by=call.attribution, dry_run=call.dry_run))
 
 
 @leaf(app, mutation=True, guard="yes", secrets=("token",), view=Revocation)
@@ -127,21 +126,21 @@ def revoke(
         given.append("the token itself")
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other", hint="say in one way what to revoke")
-    tokens, sessions = call.container.tokens, call.container.sessions
+    tokens, sessions = call.backend.tokens, call.backend.sessions
     if jti is not None:
-        change = tokens.revoke_jti(jti, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+        change = tokens.revoke_jti(jti, by=call.attribution, dry_run=call.dry_run)
     elif session is not None:
-        change = sessions.revoke(session, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+        change = sessions.revoke(session, by=call.attribution, dry_run=call.dry_run)
     elif user is not None:
         call.confirm(f"end every session of {quoted(user)}?")
-        change = sessions.revoke_user(user, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+        change = sessions.revoke_user(user, by=call.attribution, dry_run=call.dry_run)
     elif all_:
         call.confirm("end every session of everybody?")
-        change = sessions.revoke_all(actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+        change = sessions.revoke_all(by=call.attribution, dry_run=call.dry_run)
     else:
         try:
             token = _token(call, instead="--jti, --session, --user or --all")
-            change = tokens.revoke(token, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+            change = tokens.revoke(token, by=call.attribution, dry_run=call.dry_run)
         except TokenInvalid:  # not even text
             from backctl.application.tokens import NOTHING_REVOKED
 
@@ -155,7 +154,7 @@ def revoke(
 def list_(call: Invocation, ident: Ident, limit: Limit = None, cursor: Cursor = None, all_: All = False) -> None:
     """List the sessions of an account, the oldest first."""
     refuse_mixture(all_=all_, cursor=cursor, limit=limit)
-    sessions = call.container.sessions
+    sessions = call.backend.sessions
     if all_:
         call.stream(sessions.stream(ident), SessionView)
         return
@@ -178,13 +177,12 @@ def gc(
     from backctl.application.sessions import BATCH_SIZE, OLDER_THAN
 
     past = _duration(older_than)
-    sessions = call.container.sessions
+    sessions = call.backend.sessions
     with call.progress("removing what is past") as progress:
         change = sessions.sweep(
             older_than=OLDER_THAN if past is None else past,
             batch_size=BATCH_SIZE if batch_size is None else batch_size,
-            actor=call.actor,
-            reason=call.reason,
+            by=call.attribution,
             dry_run=call.dry_run,
             progress=progress.advance,
         )

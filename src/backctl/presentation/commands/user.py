@@ -88,7 +88,7 @@ def create(
         raise UsageError("--if-not-exists and --upsert exclude each other", hint="give one of them")
     expiry = expiry_of(expires_at, expires_in)
     has_password = require_one_way(call, generate=generate_password, none=no_password, secret_file=secret_file)
-    accounts = call.container.accounts
+    accounts = call.backend.accounts
     accounts.require_creatable(email=email, username=username, role=DEFAULT_ROLE if role is None else role)
     members: dict[str, object] = {}
 
@@ -108,8 +108,7 @@ def create(
                 password=password.secret,
                 password_hash=password.hashed,
                 must_change_password=must_change_password,
-                actor=call.actor,
-                reason=call.reason,
+                by=call.attribution,
                 dry_run=call.dry_run,
             )
         members.update(password.members())
@@ -125,8 +124,7 @@ def create(
         expiry=expiry,
         create=make,
         update=upsert,
-        actor=call.actor,
-        reason=call.reason,
+        by=call.attribution,
         dry_run=call.dry_run,
     )
     if not (change.changed and change.value.version == 1):  # it existed
@@ -162,7 +160,7 @@ def list_(
     order = Sort.parse(sort)
     numbered = page is not None or page_size is not None
     refuse_mixture(all_=all_, cursor=cursor, limit=limit, numbered=numbered)
-    accounts = call.container.accounts
+    accounts = call.backend.accounts
     if all_:
         call.stream(accounts.stream(criteria, order), UserView)
     elif numbered:
@@ -177,13 +175,13 @@ def list_(
 @leaf(app, view=UserView)
 def show(call: Invocation, ident: Ident) -> None:
     """Show an account."""
-    call.show(call.container.accounts.show(ident))
+    call.show(call.backend.accounts.show(ident))
 
 
 @leaf(app, view=UserExistence)
 def exists(call: Invocation, ident: Ident) -> None:
     """Say whether an account exists: exit code 0 or 3."""
-    existence = call.container.accounts.exists(ident)
+    existence = call.backend.accounts.exists(ident)
     call.check(existence, existence.exists, no=ExitCode.NOT_FOUND)
 
 
@@ -199,7 +197,7 @@ def count(
 ) -> None:
     """Count accounts."""
     criteria = _criteria(role, active, created_after, created_before, email_domain, search)
-    number = call.container.accounts.count(criteria)
+    number = call.backend.accounts.count(criteria)
     call.value(str(number), {"count": number})
 
 
@@ -222,7 +220,7 @@ def set_password(
 
     A lock after failed logins ends with it, and so do the sessions of the account.
     """
-    accounts = call.container.accounts
+    accounts = call.backend.accounts
     account = accounts.show(ident)  # before anybody types a password in vain
     with new_password(
         call,
@@ -234,8 +232,7 @@ def set_password(
             ident,
             password.required(),
             must_change_password=must_change_password,
-            actor=call.actor,
-            reason=call.reason,
+            by=call.attribution,
             dry_run=call.dry_run,
         )
     call.changed(change, **password.members())
@@ -249,20 +246,20 @@ def check_password(call: Invocation, ident: Ident) -> None:
     second factor opens with a one-time code or a recovery code beside the password, and each code counts once. The
     answer does not tell whether the account exists; the event log does.
     """
-    authentication = call.container.authentication
+    authentication = call.backend.authentication
     password = call.secret("password")
     code = call.secret("mfa-code") if call.secret_given("mfa-code") else None
-    check = authentication.authenticate(ident, password, code, actor=call.actor, reason=call.reason)
+    check = authentication.authenticate(ident, password, code, by=call.attribution)
     if check.outcome == "mfa_required" and call.interactive:
         code = call.secret("mfa-code")
-        check = authentication.authenticate(ident, password, code, actor=call.actor, reason=call.reason)
+        check = authentication.authenticate(ident, password, code, by=call.attribution)
     call.check(check, check.ok)
 
 
 @leaf(app, mutation=True, bulk=True, view=UserView, members=_REPORTED)
 def activate(call: Invocation, idents: Idents = None) -> None:
     """Open closed accounts."""
-    accounts = call.container.accounts
+    accounts = call.backend.accounts
     call.each(
         idents,
         partial(accounts.change_each, step=accounts.steps.activating),
@@ -274,7 +271,7 @@ def activate(call: Invocation, idents: Idents = None) -> None:
 @leaf(app, mutation=True, bulk=True, guard="yes", view=UserView, members=_REPORTED)
 def deactivate(call: Invocation, idents: Idents = None) -> None:
     """Close accounts; nobody can log in to them any more."""
-    accounts = call.container.accounts
+    accounts = call.backend.accounts
     call.each(
         idents,
         partial(accounts.change_each, step=accounts.steps.deactivating),
@@ -302,15 +299,14 @@ def update(
     expiry = expiry_of(expires_at, expires_in, never=no_expiry)
     if email is None and username is None and role is None and expiry is None:
         raise UsageError("nothing to change is given", hint="add --email, --username, --role or an expiry")
-    change = call.container.accounts.update(
+    change = call.backend.accounts.update(
         ident,
         email=email,
         username=username,
         role=role,
         expiry=expiry,
         if_version=if_version,
-        actor=call.actor,
-        reason=call.reason,
+        by=call.attribution,
         dry_run=call.dry_run,
     )
     call.changed(change)
@@ -330,7 +326,7 @@ def delete(
     The events are found by the id of the account. Confirmed by the username, typed or given with --confirm; for several
     accounts by their number. --yes is not enough.
     """
-    accounts = call.container.accounts
+    accounts = call.backend.accounts
     call.each(
         idents,
         partial(accounts.change_each, step=partial(accounts.steps.deleting, erase=erase, if_exists=if_exists)),
@@ -353,9 +349,9 @@ def history(
     newest_first = is_newest_first(sort)
     refuse_mixture(all_=all_, cursor=cursor, limit=limit)
     if all_:
-        subject = call.container.accounts.history(ident, limit=1).items[0].subject
-        call.stream(call.container.audit.stream(EventCriteria(subject=subject), newest_first=newest_first), EventView)
+        subject = call.backend.accounts.history(ident, limit=1).items[0].subject
+        call.stream(call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first), EventView)
         return
     size = PAGE_SIZE if limit is None else limit
-    page = call.container.accounts.history(ident, limit=size, cursor=cursor, newest_first=newest_first)
+    page = call.backend.accounts.history(ident, limit=size, cursor=cursor, newest_first=newest_first)
     call.show_page(page, EventView)

@@ -48,7 +48,7 @@ def enroll(
         raise UsageError("-o id leaves no place for the secret", hint="take another form, such as -o json")
     if call.renderer.leaves_out("secret", "uri"):
         raise UsageError("--fields leaves no place for the secret", hint="add secret to it, or uri")
-    change = call.container.mfa.enroll(ident, settings, actor=call.actor, reason=call.reason, dry_run=call.dry_run)
+    change = call.backend.mfa.enroll(ident, settings, by=call.attribution, dry_run=call.dry_run)
     enrolment = change.value
     if call.dry_run:  # there is no such secret
         call.changed(Change(enrolment.status, change.changed))
@@ -64,13 +64,13 @@ def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> N
     Ten recovery codes are shown, once. From then on a login takes a code. The account's sessions end at once.
     """
     require_place(call, secret_file, "the recovery codes", "recovery_codes")
-    mfa = call.container.mfa
+    mfa = call.backend.mfa
     mfa.require_pending(ident)  # before anybody types a code in vain
     code = call.secret("code")
     _with_new_codes(
         call,
         secret_file,
-        lambda codes: mfa.confirm(ident, code, codes, actor=call.actor, reason=call.reason, dry_run=call.dry_run),
+        lambda codes: mfa.confirm(ident, code, codes, by=call.attribution, dry_run=call.dry_run),
     )
 
 
@@ -80,7 +80,7 @@ def status(call: Invocation, ident: Ident) -> None:
 
     Whether there is one, and how many recovery codes are left.
     """
-    call.show(call.container.mfa.status(ident))
+    call.show(call.backend.mfa.status(ident))
 
 
 @leaf(app, mutation=True, guard="yes", view=MfaStatus)
@@ -89,11 +89,11 @@ def disable(call: Invocation, ident: Ident) -> None:
 
     The account's sessions end at once.
     """
-    mfa = call.container.mfa
+    mfa = call.backend.mfa
     found = mfa.status(ident)
     if found.mfa == "on":
         call.confirm(f"let {quoted(found.username)} log in with a password alone?")
-    call.changed(mfa.disable(found.id, actor=call.actor, reason=call.reason, dry_run=call.dry_run))
+    call.changed(mfa.disable(found.id, by=call.attribution, dry_run=call.dry_run))
 
 
 @leaf(app, name="recovery-codes", mutation=True, view=MfaStatus, members=("recovery_codes", "secret_file"))
@@ -103,13 +103,11 @@ def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = Non
     They are shown once.
     """
     require_place(call, secret_file, "the recovery codes", "recovery_codes")
-    mfa = call.container.mfa
+    mfa = call.backend.mfa
     _with_new_codes(
         call,
         secret_file,
-        lambda codes: mfa.renew_recovery_codes(
-            ident, codes, actor=call.actor, reason=call.reason, dry_run=call.dry_run
-        ),
+        lambda codes: mfa.renew_recovery_codes(ident, codes, by=call.attribution, dry_run=call.dry_run),
     )
 
 
@@ -120,9 +118,9 @@ def reencrypt(call: Invocation) -> None:
     As the next login of each account would, to the key of purpose encrypt: the one before can be destroyed then.
     Nobody notices: neither secret nor recovery codes change.
     """
-    mfa = call.container.mfa
+    mfa = call.backend.mfa
     with call.progress("reencrypting") as progress:
-        change = mfa.reencrypt(actor=call.actor, reason=call.reason, dry_run=call.dry_run, progress=progress.advance)
+        change = mfa.reencrypt(by=call.attribution, dry_run=call.dry_run, progress=progress.advance)
     call.changed(change)
     if failed := change.value.unusable:
         from backctl.presentation.bulk import first_of
@@ -137,7 +135,7 @@ def _with_new_codes(
     call: Invocation, secret_file: str | None, change: Callable[[tuple[Secret, ...]], Change[MfaStatus]]
 ) -> None:
     """Make the change with new codes, which are in their file before it, or in its result."""
-    codes = call.container.mfa.new_recovery_codes()
+    codes = call.backend.mfa.new_recovery_codes()
     revealed = [code.reveal() for code in codes]
     with handed_over(call, Secret("\n".join(revealed)), secret_file):
         made = change(codes)

@@ -1,0 +1,312 @@
+"""The services of one installation, for the command line and for Python services alike.
+
+Every service is made at its first use, and what it needs is imported then: a command pays for what it uses and nothing
+else. `wiring` holds the factories.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from backctl.settings import LoadedSettings
+from backctl.wiring.lazy import Opened, lazy
+from backctl.wiring.storage import Storage
+
+if TYPE_CHECKING:
+    from backctl.application.access import AccessService
+    from backctl.application.accounts import AccountService
+    from backctl.application.attribution import Attribution
+    from backctl.application.audit import AuditService
+    from backctl.application.authentication import AuthenticationService
+    from backctl.application.database import DatabaseService
+    from backctl.application.database_views import InstallationView
+    from backctl.application.doctor import DoctorService
+    from backctl.application.encryption import EncryptionService
+    from backctl.application.keys import KeyService
+    from backctl.application.mfa import MfaService
+    from backctl.application.mfa_keys import MfaKeys
+    from backctl.application.sanitizing import SanitizingService
+    from backctl.application.sessions import SessionService
+    from backctl.application.tokens import TokenService
+    from backctl.application.views import Change
+    from backctl.domain.access import AccessPolicy
+    from backctl.infrastructure.addresses import EmailValidatorParser
+    from backctl.infrastructure.crypto.jwt_codec import JwtCodec
+    from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+    from backctl.infrastructure.files.whole import WholeFiles
+    from backctl.infrastructure.installation import Dependencies
+    from backctl.infrastructure.keyring.store import KeyringStore
+
+
+class Backend:
+    """The services of one installation, each a property.
+
+    One backend serves all threads of a process: services, readers and transactions may be used at the same time, over
+    at most eight connections for reading and eight for writing on SQLite, eight in all on PostgreSQL; more threads take
+    turns. A child process that is forked may go on using it: it opens connections of its own and leaves its parent's
+    alone. Only `close` waits for no other thread: call it when none is using the backend.
+
+    Nothing is connected before it is used. `close` releases connections and forgets keys; the next use, also of a
+    service that was taken before, connects again. Use it as a context manager, or call `close` at the end.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        *,
+        notice: Callable[[str], None] = lambda text: None,
+        founder: "Callable[[], Attribution] | None" = None,
+    ) -> None:
+        """`notice` receives one line about what was created or migrated.
+
+        `founder` is recorded where encrypting creates the installation: encrypting has no attribution of its own.
+        """
+        self._loaded = loaded
+        self._settings = loaded.settings
+        self._notice = notice
+        self._founder = founder or self.by
+        self._opened = Opened()
+        self._storage = Storage(loaded, self._dependencies)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release connections and forget keys; the next use connects again."""
+        self._opened.close()
+        self._storage.close()
+
+    def by(self, label: str | None = None, *, reason: str | None = None, trace_id: str | None = None) -> "Attribution":
+        """Who makes a change, why and under which trace: for the `by` of every change.
+
+        `label` names whoever acts, by default the operating system's user, who is recorded beside it with this host.
+        Raises InvalidInput.
+        """
+        from backctl.application.attribution import Attribution
+        from backctl.infrastructure.host import os_actor
+
+        return Attribution(os_actor(label), reason, trace_id)
+
+    @lazy
+    def accounts(self) -> "AccountService":
+        from backctl.application.accounts import AccountService
+        from backctl.domain.password_policy import PasswordPolicy
+        from backctl.infrastructure.crypto.common_passwords import is_common
+        from backctl.infrastructure.host import jittered_pause, new_user_id, now
+
+        return AccountService(
+            unit_of_work=self._storage.unit_of_work,
+            reader=self._storage.reader,
+            addresses=self._addresses,
+            hasher=self._hasher,
+            passwords=PasswordPolicy(self._settings.passwords.min_length, is_common),
+            access=self._access_policy,
+            clock=now,
+            new_id=new_user_id,
+            pause=jittered_pause,
+        )
+
+    @lazy
+    def authentication(self) -> "AuthenticationService":
+        from backctl.application.authentication import AuthenticationService
+        from backctl.infrastructure.host import jittered_pause, now
+
+        return AuthenticationService(
+            unit_of_work=self._storage.unit_of_work,
+            reader=self._storage.reader,
+            addresses=self._addresses,
+            hasher=self._hasher,
+            clock=now,
+            blind_index=self._storage.blind_index,
+            is_fresh=self._storage.is_fresh,
+            mfa_keys=lambda: self._mfa_keys,
+            pause=jittered_pause,
+        )
+
+    @lazy
+    def mfa(self) -> "MfaService":
+        from backctl.application.mfa import MfaService
+        from backctl.infrastructure.host import jittered_pause, now
+
+        return MfaService(
+            unit_of_work=self._storage.unit_of_work,
+            reader=self._storage.reader,
+            keys=self._mfa_keys,
+            is_fresh=self._storage.is_fresh,
+            clock=now,
+            issuer=self._settings.tokens.issuer,
+            pause=jittered_pause,
+        )
+
+    @lazy
+    def tokens(self) -> "TokenService":
+        from backctl.application.tokens import TokenService
+        from backctl.domain.sessions import Lifetimes
+        from backctl.infrastructure.host import jittered_pause, new_user_id, now
+
+        tokens = self._settings.tokens
+        return TokenService(
+            unit_of_work=self._storage.unit_of_work,
+            reader=self._storage.reader,
+            codec=self._token_codec,
+            clock=now,
+            new_id=new_user_id,
+            pause=jittered_pause,
+            issuer=tokens.issuer,
+            audience=tokens.audience,
+            access_ttl=tokens.access_ttl,
+            lifetimes=Lifetimes(refresh=tokens.refresh_ttl, session=tokens.session_ttl, grace=tokens.grace),
+            leeway=tokens.leeway,
+        )
+
+    @lazy
+    def sessions(self) -> "SessionService":
+        from backctl.application.sessions import SessionService
+        from backctl.infrastructure.host import jittered_pause, now
+
+        return SessionService(
+            unit_of_work=self._storage.unit_of_work,
+            reader=self._storage.reader,
+            clock=now,
+            pause=jittered_pause,
+            issuer=self._settings.tokens.issuer,
+            leeway=self._settings.tokens.leeway,
+        )
+
+    @lazy
+    def audit(self) -> "AuditService":
+        from backctl.application.audit import AuditService
+
+        return AuditService(reader=self._storage.reader, audit_keys=self._storage.audit_keys)
+
+    @lazy
+    def access(self) -> "AccessService":
+        from backctl.application.access import AccessService
+        from backctl.infrastructure.host import now
+
+        return AccessService(self._access_policy, reader=self._storage.reader, clock=now)
+
+    @lazy
+    def keys(self) -> "KeyService":
+        from backctl.application.keys import KeyService
+        from backctl.infrastructure.host import jittered_pause, now
+        from backctl.infrastructure.keyring.exchange import KeyText
+        from backctl.infrastructure.keyring.maker import make_key
+
+        return KeyService(
+            keyring=self._storage.known_keyring,
+            has_unfinished_change=self._keys.has_unfinished_change,
+            change=self._storage.keyring_change,
+            new_key=make_key,
+            exchange=KeyText(),
+            clock=now,
+            pause=jittered_pause,
+        )
+
+    @lazy
+    def database(self) -> "DatabaseService":
+        from backctl.application.database import DatabaseService
+
+        return DatabaseService(self._storage.care())
+
+    @lazy
+    def doctor(self) -> "DoctorService":
+        from backctl.application.doctor import DoctorService
+
+        return DoctorService(self._storage.probes())
+
+    @lazy
+    def sanitizing(self) -> "SanitizingService":
+        from backctl.application.sanitizing import SanitizingService
+        from backctl.infrastructure.html import HtmlSanitizer
+
+        allowed = self._settings.sanitize
+        cleaner = HtmlSanitizer(tags=allowed.tags, attributes=allowed.attributes, url_schemes=allowed.url_schemes)
+        return SanitizingService(cleaner.clean, max_bytes=allowed.max_bytes, max_depth=allowed.max_depth)
+
+    @lazy
+    def encryption(self) -> "EncryptionService":
+        from backctl.application.encryption import EncryptionService
+        from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
+        from backctl.infrastructure.keyring.watched import WatchedKeyring
+
+        # The keyring and nothing else: what encrypts needs no database, on whatever server that is.
+        keyring = WatchedKeyring(
+            self._keys,
+            is_fresh=self._storage.is_fresh,
+            create=lambda: self.initialise(by=self._founder()),
+        )
+        return EncryptionService(keyring=keyring, ciphers=KeyCiphers(), files=self.files)
+
+    @lazy
+    def files(self) -> "WholeFiles":
+        """Files that appear whole or not at all, such as those that secrets are handed over in."""
+        from backctl.infrastructure.files.whole import WholeFiles
+
+        return WholeFiles()
+
+    def calibrated_cost(self) -> int:
+        """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""
+        return self._hasher.calibrated_cost()
+
+    def initialise(self, *, by: "Attribution", dry_run: bool = False) -> "Change[InstallationView]":
+        """Make the keyring and the database where they are missing.
+
+        Raises KeyringMissing where there is a database: a keyring is never replaced.
+        """
+        return self._storage.create(by, dry_run=dry_run)
+
+    @lazy
+    def _keys(self) -> "KeyringStore":
+        from backctl.wiring.security import keyring_store
+
+        return keyring_store(self._loaded)
+
+    @lazy
+    def _mfa_keys(self) -> "MfaKeys":
+        from backctl.wiring.security import mfa_keys
+
+        return mfa_keys(self._storage.open_keyring)
+
+    @lazy
+    def _access_policy(self) -> "AccessPolicy":
+        from backctl.wiring.security import access_policy
+
+        return access_policy(self._settings)
+
+    @lazy
+    def _addresses(self) -> "EmailValidatorParser":
+        from backctl.infrastructure.addresses import EmailValidatorParser
+
+        return EmailValidatorParser(allow_special_domains=self._settings.accounts.allow_special_domains)
+
+    @lazy
+    def _hasher(self) -> "BcryptHasher":
+        from backctl.infrastructure.crypto.password_hasher import BcryptHasher
+
+        return BcryptHasher(self._settings.passwords.bcrypt_cost)
+
+    @lazy
+    def _token_codec(self) -> "JwtCodec":
+        from backctl.wiring.security import token_codec
+
+        return token_codec(self._settings, self._keys.current)
+
+    def _dependencies(self) -> "Dependencies":
+        from backctl.infrastructure.host import new_user_id, now
+        from backctl.infrastructure.installation import Dependencies
+
+        self._loaded.keyring_given  # noqa: B018 - refuses a keyring that is given twice before anything is opened
+        return Dependencies(
+            keys=lambda: self._keys,
+            notice=self._notice,
+            clock=now,
+            new_id=new_user_id,
+            addresses=self._addresses,
+            bcrypt_cost=self._settings.passwords.bcrypt_cost,
+        )

@@ -1,0 +1,29 @@
+"""What a forked child must not share with its parent: connections, and locks that another thread held."""
+
+import os
+from typing import Protocol
+from weakref import WeakSet
+
+
+class Forked(Protocol):
+    """Something that starts over in a forked child."""
+
+    def start_over(self) -> None:
+        """Forget what belongs to the parent, without closing it. Called in the child, before any other code of it."""
+        ...
+
+
+_forked: WeakSet[Forked] = WeakSet()
+
+
+def start_over_in_children(resource: Forked) -> None:
+    """Call `start_over` of `resource` in every child that this process forks, for as long as it exists."""
+    _forked.add(resource)
+
+
+def _after_fork() -> None:
+    for resource in list(_forked):
+        resource.start_over()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,23 @@
+"""The health probe of the keyring: it is readable, complete and rotated."""
+
+from backctl.application.keys import ROTATING
+from backctl.domain.values import Instant
+from backctl.infrastructure.keyring.store import KeyringStore
+from backctl.infrastructure.probes import NOTHING_YET, Finding, ok, warn
+
+_CRYPTOPERIOD_US = 365 * 86_400_000_000  # NIST SP 800-57 part 1 §5.3.6: one to two years for what signs or encrypts
+
+
+def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:
+    if is_fresh and not keys.exists():
+        return NOTHING_YET
+    ring = keys.read()
+    if keys.has_unfinished_change():
+        return warn(
+            "a change of the keyring was interrupted", "the next change finishes it, such as: backctl key rotate"
+        )
+    for purpose in ROTATING:
+        if ring.due(purpose, _CRYPTOPERIOD_US, now):
+            finding = f"the key {ring.primary(purpose).kid} has been in use for more than a year"
+            return warn(finding, "backctl key rotate replaces it; cron runs it every day")
+    return ok(f"{len(ring.keys)} keys, one of each purpose in use")

@@ -1,0 +1,163 @@
+"""What `doctor` asks of every SQL database, under the same names and in the same order."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from backctl.domain.errors import BackctlError, quoted
+from backctl.domain.keyring import Keyring
+from backctl.domain.values import Instant
+from backctl.infrastructure.probes import NOTHING_YET, UNOPENED, Finding, Probe, fail, ok, warn
+from backctl.infrastructure.sql.schema import REVISION, StoredInstallation, check_match, require_current
+
+_TOLERANCE_US = 5 * 60 * 1_000_000  # clocks of machines that share a database may differ by so much
+_RELEASED = Instant.parse("2026-01-01")
+
+
+class HealthSource(Protocol):
+    """What an installation says about itself without being changed."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def is_fresh(self) -> bool: ...
+
+    def stored(self) -> StoredInstallation: ...
+
+    def open_keyring(self) -> Keyring: ...
+
+    def clock(self) -> Instant: ...
+
+
+class DatabaseHealth(ABC):
+    """The checks of one installation's database. Each kind of database says how it is looked at."""
+
+    upgrade_hint: ClassVar[str]
+    """What to do about an older schema."""
+
+    def __init__(self, source: HealthSource) -> None:
+        self._source = source
+
+    @abstractmethod
+    def files(self) -> Sequence[Path]:
+        """Files and folders of the database on this machine; they may be missing."""
+
+    def probes(self, *, leeway: int) -> dict[str, Probe]:
+        """The checks by name. `leeway` is how far ahead a token may be dated, in microseconds."""
+        looks: dict[str, Callable[[], Finding]] = {
+            "database.open": self._open,
+            "database.writable": self._writable,
+            "database.revision": self._opened(self._is_current),
+            "database.integrity": self._opened(self._is_whole),
+            "keyring.matches": self._opened(self._has_its_keys),
+            "clock.sane": self._agrees_with_the_clock,
+            "tokens.issuable": self._opened(lambda: self._issues_tokens(leeway)),
+        }
+        return {check: Probe(check, look) for check, look in looks.items()}
+
+    @abstractmethod
+    def _require_creatable(self) -> None:
+        """Raises what keeps a write from creating the database on a fresh machine."""
+
+    @abstractmethod
+    def _takes_changes(self) -> Finding:
+        """Whether a write transaction can begin."""
+
+    @abstractmethod
+    def _is_whole(self) -> Finding:
+        """Whether the database's own checks find damage."""
+
+    @abstractmethod
+    def _clocks(self) -> Sequence[tuple[str, Instant]]:
+        """Other clocks whose time is known, each with its name."""
+
+    @abstractmethod
+    def _ask(self, *questions: str) -> list[Sequence[Sequence[Any]]]:
+        """The rows that answer each statement, from a moment of the database of this revision or another."""
+
+    def _opened(self, look: Callable[[], Finding]) -> Callable[[], Finding]:
+        """A check that has nothing to say where the database does not open; `database.open` says why."""
+        return lambda: self._unopened() or look()
+
+    def _unopened(self) -> Finding | None:
+        if self._source.is_fresh:
+            return NOTHING_YET
+        try:
+            self._source.stored()
+        except BackctlError:
+            return UNOPENED
+        return None
+
+    def _open(self) -> Finding:
+        if self._source.is_fresh:
+            return NOTHING_YET
+        return ok(f"installation {self._source.stored().installation_id}")
+
+    def _writable(self) -> Finding:
+        if self._source.is_fresh:
+            self._require_creatable()
+        return self._unopened() or self._takes_changes()
+
+    def _is_current(self) -> Finding:
+        stored = self._source.stored()
+        if stored.revision < REVISION:
+            return warn(f"revision {stored.revision} is older than the {REVISION} of this backctl", self.upgrade_hint)
+        require_current(stored, self._source.label)
+        return ok(f"revision {stored.revision}")
+
+    def _has_its_keys(self) -> Finding:
+        check_match(self._source.stored().audit_kids, self._source.open_keyring())
+        return ok("it holds every audit key the database was written with")
+
+    def _agrees_with_the_clock(self) -> Finding:
+        latest: list[tuple[str, Instant]] = []
+        if self._unopened() is None:
+            (newest,) = self._ask("SELECT occurred_at FROM events ORDER BY seq DESC LIMIT 1")
+            latest = [("the newest event", Instant(at)) for (at,) in newest if isinstance(at, int)]
+            latest += self._clocks()
+        return is_sane(self._source.clock(), latest)
+
+    def _issues_tokens(self, leeway: int) -> Finding:
+        return is_issuable(*self._ask(*dated_ahead(self._source.clock(), leeway)))
+
+
+def is_sane(now: Instant, latest: Iterable[tuple[str, Instant]]) -> Finding:
+    """Whether the clock is past this program's making, and past whatever was recorded last."""
+    if now < _RELEASED:
+        return fail(f"the clock says {now}, before this program was written", "set the clock")
+    for what, moment in latest:
+        if moment > now + _TOLERANCE_US:
+            return warn(f"the clock says {now}, but {what} is from {moment}", "set the clock")
+    return ok(f"the clock says {now}")
+
+
+def dated_ahead(now: Instant, leeway: int) -> tuple[str, str]:
+    """Two statements: the issuers whose tokens were all revoked as of a later moment, and how many sessions are from
+    such a moment. Both databases read them."""
+    limit = now + leeway
+    return (
+        f"SELECT issuer, not_before FROM token_issuers WHERE not_before > {limit}",  # noqa: S608 - a number
+        f"""
+        SELECT count(*) FROM sessions
+        WHERE revoked_at IS NULL AND expires_at > {int(now)} AND (created_at > {limit} OR not_before > {limit})
+        """,  # noqa: S608 - numbers
+    )
+
+
+def is_issuable(barred: Sequence[Sequence[Any]], ahead: Sequence[Sequence[Any]]) -> Finding:
+    """Whether a token issued now would be valid now, from the answers to `dated_ahead`."""
+    if barred:
+        issuer, moment = barred[0]
+        return fail(
+            f"all tokens of {quoted(issuer)} were revoked under a clock that was ahead: none is issued before "
+            f"{Instant(moment)}",
+            "check the clock, then run 'backctl token revoke --all' again",
+        )
+    if count := ahead[0][0]:
+        return warn(
+            f"a clock was ahead when {count} sessions were opened or their accounts' roles changed: they get no tokens",
+            "let their owners log in again, or end all sessions with 'backctl token revoke --all'",
+        )
+    return ok("tokens issued now are valid now")

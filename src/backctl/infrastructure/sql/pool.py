@@ -1,0 +1,107 @@
+"""The connections of one process to a database, shared by its threads.
+
+SQLAlchemy's pool would have to be loaded by commands that only read, and psycopg_pool connects in threads of its own:
+whoever waits for a connection learns that there is none but not why.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from backctl.domain.errors import DatabaseUnavailable, quoted
+from backctl.infrastructure.forks import start_over_in_children
+
+_C = TypeVar("_C")
+
+CONNECTIONS = 8
+"""Connections of one process for each purpose, unless told otherwise: more threads than that take turns."""
+
+
+class ConnectionPool(Generic[_C]):
+    """At most `size` connections, opened by `open_` when none is idle. The one used last is handed out first.
+
+    A thread that holds one must not ask for another: with `size` threads doing so none would ever get it. After a fork
+    the child begins with an empty pool and leaves the parent's connections alone. `label` names the database in errors.
+    """
+
+    def __init__(
+        self,
+        open_: Callable[[], _C],
+        *,
+        close: Callable[[_C], None],
+        label: str,
+        size: int = CONNECTIONS,
+    ) -> None:
+        self._open = open_
+        self._close = close
+        self._size = size
+        self._label = label
+        self._inherited: list[_C] = []
+        self._reset()
+        start_over_in_children(self)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._idle: list[_C] = []
+        self._taken: dict[int, tuple[_C, int]] = {}
+        self._count = 0
+        self._generation = 0
+
+    def start_over(self) -> None:
+        # Kept, for collecting them as garbage would end the parent's sessions.
+        self._inherited += [*self._idle, *(connection for connection, _ in self._taken.values())]
+        self._reset()
+
+    def take(self, *, timeout_s: float) -> _C:
+        """An idle connection or a new one. It may have been idle for so long that a server has closed it.
+
+        Raises what `open_` raises; DatabaseUnavailable when all are in use for `timeout_s` seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._idle or self._count < self._size, timeout_s):
+                raise DatabaseUnavailable(
+                    f"all {self._size} connections to the database {quoted(self._label, limit=400)} are in use",
+                    hint="try again later, or use fewer threads",
+                )
+            generation = self._generation
+            connection = self._idle.pop() if self._idle else None
+            self._count += connection is None
+        if connection is None:
+            try:
+                connection = self._open()
+            except BaseException:
+                self._forget_one()
+                raise
+        with self._changed:
+            self._taken[id(connection)] = connection, generation
+        return connection
+
+    def give_back(self, connection: _C, *, sound: bool) -> None:
+        """Keep a connection for the next caller, unless it is not `sound` or older than `clear`.
+
+        Nothing happens when it was given back before, or was taken before a fork.
+        """
+        with self._changed:
+            _, generation = self._taken.pop(id(connection), (connection, None))
+            if generation is None:
+                return
+            if sound and generation == self._generation:
+                self._idle.append(connection)
+                self._changed.notify()
+                return
+        self._close(connection)
+        self._forget_one()
+
+    def clear(self) -> None:
+        """Close every idle connection now, and those in use when they are given back."""
+        with self._changed:
+            self._generation += 1
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            self._close(connection)
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify()

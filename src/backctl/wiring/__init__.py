@@ -1,0 +1,1 @@
+"""The factories: the only place that chooses adapters. Each imports what it makes when it is called."""

@@ -1,0 +1,62 @@
+"""Properties that are made at their first use, once for all threads, and forgotten when their owner is closed."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from threading import RLock
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
+
+from backctl.infrastructure.forks import start_over_in_children
+
+_T = TypeVar("_T")
+
+
+class Opened(ExitStack):
+    """What was opened or made so far; closing it undoes that in reverse order. For any thread, and after a fork."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = RLock()
+        start_over_in_children(self)
+
+    def start_over(self) -> None:
+        """Replace the lock: another thread of the parent may have held it at the fork."""
+        self.lock = RLock()
+
+    def close(self) -> None:
+        with self.lock:
+            super().close()
+
+
+class Owner(Protocol):
+    """An object with lazy properties."""
+
+    @property
+    def _opened(self) -> Opened: ...
+
+
+class lazy(Generic[_T]):  # noqa: N801 - a decorator, like `property`
+    """Like `functools.cached_property`, but threads that ask at once get the same object, and `close` forgets it."""
+
+    def __init__(self, make: Callable[[Any], _T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: Owner, owner: type) -> _T: ...
+
+    def __get__(self, instance: Owner | None, owner: type) -> Self | _T:
+        if instance is None:
+            return self
+        opened, made = instance._opened, vars(instance)
+        with opened.lock:
+            if self._name not in made:
+                made[self._name] = self._make(instance)
+                opened.callback(made.pop, self._name, None)
+            value: _T = made[self._name]
+            return value

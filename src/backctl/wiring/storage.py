@@ -1,0 +1,127 @@
+"""Which installation a configured URL names, and the handle of it that services hold."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Final
+
+from backctl.infrastructure.forks import start_over_in_children
+
+if TYPE_CHECKING:
+    from backctl.application.attribution import Attribution
+    from backctl.application.database_views import InstallationView
+    from backctl.application.ports import DatabaseCare, HealthProbe, KeyringChange, Reader, UnitOfWork
+    from backctl.application.views import Change
+    from backctl.domain.keyring import Keyring
+    from backctl.infrastructure.installation import Dependencies, Installation
+    from backctl.settings import LoadedSettings
+
+
+def sqlite(loaded: "LoadedSettings", dependencies: "Dependencies") -> "Installation":
+    """The embedded database in a file."""
+    from backctl.infrastructure.sqlite.installation import SqliteInstallation
+
+    return SqliteInstallation(
+        Path(loaded.database_url.removeprefix("sqlite:///")),
+        dependencies,
+        fresh_allowed=not loaded.names_storage,
+        timeout_us=loaded.settings.database.timeout,
+    )
+
+
+def postgresql(loaded: "LoadedSettings", dependencies: "Dependencies") -> "Installation":
+    """A database on a PostgreSQL server."""
+    from backctl.infrastructure.postgres.installation import PostgresInstallation
+    from backctl.infrastructure.postgres.limits import Limits
+    from backctl.settings import redact_url
+
+    url, database = loaded.database_url, loaded.settings.database
+    limits = Limits(
+        connect_us=min(database.connect_timeout, database.timeout),
+        statement_us=min(database.statement_timeout, database.timeout),
+        lock_us=min(database.lock_timeout, database.timeout),
+    )
+    return PostgresInstallation(url, dependencies, label=redact_url(url), limits=limits)
+
+
+Adapter = Callable[["LoadedSettings", "Dependencies"], "Installation"]
+
+ADAPTERS: Final[Mapping[str, Adapter]] = {"sqlite": sqlite, "postgresql": postgresql}
+"""The adapter of each URL scheme that `database.url` accepts."""
+
+
+class Storage:
+    """One lazy handle of the installation: services hold it, and it stays valid when the connections are closed.
+
+    For any thread, and after a fork. The installation is chosen, and its code loaded, at the first call.
+    """
+
+    def __init__(self, loaded: "LoadedSettings", dependencies: "Callable[[], Dependencies]") -> None:
+        self._loaded = loaded
+        self._dependencies = dependencies
+        self._made: Installation | None = None
+        self.start_over()
+        start_over_in_children(self)
+
+    def start_over(self) -> None:
+        self._lock = RLock()
+
+    @property
+    def installation(self) -> "Installation":
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    scheme = self._loaded.database_url.partition(":")[0]
+                    self._made = ADAPTERS[scheme](self._loaded, self._dependencies())
+        return self._made
+
+    def close(self) -> None:
+        """Release connections; the next use reconnects."""
+        if self._made is not None:
+            self._made.close()
+
+    def is_fresh(self) -> bool:
+        return self.installation.is_fresh
+
+    def reader(self) -> "Reader":
+        return self.installation.reader()
+
+    def unit_of_work(self, *, by: "Attribution", dry_run: bool, creates: bool = False) -> "UnitOfWork":
+        return self.installation.unit_of_work(by=by, dry_run=dry_run, creates=creates)
+
+    def keyring_change(self, *, by: "Attribution", dry_run: bool) -> "KeyringChange":
+        return self.installation.keyring_change(by=by, dry_run=dry_run)
+
+    def known_keyring(self) -> "Keyring":
+        return self.installation.known_keyring()
+
+    def open_keyring(self) -> "Keyring":
+        return self.installation.open_keyring()
+
+    def blind_index(self, text: str) -> str:
+        return self.installation.blind_index(text)
+
+    def audit_keys(self, kids: Sequence[str]) -> dict[str, bytes]:
+        return self.installation.audit_keys(kids)
+
+    def create(self, by: "Attribution", *, dry_run: bool = False) -> "Change[InstallationView]":
+        return self.installation.create(by, dry_run=dry_run)
+
+    def care(self) -> "DatabaseCare":
+        return self.installation.care()
+
+    def probes(self) -> "tuple[HealthProbe, ...]":
+        """What `doctor` asks: first which database that is, then the installation's own probes."""
+        leeway = self._loaded.settings.tokens.leeway
+        own = self.installation.probes(leeway=leeway, config_file=self._loaded.file)
+        return (self._selected(), *own)
+
+    def _selected(self) -> "HealthProbe":
+        from backctl.domain.errors import quoted
+        from backctl.infrastructure.probes import Probe, ok
+
+        name = self._loaded.settings.profile
+        protected = ", protected" if self._loaded.settings.protected else ""
+        chosen = f"profile {quoted(name)} ({self._loaded.origin('profile')}{protected})" if name else "no profile"
+        shown = quoted(self._loaded.database_shown, limit=400)
+        return Probe("profile.selected", lambda: ok(f"{chosen}: {shown}"))

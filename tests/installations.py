@@ -1,0 +1,35 @@
+"""Installations that tests open without a configuration."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from backctl.application.ports import Clock
+from backctl.infrastructure.addresses import EmailValidatorParser
+from backctl.infrastructure.host import new_user_id, now
+from backctl.infrastructure.installation import Dependencies
+from backctl.infrastructure.keyring.file import KeyFile
+from backctl.infrastructure.keyring.store import KeyringStore
+from backctl.infrastructure.sqlite.installation import SqliteInstallation
+
+
+def sqlite_installation(
+    database: Path,
+    keyring: Path | KeyringStore,
+    *,
+    fresh_allowed: bool = True,
+    timeout_us: int = 0,
+    notice: Callable[[str], None] = lambda text: None,
+    clock: Clock = now,
+    bcrypt_cost: int = 4,
+) -> SqliteInstallation:
+    """An embedded installation; `keyring` is the path of its file, or what gives it."""
+    keys = KeyFile(keyring) if isinstance(keyring, Path) else keyring
+    dependencies = Dependencies(
+        keys=lambda: keys,
+        notice=notice,
+        clock=clock,
+        new_id=new_user_id,
+        addresses=EmailValidatorParser(),
+        bcrypt_cost=bcrypt_cost,
+    )
+    return SqliteInstallation(database, dependencies, fresh_allowed=fresh_allowed, timeout_us=timeout_us)
