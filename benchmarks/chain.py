@@ -20,13 +20,14 @@ import backctl
 from backctl.application.accounts import AccountService
 from backctl.application.attribution import Attribution
 from backctl.application.ports import UnitOfWork
+from backctl.application.reactions import LoggedEvent
 from backctl.backend import Backend
 from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent
 from backctl.domain.canonical_json import canonical
 from backctl.domain.events import DomainEvent
 from backctl.domain.repositories import EventCriteria
-from backctl.domain.values import Actor, UserId
-from backctl.infrastructure.host import new_user_id, now
+from backctl.domain.values import Actor, EventId, Instant
+from backctl.infrastructure.host import new_id, now
 from backctl.infrastructure.sql import tables
 from backctl.infrastructure.sql.event_log import columns_of
 from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
@@ -40,12 +41,12 @@ _NUMBERS = count(10**9)  # beyond every number of the chain beside
 class PlainUnitOfWork(SqlUnitOfWork):
     """Writes the rows of the log, and nothing that ties one to another."""
 
-    def _append(self, events: Sequence[DomainEvent]) -> UserId:
+    def _append(self, events: Sequence[DomainEvent]) -> list[LoggedEvent]:
         actor = canonical({"label": _ME.label, "os_user": _ME.os_user, "host": _ME.host}).decode()
         rows = [
             RecordedEvent(
                 seq=next(_NUMBERS),
-                id=new_user_id(),
+                id=new_id(),
                 occurred_at=int(now()),
                 type=event.type,
                 subject=event.subject,
@@ -61,21 +62,24 @@ class PlainUnitOfWork(SqlUnitOfWork):
             for event in events
         ]
         self.session.connection().execute(_ADD, list(map(columns_of, rows)))
-        return UserId(rows[0].id)
+        return [
+            LoggedEvent(row.seq, EventId(row.id), Instant(row.occurred_at), event)
+            for row, event in zip(rows, events, strict=True)
+        ]
 
 
 _ME = Actor("benchmark", "nobody", "here")
 
 
 def without_chain(accounts: AccountService) -> AccountService:
-    begin = accounts.unit_of_work
+    transactions = accounts.transactions()
 
     def plain(*, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
-        work = begin(by=by, dry_run=dry_run, creates=creates)
+        work = transactions.begin(by=by, dry_run=dry_run, creates=creates)
         work.__class__ = PlainUnitOfWork  # the same transaction on the same connection
         return work
 
-    return replace(accounts, unit_of_work=plain)
+    return replace(accounts, transactions=lambda: replace(transactions, begin=plain))
 
 
 def changes(accounts: AccountService, username: str) -> Iterator[float]:

@@ -14,7 +14,7 @@ from backctl.domain.access_token import AccessClaims
 from backctl.domain.key import Key, kind_of
 from backctl.domain.keyring import Keyring
 from backctl.infrastructure.crypto.jwt_codec import JwtCodec
-from backctl.infrastructure.host import new_user_id, now
+from backctl.infrastructure.host import new_id, now
 from benchmarks.calls import Call, interleaved_calls
 from benchmarks.report import Comparison, section
 
@@ -54,7 +54,7 @@ def _key(alg: str, jwk: dict[str, str]) -> Key:
 
 def _claims() -> AccessClaims:
     at = now()
-    sub, jti, sid = (new_user_id() for _ in range(3))
+    sub, jti, sid = (new_id() for _ in range(3))
     return AccessClaims.issued(
         iss=_ISSUER, aud=_AUDIENCE, sub=sub, jti=jti, sid=sid, role="user", now=at, expires=at.plus(_LIFE)
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from backctl.application.ports import Clock
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.host import new_user_id, now
+from backctl.infrastructure.host import new_id, now
 from backctl.infrastructure.installation import Dependencies
 from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.keyring.store import KeyringStore
@@ -28,7 +28,7 @@ def sqlite_installation(
         keys=lambda: keys,
         notice=notice,
         clock=clock,
-        new_id=new_user_id,
+        new_id=new_id,
         addresses=EmailValidatorParser(),
         bcrypt_cost=bcrypt_cost,
     )

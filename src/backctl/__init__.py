@@ -5,8 +5,9 @@ A service imports it for `open_backend`; the command line is `python -m backctl`
 
 TYPE_CHECKING = False  # type checkers know the name; importing it from typing would cost `--version` 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from backctl.application.reactions import Reaction
     from backctl.backend import Backend
     from backctl.domain.values import Secret
 
@@ -15,22 +16,27 @@ __all__ = ["Secret", "__version__", "open_backend"]
 
 
 def open_backend(
-    *, config_file: str | None = None, profile: str | None = None, environ: "Mapping[str, str] | None" = None
+    *,
+    config_file: str | None = None,
+    profile: str | None = None,
+    environ: "Mapping[str, str] | None" = None,
+    reactions: "Sequence[Reaction]" = (),
 ) -> "Backend":
     """Open the installation that the configuration names, for use in a `with` block.
 
     Gives the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
     `keys`, `sanitizing`, `audit`, `access`, `doctor`. `config_file` and `profile` stand for the flags `--config` and
     `--profile`; the `BACKCTL_…` variables are read from `environ`, by default the process's own. Opening is cheap:
-    nothing is connected before it is used. Raises InvalidConfiguration and the other errors of
-    `backctl.domain.errors`.
+    nothing is connected before it is used. Each of `reactions` is called with the events of every change, once the
+    change is durable. Raises InvalidConfiguration and the other errors of `backctl.domain.errors`.
     """
     import os
 
     from backctl.backend import Backend
     from backctl.settings import load
 
-    return Backend(load(config_file=config_file, profile=profile, environ=os.environ if environ is None else environ))
+    loaded = load(config_file=config_file, profile=profile, environ=os.environ if environ is None else environ)
+    return Backend(loaded, reactions=reactions)
 
 
 def __getattr__(name: str) -> object:

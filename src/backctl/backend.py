@@ -4,7 +4,7 @@ Every service is made at its first use, and what it needs is imported then: a co
 else. `wiring` holds the factories.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from backctl.application.keys import KeyService
     from backctl.application.mfa import MfaService
     from backctl.application.mfa_keys import MfaKeys
+    from backctl.application.reactions import Reaction
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.sessions import SessionService
     from backctl.application.tokens import TokenService
+    from backctl.application.transactions import Transactions
     from backctl.application.views import Change
     from backctl.domain.access import AccessPolicy
     from backctl.infrastructure.addresses import EmailValidatorParser
@@ -56,8 +58,11 @@ class Backend:
         *,
         notice: Callable[[str], None] = lambda text: None,
         founder: "Callable[[], Attribution] | None" = None,
+        reactions: "Sequence[Reaction]" = (),
     ) -> None:
-        """`notice` receives one line about what was created or migrated.
+        """`notice` receives one line about what was created or migrated, and about a reaction that failed.
+
+        `reactions` receive the events of every change once they are durable.
 
         `founder` is recorded where encrypting creates the installation: encrypting has no attribution of its own.
         """
@@ -65,6 +70,7 @@ class Backend:
         self._settings = loaded.settings
         self._notice = notice
         self._founder = founder or self.by
+        self._reactions = tuple(reactions)
         self._opened = Opened()
         self._storage = Storage(loaded, self._dependencies)
 
@@ -97,27 +103,26 @@ class Backend:
         from backctl.application.accounts import AccountService
         from backctl.domain.password_policy import PasswordPolicy
         from backctl.infrastructure.crypto.common_passwords import is_common
-        from backctl.infrastructure.host import jittered_pause, new_user_id, now
+        from backctl.infrastructure.host import new_id, now
 
         return AccountService(
-            unit_of_work=self._storage.unit_of_work,
+            transactions=lambda: self._transactions,
             reader=self._storage.reader,
             addresses=self._addresses,
             hasher=self._hasher,
             passwords=PasswordPolicy(self._settings.passwords.min_length, is_common),
             access=self._access_policy,
             clock=now,
-            new_id=new_user_id,
-            pause=jittered_pause,
+            new_id=new_id,
         )
 
     @lazy
     def authentication(self) -> "AuthenticationService":
         from backctl.application.authentication import AuthenticationService
-        from backctl.infrastructure.host import jittered_pause, now
+        from backctl.infrastructure.host import now
 
         return AuthenticationService(
-            unit_of_work=self._storage.unit_of_work,
+            transactions=lambda: self._transactions,
             reader=self._storage.reader,
             addresses=self._addresses,
             hasher=self._hasher,
@@ -125,38 +130,35 @@ class Backend:
             blind_index=self._storage.blind_index,
             is_fresh=self._storage.is_fresh,
             mfa_keys=lambda: self._mfa_keys,
-            pause=jittered_pause,
         )
 
     @lazy
     def mfa(self) -> "MfaService":
         from backctl.application.mfa import MfaService
-        from backctl.infrastructure.host import jittered_pause, now
+        from backctl.infrastructure.host import now
 
         return MfaService(
-            unit_of_work=self._storage.unit_of_work,
+            transactions=lambda: self._transactions,
             reader=self._storage.reader,
             keys=self._mfa_keys,
             is_fresh=self._storage.is_fresh,
             clock=now,
             issuer=self._settings.tokens.issuer,
-            pause=jittered_pause,
         )
 
     @lazy
     def tokens(self) -> "TokenService":
         from backctl.application.tokens import TokenService
         from backctl.domain.sessions import Lifetimes
-        from backctl.infrastructure.host import jittered_pause, new_user_id, now
+        from backctl.infrastructure.host import new_id, now
 
         tokens = self._settings.tokens
         return TokenService(
-            unit_of_work=self._storage.unit_of_work,
+            transactions=lambda: self._transactions,
             reader=self._storage.reader,
             codec=self._token_codec,
             clock=now,
-            new_id=new_user_id,
-            pause=jittered_pause,
+            new_id=new_id,
             issuer=tokens.issuer,
             audience=tokens.audience,
             access_ttl=tokens.access_ttl,
@@ -167,13 +169,12 @@ class Backend:
     @lazy
     def sessions(self) -> "SessionService":
         from backctl.application.sessions import SessionService
-        from backctl.infrastructure.host import jittered_pause, now
+        from backctl.infrastructure.host import now
 
         return SessionService(
-            unit_of_work=self._storage.unit_of_work,
+            transactions=lambda: self._transactions,
             reader=self._storage.reader,
             clock=now,
-            pause=jittered_pause,
             issuer=self._settings.tokens.issuer,
             leeway=self._settings.tokens.leeway,
         )
@@ -194,18 +195,17 @@ class Backend:
     @lazy
     def keys(self) -> "KeyService":
         from backctl.application.keys import KeyService
-        from backctl.infrastructure.host import jittered_pause, now
+        from backctl.infrastructure.host import now
         from backctl.infrastructure.keyring.exchange import KeyText
         from backctl.infrastructure.keyring.maker import make_key
 
         return KeyService(
             keyring=self._storage.known_keyring,
             has_unfinished_change=self._keys.has_unfinished_change,
-            change=self._storage.keyring_change,
+            transactions=lambda: self._transactions,
             new_key=make_key,
             exchange=KeyText(),
             clock=now,
-            pause=jittered_pause,
         )
 
     @lazy
@@ -262,6 +262,27 @@ class Backend:
         return self._storage.create(by, dry_run=dry_run)
 
     @lazy
+    def _transactions(self) -> "Transactions":
+        from backctl.application.transactions import Transactions
+        from backctl.infrastructure.host import jittered_pause
+
+        return Transactions(
+            begin=self._storage.unit_of_work,
+            begin_keyring=self._storage.keyring_change,
+            pause=jittered_pause,
+            reactions=self._reactions,
+            report=self._report,
+        )
+
+    def _report(self, reaction: str, error: Exception) -> None:
+        import logging
+
+        # Neither the words of the error nor its traceback: they may repeat what an event says of a person.
+        failure = f"the change is made, but {reaction} failed after it: {type(error).__name__}"
+        logging.getLogger("backctl.reactions").error(failure)
+        self._notice(failure)
+
+    @lazy
     def _keys(self) -> "KeyringStore":
         from backctl.wiring.security import keyring_store
 
@@ -298,7 +319,7 @@ class Backend:
         return token_codec(self._settings, self._keys.current)
 
     def _dependencies(self) -> "Dependencies":
-        from backctl.infrastructure.host import new_user_id, now
+        from backctl.infrastructure.host import new_id, now
         from backctl.infrastructure.installation import Dependencies
 
         self._loaded.keyring_given  # noqa: B018 - refuses a keyring that is given twice before anything is opened
@@ -306,7 +327,7 @@ class Backend:
             keys=lambda: self._keys,
             notice=self._notice,
             clock=now,
-            new_id=new_user_id,
+            new_id=new_id,
             addresses=self._addresses,
             bcrypt_cost=self._settings.passwords.bcrypt_cost,
         )

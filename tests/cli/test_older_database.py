@@ -10,7 +10,7 @@ from tests.cli.conftest import Machine
 from tests.cli.scenes import refused, together
 
 from backctl.application.attribution import Attribution
-from backctl.domain.values import Actor, Instant, UserId
+from backctl.domain.values import Actor, EventId, Instant
 from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.sql import migrator
 from backctl.infrastructure.sql.schema import REVISION
@@ -38,7 +38,7 @@ def older(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
                 keyring=KeyFile(machine.data / "keyring.json").read(),
                 by=Attribution(Actor("setup", "root", "box")),
                 now=Instant(1),
-                event_id=UserId("0192f3a0-0000-7000-8000-000000000000"),
+                event_id=EventId("0192f3a0-0000-7000-8000-000000000000"),
             ),
         )
     with closing(sqlite3.connect(database)) as connection, connection:

@@ -15,10 +15,14 @@ from uuid_utils.compat import uuid7
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports import Reader
+from backctl.application.reactions import Reaction, ReportFailure
+from backctl.application.transactions import Transactions
 from backctl.domain.keyring import PURPOSES, Key, Keyring
 from backctl.domain.user import User
-from backctl.domain.values import Actor, EmailAddress, Identity, Instant, PasswordHash, UserId, Username
+from backctl.domain.values import Actor, EmailAddress, EventId, Identity, Instant, PasswordHash, UserId, Username
 from backctl.infrastructure.addresses import EmailValidatorParser
+from backctl.infrastructure.keyring.change import FileKeyringChange
+from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.postgres.connection import PostgresDatabase
 from backctl.infrastructure.postgres.engine import postgres_engine
 from backctl.infrastructure.postgres.limits import Limits
@@ -39,14 +43,18 @@ BY = Attribution(ACTOR)
 PATIENCE_US = 30_000_000
 
 
-def new_id() -> UserId:
-    return UserId(str(uuid7()))
+def new_id() -> str:
+    return str(uuid7())
+
+
+def raise_it(reaction: str, error: Exception) -> None:
+    raise AssertionError(f"{reaction} failed") from error
 
 
 def a_user(name: str = "ada", **changes: object) -> User:
     """A new account with everything derived from its name."""
     values: dict[str, object] = {
-        "id": new_id(),
+        "id": UserId(new_id()),
         "email": EmailAddress.of(f"{name}@example.org"),
         "username": Username.parse(name),
         "password_hash": PasswordHash("$2b$04$not-a-real-hash"),
@@ -64,6 +72,7 @@ class Store:
     open_reader: Callable[[], Reader]
     keyring: Keyring
     installation_id: str
+    folder: Path
     now: Instant = START
     addresses: EmailValidatorParser = field(default_factory=EmailValidatorParser)
 
@@ -83,6 +92,19 @@ class Store:
             new_id=new_id,
             dry_run=dry_run,
         )
+
+    def begin(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> SqlUnitOfWork:
+        return self.work(by=by, dry_run=dry_run)
+
+    def begin_keyring(self, *, by: Attribution, dry_run: bool) -> FileKeyringChange:
+        """A change of the keyring in `folder`, which the test has put there."""
+        work = self.work(by=by, dry_run=dry_run)
+        return FileKeyringChange(KeyFile(self.folder / "keyring.json"), work, timeout_us=PATIENCE_US, dry_run=dry_run)
+
+    def transactions(
+        self, *reactions: Reaction, pause: Callable[[int], None] = lambda number: None, report: ReportFailure = raise_it
+    ) -> Transactions:
+        return Transactions(self.begin, self.begin_keyring, pause, reactions, report)
 
     def add(self, *users: User, reason: str | None = None, work: SqlUnitOfWork | None = None) -> None:
         """Store new accounts in one transaction."""
@@ -111,7 +133,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             yield sqlite_store(request.getfixturevalue("sqlite_template"), tmp_path, cleanup)
         else:
             template = request.getfixturevalue(f"{request.param}_template")
-            yield postgres_store(template, cleanup)
+            yield postgres_store(template, tmp_path, cleanup)
 
 
 @pytest.fixture
@@ -140,7 +162,7 @@ class Template:
 
 
 def founding(installation_id: str, keyring: Keyring) -> Founding:
-    return Founding(installation_id=installation_id, keyring=keyring, by=BY, now=START, event_id=new_id())
+    return Founding(installation_id=installation_id, keyring=keyring, by=BY, now=START, event_id=EventId(new_id()))
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +184,7 @@ def sqlite_store(template: Template, folder: Path, cleanup: ExitStack) -> Store:
         cleanup.callback(reader.close)
         return reader
 
-    return Store(engine, open_reader, template.keyring, template.installation_id)
+    return Store(engine, open_reader, template.keyring, template.installation_id, folder)
 
 
 @dataclass(frozen=True)
@@ -204,7 +226,7 @@ def postgres_database(server: PostgresServer, name: str, **changes: Any) -> Post
     return PostgresDatabase(server.url(name), **(options | changes))
 
 
-def postgres_store(template: PostgresTemplate, cleanup: ExitStack) -> Store:
+def postgres_store(template: PostgresTemplate, folder: Path, cleanup: ExitStack) -> Store:
     name = cleanup.enter_context(template.server.database(template.name))
     database = postgres_database(template.server, name)
     addresses = EmailValidatorParser()
@@ -215,7 +237,7 @@ def postgres_store(template: PostgresTemplate, cleanup: ExitStack) -> Store:
     def open_reader() -> Reader:
         return PostgresReader(database, addresses=addresses)
 
-    return Store(engine, open_reader, template.keyring, template.installation_id)
+    return Store(engine, open_reader, template.keyring, template.installation_id, folder)
 
 
 def a_keyring() -> Keyring:

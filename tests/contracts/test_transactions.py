@@ -13,7 +13,6 @@ from tests.contracts.conftest import BY, START, Store, a_user
 from tests.contracts.test_session_repository import a_session
 
 from backctl.application.account_steps import AccountChanges, AccountSteps
-from backctl.application.attribution import Attribution
 from backctl.application.ports import UnitOfWork
 from backctl.application.transactions import BATCH_SIZE, Outcome, StepOn, Transactions
 from backctl.application.views import Change, UserView
@@ -22,7 +21,6 @@ from backctl.domain.errors import BackctlError, DatabaseLocked, TransactionAbort
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER, UserCriteria
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Identity, Username
-from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
 CROWD = 2 * BATCH_SIZE + 20
 
@@ -45,12 +43,9 @@ class Bench:
     def steps(self) -> AccountSteps:
         return AccountSteps(AccessPolicy(), lambda: self.store.now, lambda: a_user().id)
 
-    def begin(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> SqlUnitOfWork:
-        return self.store.work(by=by, dry_run=dry_run)
-
     @property
     def transactions(self) -> Transactions:
-        return Transactions(self.begin, self.pauses.append)
+        return self.store.transactions(pause=self.pauses.append)
 
     def run_each(
         self,

@@ -7,7 +7,6 @@ import pytest
 from tests.contracts.conftest import BY, START, Store, new_id
 
 from backctl.application.accounts import AccountService
-from backctl.application.attribution import Attribution
 from backctl.application.ports import Reader
 from backctl.application.sessions import SessionService
 from backctl.application.token_views import IssuedTokens, VerifiedToken
@@ -21,7 +20,6 @@ from backctl.domain.values import Secret
 from backctl.infrastructure.crypto.jwt_codec import JwtCodec
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 from backctl.infrastructure.keyring.maker import make_key
-from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
 once = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 """For what is the service's own doing, whatever the database."""
@@ -49,12 +47,11 @@ class House:
     @property
     def tokens(self) -> TokenService:
         return TokenService(
-            unit_of_work=self.begin,
+            transactions=self.store.transactions,
             reader=lambda: self.reader,
             codec=self.codec,
             clock=lambda: self.store.now,
             new_id=new_id,
-            pause=lambda number: None,
             issuer="here",
             audience="api",
             access_ttl=15 * MINUTE,
@@ -65,10 +62,9 @@ class House:
     @property
     def sessions(self) -> SessionService:
         return SessionService(
-            unit_of_work=self.begin,
+            transactions=self.store.transactions,
             reader=lambda: self.reader,
             clock=lambda: self.store.now,
-            pause=lambda number: None,
             issuer="here",
             leeway=self.leeway,
         )
@@ -76,7 +72,7 @@ class House:
     @property
     def accounts(self) -> AccountService:
         return AccountService(
-            unit_of_work=self.begin,
+            transactions=self.store.transactions,
             reader=lambda: self.reader,
             addresses=self.store.addresses,
             hasher=BcryptHasher(4),
@@ -84,16 +80,12 @@ class House:
             access=AccessPolicy(),
             clock=lambda: self.store.now,
             new_id=new_id,
-            pause=lambda number: None,
         )
 
     def allow(self, leeway: int) -> None:
         """Take tokens that expired this many microseconds ago."""
         self.leeway = leeway
         self.__post_init__()
-
-    def begin(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> SqlUnitOfWork:
-        return self.store.work(by=by, dry_run=dry_run)
 
     def later(self, microseconds: int) -> None:
         self.store.now = self.store.now.plus(microseconds)

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import pytest
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 import backctl
+from backctl.application.reactions import Reaction
 from backctl.backend import Backend
 from backctl.infrastructure.postgres.connection import PostgresDatabase
 from backctl.infrastructure.postgres.limits import Limits
@@ -109,7 +110,14 @@ class Ground:
         self.folder = folder
         self._cleanup = cleanup
 
-    def backend(self, *, judge: Judge | None = None, keyring: str = "keyring.json", **settings: str) -> Backend:
+    def backend(
+        self,
+        *,
+        judge: Judge | None = None,
+        keyring: str = "keyring.json",
+        reactions: Sequence[Reaction] = (),
+        **settings: str,
+    ) -> Backend:
         """The services, straight to the server or over a wire of their own; settings as `DATABASE_TIMEOUT="2s"`."""
         url = self.server.url(self.name)
         if judge is not None:
@@ -124,7 +132,7 @@ class Ground:
             **dict.fromkeys(_PATIENT, "60s"),  # a server on a busy machine takes its time to restart
         }
         named = {f"BACKCTL_{name}": value for name, value in settings.items()}
-        return self._cleanup.enter_context(backctl.open_backend(environ=environ | named))
+        return self._cleanup.enter_context(backctl.open_backend(environ=environ | named, reactions=reactions))
 
     def at(self, name: str) -> "Ground":
         """The same with another database of the server."""

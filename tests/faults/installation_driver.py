@@ -21,9 +21,9 @@ from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import BackctlError
 from backctl.domain.repositories import EVERY_USER
 from backctl.domain.user import User
-from backctl.domain.values import Username
+from backctl.domain.values import UserId, Username
 from backctl.infrastructure.addresses import EmailValidatorParser
-from backctl.infrastructure.host import new_user_id, now, os_actor
+from backctl.infrastructure.host import new_id, now, os_actor
 from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 NOBODY = 65534
@@ -52,7 +52,7 @@ def write(there: SqliteInstallation, *, dry_run: bool = False) -> object:
     address = EmailValidatorParser().parse(f"{name}@example.org")
     work = there.unit_of_work(by=Attribution(os_actor()), dry_run=dry_run, creates=True)
     user = User.create(
-        id=new_user_id(),
+        id=UserId(new_id()),
         email=address,
         username=Username.parse(name),
         password_hash=None,

@@ -12,6 +12,7 @@ from tests.contracts.conftest import BY, START, a_keyring, new_id
 from tests.faults.failing_calls import FLUSHES, WRITES, Call, fail_at, fail_from, run_with
 
 from backctl.domain.errors import BackctlError
+from backctl.domain.values import EventId
 from backctl.infrastructure.files.whole import WholeFiles
 from backctl.infrastructure.sql.migrator import Founding
 from backctl.infrastructure.sqlite import copies
@@ -55,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "before").write_bytes(b"before")
     (folder / "config.toml").write_text(CONFIGURATION)
     (folder / "config.toml").chmod(0o600)
-    founding = Founding(installation_id="here", keyring=a_keyring(), by=BY, now=START, event_id=new_id())
+    founding = Founding(installation_id="here", keyring=a_keyring(), by=BY, now=START, event_id=EventId(new_id()))
     create_database(tmp_path / "backctl.db", founding)
     with closing(connect(tmp_path / "backctl.db", timeout_us=0, read_only=True)):
         backup(folder)  # everything is loaded before the first fork

@@ -177,15 +177,17 @@ def test_a_rotation_that_has_to_be_tried_again_does_not_rotate_what_another_rota
     turn: Any = {"older_than": 0, "overlap": DAY}
     with backctl.open_backend(environ=environ) as backend, backctl.open_backend(environ=environ) as other:
         own, by, tries = backend.keys, backend.by("cron"), []
+        transactions = own.transactions()
 
         def change(**who: Any) -> KeyringChange:
             tries.append(who)
             if len(tries) == 1:
                 assert other.keys.rotate(("sign",), **turn, by=by).changed
                 raise ConnectionLost("the connection broke")
-            return own.change(**who)
+            return transactions.begin_keyring(**who)
 
-        rotated = replace(own, change=change, pause=lambda number: None).rotate(("sign",), **turn, by=by)
+        again = replace(transactions, begin_keyring=change, pause=lambda number: None)
+        rotated = replace(own, transactions=lambda: again).rotate(("sign",), **turn, by=by)
         assert (len(tries), rotated.changed) == (2, False)
         assert len(own.all("sign")) == 2
 

@@ -276,15 +276,15 @@ def test_a_refusal_by_a_foreign_hash_runs_the_same_statements_as_any_other(
 def meanwhile(service: AuthenticationService, act: Callable[[], object], times: int = 1) -> AuthenticationService:
     """The service, while between its look at the hash and its transaction something else happens."""
     left = [times]
-    original = service.unit_of_work
+    transactions = service.transactions()
 
     def interrupted(**options: Any) -> Any:
         if left[0]:
             left[0] -= 1
             act()
-        return original(**options)
+        return transactions.begin(**options)
 
-    return replace(service, unit_of_work=interrupted)
+    return replace(service, transactions=lambda: replace(transactions, begin=interrupted))
 
 
 def test_a_login_beside_one_that_rehashes_succeeds_too(house: House) -> None:

@@ -27,7 +27,7 @@ from backctl.domain.errors import (
     SchemaTooNew,
 )
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
-from backctl.domain.values import Identity
+from backctl.domain.values import EventId, Identity
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.sql import migrator
 from backctl.infrastructure.sql.migrator import VERSIONS, Founding
@@ -81,7 +81,9 @@ def ignore(text: str) -> None:
 
 
 def make(path: Path) -> Path:
-    create_database(path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=new_id()))
+    create_database(
+        path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=EventId(new_id()))
+    )
     return path
 
 
@@ -211,7 +213,7 @@ def test_a_creation_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="surrogates not allowed"):
         create_database(
             tmp_path / "backctl.db",
-            Founding(installation_id="\udc80", keyring=KEYRING, by=BY, now=START, event_id=new_id()),
+            Founding(installation_id="\udc80", keyring=KEYRING, by=BY, now=START, event_id=EventId(new_id())),
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.conftest import BY, START, a_keyring, new_id
 
+from backctl.domain.values import EventId
 from backctl.infrastructure.sql.migrator import Founding
 from backctl.infrastructure.sqlite import name_search
 from backctl.infrastructure.sqlite.migrator import create_database
@@ -33,7 +34,9 @@ def insert(path: Path, *names: str) -> None:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "backctl.db"
-    create_database(path, Founding(installation_id="here", keyring=a_keyring(), by=BY, now=START, event_id=new_id()))
+    create_database(
+        path, Founding(installation_id="here", keyring=a_keyring(), by=BY, now=START, event_id=EventId(new_id()))
+    )
     insert(path, "ada", "Adam", "bob")
     return path
 

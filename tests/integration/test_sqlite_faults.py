@@ -27,7 +27,7 @@ from backctl.domain.errors import (
     DatabaseUnusable,
 )
 from backctl.domain.repositories import BY_CREATION, EVERY_EVENT, EVERY_USER
-from backctl.domain.values import Identity
+from backctl.domain.values import EventId, Identity
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.sql.migrator import Founding
 from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
@@ -43,7 +43,9 @@ SOON_US = 1000
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "backctl.db"
-    create_database(path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=new_id()))
+    create_database(
+        path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=EventId(new_id()))
+    )
     for name in ("ada", "bob", "eve"):
         add_user(path, name)
     return path
@@ -459,7 +461,7 @@ def test_no_room_for_a_new_database_leaves_nothing(tmp_path: Path) -> None:
         """
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
 print(outcome(lambda: create_database(
-    path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=new_id()))))
+    path, Founding(installation_id="here", keyring=KEYRING, by=BY, now=START, event_id=EventId(new_id())))))
 """,
     )
     assert outcomes == ["database.full"]

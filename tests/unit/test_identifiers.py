@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from backctl.domain.errors import InvalidInput
-from backctl.infrastructure.host import new_user_id, now, os_actor
+from backctl.infrastructure.host import new_id, now, os_actor
 
 UID = os.getuid()
 
@@ -28,7 +28,7 @@ def nobody_known(uid: int) -> object:
 
 def test_ids_are_version_7_and_carry_the_time() -> None:
     before = now() // 1000
-    made = [new_user_id() for _ in range(1000)]
+    made = [new_id() for _ in range(1000)]
     after = now() // 1000
     assert len(set(made)) == 1000
     for text in made:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from backctl.application.views import Change, UserDeletion, UserView
 from backctl.domain.access import ADMINISTRATOR, AccessPolicy
 from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
-from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, Username
+from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, UserId, Username
 
 if TYPE_CHECKING:
     from backctl.application.ports import Clock, IdSource, UnitOfWork
@@ -55,7 +55,7 @@ class AccountSteps:
 
         now = self.clock()
         user = User.create(
-            id=self.new_id(),
+            id=UserId(self.new_id()),
             email=new.email,
             username=new.username,
             password_hash=new.password_hash,

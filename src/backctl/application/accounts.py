@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         PasswordHasher,
         Reader,
         UnitOfWork,
-        UnitOfWorkFactory,
     )
     from backctl.application.transactions import Outcome, StepOn, Transactions
 
@@ -42,7 +41,7 @@ T = TypeVar("T")
 class AccountService:
     """Create, find, change, open, close and delete accounts. Every mutation is one transaction with its events."""
 
-    unit_of_work: "UnitOfWorkFactory"
+    transactions: "Callable[[], Transactions]"
     reader: "Callable[[], Reader]"
     addresses: "AddressParser"
     hasher: "PasswordHasher"
@@ -50,7 +49,6 @@ class AccountService:
     access: AccessPolicy
     clock: "Clock"
     new_id: "IdSource"
-    pause: "Callable[[int], None]"
 
     @property
     def steps(self) -> "AccountSteps":
@@ -58,12 +56,6 @@ class AccountService:
         from backctl.application.account_steps import AccountSteps  # queries need none of it
 
         return AccountSteps(self.access, self.clock, self.new_id)
-
-    @property
-    def _transactions(self) -> "Transactions":
-        from backctl.application.transactions import Transactions  # queries need none of it
-
-        return Transactions(self.unit_of_work, self.pause)
 
     def require_creatable(self, *, email: str, username: str, role: str) -> None:
         """Judge what can be judged before a password is asked for. Raises what `create` raises for these three."""
@@ -119,7 +111,7 @@ class AccountService:
             return self.steps.creating(NewAccount(address, name, role, expiry, hashing(), must_change_password), work)
 
         # Loads the database's libraries while the hash is made.
-        return self._transactions.run(step, by=by, dry_run=dry_run, creates=True, prepare=hashing)
+        return self.transactions().run(step, by=by, dry_run=dry_run, creates=True, prepare=hashing)
 
     def set_password(
         self,
@@ -148,7 +140,7 @@ class AccountService:
         def step(work: "UnitOfWork") -> Change[UserView]:
             return self.steps.setting_password(identity, hashing(), must_change_password, work)
 
-        return self._transactions.run(step, by=by, dry_run=dry_run, prepare=hashing)
+        return self.transactions().run(step, by=by, dry_run=dry_run, prepare=hashing)
 
     def ensure(
         self,
@@ -237,7 +229,7 @@ class AccountService:
         from backctl.application.account_steps import AccountChanges
 
         changes = AccountChanges(address, name, role, expiry, if_version)
-        return self._transactions.run(partial(self.steps.updating, identity, changes), by=by, dry_run=dry_run)
+        return self.transactions().run(partial(self.steps.updating, identity, changes), by=by, dry_run=dry_run)
 
     def assign_role(self, ident: str, role: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
         """Give the account this role; a no-op when it has it already.
@@ -249,7 +241,7 @@ class AccountService:
     def activate(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
         """Open a closed account; a no-op when it is open already. Raises UserNotFound."""
         step = partial(self.steps.activating, Identity.parse(ident))
-        return self._transactions.run(step, by=by, dry_run=dry_run)
+        return self.transactions().run(step, by=by, dry_run=dry_run)
 
     def deactivate(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
         """Close the account and end its sessions; a no-op when it is closed already.
@@ -258,7 +250,7 @@ class AccountService:
         Raises UserNotFound, and LastAdministrator when nobody else could administer.
         """
         step = partial(self.steps.deactivating, Identity.parse(ident))
-        return self._transactions.run(step, by=by, dry_run=dry_run)
+        return self.transactions().run(step, by=by, dry_run=dry_run)
 
     def delete(
         self,
@@ -276,7 +268,7 @@ class AccountService:
         administer.
         """
         step = partial(self.steps.deleting, Identity.parse(ident), erase=erase, if_exists=if_exists)
-        return self._transactions.run(step, by=by, dry_run=dry_run)
+        return self.transactions().run(step, by=by, dry_run=dry_run)
 
     def change_each(
         self,
@@ -292,7 +284,7 @@ class AccountService:
         Lazy, and in order; see `Transactions.run_each`, also for what is raised. An outcome is the change, or what the
         method for one account raises.
         """
-        return self._transactions.run_each(idents, step, by=by, dry_run=dry_run, stop=stop)
+        return self.transactions().run_each(idents, step, by=by, dry_run=dry_run, stop=stop)
 
     def find(self, ident: str) -> UserView | None:
         return self.reader().find_user(Identity.parse(ident))

@@ -3,10 +3,10 @@ refuse."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
-from backctl.application.repeating import repeatable
 from backctl.application.views import PasswordCheck
 from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
 from backctl.domain.password_policy import prepared
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         PasswordHasher,
         Reader,
         UnitOfWork,
-        UnitOfWorkFactory,
     )
+    from backctl.application.transactions import Transactions
     from backctl.domain.lockout import Proof, Verdict
     from backctl.domain.user import User
     from backctl.domain.values import Instant, PasswordHash, UserId
@@ -37,7 +37,7 @@ class AuthenticationService:
     `mfa_keys` are loaded when the first account asks for a code.
     """
 
-    unit_of_work: "UnitOfWorkFactory"
+    transactions: "Callable[[], Transactions]"
     reader: "Callable[[], Reader]"
     addresses: "AddressParser"
     hasher: "PasswordHasher"
@@ -45,7 +45,6 @@ class AuthenticationService:
     blind_index: "BlindIndex"
     mfa_keys: "Callable[[], MfaKeys]"
     is_fresh: Callable[[], bool]
-    pause: Callable[[int], None]
 
     def authenticate(
         self,
@@ -79,44 +78,54 @@ class AuthenticationService:
             f"the password of {quoted(ident)} was changed again and again meanwhile", hint="try again"
         )
 
-    @repeatable
     def _attempt(
-        self,
-        identity: Identity,
-        forms: tuple[Secret, ...],
-        code: Secret | None,
-        by: Attribution,
+        self, identity: Identity, forms: tuple[Secret, ...], code: Secret | None, by: Attribution
     ) -> "_Answer | None":
-        """None when the stored password was replaced between looking at it and locking its account."""
-        from backctl.domain.lockout import RecentFailures, asks_for_code, judge
-
+        """None when the stored password was replaced between reading it and locking its account."""
         stored = self.reader().password_of(identity)
         checking = self.hasher.begin_check(forms, stored)
+
+        @cache
+        def better() -> "PasswordHash | None":
+            return self._better_hash(forms, stored, checking())
+
+        def step(work: "UnitOfWork") -> "_Answer | None":
+            return self._judging(identity, stored, checking() is not None, better(), code, work)
+
         # Loads the database's libraries while the hash is made.
-        work = self.unit_of_work(by=by, dry_run=False)
-        fitting = checking()
+        return self.transactions().run_any(step, by=by, prepare=better, commits=lambda answer: answer is not None)
+
+    def _judging(
+        self,
+        identity: Identity,
+        stored: "PasswordHash | None",
+        fits: bool,
+        better: "PasswordHash | None",
+        code: Secret | None,
+        work: "UnitOfWork",
+    ) -> "_Answer | None":
+        """The step of `_attempt`, when it is known whether the password fits the `stored` hash."""
+        from backctl.domain.lockout import RecentFailures, asks_for_code, judge
+
         if self.is_fresh():  # there is no key to count a name under, and nothing to count it in
             return _Answer(judge(None, RecentFailures(), fits=False, now=self.clock()))
-        better = self._better_hash(forms, stored, fitting)
-        with work:
-            try:
-                user = work.users.get(identity)
-            except UserNotFound:
-                user = None
-            if user is not None and user.password_hash != stored:
-                return None
-            now = self.clock()
-            key = user.id if user is not None else self.blind_index(self._spelt_one_way(identity))
-            failures, fits = work.login_failures.of(key), fitting is not None
-            factor = _Factor("missing")
-            if user is not None and asks_for_code(user, failures, fits=fits, now=now):
-                factor = self._proven(work, user, code, now)
-            verdict = judge(user, failures, fits=fits, now=now, proof=factor.proof)
-            if user is not None and verdict.ok and better is not None:
-                user.rehash_password(better, now=now)
-            work.login_failures.keep(key, verdict.failures, now=now)
-            work.record(*verdict.events)
-            work.commit()
+        try:
+            user = work.users.get(identity)
+        except UserNotFound:
+            user = None
+        if user is not None and user.password_hash != stored:
+            return None
+        now = self.clock()
+        key = user.id if user is not None else self.blind_index(self._spelt_one_way(identity))
+        failures = work.login_failures.of(key)
+        factor = _Factor("missing")
+        if user is not None and asks_for_code(user, failures, fits=fits, now=now):
+            factor = self._proven(work, user, code, now)
+        verdict = judge(user, failures, fits=fits, now=now, proof=factor.proof)
+        if user is not None and verdict.ok and better is not None:
+            user.rehash_password(better, now=now)
+        work.login_failures.keep(key, verdict.failures, now=now)
+        work.record(*verdict.events)
         return _Answer(verdict, user.id if user is not None and verdict.ok else None, factor)
 
     def _proven(self, work: "UnitOfWork", user: "User", code: Secret | None, now: "Instant") -> "_Factor":

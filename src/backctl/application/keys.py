@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
@@ -17,7 +18,6 @@ from backctl.application.key_views import (
     RotationView,
     Wrapping,
 )
-from backctl.application.repeating import repeatable
 from backctl.application.views import Change
 from backctl.domain.errors import InvalidInput, InvalidKey, KeyInUse, KeyTaken, quoted
 from backctl.domain.events import (
@@ -35,7 +35,8 @@ from backctl.domain.keyring import Key, Keyring, Purpose
 from backctl.domain.values import Instant, Secret
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, KeyExchange, KeyMaker, KeyringChangeFactory
+    from backctl.application.ports import Clock, ForeignKey, KeyExchange, KeyMaker, KeyringChange
+    from backctl.application.transactions import Transactions
 
 ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")
 """What a rotation turns unless told otherwise: audit and index keys are looked up by more than their kid."""
@@ -55,11 +56,10 @@ class KeyService:
 
     keyring: Callable[[], Keyring]
     has_unfinished_change: Callable[[], bool]
-    change: "KeyringChangeFactory"
+    transactions: "Callable[[], Transactions]"
     new_key: "KeyMaker"
     exchange: "KeyExchange"
     clock: "Clock"
-    pause: Callable[[int], None]
 
     # Looking.
 
@@ -91,7 +91,6 @@ class KeyService:
 
     # Changing.
 
-    @repeatable
     def add(
         self,
         purpose: Purpose,
@@ -103,12 +102,14 @@ class KeyService:
     ) -> Change[KeyView]:
         """Make a key and publish it as standby. Raises InvalidKey, KeyTaken."""
         key = self.new_key(purpose, self.clock(), alg=alg, kid=_checked(kid))
-        with self.change(by=by, dry_run=dry_run) as change:
-            after = change.ring.add(key)
-            change.commit(after, *_events(change.ring, after))
+        return self.transactions().change_keyring(partial(self.adding, key), by=by, dry_run=dry_run)
+
+    def adding(self, key: Key, change: "KeyringChange") -> Change[KeyView]:
+        """The step of `add`, for a key that was made."""
+        after = change.ring.add(key)
+        change.replace(after, *_events(change.ring, after))
         return Change(KeyView.of(after.get(key.kid)), changed=True)
 
-    @repeatable
     def promote(self, kid: str, *, overlap: int | None, by: Attribution, dry_run: bool = False) -> Change[KeyView]:
         """Take a standby key in use; the one in use retires, a signing key for `overlap` (None: without an end).
 
@@ -116,7 +117,6 @@ class KeyService:
         """
         return self._one(kid, lambda ring, now: ring.promote(kid, now=now, overlap=overlap), by, dry_run)
 
-    @repeatable
     def retire(self, kid: str, *, overlap: int | None, by: Attribution, dry_run: bool = False) -> Change[KeyView]:
         """Let a key only verify or decrypt, a signing key for `overlap` (None: without an end).
 
@@ -124,21 +124,23 @@ class KeyService:
         """
         return self._one(kid, lambda ring, now: ring.retire(kid, now=now, overlap=overlap), by, dry_run)
 
-    @repeatable
     def destroy(self, kid: str, *, by: Attribution, dry_run: bool = False) -> Change[DestroyedKey]:
         """Give a key up for good. What was encrypted with it elsewhere cannot be seen from here.
 
         Raises KeyNotFound, and KeyInUse for a primary key and while a table of backctl's own refers to it.
         """
         self._require_installation_for(kid)
-        with self.change(by=by, dry_run=dry_run) as change:
-            after = change.ring.destroy(kid, now=self.clock())
-            if change.needs(kid):
-                raise KeyInUse(
-                    f"rows of the database refer to the key {quoted(kid)}",
-                    hint=_WAY_OUT.get(change.ring.get(kid).purpose, "it stays as long as they do"),
-                )
-            change.commit(after, *_events(change.ring, after))
+        return self.transactions().change_keyring(partial(self.destroying, kid), by=by, dry_run=dry_run)
+
+    def destroying(self, kid: str, change: "KeyringChange") -> Change[DestroyedKey]:
+        """The step of `destroy`."""
+        after = change.ring.destroy(kid, now=self.clock())
+        if change.needs(kid):
+            raise KeyInUse(
+                f"rows of the database refer to the key {quoted(kid)}",
+                hint=_WAY_OUT.get(change.ring.get(kid).purpose, "it stays as long as they do"),
+            )
+        change.replace(after, *_events(change.ring, after))
         stone = after.tombstones[-1]
         return Change(DestroyedKey(stone.kid, stone.purpose, Instant.parse(stone.destroyed)), changed=True)
 
@@ -156,27 +158,7 @@ class KeyService:
         Where nothing is due the database is not opened. Of two at once the second finds that the primary key is no
         longer the one it saw when it was called, and leaves that purpose alone.
         """
-        return self._rotated(
-            self.keyring(),
-            purposes,
-            older_than=older_than,
-            overlap=overlap,
-            by=by,
-            dry_run=dry_run,
-        )
-
-    @repeatable
-    def _rotated(
-        self,
-        seen: Keyring,
-        purposes: Sequence[Purpose],
-        *,
-        older_than: int,
-        overlap: int,
-        by: Attribution,
-        dry_run: bool,
-    ) -> Change[RotationView]:
-        """`seen` is the keyring of the call, not of a repetition: what turned in between is not turned again."""
+        seen = self.keyring()
         now = self.clock()
         made: dict[Purpose, Key] = {}
         steps = 0
@@ -192,17 +174,29 @@ class KeyService:
             ready = made.get(purpose)
             return ready if ready is not None and ready.alg == alg else self.new_key(purpose, self.clock(), alg=alg)
 
-        with self.change(by=by, dry_run=dry_run) as change:
-            before = after = change.ring
-            for purpose in purposes:
-                if seen.keys and before.primary(purpose).kid != seen.primary(purpose).kid:
-                    continue
-                after = after.rotate(purpose, older_than=older_than, overlap=overlap, new_key=new_key, now=self.clock())
-            if after != before:
-                change.commit(after, *_events(before, after))
+        rotation = partial(self.rotating, purposes, seen, older_than=older_than, overlap=overlap, new_key=new_key)
+        return self.transactions().change_keyring(rotation, by=by, dry_run=dry_run)
+
+    def rotating(
+        self,
+        purposes: Sequence[Purpose],
+        seen: Keyring,
+        change: "KeyringChange",
+        *,
+        older_than: int,
+        overlap: int,
+        new_key: Callable[[Purpose, str], Key],
+    ) -> Change[RotationView]:
+        """The step of `rotate`. `seen` is the keyring of the call: what was rotated since is not rotated again."""
+        before = after = change.ring
+        for purpose in purposes:
+            if seen.keys and before.primary(purpose).kid != seen.primary(purpose).kid:
+                continue
+            after = after.rotate(purpose, older_than=older_than, overlap=overlap, new_key=new_key, now=self.clock())
+        if after != before:
+            change.replace(after, *_events(before, after))
         return Change(_rotation(before, after), changed=after != before)
 
-    @repeatable
     def take_in(
         self,
         text: Secret,
@@ -218,19 +212,26 @@ class KeyService:
         It keeps its kid where that is a name here and free, else it is given one. Raises InvalidKey, KeyTaken.
         """
         foreign, named = self.exchange.read(text, purpose=purpose, alg=alg, now=self.clock()), _checked(kid)
-        with self.change(by=by, dry_run=dry_run) as change:
-            ring = change.ring
-            for other in ring.keys:
-                if other.material == foreign.key.material:
-                    raise KeyTaken(
-                        f"the keyring has this key already, as {quoted(other.kid)}",
-                        hint=f"use it by that name: 'backctl key show {other.kid}'",
-                    )
-            if named is None and is_kid(foreign.kid) and not ring.is_taken(foreign.kid):
-                named = foreign.kid
-            after = ring.add(foreign.key if named is None else replace(foreign.key, kid=named))
-            added = after.keys[-1]
-            change.commit(after, KeyImported(added.kid, purpose, added.alg))
+        return self.transactions().change_keyring(
+            partial(self.taking_in, foreign, purpose, named), by=by, dry_run=dry_run
+        )
+
+    def taking_in(
+        self, foreign: "ForeignKey", purpose: Purpose, named: str | None, change: "KeyringChange"
+    ) -> Change[ImportedKey]:
+        """The step of `take_in`, for a key that was read."""
+        ring = change.ring
+        for other in ring.keys:
+            if other.material == foreign.key.material:
+                raise KeyTaken(
+                    f"the keyring has this key already, as {quoted(other.kid)}",
+                    hint=f"use it by that name: 'backctl key show {other.kid}'",
+                )
+        if named is None and is_kid(foreign.kid) and not ring.is_taken(foreign.kid):
+            named = foreign.kid
+        after = ring.add(foreign.key if named is None else replace(foreign.key, kid=named))
+        added = after.keys[-1]
+        change.replace(after, KeyImported(added.kid, purpose, added.alg))
         renamed_from = foreign.kid if foreign.kid != added.kid else None
         return Change(ImportedKey(added.kid, purpose, added.state, added.alg, renamed_from), changed=True)
 
@@ -244,7 +245,6 @@ class KeyService:
             )
         return self._exported(key, form, private=False)
 
-    @repeatable
     def export_private(
         self,
         kid: str,
@@ -258,15 +258,26 @@ class KeyService:
 
         The event is recorded while the context of `hand_over` is open, which takes back what it did when it is not.
         """
+        from backctl.application.transactions import always
+
         self._require_installation_for(kid)
-        with self.change(by=by, dry_run=dry_run) as change:
-            key = change.ring.get(kid)
-            export = self._exported(key, form, private=True)
-            with hand_over(export):
-                change.commit(change.ring, KeyExported(kid, key.purpose, form))
+        step = partial(self.exporting, kid, form, hand_over)
+        return self.transactions().change_keyring_any(step, by=by, dry_run=dry_run, commits=always)
+
+    def exporting(
+        self,
+        kid: str,
+        form: Form,
+        hand_over: Callable[[KeyExport], AbstractContextManager[object]],
+        change: "KeyringChange",
+    ) -> KeyExport:
+        """The step of `export_private`. To be committed always."""
+        key = change.ring.get(kid)
+        export = self._exported(key, form, private=True)
+        change.enter(hand_over(export))
+        change.replace(change.ring, KeyExported(kid, key.purpose, form))
         return export
 
-    @repeatable
     def wrap(
         self,
         passphrase: Secret | None,
@@ -281,12 +292,16 @@ class KeyService:
         """
         if passphrase is not None and not passphrase.reveal():
             raise InvalidInput("the passphrase is empty")
-        with self.change(by=by, dry_run=dry_run) as change:
-            wanted, ring = passphrase is not None, change.ring
-            changes = anew or change.is_wrapped != wanted
-            if changes:
-                change.rewrap(passphrase, KeyringRewrapped("keyring", wanted))
-        return Change(Wrapping(wanted, len(ring.keys)), changed=changes)
+        step = partial(self.wrapping, passphrase, anew=anew)
+        return self.transactions().change_keyring(step, by=by, dry_run=dry_run)
+
+    def wrapping(self, passphrase: Secret | None, change: "KeyringChange", *, anew: bool) -> Change[Wrapping]:
+        """The step of `wrap`."""
+        wanted = passphrase is not None
+        changed = anew or change.is_wrapped != wanted
+        if changed:
+            change.rewrap(passphrase, KeyringRewrapped("keyring", wanted))
+        return Change(Wrapping(wanted, len(change.ring.keys)), changed)
 
     # Inside.
 
@@ -300,12 +315,15 @@ class KeyService:
         self, kid: str, step: Callable[[Keyring, Instant], Keyring], by: Attribution, dry_run: bool
     ) -> Change[KeyView]:
         self._require_installation_for(kid)
-        with self.change(by=by, dry_run=dry_run) as change:
+
+        def turning(change: "KeyringChange") -> Change[KeyView]:
             before = change.ring
             after = step(before, self.clock())
             if after != before:
-                change.commit(after, *_events(before, after))
-        return Change(KeyView.of(after.get(kid)), changed=after != before)
+                change.replace(after, *_events(before, after))
+            return Change(KeyView.of(after.get(kid)), changed=after != before)
+
+        return self.transactions().change_keyring(turning, by=by, dry_run=dry_run)
 
     def _exported(self, key: Key, form: Form, *, private: bool) -> KeyExport:
         if form == "pem":

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
 from backctl.application.mfa_keys import MfaKeys
-from backctl.application.repeating import repeatable
 from backctl.application.views import Change, MfaStatus
 from backctl.domain.errors import MfaCodeWrong, MfaSecretUnusable, UserNotFound
 from backctl.domain.mfa import Enrolment
@@ -25,7 +25,8 @@ from backctl.domain.user import require_mfa_pending
 from backctl.domain.values import Identity, Instant, Secret, UserId
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, Reader, UnitOfWork, UnitOfWorkFactory
+    from backctl.application.ports import Clock, Reader, UnitOfWork
+    from backctl.application.transactions import Transactions
     from backctl.domain.user import User
 
 _BATCH = 100  # accounts that one transaction locks
@@ -57,13 +58,12 @@ class MfaService:
     `issuer` is the name under which authenticators show the account.
     """
 
-    unit_of_work: "UnitOfWorkFactory"
+    transactions: "Callable[[], Transactions]"
     reader: "Callable[[], Reader]"
     keys: MfaKeys
     clock: "Clock"
     issuer: str
     is_fresh: "Callable[[], bool]"
-    pause: "Callable[[int], None]"
 
     def status(self, ident: str) -> MfaStatus:
         """Raises UserNotFound."""
@@ -77,7 +77,6 @@ class MfaService:
         found = self.status(ident)
         require_mfa_pending(found.mfa, found.username)
 
-    @repeatable
     def enroll(
         self,
         ident: str,
@@ -92,19 +91,22 @@ class MfaService:
         """
         from secrets import token_bytes
 
-        identity, secret = Identity.parse(ident), token_bytes(SECRET_BYTES)
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            user, now = work.users.get(identity), self.clock()
-            user.enroll_mfa(algorithm=settings.algorithm, digits=settings.digits, period=settings.period, now=now)
-            uri = otpauth_uri(secret, issuer=_shown(self.issuer), account=user.email.address, settings=settings)
-            sealed, kid = self.keys.seal(secret, user.id)
-            enrolment = Enrolment(sealed, kid, settings, enrolled_at=user.updated_at)
-            work.second_factors.enroll(user.id, enrolment)
-            work.commit()
+        step = partial(self.enrolling, Identity.parse(ident), token_bytes(SECRET_BYTES), settings)
+        return self.transactions().run(step, by=by, dry_run=dry_run)
+
+    def enrolling(
+        self, identity: Identity, secret: bytes, settings: TotpSettings, work: "UnitOfWork"
+    ) -> Change[MfaEnrolment]:
+        """The step of `enroll`."""
+        user, now = work.users.get(identity), self.clock()
+        user.enroll_mfa(algorithm=settings.algorithm, digits=settings.digits, period=settings.period, now=now)
+        uri = otpauth_uri(secret, issuer=_shown(self.issuer), account=user.email.address, settings=settings)
+        sealed, kid = self.keys.seal(secret, user.id)
+        enrolment = Enrolment(sealed, kid, settings, enrolled_at=user.updated_at)
+        work.second_factors.enroll(user.id, enrolment)
         status = MfaStatus.of(user, enrolment, recovery_codes_left=0)
         return Change(MfaEnrolment(status, Secret(encoded_secret(secret)), Secret(uri)), changed=True)
 
-    @repeatable
     def confirm(
         self,
         ident: str,
@@ -119,32 +121,31 @@ class MfaService:
         `codes` are recovery codes from `new_recovery_codes`, to be handed to the account's owner. The code shown is
         used up by it. Raises UserNotFound, MfaNotPending, MfaCodeWrong, and MfaSecretUnusable.
         """
-        identity = Identity.parse(ident)
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            user, now = work.users.get(identity), self.clock()
-            require_mfa_pending(user.mfa_state, user.username.name)
-            enrolment, secret = self.keys.stored(work.second_factors, user.id)
-            step = fitting_step(
-                secret,
-                code.reveal(),
-                now=now,
-                last_used=enrolment.last_used_step,
-                settings=enrolment.settings,
+        step = partial(self.confirming, Identity.parse(ident), code, codes)
+        return self.transactions().run(step, by=by, dry_run=dry_run)
+
+    def confirming(
+        self, identity: Identity, code: Secret, codes: Sequence[Secret], work: "UnitOfWork"
+    ) -> Change[MfaStatus]:
+        """The step of `confirm`."""
+        user, now = work.users.get(identity), self.clock()
+        require_mfa_pending(user.mfa_state, user.username.name)
+        enrolment, secret = self.keys.stored(work.second_factors, user.id)
+        step = fitting_step(
+            secret, code.reveal(), now=now, last_used=enrolment.last_used_step, settings=enrolment.settings
+        )
+        if step is None or not work.second_factors.use_step(user.id, step):
+            raise MfaCodeWrong(
+                "the code is not the one of this moment",
+                hint="wait for the next one; the clocks of both sides may differ by half a minute",
             )
-            if step is None or not work.second_factors.use_step(user.id, step):
-                raise MfaCodeWrong(
-                    "the code is not the one of this moment",
-                    hint="wait for the next one; the clocks of both sides may differ by half a minute",
-                )
-            user.confirm_mfa(now=now)
-            work.second_factors.confirm(user.id, now=user.updated_at)
-            self._give(work, user, codes, now)
-            work.sessions.revoke_all(user.id, "mfa_reset", now=now)
-            work.commit()
+        user.confirm_mfa(now=now)
+        work.second_factors.confirm(user.id, now=user.updated_at)
+        self._give(work, user, codes, now)
+        work.sessions.revoke_all(user.id, "mfa_reset", now=now)
         confirmed = replace(enrolment, confirmed_at=user.updated_at)
         return Change(MfaStatus.of(user, confirmed, recovery_codes_left=len(codes)), changed=True)
 
-    @repeatable
     def renew_recovery_codes(
         self,
         ident: str,
@@ -157,31 +158,35 @@ class MfaService:
 
         Raises UserNotFound, MfaNotOn.
         """
-        identity = Identity.parse(ident)
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            user = work.users.get(identity)
-            self._give(work, user, codes, self.clock())
-            enrolment = work.second_factors.of(user.id)
-            work.commit()
+        step = partial(self.renewing_recovery_codes, Identity.parse(ident), codes)
+        return self.transactions().run(step, by=by, dry_run=dry_run)
+
+    def renewing_recovery_codes(
+        self, identity: Identity, codes: Sequence[Secret], work: "UnitOfWork"
+    ) -> Change[MfaStatus]:
+        """The step of `renew_recovery_codes`."""
+        user = work.users.get(identity)
+        self._give(work, user, codes, self.clock())
+        enrolment = work.second_factors.of(user.id)
         return Change(MfaStatus.of(user, enrolment, recovery_codes_left=len(codes)), changed=True)
 
-    @repeatable
     def disable(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[MfaStatus]:
         """Ask for no code any more, and forget secret and recovery codes; a no-op where there is no second factor.
 
         One that was in use takes all sessions with it. Raises UserNotFound.
         """
-        identity = Identity.parse(ident)
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            user, now = work.users.get(identity), self.clock()
-            was_on = user.mfa_state == "on"
-            if not user.disable_mfa(now=now):
-                return Change(MfaStatus.of(user, None, recovery_codes_left=0), changed=False)
+        return self.transactions().run(partial(self.disabling, Identity.parse(ident)), by=by, dry_run=dry_run)
+
+    def disabling(self, identity: Identity, work: "UnitOfWork") -> Change[MfaStatus]:
+        """The step of `disable`."""
+        user, now = work.users.get(identity), self.clock()
+        was_on = user.mfa_state == "on"
+        changed = user.disable_mfa(now=now)
+        if changed:
             work.second_factors.forget(user.id)
-            if was_on:
-                work.sessions.revoke_all(user.id, "mfa_reset", now=now)
-            work.commit()
-        return Change(MfaStatus.of(user, None, recovery_codes_left=0), changed=True)
+        if was_on:
+            work.sessions.revoke_all(user.id, "mfa_reset", now=now)
+        return Change(MfaStatus.of(user, None, recovery_codes_left=0), changed)
 
     def reencrypt(
         self,
@@ -195,42 +200,42 @@ class MfaService:
         A transaction moves a hundred at most; `progress` is told of how many accounts it was. A secret that does not
         decrypt stays as it is, and its account is named. No event is recorded: the account is the same.
         """
+        from backctl.application.transactions import always
+
         moved, unusable = 0, list[str]()
         after: UserId | None = None
-        while seen := self._reencrypt_some(after, by=by, dry_run=dry_run):
+        run_any = self.transactions().run_any
+        while seen := run_any(partial(self.reencrypting, after), by=by, dry_run=dry_run, commits=always):
             moved += seen.moved
             unusable += seen.unusable
             progress(seen.moved + len(seen.unusable))
             after = seen.last
         return Change(MfaReencryption(moved, tuple(unusable)), changed=moved > 0)
 
-    @repeatable
-    def _reencrypt_some(self, after: UserId | None, *, by: Attribution, dry_run: bool) -> "_Seen | None":
-        """None when there is nobody past `after`."""
+    def reencrypting(self, after: UserId | None, work: "UnitOfWork") -> "_Seen | None":
+        """The step of `reencrypt`, for some accounts after that id; None when there are no more."""
+        if self.is_fresh():  # there is neither a key nor an account
+            return None
         moved, unusable = 0, list[str]()
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            if self.is_fresh():  # there is neither a key nor an account
-                return None
-            factors = work.second_factors
-            work.users.lock_administrators()  # they come first wherever several accounts are locked
-            kid = self.keys.primary_kid()
-            found = factors.not_under(kid, after=after, limit=_BATCH)
-            for user_id in found:
-                try:
-                    user = work.users.get(Identity("id", user_id))
-                except UserNotFound:  # deleted since it was found
-                    continue
-                enrolment = factors.of(user_id)
-                if enrolment is None or enrolment.kid == kid:  # taken away, or moved by a login
-                    continue
-                try:
-                    secret = self.keys.opened(enrolment, user_id)
-                except MfaSecretUnusable:
-                    unusable.append(user.username.name)
-                else:
-                    self.keys.follow_primary(secret, enrolment, factors, user_id)
-                    moved += 1
-            work.commit()
+        factors = work.second_factors
+        work.users.lock_administrators()  # they come first wherever several accounts are locked
+        kid = self.keys.primary_kid()
+        found = factors.not_under(kid, after=after, limit=_BATCH)
+        for user_id in found:
+            try:
+                user = work.users.get(Identity("id", user_id))
+            except UserNotFound:  # deleted since it was found
+                continue
+            enrolment = factors.of(user_id)
+            if enrolment is None or enrolment.kid == kid:  # taken away, or moved by a login
+                continue
+            try:
+                secret = self.keys.opened(enrolment, user_id)
+            except MfaSecretUnusable:
+                unusable.append(user.username.name)
+            else:
+                self.keys.follow_primary(secret, enrolment, factors, user_id)
+                moved += 1
         return _Seen(moved, unusable, found[-1]) if found else None
 
     def new_recovery_codes(self) -> tuple[Secret, ...]:

@@ -15,6 +15,7 @@ from backctl.domain.values import EmailAddress, Identity, Instant, PasswordHash,
 
 if TYPE_CHECKING:
     from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
+    from backctl.application.reactions import LoggedEvent
     from backctl.application.token_views import SessionView
     from backctl.application.views import Change, EventView, MfaStatus, UserView
     from backctl.domain.access_token import AccessClaims, UnverifiedToken
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 Clock = Callable[[], Instant]
 """The present moment, as the caller is to believe it."""
 
-IdSource = Callable[[], UserId]
-"""A new UUIDv7 (RFC 9562 §5.7) at each call."""
+IdSource = Callable[[], str]
+"""A new UUIDv7 (RFC 9562 §5.7) at each call, for an account, a session or an event."""
 
 
 BlindIndex = Callable[[str], str]
@@ -190,11 +191,30 @@ class WholeFiles(Protocol):
         ...
 
 
-class UnitOfWork(Protocol):
-    """One transaction: the state and its events, or neither.
+class Transaction(Protocol):
+    """What the runner needs of a unit of work and of a keyring change.
 
     Entering begins it; leaving without `commit` rolls back. `dry_run` makes `commit` do all its work and roll back.
     """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def commit(self) -> None:
+        """Make it durable. Raises what the transaction's own `commit` raises."""
+        ...
+
+    @property
+    def committed(self) -> Sequence[LoggedEvent]:
+        """The events of the transaction once they are durable; none before, and none in a dry run."""
+        ...
+
+
+class UnitOfWork(Transaction, Protocol):
+    """One transaction: the state and its events, or neither."""
 
     users: UserRepository
     login_failures: LoginFailures
@@ -204,12 +224,6 @@ class UnitOfWork(Protocol):
 
     @property
     def second_factors(self) -> SecondFactors: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
     def record(self, *events: DomainEvent) -> None:
         """Have events appended that no aggregate recorded, after those of the aggregates."""
@@ -253,38 +267,42 @@ class UnitOfWorkFactory(Protocol):
         ...
 
 
-class KeyringChange(Protocol):
-    """One change of the keyring and the events that tell of it: both, or neither.
+class KeyringChange(Transaction, Protocol):
+    """One change of the keyring and the events that record it: both, or neither.
 
-    Entering begins it: nobody else changes the keyring until the end, and `ring` is what it is.
+    Entering begins it: nobody else changes the keyring until the end. Entering raises KeyringLocked, and what reading
+    keyring and database raises.
     """
 
     @property
-    def ring(self) -> Keyring: ...
-
-    def __enter__(self) -> Self:
-        """Raises KeyringLocked, and what reading keyring and database raises."""
+    def ring(self) -> Keyring:
+        """The keyring as it is, or as `replace` has left it."""
         ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    @property
+    def work(self) -> UnitOfWork:
+        """The transaction of its events, for steps that change other state with it."""
+        ...
 
     @property
     def is_wrapped(self) -> bool:
         """Whether the keyring is stored under a passphrase."""
         ...
 
-    def rewrap(self, passphrase: Secret | None, *events: DomainEvent) -> None:
-        """Store the same keyring under another passphrase, or in plain, and append the events, as `commit` does."""
-        ...
-
     def needs(self, kid: str) -> bool:
         """Whether a table of backctl's own refers to the key."""
         ...
 
-    def commit(self, ring: Keyring, *events: DomainEvent) -> None:
-        """Let `ring` be the keyring and append the events, at least one. `dry_run` undoes it."""
+    def replace(self, ring: Keyring, *events: DomainEvent) -> None:
+        """Let `ring` be the keyring from the commit on, and record `events` with it."""
+        ...
+
+    def rewrap(self, passphrase: Secret | None, *events: DomainEvent) -> None:
+        """Store the keyring under another passphrase, or in plain, from the commit on, and record `events` with it."""
+        ...
+
+    def enter(self, context: AbstractContextManager[object]) -> None:
+        """Keep `context` open until the change has ended; it sees the error when the change fails."""
         ...
 
 

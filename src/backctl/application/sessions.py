@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
-from backctl.application.repeating import repeatable
 from backctl.application.token_views import Revocation, SessionView
 from backctl.application.views import Change
 from backctl.domain.errors import InvalidInput, UserNotFound
@@ -13,7 +13,8 @@ from backctl.domain.repositories import PAGE_SIZE, Page, Swept, checked_page_siz
 from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, Reader, UnitOfWorkFactory
+    from backctl.application.ports import Clock, Reader, UnitOfWork
+    from backctl.application.transactions import Transactions
 
 BATCH_SIZE = 1000
 OLDER_THAN = 86_400 * 1_000_000
@@ -28,10 +29,9 @@ class SessionService:
     `leeway` is how long an expired access token may still be taken, in microseconds.
     """
 
-    unit_of_work: "UnitOfWorkFactory"
+    transactions: "Callable[[], Transactions]"
     reader: "Callable[[], Reader]"
     clock: "Clock"
-    pause: Callable[[int], None]
     issuer: str
     leeway: int
 
@@ -65,55 +65,56 @@ class SessionService:
             raise InvalidInput(f"a batch has 1 to {_BATCH_MAX} rows, not {batch_size}")
         if older_than < 0:
             raise InvalidInput("what is to come is not past")
+        from backctl.application.transactions import always
+
         before = self.clock().plus(-max(older_than, self.leeway))
+        step = partial(self.sweeping, before, batch_size, everything=dry_run)
         swept, more = Swept(), True
         while more:
-            found = self._sweep_once(before, batch_size, by=by, dry_run=dry_run)
+            found = self.transactions().run_any(step, by=by, dry_run=dry_run, commits=always)
             swept, more = swept.plus(found), bool(found.total) and not dry_run
             progress(found.total)
         return Change(swept, changed=swept.total > 0)
 
-    @repeatable
-    def _sweep_once(self, before: Instant, batch_size: int, *, by: Attribution, dry_run: bool) -> Swept:
+    def sweeping(self, before: Instant, batch_size: int, work: "UnitOfWork", *, everything: bool) -> Swept:
+        """The step of `sweep`: at most one batch, or `everything` in batches."""
         swept = Swept()
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            while (found := work.sessions.sweep(before, limit=batch_size)).total:
-                swept = swept.plus(found)
-                if not dry_run:
-                    break
-            work.commit()
+        while (found := work.sessions.sweep(before, limit=batch_size)).total:
+            swept = swept.plus(found)
+            if not everything:
+                break
         return swept
 
-    @repeatable
     def revoke(self, session_id: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """End one session and all its tokens; a no-op when it is revoked already. Raises SessionNotFound."""
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            session = work.sessions.get(session_id)
-            changed = session.revoke("requested", now=self.clock())
-            if changed:
-                work.commit()
-        return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed=changed)
+        return self.transactions().run(partial(self.revoking, session_id), by=by, dry_run=dry_run)
 
-    @repeatable
+    def revoking(self, session_id: str, work: "UnitOfWork") -> Change[Revocation]:
+        """The step of `revoke`."""
+        session = work.sessions.get(session_id)
+        changed = session.revoke("requested", now=self.clock())
+        return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed)
+
     def revoke_user(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """End every session of an account; a no-op when none is left. Raises UserNotFound."""
-        identity = Identity.parse(ident)
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            user = work.users.get(identity)
-            count = work.sessions.revoke_all(user.id, "requested", now=self.clock())
-            if count:
-                work.commit()
+        return self.transactions().run(partial(self.revoking_user, Identity.parse(ident)), by=by, dry_run=dry_run)
+
+    def revoking_user(self, identity: Identity, work: "UnitOfWork") -> Change[Revocation]:
+        """The step of `revoke_user`."""
+        user = work.users.get(identity)
+        count = work.sessions.revoke_all(user.id, "requested", now=self.clock())
         return Change(Revocation("user", user.id, user.id, sessions=count), changed=count > 0)
 
-    @repeatable
     def revoke_all(self, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """End every session of the configured issuer that was opened so far. Always a change: time has moved on.
 
         Run again, it mends what was done under a clock that was ahead: new tokens are valid at once, old ones are not.
         """
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            count = work.sessions.bar(self.issuer, leeway=self.leeway, now=self.clock())
-            work.commit()
+        return self.transactions().run(self.revoking_all, by=by, dry_run=dry_run)
+
+    def revoking_all(self, work: "UnitOfWork") -> Change[Revocation]:
+        """The step of `revoke_all`."""
+        count = work.sessions.bar(self.issuer, leeway=self.leeway, now=self.clock())
         return Change(Revocation("issuer", self.issuer, None, sessions=count), changed=True)
 
     def _account(self, ident: str) -> UserId:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
-from backctl.application.repeating import repeatable
 from backctl.application.token_views import InspectedToken, IssuedTokens, Revocation, VerifiedToken
 from backctl.application.views import Change
 from backctl.domain.access_token import CLIENT_ID, AccessClaims
@@ -28,7 +28,8 @@ from backctl.domain.token_id import ENTROPY_BITS, SECOND_US, token_id
 from backctl.domain.values import Identity, Instant, Secret, SessionId
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, IdSource, Reader, TokenCodec, UnitOfWorkFactory
+    from backctl.application.ports import Clock, IdSource, Reader, TokenCodec, UnitOfWork
+    from backctl.application.transactions import Transactions
     from backctl.domain.refresh_token import RefreshToken
     from backctl.domain.sessions import Grant, Lifetimes, Session, Standing
     from backctl.domain.user import User
@@ -58,19 +59,17 @@ class TokenService:
     and still be valid, in microseconds too.
     """
 
-    unit_of_work: "UnitOfWorkFactory"
+    transactions: "Callable[[], Transactions]"
     reader: "Callable[[], Reader]"
     codec: "TokenCodec"
     clock: "Clock"
     new_id: "IdSource"
-    pause: Callable[[int], None]
     issuer: str
     audience: str
     access_ttl: int
     lifetimes: "Lifetimes"
     leeway: int
 
-    @repeatable
     def issue(
         self,
         ident: str,
@@ -90,38 +89,58 @@ class TokenService:
         its password first, TokenExpired when it ends within this second, TokenNotYetValid when all tokens were revoked
         under a clock that was ahead; InvalidInput for what no token can say.
         """
+        step = partial(
+            self.issuing,
+            Identity.parse(ident),
+            ttl=self._checked_ttl(ttl),
+            audience=self.audience if audience is None else audience,
+            scope=scope,
+            pair=pair,
+            client_id=client_id,
+            sign=not dry_run,
+        )
+        self.codec.load()
+        return self.transactions().run(step, by=by, dry_run=dry_run)
+
+    def issuing(
+        self,
+        identity: Identity,
+        work: "UnitOfWork",
+        *,
+        ttl: int,
+        audience: str,
+        scope: str,
+        pair: bool,
+        client_id: str,
+        sign: bool,
+    ) -> Change[IssuedTokens]:
+        """The step of `issue`; without `sign` no token leaves it."""
         from backctl.domain.sessions import Session
 
-        identity, ttl = Identity.parse(ident), self._checked_ttl(ttl)
-        self.codec.load()
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            user = work.users.get(identity)
-            now = self.clock()
-            session = Session.open(
-                id=SessionId(self.new_id()),
-                user=user,
-                issuer=self.issuer,
-                client_id=client_id,
-                audience=self.audience if audience is None else audience,
-                scope=scope,
-                access_ttl=ttl,
-                lifetime=self.lifetimes.session,
-                barred_until=work.sessions.barred_until(self.issuer),
-                leeway=self.leeway,
-                now=now,
-            )
-            grant, secret, token = session.grant(user, leeway=self.leeway, now=now), None, None
-            if pair:
-                secret = _new_refresh_token()
-                token = session.refresh_token(
-                    digest_of(secret), user, lifetime=self.lifetimes.refresh, now=grant.issued_at
-                )
-            issued = self._issued(session, user, grant, secret, token, dry_run=dry_run)
-            session.opened(issued.jti, refreshable=pair)
-            work.sessions.add(session)
-            if token is not None:
-                work.sessions.issue(token)
-            work.commit()
+        user = work.users.get(identity)
+        now = self.clock()
+        session = Session.open(
+            id=SessionId(self.new_id()),
+            user=user,
+            issuer=self.issuer,
+            client_id=client_id,
+            audience=audience,
+            scope=scope,
+            access_ttl=ttl,
+            lifetime=self.lifetimes.session,
+            barred_until=work.sessions.barred_until(self.issuer),
+            leeway=self.leeway,
+            now=now,
+        )
+        grant, secret, token = session.grant(user, leeway=self.leeway, now=now), None, None
+        if pair:
+            secret = _new_refresh_token()
+            token = session.refresh_token(digest_of(secret), user, lifetime=self.lifetimes.refresh, now=grant.issued_at)
+        issued = self._issued(session, user, grant, secret, token, sign=sign)
+        session.opened(issued.jti, refreshable=pair)
+        work.sessions.add(session)
+        if token is not None:
+            work.sessions.issue(token)
         return Change(issued, changed=True)
 
     def verify(self, token: str | Secret, *, audience: str | None = None, offline: bool = False) -> VerifiedToken:
@@ -175,7 +194,11 @@ class TokenService:
         no refresh token is, TokenUnknown, TokenExpired, TokenRevoked; TokenNotYetValid, and the token is not used up,
         when the session is from a clock that was ahead.
         """
-        issued = self._redeemed(digest_of(token), by=by, dry_run=dry_run)
+        from backctl.application.transactions import always
+
+        step = partial(self.redeeming, digest_of(token), sign=not dry_run)
+        self.codec.load()
+        issued = self.transactions().run_any(step, by=by, dry_run=dry_run, commits=always)
         if issued is None:
             raise TokenReused(
                 "the refresh token was used before; its session is revoked",
@@ -183,50 +206,45 @@ class TokenService:
             )
         return Change(issued, changed=True)
 
-    @repeatable
-    def _redeemed(self, digest: bytes, *, by: Attribution, dry_run: bool) -> IssuedTokens | None:
-        """None for a replay, which has revoked the session."""
-        self.codec.load()
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            owner = work.sessions.owner(digest)
-            if owner is None:
-                raise _unknown()
-            try:
-                user = work.users.get(Identity.parse(owner[0]))
-            except UserNotFound:  # deleted in between, and the session with it
-                raise _unknown() from None
-            session, now = work.sessions.get(owner[1]), self.clock()
-            if session.issuer != self.issuer:
-                raise TokenInvalid(
-                    "the refresh token is of another issuer", hint="tokens.issuer says which one redeems here"
-                )
-            secret = _new_refresh_token()
-            successor = digest_of(secret)
-            first_use = work.sessions.use(digest, successor=successor, now=now)
-            used = work.sessions.token(digest)
-            if used is None:  # swept away in between
-                raise _unknown()
-            replaced = None if first_use or used.successor is None else work.sessions.token(used.successor)
-            use = session.redeem(
-                used,
-                replaced,
-                first_use=first_use,
-                user=user,
-                barred_until=work.sessions.barred_until(session.issuer),
-                grace=self.lifetimes.grace,
-                now=now,
+    def redeeming(self, digest: bytes, work: "UnitOfWork", *, sign: bool) -> IssuedTokens | None:
+        """The step of `refresh`; None for a replay, which has revoked the session. Either is to be committed."""
+        owner = work.sessions.owner(digest)
+        if owner is None:
+            raise _unknown()
+        try:
+            user = work.users.get(Identity.parse(owner[0]))
+        except UserNotFound:  # deleted in between, and the session with it
+            raise _unknown() from None
+        session, now = work.sessions.get(owner[1]), self.clock()
+        if session.issuer != self.issuer:
+            raise TokenInvalid(
+                "the refresh token is of another issuer", hint="tokens.issuer says which one redeems here"
             )
-            if use == "replayed":
-                work.commit()
-                return None
-            if use == "retried":
-                work.sessions.retry(used, successor=successor, now=now)
-            grant = session.grant(user, leeway=self.leeway, now=now)
-            token = session.refresh_token(successor, user, lifetime=self.lifetimes.refresh, now=grant.issued_at)
-            issued = self._issued(session, user, grant, secret, token, dry_run=dry_run)
-            session.refreshed(issued.jti, retried=use == "retried")
-            work.sessions.issue(token)
-            work.commit()
+        secret = _new_refresh_token()
+        successor = digest_of(secret)
+        first_use = work.sessions.use(digest, successor=successor, now=now)
+        used = work.sessions.token(digest)
+        if used is None:  # swept away in between
+            raise _unknown()
+        replaced = None if first_use or used.successor is None else work.sessions.token(used.successor)
+        use = session.redeem(
+            used,
+            replaced,
+            first_use=first_use,
+            user=user,
+            barred_until=work.sessions.barred_until(session.issuer),
+            grace=self.lifetimes.grace,
+            now=now,
+        )
+        if use == "replayed":
+            return None
+        if use == "retried":
+            work.sessions.retry(used, successor=successor, now=now)
+        grant = session.grant(user, leeway=self.leeway, now=now)
+        token = session.refresh_token(successor, user, lifetime=self.lifetimes.refresh, now=grant.issued_at)
+        issued = self._issued(session, user, grant, secret, token, sign=sign)
+        session.refreshed(issued.jti, retried=use == "retried")
+        work.sessions.issue(token)
         return issued
 
     # Revoking.
@@ -240,7 +258,7 @@ class TokenService:
         text, now = token.reveal(), self.clock()
         try:
             if looks_like_one(text):
-                return self._revoke_owner(digest_of(token), by=by, dry_run=dry_run)
+                return self.transactions().run(partial(self.revoking_owner, digest_of(token)), by=by, dry_run=dry_run)
             said = AccessClaims.read(self.codec.inspect(text).payload)
             self.codec.verify(text, now=now, audience=said.aud)
         except (TokenInvalid, TokenUnknown):
@@ -249,7 +267,7 @@ class TokenService:
             return Change(Revocation("token", said.jti, said.sub, sessions=0), changed=False)
         except TokenNotYetValid:
             pass  # its signature is right, and it will be valid one day
-        return self._deny(said.jti, said.sub, said.expires_at, by=by, dry_run=dry_run)
+        return self._deny(said.jti, said.sub, said.expires_at, by, dry_run=dry_run)
 
     def revoke_jti(self, jti: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """Void the access token with this `jti`.
@@ -261,36 +279,37 @@ class TokenService:
                 f"{quoted(jti)} cannot be the jti of a token", hint="'backctl token inspect' shows that of a token"
             )
         expires_at = self.clock().plus(ACCESS_TTL_MAX)
-        return self._deny(jti, None, expires_at, by=by, dry_run=dry_run)
+        return self._deny(jti, None, expires_at, by, dry_run=dry_run)
 
-    @repeatable
-    def _revoke_owner(self, digest: bytes, *, by: Attribution, dry_run: bool) -> Change[Revocation]:
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            owner = work.sessions.owner(digest)
-            if owner is None:
-                raise _unknown()
-            session = work.sessions.get(owner[1])
-            changed = session.revoke("requested", now=self.clock())
-            if changed:
-                work.commit()
+    def revoking_owner(self, digest: bytes, work: "UnitOfWork") -> Change[Revocation]:
+        """The step that ends the session of the refresh token with this digest. Raises TokenUnknown."""
+        owner = work.sessions.owner(digest)
+        if owner is None:
+            raise _unknown()
+        session = work.sessions.get(owner[1])
+        changed = session.revoke("requested", now=self.clock())
         return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed=changed)
 
-    @repeatable
-    def _deny(
-        self, jti: str, sub: str | None, expires_at: Instant, *, by: Attribution, dry_run: bool
-    ) -> Change[Revocation]:
-        with self.unit_of_work(by=by, dry_run=dry_run) as work:
-            sub = sub or work.sessions.issued_to(jti)
-            if sub is None:
-                raise TokenNotFound(
-                    f"no access token was issued with the jti {quoted(jti)}",
-                    hint="'backctl token inspect' shows the jti of a token",
-                )
-            changed = work.sessions.deny(jti, subject=sub, expires_at=expires_at, now=self.clock())
-            work.commit()  # the same token may be known to last longer now
+    def denying(self, jti: str, sub: str | None, expires_at: Instant, work: "UnitOfWork") -> Change[Revocation]:
+        """The step that voids an access token. To be committed always: it may be known now to last longer."""
+        sub = sub or work.sessions.issued_to(jti)
+        if sub is None:
+            raise TokenNotFound(
+                f"no access token was issued with the jti {quoted(jti)}",
+                hint="'backctl token inspect' shows the jti of a token",
+            )
+        changed = work.sessions.deny(jti, subject=sub, expires_at=expires_at, now=self.clock())
         return Change(Revocation("token", jti, sub, sessions=0), changed=changed)
 
     # Inside.
+
+    def _deny(
+        self, jti: str, sub: str | None, expires_at: Instant, by: Attribution, *, dry_run: bool
+    ) -> Change[Revocation]:
+        from backctl.application.transactions import always
+
+        step = partial(self.denying, jti, sub, expires_at)
+        return self.transactions().run_any(step, by=by, dry_run=dry_run, commits=always)
 
     def _checked_ttl(self, ttl: int | None) -> int:
         if ttl is None:
@@ -307,9 +326,9 @@ class TokenService:
         secret: Secret | None,
         token: "RefreshToken | None",
         *,
-        dry_run: bool,
+        sign: bool,
     ) -> IssuedTokens:
-        """The tokens to hand out. A dry run signs nothing: whoever verifies offline would take it for good."""
+        """The tokens to hand out. A dry run signs nothing, since an offline verifier would accept the token."""
         from secrets import randbits
 
         claims = AccessClaims.issued(
@@ -328,8 +347,8 @@ class TokenService:
             user_id=user.id,
             session_id=session.id,
             jti=claims.jti,
-            access_token=None if dry_run else self.codec.sign(claims),
-            refresh_token=None if dry_run else secret,
+            access_token=self.codec.sign(claims) if sign else None,
+            refresh_token=secret if sign else None,
             expires_in=claims.exp - claims.iat,
             expires_at=claims.expires_at,
             refresh_expires_at=None if token is None else token.expires_at,

@@ -1,7 +1,7 @@
-"""Running steps: each in a transaction of its own, or many that share one.
+"""Running steps: the only place where use cases begin and end transactions.
 
-A step works on an open unit of work and leaves the beginning and the end of it to the runner here. So a change has one
-implementation, whether it is made alone or as one of a million. Import and apply compose the same steps.
+A step works on an open unit of work and leaves its beginning and end to the runner. So a change has one implementation,
+whether it is made alone, together with others, or as one of a million.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,67 +11,116 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from backctl.application.attribution import Attribution
-from backctl.application.repeating import repeated
 from backctl.application.views import Change
-from backctl.domain.errors import BackctlError, Unavailable, Unusable
+from backctl.domain.errors import BackctlError, TransactionAborted, Unavailable, Unusable
 from backctl.domain.values import Identity
 
 if TYPE_CHECKING:
-    from backctl.application.ports import UnitOfWork, UnitOfWorkFactory
+    from backctl.application.ports import (
+        KeyringChange,
+        KeyringChangeFactory,
+        Transaction,
+        UnitOfWork,
+        UnitOfWorkFactory,
+    )
+    from backctl.application.reactions import Reaction, ReportFailure
 
 T = TypeVar("T")
+R = TypeVar("R")
+W = TypeVar("W", bound="Transaction")
+
+TRIES = 3
 
 BATCH_SIZE = 50
-"""Steps that share a transaction. More would gain little: the COMMIT is no longer what takes the time, and other
-writers wait. PostgreSQL keeps 64 subtransactions of a transaction in memory, and here every step is one."""
+"""Steps that share a transaction. With more, other writers would wait longer and little time would be saved; PostgreSQL
+keeps 64 subtransactions in memory, and every step is one."""
 
 Step = Callable[["UnitOfWork"], Change[T]]
-"""Makes one change and says what it left behind; ends with `work.write()` where that shows a version."""
+"""Makes one change and returns what it left behind; ends with `work.write()` where that shows a version."""
 
 StepOn = Callable[[Identity, "UnitOfWork"], Change[T]]
 """The same for any account."""
+
+KeyringStep = Callable[["KeyringChange"], Change[T]]
+"""Changes the keyring, and with `change.work` other state in the same transaction."""
 
 Outcome = Change[T] | BackctlError
 """What became of one of many: the change, or why it could not be made."""
 
 
+def always(result: object) -> bool:
+    """Commit whatever the step returned."""
+    return True
+
+
 def _nothing() -> None:
-    """There is nothing to wait for."""
+    """There is nothing to prepare."""
+
+
+def _is_changed(change: Change[T]) -> bool:
+    return change.changed
 
 
 @dataclass(frozen=True, slots=True)
 class Transactions:
-    """Runs steps. `pause` waits a little before the try of that number, from 2 on."""
+    """Runs steps, repeats transactions that the database aborted, and notifies reactions after each commit.
+
+    `pause` waits before the attempt with that number, from 2 on; each process waits differently long. Reactions get the
+    events of a transaction once it is durable: never those of a dry run or of an aborted attempt, and after a lost
+    COMMIT only once the log shows that it was made. One that fails is passed to `report`.
+    """
 
     begin: "UnitOfWorkFactory"
+    begin_keyring: "KeyringChangeFactory"
     pause: Callable[[int], None]
+    reactions: "Sequence[Reaction]" = ()
+    report: "ReportFailure" = lambda name, error: None
 
     def run(
         self,
         step: Step[T],
         *,
         by: Attribution,
-        dry_run: bool,
+        dry_run: bool = False,
         creates: bool = False,
         prepare: Callable[[], object] = _nothing,
     ) -> Change[T]:
-        """Make one change in a transaction of its own, which commits when the step has changed something.
+        """Make one change in a transaction of its own, which commits when the step changed something.
 
-        A transaction that the database gave up is run again, three times at most. `prepare` is called before each, when
-        all that it needs is loaded: whatever is slow belongs there, for others wait for the locks of a step. `creates`
-        is the unit of work's. Raises what the step and the unit of work raise.
+        A transaction that the database aborted is run again, three times at most. `prepare` is called before each
+        attempt, once everything it needs is loaded: slow work belongs there, since others wait for the locks of a step.
+        `creates` is passed to the unit of work. Raises what the step and the unit of work raise.
         """
+        return self.run_any(step, by=by, dry_run=dry_run, creates=creates, prepare=prepare, commits=_is_changed)
 
-        def once() -> Change[T]:
-            work = self.begin(by=by, dry_run=dry_run, creates=creates)
-            prepare()
-            with work:
-                change = step(work)
-                if change.changed:
-                    work.commit()
-            return change
+    def run_any(
+        self,
+        step: "Callable[[UnitOfWork], R]",
+        *,
+        commits: Callable[[R], bool],
+        by: Attribution,
+        dry_run: bool = False,
+        creates: bool = False,
+        prepare: Callable[[], object] = _nothing,
+    ) -> R:
+        """The same for a step with any result; `commits` says whether that result is to be kept."""
+        begin = partial(self.begin, by=by, dry_run=dry_run, creates=creates)
+        return self._run(begin, step, commits, prepare)
 
-        return repeated(once, self.pause)
+    def change_keyring(self, step: KeyringStep[T], *, by: Attribution, dry_run: bool = False) -> Change[T]:
+        """Change the keyring, under its lock and together with its events, as `run` changes the database."""
+        return self.change_keyring_any(step, by=by, dry_run=dry_run, commits=_is_changed)
+
+    def change_keyring_any(
+        self,
+        step: "Callable[[KeyringChange], R]",
+        *,
+        commits: Callable[[R], bool],
+        by: Attribution,
+        dry_run: bool = False,
+    ) -> R:
+        """The same for a step with any result."""
+        return self._run(partial(self.begin_keyring, by=by, dry_run=dry_run), step, commits, _nothing)
 
     def run_each(
         self,
@@ -82,16 +131,59 @@ class Transactions:
         dry_run: bool,
         stop: Callable[[], bool],
     ) -> Iterator[Outcome[T]]:
-        """Make a change of each account, in order and as if one after the other; a failed one undoes itself alone.
+        """Change each account, in order and as if one after the other; a failed change undoes itself alone.
 
-        Lazy: nothing is done until the outcomes are asked for. Each comes when its change is durable. Several share a
-        transaction, and `stop` is asked before each of those. Raises Unavailable, Unusable and what is no
-        BackctlError; every outcome that came before stays, and of the others nothing was changed.
+        Lazy: nothing is done until the outcomes are read. Each is returned once its change is durable. Several share a
+        transaction, and `stop` is called before each of those. Raises Unavailable, Unusable and any exception that is
+        not a BackctlError; what came before it stays, and the rest is unchanged.
         """
         source = iter(idents)
         batches = _Batches(self, step, by, dry_run)
         while not stop() and (names := list(islice(source, BATCH_SIZE))):
             yield from batches.outcomes(names)
+
+    def _run(
+        self,
+        begin: Callable[[], W],
+        step: Callable[[W], R],
+        commits: Callable[[R], bool],
+        prepare: Callable[[], object],
+    ) -> R:
+        def once() -> R:
+            work = begin()
+            prepare()
+            try:
+                with work:
+                    result = step(work)
+                    if commits(result):
+                        work.commit()
+                return result
+            finally:
+                self._react(work)
+
+        return self.repeated(once)
+
+    def repeated(self, attempt: Callable[[], R]) -> R:
+        """What `attempt` returns; it is made three times at most while the database aborts its transaction.
+
+        It does nothing outside of the transaction that may not happen twice. Raises the last TransactionAborted.
+        """
+        for number in range(2, TRIES + 1):
+            try:
+                return attempt()
+            except TransactionAborted:
+                self.pause(number)
+        return attempt()
+
+    def _react(self, work: "Transaction") -> None:
+        events = work.committed
+        if not events:
+            return
+        for reaction in self.reactions:
+            try:
+                reaction(events)
+            except Exception as error:
+                self.report(getattr(reaction, "__qualname__", type(reaction).__qualname__), error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +196,17 @@ class _Batches(Generic[T]):
     dry_run: bool
 
     def outcomes(self, names: Sequence[str]) -> Iterator[Outcome[T]]:
-        """Of those who share one transaction."""
+        """The outcomes of accounts that share one transaction."""
         if len(names) == 1:
             yield self._alone(names[0])
             return
         done: list[Outcome[T]] = []
+        together = partial(self._together, names, done)
         try:
-            repeated(lambda: self._together(names, done), self.transactions.pause)
+            self.transactions.run_any(together, commits=self._has_changes, by=self.by, dry_run=self.dry_run)
         except Exception:
-            # It ended the transaction, so those before it are made once more, without it. A failed COMMIT has nobody
-            # before it.
+            # It ended the transaction, so the changes before it are made once more, without it. After a failed COMMIT
+            # there are none.
             if 0 < len(done) < len(names):
                 yield from self.outcomes(names[: len(done)])
             raise
@@ -128,16 +221,18 @@ class _Batches(Generic[T]):
         except BackctlError as error:
             return error
 
-    def _together(self, names: Sequence[str], done: list[Outcome[T]]) -> None:
+    def _together(self, names: Sequence[str], done: list[Outcome[T]], work: "UnitOfWork") -> list[Outcome[T]]:
         done.clear()
-        with self.transactions.begin(by=self.by, dry_run=self.dry_run) as work:
-            # All rows in the one order in which rows are locked, before the steps find them in another.
-            work.users.lock_administrators()
-            work.users.lock(filter(None, map(_parsed, names)))
-            for name in names:
-                done.append(self._attempted(name, work))  # noqa: PERF401 - it shows how far this came
-            if any(isinstance(outcome, Change) and outcome.changed for outcome in done):
-                work.commit()
+        # All rows in the order in which rows are locked, before the steps ask for them in another.
+        work.users.lock_administrators()
+        work.users.lock(filter(None, map(_parsed, names)))
+        for name in names:
+            done.append(self._attempted(name, work))  # noqa: PERF401 - a failure leaves what was done so far
+        return done
+
+    @staticmethod
+    def _has_changes(done: list[Outcome[T]]) -> bool:
+        return any(isinstance(outcome, Change) and outcome.changed for outcome in done)
 
     def _attempted(self, name: str, work: "UnitOfWork") -> Outcome[T]:
         try:

@@ -17,6 +17,9 @@ UserId = NewType("UserId", str)
 SessionId = NewType("SessionId", str)
 """A UUIDv7 in its canonical form, too."""
 
+EventId = NewType("EventId", str)
+"""A UUIDv7 in its canonical form, too."""
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 

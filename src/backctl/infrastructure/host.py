@@ -3,7 +3,7 @@
 import os
 import time
 
-from backctl.domain.values import Actor, Instant, UserId
+from backctl.domain.values import Actor, Instant
 
 _SHOWN = 200  # code points of an Actor's members
 
@@ -13,7 +13,7 @@ def now() -> Instant:
     return Instant(time.time_ns() // 1000)
 
 
-def new_user_id() -> UserId:
+def new_id() -> str:
     """A UUIDv7 (RFC 9562 §5.7): ordered by the time it was made, otherwise random."""
     import sys
 
@@ -21,7 +21,7 @@ def new_user_id() -> UserId:
         from uuid import uuid7
     else:
         from uuid_utils.compat import uuid7
-    return UserId(str(uuid7()))
+    return str(uuid7())
 
 
 def os_actor(label: str | None = None) -> Actor:

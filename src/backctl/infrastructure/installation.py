@@ -17,6 +17,7 @@ from backctl.application.ports import (
     UnitOfWork,
 )
 from backctl.application.views import Change
+from backctl.domain.values import EventId
 from backctl.infrastructure.sql.schema import check_match
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Installation(ABC):
             key=self.open_keyring().primary("audit"),
             by=by,
             now=self.clock(),
-            event_id=self._new_id(),
+            event_id=EventId(self._new_id()),
         )
 
     def _described(self, stored: "StoredInstallation") -> "InstallationView":

@@ -6,15 +6,17 @@ that was killed in between has left: if the log holds its event the staged file 
 So the log decides, and there is no moment from which that cannot be told.
 """
 
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from backctl.application.reactions import LoggedEvent
 from backctl.domain.errors import BackctlError, DatabaseUnavailable, KeyringLocked, KeyringSealed, quoted
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Keyring
-from backctl.domain.values import Secret, UserId
+from backctl.domain.values import EventId, Secret
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.keyring.file import ChangeName, KeyFile
 from backctl.infrastructure.sql import event_log, second_factors
@@ -37,15 +39,16 @@ class FileKeyringChange:
         dry_run: bool,
     ) -> None:
         self._file = file
-        self._work = work
+        self.work = work
         self._timeout_us = timeout_us
         self._dry_run = dry_run
         self._held = ExitStack()
+        self._before = Keyring(())
+        self._writer = file
         self._staged: Path | None = None
         self._stage: Literal["prepared", "committing", "recorded"] = "prepared"
         self._installation_id = ""
         self.ring = Keyring(())
-        """The keyring as it is, once entered."""
 
     def __enter__(self) -> Self:
         """Raises KeyringLocked, what opening the database and what reading the keyring raises."""
@@ -59,9 +62,9 @@ class FileKeyringChange:
                 _step("waiting")
                 held.enter_context(durable.locked(self._file.folder, timeout_us=self._timeout_us, busy=busy))
                 _step("locked")
-                held.enter_context(self._work)
-                self._installation_id = event_log.installation_id(self._work.session.connection())
-                self.ring = self._settle()
+                held.enter_context(self.work)
+                self._installation_id = event_log.installation_id(self.work.session.connection())
+                self.ring = self._before = self._settle()
                 self._held = held.pop_all()
         except OSError as error:
             raise durable.unusable(self._file.folder, error) from None
@@ -78,35 +81,46 @@ class FileKeyringChange:
 
     def needs(self, kid: str) -> bool:
         """Whether a table of backctl's own refers to the key."""
-        connection = self._work.session.connection()
+        connection = self.work.session.connection()
         return event_log.is_audit_key(connection, kid) or second_factors.needs_key(connection, kid)
 
     @property
     def is_wrapped(self) -> bool:
         return self._file.is_wrapped()
 
-    def commit(self, ring: Keyring, *events: DomainEvent) -> None:
-        """Let `ring` be the keyring and record `events`, at least one: both or neither, whatever happens.
+    @property
+    def committed(self) -> Sequence[LoggedEvent]:
+        return self.work.committed
 
-        Raises FolderUnusable, DatabaseFull and what the unit of work raises; nothing is changed then.
-        """
-        self._commit(self._file if ring != self.ring else None, ring, events)
+    def enter(self, context: AbstractContextManager[object]) -> None:
+        self._held.enter_context(context)
+
+    def replace(self, ring: Keyring, *events: DomainEvent) -> None:
+        self.ring = ring
+        self._record(events)
 
     def rewrap(self, passphrase: Secret | None, *events: DomainEvent) -> None:
-        """Write the same keyring under another passphrase, or in plain, and record `events`, as `commit` does."""
-        self._commit(self._file.under(None if passphrase is None else passphrase.reveal), self.ring, events)
+        self._writer = self._file.under(None if passphrase is None else passphrase.reveal)
+        self._record(events)
 
-    def _commit(self, writer: KeyFile | None, ring: Keyring, events: tuple[DomainEvent, ...]) -> None:
-        self._work.record(*events)
-        change = ChangeName(self._installation_id, self._work.reserve_event_id())
+    def _record(self, events: tuple[DomainEvent, ...]) -> None:
+        self.work.record(*events)
+        self.work.write()  # after the events of earlier steps, before those of later ones
+
+    def commit(self) -> None:
+        """Put the keyring in place and record its events: both or neither, whatever happens.
+
+        Raises FolderUnusable, DiskFull and what the unit of work raises; nothing is changed then.
+        """
+        change = ChangeName(self._installation_id, self.work.reserve_event_id())
         try:
             if self._dry_run:
                 durable.require_writable(self._file.folder)
-            elif writer is not None:
-                self._staged = writer.stage_change(ring, change)
+            elif self.ring != self._before or self._writer is not self._file:
+                self._staged = self._writer.stage_change(self.ring, change)
                 _step("staged")
             self._stage = "committing"
-            self._work.commit()
+            self.work.commit()
             self._stage = "recorded"
             _step("recorded")
             if self._staged is not None:
@@ -125,7 +139,7 @@ class FileKeyringChange:
                     "the log of another database can tell what became of it",
                     hint="finish it with the profile of that database: 'backctl -p PROFILE key rotate'",
                 )
-            recorded = event_log.holds(self._work.session.connection(), UserId(change.event_id))
+            recorded = event_log.holds(self.work.session.connection(), EventId(change.event_id))
             if recorded:
                 with suppress(KeyringSealed):  # under a new passphrase, which the configuration may not know yet
                     finished = self._file.beside(staged).read()  # a damaged one must not replace a good one

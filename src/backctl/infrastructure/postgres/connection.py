@@ -35,7 +35,7 @@ from backctl.infrastructure.sql.schema import (
 )
 
 if TYPE_CHECKING:
-    from backctl.domain.values import UserId
+    from backctl.domain.values import EventId
 
 logging.getLogger("psycopg").addHandler(logging.NullHandler())  # or Python would print what a broken connection logs
 
@@ -170,7 +170,7 @@ class PostgresDatabase:
     def is_lost(self, error: Exception) -> bool:
         return postgres_faults.is_lost(error)
 
-    def was_committed(self, event_id: "UserId | None") -> bool:
+    def was_committed(self, event_id: "EventId | None") -> bool:
         """Whether the transaction whose first event this is was made, though its connection broke at COMMIT.
 
         The old server process holds the chain's head until its transaction ends, one way or the other; whoever gets

@@ -13,6 +13,7 @@ from backctl.application.attribution import Attribution
 from backctl.application.ports import KeyringChange, Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.domain.errors import DatabaseMissing, KeyringMissing, quoted
+from backctl.domain.values import EventId
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.installation import Dependencies, Installation
 from backctl.infrastructure.postgres.limits import Limits
@@ -198,7 +199,7 @@ class PostgresInstallation(Installation):
             keyring=keyring,
             by=by,
             now=self.clock(),
-            event_id=self._new_id(),
+            event_id=EventId(self._new_id()),
         )
         stored = create_schema(self.database, founding, before_commit=before_commit, dry_run=dry_run)
         return None if stored is None else self._described(stored)

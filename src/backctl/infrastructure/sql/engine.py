@@ -5,7 +5,7 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine
 
 from backctl.domain.errors import BackctlError
-from backctl.domain.values import UserId
+from backctl.domain.values import EventId
 from backctl.infrastructure.sql.dialect import Dialect
 
 DIALECT = "backctl_dialect"
@@ -30,7 +30,7 @@ class Outcomes(Protocol):
         """Whether the connection broke, so that the outcome of the statement is unknown."""
         ...
 
-    def was_committed(self, event_id: UserId | None) -> bool:
+    def was_committed(self, event_id: EventId | None) -> bool:
         """Whether the transaction whose first event this is was made after all. Raises OutcomeUnknown."""
         ...
 

@@ -10,12 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports import IdSource
+from backctl.application.reactions import LoggedEvent
 from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent, data_digest, link
 from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.events import DomainEvent, SessionOpened, SessionRefreshed
 from backctl.domain.keyring import Key
-from backctl.domain.values import Instant, UserId
+from backctl.domain.values import EventId, Instant, UserId
 from backctl.infrastructure.sql import tables
 from backctl.infrastructure.sql.engine import KNOWN_KIDS, dialect_of
 
@@ -43,8 +44,8 @@ def append(
     now: Instant,
     new_id: IdSource,
     erased: Container[int] = (),
-) -> UserId:
-    """Chain `events` to the log, in their order, within the connection's transaction; answers the id of the first.
+) -> list[LoggedEvent]:
+    """Chain `events` to the log, in their order, within the connection's transaction; returns them as they stand there.
 
     Those whose places are in `erased` are stored without their data, as `erase` would leave them. Locks the chain's
     head until the transaction ends: call it after every other lock and statement.
@@ -82,7 +83,10 @@ def append(
         if not any(name in str(error.orig) for name in _TAKEN_SEQ):
             raise
         raise _headless() from error
-    return UserId(rows[0]["id"])
+    return [
+        LoggedEvent(row["seq"], row["id"], Instant(row["occurred_at"]), event)
+        for row, event in zip(rows, events, strict=True)
+    ]
 
 
 def columns_of(row: RecordedEvent) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def erase(connection: Connection, subject: str) -> int:
     return blanked.rowcount
 
 
-def holds(connection: Connection, event_id: UserId) -> bool:
+def holds(connection: Connection, event_id: EventId) -> bool:
     """Whether the log holds an event, for good: nobody who appends it is still at it when this answers.
 
     Locks the chain's head until the transaction ends, as `append` does.

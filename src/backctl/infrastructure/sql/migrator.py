@@ -13,7 +13,7 @@ from backctl.domain.audit import genesis
 from backctl.domain.errors import DatabaseUnusable, quoted
 from backctl.domain.events import InstallationCreated, SchemaUpgraded
 from backctl.domain.keyring import Key, Keyring
-from backctl.domain.values import Instant, UserId
+from backctl.domain.values import EventId, Instant
 from backctl.infrastructure.sql import event_log, tables
 from backctl.infrastructure.sql.schema import REVISION
 
@@ -32,7 +32,7 @@ class Founding:
     keyring: Keyring
     by: Attribution
     now: Instant
-    event_id: UserId
+    event_id: EventId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class UpgradeRecord:
     key: Key
     by: Attribution
     now: Instant
-    event_id: UserId
+    event_id: EventId
 
     def append(self, connection: Connection, *, old: str, new: str) -> None:
         """Chain SchemaUpgraded to the log, whose tables have the revision `new` by now, in the same transaction."""

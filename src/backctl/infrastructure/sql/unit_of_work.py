@@ -11,11 +11,12 @@ from sqlmodel import Session
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports import AddressParser, Clock, IdSource
+from backctl.application.reactions import LoggedEvent
 from backctl.domain.errors import BackctlError, Unavailable, Unusable
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
 from backctl.domain.repositories import LoginFailures, UserRepository
-from backctl.domain.values import UserId
+from backctl.domain.values import EventId
 from backctl.infrastructure.sql import event_log
 from backctl.infrastructure.sql.engine import outcomes_of
 from backctl.infrastructure.sql.login_failures import SqlLoginFailures
@@ -83,7 +84,8 @@ class SqlUnitOfWork:
         self._audit_key = audit_key
         self._clock = clock
         self._new_id = new_id
-        self._reserved: UserId | None = None
+        self._reserved: EventId | None = None
+        self.committed: Sequence[LoggedEvent] = ()
         self._dry_run = dry_run
 
     def __enter__(self) -> Self:
@@ -123,12 +125,12 @@ class SqlUnitOfWork:
         self._erased |= pending
         return event_log.erase(self.session.connection(), subject) + len(pending)
 
-    def reserve_event_id(self) -> UserId:
+    def reserve_event_id(self) -> EventId:
         """The id that the first event of this transaction will have: what is staged elsewhere can bear it."""
-        self._reserved = self._new_id()
+        self._reserved = EventId(self._new_id())
         return self._reserved
 
-    def _next_id(self) -> UserId:
+    def _next_id(self) -> str:
         reserved, self._reserved = self._reserved, None
         return reserved or self._new_id()
 
@@ -159,14 +161,13 @@ class SqlUnitOfWork:
 
     def commit(self) -> None:
         with self._mapped_faults():
-            first = None
             self._write(everything=True)
-            if self._events:
-                first = self._append(self._events)
+            logged = self._append(self._events) if self._events else []
             if self._dry_run:
                 self.session.rollback()
             else:
-                self._make_durable(first)
+                self._make_durable(logged[0].id if logged else None)
+                self.committed = logged
         self.session.close()
 
     def _write(self, *, everything: bool) -> None:
@@ -184,7 +185,7 @@ class SqlUnitOfWork:
         self._stores.append(store)
         return store
 
-    def _append(self, events: Sequence[DomainEvent]) -> UserId:
+    def _append(self, events: Sequence[DomainEvent]) -> list[LoggedEvent]:
         return event_log.append(
             self.session.connection(),
             events,
@@ -195,7 +196,7 @@ class SqlUnitOfWork:
             erased=self._erased,
         )
 
-    def _make_durable(self, first: UserId | None) -> None:
+    def _make_durable(self, first: EventId | None) -> None:
         try:
             self.session.commit()
         except Exception as error:

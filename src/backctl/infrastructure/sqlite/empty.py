@@ -25,6 +25,7 @@ from backctl.domain.values import Identity, Instant, PasswordHash, SessionId, Us
 from backctl.infrastructure.sql import queries
 
 if TYPE_CHECKING:
+    from backctl.application.reactions import LoggedEvent
     from backctl.application.token_views import SessionView
     from backctl.domain.events import DomainEvent
     from backctl.domain.lockout import RecentFailures
@@ -116,6 +117,10 @@ class EmptyUnitOfWork:
 
     def commit(self) -> None:
         """There is nothing to make durable."""
+
+    @property
+    def committed(self) -> "Sequence[LoggedEvent]":
+        return ()
 
 
 class _NoUsers:

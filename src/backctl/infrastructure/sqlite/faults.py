@@ -21,7 +21,7 @@ from backctl.domain.errors import (
     exhaustion_of,
     quoted,
 )
-from backctl.domain.values import UserId
+from backctl.domain.values import EventId
 
 # https://www.sqlite.org/rescode.html. The low byte of an extended code is its primary code.
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -87,7 +87,7 @@ class SqliteFaults:
             return False
         return code != sqlite3.SQLITE_IOERR_WRITE or not _has_no_room(self.path)
 
-    def was_committed(self, event_id: UserId | None) -> bool:
+    def was_committed(self, event_id: EventId | None) -> bool:
         """Nobody can tell. Raises OutcomeUnknown."""
         raise OutcomeUnknown(
             f"the disk failed while a change of {_named(self.path)} was being committed: it may or may not be made",

@@ -16,6 +16,7 @@ from backctl.application.attribution import Attribution
 from backctl.application.ports import KeyringChange, Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated, quoted
+from backctl.domain.values import EventId
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.installation import Dependencies, Installation
 from backctl.infrastructure.sql.schema import check_match
@@ -255,7 +256,7 @@ class SqliteInstallation(Installation):
                 keyring=keyring,
                 by=by,
                 now=now,
-                event_id=self._new_id(),
+                event_id=EventId(self._new_id()),
             )
             create_database(database, founding)
             staged.callback(database.unlink)
