@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from backctl.application.attribution import Attribution
@@ -18,6 +19,7 @@ from backctl.application.ports import (
 )
 from backctl.application.views import Change
 from backctl.domain.values import EventId
+from backctl.infrastructure.forks import start_over_in_children
 from backctl.infrastructure.sql.schema import check_match
 
 if TYPE_CHECKING:
@@ -59,6 +61,12 @@ class Installation(ABC):
         self._new_id = dependencies.new_id
         self._addresses = dependencies.addresses
         self._engine: Engine | None = None
+        self.start_over()
+        start_over_in_children(self)
+
+    def start_over(self) -> None:
+        """Begin with a free lock in a forked child."""
+        self._lock = RLock()
 
     def close(self) -> None:
         """Release connections; the next use reconnects."""

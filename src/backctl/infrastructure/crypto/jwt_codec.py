@@ -87,10 +87,11 @@ class JwtCodec:
         import jwt
 
         key = self._trusted(claims.issued_at, KEYRING_AGE_MAX).ring.primary("sign")
-        if self._signing is None or self._signing[0] != key:
-            self._signing = (key, signing_key(key))
+        signing = self._signing  # read once: another thread may replace it
+        if signing is None or signing[0] != key:
+            signing = self._signing = (key, signing_key(key))
         headers = {"typ": TOKEN_TYPE, "kid": key.kid}
-        token = jwt.encode(claims.members(), self._signing[1], algorithm=key.alg, headers=headers)  # type: ignore[arg-type]  # `signing_key` gives what PyJWT takes for that algorithm
+        token = jwt.encode(claims.members(), signing[1], algorithm=key.alg, headers=headers)  # type: ignore[arg-type]  # `signing_key` gives what PyJWT takes for that algorithm
         if len(token) > TOKEN_MAX:
             raise InvalidInput(
                 f"the token would have more than {TOKEN_MAX} characters", hint="give it a shorter scope or audience"

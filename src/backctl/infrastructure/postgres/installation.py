@@ -6,7 +6,6 @@ others may be working on it with a program of another version.
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
@@ -37,19 +36,23 @@ class PostgresInstallation(Installation):
         super().__init__(label, dependencies)
         self._url = url
         self.limits = limits
+        self._database: PostgresDatabase | None = None
         self._reader: PostgresReader | None = None
 
-    @cached_property
+    @property
     def database(self) -> "PostgresDatabase":
-        from backctl.infrastructure.postgres.connection import PostgresDatabase
+        with self._lock:
+            if self._database is None:
+                from backctl.infrastructure.postgres.connection import PostgresDatabase
 
-        return PostgresDatabase(self._url, label=self.label, limits=self.limits)
+                self._database = PostgresDatabase(self._url, label=self.label, limits=self.limits)
+            return self._database
 
     def close(self) -> None:
         super().close()
         self._reader = None
-        if "database" in self.__dict__:
-            self.database.close()
+        if self._database is not None:
+            self._database.close()
 
     def care(self) -> "PostgresCare":
         from backctl.infrastructure.postgres.care import PostgresCare
@@ -82,31 +85,34 @@ class PostgresInstallation(Installation):
         return self.database.stored()
 
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
-        """On what is there: no use case of accounts makes anything of a server's."""
-        if self._engine is None:
-            from backctl.infrastructure.postgres.engine import postgres_engine
+        """On what there is: no use case of accounts creates anything on a server."""
+        with self._lock:
+            if self._engine is None:
+                from backctl.infrastructure.postgres.engine import postgres_engine
 
-            keyring = self._keyring_of_something()
-            engine = postgres_engine(self.database, lambda stored: check_match(stored.audit_kids, keyring))
-            try:
-                with self.database.mapped_faults(), engine.connect() as connection:
-                    connection.begin()  # what is wrong is told before anything slow is begun
-            except BaseException:
-                engine.dispose()
-                raise
-            self._engine = engine
-        return self._work(self._engine, by, dry_run=dry_run)
+                keyring = self._keyring_of_something()
+                engine = postgres_engine(self.database, lambda stored: check_match(stored.audit_kids, keyring))
+                try:
+                    with self.database.mapped_faults(), engine.connect() as connection:
+                        connection.begin()  # faults appear before anything slow begins
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._engine = engine
+            engine = self._engine
+        return self._work(engine, by, dry_run=dry_run)
 
     def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
         return self._keyring_change(by, dry_run=dry_run, timeout_us=self.limits.lock_us)
 
     def reader(self) -> Reader:
         """The read side. Raises what opening it raises."""
-        if self._reader is None:
-            from backctl.infrastructure.postgres.reader import PostgresReader
+        with self._lock:
+            if self._reader is None:
+                from backctl.infrastructure.postgres.reader import PostgresReader
 
-            self._reader = PostgresReader(self.database, addresses=self._addresses)
-        return self._reader
+                self._reader = PostgresReader(self.database, addresses=self._addresses)
+            return self._reader
 
     def _opened(self) -> "tuple[StoredInstallation, Keyring]":
         from backctl.infrastructure.sql.schema import require_current

@@ -104,23 +104,25 @@ class SqliteInstallation(Installation):
 
         A dry run of a creation happens in an installation of its own that is thrown away.
         """
-        if self._engine is None:
-            fresh = self.is_fresh
-            if fresh and not creates:
-                from backctl.infrastructure.sqlite.empty import EmptyUnitOfWork
+        with self._lock:
+            if self._engine is None:
+                fresh = self.is_fresh
+                if fresh and not creates:
+                    from backctl.infrastructure.sqlite.empty import EmptyUnitOfWork
 
-                self._say_fresh()
-                return EmptyUnitOfWork()
-            if fresh and dry_run:
-                return self._rehearsed(by).unit_of_work(by=by, dry_run=True)
-            if fresh or (not dry_run and self._is_unfinished()):
-                self.create(by)
-            from backctl.infrastructure.sqlite.engine import sqlite_engine
+                    self._say_fresh()
+                    return EmptyUnitOfWork()
+                if fresh and dry_run:
+                    return self._rehearsed(by).unit_of_work(by=by, dry_run=True)
+                if fresh or (not dry_run and self._is_unfinished()):
+                    self.create(by)
+                from backctl.infrastructure.sqlite.engine import sqlite_engine
 
-            self.require_sound_folders()
-            self._opened(by)
-            self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
-        return self._work(self._engine, by, dry_run=dry_run)
+                self.require_sound_folders()
+                self._opened(by)
+                self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
+            engine = self._engine
+        return self._work(engine, by, dry_run=dry_run)
 
     def known_keyring(self) -> "Keyring":
         if self.is_fresh and not self.keys.exists():
@@ -137,21 +139,22 @@ class SqliteInstallation(Installation):
 
     def reader(self) -> Reader:
         """The read side; on a fresh machine one that finds nothing, until there is a database. Creates nothing."""
-        if self._reader is None:
-            if self.is_fresh:
-                from backctl.infrastructure.sqlite.empty import EmptyReader
+        with self._lock:
+            if self._reader is None:
+                if self.is_fresh:
+                    from backctl.infrastructure.sqlite.empty import EmptyReader
 
-                self._say_fresh()
-                return EmptyReader()
-            from backctl.infrastructure.sqlite.reader import SqliteReader
+                    self._say_fresh()
+                    return EmptyReader()
+                from backctl.infrastructure.sqlite.reader import SqliteReader
 
-            reader = SqliteReader(self.database, addresses=self._addresses, timeout_us=self.timeout_us)
-            try:
-                reader.installation  # noqa: B018 - opens it, so that an older database is found out before a question
-            except SchemaOutdated:
-                self._opened()
-            self._reader = reader
-        return self._reader
+                reader = SqliteReader(self.database, addresses=self._addresses, timeout_us=self.timeout_us)
+                try:
+                    reader.installation  # noqa: B018 - connects, so that an older database is migrated before a question
+                except SchemaOutdated:
+                    self._opened()
+                self._reader = reader
+            return self._reader
 
     def _say_fresh(self) -> None:
         if not self._said_fresh:

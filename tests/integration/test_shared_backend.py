@@ -1,0 +1,153 @@
+"""One backend for a whole process: its threads, and the children it forks."""
+
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.integration.conftest import GOOD, House
+
+import backctl
+from backctl.backend import Backend
+from backctl.domain.values import Secret
+
+THREADS = 16
+ROUNDS = 3
+
+
+def work(backend: Backend, name: str, start: threading.Barrier) -> list[str]:
+    """What a web worker does: look, verify a token, change an account of its own and one of everybody's."""
+    me = backend.by(name)
+    start.wait()
+    seen = []
+    for _ in range(ROUNDS):
+        token = backend.tokens.issue("ada", by=me).value.access_token
+        assert token is not None
+        seen.append(backend.tokens.verify(token).sub)
+        assert backend.accounts.show("ada").id == seen[-1]
+        assert backend.accounts.count() >= 5
+        assert any(user.username == "ada" for user in backend.accounts.stream())
+        assert backend.accounts.deactivate(name, by=me).changed
+        assert backend.accounts.activate(name, by=me).changed
+        backend.accounts.update("none", role="moderator", by=me)
+        backend.accounts.update("none", role="user", by=me)
+        sealed = backend.encryption.encrypt(name, context="c")
+        assert backend.encryption.decrypt(sealed, context="c") == name.encode()
+    return seen
+
+
+def names(backend: Backend) -> list[str]:
+    me = backend.by("setup")
+    found = [f"worker{number:02}" for number in range(THREADS)]
+    for name in found:
+        backend.accounts.create(email=f"{name}@example.org", username=name, by=me)
+    return found
+
+
+def test_sixteen_threads_read_verify_and_change_at_once(house: House) -> None:
+    workers = names(house.backend)
+    house.backend.close()  # so that all of them make the services and connect at the same time
+    start = threading.Barrier(THREADS)
+    with ThreadPoolExecutor(THREADS) as pool:
+        seen = list(pool.map(lambda name: work(house.backend, name, start), workers))
+    assert seen == [[house.id_of("ada")] * ROUNDS] * THREADS
+    for name in workers:
+        assert house.backend.accounts.show(name).version == 1 + 2 * ROUNDS
+    assert house.backend.audit.verify().intact
+
+
+def test_services_taken_before_it_is_closed_connect_again(house: House) -> None:
+    accounts, tokens = house.backend.accounts, house.backend.tokens
+    me = house.backend.by("test")
+    token = tokens.issue("ada", by=me).value.access_token
+    assert token is not None
+    house.backend.close()
+    assert accounts.show("ada").id == tokens.verify(token).sub
+    assert accounts.deactivate("none", by=me).changed
+    assert house.backend.accounts is not accounts
+    house.backend.close()
+
+
+def in_a_child(act: Callable[[], object]) -> None:
+    """Run `act` in a forked child, which must end well."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(reading)
+            act()
+            status = 0
+        except BaseException:
+            os.write(writing, traceback.format_exc().encode()[-4000:])
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as report:
+        told = report.read().decode()
+    _, ended = os.waitpid(pid, 0)
+    assert (told, os.waitstatus_to_exitcode(ended)) == ("", 0)
+
+
+def use(backend: Backend, name: str) -> None:
+    me = backend.by(name)
+    token = backend.tokens.issue("ada", by=me).value.access_token
+    assert token is not None
+    assert backend.tokens.verify(token).sub == backend.accounts.show("ada").id
+    assert backend.accounts.deactivate("none", by=me).changed
+    assert backend.accounts.activate("none", by=me).changed
+    assert backend.audit.verify().intact
+
+
+def test_parent_and_forked_child_both_go_on(house: House) -> None:
+    use(house.backend, "parent")
+    before = list(house.backend.accounts.stream())
+    stream = house.backend.accounts.stream()
+    first = next(stream)  # a connection is in use when the child begins
+    for number in range(3):
+        in_a_child(lambda number=number: use(house.backend, f"child{number}"))  # type: ignore[misc]  # it is bound
+        use(house.backend, "parent")
+    assert [first, *stream] == before  # one snapshot, whatever others did
+
+
+def test_a_child_forked_while_another_thread_works_has_free_locks(house: House) -> None:
+    house.backend.accounts.show("ada")
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with house.backend._opened.lock, house.backend._storage.installation._lock:
+            held.set()
+            done.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(60)
+    try:
+        in_a_child(lambda: use(house.backend, "child"))
+    finally:
+        done.set()
+        holder.join()
+
+
+def test_threads_that_create_the_first_accounts_at_once_make_one_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    start = threading.Barrier(8)
+    with backctl.open_backend(environ={"BACKCTL_PASSWORDS_BCRYPT_COST": "4"}) as backend:
+
+        def create(number: int) -> bool:
+            start.wait()
+            return backend.accounts.create(
+                email=f"u{number}@example.org", username=f"user{number}", password=Secret(GOOD), by=backend.by()
+            ).changed
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(create, range(8))) == [True] * 8
+        assert backend.accounts.count() == 8
+        assert [event.type for event in backend.audit.stream()].count("InstallationCreated") == 1
