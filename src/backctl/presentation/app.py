@@ -8,14 +8,8 @@ from types import FrameType
 from typing import Any, ClassVar
 
 import typer
-from typer._click.core import Command, Context, Parameter
-from typer._click.exceptions import ClickException, NoArgsIsHelpError
-from typer._click.exceptions import UsageError as ClickUsageError
-from typer._click.formatting import HelpFormatter
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import Abort, Exit
-from typer.main import get_click_param
-from typer.utils import get_params_from_function
 
 from backctl.domain.errors import BackctlError, UsageError, exhaustion_of, quoted
 from backctl.presentation import errors, flags, terminal
@@ -23,6 +17,18 @@ from backctl.presentation.commands import NOUNS, Entry
 from backctl.presentation.context import Invocation
 from backctl.presentation.errors import ExitCode, Terminated
 from backctl.presentation.grammar import LeafSpec, Noun
+from backctl.presentation.typer_internals import (
+    ClickException,
+    ClickUsageError,
+    Command,
+    Context,
+    HelpFormatter,
+    NoArgsIsHelpError,
+    Parameter,
+    get_click_param,
+    get_command,
+    get_params_from_function,
+)
 
 PROGRAM = "backctl"
 HELP_FLAGS = ["-h", "--help"]
@@ -374,7 +380,7 @@ def run(arguments: Sequence[str], root: typer.Typer = app) -> int:
     try:
         terminal.prepare_streams()
         _heed_signals()
-        code = int(typer.main.get_command(root).main(args=arguments, standalone_mode=False))
+        code = int(get_command(root).main(args=arguments, standalone_mode=False))
         terminal.Sink(sys.stdout).flush()
     except (terminal.ClosedOutput, terminal.OutputFailed):
         return code  # its failure was told already, or nobody reads

@@ -7,17 +7,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
-from typer._click.exceptions import (
+from backctl.domain import errors as domain
+from backctl.presentation import terminal
+from backctl.presentation.typer_internals import (
     BadOptionUsage,
     BadParameter,
     ClickException,
+    ClickUsageError,
     MissingParameter,
     NoSuchOption,
 )
-from typer._click.exceptions import UsageError as ClickUsageError
-
-from backctl.domain import errors as domain
-from backctl.presentation import terminal
 
 
 class ExitCode(IntEnum):

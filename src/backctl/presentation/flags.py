@@ -7,8 +7,9 @@ variable must not confirm anything.
 
 from typing import Any
 
-from typer._types import TyperChoice
 from typer.core import TyperOption
+
+from backctl.presentation.typer_internals import TyperChoice
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "id")
 

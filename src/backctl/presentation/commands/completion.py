@@ -44,9 +44,8 @@ def fish(call: Invocation) -> None:
 
 
 def _print(call: Invocation, shell: Shell) -> None:
-    from typer.main import get_command
-
     from backctl.presentation.app import app as program
+    from backctl.presentation.typer_internals import get_command
 
     text = script(shell, read_tree(get_command(program)))
     call.value(text.removesuffix("\n"), ScriptView(shell, text))

@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from typer._click.core import Command, Context, Parameter
-from typer._types import TyperChoice
 from typer.core import TyperOption
 
 from backctl.presentation.app import HELP_FLAGS, PROGRAM, Group, Root
 from backctl.presentation.completion import kinds
 from backctl.presentation.completion.kinds import NOTHING, Offer
+from backctl.presentation.typer_internals import Command, Context, Parameter, TyperChoice
 
 _WORD = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9@._+-]*")
 """What is offered to a shell as it is: nothing in it can be expanded or evaluated."""
