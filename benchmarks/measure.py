@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -15,6 +14,17 @@ from statistics import median
 _CHUNK = 1 << 16
 _KEPT = 1 << 20
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, KiB on Linux
+
+# Starts a program, waits for it, and writes its exit code, peak memory and seconds to a descriptor.
+_STARTER = """
+import os, sys, time
+report, *argv = sys.argv[1:]
+started = time.perf_counter()
+pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_CLOSE, int(report))])
+_, status, usage = os.wait4(pid, 0)
+seconds = time.perf_counter() - started
+os.write(int(report), b"%d %d %.9f" % (os.waitstatus_to_exitcode(status), usage.ru_maxrss, seconds))
+"""
 
 
 class Broken(Exception):
@@ -32,10 +42,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: seconds from before the fork until the process is gone, and the most memory it held, in bytes.
+    """One run: seconds from before the fork until the process has ended, and the most memory it held, in bytes.
 
-    Linux counts the parent's memory until the child has become its program, so `peak_rss` is never less than what this
-    process held at its peak (some 20 MB): an upper bound.
+    Linux also counts what the parent holds until the child has become its program. A small starter is the parent, so
+    `peak_rss` is right for everything above its 10 MB.
     """
 
     seconds: float
@@ -60,24 +70,33 @@ class Command:
         """Raises Broken when the exit code or the output is not what it must be."""
         argv = [part.replace("{turn}", str(turn)) for part in self.argv]
         with tempfile.TemporaryFile() as complaints:
-            started = time.perf_counter()
-            process = subprocess.Popen(
-                argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
-            )
-            assert process.stdout is not None
-            output = _drained(iter(lambda: os.read(process.stdout.fileno(), _CHUNK), b""))  # type: ignore[union-attr]  # narrowed above, but not inside the lambda
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)  # Popen must not wait for it again
-            process.stdout.close()
+            reading, writing = os.pipe()
+            with open(reading, "rb") as report:
+                process = subprocess.Popen(
+                    (sys.executable, "-I", "-S", "-c", _STARTER, str(writing), *argv),
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=complaints,
+                    pass_fds=(writing,),
+                )
+                os.close(writing)
+                assert process.stdout is not None
+                with process.stdout as stdout:
+                    output = _drained(iter(lambda: os.read(stdout.fileno(), _CHUNK), b""))
+                told = report.read().split()
+            process.wait()
             complaints.seek(0)
             said = complaints.read().decode(errors="replace").strip()
-        if process.returncode != self.exit_code:
-            raise Broken(f"{self.name}: {' '.join(argv)}\nended with {process.returncode}: {said}")
+        if len(told) != 3:
+            raise Broken(f"{self.name}: {' '.join(argv)}\ndid not start: {said}")
+        exit_code, peak_rss, seconds = int(told[0]), int(told[1]), float(told[2])
+        if exit_code != self.exit_code:
+            raise Broken(f"{self.name}: {' '.join(argv)}\nended with {exit_code}: {said}")
         if not self.check(output):
             shown = output.head[:2000].decode(errors="replace")
             raise Broken(f"{self.name}: {' '.join(argv)}\ngave a wrong answer: {shown}\n{said}")
-        return Run(seconds, usage.ru_maxrss * _RSS_UNIT, output)
+        return Run(seconds, peak_rss * _RSS_UNIT, output)
 
 
 def _drained(chunks: Iterator[bytes]) -> Output:
