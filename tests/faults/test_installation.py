@@ -60,7 +60,7 @@ def command(action: str, folder: Path, *options: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SOURCE)}
+    return {**os.environ, "PYTHONPATH": f"{SOURCE}:{SOURCE.parent}"}
 
 
 def names(folder: Path) -> set[str]:

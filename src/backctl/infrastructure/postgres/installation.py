@@ -76,7 +76,7 @@ class PostgresInstallation(Installation):
         try:
             view = self._rehearsed(by) if dry_run else self._made(by)
         except OSError as error:
-            raise durable.unusable(self.keys.in_file().folder, error) from None
+            raise durable.unusable(self.keys.in_file().path.parent, error) from None
         if view is None:  # another process was quicker
             return Change(self.describe(), changed=False)
         return Change(view, changed=True)
@@ -183,7 +183,7 @@ class PostgresInstallation(Installation):
         if self.keys.exists():
             keyring = self.keys.read()
         else:
-            durable.require_writable(self.keys.in_file().folder)
+            durable.require_writable(self.keys.in_file().path.parent)
             keyring = self._new_keyring()
         return self._filled(by, keyring, before_commit=_nothing, dry_run=True)
 
