@@ -301,7 +301,8 @@ def test_closed_streams_are_no_reason_to_complain(house: Machine) -> None:
 
 
 _UNPRIVILEGED = """
-import os, sys
+import os, sys, tomllib
+import platformdirs.unix  # nobody may not read what is loaded later
 from backctl.infrastructure.sqlite import name_search
 from backctl.suggestions.answers import answer
 if os.geteuid() == 0:

@@ -1,15 +1,15 @@
 """From a parsed TOML document to checked values, with every problem in it and where each value stands."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeGuard
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeGuard, TypeVar
 
 from backctl.domain.errors import quoted
-from backctl.settings.model import RoleSettings
 from backctl.settings.schema import (
+    NAMED_TABLES,
     SECRET_SUFFIXES,
-    SECTIONS,
     SETTINGS,
     KeyPath,
+    NamedTable,
     Plain,
     Setting,
     WrongValue,
@@ -17,7 +17,10 @@ from backctl.settings.schema import (
     describe,
     from_toml,
     nearest,
+    sections,
 )
+
+_T = TypeVar("_T")
 
 
 class SecretSource(NamedTuple):
@@ -27,7 +30,10 @@ class SecretSource(NamedTuple):
     command: tuple[str, ...] = ()
 
 
-Value = Plain | SecretSource | RoleSettings
+Members = Mapping[str, Plain]
+"""The given members of one named table."""
+
+Value = Plain | SecretSource | Members
 
 
 class Problem(NamedTuple):
@@ -48,7 +54,7 @@ class Written(NamedTuple):
 
 
 Layer = dict[str, Written]
-"""Values by setting key, custom roles as `roles.NAME`."""
+"""Values by setting key; those of named tables by the key of the table, a dot and the name."""
 
 
 class Document(NamedTuple):
@@ -61,18 +67,11 @@ class Document(NamedTuple):
 def read_document(document: Mapping[str, object], problems: list[Problem]) -> Document:
     """Check all of `document`, the profiles that are not selected too; append to `problems` what is wrong."""
     reader = _Reader(problems)
-    base = reader.layer(document, (), {"profile", "profiles"})
-    profiles: dict[str, Layer] = {}
-    table = document.get("profiles", {})
-    if isinstance(table, dict):
-        for name, overlay in table.items():
-            path = ("profiles", name)
-            if isinstance(overlay, dict):
-                profiles[name] = reader.layer(overlay, path, set())
-            else:
-                reader.refuse(f"profiles.{name} is {describe(overlay)}; it must be a table", path)
-    else:
-        reader.refuse(f"profiles is {describe(table)}; it must be a table of profiles", ("profiles",))
+    base = reader.layer(document, (), {"profile"})
+    profiles = {
+        name: reader.layer(overlay, path, set())
+        for name, overlay, path in reader.tables(NAMED_TABLES["profiles"], document.get("profiles", {}), ("profiles",))
+    }
     selected = document.get("profile", "")
     if not isinstance(selected, str):
         reader.refuse(f"profile is {describe(selected)}; it must be the name of a profile", ("profile",))
@@ -107,17 +106,35 @@ class _Reader:
             path = (*prefix, name)
             if name in handled:
                 continue
+            table_kind = NAMED_TABLES.get(name)
             if name in SETTINGS and "." not in name:
                 self._setting(SETTINGS[name], value, path, values)
-            elif name not in SECTIONS and name != "roles":
+            elif table_kind is not None and table_kind.overlay:
+                if prefix:
+                    self._unknown(path, [*_top_level(), *handled])
+            elif table_kind is not None:
+                self._named(table_kind, value, path, values)
+            elif name not in sections():
                 self._unknown(path, [*_top_level(), *handled])
             elif not isinstance(value, dict):
                 self.refuse(f"{name} is {describe(value, secret=True)}; it must be a table", path)
-            elif name == "roles":
-                self._roles(value, path, values)
             else:
                 self._section(name, value, path, values)
         return values
+
+    def tables(
+        self, kind: NamedTable, value: object, prefix: KeyPath
+    ) -> Iterator[tuple[str, Mapping[str, object], KeyPath]]:
+        """Each table of a kind: its name, what it holds, and where it stands."""
+        if not isinstance(value, dict):
+            self.refuse(f"{kind.key} is {describe(value)}; it must be a table of tables", prefix)
+            return
+        for name, table in value.items():
+            path = (*prefix, name)
+            if isinstance(table, dict):
+                yield name, table, path
+            else:
+                self.refuse(f"{kind.key}.{name} is {describe(table)}; it must be a table", path)
 
     def _section(self, section: str, table: Mapping[str, object], prefix: KeyPath, values: Layer) -> None:
         for name, value in table.items():
@@ -131,13 +148,15 @@ class _Reader:
             elif suffix and plain is not None and plain.secret:
                 source = self._checked(path, lambda: secret_source(key, value))  # noqa: B023 - called at once
                 self._keep(plain.key, source, path, values)
+            elif key in NAMED_TABLES:
+                self._named(NAMED_TABLES[key], value, path, values)
             else:
                 self._unknown(path, _section_names(section))
 
     def _setting(self, setting: Setting, value: object, path: KeyPath, values: Layer) -> None:
         self._keep(setting.key, self._checked(path, lambda: from_toml(setting, value)), path, values)
 
-    def _checked(self, path: KeyPath, read: Callable[[], Value]) -> Value | None:
+    def _checked(self, path: KeyPath, read: Callable[[], _T]) -> _T | None:
         try:
             return read()
         except WrongValue as error:
@@ -150,28 +169,30 @@ class _Reader:
         elif value is not None:
             values[key] = Written(value, "file", path)
 
-    def _roles(self, table: Mapping[str, object], prefix: KeyPath, values: Layer) -> None:
-        for name, role in table.items():
-            path = (*prefix, name)
-            shown = f"roles.{name}"
-            if not isinstance(role, dict):
-                self.refuse(f"{shown} is {describe(role)}; it must be a table", path)
-                continue
-            for key in role:
-                if key not in ("permissions", "description"):
-                    self._unknown((*path, key), ["permissions", "description"])
-            permissions = role.get("permissions")
-            description = role.get("description", "")
-            if permissions is None:
+    def _named(self, kind: NamedTable, value: object, prefix: KeyPath, values: Layer) -> None:
+        for name, table, path in self.tables(kind, value, prefix):
+            members = self._members(kind, name, table, path)
+            lacking = [member for member in kind.members.values() if member.required and member.key not in table]
+            for member in lacking:
                 self.refuse(
-                    f"{shown} has no permissions", path, hint='write permissions = ["user:show"], or [] for none'
+                    f"{kind.key}.{name} has no {member.key}", path, hint=f"write {member.key} = {member.example}"
                 )
-            elif not is_list_of_strings(permissions):
-                self.refuse(f"{shown}.permissions must be an array of strings", (*path, "permissions"))
-            elif not isinstance(description, str):
-                self.refuse(f"{shown}.description must be a string", (*path, "description"))
+            if not lacking and len(members) == len(table):
+                values[f"{kind.key}.{name}"] = Written(members, "file", path)
+
+    def _members(self, kind: NamedTable, name: str, table: Mapping[str, object], prefix: KeyPath) -> dict[str, Plain]:
+        """Those of its values that are right."""
+        members: dict[str, Plain] = {}
+        for word, value in table.items():
+            path = (*prefix, word)
+            setting = kind.member(name, word)
+            if setting is None:
+                self._unknown(path, kind.members)
             else:
-                values[shown] = Written(RoleSettings(tuple(permissions), description), "file", path)
+                checked = self._checked(path, lambda: from_toml(setting, value))  # noqa: B023 - called at once
+                if checked is not None:
+                    members[word] = checked
+        return members
 
     def _unknown(self, path: KeyPath, candidates: Iterable[str]) -> None:
         word = str(path[-1])
@@ -212,7 +233,8 @@ def dotted(path: KeyPath) -> str:
 
 
 def _top_level() -> list[str]:
-    return ["protected", *SECTIONS, "roles"]
+    tables = [kind.key for kind in NAMED_TABLES.values() if not kind.section and not kind.overlay]
+    return ["protected", *sections(), *tables]
 
 
 def _secret_variants(setting: Setting) -> list[str]:
@@ -226,4 +248,5 @@ def _section_names(section: str) -> list[str]:
         if setting.section == section
         for key in (setting.key, *_secret_variants(setting))
     ]
+    keys += [kind.key for kind in NAMED_TABLES.values() if kind.section == section]
     return [key.rpartition(".")[2] for key in keys]

@@ -35,13 +35,24 @@ from backctl.settings.document import (
 from backctl.settings.files import parse_toml, read_text, shown_path
 from backctl.settings.loading import as_error
 from backctl.settings.positions import parse_key
-from backctl.settings.schema import SECRET_SUFFIXES, SETTINGS, WrongValue, from_text, from_toml, nearest
+from backctl.settings.schema import (
+    NAMED_TABLES,
+    SECRET_SUFFIXES,
+    SETTINGS,
+    NamedTable,
+    Setting,
+    WrongValue,
+    from_text,
+    from_toml,
+    nearest,
+)
 from backctl.staged_files import Staged
 from backctl.trusted_paths import Place, followed, opened, require_sound
 
 TomlValue = bool | int | str | list[str]
-Kind = Literal["setting", "secret", "source", "permissions", "text"]
+Kind = Literal["setting", "secret", "source", "member", "text"]
 
+_NO_TABLE = NamedTable("")
 _LOCK_SECONDS = 10.0
 _LOCK_PAUSE_SECONDS = 0.02
 
@@ -110,13 +121,13 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
     path = parse_key(key)
     if path is None:
         raise UnknownSetting(f"{quoted(key)} is not a key", hint="keys look like passwords.min_length")
-    inner = path[2:] if len(path) > 2 and path[0] == "profiles" else path
+    inner = _inner(path)
     # A quoted part may hold a dot: it is not the dotted key it looks like.
     name = ".".join(inner) if all("." not in part for part in inner) else ""
     if path == ("profile",):
         return path, "text"
-    if len(inner) == 3 and inner[0] == "roles" and inner[2] in ("permissions", "description"):
-        return path, "permissions" if inner[2] == "permissions" else "text"
+    if _member(inner) is not None:
+        return path, "member"
     if name in SETTINGS:
         return path, "secret" if SETTINGS[name].secret else "setting"
     sources = [setting.key + suffix for setting in SETTINGS.values() if setting.secret for suffix in SECRET_SUFFIXES]
@@ -127,24 +138,36 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
     raise UnknownSetting(f"there is no setting {quoted(dotted(path))}", hint=hint)
 
 
+def _inner(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path within the document, or within the profile that it begins with."""
+    return path[2:] if len(path) > 2 and NAMED_TABLES.get(path[0], _NO_TABLE).overlay else path
+
+
+def _member(path: tuple[str, ...]) -> Setting | None:
+    """The member of a named table that the path means; None when it means none."""
+    for kind in NAMED_TABLES.values():
+        above = tuple(kind.key.split("."))
+        if len(path) == len(above) + 2 and path[: len(above)] == above:
+            return kind.member(*path[-2:])
+    return None
+
+
 def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
     """`text` as it is written in the document. Raises InvalidSetting."""
+    if kind == "text":
+        return text
     # `protected` is the one setting without a section, at the top or in a profile.
     key = path[-1] if path[-1] in SETTINGS else ".".join(path[-2:])
     try:
-        if kind == "text":
-            return text
-        if kind == "permissions":
-            return _list(dotted(path), text)
         if kind == "source":
             given: TomlValue = _array(key, text) if key.endswith("_command") else text
             secret_source(key, given)
             return given
-        setting = SETTINGS[key]
-        value = from_toml(setting, _list(key, text)) if setting.kind == "list" else from_text(setting, text)
+        setting = _member(_inner(path)) or SETTINGS[key]
+        value = from_toml(setting, _list(setting.key, text)) if setting.kind == "list" else from_text(setting, text)
         if isinstance(value, tuple):
             return list(value)
-        return text if SETTINGS[key].kind == "duration" else value  # a duration stays as it was written
+        return text if setting.kind == "duration" else value  # a duration stays as it was written
     except WrongValue as error:
         raise InvalidSetting(str(error)) from None
 

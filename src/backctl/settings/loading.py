@@ -1,7 +1,6 @@
 """One answer from every source: flag, else environment, else the one file, else the default."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
@@ -28,8 +27,9 @@ from backctl.settings.document import (
 )
 from backctl.settings.durations import format_duration
 from backctl.settings.files import data_folder, locate, parse_toml, read_text, shown_path
-from backctl.settings.model import DEFAULTS, RoleSettings, Settings
+from backctl.settings.model import DEFAULTS, Settings
 from backctl.settings.schema import (
+    NAMED_TABLES,
     SETTINGS,
     STORAGE_KEYS,
     KeyPath,
@@ -128,15 +128,17 @@ class LoadedSettings:
         return self.origin("keyring.document")
 
     def entries(self) -> Iterator[Entry]:
-        """Every setting with its shown value and its origin, secrets masked, custom roles last."""
+        """Every setting with its shown value and its origin, secrets masked, the members of named tables last."""
         yield Entry("profile", self.settings.profile, self.origin("profile"))
         for key, setting in SETTINGS.items():
             yield Entry(key, self._shown(setting), self.origin(key))
-        for name, role in self.settings.roles.items():
-            key, origin = dotted(("roles", name)), self.origin(f"roles.{name}")
-            yield Entry(f"{key}.permissions", list(role.permissions), origin)
-            if role.description:
-                yield Entry(f"{key}.description", role.description, origin)
+        for table, names in self.settings.tables.items():
+            for name, value in names.items():
+                origin = self.origin(f"{table}.{name}")
+                for member in NAMED_TABLES[table].members.values():
+                    shown = _shown(member, getattr(value, member.name))
+                    if shown != "":
+                        yield Entry(dotted((*table.split("."), name, member.name)), shown, origin)
 
     def entry(self, key: str) -> Entry:
         """The entry of one key. Raises UnknownSetting, naming the nearest."""
@@ -179,12 +181,32 @@ class LoadedSettings:
         return self._lines.get(path, 1)
 
     def _shown(self, setting: Setting) -> Scalar | list[str]:
-        value = getattr(getattr(self.settings, setting.section) if setting.section else self.settings, setting.name)
-        if isinstance(value, SecretValue):
-            return value.masked()
-        if isinstance(value, tuple):
-            return list(value)
-        return format_duration(value) if setting.kind == "duration" else cast(Scalar, value)
+        section = getattr(self.settings, setting.section) if setting.section else self.settings
+        return _shown(setting, getattr(section, setting.name))
+
+
+def _shown(setting: Setting, value: Any) -> Scalar | list[str]:
+    """A value as `config show` prints it."""
+    if isinstance(value, SecretValue):
+        return value.masked()
+    if isinstance(value, tuple):
+        return list(value)
+    return format_duration(value) if setting.kind == "duration" else cast(Scalar, value)
+
+
+def names_of(
+    table: str, *, config_file: str | None, profile: str | None, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The names under which a named table stands, such as those of `profiles`; problems elsewhere do not matter.
+
+    Raises InvalidConfiguration, UnknownProfile.
+    """
+    problems: list[Problem] = []
+    source = read_source(config_file, environ, problems)
+    if NAMED_TABLES[table].overlay:
+        return tuple(source.document.profiles)
+    values = merge(source, profile, environ, NOTHING, problems).values
+    return tuple(key.removeprefix(f"{table}.") for key in values if key.startswith(f"{table}."))
 
 
 def load(
@@ -370,24 +392,26 @@ def settings_of(gathered: Gathered, environ: Mapping[str, str]) -> Settings:
         return {
             key.removeprefix(prefix): _secret(key, written.value, environ) if SETTINGS[key].secret else written.value
             for key, written in values.items()
-            if key.startswith(prefix)
+            if key in SETTINGS and key.startswith(prefix)
         }
 
-    return Settings(
+    changed = {name: section(name) for name in {SETTINGS[key].section for key in values if key in SETTINGS} - {""}}
+    return DEFAULTS._replace(
         profile=gathered.profile,
         protected=bool(values["protected"].value) if "protected" in values else DEFAULTS.protected,
-        database=replace(DEFAULTS.database, **section("database")),
-        keyring=replace(DEFAULTS.keyring, **section("keyring")),
-        accounts=replace(DEFAULTS.accounts, **section("accounts")),
-        passwords=replace(DEFAULTS.passwords, **section("passwords")),
-        tokens=replace(DEFAULTS.tokens, **section("tokens")),
-        sanitize=replace(DEFAULTS.sanitize, **section("sanitize")),
-        roles={
-            key.removeprefix("roles."): written.value
-            for key, written in values.items()
-            if isinstance(written.value, RoleSettings)
-        },
+        tables=_tables_of(values),
+        **{name: getattr(DEFAULTS, name)._replace(**given) for name, given in changed.items()},
     )
+
+
+def _tables_of(values: Layer) -> dict[str, dict[str, object]]:
+    """The values of named tables: by the key of the table, then by name."""
+    found: dict[str, dict[str, object]] = {}
+    for key, written in values.items():
+        if isinstance(written.value, Mapping):
+            table = next(kind for kind in NAMED_TABLES.values() if key.startswith(f"{kind.key}."))
+            found.setdefault(table.key, {})[key.removeprefix(f"{table.key}.")] = table.make(**written.value)
+    return found
 
 
 def _secret(key: str, value: Value, environ: Mapping[str, str]) -> SecretValue:

@@ -1,17 +1,17 @@
 """What the rest of the program receives: plain values, every one checked. The defaults stand here and nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from backctl.settings.secrets import SecretValue
 
-# Each generated class costs half a millisecond of every start: a new section is fine, a class for its own sake is not.
+# Named tuples: a dataclass takes Python five times as long to make, at the start of every command.
 
 NOTHING_WRITTEN = SecretValue("")
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseSettings:
+class DatabaseSettings(NamedTuple):
     url: SecretValue = NOTHING_WRITTEN
     """Empty for the embedded file `backctl.db` in the data folder, else `sqlite:////absolute/path.db` or
     `postgresql://…`."""
@@ -25,8 +25,7 @@ class DatabaseSettings:
     """Microseconds for the locks of one statement."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyringSettings:
+class KeyringSettings(NamedTuple):
     path: str = ""
     """Absolute; empty for `keyring.json` in the data folder."""
     allow_group_read: bool = False
@@ -36,21 +35,18 @@ class KeyringSettings:
     """What the keyring is wrapped under; empty for nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountSettings:
+class AccountSettings(NamedTuple):
     allow_special_domains: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PasswordSettings:
+class PasswordSettings(NamedTuple):
     min_length: int = 8
     """Code points. NIST SP 800-63B-4 §3.1.1.2: at least 8, and no demand beyond 64."""
     bcrypt_cost: int = 12
     """The base-2 logarithm of the rounds, 4 to 31."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSettings:
+class TokenSettings(NamedTuple):
     issuer: str = "advanced-backend"
     audience: str = "api-users"
     access_ttl: int = 900_000_000
@@ -65,8 +61,7 @@ class TokenSettings:
     """Microseconds in which a refresh may be repeated whose answer was lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class SanitizeSettings:
+class SanitizeSettings(NamedTuple):
     tags: tuple[str, ...] = ()
     """Elements that stay; none for plain text."""
     attributes: tuple[str, ...] = ()
@@ -78,15 +73,13 @@ class SanitizeSettings:
     """Objects and arrays inside each other."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoleSettings:
+class RoleSettings(NamedTuple):
     permissions: tuple[str, ...]
     """As written; the domain decides whether each is a permission."""
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """The values in force, after every source has spoken."""
 
     profile: str = ""
@@ -99,8 +92,13 @@ class Settings:
     passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
     sanitize: SanitizeSettings = SanitizeSettings()
-    roles: Mapping[str, RoleSettings] = field(default_factory=dict)
-    """Custom roles by name."""
+    tables: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """The values of named tables: by the key of the table, then by name."""
+
+    @property
+    def roles(self) -> Mapping[str, RoleSettings]:
+        """Custom roles by name."""
+        return self.tables.get("roles", {})
 
 
 DEFAULTS = Settings()

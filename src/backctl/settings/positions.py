@@ -1,151 +1,73 @@
-"""Which line of a TOML text each key stands on. Only error messages and `--origin` need it; tomllib does not tell.
-
-The grammar is TOML 1.0's (toml.io), read loosely: the text has passed tomllib before, so nothing is checked again.
-"""
-
-import re
-from bisect import bisect_right
-from contextlib import suppress
+"""Which line of a TOML text each key stands on. tomllib does not tell, so the text is handed to it piece by piece."""
 
 from backctl.settings.schema import KeyPath
 
-# No possessive quantifiers: Python 3.11.0 to 3.11.4 match them wrongly (cpython gh-106052). One character a turn, so
-# that a string without an end costs no more than its length.
-_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_DOT = re.compile(r"[ \t]*\.[ \t]*")
-_EQUALS = re.compile(r"[ \t]*=[ \t]*")
-_STRING = re.compile(
-    r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}'
-    r"|'''(?:[^']|'{1,2}(?!'))*'{3,5}"
-    r'|"(?:[^"\\\n]|\\.)*"'
-    r"|'[^'\n]*'",
-    re.DOTALL,
-)
-_SCALAR = re.compile(r"[^,\]}#\n]*")
 _DEEPEST = 24  # levels remembered; a path of thousands of levels would cost its square
 
 
 def line_numbers(text: str) -> dict[KeyPath, int]:
-    """The line, from 1, where each table and key of a valid TOML text first appears; array elements count from 0."""
-    scanner = _Scanner(text)
-    with suppress(RecursionError):  # the lines found so far still help
-        scanner.document()
-    return scanner.lines
+    """The line, from 1, on which each table and key of a valid TOML text first appears.
+
+    What stands inside an array has no line of its own.
+    """
+    import tomllib
+
+    lines: dict[KeyPath, int] = {}
+    rows = text.replace("\r\n", "\n").split("\n")
+    table: KeyPath = ()
+    start = 0
+    for end in range(1, len(rows) + 1):
+        piece = "\n".join(rows[start:end])
+        try:
+            found = tomllib.loads(piece)
+        except (ValueError, RecursionError):  # a value that goes on in the next line
+            continue
+        if piece.lstrip().startswith("["):
+            table = ()
+            _note(lines, table, found, start + 1)
+            table = _header(found)
+        else:
+            _note(lines, table, found, start + 1)
+        start = end
+    return lines
 
 
 def parse_key(text: str) -> tuple[str, ...] | None:
     """Split a dotted key such as `roles."night shift".permissions` as TOML does; None when it is not one."""
-    scanner = _Scanner(text)
-    try:
-        parts = scanner.key()
-    except ValueError:
+    if "\n" in text:
         return None
-    return parts if scanner.position == len(text) else None
+    import tomllib
+
+    try:
+        # Twice, so that no value or comment can hide in the text itself.
+        found, again = (tomllib.loads(f"{text} = {value}") for value in (0, 1))
+    except (ValueError, RecursionError):
+        return None
+    path = _header(found)
+    return path if _value(found, path) == 0 and _header(again) == path and _value(again, path) == 1 else None
 
 
-class _Scanner:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.position = 0
-        self.lines: dict[KeyPath, int] = {}
-        self._newlines = [match.start() for match in re.finditer("\n", text)]
-        self._elements: dict[KeyPath, int] = {}
+def _note(lines: dict[KeyPath, int], prefix: KeyPath, found: dict[str, object], line: int) -> None:
+    for key, value in found.items():
+        path = (*prefix, key)
+        lines.setdefault(path, line)
+        if isinstance(value, dict) and len(path) < _DEEPEST:
+            _note(lines, path, value, line)
 
-    def document(self) -> None:
-        table: KeyPath = ()
-        while self._more():
-            if not self.text.startswith("[", self.position):
-                self._assignment(table)
-                continue
-            start = self.position
-            repeated = self.text.startswith("[[", start)
-            self.position += 2 if repeated else 1
-            self._skip(_BLANK)
-            parts = self.key()
-            self._skip(_BLANK)
-            self.position += 2 if repeated else 1
-            table = self._enter(parts, start, repeated=repeated)
 
-    def key(self) -> tuple[str, ...]:
-        parts = [self._part()]
-        while self._skip(_DOT):
-            parts.append(self._part())
-        return tuple(parts)
+def _header(found: object) -> tuple[str, ...]:
+    """The path to the innermost table or value of a text that defines nothing else."""
+    path: list[str] = []
+    while True:
+        if isinstance(found, list) and found:
+            found = found[-1]
+        if not isinstance(found, dict) or len(found) != 1:
+            return tuple(path)
+        ((key, found),) = found.items()
+        path.append(key)
 
-    def _part(self) -> str:
-        if match := _BARE.match(self.text, self.position):
-            self.position = match.end()
-            return match[0]
-        match = _STRING.match(self.text, self.position)
-        if match is None or match[0].startswith(('"""', "'''")):
-            raise ValueError(f"no key at offset {self.position}")
-        self.position = match.end()
-        if match[0].startswith("'"):
-            return match[0][1:-1]
-        import tomllib
 
-        return str(tomllib.loads("key = " + match[0])["key"])
-
-    def _enter(self, parts: tuple[str, ...], start: int, *, repeated: bool) -> KeyPath:
-        """Note a table's header. A name on the way that is an array of tables means its last element."""
-        path: KeyPath = ()
-        for depth, part in enumerate(parts, 1):
-            path = self._note(path, part, start)
-            if repeated and depth == len(parts):
-                self._elements[path] = self._elements.get(path, -1) + 1
-            if path in self._elements:
-                path = self._note(path, self._elements[path], start)
-        return path
-
-    def _assignment(self, table: KeyPath) -> None:
-        start = self.position
-        path = table
-        for part in self.key():
-            path = self._note(path, part, start)
-        self._skip(_EQUALS)
-        self._value(path)
-
-    def _value(self, path: KeyPath) -> None:
-        opening = self.text[self.position : self.position + 1]
-        if opening in ('"', "'"):
-            self._skip(_STRING)
-        elif opening == "[":
-            index = 0
-            self.position += 1
-            while self._more() and self.text[self.position] != "]":
-                self._value(self._note(path, index, self.position))
-                index += 1
-                self._comma()
-            self.position += 1
-        elif opening == "{":
-            self.position += 1
-            while self._more() and self.text[self.position] != "}":
-                self._assignment(path)
-                self._comma()
-            self.position += 1
-        else:
-            self._skip(_SCALAR)
-
-    def _comma(self) -> None:
-        if self._more() and self.text[self.position] == ",":
-            self.position += 1
-
-    def _more(self) -> bool:
-        self._skip(_BLANK)
-        return self.position < len(self.text)
-
-    def _skip(self, pattern: re.Pattern[str]) -> bool:
-        match = pattern.match(self.text, self.position)
-        if match is None:
-            return False
-        self.position = match.end()
-        return match.end() > match.start()
-
-    def _note(self, path: KeyPath, part: str | int, offset: int) -> KeyPath:
-        if len(path) >= _DEEPEST:
-            return path
-        path = (*path, part)
-        if path not in self.lines:
-            self.lines[path] = bisect_right(self._newlines, offset - 1) + 1
-        return path
+def _value(found: object, path: KeyPath) -> object:
+    for part in path:
+        found = found[part] if isinstance(found, dict) else None
+    return found

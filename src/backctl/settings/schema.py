@@ -1,13 +1,14 @@
 """Every configuration value: its key, its kind, its bounds, and how a text or a TOML value becomes it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from backctl.domain.errors import InvalidDuration, quoted
 from backctl.settings.durations import format_duration, parse_duration
+from backctl.settings.model import RoleSettings
 
-Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url", "list", "secret"]
+Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url", "list", "text", "secret"]
 Scalar = bool | int | str
 Plain = Scalar | tuple[str, ...]
 KeyPath = tuple[str | int, ...]
@@ -39,11 +40,14 @@ class WrongValue(ValueError):
 class Setting:
     """One configuration value.
 
-    `low` and `high` bound integers, durations (microseconds) and the length of strings. `item` is the pattern of the
-    strings of a list, and `refused` that of those among them which would defeat its purpose.
+    `low` and `high` bound integers, durations (microseconds) and the length of strings; a `text` is any string. `item`
+    is the pattern of the strings of a list, `refused` that of those which would defeat its purpose, and `example` a
+    value as it is written in TOML. A member of a named table may be `required`.
     """
 
-    __slots__ = ("high", "item", "key", "kind", "low", "name", "refused", "secret", "section", "variable")
+    __slots__ = (
+        "example", "high", "item", "key", "kind", "low", "name", "refused", "required", "secret", "section", "variable"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,6 +59,8 @@ class Setting:
         secret: bool = False,
         item: str = "",
         refused: str = "",
+        example: str = "",
+        required: bool = False,
     ) -> None:
         self.key = key
         self.section, _, self.name = key.rpartition(".")
@@ -64,7 +70,23 @@ class Setting:
         self.secret = secret
         self.item = item
         self.refused = refused
+        self.example = example
+        self.required = required
         self.variable = "BACKCTL_" + key.upper().replace(".", "_")
+
+    def under(self, prefix: str) -> "Setting":
+        """The same setting, its key preceded by `prefix`."""
+        return Setting(
+            f"{prefix}.{self.key}",
+            self.kind,
+            low=self.low,
+            high=self.high,
+            secret=self.secret,
+            item=self.item,
+            refused=self.refused,
+            example=self.example,
+            required=self.required,
+        )
 
 
 SETTINGS = {
@@ -100,6 +122,7 @@ SETTINGS = {
             item="[a-z][a-z0-9]*",
             refused="applet|base|embed|form|frame|frameset|iframe|link|listing|math|meta|noembed|noframes|noscript|object"
             "|plaintext|script|select|style|svg|template|textarea|title|xmp",
+            example='["b", "p"]',
         ),
         Setting(
             "sanitize.attributes",
@@ -107,15 +130,66 @@ SETTINGS = {
             item=r"([a-z][a-z0-9]*|\*)\.[a-z][a-z0-9-]*",
             refused=r".*\.(on.*|action|background|cite|classid|codebase|data|dynsrc|formaction|is|longdesc|lowsrc|manifest"
             r"|ping|profile|slot|srcdoc|srcset|style|usemap|xmlns)",
+            example='["a.href", "*.title"]',
         ),
         Setting(
-            "sanitize.url_schemes", "list", item="[a-z][a-z0-9+.-]*", refused="blob|data|filesystem|javascript|vbscript"
+            "sanitize.url_schemes",
+            "list",
+            item="[a-z][a-z0-9+.-]*",
+            refused="blob|data|filesystem|javascript|vbscript",
+            example='["https"]',
         ),
         Setting("sanitize.max_bytes", "integer", low=1, high=1 << 30),
         Setting("sanitize.max_depth", "integer", low=1, high=10_000),
     )
 }
-SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values() if setting.section))
+
+
+class NamedTable:
+    """A kind of table of which there may be any number, each under a name of its own, such as `[roles.NAME]`.
+
+    Reading, showing, `config set` and `unset`, validation and completion follow from its declaration in `NAMED_TABLES`.
+    `make` receives the given members by name. An `overlay` may hold whatever the document itself may hold.
+    """
+
+    __slots__ = ("key", "make", "members", "overlay", "section")
+
+    def __init__(
+        self, key: str, members: Iterable[Setting] = (), make: Callable[..., object] = dict, *, overlay: bool = False
+    ) -> None:
+        self.key = key
+        self.section = key.rpartition(".")[0]
+        self.members = {member.key: member for member in members}
+        self.make = make
+        self.overlay = overlay
+
+    def member(self, name: str, member: str) -> Setting | None:
+        """The setting of one member under the key that it has there; None for a member that there is not."""
+        found = self.members.get(member)
+        return None if found is None else found.under(f"{self.key}.{name}")
+
+
+NAMED_TABLES = {
+    table.key: table
+    for table in (
+        NamedTable(
+            "roles",
+            (
+                Setting("permissions", "list", item="(?s:.*)", example='["user:show"]', required=True),
+                Setting("description", "text"),
+            ),
+            RoleSettings,
+        ),
+        NamedTable("profiles", overlay=True),
+    )
+}
+
+
+def sections() -> tuple[str, ...]:
+    """The tables at the top of a document that hold settings, or named tables."""
+    found = [setting.section for setting in SETTINGS.values()] + [kind.section for kind in NAMED_TABLES.values()]
+    return tuple(dict.fromkeys(filter(None, found)))
+
 
 # Naming any of these says that an installation exists elsewhere, so this machine is not a fresh one.
 STORAGE_KEYS = ("database.url", "keyring.path", "keyring.document")
@@ -158,7 +232,7 @@ def _items(setting: Setting, items: list[object]) -> tuple[str, ...]:
     for item in items:
         if not isinstance(item, str) or re.fullmatch(setting.item, item) is None:
             raise WrongValue(f"{setting.key} holds {describe(item)}; it must be {expected(setting)}")
-        if re.fullmatch(setting.refused, item):
+        if setting.refused and re.fullmatch(setting.refused, item):
             raise WrongValue(f"{setting.key} holds {quoted(item)}, which nothing can make harmless")
         checked.append(item)
     return tuple(checked)
@@ -170,7 +244,7 @@ def _from_string(setting: Setting, text: str) -> Plain:
             return _within(setting, parse_duration(text), quoted(text))
         except InvalidDuration:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
-    if re.search(_UNSAFE, text) and setting.kind != "secret":  # whoever uses one judges it
+    if setting.kind not in ("secret", "text") and re.search(_UNSAFE, text):  # whoever uses those judges them
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):
@@ -201,16 +275,9 @@ def expected(setting: Setting) -> str:
         case "string":
             return f"a string of {setting.low} to {setting.high} printable characters"
         case "list":
-            return f"an array of strings such as {_EXAMPLES[setting.key]}"
+            return f"an array of strings such as {setting.example}"
         case _:
             return "a string"
-
-
-_EXAMPLES = {
-    "sanitize.tags": '["b", "p"]',
-    "sanitize.attributes": '["a.href", "*.title"]',
-    "sanitize.url_schemes": '["https"]',
-}
 
 
 def check_path(key: str, text: str) -> None:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from backctl.settings.document import Problem
 from backctl.settings.loading import NOTHING, as_error, loaded, merge, read_source
-from backctl.settings.positions import line_numbers
 
 
 class ProfileEntry(NamedTuple):
@@ -29,6 +28,10 @@ def profiles(*, config_file: str | None, profile: str | None, environ: Mapping[s
     selected = merge(source, profile, environ, NOTHING, problems).profile
     if problems:
         raise as_error(problems[0], source.file, source.text, len(problems) - 1)
+    if not source.document.profiles:
+        return []
+    from backctl.settings.positions import line_numbers
+
     lines = line_numbers(source.text)
     entries = []
     for name in filter(None, source.document.profiles):  # one without a name cannot be chosen

@@ -1,20 +1,41 @@
 """`backctl __complete KIND PREFIX [--profile NAME] [--config FILE]`: what completion scripts ask at a TAB.
 
-Hidden, and an agreement with the scripts of the same release alone; they hand over both flags, empty for none. Answers
-one word a line that a shell can take as it is, or nothing; never an error, and always with exit code 0.
+Hidden, and an agreement with the scripts of the same release alone; they pass both flags, empty for none. Prints one
+word a line that a shell can take as it is, or nothing; never an error, and the exit code is always 0.
 """
 
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from backctl.suggestions.configuration import Configuration
-
-TYPE_CHECKING = False  # `collections.abc` takes a millisecond
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+from backctl.settings import loading
 
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@._+-"
 _LONGEST = 320
 _MOST = 50
+
+
+class Sources(NamedTuple):
+    """What the command line will take its settings from, as far as it was typed."""
+
+    environ: Mapping[str, str]
+    profile: str | None
+    config_file: str | None
+
+    def names(self, table: str) -> Iterable[object]:
+        """The names of a kind of table of the configuration."""
+        found = loading.names_of(table, config_file=self.config_file, profile=self.profile, environ=self.environ)
+        return (name.encode() for name in found)
+
+    def database(self) -> str:
+        """The file of the embedded database. Raises LookupError where that is a server, or only a secret knows."""
+        loaded = loading.load(config_file=self.config_file, profile=self.profile, environ=self.environ)
+        if loaded.settings.database.url.source:  # kept in a file of its own, or asked of a command
+            raise LookupError
+        scheme, _, path = loaded.database_url.partition(":///")
+        if scheme != "sqlite":
+            raise LookupError
+        return path
 
 
 def is_plain(word: bytes) -> bool:
@@ -22,34 +43,25 @@ def is_plain(word: bytes) -> bool:
     return 0 < len(word) <= _LONGEST and word[:1].isalnum() and not word.translate(None, _PLAIN)
 
 
-def _accounts(configuration: Configuration, prefix: str) -> "Iterable[object]":
+def _accounts(sources: Sources, prefix: str) -> Iterable[object]:
     from backctl.infrastructure.sqlite.name_search import names_beginning
 
     start = prefix.encode()
-    for name, key in names_beginning(configuration.database(), prefix):
+    for name, key in names_beginning(sources.database(), prefix):
         # As its owner writes it, unless that is not what was typed or cannot be; both name the account.
         yield name if isinstance(name, bytes) and name.startswith(start) and is_plain(name) else key
 
 
-def _roles(configuration: Configuration, _prefix: str) -> "Iterable[object]":
-    return [name.encode() for name in configuration.roles()]
-
-
-def _profiles(configuration: Configuration, _prefix: str) -> "Iterable[object]":
-    return [name.encode() for name in configuration.profiles()]
-
-
-KINDS: "Mapping[str, Callable[[Configuration, str], Iterable[object]]]" = {
+KINDS: Mapping[str, Callable[[Sources, str], Iterable[object]]] = {
     "account": _accounts,
-    "role": _roles,
-    "profile": _profiles,
+    "role": lambda sources, _: sources.names("roles"),
+    "profile": lambda sources, _: sources.names("profiles"),
 }
 """What can be asked for. Each yields candidates for the prefix, which is empty or plain; what does not fit is dropped
-here. A new kind is a function and a line, and the place where it is typed a line in `presentation/completion/kinds.py`.
-"""
+later. A new kind is a line here, and a line in `presentation/completion/kinds.py` for the place where it is typed."""
 
 
-def answer(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> int:
+def answer(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Write what completes `arguments` to descriptor 1; the exit code, which is 0."""
     try:
         words = b"".join(word + b"\n" for word in _found(arguments, environ))
@@ -60,14 +72,14 @@ def answer(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> int:
     return 0
 
 
-def _found(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> list[bytes]:
+def _found(arguments: Sequence[str], environ: Mapping[str, str]) -> list[bytes]:
     kind, prefix, *rest = arguments
     flags = dict(zip(rest[::2], rest[1::2], strict=True))
     start = prefix.encode()
     if start and not is_plain(start):
         return []
-    configuration = Configuration(environ, profile=flags.get("--profile"), config_file=flags.get("--config") or None)
-    candidates = KINDS[kind](configuration, prefix)
+    sources = Sources(environ, flags.get("--profile") or None, flags.get("--config") or None)
+    candidates = KINDS[kind](sources, prefix)
     offered = dict.fromkeys(
         word for word in candidates if isinstance(word, bytes) and word.startswith(start) and is_plain(word)
     )

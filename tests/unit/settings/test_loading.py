@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
 
@@ -48,14 +47,13 @@ def test_the_schema_and_the_model_name_the_same_values_with_the_same_types() -> 
         "secret": SecretValue,
     }
     modelled = {}
-    for field in fields(DEFAULTS):
-        section = getattr(DEFAULTS, field.name)
-        if field.name in ("profile", "roles"):
+    for field, section in DEFAULTS._asdict().items():
+        if field in ("profile", "tables"):
             continue
-        if hasattr(section, "__dataclass_fields__"):
-            modelled.update({f"{field.name}.{name}": kind for name, kind in get_type_hints(type(section)).items()})
+        if hasattr(section, "_fields"):
+            modelled.update({f"{field}.{name}": kind for name, kind in get_type_hints(type(section)).items()})
         else:
-            modelled[field.name] = type(section)
+            modelled[field] = type(section)
     assert modelled == {key: kinds[setting.kind] for key, setting in SETTINGS.items()}
 
 
@@ -239,7 +237,7 @@ def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) ->
         ("database = 1\n", 1, "database is 1; it must be a table", None),
         ("protected = 1\n", 1, "protected is 1; it must be true or false", None),
         ("profile = 1\n", 1, "profile is 1; it must be the name of a profile", None),
-        ("profiles = []\n", 1, "profiles is an array; it must be a table of profiles", None),
+        ("profiles = []\n", 1, "profiles is an array; it must be a table of tables", None),
         ("profiles.x = 1\n", 1, "profiles.x is 1; it must be a table", None),
         ("[database]\n\ntimeout = 10\n", 3, "database.timeout is 10; it must be a duration from 0s to 1h", None),
         ("database.timeout = '2h'\n", 1, "database.timeout is '2h'; it must be a duration from 0s to 1h", None),
@@ -260,10 +258,20 @@ def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) ->
         ("tokens.leeway = '6m'\n", 1, "tokens.leeway is '6m'; it must be a duration from 0s to 5m", None),
         ("tokens.grace = '-1s'\n", 1, "tokens.grace is '-1s'; it must be a duration from 0s to 5m", None),
         ("roles.x = 1\n", 1, "roles.x is 1; it must be a table", None),
-        ("[roles.x]\n", 1, "roles.x has no permissions", 'write permissions = ["user:show"], or [] for none'),
-        ("roles.x.permissions = 'all'\n", 1, "roles.x.permissions must be an array of strings", None),
-        ("roles.x.permissions = [1]\n", 1, "roles.x.permissions must be an array of strings", None),
-        ("[roles.x]\npermissions = []\ndescription = 1\n", 3, "roles.x.description must be a string", None),
+        ("[roles.x]\n", 1, "roles.x has no permissions", 'write permissions = ["user:show"]'),
+        (
+            "roles.x.permissions = 'all'\n",
+            1,
+            "roles.x.permissions is 'all'; it must be an array of strings such as [\"user:show\"]",
+            None,
+        ),
+        (
+            "roles.x.permissions = [1]\n",
+            1,
+            'roles.x.permissions holds 1; it must be an array of strings such as ["user:show"]',
+            None,
+        ),
+        ("[roles.x]\npermissions = []\ndescription = 1\n", 3, "roles.x.description is 1; it must be a string", None),
         ("[roles.x]\npermissions = []\npermission = []\n", 3, "unknown key 'roles.x.permission'", None),
         ("database.url = 'mysql://u:hunter2@h/d'\n", 1, "database.url has the scheme 'mysql'", None),
         ("database.url = 'sqlite:///data/x.db'\n", 1, "database.url names no absolute path", None),

@@ -1,0 +1,100 @@
+"""What a TAB takes from the configuration: what a command would take, unless only a secret knows."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backctl.domain.errors import BackctlError
+from backctl.settings import load
+from backctl.suggestions.answers import Sources
+
+FILE = """
+profile = "staging"
+database.url = "sqlite:////srv/base.db"
+roles.auditor = { permissions = [] }
+
+[profiles.staging]
+database.url = "sqlite:////srv/staging.db"
+roles.tester = { permissions = [] }
+
+[profiles.embedded]
+database.url = ""
+
+[profiles.server]
+database.url = "postgresql://db.example.org/backctl"
+
+[profiles.kept-apart]
+database.url_file = "/etc/backctl/url"
+
+[profiles.asked-for]
+database.url_command = ["false"]
+"""
+
+Configure = Callable[..., Path]
+
+
+@pytest.fixture
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Write the user's configuration file."""
+    for name in [name for name in os.environ if name.startswith(("XDG_", "BACKCTL_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "site"))
+
+    def write(text: str, mode: int = 0o600) -> Path:
+        file = tmp_path / "config" / "backctl" / "config.toml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+        return file
+
+    return write
+
+
+def sources(profile: str | None = None, **variables: str) -> Sources:
+    return Sources(os.environ | variables, profile, None)
+
+
+@pytest.mark.parametrize("profile", [None, "staging", "embedded"])
+def test_the_database_is_the_one_that_a_command_opens(configure: Configure, profile: str | None) -> None:
+    configure(FILE)
+    assert f"sqlite:///{sources(profile).database()}" == load(profile=profile, environ=os.environ).database_url
+
+
+@pytest.mark.parametrize("profile", ["server", "kept-apart", "asked-for"])
+def test_a_server_and_a_secret_are_not_asked(configure: Configure, profile: str) -> None:
+    configure(FILE)
+    with pytest.raises(LookupError):
+        sources(profile).database()
+    assert sources(profile, BACKCTL_DATABASE_URL="sqlite:////srv/x.db").database() == "/srv/x.db"
+    with pytest.raises(LookupError):
+        sources(BACKCTL_DATABASE_URL_FILE="/etc/backctl/url").database()
+
+
+def test_names_are_those_of_the_profile_in_force(configure: Configure) -> None:
+    configure(FILE)
+    assert list(sources().names("roles")) == [b"auditor", b"tester"]
+    assert list(sources("embedded").names("roles")) == [b"auditor"]
+    assert list(sources().names("profiles"))[:2] == [b"staging", b"embedded"]
+
+
+def test_a_wrong_value_elsewhere_hides_no_names(configure: Configure) -> None:
+    configure("[passwords]\nmin_length = 1\n[profiles.x]\n")
+    assert list(sources().names("profiles")) == [b"x"]
+    with pytest.raises(BackctlError):
+        sources().database()
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_file_that_others_may_write_is_not_read(configure: Configure, mode: int) -> None:
+    configure(FILE, mode)
+    with pytest.raises(BackctlError):
+        sources().names("profiles")
+
+
+def test_without_a_file_there_are_no_names(configure: Configure) -> None:
+    assert list(sources().names("roles")) == list(sources().names("profiles")) == []
