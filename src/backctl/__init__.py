@@ -27,8 +27,8 @@ def open_backend(
     Gives the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
     `keys`, `sanitizing`, `audit`, `access`, `doctor`. `config_file` and `profile` stand for the flags `--config` and
     `--profile`; the `BACKCTL_…` variables are read from `environ`, by default the process's own. Opening is cheap:
-    nothing is connected before it is used. Each of `reactions` is called with the events of every change, once the
-    change is durable. Raises InvalidConfiguration and the other errors of `backctl.domain.errors`.
+    nothing is connected before it is used. Each of `reactions` is called with the events of every transaction, once
+    they are durable. Raises InvalidConfiguration and the other errors of `backctl.domain.errors`.
     """
     import os
 

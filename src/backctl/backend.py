@@ -62,7 +62,7 @@ class Backend:
     ) -> None:
         """`notice` receives one line about what was created or migrated, and about a reaction that failed.
 
-        `reactions` receive the events of every change once they are durable.
+        `reactions` receive the events of every transaction once they are durable; see `application.reactions`.
 
         `founder` is recorded where encrypting creates the installation: encrypting has no attribution of its own.
         """

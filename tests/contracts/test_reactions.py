@@ -22,6 +22,8 @@ from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.keyring.maker import make_key, make_keyring
 
 if TYPE_CHECKING:
+    from tests.contracts.token_house import House
+
     from backctl.application.ports import KeyringChange, UnitOfWork
 
 ADA = Identity.parse("ada")
@@ -157,6 +159,47 @@ def test_a_batch_is_reacted_to_once_for_each_transaction(
     assert counter.types == [["UserDeactivated"]]
     list(runner.run_each(names, steps.activating, by=BY, dry_run=True, stop=lambda: False))
     assert len(counter.calls) == 1
+
+
+def test_a_report_that_fails_changes_nothing(accounts: Store, counter: Counter, steps: AccountSteps) -> None:
+    def report(name: str, error: Exception) -> None:
+        raise BrokenPipeError
+
+    runner = accounts.transactions(Failing(), counter, report=report)
+    assert runner.run(partial(steps.deactivating, ADA), by=BY).changed
+    assert counter.types == [["UserDeactivated"]]
+
+
+def test_a_reaction_may_make_a_change_itself(accounts: Store, counter: Counter, steps: AccountSteps) -> None:
+    def open_again(events: Sequence[LoggedEvent]) -> None:
+        if events[0].event.type == "UserDeactivated":
+            accounts.transactions(counter).run(partial(steps.activating, ADA), by=BY)
+
+    accounts.transactions(open_again, counter).run(partial(steps.deactivating, ADA), by=BY)
+    assert counter.types == [["UserActivated"], ["UserDeactivated"]]
+
+
+def test_what_is_erased_at_once_is_marked(accounts: Store, counter: Counter, steps: AccountSteps) -> None:
+    accounts.transactions(counter).run(partial(steps.deleting, ADA, erase=True, if_exists=False), by=BY)
+    ((deleted,),) = counter.calls
+    assert (deleted.event.type, deleted.erased) == ("UserDeleted", True)
+
+
+def test_steps_of_several_services_log_in_their_order(house: "House", counter: Counter) -> None:
+    """Although the stores of a unit of work write in the order in which they joined it."""
+    tokens, sessions, steps = house.tokens, house.sessions, house.accounts.steps
+
+    def everything(work: "UnitOfWork") -> Change[UserView]:
+        issued = tokens.issuing(
+            ADA, work, ttl=60_000_000, audience="api", scope="", pair=False, client_id="c", sign=False
+        ).value
+        steps.assigning("moderator", ADA, work)
+        sessions.revoking(issued.session_id, work)
+        return steps.deactivating(ADA, work)
+
+    house.store.transactions(counter).run(everything, by=BY)
+    expected = ["SessionOpened", "UserRoleChanged", "SessionRevoked", "UserDeactivated"]
+    assert counter.types == [expected]
 
 
 # With the keyring.

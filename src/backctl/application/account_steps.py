@@ -150,5 +150,6 @@ class AccountSteps:
         work.users.remove(user)
         user.delete(erased=erase, now=self.clock())
         work.login_failures.forget(user.id)
+        work.write()
         erased = work.erase_events(user.id) if erase else 0
         return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)

@@ -126,6 +126,7 @@ class AuthenticationService:
             user.rehash_password(better, now=now)
         work.login_failures.keep(key, verdict.failures, now=now)
         work.record(*verdict.events)
+        work.write()
         return _Answer(verdict, user.id if user is not None and verdict.ok else None, factor)
 
     def _proven(self, work: "UnitOfWork", user: "User", code: Secret | None, now: "Instant") -> "_Factor":

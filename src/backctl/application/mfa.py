@@ -104,6 +104,7 @@ class MfaService:
         sealed, kid = self.keys.seal(secret, user.id)
         enrolment = Enrolment(sealed, kid, settings, enrolled_at=user.updated_at)
         work.second_factors.enroll(user.id, enrolment)
+        work.write()
         status = MfaStatus.of(user, enrolment, recovery_codes_left=0)
         return Change(MfaEnrolment(status, Secret(encoded_secret(secret)), Secret(uri)), changed=True)
 
@@ -143,6 +144,7 @@ class MfaService:
         work.second_factors.confirm(user.id, now=user.updated_at)
         self._give(work, user, codes, now)
         work.sessions.revoke_all(user.id, "mfa_reset", now=now)
+        work.write()
         confirmed = replace(enrolment, confirmed_at=user.updated_at)
         return Change(MfaStatus.of(user, confirmed, recovery_codes_left=len(codes)), changed=True)
 
@@ -167,6 +169,7 @@ class MfaService:
         """The step of `renew_recovery_codes`."""
         user = work.users.get(identity)
         self._give(work, user, codes, self.clock())
+        work.write()
         enrolment = work.second_factors.of(user.id)
         return Change(MfaStatus.of(user, enrolment, recovery_codes_left=len(codes)), changed=True)
 
@@ -186,6 +189,7 @@ class MfaService:
             work.second_factors.forget(user.id)
         if was_on:
             work.sessions.revoke_all(user.id, "mfa_reset", now=now)
+        work.write()
         return Change(MfaStatus.of(user, None, recovery_codes_left=0), changed)
 
     def reencrypt(

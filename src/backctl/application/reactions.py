@@ -8,17 +8,22 @@ from backctl.domain.values import EventId, Instant
 
 
 class LoggedEvent(NamedTuple):
-    """An event as it stands in the log. `id` stays the same for ever, so whoever passes events on can drop repeats."""
+    """An event as it stands in the log. `id` never changes, so whoever passes events on can drop repeats.
+
+    The log does not keep the data of an `erased` event: use nothing but its type and subject.
+    """
 
     seq: int
     id: EventId
     occurred_at: Instant
     event: DomainEvent
+    erased: bool = False
 
 
 Reaction = Callable[[Sequence[LoggedEvent]], None]
-"""Called once per transaction, in the order of the log, after its COMMIT. It runs in the thread that made the change,
-which waits for it."""
+"""Called once per transaction, in the order of the log, after its COMMIT, in the thread that made the change.
+
+Creating an installation and upgrading its schema are not reacted to: they run outside of transactions of use cases."""
 
 ReportFailure = Callable[[str, Exception], None]
 """Receives the name of a reaction that failed, and its error. The change is made all the same."""

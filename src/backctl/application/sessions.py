@@ -93,6 +93,7 @@ class SessionService:
         """The step of `revoke`."""
         session = work.sessions.get(session_id)
         changed = session.revoke("requested", now=self.clock())
+        work.write()
         return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed)
 
     def revoke_user(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
@@ -103,6 +104,7 @@ class SessionService:
         """The step of `revoke_user`."""
         user = work.users.get(identity)
         count = work.sessions.revoke_all(user.id, "requested", now=self.clock())
+        work.write()
         return Change(Revocation("user", user.id, user.id, sessions=count), changed=count > 0)
 
     def revoke_all(self, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
@@ -115,6 +117,7 @@ class SessionService:
     def revoking_all(self, work: "UnitOfWork") -> Change[Revocation]:
         """The step of `revoke_all`."""
         count = work.sessions.bar(self.issuer, leeway=self.leeway, now=self.clock())
+        work.write()
         return Change(Revocation("issuer", self.issuer, None, sessions=count), changed=True)
 
     def _account(self, ident: str) -> UserId:

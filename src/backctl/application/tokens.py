@@ -141,6 +141,7 @@ class TokenService:
         work.sessions.add(session)
         if token is not None:
             work.sessions.issue(token)
+        work.write()
         return Change(issued, changed=True)
 
     def verify(self, token: str | Secret, *, audience: str | None = None, offline: bool = False) -> VerifiedToken:
@@ -237,6 +238,7 @@ class TokenService:
             now=now,
         )
         if use == "replayed":
+            work.write()
             return None
         if use == "retried":
             work.sessions.retry(used, successor=successor, now=now)
@@ -245,6 +247,7 @@ class TokenService:
         issued = self._issued(session, user, grant, secret, token, sign=sign)
         session.refreshed(issued.jti, retried=use == "retried")
         work.sessions.issue(token)
+        work.write()
         return issued
 
     # Revoking.
@@ -288,6 +291,7 @@ class TokenService:
             raise _unknown()
         session = work.sessions.get(owner[1])
         changed = session.revoke("requested", now=self.clock())
+        work.write()
         return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed=changed)
 
     def denying(self, jti: str, sub: str | None, expires_at: Instant, work: "UnitOfWork") -> Change[Revocation]:
@@ -299,6 +303,7 @@ class TokenService:
                 hint="'backctl token inspect' shows the jti of a token",
             )
         changed = work.sessions.deny(jti, subject=sub, expires_at=expires_at, now=self.clock())
+        work.write()
         return Change(Revocation("token", jti, sub, sessions=0), changed=changed)
 
     # Inside.

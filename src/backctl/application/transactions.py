@@ -5,6 +5,7 @@ whether it is made alone, together with others, or as one of a million.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -36,7 +37,8 @@ BATCH_SIZE = 50
 keeps 64 subtransactions in memory, and every step is one."""
 
 Step = Callable[["UnitOfWork"], Change[T]]
-"""Makes one change and returns what it left behind; ends with `work.write()` where that shows a version."""
+"""Makes one change and returns what it left behind. Ends with `work.write()`: its events come before those of the next
+step, and what it returns shows the version."""
 
 StepOn = Callable[[Identity, "UnitOfWork"], Change[T]]
 """The same for any account."""
@@ -183,7 +185,8 @@ class Transactions:
             try:
                 reaction(events)
             except Exception as error:
-                self.report(getattr(reaction, "__qualname__", type(reaction).__qualname__), error)
+                with suppress(Exception):  # the change is made, whatever follows it
+                    self.report(getattr(reaction, "__qualname__", type(reaction).__qualname__), error)
 
 
 @dataclass(frozen=True, slots=True)

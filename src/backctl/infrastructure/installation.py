@@ -117,6 +117,10 @@ class Installation(ABC):
         """What looks after the database as a whole."""
 
     @abstractmethod
+    def require_sound_folders(self) -> None:
+        """Raises FolderUnusable where others could replace the files of the database."""
+
+    @abstractmethod
     def _health(self) -> "DatabaseHealth":
         """What `doctor` asks of the database."""
 

@@ -8,20 +8,20 @@ from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
 from backctl.application.views import Change
 from backctl.domain.errors import DatabaseMissing, UsageError
-from backctl.infrastructure.postgres.connection import Driver
+from backctl.infrastructure.installation import Installation
+from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 from backctl.infrastructure.sql.schema import REVISION
 
 if TYPE_CHECKING:
     from backctl.application.ports import HealthProbe
-    from backctl.infrastructure.postgres.installation import PostgresInstallation
 
 
 class PostgresCare:
     """The care of one installation's database. Connects for each question and keeps no connection."""
 
-    def __init__(self, installation: "PostgresInstallation") -> None:
+    def __init__(self, installation: Installation, database: PostgresDatabase) -> None:
         self._installation = installation
-        self._database = installation.database
+        self._database = database
 
     def status(self) -> DatabaseStatus:
         label = self._database.label

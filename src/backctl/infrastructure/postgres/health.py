@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from backctl.domain.values import Instant
 from backctl.infrastructure.probes import Finding, ok
-from backctl.infrastructure.sql.health import DatabaseHealth
+from backctl.infrastructure.sql.health import DatabaseHealth, HealthSource
 
 if TYPE_CHECKING:
-    from backctl.infrastructure.postgres.connection import Driver
-    from backctl.infrastructure.postgres.installation import PostgresInstallation
+    from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 
 _SERVER_TIME = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
 
@@ -21,9 +20,9 @@ class PostgresHealth(DatabaseHealth):
 
     upgrade_hint = "run 'backctl db upgrade'"
 
-    def __init__(self, installation: "PostgresInstallation") -> None:
-        super().__init__(installation)
-        self._database = installation.database
+    def __init__(self, source: HealthSource, database: "PostgresDatabase") -> None:
+        super().__init__(source)
+        self._database = database
 
     def files(self) -> Sequence[Path]:
         return ()

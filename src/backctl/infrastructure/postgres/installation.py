@@ -57,12 +57,12 @@ class PostgresInstallation(Installation):
     def care(self) -> "PostgresCare":
         from backctl.infrastructure.postgres.care import PostgresCare
 
-        return PostgresCare(self)
+        return PostgresCare(self, self.database)
 
     def _health(self) -> "PostgresHealth":
         from backctl.infrastructure.postgres.health import PostgresHealth
 
-        return PostgresHealth(self)
+        return PostgresHealth(self, self.database)
 
     @property
     def is_fresh(self) -> bool:
@@ -80,6 +80,9 @@ class PostgresInstallation(Installation):
         if view is None:  # another process was quicker
             return Change(self.describe(), changed=False)
         return Change(view, changed=True)
+
+    def require_sound_folders(self) -> None:
+        """The files of a database on a server are the server's."""
 
     def stored(self) -> "StoredInstallation":
         return self.database.stored()

@@ -84,8 +84,8 @@ def append(
             raise
         raise _headless() from error
     return [
-        LoggedEvent(row["seq"], row["id"], Instant(row["occurred_at"]), event)
-        for row, event in zip(rows, events, strict=True)
+        LoggedEvent(row["seq"], row["id"], Instant(row["occurred_at"]), event, place in erased)
+        for place, (row, event) in enumerate(zip(rows, events, strict=True))
     ]
 
 

@@ -167,7 +167,7 @@ class SqlUnitOfWork:
                 self.session.rollback()
             else:
                 self._make_durable(logged[0].id if logged else None)
-                self.committed = logged
+                self.committed = tuple(logged)
         self.session.close()
 
     def _write(self, *, everything: bool) -> None:

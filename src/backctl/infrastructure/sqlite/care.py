@@ -9,6 +9,7 @@ from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
 from backctl.application.views import Change
 from backctl.infrastructure.files import durable
+from backctl.infrastructure.installation import Installation
 from backctl.infrastructure.sql.schema import REVISION
 from backctl.infrastructure.sqlite import copies
 from backctl.infrastructure.sqlite.connection import connect, read_installation
@@ -16,16 +17,15 @@ from backctl.infrastructure.sqlite.faults import mapped_faults
 
 if TYPE_CHECKING:
     from backctl.application.ports import HealthProbe
-    from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 
 class SqliteCare:
     """The care of one installation's database file. Opens it for each question and keeps nothing open."""
 
-    def __init__(self, installation: "SqliteInstallation") -> None:
+    def __init__(self, installation: Installation, path: Path, *, timeout_us: int) -> None:
         self._installation = installation
-        self._path = installation.database
-        self._timeout_us = installation.timeout_us
+        self._path = path
+        self._timeout_us = timeout_us
 
     def status(self) -> DatabaseStatus:
         if not durable.exists(self._path):
@@ -63,7 +63,7 @@ class SqliteCare:
     def probes(self) -> "tuple[HealthProbe, ...]":
         from backctl.infrastructure.sqlite.checks import file_probes
 
-        return file_probes(self._installation)
+        return file_probes(self._path, timeout_us=self._timeout_us, is_fresh=lambda: self._installation.is_fresh)
 
     def back_up(self, file: str) -> BackupView:
         return copies.back_up(self._path, Path.cwd() / file, timeout_us=self._timeout_us)

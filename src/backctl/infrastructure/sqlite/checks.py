@@ -1,6 +1,6 @@
 """How `db check` examines an SQLite file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -17,18 +17,17 @@ from backctl.infrastructure.sqlite.connection import connect, read_installation
 from backctl.infrastructure.sqlite.engine import driver_of
 from backctl.infrastructure.sqlite.faults import mapped_faults
 from backctl.infrastructure.sqlite.health import integrity
-from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 
-def file_probes(installation: SqliteInstallation) -> tuple[HealthProbe, ...]:
-    """The checks of one installation's database."""
+def file_probes(path: Path, *, timeout_us: int, is_fresh: Callable[[], bool]) -> tuple[HealthProbe, ...]:
+    """The checks of one database."""
     examined = Examined(
-        snapshot=partial(_snapshot, installation.database, installation.timeout_us),
+        snapshot=partial(_snapshot, path, timeout_us),
         model=cache(_model),
         integrity=_pages,
         beside=_beside,
     )
-    return probes(examined, lambda: installation.is_fresh)
+    return probes(examined, is_fresh)
 
 
 @contextmanager

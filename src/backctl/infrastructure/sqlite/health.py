@@ -5,17 +5,14 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backctl.domain.values import Instant
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.probes import RESTORE, Finding, fail, ok
-from backctl.infrastructure.sql.health import DatabaseHealth
+from backctl.infrastructure.sql.health import DatabaseHealth, HealthSource
 from backctl.infrastructure.sqlite.connection import connect
 from backctl.infrastructure.sqlite.faults import mapped_faults
-
-if TYPE_CHECKING:
-    from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 
 class SqliteHealth(DatabaseHealth):
@@ -23,10 +20,10 @@ class SqliteHealth(DatabaseHealth):
 
     upgrade_hint = "the next command that opens it makes a copy and migrates it"
 
-    def __init__(self, installation: "SqliteInstallation") -> None:
-        super().__init__(installation)
-        self._path = installation.database
-        self._timeout_us = installation.timeout_us
+    def __init__(self, source: HealthSource, path: Path, *, timeout_us: int) -> None:
+        super().__init__(source)
+        self._path = path
+        self._timeout_us = timeout_us
 
     def files(self) -> Sequence[Path]:
         paths = [self._path.parent, self._path]

@@ -63,12 +63,12 @@ class SqliteInstallation(Installation):
     def care(self) -> "SqliteCare":
         from backctl.infrastructure.sqlite.care import SqliteCare
 
-        return SqliteCare(self)
+        return SqliteCare(self, self.database, timeout_us=self.timeout_us)
 
     def _health(self) -> "SqliteHealth":
         from backctl.infrastructure.sqlite.health import SqliteHealth
 
-        return SqliteHealth(self)
+        return SqliteHealth(self, self.database, timeout_us=self.timeout_us)
 
     @property
     def is_fresh(self) -> bool:
