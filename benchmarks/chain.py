@@ -19,7 +19,7 @@ from sqlalchemy import insert
 import backctl
 from backctl.application.accounts import AccountService
 from backctl.application.attribution import Attribution
-from backctl.application.ports import UnitOfWork
+from backctl.application.ports.storage import UnitOfWork
 from backctl.application.reactions import LoggedEvent
 from backctl.backend import Backend
 from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from backctl.application.ports import Clock
+from backctl.application.ports.environment import Clock
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.host import new_id, now
 from backctl.infrastructure.installation import Dependencies

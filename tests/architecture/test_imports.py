@@ -351,7 +351,7 @@ def test_encryption_needs_no_database(house: House, flags: tuple[str, ...]) -> N
         assert not present(modules, _BESIDE_CIPHERS)
         assert ("cryptography" in modules) == (verb == "encrypt")
         if not flags:
-            assert not present(modules, ("csv", "backctl.application.records"))
+            assert not present(modules, ("csv", "backctl.application.records.rewriting"))
 
 
 def test_encryption_beside_a_server_asks_no_server(house_on_a_server: House) -> None:

@@ -14,7 +14,7 @@ from tests.servers import PostgresServer, Servers
 from uuid_utils.compat import uuid7
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports import Reader
+from backctl.application.ports.storage import Reader
 from backctl.application.reactions import Reaction, ReportFailure
 from backctl.application.transactions import Transactions
 from backctl.domain.keyring import PURPOSES, Key, Keyring

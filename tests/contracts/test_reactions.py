@@ -24,7 +24,8 @@ from backctl.infrastructure.keyring.maker import make_key, make_keyring
 if TYPE_CHECKING:
     from tests.contracts.token_house import House
 
-    from backctl.application.ports import KeyringChange, UnitOfWork
+    from backctl.application.ports.security import KeyringChange
+    from backctl.application.ports.storage import UnitOfWork
 
 ADA = Identity.parse("ada")
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from tests.contracts.conftest import ACTOR, START, Store, a_user
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports import Reader
+from backctl.application.ports.storage import Reader
 from backctl.application.views import EventView, UserView
 from backctl.domain.errors import InvalidCursor
 from backctl.domain.repositories import (

@@ -13,7 +13,7 @@ from tests.contracts.conftest import BY, START, Store, a_user
 from tests.contracts.test_session_repository import a_session
 
 from backctl.application.account_steps import AccountChanges, AccountSteps
-from backctl.application.ports import UnitOfWork
+from backctl.application.ports.storage import UnitOfWork
 from backctl.application.transactions import BATCH_SIZE, Outcome, StepOn, Transactions
 from backctl.application.views import Change, UserView
 from backctl.domain.access import AccessPolicy

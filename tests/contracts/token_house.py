@@ -7,7 +7,7 @@ import pytest
 from tests.contracts.conftest import BY, START, Store, new_id
 
 from backctl.application.accounts import AccountService
-from backctl.application.ports import Reader
+from backctl.application.ports.storage import Reader
 from backctl.application.sessions import SessionService
 from backctl.application.token_views import IssuedTokens, VerifiedToken
 from backctl.application.tokens import TokenService

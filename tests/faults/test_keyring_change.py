@@ -15,7 +15,7 @@ from tests.faults.conftest import COMMIT, Ground, once
 from tests.servers import Servers
 
 import backctl
-from backctl.application.ports import KeyringChange
+from backctl.application.ports.security import KeyringChange
 from backctl.domain.errors import ConnectionLost, DatabaseUnavailable, KeyringLocked
 from backctl.domain.values import Instant
 from backctl.infrastructure.host import now

@@ -13,7 +13,7 @@ import pytest
 from tests.installations import sqlite_installation
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports import UnitOfWork
+from backctl.application.ports.storage import UnitOfWork
 from backctl.domain.errors import DatabaseUnusable, FolderUnusable, InstallationLocked, KeyringMissing, SchemaTooNew
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Actor

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backctl.application import records
-from backctl.application.csv_records import CsvRecords
-from backctl.application.json_lines import JsonLines
-from backctl.application.record_fields import ContextTemplate, Field, parse_fields
-from backctl.application.records import Lines, Replace, Shape, Tally, rewritten
+from backctl.application.records import rewriting
+from backctl.application.records.csv import CsvRecords
+from backctl.application.records.fields import ContextTemplate, Field, parse_fields
+from backctl.application.records.json_lines import JsonLines
+from backctl.application.records.rewriting import Lines, Replace, Shape, Tally, rewritten
 from backctl.domain.errors import BackctlError, DecryptFailed, InvalidInput, UsageError
 
 
@@ -108,7 +108,7 @@ def test_a_plaintext_with_a_line_end_is_no_line() -> None:
 
 @pytest.mark.parametrize("step", [3, 1000])
 def test_a_line_beyond_the_bound_fails_alone(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    monkeypatch.setattr(records, "LONGEST", 10)
+    monkeypatch.setattr(rewriting, "LONGEST", 10)
     run = Run(Lines(b""), b"a\n" + b"x" * 10 + b"\n" + b"y" * 11 + b"\nb\n" + b"z" * 100, same, step)
     assert run.out == b"a\n" + b"x" * 10 + b"\nb\n"
     assert [line for line, _ in run.failures] == [3, 5]
@@ -342,9 +342,9 @@ def test_a_column_may_be_missing_and_a_table_may_have_one() -> None:
 
 
 def test_a_record_beyond_the_bound_fails_and_the_next_line_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backctl.application.csv_records.LONGEST", 12)
+    monkeypatch.setattr("backctl.application.records.csv.LONGEST", 12)
     run = Run(table("p"), b'p,q\n"xxxxxx\nyyyyyy\nzzzzzz,1\na,b\n')
-    assert run.failures[0] == (2, f"it is longer than {records.LONGEST} bytes")
+    assert run.failures[0] == (2, f"it is longer than {rewriting.LONGEST} bytes")
     assert run.out.endswith(b"\n<a>,b\n")
 
 

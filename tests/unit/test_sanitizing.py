@@ -5,7 +5,7 @@ import io
 import pytest
 
 from backctl.application.content_views import SanitizedPart
-from backctl.application.ports import CleanedText
+from backctl.application.ports.environment import CleanedText
 from backctl.application.sanitizing import LineOutcome, SanitizingService
 from backctl.domain.errors import InputTooDeep, InputTooLarge, InvalidInput, InvalidJson
 

@@ -11,7 +11,8 @@ from backctl.domain.errors import RoleNotFound, UserNotFound
 from backctl.domain.values import Identity
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, Reader
+    from backctl.application.ports.environment import Clock
+    from backctl.application.ports.storage import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
 from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, UserId, Username
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, IdSource, UnitOfWork
+    from backctl.application.ports.environment import Clock, IdSource
+    from backctl.application.ports.storage import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)

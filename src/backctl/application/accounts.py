@@ -24,14 +24,9 @@ from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, 
 
 if TYPE_CHECKING:
     from backctl.application.account_steps import AccountSteps
-    from backctl.application.ports import (
-        AddressParser,
-        Clock,
-        IdSource,
-        PasswordHasher,
-        Reader,
-        UnitOfWork,
-    )
+    from backctl.application.ports.environment import AddressParser, Clock, IdSource
+    from backctl.application.ports.security import PasswordHasher
+    from backctl.application.ports.storage import Reader, UnitOfWork
     from backctl.application.transactions import Outcome, StepOn, Transactions
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from backctl.domain.events import event_types
 from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, EventCriteria, Page, checked_page_size
 
 if TYPE_CHECKING:
-    from backctl.application.ports import AuditKeys, Reader
+    from backctl.application.ports.storage import AuditKeys, Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,9 @@ from backctl.domain.values import Identity, Secret, folded
 
 if TYPE_CHECKING:
     from backctl.application.mfa_keys import MfaKeys
-    from backctl.application.ports import (
-        AddressParser,
-        BlindIndex,
-        Clock,
-        PasswordHasher,
-        Reader,
-        UnitOfWork,
-    )
+    from backctl.application.ports.environment import AddressParser, Clock
+    from backctl.application.ports.security import BlindIndex, PasswordHasher
+    from backctl.application.ports.storage import Reader, UnitOfWork
     from backctl.application.transactions import Transactions
     from backctl.domain.lockout import Proof, Verdict
     from backctl.domain.user import User

@@ -10,7 +10,7 @@ from backctl.application.views import Change
 from backctl.domain.errors import BackctlError, Unavailable
 
 if TYPE_CHECKING:
-    from backctl.application.ports import DatabaseCare
+    from backctl.application.ports.storage import DatabaseCare
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from backctl.application.database_views import CheckView
 from backctl.domain.errors import BackctlError
 
 if TYPE_CHECKING:
-    from backctl.application.ports import HealthProbe
+    from backctl.application.ports.storage import HealthProbe
 
 
 @dataclass(frozen=True, slots=True)

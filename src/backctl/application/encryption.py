@@ -12,7 +12,8 @@ from backctl.application.views import Change
 from backctl.domain.errors import DecryptFailed, InvalidInput
 
 if TYPE_CHECKING:
-    from backctl.application.ports import FieldCipher, FieldCiphers, KeyringSource, Read, WholeFiles
+    from backctl.application.ports.environment import WholeFiles
+    from backctl.application.ports.security import FieldCipher, FieldCiphers, KeyringSource, Read
 
 LONGEST_VALUE = 64 << 20
 """Bytes of a plaintext in memory; what is larger is for streams."""

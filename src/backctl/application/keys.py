@@ -35,7 +35,8 @@ from backctl.domain.keyring import Key, Keyring, Purpose
 from backctl.domain.values import Instant, Secret
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, ForeignKey, KeyExchange, KeyMaker, KeyringChange
+    from backctl.application.ports.environment import Clock
+    from backctl.application.ports.security import ForeignKey, KeyExchange, KeyMaker, KeyringChange
     from backctl.application.transactions import Transactions
 
 ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")

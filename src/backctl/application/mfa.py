@@ -25,7 +25,8 @@ from backctl.domain.user import require_mfa_pending
 from backctl.domain.values import Identity, Instant, Secret, UserId
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, Reader, UnitOfWork
+    from backctl.application.ports.environment import Clock
+    from backctl.application.ports.storage import Reader, UnitOfWork
     from backctl.application.transactions import Transactions
     from backctl.domain.user import User
 

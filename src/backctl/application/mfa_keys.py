@@ -9,7 +9,7 @@ from backctl.domain.one_time_codes import RECOVERY_CODES, recovery_code_meant, r
 from backctl.domain.values import Instant, Secret, UserId
 
 if TYPE_CHECKING:
-    from backctl.application.ports import FieldCiphers
+    from backctl.application.ports.security import FieldCiphers
     from backctl.domain.keyring import Keyring
     from backctl.domain.mfa import Enrolment
     from backctl.domain.repositories import SecondFactors

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from backctl.application.bounded_lines import bounded_lines
 from backctl.application.content_views import SanitizedPart
+from backctl.application.records.bounded_lines import bounded_lines
 from backctl.domain.errors import BackctlError, InputTooLarge, InvalidInput
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Read, TextCleaner
+    from backctl.application.ports.environment import TextCleaner
+    from backctl.application.ports.security import Read
 
 Part = Literal["key", "value"]
 

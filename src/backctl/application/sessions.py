@@ -13,7 +13,8 @@ from backctl.domain.repositories import PAGE_SIZE, Page, Swept, checked_page_siz
 from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, Reader, UnitOfWork
+    from backctl.application.ports.environment import Clock
+    from backctl.application.ports.storage import Reader, UnitOfWork
     from backctl.application.transactions import Transactions
 
 BATCH_SIZE = 1000

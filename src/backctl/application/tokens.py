@@ -28,7 +28,9 @@ from backctl.domain.token_id import ENTROPY_BITS, SECOND_US, token_id
 from backctl.domain.values import Identity, Instant, Secret, SessionId
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Clock, IdSource, Reader, TokenCodec, UnitOfWork
+    from backctl.application.ports.environment import Clock, IdSource
+    from backctl.application.ports.security import TokenCodec
+    from backctl.application.ports.storage import Reader, UnitOfWork
     from backctl.application.transactions import Transactions
     from backctl.domain.refresh_token import RefreshToken
     from backctl.domain.sessions import Grant, Lifetimes, Session, Standing

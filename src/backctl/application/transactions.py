@@ -17,13 +17,8 @@ from backctl.domain.errors import BackctlError, TransactionAborted, Unavailable,
 from backctl.domain.values import Identity
 
 if TYPE_CHECKING:
-    from backctl.application.ports import (
-        KeyringChange,
-        KeyringChangeFactory,
-        Transaction,
-        UnitOfWork,
-        UnitOfWorkFactory,
-    )
+    from backctl.application.ports.security import KeyringChange, KeyringChangeFactory
+    from backctl.application.ports.storage import Transaction, UnitOfWork, UnitOfWorkFactory
     from backctl.application.reactions import Reaction, ReportFailure
 
 T = TypeVar("T")

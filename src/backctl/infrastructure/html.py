@@ -16,7 +16,7 @@ from functools import cached_property
 from html import unescape
 from typing import TYPE_CHECKING
 
-from backctl.application.ports import CleanedText
+from backctl.application.ports.environment import CleanedText
 from backctl.domain.plain_text import without_controls
 from backctl.infrastructure.html_nesting import require_shallow
 

@@ -7,16 +7,9 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports import (
-    AddressParser,
-    Clock,
-    DatabaseCare,
-    HealthProbe,
-    IdSource,
-    KeyringChange,
-    Reader,
-    UnitOfWork,
-)
+from backctl.application.ports.environment import AddressParser, Clock, IdSource
+from backctl.application.ports.security import KeyringChange
+from backctl.application.ports.storage import DatabaseCare, HealthProbe, Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.domain.values import EventId
 from backctl.infrastructure.forks import start_over_in_children

@@ -19,8 +19,8 @@ from backctl.presentation.input_files import NamedFile, require_standard_input
 
 if TYPE_CHECKING:
     from backctl.application.encryption import EncryptionService
-    from backctl.application.ports import Read
-    from backctl.application.records import Replace, Shape, Tally
+    from backctl.application.ports.security import Read
+    from backctl.application.records.rewriting import Replace, Shape, Tally
     from backctl.presentation.context import Invocation
     from backctl.presentation.progress import Progress
 
@@ -157,20 +157,20 @@ class Choices:
 
     def shape(self) -> "Shape":
         """Raises UsageError for fields or a template that cannot be read."""
-        from backctl.application.record_fields import ContextTemplate, parse_fields
+        from backctl.application.records.fields import ContextTemplate, parse_fields
 
         if self.lines:
-            from backctl.application.records import Lines
+            from backctl.application.records.rewriting import Lines
 
             return Lines((self.context or "").encode())
         template = ContextTemplate.constant(self.context or "")
         if self.template is not None:
             template = ContextTemplate.parse(self.template)
         if self.jsonl is not None:
-            from backctl.application.json_lines import JsonLines
+            from backctl.application.records.json_lines import JsonLines
 
             return JsonLines(parse_fields(self.jsonl, nested=True), template)
-        from backctl.application.csv_records import CsvRecords
+        from backctl.application.records.csv import CsvRecords
 
         return CsvRecords(parse_fields(self.csv or "", nested=False), template)
 
@@ -205,7 +205,7 @@ def transform(call: "Invocation", service: "EncryptionService", verb: Verb, choi
 
 
 def _transform_records(call: "Invocation", service: "EncryptionService", verb: Verb, choices: Choices) -> None:
-    from backctl.application.records import Tally, rewritten
+    from backctl.application.records.rewriting import Tally, rewritten
 
     tally, shape = Tally(), choices.shape()
     hints: list[str | None] = []  # of the first failure, which mostly explains the others
@@ -233,7 +233,7 @@ def _partial(tally: "Tally", consequence: str, hints: list[str | None]) -> Parti
 
 
 def _transform_stream(call: "Invocation", service: "EncryptionService", verb: Verb, choices: Choices) -> None:
-    from backctl.application.records import Tally
+    from backctl.application.records.rewriting import Tally
 
     if choices.out in (None, "-") and call.renderer.sink.terminal:
         raise UsageError("a file is not written to a terminal", hint="add --out FILE, or a pipe")

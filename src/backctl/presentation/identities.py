@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from backctl.application.bounded_lines import bounded_lines
+from backctl.application.records.bounded_lines import bounded_lines
 from backctl.domain.errors import BackctlError, InvalidInput, UsageError, quoted
 from backctl.domain.values import Identity
 from backctl.presentation.input_files import NamedFile, standard_input
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Read
+    from backctl.application.ports.security import Read
 
 LINE_MAX = 65_536
 """Bytes of a line, without its end."""

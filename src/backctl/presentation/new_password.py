@@ -11,7 +11,7 @@ from backctl.presentation.errors import signal_behind
 from backctl.presentation.output import Format
 
 if TYPE_CHECKING:
-    from backctl.application.ports import NewFile
+    from backctl.application.ports.environment import NewFile
     from backctl.presentation.context import Invocation
 
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from backctl.application.bounded_lines import bounded_lines
+from backctl.application.records.bounded_lines import bounded_lines
 from backctl.application.token_views import VerifiedToken
 from backctl.domain.errors import PartialFailure
 from backctl.presentation.errors import document

@@ -10,7 +10,8 @@ from backctl.infrastructure.forks import start_over_in_children
 if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
     from backctl.application.database_views import InstallationView
-    from backctl.application.ports import DatabaseCare, HealthProbe, KeyringChange, Reader, UnitOfWork
+    from backctl.application.ports.security import KeyringChange
+    from backctl.application.ports.storage import DatabaseCare, HealthProbe, Reader, UnitOfWork
     from backctl.application.views import Change
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.installation import Dependencies, Installation

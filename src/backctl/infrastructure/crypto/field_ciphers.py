@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from backctl.infrastructure.crypto import xaes
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Read
+    from backctl.application.ports.security import Read
     from backctl.domain.keyring import Key
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from backctl.application.ports import ForeignKey
+from backctl.application.ports.security import ForeignKey
 from backctl.domain.errors import InvalidKey, quoted
 from backctl.domain.key import KINDS, RSA_BITS, encoded, kind_of, read_material, unpadded
 from backctl.domain.keyring import Key, Purpose

@@ -13,7 +13,7 @@ from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 from backctl.infrastructure.sql.schema import REVISION
 
 if TYPE_CHECKING:
-    from backctl.application.ports import HealthProbe
+    from backctl.application.ports.storage import HealthProbe
 
 
 class PostgresCare:

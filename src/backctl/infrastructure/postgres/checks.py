@@ -6,7 +6,7 @@ from functools import cache, partial
 
 from sqlalchemy import URL, Connection, NullPool, create_engine, inspect
 
-from backctl.application.ports import HealthProbe
+from backctl.application.ports.storage import HealthProbe
 from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 from backctl.infrastructure.postgres.engine import bare_engine, driver_of
 from backctl.infrastructure.probes import Finding, fail, ok

@@ -5,7 +5,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from backctl.application.ports import AddressParser, AuditKeys
+from backctl.application.ports.environment import AddressParser
+from backctl.application.ports.storage import AuditKeys
 from backctl.domain.errors import ConnectionLost, TransactionAborted
 from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 from backctl.infrastructure.postgres.dialect import POSTGRES

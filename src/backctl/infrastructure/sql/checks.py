@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, inspect
 
-from backctl.application.ports import HealthProbe
+from backctl.application.ports.storage import HealthProbe
 from backctl.domain.errors import quoted
 from backctl.infrastructure.probes import RESTORE, Finding, Probe, fail, ok, warn
 from backctl.infrastructure.sql.comparison import (

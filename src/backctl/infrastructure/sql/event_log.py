@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports import IdSource
+from backctl.application.ports.environment import IdSource
 from backctl.application.reactions import LoggedEvent
 from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent, data_digest, link
 from backctl.domain.canonical_json import canonical

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports import AddressParser, Clock, IdSource
+from backctl.application.ports.environment import AddressParser, Clock, IdSource
 from backctl.application.reactions import LoggedEvent
 from backctl.domain.errors import BackctlError, Unavailable, Unusable
 from backctl.domain.events import DomainEvent

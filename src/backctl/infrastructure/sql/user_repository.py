@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from backctl.application.ports import AddressParser, Clock
+from backctl.application.ports.environment import AddressParser, Clock
 from backctl.domain.access import ADMINISTRATOR
 from backctl.domain.errors import Conflict, EmailTaken, UserChangedMeanwhile, UsernameTaken, UserNotFound, quoted
 from backctl.domain.events import DomainEvent

@@ -16,7 +16,7 @@ from backctl.infrastructure.sqlite.connection import connect, read_installation
 from backctl.infrastructure.sqlite.faults import mapped_faults
 
 if TYPE_CHECKING:
-    from backctl.application.ports import HealthProbe
+    from backctl.application.ports.storage import HealthProbe
 
 
 class SqliteCare:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, NullPool, create_engine, inspect
 
-from backctl.application.ports import HealthProbe
+from backctl.application.ports.storage import HealthProbe
 from backctl.infrastructure.probes import Finding
 from backctl.infrastructure.sql.checks import Examined, probes
 from backctl.infrastructure.sql.comparison import KEPT, Schema, read_schema

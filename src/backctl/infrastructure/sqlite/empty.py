@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from backctl.application.ports import AuditKeys
+from backctl.application.ports.storage import AuditKeys
 from backctl.application.views import EventView, MfaStatus, UserView
 from backctl.domain.audit import ChainReport
 from backctl.domain.errors import SessionNotFound, UserNotFound, quoted

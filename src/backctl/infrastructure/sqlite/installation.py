@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports import KeyringChange, Reader, UnitOfWork
+from backctl.application.ports.security import KeyringChange
+from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated, quoted
 from backctl.domain.values import EventId

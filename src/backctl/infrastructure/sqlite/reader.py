@@ -7,7 +7,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from backctl.application.ports import AddressParser, AuditKeys
+from backctl.application.ports.environment import AddressParser
+from backctl.application.ports.storage import AuditKeys
 from backctl.infrastructure.sql import queries
 from backctl.infrastructure.sql.pool import ConnectionPool
 from backctl.infrastructure.sql.rows import CHAIN, HEAD, Row, RowReader

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from backctl.application.record_fields import ContextTemplate, Field
-from backctl.application.records import LONGEST, TOO_LONG, Line, Replace
+from backctl.application.records.fields import ContextTemplate, Field
+from backctl.application.records.rewriting import LONGEST, TOO_LONG, Line, Replace
 from backctl.domain.errors import InvalidInput, UsageError, quoted
 
 _HEADER = "the first line holds the names of the columns, with commas between them"

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from backctl.application.bounded_lines import ENDLESS, endless_line
+from backctl.application.records.bounded_lines import ENDLESS, endless_line
 from backctl.domain.errors import AnswerIsNo, BackctlError, InvalidInput
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Read
+    from backctl.application.ports.security import Read
 
 Replace = Callable[[bytes, bytes], bytes]
 """(value, context) → what takes its place; the same object where nothing does. Raises InvalidInput, DecryptFailed."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from backctl.domain.errors import InputTooLarge
 
 if TYPE_CHECKING:
-    from backctl.application.ports import Read
+    from backctl.application.ports.security import Read
 
 ENDLESS = 256 << 20
 """Bytes of one line after which the input is not taken for lines any more: /dev/zero has no line end."""

@@ -6,8 +6,8 @@ from json import JSONDecoder
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple, NoReturn
 
-from backctl.application.record_fields import ContextTemplate, Field, parse_path
-from backctl.application.records import Line, Replace
+from backctl.application.records.fields import ContextTemplate, Field, parse_path
+from backctl.application.records.rewriting import Line, Replace
 from backctl.domain.errors import InvalidInput, UsageError, quoted
 
 _BOM = b"\xef\xbb\xbf"

@@ -1,0 +1,1 @@
+"""Rows of JSON lines and CSV, read and written with a selection of their fields."""
