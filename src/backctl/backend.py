@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from backctl.application.transactions import Transactions
     from backctl.application.views import Change
     from backctl.domain.access import AccessPolicy
+    from backctl.domain.password_policy import PasswordPolicy
     from backctl.infrastructure.addresses import EmailValidatorParser
     from backctl.infrastructure.crypto.jwt_codec import JwtCodec
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
@@ -101,16 +102,14 @@ class Backend:
     @lazy
     def accounts(self) -> "AccountService":
         from backctl.application.accounts import AccountService
-        from backctl.domain.password_policy import PasswordPolicy
-        from backctl.infrastructure.crypto.common_passwords import is_common
         from backctl.infrastructure.host import new_id, now
 
         return AccountService(
             transactions=lambda: self._transactions,
             reader=self._storage.reader,
             addresses=self._addresses,
-            hasher=self._hasher,
-            passwords=PasswordPolicy(self._settings.passwords.min_length, is_common),
+            hasher=lambda: self._hasher,
+            passwords=lambda: self._password_policy,
             access=self._access_policy,
             clock=now,
             new_id=new_id,
@@ -311,6 +310,13 @@ class Backend:
         from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 
         return BcryptHasher(self._settings.passwords.bcrypt_cost)
+
+    @lazy
+    def _password_policy(self) -> "PasswordPolicy":
+        from backctl.domain.password_policy import PasswordPolicy
+        from backctl.infrastructure.crypto.common_passwords import is_common
+
+        return PasswordPolicy(self._settings.passwords.min_length, is_common)
 
     @lazy
     def _token_codec(self) -> "JwtCodec":

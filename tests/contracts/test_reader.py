@@ -11,8 +11,9 @@ from sqlalchemy import text
 from tests.contracts.conftest import ACTOR, START, Store, a_user
 
 from backctl.application.attribution import Attribution
+from backctl.application.event_views import EventView
 from backctl.application.ports.storage import Reader
-from backctl.application.views import EventView, UserView
+from backctl.application.views import UserView
 from backctl.domain.errors import InvalidCursor
 from backctl.domain.repositories import (
     BY_CREATION,

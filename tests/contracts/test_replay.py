@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.contracts.conftest import START, Store, a_user
 
-from backctl.application.views import EventView, UserView
+from backctl.application.event_views import EventView
+from backctl.application.views import UserView
 from backctl.domain.errors import BackctlError
 from backctl.domain.repositories import BY_CREATION, EVERY_EVENT, EVERY_USER
 from backctl.domain.user import User

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from tests.contracts.conftest import START, Store, a_user
 
-from backctl.application.views import MfaStatus
+from backctl.application.login_views import MfaStatus
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.mfa import Enrolment, StoredCode
 from backctl.domain.one_time_codes import TotpSettings

@@ -18,8 +18,9 @@ from tests.servers import PostgresServer, Servers
 import backctl
 from backctl.application.attribution import Attribution
 from backctl.application.authentication import AuthenticationService
+from backctl.application.event_views import EventView
+from backctl.application.login_views import PasswordCheck
 from backctl.application.mfa import MfaService
-from backctl.application.views import EventView, PasswordCheck
 from backctl.backend import Backend
 from backctl.domain.one_time_codes import totp
 from backctl.domain.values import Actor, Instant, Secret, UserId

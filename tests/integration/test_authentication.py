@@ -12,7 +12,7 @@ from tests.integration.conftest import ACTOR, COST, GOOD, House, Work
 
 from backctl.application.attribution import Attribution
 from backctl.application.authentication import AuthenticationService
-from backctl.application.views import PasswordCheck
+from backctl.application.login_views import PasswordCheck
 from backctl.domain.errors import InvalidIdentity, InvalidPassword, UserChangedMeanwhile
 from backctl.domain.lockout import LOCK_US
 from backctl.domain.values import Instant, PasswordHash, Secret

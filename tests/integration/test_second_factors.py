@@ -7,8 +7,9 @@ import pytest
 from tests.integration.conftest import ACTOR, COST, GOOD, STEP, Factor, House, Work
 
 from backctl.application.attribution import Attribution
+from backctl.application.login_views import PasswordCheck
 from backctl.application.mfa import MfaReencryption
-from backctl.application.views import Change, PasswordCheck
+from backctl.application.views import Change
 from backctl.domain.errors import (
     KeyInUse,
     MfaAlreadyOn,

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from tests.contracts.conftest import BY, START, a_keyring, a_user, new_id
 
-from backctl.application.views import EventView, UserView
+from backctl.application.event_views import EventView
+from backctl.application.views import UserView
 from backctl.domain.errors import (
     BackctlError,
     DatabaseLocked,

@@ -5,7 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backctl.application.views import AccessExplanation, AccessReason, AccessView, RoleView, UserView
+from backctl.application.access_views import AccessExplanation, AccessReason, AccessView, RoleView
+from backctl.application.views import UserView
 from backctl.domain.access import AccessPolicy, Permission, Role
 from backctl.domain.errors import RoleNotFound, UserNotFound
 from backctl.domain.values import Identity

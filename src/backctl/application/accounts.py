@@ -6,10 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from backctl.application.attribution import Attribution
-from backctl.application.views import Change, EventView, UserDeletion, UserExistence, UserView
+from backctl.application.views import Change, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
 from backctl.domain.errors import EmailTaken, InvalidInput, UsernameTaken, UserNotFound
-from backctl.domain.password_policy import PasswordPolicy, prepared
 from backctl.domain.repositories import (
     BY_CREATION,
     EVERY_USER,
@@ -24,10 +23,12 @@ from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, 
 
 if TYPE_CHECKING:
     from backctl.application.account_steps import AccountSteps
+    from backctl.application.event_views import EventView
     from backctl.application.ports.environment import AddressParser, Clock, IdSource
     from backctl.application.ports.security import PasswordHasher
     from backctl.application.ports.storage import Reader, UnitOfWork
     from backctl.application.transactions import Outcome, StepOn, Transactions
+    from backctl.domain.password_policy import PasswordPolicy
 
 T = TypeVar("T")
 
@@ -39,8 +40,8 @@ class AccountService:
     transactions: "Callable[[], Transactions]"
     reader: "Callable[[], Reader]"
     addresses: "AddressParser"
-    hasher: "PasswordHasher"
-    passwords: PasswordPolicy
+    hasher: "Callable[[], PasswordHasher]"
+    passwords: "Callable[[], PasswordPolicy]"
     access: AccessPolicy
     clock: "Clock"
     new_id: "IdSource"
@@ -63,7 +64,9 @@ class AccountService:
 
         Raises InvalidPassword, WeakPassword.
         """
-        self.passwords.check(
+        from backctl.domain.password_policy import prepared
+
+        self.passwords().check(
             prepared(password),
             email=EmailAddress.of(self.addresses.key_of(email)),
             username=Username(username, folded(username, "NFKC")),
@@ -89,18 +92,19 @@ class AccountService:
         and InvalidPasswordHash before anything is opened; EmailTaken and UsernameTaken from the database's unique keys.
         """
         from backctl.application.account_steps import NewAccount
+        from backctl.domain.password_policy import prepared
 
         if password is not None and password_hash is not None:
             raise InvalidInput("a password and the hash of one exclude each other")
         address = self.addresses.parse(email)
         name = Username.parse(username)
         self.access.require_known(role)
-        made_elsewhere = self.hasher.accept(password_hash) if password_hash is not None else None
+        made_elsewhere = self.hasher().accept(password_hash) if password_hash is not None else None
         hashing: Callable[[], PasswordHash | None] = lambda: made_elsewhere  # noqa: E731 - or a hash that is being made
         if password is not None:
             password = prepared(password)
-            self.passwords.check(password, email=address, username=name)
-            hashing = self.hasher.begin(password)
+            self.passwords().check(password, email=address, username=name)
+            hashing = self.hasher().begin(password)
 
         def step(work: "UnitOfWork") -> Change[UserView]:
             return self.steps.creating(NewAccount(address, name, role, expiry, hashing(), must_change_password), work)
@@ -122,15 +126,17 @@ class AccountService:
         `must_change_password` obliges its owner to choose another at the next login. Always a change, for the hash has
         a new salt. Raises UserNotFound, InvalidPassword, WeakPassword.
         """
+        from backctl.domain.password_policy import prepared
+
         identity = Identity.parse(ident)
         password = prepared(password)
         account = self.show(ident)
-        self.passwords.check(
+        self.passwords().check(
             password,
             email=EmailAddress.of(account.email),
             username=Username(account.username, folded(account.username, "NFKC")),
         )
-        hashing = self.hasher.begin(password)
+        hashing = self.hasher().begin(password)
 
         def step(work: "UnitOfWork") -> Change[UserView]:
             return self.steps.setting_password(identity, hashing(), must_change_password, work)
@@ -329,7 +335,7 @@ class AccountService:
 
     def history(
         self, ident: str, *, limit: int = PAGE_SIZE, cursor: str | None = None, newest_first: bool = False
-    ) -> Page[EventView]:
+    ) -> "Page[EventView]":
         """What happened to one account; a deleted one is known by its id. Raises UserNotFound."""
         user, identity = self.find(ident), Identity.parse(ident)
         if user is None and identity.kind != "id":

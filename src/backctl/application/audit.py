@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backctl.application.views import ChainView, EventView
+from backctl.application.event_views import ChainView, EventView
 from backctl.domain.errors import InvalidInput, quoted
 from backctl.domain.events import event_types
 from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, EventCriteria, Page, checked_page_size

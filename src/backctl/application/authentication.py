@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
-from backctl.application.views import PasswordCheck
+from backctl.application.login_views import PasswordCheck
 from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
 from backctl.domain.password_policy import prepared
 from backctl.domain.values import Identity, Secret, folded

@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
+from backctl.application.login_views import MfaStatus
 from backctl.application.mfa_keys import MfaKeys
-from backctl.application.views import Change, MfaStatus
+from backctl.application.views import Change
 from backctl.domain.errors import MfaCodeWrong, MfaSecretUnusable, UserNotFound
 from backctl.domain.mfa import Enrolment
 from backctl.domain.one_time_codes import (

@@ -15,9 +15,11 @@ from backctl.domain.values import Identity, Instant, PasswordHash, UserId
 
 if TYPE_CHECKING:
     from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
+    from backctl.application.event_views import EventView
+    from backctl.application.login_views import MfaStatus
     from backctl.application.reactions import LoggedEvent
     from backctl.application.token_views import SessionView
-    from backctl.application.views import Change, EventView, MfaStatus, UserView
+    from backctl.application.views import Change, UserView
     from backctl.domain.audit import ChainReport
     from backctl.domain.events import DomainEvent
     from backctl.domain.repositories import (

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 from backctl.application.ports.environment import AddressParser
-from backctl.application.views import EventView, MfaStatus, UserView
+from backctl.application.views import UserView
 from backctl.domain.errors import DatabaseUnusable, quoted
 from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
 from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
@@ -14,6 +14,8 @@ from backctl.infrastructure.sql import queries
 from backctl.infrastructure.sql.dialect import Dialect
 
 if TYPE_CHECKING:
+    from backctl.application.event_views import EventView
+    from backctl.application.login_views import MfaStatus
     from backctl.application.token_views import SessionView
     from backctl.domain.sessions import Standing
 
@@ -55,7 +57,9 @@ class RowReader(ABC):
             raise self._damaged("an account")
         return PasswordHash(rows[0][0])
 
-    def mfa_of(self, ident: Identity) -> MfaStatus | None:
+    def mfa_of(self, ident: Identity) -> "MfaStatus | None":
+        from backctl.application.login_views import MfaStatus
+
         email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
         rows = self._fetch(queries.mfa_of(ident, email_key, self._dialect))
         if not rows:
@@ -130,7 +134,7 @@ class RowReader(ABC):
 
     def events(
         self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
-    ) -> Page[EventView]:
+    ) -> "Page[EventView]":
         after = queries.event_cursor(cursor, criteria, newest_first=newest_first)
         rows = self._fetch(
             queries.events_page(criteria, self._dialect, limit=limit + 1, after=after, newest_first=newest_first)
@@ -140,7 +144,7 @@ class RowReader(ABC):
             return Page(found)
         return Page(found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria, newest_first=newest_first))
 
-    def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]:
+    def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> "Iterator[EventView]":
         with closing(self._stream(queries.events(criteria, self._dialect, newest_first=newest_first))) as rows:
             for row in rows:
                 yield self._event(*row)
@@ -225,8 +229,10 @@ class RowReader(ABC):
         reason: str | None,
         trace_id: str | None,
         data: str | None,
-    ) -> EventView:
-        import json  # queries of accounts never see any
+    ) -> "EventView":
+        import json  # queries of accounts see no events
+
+        from backctl.application.event_views import EventView
 
         try:
             who = json.loads(actor)

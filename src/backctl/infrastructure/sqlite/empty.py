@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from backctl.application.event_views import EventView
+from backctl.application.login_views import MfaStatus
 from backctl.application.ports.storage import AuditKeys
-from backctl.application.views import EventView, MfaStatus, UserView
+from backctl.application.views import UserView
 from backctl.domain.audit import ChainReport
 from backctl.domain.errors import SessionNotFound, UserNotFound, quoted
 from backctl.domain.repositories import (

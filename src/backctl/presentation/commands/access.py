@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from backctl.application.views import AccessExplanation
+from backctl.application.access_views import AccessExplanation
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import leaf, noun
 

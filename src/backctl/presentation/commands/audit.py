@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Option
 
-from backctl.application.views import ChainView, EventView
+from backctl.application.event_views import ChainView, EventView
 from backctl.domain.repositories import PAGE_SIZE, EventCriteria, is_newest_first
 from backctl.domain.values import Identity, Instant
 from backctl.presentation.context import Invocation

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from typer import Argument
 
-from backctl.application.views import RoleView, UserView
+from backctl.application.access_views import RoleView
+from backctl.application.views import UserView
 from backctl.presentation.context import Invocation
 from backctl.presentation.grammar import Idents, leaf, noun
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from backctl.application.views import Change, EventView, PasswordCheck, UserDeletion, UserExistence, UserView
+from backctl.application.views import Change, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import UsageError
 from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria, is_newest_first
@@ -238,7 +238,13 @@ def set_password(
     call.changed(change, **password.members())
 
 
-@leaf(app, name="check-password", secrets=("password", "mfa-code"), view=PasswordCheck)
+def _password_check() -> type:
+    from backctl.application.login_views import PasswordCheck
+
+    return PasswordCheck
+
+
+@leaf(app, name="check-password", secrets=("password", "mfa-code"), view=_password_check)
 def check_password(call: Invocation, ident: Ident) -> None:
     """Say whether a password opens an account: exit code 0 or 6.
 
@@ -336,7 +342,13 @@ def delete(
     )
 
 
-@leaf(app, view=EventView)
+def _event() -> type:
+    from backctl.application.event_views import EventView
+
+    return EventView
+
+
+@leaf(app, view=_event)
 def history(
     call: Invocation,
     ident: Ident,
@@ -350,8 +362,8 @@ def history(
     refuse_mixture(all_=all_, cursor=cursor, limit=limit)
     if all_:
         subject = call.backend.accounts.history(ident, limit=1).items[0].subject
-        call.stream(call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first), EventView)
+        call.stream(call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first), _event())
         return
     size = PAGE_SIZE if limit is None else limit
     page = call.backend.accounts.history(ident, limit=size, cursor=cursor, newest_first=newest_first)
-    call.show_page(page, EventView)
+    call.show_page(page, _event())

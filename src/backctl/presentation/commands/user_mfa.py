@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from typer import Argument, Option
 
+from backctl.application.login_views import MfaStatus
 from backctl.application.mfa import MfaReencryption
-from backctl.application.views import Change, MfaStatus
+from backctl.application.views import Change
 from backctl.domain.errors import PartialFailure, UsageError, quoted
 from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation

@@ -1,0 +1,50 @@
+"""What the service of roles and permissions answers."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from backctl.domain.values import Instant, UserId
+
+if TYPE_CHECKING:
+    from backctl.domain.access import Role
+
+AccessReason = Literal["granted", "not_granted", "inactive", "expired", "role_unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class RoleView:
+    name: str
+    description: str
+    builtin: bool
+    permissions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, role: "Role") -> Self:
+        return cls(role.name, role.description, role.builtin, tuple(permission.text for permission in role.permissions))
+
+
+@dataclass(frozen=True, slots=True)
+class AccessView:
+    """Whether an account may do something now. `reason` is a stable word, `granted_by` the permission that grants."""
+
+    ident: str
+    permission: str
+    allowed: bool
+    reason: AccessReason
+    granted_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessExplanation:
+    """An AccessView with everything that it was worked out from."""
+
+    ident: str
+    permission: str
+    allowed: bool
+    reason: AccessReason
+    granted_by: str | None
+    id: UserId
+    role: str
+    role_permissions: tuple[str, ...]
+    is_active: bool
+    expires_at: Instant | None

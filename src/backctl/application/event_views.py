@@ -1,0 +1,39 @@
+"""What the event log answers."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from backctl.domain.values import Instant
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One event. `data` is None once erased."""
+
+    TABLE: ClassVar = ("seq", "occurred_at", "type", "actor", "reason", "data")
+
+    seq: int
+    id: str
+    occurred_at: Instant
+    type: str
+    subject: str
+    actor: str
+    os_user: str
+    host: str
+    reason: str | None
+    trace_id: str | None
+    data: dict[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """The outcome of a walk along the event chain; `broken_seq` is the first event that does not hold."""
+
+    intact: bool
+    events: int
+    erased: int
+    broken_seq: int | None
+    problem: str | None

@@ -1,0 +1,57 @@
+"""What a login and a second factor answer."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from backctl.domain.values import Instant, UserId
+
+if TYPE_CHECKING:
+    from backctl.domain.mfa import Enrolment
+    from backctl.domain.user import User
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordCheck:
+    """Whether a password, and a code where the account asks for one, open an account.
+
+    `must_change`: they do, and the password has to be changed before anything else. `mfa_required`: the password is
+    right, and a code has to be given with it. `user_id` and `second_factor` are None unless it is `ok`, the latter
+    also where no code was asked for. `recovery_codes_left` is told when one was used.
+    """
+
+    ident: str
+    ok: bool
+    outcome: Literal["ok", "must_change", "mfa_required", "refused", "locked"]
+    locked_until: Instant | None
+    user_id: UserId | None = None
+    second_factor: Literal["totp", "recovery_code"] | None = None
+    recovery_codes_left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MfaStatus:
+    """The second factor of an account. `mfa` is `off`, `pending` until a code has confirmed it, or `on`."""
+
+    id: UserId
+    username: str
+    mfa: str
+    algorithm: str | None
+    digits: int | None
+    period: int | None
+    enrolled_at: Instant | None
+    confirmed_at: Instant | None
+    recovery_codes_left: int
+
+    @classmethod
+    def of(cls, user: "User", enrolment: "Enrolment | None", *, recovery_codes_left: int) -> Self:
+        return cls(
+            id=user.id,
+            username=user.username.name,
+            mfa=user.mfa_state,
+            algorithm=enrolment.settings.algorithm if enrolment else None,
+            digits=enrolment.settings.digits if enrolment else None,
+            period=enrolment.settings.period if enrolment else None,
+            enrolled_at=enrolment.enrolled_at if enrolment else None,
+            confirmed_at=enrolment.confirmed_at if enrolment else None,
+            recovery_codes_left=recovery_codes_left,
+        )
