@@ -181,9 +181,14 @@ def test_a_reaction_may_make_a_change_itself(accounts: Store, counter: Counter, 
 
 
 def test_what_is_erased_at_once_is_marked(accounts: Store, counter: Counter, steps: AccountSteps) -> None:
-    accounts.transactions(counter).run(partial(steps.deleting, ADA, erase=True, if_exists=False), by=BY)
-    ((deleted,),) = counter.calls
-    assert (deleted.event.type, deleted.erased) == ("UserDeleted", True)
+    def both(work: "UnitOfWork") -> Change[object]:
+        steps.assigning("moderator", ADA, work)
+        return Change(steps.deleting(ADA, work, erase=True, if_exists=False).value, changed=True)
+
+    accounts.transactions(counter).run(both, by=BY)
+    ((assigned, deleted),) = counter.calls
+    assert (assigned.event.type, assigned.erased) == ("UserRoleChanged", True)
+    assert (deleted.event.type, deleted.erased) == ("UserDeleted", False)
 
 
 def test_steps_of_several_services_log_in_their_order(house: "House", counter: Counter) -> None:

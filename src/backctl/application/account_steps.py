@@ -151,6 +151,6 @@ class AccountSteps:
         work.users.remove(user)
         user.delete(erased=erase, now=self.clock())
         work.login_failures.forget(user.id)
-        work.write()
         erased = work.erase_events(user.id) if erase else 0
+        work.write()  # after the erasure, which leaves the event of the deletion itself
         return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)
