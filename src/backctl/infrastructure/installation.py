@@ -160,7 +160,7 @@ class Installation(ABC):
         return self._described(self._opened()[0])
 
     def open_keyring(self) -> "Keyring":
-        """The keyring, read anew when its file was replaced.
+        """The keyring, read again when its file was replaced.
 
         Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """

@@ -58,7 +58,9 @@ class TokenCodec(Protocol):
         ...
 
     def verify(self, token: str, *, now: Instant, audience: str | None = None) -> AccessClaims:
-        """What a token of ours says that counts `now`; `audience` stands for the configured one. Knows no revocation.
+        """The claims of a token that this installation signed and that is valid `now`; revocations are not known here.
+
+        `audience` replaces the configured one.
 
         Raises TokenInvalid, TokenExpired, TokenNotYetValid; none of them repeats a part of the token.
         """
@@ -178,7 +180,7 @@ class KeyMaker(Protocol):
 
 
 class ForeignKey(NamedTuple):
-    """A key that was made elsewhere, under a name of ours; `kid` is how it was called there, None for nothing."""
+    """A key that was made elsewhere, under a new kid; `kid` is its name there, None without one."""
 
     key: Key
     kid: str | None

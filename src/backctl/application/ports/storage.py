@@ -180,7 +180,7 @@ class DatabaseCare(Protocol):
     """Looks after a database as a whole."""
 
     def status(self) -> DatabaseStatus:
-        """What is there, whatever its revision. Raises DatabaseUnusable for what is no database of ours."""
+        """What the database holds, at any revision. Raises DatabaseUnusable when it does not belong to backctl."""
         ...
 
     def upgrade(self, *, by: Attribution, dry_run: bool) -> Change[UpgradeView]:

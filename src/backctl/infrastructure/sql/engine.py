@@ -15,15 +15,15 @@ OUTCOMES = "backctl_outcomes"
 """The execution option under which an engine carries what its unit of work asks about failures: an `Outcomes`."""
 
 KNOWN_KIDS = "backctl_known_kids"
-"""Where in a connection's `info` stand the audit keys that the database named when the transaction began, for whoever
-appends to the log: a statement less."""
+"""Where a connection's `info` holds the audit keys that the database named when the transaction began: appending to the
+log then needs one statement less."""
 
 
 class Outcomes(Protocol):
     """What only one kind of database knows about its failures."""
 
     def fault_of(self, error: Exception) -> BackctlError | None:
-        """The error of the house that the driver's means; None when it is not the database's state that is at fault."""
+        """The error that the driver's error means; None when the state of the database is not at fault."""
         ...
 
     def is_lost(self, error: Exception) -> bool:

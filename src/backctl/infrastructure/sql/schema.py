@@ -27,7 +27,7 @@ class StoredInstallation:
 
 
 def stored_installation(row: object, path: str | os.PathLike[str]) -> StoredInstallation:
-    """What the row of the statement above says. Raises DatabaseUnusable when that is nothing."""
+    """What the row says that answers `Dialect.installation`. Raises DatabaseUnusable when it says nothing."""
     match row:
         case (str(revision), str(installation_id), str() | None as kids):
             return StoredInstallation(installation_id, revision, tuple((kids or "").split()))

@@ -52,7 +52,7 @@ def connect(
 
 
 def read_installation(connection: sqlite3.Connection, path: Path) -> StoredInstallation:
-    """Ask the database about itself, in one statement. Raises DatabaseUnusable when it is not one of ours."""
+    """Ask the database about itself, in one statement. Raises DatabaseUnusable when it does not belong to backctl."""
     with mapped_faults(path):
         row = connection.execute(SQLITE.installation).fetchone()
     return stored_installation(row, path)
