@@ -46,8 +46,9 @@ class Backend:
 
     One backend serves all threads of a process: services, readers and transactions may be used at the same time, over
     at most eight connections for reading and eight for writing on SQLite, eight in all on PostgreSQL; more threads take
-    turns. A child process that is forked may go on using it: it opens connections of its own and leaves its parent's
-    alone. Only `close` waits for no other thread: call it when none is using the backend.
+    turns. A child that is forked while no thread uses the backend may go on using it, over connections of its own;
+    forked at another moment it gets DatabaseUnusable on SQLite. Only `close` does not wait for other threads: call it
+    when none is using the backend.
 
     Nothing is connected before it is used. `close` releases connections and forgets keys; the next use, also of a
     service that was taken before, connects again. Use it as a context manager, or call `close` at the end.

@@ -21,7 +21,8 @@ class LoggedEvent(NamedTuple):
 
 
 Reaction = Callable[[Sequence[LoggedEvent]], None]
-"""Called once per transaction, in the order of the log, after its COMMIT, in the thread that made the change.
+"""Called once per transaction after its COMMIT, with its events in the order of the log, in the thread that made the
+change. Calls for changes of several threads overlap, in any order.
 
 Creating an installation and upgrading its schema are not reacted to: they run outside of transactions of use cases."""
 

@@ -21,9 +21,30 @@ def start_over_in_children(resource: Forked) -> None:
     _forked.add(resource)
 
 
+class ClosedBeforeForks(Protocol):
+    """Something that a child may not even inherit."""
+
+    def before_fork(self) -> None:
+        """Close what can be closed. Called in the parent."""
+        ...
+
+
+_closed: WeakSet[ClosedBeforeForks] = WeakSet()
+
+
+def close_before_forks(resource: ClosedBeforeForks) -> None:
+    """Call `before_fork` of `resource` whenever this process is about to fork, for as long as it exists."""
+    _closed.add(resource)
+
+
+def _before_fork() -> None:
+    for resource in list(_closed):
+        resource.before_fork()
+
+
 def _after_fork() -> None:
     for resource in list(_forked):
         resource.start_over()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

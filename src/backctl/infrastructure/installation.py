@@ -83,7 +83,8 @@ class Installation(ABC):
         Raises KeyringMissing for a database without its keyring; FolderUnusable,
         InstallationLocked, DatabaseFull, and a server's DatabaseLocked, DatabaseUnavailable, DatabaseUnusable.
         """
-        return self._created(by, dry_run=dry_run)
+        with self._lock:
+            return self._created(by, dry_run=dry_run)
 
     def unit_of_work(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
         """A transaction not yet begun; see the port.

@@ -115,7 +115,8 @@ class _Reader:
             elif table_kind is not None:
                 self._named(table_kind, value, path, values)
             elif name not in sections():
-                self._unknown(path, [*_top_level(), *handled])
+                overlays = [] if prefix else [kind.key for kind in NAMED_TABLES.values() if kind.overlay]
+                self._unknown(path, [*_top_level(), *overlays, *handled])
             elif not isinstance(value, dict):
                 self.refuse(f"{name} is {describe(value, secret=True)}; it must be a table", path)
             else:

@@ -17,6 +17,8 @@ def line_numbers(text: str) -> dict[KeyPath, int]:
     table: KeyPath = ()
     start = 0
     for end in range(1, len(rows) + 1):
+        if start < end - 1 and not any(closing in rows[end - 1] for closing in ("]", '"""', "'''")):
+            continue  # no value of several lines ends here
         piece = "\n".join(rows[start:end])
         try:
             found = tomllib.loads(piece)
@@ -34,7 +36,7 @@ def line_numbers(text: str) -> dict[KeyPath, int]:
 
 def parse_key(text: str) -> tuple[str, ...] | None:
     """Split a dotted key such as `roles."night shift".permissions` as TOML does; None when it is not one."""
-    if "\n" in text:
+    if "\n" in text or text != text.strip():
         return None
     import tomllib
 

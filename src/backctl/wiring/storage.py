@@ -70,10 +70,11 @@ class Storage:
     @property
     def installation(self) -> "Installation":
         if self._made is None:
+            dependencies = self._dependencies()  # before the lock: making them takes another one
             with self._lock:
                 if self._made is None:
                     scheme = self._loaded.database_url.partition(":")[0]
-                    self._made = ADAPTERS[scheme](self._loaded, self._dependencies())
+                    self._made = ADAPTERS[scheme](self._loaded, dependencies)
         return self._made
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, insert
@@ -19,6 +20,9 @@ from backctl.infrastructure.sql.schema import REVISION
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+_alembic = Lock()
+"""Alembic keeps the migration that is running in global variables."""
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 VERSIONS = _SCRIPTS / "versions"
@@ -96,7 +100,8 @@ def migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> 
     logging.getLogger("alembic").addHandler(logging.NullHandler())  # or Python would print what is an error to it
     config = _config(versions)
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    with _alembic:
+        command.upgrade(config, revision)
 
 
 def _config(versions: Sequence[Path]) -> "Config":

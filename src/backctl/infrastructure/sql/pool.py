@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from backctl.domain.errors import DatabaseUnavailable, quoted
-from backctl.infrastructure.forks import start_over_in_children
+from backctl.domain.errors import DatabaseUnavailable, DatabaseUnusable, quoted
+from backctl.infrastructure.forks import close_before_forks, start_over_in_children
 
 _C = TypeVar("_C")
 
@@ -17,11 +17,18 @@ CONNECTIONS = 8
 """Connections of one process for each purpose, unless told otherwise: more threads than that take turns."""
 
 
+_inherited_in_use: set[str] = set()
+"""The labels of databases that this process cannot use, since it inherited open connections to them."""
+
+
 class ConnectionPool(Generic[_C]):
     """At most `size` connections, opened by `open_` when none is idle. The one used last is handed out first.
 
     A thread that holds one must not ask for another: with `size` threads doing so none would ever get it. After a fork
     the child begins with an empty pool and leaves the parent's connections alone. `label` names the database in errors.
+
+    Connections that are not `inheritable` are closed before a fork. A child that inherits one in use all the same, with
+    any pool of that label, cannot use the database: https://www.sqlite.org/howtocorrupt.html §2.6.
     """
 
     def __init__(
@@ -31,6 +38,7 @@ class ConnectionPool(Generic[_C]):
         close: Callable[[_C], None],
         label: str,
         size: int = CONNECTIONS,
+        inheritable: bool = True,
     ) -> None:
         self._open = open_
         self._close = close
@@ -38,7 +46,10 @@ class ConnectionPool(Generic[_C]):
         self._label = label
         self._inherited: list[_C] = []
         self._reset()
+        self._inheritable = inheritable
         start_over_in_children(self)
+        if not inheritable:
+            close_before_forks(self)
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
@@ -47,7 +58,12 @@ class ConnectionPool(Generic[_C]):
         self._count = 0
         self._generation = 0
 
+    def before_fork(self) -> None:
+        self.clear()
+
     def start_over(self) -> None:
+        if not self._inheritable and (self._idle or self._taken):
+            _inherited_in_use.add(self._label)
         # Kept, for collecting them as garbage would end the parent's sessions.
         self._inherited += [*self._idle, *(connection for connection, _ in self._taken.values())]
         self._reset()
@@ -55,8 +71,14 @@ class ConnectionPool(Generic[_C]):
     def take(self, *, timeout_s: float) -> _C:
         """An idle connection or a new one. It may have been idle for so long that a server has closed it.
 
-        Raises what `open_` raises; DatabaseUnavailable when all are in use for `timeout_s` seconds.
+        Raises what `open_` raises; DatabaseUnusable in a child as above; DatabaseUnavailable when all are in use for
+        `timeout_s` seconds.
         """
+        if self._label in _inherited_in_use:
+            raise DatabaseUnusable(
+                f"this process was forked while its parent used the database {quoted(self._label, limit=400)}",
+                hint="fork before the database is used, or when no thread uses it",
+            )
         with self._changed:
             if not self._changed.wait_for(lambda: self._idle or self._count < self._size, timeout_s):
                 raise DatabaseUnavailable(

@@ -67,7 +67,6 @@ class SqlUnitOfWork:
         clock: Clock,
         new_id: IdSource,
         dry_run: bool,
-        trace_id: str | None = None,
     ) -> None:
         self.session = Session(engine, autoflush=False, expire_on_commit=False, close_resets_only=False)
         self._stores: list[Store] = []

@@ -113,7 +113,7 @@ def sqlite_engine(
 
     # A connection stays open between transactions, for closing the last one copies the log into the file: two fsyncs
     # per command of a batch.
-    pool = ConnectionPool(open_connection, close=_PooledConnection.disconnect, label=str(path))
+    pool = ConnectionPool(open_connection, close=_PooledConnection.disconnect, label=str(path), inheritable=False)
 
     def check(connection: sqlite3.Connection) -> tuple[str, ...]:
         if expected is None:

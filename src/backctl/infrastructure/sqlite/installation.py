@@ -134,6 +134,10 @@ class SqliteInstallation(Installation):
         return self.open_keyring()
 
     def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
+        with self._lock:
+            return self._change_of_keyring(by, dry_run=dry_run)
+
+    def _change_of_keyring(self, by: Attribution, *, dry_run: bool) -> KeyringChange:
         if dry_run and self._engine is None and self.is_fresh:  # as a unit of work, in an installation of its own
             return self._rehearsed(by).keyring_change(by=by, dry_run=True)
         return self._keyring_change(by, dry_run=dry_run, timeout_us=self.timeout_us)
