@@ -42,10 +42,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: seconds from before the fork until the process has ended, and the most memory it held, in bytes.
+    """One run: the seconds from before the fork until the process ends, and its peak memory in bytes.
 
-    Linux also counts what the parent holds until the child has become its program. A small starter is the parent, so
-    `peak_rss` is right for everything above its 10 MB.
+    Linux includes the memory of the parent until the child executes its program. The parent is therefore a small
+    starter program, and `peak_rss` is correct if it exceeds the 10 MB of the starter.
     """
 
     seconds: float

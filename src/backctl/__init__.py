@@ -24,11 +24,11 @@ def open_backend(
 ) -> "Backend":
     """Open the installation that the configuration names, for use in a `with` block.
 
-    Gives the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
-    `keys`, `sanitizing`, `audit`, `access`, `doctor`. `config_file` and `profile` stand for the flags `--config` and
-    `--profile`; the `BACKCTL_…` variables are read from `environ`, by default the process's own. Opening is cheap:
-    nothing is connected before it is used. Each of `reactions` is called with the events of every transaction, once
-    they are durable. Raises InvalidConfiguration and the other errors of `backctl.domain.errors`.
+    Has the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
+    `keys`, `sanitizing`, `audit`, `access`, `doctor`. `config_file` and `profile` work like the flags `--config` and
+    `--profile`. Reads the `BACKCTL_…` variables from `environ`, by default the process environment. Connects lazily.
+    Calls each of `reactions` with the events of every transaction once they are durable. Raises InvalidConfiguration
+    and the other errors of `backctl.domain.errors`.
     """
     import os
 

@@ -1,7 +1,7 @@
-"""The services of one installation, for the command line and for Python services alike.
+"""The services of one installation, for the command line and for Python programs.
 
-Every service is made at its first use, and what it needs is imported then: a command pays for what it uses and nothing
-else. `wiring` holds the factories.
+Each service is created, and its modules are imported, at its first use, so that a command loads only what it needs.
+`wiring` contains the factories.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,11 +62,11 @@ class Backend:
         founder: "Callable[[], Attribution] | None" = None,
         reactions: "Sequence[Reaction]" = (),
     ) -> None:
-        """`notice` receives one line about what was created or migrated, and about a reaction that failed.
+        """`notice` receives one line for each creation, migration and failed reaction.
 
         `reactions` receive the events of every transaction once they are durable; see `application.reactions`.
 
-        `founder` is recorded where encrypting creates the installation: encrypting has no attribution of its own.
+        `founder` returns the attribution of an installation that encrypting creates: encrypting takes no `by`.
         """
         self._loaded = loaded
         self._settings = loaded.settings
@@ -85,14 +85,14 @@ class Backend:
         self.close()
 
     def close(self) -> None:
-        """Release connections and forget keys; the next use connects again."""
+        """Release connections and forget keys; the next use reconnects."""
         self._opened.close()
         self._storage.close()
 
     def by(self, label: str | None = None, *, reason: str | None = None, trace_id: str | None = None) -> "Attribution":
-        """Who makes a change, why and under which trace: for the `by` of every change.
+        """Return who makes a change, why, and under which trace. Pass it as the `by` of a change.
 
-        `label` names whoever acts, by default the operating system's user, who is recorded beside it with this host.
+        `label` names the actor, by default the operating-system user. That user and this host are always recorded too.
         Raises InvalidInput.
         """
         from backctl.application.attribution import Attribution
@@ -235,7 +235,7 @@ class Backend:
         from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
         from backctl.infrastructure.keyring.watched import WatchedKeyring
 
-        # The keyring and nothing else: what encrypts needs no database, on whatever server that is.
+        # Only the keyring: encryption needs no database, so it works while a server is down.
         keyring = WatchedKeyring(
             self._keys,
             is_fresh=self._storage.is_fresh,
@@ -245,19 +245,19 @@ class Backend:
 
     @lazy
     def files(self) -> "WholeFiles":
-        """Files that appear whole or not at all, such as those that secrets are handed over in."""
+        """Writes files completely or not at all, for example files with exported secrets."""
         from backctl.infrastructure.files.whole import WholeFiles
 
         return WholeFiles()
 
     def calibrated_cost(self) -> int:
-        """Measure this machine: the bcrypt cost from 10 to 15 whose hash takes nearest 250 ms."""
+        """Measure this machine: return the bcrypt cost (10 to 15) whose hashing time is closest to 250 ms."""
         return self._hasher.calibrated_cost()
 
     def initialise(self, *, by: "Attribution", dry_run: bool = False) -> "Change[InstallationView]":
-        """Make the keyring and the database where they are missing.
+        """Create the keyring and the database if they are missing.
 
-        Raises KeyringMissing where there is a database: a keyring is never replaced.
+        Raises KeyringMissing if only the keyring is missing: a lost keyring is never replaced.
         """
         return self._storage.create(by, dry_run=dry_run)
 
@@ -277,7 +277,7 @@ class Backend:
     def _report(self, reaction: str, error: Exception) -> None:
         import logging
 
-        # Neither the words of the error nor its traceback: they may repeat what an event says of a person.
+        # Omit the message and the traceback of the error: they may contain personal data from an event.
         failure = f"the change is made, but {reaction} failed after it: {type(error).__name__}"
         logging.getLogger("backctl.reactions").error(failure)
         self._notice(failure)
@@ -329,7 +329,7 @@ class Backend:
         from backctl.infrastructure.host import new_id, now
         from backctl.infrastructure.installation import Dependencies
 
-        self._loaded.keyring_given  # noqa: B018 - refuses a keyring that is given twice before anything is opened
+        self._loaded.keyring_given  # noqa: B018 - reject a keyring that is configured twice before opening anything
         return Dependencies(
             keys=lambda: self._keys,
             notice=self._notice,

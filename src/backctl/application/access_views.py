@@ -1,4 +1,4 @@
-"""What the service of roles and permissions answers."""
+"""Views of roles and permissions."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
@@ -25,7 +25,7 @@ class RoleView:
 
 @dataclass(frozen=True, slots=True)
 class AccessView:
-    """Whether an account may do something now. `reason` is a stable word, `granted_by` the permission that grants."""
+    """Whether an account has a permission now. `reason` is a stable word; `granted_by` is the matching permission."""
 
     ident: str
     permission: str
@@ -36,7 +36,7 @@ class AccessView:
 
 @dataclass(frozen=True, slots=True)
 class AccessExplanation:
-    """An AccessView with everything that it was worked out from."""
+    """An AccessView with the data that it was computed from."""
 
     ident: str
     permission: str

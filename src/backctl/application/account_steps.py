@@ -152,5 +152,5 @@ class AccountSteps:
         user.delete(erased=erase, now=self.clock())
         work.login_failures.forget(user.id)
         erased = work.erase_events(user.id) if erase else 0
-        work.write()  # after the erasure, which leaves the event of the deletion itself
+        work.write()  # after the erasure, so that the event of the deletion keeps its data
         return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)

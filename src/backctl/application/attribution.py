@@ -11,10 +11,10 @@ _TRACE_ID_DIGITS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What is recorded with every event of a change.
+    """The actor, reason and trace recorded with every event of a change.
 
     `trace_id` is the trace-id of a W3C `traceparent`: 32 lower-case hexadecimal digits, not all zero (Trace Context
-    §3.2.2.3). Raises InvalidInput for a reason or trace that cannot be recorded.
+    §3.2.2.3). Raises InvalidInput for an invalid reason or trace id.
     """
 
     actor: Actor
@@ -25,7 +25,7 @@ class Attribution:
         checked_reason(self.reason)
         if self.trace_id is not None and not _is_trace_id(self.trace_id):
             raise InvalidInput(
-                f"the trace id {quoted(self.trace_id)} is not {_TRACE_ID_DIGITS} lower-case hex digits, or all 0"
+                f"the trace id {quoted(self.trace_id)} is not {_TRACE_ID_DIGITS} lower-case hex digits, or is all 0"
             )
 
 

@@ -76,7 +76,7 @@ class AuthenticationService:
     def _attempt(
         self, identity: Identity, forms: tuple[Secret, ...], code: Secret | None, by: Attribution
     ) -> "_Answer | None":
-        """None when the stored password was replaced between reading it and locking its account."""
+        """Check the password once; None if it was replaced between reading it and locking the account."""
         stored = self.reader().password_of(identity)
         checking = self.hasher.begin_check(forms, stored)
 
@@ -87,7 +87,7 @@ class AuthenticationService:
         def step(work: "UnitOfWork") -> "_Answer | None":
             return self._judging(identity, stored, checking() is not None, better(), code, work)
 
-        # Loads the database's libraries while the hash is made.
+        # The database's libraries load while the password is hashed.
         return self.transactions().run_any(step, by=by, prepare=better, commits=lambda answer: answer is not None)
 
     def _judging(
@@ -99,7 +99,7 @@ class AuthenticationService:
         code: Secret | None,
         work: "UnitOfWork",
     ) -> "_Answer | None":
-        """The step of `_attempt`, when it is known whether the password fits the `stored` hash."""
+        """The step that `_attempt` runs. `fits` says whether the password matches the `stored` hash."""
         from backctl.domain.lockout import RecentFailures, asks_for_code, judge
 
         if self.is_fresh():  # there is no key to count a name under, and nothing to count it in

@@ -23,9 +23,9 @@ class DatabaseService:
         return self.care.status()
 
     def upgrade(self, *, by: Attribution, dry_run: bool = False) -> Change[UpgradeView]:
-        """A no-op when the schema is current; else SchemaUpgraded tells who did it and why.
+        """Upgrade the schema and record SchemaUpgraded; do nothing if the schema is current.
 
-        Raises what `DatabaseCare.upgrade` raises.
+        Raises the errors of `DatabaseCare.upgrade`.
         """
         return self.care.upgrade(by=by, dry_run=dry_run)
 

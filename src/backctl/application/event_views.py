@@ -1,4 +1,4 @@
-"""What the event log answers."""
+"""Views of the event log."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -30,7 +30,7 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class ChainView:
-    """The outcome of a walk along the event chain; `broken_seq` is the first event that does not hold."""
+    """The result of verifying the event chain. `broken_seq` is the first invalid event."""
 
     intact: bool
     events: int

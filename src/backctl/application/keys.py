@@ -106,7 +106,7 @@ class KeyService:
         return self.transactions().change_keyring(partial(self.adding, key), by=by, dry_run=dry_run)
 
     def adding(self, key: Key, change: "KeyringChange") -> Change[KeyView]:
-        """The step of `add`, for a key that was made."""
+        """The step that `add` runs, with the new key."""
         after = change.ring.add(key)
         change.replace(after, *_events(change.ring, after))
         return Change(KeyView.of(after.get(key.kid)), changed=True)
@@ -134,7 +134,7 @@ class KeyService:
         return self.transactions().change_keyring(partial(self.destroying, kid), by=by, dry_run=dry_run)
 
     def destroying(self, kid: str, change: "KeyringChange") -> Change[DestroyedKey]:
-        """The step of `destroy`."""
+        """The step that `destroy` runs."""
         after = change.ring.destroy(kid, now=self.clock())
         if change.needs(kid):
             raise KeyInUse(
@@ -188,7 +188,7 @@ class KeyService:
         overlap: int,
         new_key: Callable[[Purpose, str], Key],
     ) -> Change[RotationView]:
-        """The step of `rotate`. `seen` is the keyring of the call: what was rotated since is not rotated again."""
+        """The step that `rotate` runs. `seen` is the keyring at the call; a purpose rotated since then is skipped."""
         before = after = change.ring
         for purpose in purposes:
             if seen.keys and before.primary(purpose).kid != seen.primary(purpose).kid:
@@ -220,7 +220,7 @@ class KeyService:
     def taking_in(
         self, foreign: "ForeignKey", purpose: Purpose, named: str | None, change: "KeyringChange"
     ) -> Change[ImportedKey]:
-        """The step of `take_in`, for a key that was read."""
+        """The step that `take_in` runs, with the imported key."""
         ring = change.ring
         for other in ring.keys:
             if other.material == foreign.key.material:
@@ -272,7 +272,7 @@ class KeyService:
         hand_over: Callable[[KeyExport], AbstractContextManager[object]],
         change: "KeyringChange",
     ) -> KeyExport:
-        """The step of `export_private`. To be committed always."""
+        """The step that `export_private` runs. Always commit it."""
         key = change.ring.get(kid)
         export = self._exported(key, form, private=True)
         change.enter(hand_over(export))
@@ -297,7 +297,7 @@ class KeyService:
         return self.transactions().change_keyring(step, by=by, dry_run=dry_run)
 
     def wrapping(self, passphrase: Secret | None, change: "KeyringChange", *, anew: bool) -> Change[Wrapping]:
-        """The step of `wrap`."""
+        """The step that `wrap` runs."""
         wanted = passphrase is not None
         changed = anew or change.is_wrapped != wanted
         if changed:

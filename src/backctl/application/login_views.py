@@ -1,4 +1,4 @@
-"""What a login and a second factor answer."""
+"""Views of logins and second factors."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PasswordCheck:
-    """Whether a password, and a code where the account asks for one, open an account.
+    """The result of checking a password and, if the account requires one, a second factor.
 
-    `must_change`: they do, and the password has to be changed before anything else. `mfa_required`: the password is
-    right, and a code has to be given with it. `user_id` and `second_factor` are None unless it is `ok`, the latter
-    also where no code was asked for. `recovery_codes_left` is told when one was used.
+    `must_change`: both are right, but the password must be changed first. `mfa_required`: the password is right, but
+    the account requires a code too. `user_id` and `second_factor` are None unless `ok`; `second_factor` is also None
+    when no code was required. `recovery_codes_left` is set only if a recovery code was used.
     """
 
     ident: str

@@ -99,7 +99,7 @@ class MfaService:
     def enrolling(
         self, identity: Identity, secret: bytes, settings: TotpSettings, work: "UnitOfWork"
     ) -> Change[MfaEnrolment]:
-        """The step of `enroll`."""
+        """The step that `enroll` runs."""
         user, now = work.users.get(identity), self.clock()
         user.enroll_mfa(algorithm=settings.algorithm, digits=settings.digits, period=settings.period, now=now)
         uri = otpauth_uri(secret, issuer=_shown(self.issuer), account=user.email.address, settings=settings)
@@ -130,7 +130,7 @@ class MfaService:
     def confirming(
         self, identity: Identity, code: Secret, codes: Sequence[Secret], work: "UnitOfWork"
     ) -> Change[MfaStatus]:
-        """The step of `confirm`."""
+        """The step that `confirm` runs."""
         user, now = work.users.get(identity), self.clock()
         require_mfa_pending(user.mfa_state, user.username.name)
         enrolment, secret = self.keys.stored(work.second_factors, user.id)
@@ -168,7 +168,7 @@ class MfaService:
     def renewing_recovery_codes(
         self, identity: Identity, codes: Sequence[Secret], work: "UnitOfWork"
     ) -> Change[MfaStatus]:
-        """The step of `renew_recovery_codes`."""
+        """The step that `renew_recovery_codes` runs."""
         user = work.users.get(identity)
         self._give(work, user, codes, self.clock())
         work.write()
@@ -183,7 +183,7 @@ class MfaService:
         return self.transactions().run(partial(self.disabling, Identity.parse(ident)), by=by, dry_run=dry_run)
 
     def disabling(self, identity: Identity, work: "UnitOfWork") -> Change[MfaStatus]:
-        """The step of `disable`."""
+        """The step that `disable` runs."""
         user, now = work.users.get(identity), self.clock()
         was_on = user.mfa_state == "on"
         changed = user.disable_mfa(now=now)
@@ -219,21 +219,21 @@ class MfaService:
         return Change(MfaReencryption(moved, tuple(unusable)), changed=moved > 0)
 
     def reencrypting(self, after: UserId | None, work: "UnitOfWork") -> "_Seen | None":
-        """The step of `reencrypt`, for some accounts after that id; None when there are no more."""
+        """The step that `reencrypt` runs: handle the next accounts after the id `after`; None when none are left."""
         if self.is_fresh():  # there is neither a key nor an account
             return None
         moved, unusable = 0, list[str]()
         factors = work.second_factors
-        work.users.lock_administrators()  # they come first wherever several accounts are locked
+        work.users.lock_administrators()  # administrators are always locked first, to avoid deadlocks
         kid = self.keys.primary_kid()
         found = factors.not_under(kid, after=after, limit=_BATCH)
         for user_id in found:
             try:
                 user = work.users.get(Identity("id", user_id))
-            except UserNotFound:  # deleted since it was found
+            except UserNotFound:  # deleted meanwhile
                 continue
             enrolment = factors.of(user_id)
-            if enrolment is None or enrolment.kid == kid:  # taken away, or moved by a login
+            if enrolment is None or enrolment.kid == kid:  # removed, or re-encrypted by a login
                 continue
             try:
                 secret = self.keys.opened(enrolment, user_id)

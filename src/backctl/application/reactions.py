@@ -1,4 +1,4 @@
-"""What follows a change: reactions receive the events of a transaction once it is durable."""
+"""Reactions: functions that receive the events of a transaction once it is durable."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,9 +8,9 @@ from backctl.domain.values import EventId, Instant
 
 
 class LoggedEvent(NamedTuple):
-    """An event as it stands in the log. `id` never changes, so whoever passes events on can drop repeats.
+    """An event as stored in the log. `id` never changes, so a consumer can use it to drop duplicates.
 
-    The log does not keep the data of an `erased` event: use nothing but its type and subject.
+    The log does not keep the data of an `erased` event: use only its type and subject.
     """
 
     seq: int
@@ -27,4 +27,4 @@ change. Calls for changes of several threads overlap, in any order.
 Creating an installation and upgrading its schema are not reacted to: they run outside of transactions of use cases."""
 
 ReportFailure = Callable[[str, Exception], None]
-"""Receives the name of a reaction that failed, and its error. The change is made all the same."""
+"""Receives the name of a reaction that failed, and its error. The change stays committed."""

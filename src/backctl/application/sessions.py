@@ -78,7 +78,7 @@ class SessionService:
         return Change(swept, changed=swept.total > 0)
 
     def sweeping(self, before: Instant, batch_size: int, work: "UnitOfWork", *, everything: bool) -> Swept:
-        """The step of `sweep`: at most one batch, or `everything` in batches."""
+        """The step that `sweep` runs: remove one batch, or with `everything` all batches."""
         swept = Swept()
         while (found := work.sessions.sweep(before, limit=batch_size)).total:
             swept = swept.plus(found)
@@ -91,7 +91,7 @@ class SessionService:
         return self.transactions().run(partial(self.revoking, session_id), by=by, dry_run=dry_run)
 
     def revoking(self, session_id: str, work: "UnitOfWork") -> Change[Revocation]:
-        """The step of `revoke`."""
+        """The step that `revoke` runs."""
         session = work.sessions.get(session_id)
         changed = session.revoke("requested", now=self.clock())
         work.write()
@@ -102,7 +102,7 @@ class SessionService:
         return self.transactions().run(partial(self.revoking_user, Identity.parse(ident)), by=by, dry_run=dry_run)
 
     def revoking_user(self, identity: Identity, work: "UnitOfWork") -> Change[Revocation]:
-        """The step of `revoke_user`."""
+        """The step that `revoke_user` runs."""
         user = work.users.get(identity)
         count = work.sessions.revoke_all(user.id, "requested", now=self.clock())
         work.write()
@@ -116,7 +116,7 @@ class SessionService:
         return self.transactions().run(self.revoking_all, by=by, dry_run=dry_run)
 
     def revoking_all(self, work: "UnitOfWork") -> Change[Revocation]:
-        """The step of `revoke_all`."""
+        """The step that `revoke_all` runs."""
         count = work.sessions.bar(self.issuer, leeway=self.leeway, now=self.clock())
         work.write()
         return Change(Revocation("issuer", self.issuer, None, sessions=count), changed=True)

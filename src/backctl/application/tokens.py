@@ -116,7 +116,7 @@ class TokenService:
         client_id: str,
         sign: bool,
     ) -> Change[IssuedTokens]:
-        """The step of `issue`; without `sign` no token leaves it."""
+        """The step that `issue` runs. Without `sign`, the result contains no tokens."""
         from backctl.domain.sessions import Session
 
         user = work.users.get(identity)
@@ -210,13 +210,13 @@ class TokenService:
         return Change(issued, changed=True)
 
     def redeeming(self, digest: bytes, work: "UnitOfWork", *, sign: bool) -> IssuedTokens | None:
-        """The step of `refresh`; None for a replay, which has revoked the session. Either is to be committed."""
+        """The step that `refresh` runs. None for a reused token, whose session it revokes. Always commit it."""
         owner = work.sessions.owner(digest)
         if owner is None:
             raise _unknown()
         try:
             user = work.users.get(Identity.parse(owner[0]))
-        except UserNotFound:  # deleted in between, and the session with it
+        except UserNotFound:  # deleted meanwhile, together with the session
             raise _unknown() from None
         session, now = work.sessions.get(owner[1]), self.clock()
         if session.issuer != self.issuer:
@@ -227,7 +227,7 @@ class TokenService:
         successor = digest_of(secret)
         first_use = work.sessions.use(digest, successor=successor, now=now)
         used = work.sessions.token(digest)
-        if used is None:  # swept away in between
+        if used is None:  # removed by a sweep meanwhile
             raise _unknown()
         replaced = None if first_use or used.successor is None else work.sessions.token(used.successor)
         use = session.redeem(
@@ -297,7 +297,7 @@ class TokenService:
         return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed=changed)
 
     def denying(self, jti: str, sub: str | None, expires_at: Instant, work: "UnitOfWork") -> Change[Revocation]:
-        """The step that voids an access token. To be committed always: it may be known now to last longer."""
+        """The step that revokes an access token. Always commit it: it may record a later expiry without a change."""
         sub = sub or work.sessions.issued_to(jti)
         if sub is None:
             raise TokenNotFound(
@@ -335,7 +335,7 @@ class TokenService:
         *,
         sign: bool,
     ) -> IssuedTokens:
-        """The tokens to hand out. A dry run signs nothing, since an offline verifier would accept the token."""
+        """Build the issued tokens. A dry run signs nothing, since an offline verifier would accept the token."""
         from secrets import randbits
 
         claims = AccessClaims.issued(

@@ -1,7 +1,7 @@
-"""Running steps: the only place where use cases begin and end transactions.
+"""Runs the steps of use cases. Only this module begins and ends transactions for them.
 
-A step works on an open unit of work and leaves its beginning and end to the runner. So a change has one implementation,
-whether it is made alone, together with others, or as one of a million.
+A step works on an open unit of work, which the runner begins and ends. So each change has one implementation, whether
+it runs alone, together with others, or in a bulk command.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,12 +28,12 @@ W = TypeVar("W", bound="Transaction")
 TRIES = 3
 
 BATCH_SIZE = 50
-"""Steps that share a transaction. With more, other writers would wait longer and little time would be saved; PostgreSQL
-keeps 64 subtransactions in memory, and every step is one."""
+"""Steps per transaction. More would make other writers wait longer and save little time. Each step is a subtransaction,
+and PostgreSQL keeps 64 of them in memory."""
 
 Step = Callable[["UnitOfWork"], Change[T]]
-"""Makes one change and returns what it left behind. Ends with `work.write()`: its events come before those of the next
-step, and what it returns shows the version."""
+"""Makes one change and returns the result. Ends with `work.write()`, so that its events precede those of the next step
+and the result has the new version."""
 
 StepOn = Callable[[Identity, "UnitOfWork"], Change[T]]
 """The same for any account."""
@@ -51,7 +51,7 @@ def always(result: object) -> bool:
 
 
 def _nothing() -> None:
-    """There is nothing to prepare."""
+    """Do nothing: the default for `prepare`."""
 
 
 def _is_changed(change: Change[T]) -> bool:
@@ -62,9 +62,9 @@ def _is_changed(change: Change[T]) -> bool:
 class Transactions:
     """Runs steps, repeats transactions that the database aborted, and notifies reactions after each commit.
 
-    `pause` waits before the attempt with that number, from 2 on; each process waits differently long. Reactions get the
-    events of a transaction once it is durable: never those of a dry run or of an aborted attempt, and after a lost
-    COMMIT only once the log shows that it was made. One that fails is passed to `report`.
+    `pause` waits for a random time before each retry; it receives the number of the attempt, from 2 on. Reactions
+    receive the events of a transaction once it is durable: never those of a dry run or an aborted attempt, and after a
+    lost COMMIT only if the log shows that it succeeded. `report` receives the reactions that fail.
     """
 
     begin: "UnitOfWorkFactory"
@@ -82,11 +82,11 @@ class Transactions:
         creates: bool = False,
         prepare: Callable[[], object] = _nothing,
     ) -> Change[T]:
-        """Make one change in a transaction of its own, which commits when the step changed something.
+        """Run one step in a transaction of its own, and commit if it changed something.
 
-        A transaction that the database aborted is run again, three times at most. `prepare` is called before each
-        attempt, once everything it needs is loaded: slow work belongs there, since others wait for the locks of a step.
-        `creates` is passed to the unit of work. Raises what the step and the unit of work raise.
+        Tries a transaction that the database aborts up to three times. Calls `prepare` before each attempt, after the
+        modules are loaded and before the transaction begins: do slow work there, since others wait for a step's locks.
+        Passes `creates` to the unit of work. Raises the errors of the step and of the unit of work.
         """
         return self.run_any(step, by=by, dry_run=dry_run, creates=creates, prepare=prepare, commits=_is_changed)
 
@@ -100,12 +100,12 @@ class Transactions:
         creates: bool = False,
         prepare: Callable[[], object] = _nothing,
     ) -> R:
-        """The same for a step with any result; `commits` says whether that result is to be kept."""
+        """Like `run`, for a step with any result; `commits` decides from the result whether to commit."""
         begin = partial(self.begin, by=by, dry_run=dry_run, creates=creates)
         return self._run(begin, step, commits, prepare)
 
     def change_keyring(self, step: KeyringStep[T], *, by: Attribution, dry_run: bool = False) -> Change[T]:
-        """Change the keyring, under its lock and together with its events, as `run` changes the database."""
+        """Like `run`, for a step that changes the keyring. Locks the keyring and saves it together with its events."""
         return self.change_keyring_any(step, by=by, dry_run=dry_run, commits=_is_changed)
 
     def change_keyring_any(
@@ -116,7 +116,7 @@ class Transactions:
         by: Attribution,
         dry_run: bool = False,
     ) -> R:
-        """The same for a step with any result."""
+        """Like `change_keyring`, for a step with any result; `commits` decides from the result whether to commit."""
         return self._run(partial(self.begin_keyring, by=by, dry_run=dry_run), step, commits, _nothing)
 
     def run_each(
@@ -128,11 +128,12 @@ class Transactions:
         dry_run: bool,
         stop: Callable[[], bool],
     ) -> Iterator[Outcome[T]]:
-        """Change each account, in order and as if one after the other; a failed change undoes itself alone.
+        """Run a step for each account, in order; a step that fails does not affect the others.
 
-        Lazy: nothing is done until the outcomes are read. Each is returned once its change is durable. Several share a
-        transaction, and `stop` is called before each of those. Raises Unavailable, Unusable and any exception that is
-        not a BackctlError; what came before it stays, and the rest is unchanged.
+        Lazy: does nothing until the outcomes are read, and yields each outcome once its change is durable. Steps share
+        transactions; `stop` is called before each transaction and ends the run when it returns True. Raises
+        Unavailable, Unusable and any exception that is not a BackctlError; the changes before it stay, and no others
+        are made.
         """
         source = iter(idents)
         batches = _Batches(self, step, by, dry_run)
@@ -161,9 +162,9 @@ class Transactions:
         return self.repeated(once)
 
     def repeated(self, attempt: Callable[[], R]) -> R:
-        """What `attempt` returns; it is made three times at most while the database aborts its transaction.
+        """Call `attempt`, up to three times while the database aborts its transaction, and return its result.
 
-        It does nothing outside of the transaction that may not happen twice. Raises the last TransactionAborted.
+        Outside its transaction, `attempt` must do nothing that is unsafe to repeat. Raises the last TransactionAborted.
         """
         for number in range(2, TRIES + 1):
             try:
@@ -180,7 +181,7 @@ class Transactions:
             try:
                 reaction(events)
             except Exception as error:
-                with suppress(Exception):  # the change is made, whatever follows it
+                with suppress(Exception):  # the change is committed, so nothing after it may fail the call
                     self.report(getattr(reaction, "__qualname__", type(reaction).__qualname__), error)
 
 
@@ -194,7 +195,7 @@ class _Batches(Generic[T]):
     dry_run: bool
 
     def outcomes(self, names: Sequence[str]) -> Iterator[Outcome[T]]:
-        """The outcomes of accounts that share one transaction."""
+        """Run the step for each of `names` in one transaction and yield the outcomes."""
         if len(names) == 1:
             yield self._alone(names[0])
             return
@@ -203,8 +204,8 @@ class _Batches(Generic[T]):
         try:
             self.transactions.run_any(together, commits=self._has_changes, by=self.by, dry_run=self.dry_run)
         except Exception:
-            # It ended the transaction, so the changes before it are made once more, without it. After a failed COMMIT
-            # there are none.
+            # The error ended the transaction: repeat the changes before it in a new one. After a failed COMMIT, repeat
+            # nothing.
             if 0 < len(done) < len(names):
                 yield from self.outcomes(names[: len(done)])
             raise
@@ -221,11 +222,11 @@ class _Batches(Generic[T]):
 
     def _together(self, names: Sequence[str], done: list[Outcome[T]], work: "UnitOfWork") -> list[Outcome[T]]:
         done.clear()
-        # All rows in the order in which rows are locked, before the steps ask for them in another.
+        # Lock all rows in the common order first; locks in the order of the steps could deadlock.
         work.users.lock_administrators()
         work.users.lock(filter(None, map(_parsed, names)))
         for name in names:
-            done.append(self._attempted(name, work))  # noqa: PERF401 - a failure leaves what was done so far
+            done.append(self._attempted(name, work))  # noqa: PERF401 - a failure must keep the outcomes so far
         return done
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What a forked child must not share with its parent: connections, and locks that another thread held."""
+"""Resets in a forked child what it must not share with its parent: connections, and locks that a thread held."""
 
 import os
 from typing import Protocol
@@ -6,10 +6,10 @@ from weakref import WeakSet
 
 
 class Forked(Protocol):
-    """Something that starts over in a forked child."""
+    """A resource that resets itself in a forked child."""
 
     def start_over(self) -> None:
-        """Forget what belongs to the parent, without closing it. Called in the child, before any other code of it."""
+        """Drop what belongs to the parent without closing it. Called in the child before any other code."""
         ...
 
 
@@ -17,7 +17,7 @@ _forked: WeakSet[Forked] = WeakSet()
 
 
 def start_over_in_children(resource: Forked) -> None:
-    """Call `start_over` of `resource` in every child that this process forks, for as long as it exists."""
+    """Call `resource.start_over` in every child that this process forks, as long as `resource` exists."""
     _forked.add(resource)
 
 

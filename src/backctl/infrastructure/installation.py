@@ -1,4 +1,4 @@
-"""What every installation is: a keyring, and the database written with it, wherever each of them lies."""
+"""The base class of every installation: a keyring and its database, wherever they are stored."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class Dependencies(NamedTuple):
-    """What every installation works with, whatever its database."""
+    """The dependencies of an installation, independent of its database."""
 
     keys: "Callable[[], KeyringStore]"
-    """Where the keyring is kept; called when a key is needed, for a read of accounts needs none."""
+    """Returns the keyring store. Called only when a key is needed, since reading accounts needs none."""
     notice: Callable[[str], None]
     """Receives one line about what was created or migrated."""
     clock: Clock
@@ -40,13 +40,13 @@ class Dependencies(NamedTuple):
 
 
 class Installation(ABC):
-    """A keyring and the database written with it. Connects lazily; after `close` the next use reconnects.
+    """A keyring and its database. Connects lazily; after `close` the next use reconnects.
 
-    Each kind of database has its own subclass, which `wiring.storage` chooses.
+    Each kind of database has its own subclass; `wiring.storage` chooses it.
     """
 
     def __init__(self, label: str, dependencies: Dependencies) -> None:
-        """`label` is how the database is shown."""
+        """`label` names the database in output."""
         self.label = label
         self.clock = dependencies.clock
         self._dependencies = dependencies
@@ -58,7 +58,7 @@ class Installation(ABC):
         start_over_in_children(self)
 
     def start_over(self) -> None:
-        """Begin with a free lock in a forked child."""
+        """Replace the lock in a forked child: the parent may have held it."""
         self._lock = RLock()
 
     def close(self) -> None:
@@ -69,38 +69,38 @@ class Installation(ABC):
 
     @property
     def keys(self) -> "KeyringStore":
-        """Where the keyring is kept, whether it exists or not."""
+        """The keyring store, whether the keyring exists or not."""
         return self._dependencies.keys()
 
     @property
     @abstractmethod
     def is_fresh(self) -> bool:
-        """Whether a write would create the installation, and a read finds it empty."""
+        """Whether nothing exists yet, so that a write would create the installation and a read finds nothing."""
 
     def create(self, by: Attribution, *, dry_run: bool = False) -> "Change[InstallationView]":
-        """Make what is missing; `changed` is False when nothing is. With `dry_run` nothing is left of it.
+        """Create the missing parts; `changed` is False if none are missing. A dry run leaves nothing behind.
 
-        Raises KeyringMissing for a database without its keyring; FolderUnusable,
-        InstallationLocked, DatabaseFull, and a server's DatabaseLocked, DatabaseUnavailable, DatabaseUnusable.
+        Raises KeyringMissing for a database without its keyring; FolderUnusable, InstallationLocked, DatabaseFull; and
+        on a server DatabaseLocked, DatabaseUnavailable, DatabaseUnusable.
         """
         with self._lock:
             return self._created(by, dry_run=dry_run)
 
     def unit_of_work(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
-        """A transaction not yet begun; see the port.
+        """Return a transaction that has not begun; see `UnitOfWorkFactory`.
 
-        Raises DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated,
-        SchemaTooNew and what the keyring's file raises.
+        Raises DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated, SchemaTooNew, and the errors of
+        reading the keyring.
         """
         return self._begun(by, dry_run=dry_run, creates=creates)
 
     @abstractmethod
     def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":
-        """What is there after making what is missing."""
+        """Create the missing parts and describe the installation."""
 
     @abstractmethod
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
-        """A unit of work on what is there, on what it makes, or on nothing."""
+        """Return a unit of work on the existing installation, on one that it creates, or on an empty one."""
 
     @abstractmethod
     def stored(self) -> "StoredInstallation":
@@ -108,18 +108,18 @@ class Installation(ABC):
 
     @abstractmethod
     def care(self) -> DatabaseCare:
-        """What looks after the database as a whole."""
+        """Return the maintenance operations of the database."""
 
     @abstractmethod
     def require_sound_folders(self) -> None:
-        """Raises FolderUnusable where others could replace the files of the database."""
+        """Raise FolderUnusable if other users could replace the files of the database."""
 
     @abstractmethod
     def _health(self) -> "DatabaseHealth":
-        """What `doctor` asks of the database."""
+        """Return the database checks of `doctor`."""
 
     def probes(self, *, leeway: int, config_file: Path | None) -> tuple[HealthProbe, ...]:
-        """What `doctor` asks, in the order in which one answer explains the next.
+        """Return the checks of `doctor`. A failed check can explain the failures after it.
 
         `leeway` is how far ahead a token may be dated, in microseconds.
         """
@@ -150,14 +150,14 @@ class Installation(ABC):
 
     @abstractmethod
     def reader(self) -> Reader:
-        """The read side. Creates nothing."""
+        """Return the read side. Creates nothing."""
 
     @abstractmethod
     def _opened(self) -> "tuple[StoredInstallation, Keyring]":
-        """What a database of the right revision says about itself, and the keyring that matches it."""
+        """Return the stored installation and its keyring, after checking that revision and keyring match."""
 
     def describe(self) -> "InstallationView":
-        """What is there. Raises what opening it raises."""
+        """Describe the installation. Raises the errors of opening it."""
         return self._described(self._opened()[0])
 
     def open_keyring(self) -> "Keyring":
@@ -168,14 +168,14 @@ class Installation(ABC):
         return self.keys.current()
 
     def known_keyring(self) -> "Keyring":
-        """The keyring; one without keys on a fresh machine. Opens no database and creates nothing."""
+        """Return the keyring, an empty one on a fresh machine. Opens no database and creates nothing."""
         return self.open_keyring()
 
     @abstractmethod
     def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
-        """A change of the keyring, not yet begun; on a fresh machine the installation is created first.
+        """Return a keyring change that has not begun. Creates the installation first on a fresh machine.
 
-        Raises what `unit_of_work` raises.
+        Raises the errors of `unit_of_work`.
         """
 
     def _keyring_change(self, by: Attribution, *, dry_run: bool, timeout_us: int) -> KeyringChange:
@@ -198,13 +198,16 @@ class Installation(ABC):
         return hmac.digest(self.open_keyring().primary("index").secret_bytes(), text.encode(), "sha256").hex()
 
     def audit_keys(self, kids: Sequence[str]) -> dict[str, bytes]:
-        """kid → key of every audit key, those that a log was written with among them. Raises also KeyringMismatch."""
+        """Return every audit key by kid.
+
+        Raises KeyringMismatch if one of `kids` is missing, and the errors of `open_keyring`.
+        """
         keyring = self.open_keyring()
         check_match(kids, keyring)
         return keyring.secrets("audit")
 
     def upgrade_record(self, stored: "StoredInstallation", by: Attribution) -> "UpgradeRecord":
-        """What will be recorded of an upgrade from the revision of `stored`, whose keyring this is."""
+        """Return the data that an upgrade of `stored` will record."""
         from backctl.infrastructure.sql.migrator import UpgradeRecord
 
         return UpgradeRecord(

@@ -12,7 +12,7 @@ RESTORE: Final = "restore the database from a backup"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check says."""
+    """The result of a check."""
 
     status: Literal["ok", "warn", "fail"]
     text: str
@@ -31,10 +31,10 @@ class Probe:
     look: Callable[[], Finding]
 
     def examine(self) -> CheckView:
-        """The finding. Raises BackctlError when the part is unusable; anything the system refuses is a failure."""
+        """Run the check. Raises BackctlError when the part is unusable; an operating-system error is a failed check."""
         try:
             found = self.look()
-        except (OSError, OverflowError) as error:  # a time beyond the calendar is one that was never written
+        except (OSError, OverflowError) as error:  # backctl never writes a time out of range
             return CheckView(self.check, "fail", _reason(error), None)
         return CheckView(self.check, found.status, found.text, found.hint)
 

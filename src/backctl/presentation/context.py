@@ -1,7 +1,7 @@
-"""One run of one command: what the shared flags said, and the doors to settings, services, output and prompts.
+"""One run of a command: its shared flags, and access to settings, services, output and prompts.
 
-Nothing is opened before it is asked for. A command takes its service (`call.backend.accounts`) before it asks for a
-secret or reads standard input, so that a slip in the configuration surfaces first.
+Everything opens lazily. A command takes its service (`call.backend.accounts`) before it asks for a secret or reads
+standard input, so that a configuration error is reported first.
 """
 
 import os
@@ -87,7 +87,7 @@ class Invocation:
 
     @cached_property
     def attribution(self) -> "Attribution":
-        """What is recorded with every change: the actor, the reason, and the trace that `TRACEPARENT` names."""
+        """The actor, the reason and the trace from `TRACEPARENT`, recorded with every change."""
         from backctl.domain.trace_context import trace_id_of
 
         trace_id = trace_id_of(os.environ.get("TRACEPARENT"))

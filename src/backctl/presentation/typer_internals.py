@@ -1,7 +1,7 @@
-"""Every private or undocumented name of Typer that backctl uses, in one place.
+"""Every private or undocumented name of Typer that backctl uses.
 
-Since 0.26 Typer carries Click inside as `typer._click`. tests/unit/presentation/test_typer_internals.py holds each name
-to what backctl needs of it, and says what breaks when a later Typer moves one.
+Since 0.26, Typer bundles Click as `typer._click`. tests/unit/presentation/test_typer_internals.py checks that each name
+works as backctl needs it, and reports what breaks with a later Typer.
 """
 
 from typer._click.core import Command, Context, Parameter

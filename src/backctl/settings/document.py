@@ -54,7 +54,7 @@ class Written(NamedTuple):
 
 
 Layer = dict[str, Written]
-"""Values by setting key; those of named tables by the key of the table, a dot and the name."""
+"""Values by setting key. The key of a named table includes its name, as in `roles.auditor`."""
 
 
 class Document(NamedTuple):
@@ -126,7 +126,7 @@ class _Reader:
     def tables(
         self, kind: NamedTable, value: object, prefix: KeyPath
     ) -> Iterator[tuple[str, Mapping[str, object], KeyPath]]:
-        """Each table of a kind: its name, what it holds, and where it stands."""
+        """Yield the name, contents and path of each named table of a kind; report values that are not tables."""
         if not isinstance(value, dict):
             self.refuse(f"{kind.key} is {describe(value)}; it must be a table of tables", prefix)
             return
@@ -182,7 +182,7 @@ class _Reader:
                 values[f"{kind.key}.{name}"] = Written(members, "file", path)
 
     def _members(self, kind: NamedTable, name: str, table: Mapping[str, object], prefix: KeyPath) -> dict[str, Plain]:
-        """Those of its values that are right."""
+        """Return the valid members of a named table; report the others."""
         members: dict[str, Plain] = {}
         for word, value in table.items():
             path = (*prefix, word)

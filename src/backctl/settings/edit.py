@@ -139,12 +139,12 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
 
 
 def _inner(path: tuple[str, ...]) -> tuple[str, ...]:
-    """The path within the document, or within the profile that it begins with."""
+    """Return the path without a leading `profiles.NAME`."""
     return path[2:] if len(path) > 2 and NAMED_TABLES.get(path[0], _NO_TABLE).overlay else path
 
 
 def _member(path: tuple[str, ...]) -> Setting | None:
-    """The member of a named table that the path means; None when it means none."""
+    """Return the setting of the named-table member at `path`; None for any other path."""
     for kind in NAMED_TABLES.values():
         above = tuple(kind.key.split("."))
         if len(path) == len(above) + 2 and path[: len(above)] == above:

@@ -128,7 +128,7 @@ class LoadedSettings:
         return self.origin("keyring.document")
 
     def entries(self) -> Iterator[Entry]:
-        """Every setting with its shown value and its origin, secrets masked, the members of named tables last."""
+        """Yield every setting with its displayed value and its origin. Masks secrets; named tables come last."""
         yield Entry("profile", self.settings.profile, self.origin("profile"))
         for key, setting in SETTINGS.items():
             yield Entry(key, self._shown(setting), self.origin(key))
@@ -197,7 +197,7 @@ def _shown(setting: Setting, value: Any) -> Scalar | list[str]:
 def names_of(
     table: str, *, config_file: str | None, profile: str | None, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """The names under which a named table stands, such as those of `profiles`; problems elsewhere do not matter.
+    """Return the names of one kind of named table, such as `profiles`. Ignores problems in other settings.
 
     Raises InvalidConfiguration, UnknownProfile.
     """

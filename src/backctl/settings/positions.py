@@ -1,4 +1,4 @@
-"""Which line of a TOML text each key stands on. tomllib does not tell, so the text is handed to it piece by piece."""
+"""Finds the line of each key in a TOML text. tomllib reports no lines, so this module parses the text in pieces."""
 
 from backctl.settings.schema import KeyPath
 
@@ -6,9 +6,9 @@ _DEEPEST = 24  # levels remembered; a path of thousands of levels would cost its
 
 
 def line_numbers(text: str) -> dict[KeyPath, int]:
-    """The line, from 1, on which each table and key of a valid TOML text first appears.
+    """Return the line, from 1, on which each table and key of a valid TOML text first appears.
 
-    What stands inside an array has no line of its own.
+    Keys inside an array have no line.
     """
     import tomllib
 
@@ -22,7 +22,7 @@ def line_numbers(text: str) -> dict[KeyPath, int]:
         piece = "\n".join(rows[start:end])
         try:
             found = tomllib.loads(piece)
-        except (ValueError, RecursionError):  # a value that goes on in the next line
+        except (ValueError, RecursionError):  # the value continues on the next line
             continue
         if piece.lstrip().startswith("["):
             table = ()
@@ -41,7 +41,7 @@ def parse_key(text: str) -> tuple[str, ...] | None:
     import tomllib
 
     try:
-        # Twice, so that no value or comment can hide in the text itself.
+        # Parse with two values, so that `text` cannot contain a value or a comment of its own.
         found, again = (tomllib.loads(f"{text} = {value}") for value in (0, 1))
     except (ValueError, RecursionError):
         return None
@@ -58,7 +58,7 @@ def _note(lines: dict[KeyPath, int], prefix: KeyPath, found: dict[str, object], 
 
 
 def _header(found: object) -> tuple[str, ...]:
-    """The path to the innermost table or value of a text that defines nothing else."""
+    """Return the path to the innermost table or value of a parsed text that defines only one."""
     path: list[str] = []
     while True:
         if isinstance(found, list) and found:

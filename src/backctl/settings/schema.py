@@ -40,9 +40,9 @@ class WrongValue(ValueError):
 class Setting:
     """One configuration value.
 
-    `low` and `high` bound integers, durations (microseconds) and the length of strings; a `text` is any string. `item`
-    is the pattern of the strings of a list, `refused` that of those which would defeat its purpose, and `example` a
-    value as it is written in TOML. A member of a named table may be `required`.
+    `low` and `high` limit integers, durations (microseconds) and the length of strings. The kind `text` takes any
+    string. `item` is the pattern of the strings in a list, `refused` the pattern of unsafe ones, and `example` a value
+    in TOML syntax. `required` applies to members of named tables.
     """
 
     __slots__ = (
@@ -75,7 +75,7 @@ class Setting:
         self.variable = "BACKCTL_" + key.upper().replace(".", "_")
 
     def under(self, prefix: str) -> "Setting":
-        """The same setting, its key preceded by `prefix`."""
+        """Return the same setting with `prefix` before its key."""
         return Setting(
             f"{prefix}.{self.key}",
             self.kind,
@@ -146,10 +146,10 @@ SETTINGS = {
 
 
 class NamedTable:
-    """A kind of table of which there may be any number, each under a name of its own, such as `[roles.NAME]`.
+    """A kind of named table, such as `[roles.NAME]`. A document can have any number of them.
 
     Reading, showing, `config set` and `unset`, validation and completion follow from its declaration in `NAMED_TABLES`.
-    `make` receives the given members by name. An `overlay` may hold whatever the document itself may hold.
+    `make` receives the given members by name. An `overlay` can contain the same keys as the document itself.
     """
 
     __slots__ = ("key", "make", "members", "overlay", "section")
@@ -164,7 +164,7 @@ class NamedTable:
         self.overlay = overlay
 
     def member(self, name: str, member: str) -> Setting | None:
-        """The setting of one member under the key that it has there; None for a member that there is not."""
+        """Return the setting of one member with its full key; None for an unknown member."""
         found = self.members.get(member)
         return None if found is None else found.under(f"{self.key}.{name}")
 
@@ -186,7 +186,7 @@ NAMED_TABLES = {
 
 
 def sections() -> tuple[str, ...]:
-    """The tables at the top of a document that hold settings, or named tables."""
+    """Return the names of the top-level tables that contain settings or named tables."""
     found = [setting.section for setting in SETTINGS.values()] + [kind.section for kind in NAMED_TABLES.values()]
     return tuple(dict.fromkeys(filter(None, found)))
 
@@ -244,7 +244,7 @@ def _from_string(setting: Setting, text: str) -> Plain:
             return _within(setting, parse_duration(text), quoted(text))
         except InvalidDuration:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
-    if setting.kind not in ("secret", "text") and re.search(_UNSAFE, text):  # whoever uses those judges them
+    if setting.kind not in ("secret", "text") and re.search(_UNSAFE, text):  # the code that uses those checks them
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):

@@ -1,5 +1,5 @@
-"""What a TAB offers of what is stored: accounts, roles and profiles.
+"""Shell completion of stored names: accounts, roles and profiles.
 
-`backctl __complete` is answered before the command line is loaded, within five times the start of the interpreter. So
-these modules load the settings, SQLite and nothing more; a test says if they do.
+`backctl __complete` answers before the command line is loaded, within five times the start-up time of the interpreter.
+So these modules load only the settings and SQLite; a test checks it.
 """

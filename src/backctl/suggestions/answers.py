@@ -1,7 +1,7 @@
-"""`backctl __complete KIND PREFIX [--profile NAME] [--config FILE]`: what completion scripts ask at a TAB.
+"""`backctl __complete KIND PREFIX [--profile NAME] [--config FILE]`: the command that completion scripts run.
 
-Hidden, and an agreement with the scripts of the same release alone; they pass both flags, empty for none. Prints one
-word a line that a shell can take as it is, or nothing; never an error, and the exit code is always 0.
+Hidden, and stable only for the scripts of the same release. They always pass both flags, empty if unset. Prints one
+word per line that needs no shell quoting, or nothing. Never prints an error; the exit code is always 0.
 """
 
 import os
@@ -16,21 +16,21 @@ _MOST = 50
 
 
 class Sources(NamedTuple):
-    """What the command line will take its settings from, as far as it was typed."""
+    """The sources of the settings: the environment, and the flags typed so far."""
 
     environ: Mapping[str, str]
     profile: str | None
     config_file: str | None
 
     def names(self, table: str) -> Iterable[object]:
-        """The names of a kind of table of the configuration."""
+        """Return the names of one kind of named table in the configuration."""
         found = loading.names_of(table, config_file=self.config_file, profile=self.profile, environ=self.environ)
         return (name.encode() for name in found)
 
     def database(self) -> str:
-        """The file of the embedded database. Raises LookupError where that is a server, or only a secret knows."""
+        """Return the path of the embedded database. Raises LookupError for a server or a URL from a secret source."""
         loaded = loading.load(config_file=self.config_file, profile=self.profile, environ=self.environ)
-        if loaded.settings.database.url.source:  # kept in a file of its own, or asked of a command
+        if loaded.settings.database.url.source:  # from `url_file` or `url_command`
             raise LookupError
         scheme, _, path = loaded.database_url.partition(":///")
         if scheme != "sqlite":
@@ -57,8 +57,8 @@ KINDS: Mapping[str, Callable[[Sources, str], Iterable[object]]] = {
     "role": lambda sources, _: sources.names("roles"),
     "profile": lambda sources, _: sources.names("profiles"),
 }
-"""What can be asked for. Each yields candidates for the prefix, which is empty or plain; what does not fit is dropped
-later. A new kind is a line here, and a line in `presentation/completion/kinds.py` for the place where it is typed."""
+"""The kinds of completion. Each yields candidates for the prefix, which is empty or plain; others are dropped later.
+To add a kind, add a line here, and one in `presentation/completion/kinds.py` for the arguments that it completes."""
 
 
 def answer(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -1,1 +1,1 @@
-"""The factories: the only place that chooses adapters. Each imports what it makes when it is called."""
+"""The factories. Only they choose adapters. Each imports its adapter when it is called."""

@@ -1,4 +1,4 @@
-"""Properties that are made at their first use, once for all threads, and forgotten when their owner is closed."""
+"""Properties that are created at their first use, once for all threads, and dropped when their owner is closed."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Opened(ExitStack):
-    """What was opened or made so far; closing it undoes that in reverse order. For any thread, and after a fork."""
+    """The lazy properties created so far. `close` drops them in reverse order. Works in any thread and after a fork."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Owner(Protocol):
 
 
 class lazy(Generic[_T]):  # noqa: N801 - a decorator, like `property`
-    """Like `functools.cached_property`, but threads that ask at once get the same object, and `close` forgets it."""
+    """Like `functools.cached_property`, but concurrent threads get the same object, and `close` drops it."""
 
     def __init__(self, make: Callable[[Any], _T]) -> None:
         self._make = make

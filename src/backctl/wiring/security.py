@@ -1,4 +1,4 @@
-"""What keys, passwords, tokens and encryption are served by, from the settings."""
+"""Factories for keys, tokens, second factors and access rules, from the settings."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def keyring_store(loaded: "LoadedSettings") -> "KeyringStore":
-    """The keyring's file, or the keyring that the configuration gives. Raises InvalidConfiguration for both."""
+    """Return the keyring's file, or the keyring in the configuration. Raises InvalidConfiguration if both are set."""
     secret = loaded.settings.keyring.passphrase
     passphrase = secret.reveal if secret.is_given else None
     document = loaded.keyring_given
@@ -30,7 +30,7 @@ def keyring_store(loaded: "LoadedSettings") -> "KeyringStore":
 
 
 def token_codec(settings: "Settings", keyring: "Callable[[], Keyring]") -> "JwtCodec":
-    """Loads and opens no database; the keyring is read when the first token comes."""
+    """Create the token codec. Loads no database code; reads the keyring with the first token."""
     from backctl.infrastructure.crypto.jwt_codec import JwtCodec
 
     tokens = settings.tokens
@@ -38,7 +38,7 @@ def token_codec(settings: "Settings", keyring: "Callable[[], Keyring]") -> "JwtC
 
 
 def mfa_keys(keyring: "Callable[[], Keyring]") -> "MfaKeys":
-    """The keys of second factors. A look at a second factor loads no cipher."""
+    """Create the keys of second factors. Showing a second factor loads no cipher."""
     from functools import cache
 
     from backctl.application.mfa_keys import MfaKeys
@@ -53,7 +53,7 @@ def mfa_keys(keyring: "Callable[[], Keyring]") -> "MfaKeys":
 
 
 def access_policy(settings: "Settings") -> "AccessPolicy":
-    """The built-in roles and those of the configuration. Raises InvalidConfiguration."""
+    """Create the access policy from the built-in and the configured roles. Raises InvalidConfiguration."""
     from backctl.domain.access import AccessPolicy, Permission, Role
 
     return AccessPolicy(

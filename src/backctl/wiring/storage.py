@@ -1,4 +1,4 @@
-"""Which installation a configured URL names, and the handle of it that services hold."""
+"""Chooses the installation by the configured URL, and provides the handle that services hold."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def sqlite(loaded: "LoadedSettings", dependencies: "Dependencies") -> "Installation":
-    """The embedded database in a file."""
+    """Create the installation of an SQLite file."""
     from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
     return SqliteInstallation(
@@ -31,7 +31,7 @@ def sqlite(loaded: "LoadedSettings", dependencies: "Dependencies") -> "Installat
 
 
 def postgresql(loaded: "LoadedSettings", dependencies: "Dependencies") -> "Installation":
-    """A database on a PostgreSQL server."""
+    """Create the installation of a PostgreSQL database."""
     from backctl.infrastructure.postgres.installation import PostgresInstallation
     from backctl.infrastructure.postgres.limits import Limits
     from backctl.settings import redact_url
@@ -52,9 +52,9 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {"sqlite": sqlite, "postgresql": postgr
 
 
 class Storage:
-    """One lazy handle of the installation: services hold it, and it stays valid when the connections are closed.
+    """The lazy handle of the installation that services hold. It stays valid after `close`.
 
-    For any thread, and after a fork. The installation is chosen, and its code loaded, at the first call.
+    Works in any thread and after a fork. Chooses the installation and loads its code at the first call.
     """
 
     def __init__(self, loaded: "LoadedSettings", dependencies: "Callable[[], Dependencies]") -> None:
@@ -113,7 +113,7 @@ class Storage:
         return self.installation.care()
 
     def probes(self) -> "tuple[HealthProbe, ...]":
-        """What `doctor` asks: first which database that is, then the installation's own probes."""
+        """Return the checks of `doctor`: first which database is selected, then those of the installation."""
         leeway = self._loaded.settings.tokens.leeway
         own = self.installation.probes(leeway=leeway, config_file=self._loaded.file)
         return (self._selected(), *own)

@@ -1,7 +1,4 @@
-"""What use cases need of the clock, new ids, addresses, texts and files; adapters in `infrastructure` provide it.
-
-Only the types are used here: nothing of what they name is loaded.
-"""
+"""Ports for the clock, new ids, e-mail addresses, texts and files. Adapters in `infrastructure` implement them."""
 
 from __future__ import annotations
 
@@ -14,54 +11,54 @@ if TYPE_CHECKING:
     pass
 
 Clock = Callable[[], Instant]
-"""The present moment, as the caller is to believe it."""
+"""Returns the current time."""
 
 
 IdSource = Callable[[], str]
-"""A new UUIDv7 (RFC 9562 §5.7) at each call, for an account, a session or an event."""
+"""Returns a new UUIDv7 (RFC 9562 §5.7) for an account, a session or an event."""
 
 
 class AddressParser(Protocol):
-    """Judges the syntax of e-mail addresses without asking the network."""
+    """Checks the syntax of e-mail addresses without network access."""
 
     def parse(self, text: str) -> EmailAddress:
-        """Raises InvalidEmail."""
+        """Parse an e-mail address. Raises InvalidEmail."""
         ...
 
     def key_of(self, text: str) -> str:
-        """The key a stored address would have: enough to look one up, cheaper than `parse`. Never raises."""
+        """Return the key under which an address is looked up. Cheaper than `parse`. Never raises."""
         ...
 
 
 class CleanedText(NamedTuple):
-    """A text made harmless, and how often each kind of thing was taken out: `control`, `bidi`, `html`."""
+    """A sanitized text, and the number of removals by kind: `control`, `bidi`, `html`."""
 
     text: str
     changes: Mapping[str, int]
 
 
 TextCleaner = Callable[[str], CleanedText]
-"""Raises InputTooDeep for what cannot be cleaned in bounded time."""
+"""Sanitizes a text. Raises InputTooDeep for one that cannot be sanitized in bounded time."""
 
 
 class NewFile(Protocol):
     """A file that was just written."""
 
     def remove(self) -> None:
-        """Remove it, unless another file has its name by now. Raises FolderUnusable."""
+        """Remove the file, unless another file has taken its name. Raises FolderUnusable."""
         ...
 
 
 class WholeFiles(Protocol):
-    """Results that appear whole or not at all."""
+    """Writes results completely or not at all."""
 
     def write(self, path: str, pieces: Iterable[bytes], *, replace: bool) -> int:
-        """A new file of the pieces, once the last of them is there; answers its size in bytes.
+        """Write the pieces to a file that appears only when it is complete, and return its size in bytes.
 
-        Raises FileTaken unless `replace`; FolderUnusable, DiskFull, and what the pieces raise.
+        Raises FileTaken unless `replace`; FolderUnusable, DiskFull, and the errors of `pieces`.
         """
         ...
 
     def held_back(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """The same pieces, the first one only when the last one has come."""
+        """Yield the same pieces, but none before the last one has arrived."""
         ...

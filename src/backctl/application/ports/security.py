@@ -1,6 +1,6 @@
-"""What use cases need of passwords, tokens, keys and encryption; adapters in `infrastructure` provide it.
+"""Ports for passwords, tokens, keys and encryption. Adapters in `infrastructure` implement them.
 
-Only the types are used here: nothing of what they name is loaded.
+Most imports are for type checkers only, so that importing this module loads little.
 """
 
 from __future__ import annotations
@@ -19,79 +19,79 @@ if TYPE_CHECKING:
     from backctl.domain.keyring import Key, Keyring, Purpose
 
 BlindIndex = Callable[[str], str]
-"""A digest of a text under the keyring's `index` key: equal texts stay equal, and nobody else can guess them."""
+"""Returns a digest of a text under the keyring's `index` key. Nobody can compute it without the key."""
 
 
 class PasswordHasher(Protocol):
     """Turns prepared passwords into PasswordHash values. Slow on purpose."""
 
     def begin(self, password: Secret) -> Callable[[], PasswordHash]:
-        """Start hashing beside the caller, who goes on and asks for the result later."""
+        """Start hashing in the background. The returned function waits for the hash."""
         ...
 
     def begin_check(self, forms: Sequence[Secret], stored: PasswordHash | None) -> Callable[[], int | None]:
-        """Start comparing; the result is the place in `forms` of the first that fits the hash, None when none does.
+        """Start comparing in the background. The returned function waits for the index of the first match in `forms`.
 
-        A failure takes as long as hashing each form at the configured cost, without a stored hash too; longer only
-        where the stored one was made with more work. The result raises PasswordHashUnsupported.
+        It returns None when nothing matches, and raises PasswordHashUnsupported. A mismatch takes as long as hashing
+        each form at the configured cost, even without a stored hash, and longer only if the stored hash cost more.
         """
         ...
 
     def is_outdated(self, stored: PasswordHash) -> bool:
-        """Whether the hash is of a lower cost or an older scheme than one made now."""
+        """Whether the hash has a lower cost or an older scheme than a new hash would have."""
         ...
 
     def accept(self, encoded: Secret) -> PasswordHash:
-        """Take a hash that was made elsewhere. Raises InvalidPasswordHash for an unknown scheme or too much work."""
+        """Accept a hash made elsewhere. Raises InvalidPasswordHash for an unknown scheme or too high a cost."""
         ...
 
 
 class TokenCodec(Protocol):
-    """Turns claims into a signed access token and back, with the keys of purpose `sign`. Knows no database."""
+    """Turns claims into a signed access token and back, with the keys of purpose `sign`. Uses no database."""
 
     def load(self) -> None:
-        """Load what `sign` needs, so that nobody who waits for a lock has to wait for that, too. Reads no key."""
+        """Load the modules that `sign` needs; call it before taking a lock. Reads no key."""
         ...
 
     def sign(self, claims: AccessClaims) -> Secret:
-        """The token that says `claims`, under the primary key. Raises InvalidInput when it would be too long."""
+        """Sign `claims` with the primary key and return the token. Raises InvalidInput when it would be too long."""
         ...
 
     def verify(self, token: str, *, now: Instant, audience: str | None = None) -> AccessClaims:
-        """The claims of a token that this installation signed and that is valid `now`; revocations are not known here.
+        """Return the claims of a token that this installation signed and that is valid at `now`. Ignores revocations.
 
         `audience` replaces the configured one.
 
-        Raises TokenInvalid, TokenExpired, TokenNotYetValid; none of them repeats a part of the token.
+        Raises TokenInvalid, TokenExpired, TokenNotYetValid. No message contains a part of the token.
         """
         ...
 
     def inspect(self, token: str) -> UnverifiedToken:
-        """What a token says about itself, which nobody checked. Raises TokenInvalid when it cannot be read."""
+        """Read the header and payload of a token without verifying them. Raises TokenInvalid when it is malformed."""
         ...
 
 
 Read = Callable[[int], bytes]
-"""At most so many bytes of what is to come; none at its end."""
+"""Reads at most the given number of bytes from a stream; returns no bytes at its end."""
 
 
 class FieldCipher(Protocol):
     """Encrypts and decrypts under one key."""
 
     def seal(self, plaintext: bytes, context: bytes) -> bytes:
-        """The encrypted value, ASCII without a line end. Raises InvalidInput for what is too long for one."""
+        """Encrypt a value as ASCII without a line ending. Raises InvalidInput when `plaintext` is too long."""
         ...
 
     def open(self, value: bytes, context: bytes) -> bytes:
-        """Raises DecryptFailed."""
+        """Decrypt a value. Raises DecryptFailed."""
         ...
 
     def seal_stream(self, read: Read, context: bytes) -> Iterator[bytes]:
-        """An encrypted stream in constant memory."""
+        """Encrypt a stream in constant memory."""
         ...
 
     def open_stream(self, read: Read, context: bytes) -> Iterator[bytes]:
-        """The plaintext of a stream whose first line was read; complete when the iterator ends.
+        """Decrypt a stream whose first line was read already. The plaintext is complete when the iterator ends.
 
         Raises DecryptFailed.
         """
@@ -99,46 +99,46 @@ class FieldCipher(Protocol):
 
 
 class FieldCiphers(Protocol):
-    """Knows what encrypted things look like, and makes the cipher of a key."""
+    """Reads the kid of encrypted data and creates the cipher of a key."""
 
     def of(self, key: Key) -> FieldCipher: ...
 
     def kid_of_value(self, value: bytes) -> str:
-        """The kid that a value names. Raises DecryptFailed for what is none."""
+        """Return the kid in an encrypted value. Raises DecryptFailed for anything else."""
         ...
 
     def kid_of_stream(self, read: Read) -> str:
-        """The kid that a stream names; reads its first line and no more. Raises DecryptFailed."""
+        """Return the kid in an encrypted stream. Reads only its first line. Raises DecryptFailed."""
         ...
 
 
 class KeyringSource(Protocol):
-    """Where the keyring comes from."""
+    """Provides the keyring to use cases."""
 
     def current(self) -> Keyring:
-        """The keyring as it is now; the same object while it has not changed. Raises what its file raises."""
+        """Return the current keyring, the same object until it changes. Raises the errors of reading it."""
         ...
 
     def current_or_new(self) -> Keyring:
-        """The same; on a fresh machine the installation is made, for something is about to be encrypted."""
+        """Return the current keyring for encryption. Creates the installation on a fresh machine."""
         ...
 
 
 class KeyringChange(Transaction, Protocol):
-    """One change of the keyring and the events that record it: both, or neither.
+    """One change of the keyring, which is saved together with the events that record it or not at all.
 
-    Entering begins it: nobody else changes the keyring until the end. Entering raises KeyringLocked, and what reading
-    keyring and database raises.
+    Entering begins the change and locks the keyring until its end. Entering raises KeyringLocked, and the errors of
+    reading the keyring and the database.
     """
 
     @property
     def ring(self) -> Keyring:
-        """The keyring as it is, or as `replace` has left it."""
+        """The current keyring, or the one passed to `replace`."""
         ...
 
     @property
     def work(self) -> UnitOfWork:
-        """The transaction of its events, for steps that change other state with it."""
+        """The transaction that records the events. Steps use it to change other state with the keyring."""
         ...
 
     @property
@@ -147,27 +147,27 @@ class KeyringChange(Transaction, Protocol):
         ...
 
     def needs(self, kid: str) -> bool:
-        """Whether a table of backctl's own refers to the key."""
+        """Whether a table of backctl refers to the key."""
         ...
 
     def replace(self, ring: Keyring, *events: DomainEvent) -> None:
-        """Let `ring` be the keyring from the commit on, and record `events` with it."""
+        """Replace the keyring with `ring` and record `events`, both at the commit."""
         ...
 
     def rewrap(self, passphrase: Secret | None, *events: DomainEvent) -> None:
-        """Store the keyring under another passphrase, or in plain, from the commit on, and record `events` with it."""
+        """Store the keyring under `passphrase`, or unencrypted for None, and record `events`, both at the commit."""
         ...
 
     def enter(self, context: AbstractContextManager[object]) -> None:
-        """Keep `context` open until the change has ended; it sees the error when the change fails."""
+        """Enter `context` now and exit it when the change ends, with the error if the change fails."""
         ...
 
 
 class KeyringChangeFactory(Protocol):
     def __call__(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
-        """A change not yet begun; on a fresh machine the installation is made.
+        """Return a change that has not begun. Creates the installation on a fresh machine.
 
-        Raises InvalidInput for the reason before anything is opened, and KeyringReadOnly where the keyring does not lie
+        Raises InvalidInput for an invalid reason before it opens anything, and KeyringReadOnly when the keyring is not
         in a file.
         """
         ...
@@ -175,27 +175,27 @@ class KeyringChangeFactory(Protocol):
 
 class KeyMaker(Protocol):
     def __call__(self, purpose: Purpose, now: Instant, *, alg: str | None = None, kid: str | None = None) -> Key:
-        """A new key. RSA takes a second. Raises InvalidKey for an algorithm that does not serve the purpose."""
+        """Create a key; RSA takes about a second. Raises InvalidKey for an algorithm unsuitable for the purpose."""
         ...
 
 
 class ForeignKey(NamedTuple):
-    """A key that was made elsewhere, under a new kid; `kid` is its name there, None without one."""
+    """A key made elsewhere, stored under a new kid. `kid` is its original kid, or None."""
 
     key: Key
     kid: str | None
 
 
 class KeyExchange(Protocol):
-    """Keys in the forms of the world outside."""
+    """Imports keys from JWK and PEM texts, and exports them as PEM."""
 
     def read(self, text: Secret, *, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
-        """The key that a private JWK or a PEM text holds. `alg` decides where the text does not say.
+        """Read the key in a private JWK or a PEM text. `alg` applies if the text names no algorithm.
 
         Raises InvalidKey.
         """
         ...
 
     def pem(self, key: Key, *, private: bool) -> str:
-        """PKCS #8, or the public half as SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
+        """Export as PKCS #8, or the public half as SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
         ...

@@ -1,6 +1,6 @@
-"""What use cases need of the database: transactions, queries and its care; adapters in `infrastructure` provide it.
+"""Ports for the database: transactions, queries and maintenance. Adapters in `infrastructure` implement them.
 
-Only the types are used here: nothing of what they name is loaded.
+Most imports are for type checkers only, so that importing this module loads little.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 
 class Transaction(Protocol):
-    """What the runner needs of a unit of work and of a keyring change.
+    """The part of a unit of work or a keyring change that the runner uses.
 
-    Entering begins it; leaving without `commit` rolls back. `dry_run` makes `commit` do all its work and roll back.
+    Entering begins it; leaving without `commit` rolls back. In a dry run, `commit` does all its work and rolls back.
     """
 
     def __enter__(self) -> Self: ...
@@ -48,17 +48,17 @@ class Transaction(Protocol):
     ) -> None: ...
 
     def commit(self) -> None:
-        """Make it durable. Raises what the transaction's own `commit` raises."""
+        """Make the transaction durable. Raises the errors of the implementation's `commit`."""
         ...
 
     @property
     def committed(self) -> Sequence[LoggedEvent]:
-        """The events of the transaction once they are durable; none before, and none in a dry run."""
+        """The events of the transaction; empty until they are durable, and always empty in a dry run."""
         ...
 
 
 class UnitOfWork(Transaction, Protocol):
-    """One transaction: the state and its events, or neither."""
+    """One transaction, which saves state and the events that record it together or not at all."""
 
     users: UserRepository
     login_failures: LoginFailures
@@ -70,30 +70,30 @@ class UnitOfWork(Transaction, Protocol):
     def second_factors(self) -> SecondFactors: ...
 
     def record(self, *events: DomainEvent) -> None:
-        """Have events appended that no aggregate recorded, after those of the aggregates."""
+        """Add events that no aggregate recorded. They follow the events of the aggregates."""
         ...
 
     def erase_events(self, subject: str) -> int:
-        """Blank the data of everything recorded about `subject` so far; the chain holds. How many had any."""
+        """Erase the data of all events about `subject` so far; return how many had data. The chain stays valid."""
         ...
 
     def write(self) -> None:
-        """Write the changed aggregates, within the transaction: each has its next version then.
+        """Write the changed aggregates within the transaction, which increments their versions.
 
         Raises EmailTaken, UsernameTaken, UserChangedMeanwhile.
         """
         ...
 
     def attempt(self) -> AbstractContextManager[None]:
-        """What is done within is written at its end, or undone when it raises; the transaction goes on either way.
+        """Write the changes made in the `with` block when it ends; undo only those changes when it raises.
 
-        Undone are rows and events alike, and whatever was handed out must be asked for once more. Passes on what is
-        raised. Only Unavailable, Unusable and what is no BackctlError leave a transaction that cannot go on.
+        Undoes rows and events, and raises the error again. Objects loaded before that are stale: load them again.
+        The transaction stays usable unless the error is Unavailable, Unusable or not a BackctlError.
         """
         ...
 
     def commit(self) -> None:
-        """Write the changed aggregates, append their events to the log, make it all durable.
+        """Write the changed aggregates, append their events to the log, and commit.
 
         Raises EmailTaken, UsernameTaken, UserChangedMeanwhile; DatabaseLocked, DatabaseFull.
         """
@@ -102,50 +102,50 @@ class UnitOfWork(Transaction, Protocol):
 
 class UnitOfWorkFactory(Protocol):
     def __call__(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
-        """A unit of work not yet begun, with who acts and why. Everything it needs is loaded when this returns.
+        """Return a unit of work that has not begun; `by` is recorded with its events. Loads the modules it needs.
 
-        `creates` is for use cases that can succeed where there is nothing yet: on a fresh machine they make the
-        installation. All others find it empty, and nothing is made. Raises InvalidInput for the reason before anything
-        is opened.
+        `creates` creates the installation on a fresh machine; pass it for use cases that can succeed on an empty
+        database. Without it, a fresh machine reads as empty and nothing is created. Raises InvalidInput for an invalid
+        reason before it opens anything.
         """
         ...
 
 
 class Reader(Protocol):
-    """The read side: rows straight into views, one statement each."""
+    """The read side: each method runs one statement and turns its rows into views."""
 
     def find_user(self, ident: Identity) -> UserView | None: ...
 
     def mfa_of(self, ident: Identity) -> MfaStatus | None:
-        """The second factor of an account, of one without any too; None without the account."""
+        """Return the second-factor status of an account, whether it has one or not; None for an unknown account."""
         ...
 
     def password_of(self, ident: Identity) -> PasswordHash | None:
-        """The stored hash of an account; None without the account or without a password."""
+        """Return the password hash of an account; None for an unknown account or one without a password."""
         ...
 
     def users(
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0
     ) -> Page[UserView]:
-        """At most `limit` accounts, from the cursor (cheap at any depth) or after `offset` of them (not so)."""
+        """Return at most `limit` accounts after the cursor, or after the first `offset` (slow for large offsets)."""
         ...
 
     def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
-        """All of them in constant memory, from one snapshot."""
+        """Yield all matching accounts in constant memory, from one snapshot."""
         ...
 
     def count_users(self, criteria: UserCriteria) -> int: ...
 
     def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> Page[SessionView]:
-        """At most `limit` sessions of an account, the oldest first."""
+        """Return at most `limit` sessions of an account, oldest first."""
         ...
 
     def stream_sessions(self, user_id: UserId, *, now: Instant) -> Iterator[SessionView]:
-        """All of them in constant memory, from one snapshot."""
+        """Yield all sessions of an account in constant memory, from one snapshot."""
         ...
 
     def standings(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Standing]:
-        """By session and `jti`, what is known of access tokens whose sessions still exist. One statement for all."""
+        """Return the standing of each (session id, `jti`) whose session still exists. Runs one statement for all."""
         ...
 
     def events(
@@ -155,16 +155,16 @@ class Reader(Protocol):
     def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]: ...
 
     def verify_chain(self, keys: AuditKeys) -> ChainReport:
-        """Walk the event log from one snapshot."""
+        """Verify the chain of the event log from one snapshot."""
         ...
 
 
 AuditKeys = Callable[[Sequence[str]], dict[str, bytes]]
-"""kid → key of every audit key, given the kids of those that a log was written with. Called when there is a log."""
+"""Returns every audit key by kid, given the kids that the log names. Called only if there is a log."""
 
 
 class HealthProbe(Protocol):
-    """Looks at one part of the installation without changing it."""
+    """Checks one part of the installation without changing it."""
 
     @property
     def check(self) -> str:
@@ -172,32 +172,32 @@ class HealthProbe(Protocol):
         ...
 
     def examine(self) -> CheckView:
-        """Raises BackctlError when that part is not usable: a failure with its hint."""
+        """Run the check. Raises BackctlError when the part is unusable; callers report that as a failed check."""
         ...
 
 
 class DatabaseCare(Protocol):
-    """Looks after a database as a whole."""
+    """Maintenance of a database: status, upgrades, checks and backups."""
 
     def status(self) -> DatabaseStatus:
-        """What the database holds, at any revision. Raises DatabaseUnusable when it does not belong to backctl."""
+        """Describe the database, at any revision. Raises DatabaseUnusable when it does not belong to backctl."""
         ...
 
     def upgrade(self, *, by: Attribution, dry_run: bool) -> Change[UpgradeView]:
-        """Bring the schema to the revision of this program, once, however many try at the same time, and record it.
+        """Upgrade the schema to the revision of this program and record it. Concurrent callers upgrade it only once.
 
-        Only under the keyring that belongs to it. Raises DatabaseMissing, SchemaTooNew, DatabaseLocked, DatabaseFull,
-        KeyringMismatch and what the keyring's file raises; then nothing has changed.
+        Requires the keyring of this database. Raises DatabaseMissing, SchemaTooNew, DatabaseLocked, DatabaseFull,
+        KeyringMismatch and the errors of reading the keyring; nothing has changed then.
         """
         ...
 
     def probes(self) -> tuple[HealthProbe, ...]:
-        """The checks of schema and contents, in the order in which one explains the next."""
+        """Return the checks of schema and contents. A failed check can explain the failures after it."""
         ...
 
     def back_up(self, file: str) -> BackupView:
-        """Copy the database as it is at this moment to a new file, whole or not at all.
+        """Copy a snapshot of the database to a new file, completely or not at all.
 
-        Raises FileTaken, FolderUnusable, DatabaseFull, and UsageError where the database's own tools make copies.
+        Raises FileTaken, FolderUnusable, DatabaseFull, and UsageError for a database that has its own backup tools.
         """
         ...

@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all."""
+"""Writes files completely or not at all, and checks their permissions."""

@@ -1,4 +1,4 @@
-"""The health probe of files: nobody else can read or change them."""
+"""The health probe of files: no other user can read or change them."""
 
 import os
 import stat
@@ -10,17 +10,18 @@ from backctl.infrastructure.probes import Finding, fail, ok, warn
 
 
 def are_private(paths: Sequence[Path], keyring: Sequence[Path], config_file: Path | None) -> Finding:
-    """Folder 0700, files 0600, all of them this user's or root's, and the configuration in a folder nobody else writes.
+    """Check owners and modes of the installation's files and of the configuration.
 
-    No folder on the way to them, links followed, lets everybody replace what is there. Whatever others can read or
-    change is a failure, the rest of the excess a warning.
+    Expects folders of mode 0700 and files of mode 0600 that belong to this user or root, a configuration folder that
+    other users cannot write to, and no world-writable folder above them, after resolving links. Anything that others
+    can read or change is a failure; any other excess permission is a warning.
     """
     exposed: list[str] = []
     loose: list[str] = []
     for path, status in _present(paths):
         shared = status.st_mode & 0o077
         if path in keyring and not shared & 0o007:
-            continue  # `keyring.valid` judges the rest, by the rule that every command follows
+            continue  # `keyring.valid` checks the rest, by the same rule as every command
         if stranger := _owned_by_a_stranger(path, status):
             exposed.append(stranger)
         if _is_writable_folder(status) or (not stat.S_ISDIR(status.st_mode) and shared & 0o027):
@@ -46,7 +47,7 @@ def are_private(paths: Sequence[Path], keyring: Sequence[Path], config_file: Pat
 
 
 def _on_the_way(paths: Iterable[Path]) -> list[Path]:
-    """Every folder through which one of the paths leads in the end."""
+    """Return every folder above the paths, after resolving links."""
     return sorted({folder for path in paths for folder in Path(os.path.realpath(path)).parents})
 
 
@@ -55,7 +56,7 @@ def _owned_by_a_stranger(path: Path, status: os.stat_result) -> str | None:
 
 
 def _is_writable_folder(status: os.stat_result) -> bool:
-    """Whether others may replace what is in a folder."""
+    """Whether this is a folder whose files other users can replace."""
     mode = status.st_mode
     return stat.S_ISDIR(mode) and bool(mode & 0o022) and not mode & stat.S_ISVTX
 
@@ -65,7 +66,7 @@ def _with_mode(path: Path, status: os.stat_result) -> str:
 
 
 def _present(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
-    """Those that exist."""
+    """Yield the paths that exist, with their status."""
     for path in paths:
         with suppress(FileNotFoundError):
             yield path, path.stat()

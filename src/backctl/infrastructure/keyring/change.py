@@ -108,9 +108,9 @@ class FileKeyringChange:
         self.work.write()  # after the events of earlier steps, before those of later ones
 
     def commit(self) -> None:
-        """Put the keyring in place and record its events: both or neither, whatever happens.
+        """Replace the keyring and record its events, both or neither, even if the process is killed.
 
-        Raises FolderUnusable, DiskFull and what the unit of work raises; nothing is changed then.
+        Raises FolderUnusable, DiskFull and the errors of the unit of work; nothing has changed then.
         """
         change = ChangeName(self._installation_id, self.work.reserve_event_id())
         try:

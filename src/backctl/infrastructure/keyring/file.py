@@ -90,7 +90,7 @@ class KeyFile:
         return keyring_text.is_wrapped(self._text())
 
     def stage(self, keyring: "Keyring") -> Path:
-        """Write the keyring beside its place and flush it; `durable.link_staged` puts it there."""
+        """Write the keyring to a temporary file and flush it; `durable.link_staged` gives it its real name."""
         return durable.stage(self.path, _content_of(keyring, self._passphrase))
 
     def create(self, keyring: "Keyring") -> None:

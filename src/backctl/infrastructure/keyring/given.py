@@ -23,11 +23,11 @@ class GivenKeyring:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """None: whatever the configuration names is its own concern."""
+        """Empty: backctl does not manage the files of a keyring that the configuration gives."""
         return ()
 
     def exists(self) -> bool:
-        """Always: it is read when it is needed."""
+        """Always True: the source is read only when a key is needed."""
         return True
 
     def read(self) -> "Keyring":
@@ -49,7 +49,7 @@ class GivenKeyring:
         return False
 
     def in_file(self) -> NoReturn:
-        """Raises KeyringReadOnly."""
+        """Raise KeyringReadOnly: a keyring that the configuration gives cannot be changed."""
         raise KeyringReadOnly(
             f"the keyring comes from {self.label} and cannot be changed there",
             hint="change the keys where its file is kept, and give the new one from there",

@@ -1,4 +1,4 @@
-"""Where a keyring is kept: in a file, or given by the configuration."""
+"""The interface of keyring stores: a file, or a keyring that the configuration gives."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class KeyringStore(Protocol):
-    """Reads the keyring. What changes it, or creates it, asks for its file."""
+    """Reads the keyring. To create or change it, use `in_file`."""
 
     @property
     def label(self) -> str:
-        """Where the keyring comes from, as it may be shown."""
+        """The source of the keyring, without secrets, for messages."""
         ...
 
     @property
@@ -22,21 +22,21 @@ class KeyringStore(Protocol):
         ...
 
     def exists(self) -> bool:
-        """Whether there is a keyring, in whatever state. Raises FolderUnusable."""
+        """Whether a keyring exists, even a damaged one. Raises FolderUnusable."""
         ...
 
     def read(self) -> "Keyring":
-        """Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed."""
+        """Read the keyring. Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed."""
         ...
 
     def current(self) -> "Keyring":
-        """What `read` returns, from memory while the keyring has not changed. Raises what `read` raises."""
+        """Return the keyring from memory; read it again only after a change. Raises the errors of `read`."""
         ...
 
     def has_unfinished_change(self) -> bool:
-        """Whether a change was interrupted, so that the next one finishes it or gives it up."""
+        """Whether a change was interrupted. The next change completes or discards it."""
         ...
 
     def in_file(self) -> "KeyFile":
-        """The file that can be changed. Raises KeyringReadOnly where the configuration gives the keyring."""
+        """Return the keyring's file, for changes. Raises KeyringReadOnly when the configuration gives the keyring."""
         ...

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class WatchedKeyring:
-    """Asks the keyring's source, which reads a file again only when another one has taken its place.
+    """Reads the keyring from its store, which reads a file again only after it was replaced.
 
-    Where there is no keyring, `is_fresh` says whether `create` may make the installation with one; no database is
-    loaded before.
+    If there is no keyring, `is_fresh` says whether `create` may create the installation. Until then, no database code
+    loads.
     """
 
     def __init__(

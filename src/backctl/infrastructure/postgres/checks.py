@@ -72,7 +72,7 @@ def _model(database: PostgresDatabase) -> Schema:
 
 
 def validity(connection: Driver) -> Finding:
-    """Whether the server keeps to every index and constraint of this program's tables."""
+    """Check that every index and constraint of backctl's tables is valid."""
     invalid = [str(name) for (name,) in connection.execute(_INVALID, {"tables": list(TABLES)})]
     if invalid:
         return fail(f"not valid: {', '.join(invalid)}", "REINDEX an index, VALIDATE CONSTRAINT a constraint")

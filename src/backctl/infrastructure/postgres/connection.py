@@ -48,7 +48,7 @@ _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 
 
 class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection whose `close` gives it back to the pool that opened it."""
+    """A connection whose `close` returns it to its pool."""
 
     pool: "ConnectionPool[PooledConnection] | None" = None
 
@@ -59,7 +59,7 @@ class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
             self.pool.give_back(self, sound=self.info.transaction_status == TransactionStatus.IDLE)
 
     def disconnect(self) -> None:
-        """Close it for good."""
+        """Close the connection instead of returning it to the pool."""
         self.pool = None
         super().close()
 

@@ -1,4 +1,4 @@
-"""How `doctor` looks at a database on a PostgreSQL server."""
+"""The `doctor` checks of a database on a PostgreSQL server."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _SERVER_TIME = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS b
 
 
 class PostgresHealth(DatabaseHealth):
-    """Connects for each question and keeps no connection."""
+    """Takes a connection for each query and returns it afterwards."""
 
     upgrade_hint = "run 'backctl db upgrade'"
 
@@ -28,7 +28,7 @@ class PostgresHealth(DatabaseHealth):
         return ()
 
     def _require_creatable(self) -> None:
-        """Nothing: a server that was named is never created by a write."""
+        """Do nothing: a write never creates a database on a server."""
 
     def _takes_changes(self) -> Finding:
         with self._database.mapped_faults(), self._database.connect() as connection:

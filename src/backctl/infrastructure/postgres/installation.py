@@ -1,7 +1,7 @@
-"""An installation whose database is a PostgreSQL server's; its keyring is a file all the same.
+"""An installation whose database is on a PostgreSQL server. Its keyring is stored as for SQLite.
 
-It is named by its URL, so no command but `init` creates anything of it, and none but `db upgrade` changes its schema:
-others may be working on it with a program of another version.
+Only `init` creates it, and only `db upgrade` changes its schema, because other machines may use the database with
+another version of backctl.
 """
 
 from collections.abc import Callable
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class PostgresInstallation(Installation):
-    """A keyring and the database on a server."""
+    """A keyring and a database on a PostgreSQL server."""
 
     def __init__(self, url: str, dependencies: Dependencies, *, label: str, limits: Limits) -> None:
-        """`label` is the URL as it may be shown. The driver is loaded when the database is first needed."""
+        """`label` is the URL without its password. The driver loads when the database is first used."""
         super().__init__(label, dependencies)
         self._url = url
         self.limits = limits
@@ -67,7 +67,7 @@ class PostgresInstallation(Installation):
 
     @property
     def is_fresh(self) -> bool:
-        """Never: a server has been named."""
+        """Always False: the configuration names a server."""
         return False
 
     def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":
@@ -83,13 +83,13 @@ class PostgresInstallation(Installation):
         return Change(view, changed=True)
 
     def require_sound_folders(self) -> None:
-        """The files of a database on a server are the server's."""
+        """Do nothing: the server protects its own files."""
 
     def stored(self) -> "StoredInstallation":
         return self.database.stored()
 
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
-        """On what there is: no use case of accounts creates anything on a server."""
+        """Return a unit of work on the existing database. Ignores `creates`: only `init` creates a database."""
         with self._lock:
             if self._engine is None:
                 from backctl.infrastructure.postgres.engine import postgres_engine
@@ -98,7 +98,7 @@ class PostgresInstallation(Installation):
                 engine = postgres_engine(self.database, lambda stored: check_match(stored.audit_kids, keyring))
                 try:
                     with self.database.mapped_faults(), engine.connect() as connection:
-                        connection.begin()  # faults appear before anything slow begins
+                        connection.begin()  # raise connection errors before any slow work
                 except BaseException:
                     engine.dispose()
                     raise
@@ -110,7 +110,7 @@ class PostgresInstallation(Installation):
         return self._keyring_change(by, dry_run=dry_run, timeout_us=self.limits.lock_us)
 
     def reader(self) -> Reader:
-        """The read side. Raises what opening it raises."""
+        """Return the read side. Raises the errors of opening it."""
         with self._lock:
             if self._reader is None:
                 from backctl.infrastructure.postgres.reader import PostgresReader
@@ -127,7 +127,7 @@ class PostgresInstallation(Installation):
         return stored, keyring
 
     def _keyring_of_something(self) -> "Keyring":
-        """The keyring. Where database and keyring are both missing, the former is what has to be told."""
+        """Return the keyring. If the database is missing too, raise the error of the database instead."""
         try:
             return self.open_keyring()
         except KeyringMissing:
@@ -144,7 +144,7 @@ class PostgresInstallation(Installation):
         return True
 
     def _require_keyring(self) -> None:
-        """Raises KeyringMissing for a database without its keyring: a new key could not replace the lost one."""
+        """Raise KeyringMissing if the keyring of the database is missing: a new keyring cannot replace it."""
         if not self.keys.exists():
             raise KeyringMissing(
                 f"there is no keyring {quoted(self.keys.label, limit=400)} for the database",
@@ -152,9 +152,10 @@ class PostgresInstallation(Installation):
             )
 
     def _made(self, by: Attribution) -> "InstallationView | None":
-        """The tables, and the keyring linked to its name before they are committed: whoever sees them finds their keys.
+        """Create the tables and the keyring file. None if another process has created the tables meanwhile.
 
-        A failure in between leaves a keyring without a database, which the next `init` completes.
+        The keyring is in place before the tables are committed, so every process that sees the tables finds their keys.
+        A failure in between leaves a keyring without a database; the next `init` completes it.
         """
         with ExitStack() as held:
             for path in self.keys.paths:
@@ -221,4 +222,4 @@ class PostgresInstallation(Installation):
 
 
 def _nothing() -> None:
-    """There is nothing to put in place."""
+    """Do nothing before the commit."""

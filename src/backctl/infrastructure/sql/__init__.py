@@ -1,1 +1,1 @@
-"""What SQL databases share: tables, statements, rows and the unit of work on them."""
+"""The code that SQL databases share: tables, statements, rows and the unit of work."""

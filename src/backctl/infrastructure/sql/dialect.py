@@ -1,4 +1,4 @@
-"""What differs between SQL databases in the statements that all of them run."""
+"""The differences between SQL databases in the statements that they share."""
 
 from typing import Literal, NamedTuple
 
@@ -11,18 +11,18 @@ _INSTALLATION = (
 
 
 class Dialect(NamedTuple):
-    """How one kind of database wants its statements. Each technology's folder holds its value in `dialect.py`."""
+    """The SQL dialect of one kind of database. The `dialect.py` of each database's folder defines its value."""
 
     placeholder: Placeholder
-    """How the driver marks the place of a value."""
+    """The driver's placeholder for a value."""
     join: str
     """The aggregate function that joins texts."""
     as_id: str
-    """Turns the text in `{}` into the type of an id column."""
+    """Casts the text in `{}` to the type of an id column."""
     writes_in_queries: bool
     """Whether a WITH clause may hold an INSERT or UPDATE."""
 
     @property
     def installation(self) -> str:
-        """Asks a database for its revision, its installation id and its audit keys' ids."""
+        """The query for the revision, the installation id and the kids of the audit keys."""
         return _INSTALLATION.format(join=self.join)

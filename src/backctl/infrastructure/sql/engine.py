@@ -1,4 +1,4 @@
-"""What the engine of every kind of database carries for the code that they share."""
+"""Options that the engine of each database sets for the shared SQL code."""
 
 from typing import Protocol
 
@@ -9,21 +9,21 @@ from backctl.domain.values import EventId
 from backctl.infrastructure.sql.dialect import Dialect
 
 DIALECT = "backctl_dialect"
-"""The execution option under which an engine carries its `Dialect`."""
+"""The execution option that holds the `Dialect` of an engine."""
 
 OUTCOMES = "backctl_outcomes"
-"""The execution option under which an engine carries what its unit of work asks about failures: an `Outcomes`."""
+"""The execution option that holds the `Outcomes` of an engine."""
 
 KNOWN_KIDS = "backctl_known_kids"
-"""Where a connection's `info` holds the audit keys that the database named when the transaction began: appending to the
-log then needs one statement less."""
+"""The key in a connection's `info` for the audit kids read at the start of the transaction. It saves a statement when
+events are appended to the log."""
 
 
 class Outcomes(Protocol):
-    """What only one kind of database knows about its failures."""
+    """Interprets the failures of one kind of database."""
 
     def fault_of(self, error: Exception) -> BackctlError | None:
-        """The error that the driver's error means; None when the state of the database is not at fault."""
+        """Return the BackctlError for a driver error; None when the database is not the cause."""
         ...
 
     def is_lost(self, error: Exception) -> bool:
@@ -31,7 +31,7 @@ class Outcomes(Protocol):
         ...
 
     def was_committed(self, event_id: EventId | None) -> bool:
-        """Whether the transaction whose first event this is was made after all. Raises OutcomeUnknown."""
+        """Whether the transaction whose first event has this id was committed. Raises OutcomeUnknown."""
         ...
 
 

@@ -28,7 +28,7 @@ _LOCK_HEAD = select(tables.event_head.c.seq, tables.event_head.c.mac).where(tabl
 _LOCK_HEAD = _LOCK_HEAD.with_for_update()
 _ADD = insert(tables.events)
 _MOVE_HEAD = update(tables.event_head).values(seq=bindparam("head_seq"), mac=bindparam("head_mac"))
-# One round trip instead of two. Named values, for both tables have a `seq` and an `id`.
+# One round trip instead of two. The parameters have names, because both tables have a `seq` and an `id`.
 _ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in _COLUMNS})
 _ADD_AND_MOVE_HEAD = _ADD_AND_MOVE_HEAD.add_cte(_MOVE_HEAD.cte("moved"))
 
@@ -45,10 +45,10 @@ def append(
     new_id: IdSource,
     erased: Container[int] = (),
 ) -> list[LoggedEvent]:
-    """Chain `events` to the log, in their order, within the connection's transaction; returns them as they stand there.
+    """Append `events` to the log, in order, within the connection's transaction; return them as stored.
 
-    Those whose places are in `erased` are stored without their data, as `erase` would leave them. Locks the chain's
-    head until the transaction ends: call it after every other lock and statement.
+    Events whose index is in `erased` are stored without their data, as after `erase`. Locks the head of the chain until
+    the transaction ends: call it after every other lock and statement.
     """
     seq, mac = _locked_head(connection)
     secret = key.secret_bytes()

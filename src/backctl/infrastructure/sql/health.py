@@ -1,4 +1,4 @@
-"""What `doctor` asks of every SQL database, under the same names and in the same order."""
+"""The `doctor` checks that every SQL database has, under the same names."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -11,12 +11,12 @@ from backctl.domain.values import Instant
 from backctl.infrastructure.probes import NOTHING_YET, UNOPENED, Finding, Probe, fail, ok, warn
 from backctl.infrastructure.sql.schema import REVISION, StoredInstallation, check_match, require_current
 
-_TOLERANCE_US = 5 * 60 * 1_000_000  # clocks of machines that share a database may differ by so much
+_TOLERANCE_US = 5 * 60 * 1_000_000  # the tolerated clock difference between machines that share a database
 _RELEASED = Instant.parse("2026-01-01")
 
 
 class HealthSource(Protocol):
-    """What an installation says about itself without being changed."""
+    """Read-only access to an installation."""
 
     @property
     def label(self) -> str: ...
@@ -32,10 +32,10 @@ class HealthSource(Protocol):
 
 
 class DatabaseHealth(ABC):
-    """The checks of one installation's database. Each kind of database says how it is looked at."""
+    """The checks of an installation's database. A subclass per kind of database implements the queries."""
 
     upgrade_hint: ClassVar[str]
-    """What to do about an older schema."""
+    """The hint for an outdated schema."""
 
     def __init__(self, source: HealthSource) -> None:
         self._source = source
@@ -45,7 +45,7 @@ class DatabaseHealth(ABC):
         """Files and folders of the database on this machine; they may be missing."""
 
     def probes(self, *, leeway: int) -> dict[str, Probe]:
-        """The checks by name. `leeway` is how far ahead a token may be dated, in microseconds."""
+        """Return the checks by name. `leeway` is how far ahead a token may be dated, in microseconds."""
         looks: dict[str, Callable[[], Finding]] = {
             "database.open": self._open,
             "database.writable": self._writable,
@@ -59,7 +59,7 @@ class DatabaseHealth(ABC):
 
     @abstractmethod
     def _require_creatable(self) -> None:
-        """Raises what keeps a write from creating the database on a fresh machine."""
+        """Raise an error if a write could not create the database on a fresh machine."""
 
     @abstractmethod
     def _takes_changes(self) -> Finding:
@@ -71,14 +71,14 @@ class DatabaseHealth(ABC):
 
     @abstractmethod
     def _clocks(self) -> Sequence[tuple[str, Instant]]:
-        """Other clocks whose time is known, each with its name."""
+        """Return other times to compare the clock with, each with its name."""
 
     @abstractmethod
     def _ask(self, *questions: str) -> list[Sequence[Sequence[Any]]]:
-        """The rows that answer each statement, from a moment of the database of this revision or another."""
+        """Run each statement and return its rows, at any revision of the database."""
 
     def _opened(self, look: Callable[[], Finding]) -> Callable[[], Finding]:
-        """A check that has nothing to say where the database does not open; `database.open` says why."""
+        """Return a check that runs `look` only if the database opens; otherwise `database.open` reports the cause."""
         return lambda: self._unopened() or look()
 
     def _unopened(self) -> Finding | None:
@@ -124,7 +124,7 @@ class DatabaseHealth(ABC):
 
 
 def is_sane(now: Instant, latest: Iterable[tuple[str, Instant]]) -> Finding:
-    """Whether the clock is past this program's making, and past whatever was recorded last."""
+    """Check that the clock is later than the release of this program and not behind the `latest` times."""
     if now < _RELEASED:
         return fail(f"the clock says {now}, before this program was written", "set the clock")
     for what, moment in latest:
@@ -134,8 +134,10 @@ def is_sane(now: Instant, latest: Iterable[tuple[str, Instant]]) -> Finding:
 
 
 def dated_ahead(now: Instant, leeway: int) -> tuple[str, str]:
-    """Two statements: the issuers whose tokens were all revoked as of a later moment, and how many sessions are from
-    such a moment. Both databases read them."""
+    """Return two statements, valid on every database, that find what is dated later than `now` plus `leeway`.
+
+    The first selects issuers whose tokens are all revoked up to such a time, the second counts sessions of such a time.
+    """
     limit = now + leeway
     return (
         f"SELECT issuer, not_before FROM token_issuers WHERE not_before > {limit}",  # noqa: S608 - a number
@@ -147,7 +149,7 @@ def dated_ahead(now: Instant, leeway: int) -> tuple[str, str]:
 
 
 def is_issuable(barred: Sequence[Sequence[Any]], ahead: Sequence[Sequence[Any]]) -> Finding:
-    """Whether a token issued now would be valid now, from the answers to `dated_ahead`."""
+    """Check that a token issued now would be valid now, from the rows that `dated_ahead` selects."""
     if barred:
         issuer, moment = barred[0]
         return fail(

@@ -1,4 +1,4 @@
-"""Making the tables and bringing older ones up to date, whatever the database. Loads Alembic when it migrates."""
+"""Creates and migrates the tables of any database. Loads Alembic only to migrate."""
 
 import os
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ VERSIONS = _SCRIPTS / "versions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founding:
-    """What a database begins with: its installation, the keyring it is proved with, and who made it, why and when."""
+    """The data of a new database: installation id, keyring, and who creates it, why and when."""
 
     installation_id: str
     keyring: Keyring
@@ -41,7 +41,7 @@ class Founding:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRecord:
-    """What the event of an upgrade tells beside the revisions: of which installation, who, why, when and its trace."""
+    """The data of an upgrade event apart from the revisions: which installation, who, why, when and which trace."""
 
     installation_id: str
     key: Key
@@ -50,7 +50,7 @@ class UpgradeRecord:
     event_id: EventId
 
     def append(self, connection: Connection, *, old: str, new: str) -> None:
-        """Chain SchemaUpgraded to the log, whose tables have the revision `new` by now, in the same transaction."""
+        """Append SchemaUpgraded to the log, in the transaction that migrated the tables to `new`."""
         event_log.append(
             connection,
             [SchemaUpgraded(self.installation_id, old=old, new=new)],
@@ -62,7 +62,7 @@ class UpgradeRecord:
 
 
 def require_known(revision: str, path: str | os.PathLike[str], versions: Sequence[Path]) -> None:
-    """Raises DatabaseUnusable for a revision that never was: there is no way from it to another."""
+    """Raise DatabaseUnusable for an unknown revision: no migration starts from it."""
     from alembic.script import ScriptDirectory
 
     if revision not in {script.revision for script in ScriptDirectory.from_config(_config(versions)).walk_revisions()}:
@@ -73,7 +73,7 @@ def require_known(revision: str, path: str | os.PathLike[str], versions: Sequenc
 
 
 def fill(connection: Connection, founding: Founding) -> None:
-    """Make every table, and begin the chain with InstallationCreated, within the connection's transaction."""
+    """Create every table and start the chain with InstallationCreated, within the connection's transaction."""
     installation_id, start = founding.installation_id, genesis(founding.installation_id)
     migrate(connection, REVISION, (VERSIONS,))
     created_at = int(founding.now)
@@ -90,14 +90,14 @@ def fill(connection: Connection, founding: Founding) -> None:
 
 
 def migrate(connection: Connection, revision: str, versions: Sequence[Path]) -> None:
-    """Run the revisions that are missing, on either database, within the connection's transaction."""
+    """Run the missing migrations up to `revision`, within the connection's transaction."""
     import logging
 
     from alembic import command
 
-    # Alembic announces each step at INFO, which a service may well send to its stderr.
+    # Alembic logs each step at INFO, which a service may write to stderr.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("alembic").addHandler(logging.NullHandler())  # or Python would print what is an error to it
+    logging.getLogger("alembic").addHandler(logging.NullHandler())  # or Python would print its errors to stderr
     config = _config(versions)
     config.attributes["connection"] = connection
     with _alembic:
@@ -108,7 +108,7 @@ def _config(versions: Sequence[Path]) -> "Config":
     from alembic.config import Config
 
     config = Config()
-    # Read by ConfigParser, to which a percent sign is special.
+    # ConfigParser reads these values and treats a percent sign specially.
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", "\n".join(map(str, versions)).replace("%", "%%"))

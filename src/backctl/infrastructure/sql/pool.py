@@ -1,7 +1,7 @@
 """The connections of one process to a database, shared by its threads.
 
-SQLAlchemy's pool would have to be loaded by commands that only read, and psycopg_pool connects in threads of its own:
-whoever waits for a connection learns that there is none but not why.
+Commands that only read must not load SQLAlchemy for its pool. psycopg_pool connects in threads of its own, so that a
+waiting caller learns that there is no connection, but not why.
 """
 
 import threading
@@ -14,7 +14,7 @@ from backctl.infrastructure.forks import close_before_forks, start_over_in_child
 _C = TypeVar("_C")
 
 CONNECTIONS = 8
-"""Connections of one process for each purpose, unless told otherwise: more threads than that take turns."""
+"""The default size of a pool. Further threads wait for a free connection."""
 
 
 _inherited_in_use: set[str] = set()
@@ -64,7 +64,7 @@ class ConnectionPool(Generic[_C]):
     def start_over(self) -> None:
         if not self._inheritable and (self._idle or self._taken):
             _inherited_in_use.add(self._label)
-        # Kept, for collecting them as garbage would end the parent's sessions.
+        # Keep references: garbage collection would close the parent's sessions.
         self._inherited += [*self._idle, *(connection for connection, _ in self._taken.values())]
         self._reset()
 
@@ -99,9 +99,9 @@ class ConnectionPool(Generic[_C]):
         return connection
 
     def give_back(self, connection: _C, *, sound: bool) -> None:
-        """Keep a connection for the next caller, unless it is not `sound` or older than `clear`.
+        """Keep a connection for the next caller; close it if it is not `sound` or was taken before `clear`.
 
-        Nothing happens when it was given back before, or was taken before a fork.
+        Does nothing if it was given back already, or was taken before a fork.
         """
         with self._changed:
             _, generation = self._taken.pop(id(connection), (connection, None))

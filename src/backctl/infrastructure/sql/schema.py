@@ -1,6 +1,6 @@
-"""What every command asks of a database before it uses it: is it ours, whose is it, and of which revision.
+"""Checks that run before a database is used: does it belong to backctl, to which installation, at which revision.
 
-Speaks to no driver and loads nothing heavy.
+Uses no driver and loads no heavy modules.
 """
 
 import os
@@ -19,7 +19,7 @@ REVISION = stored_revision.REVISION
 
 @dataclass(frozen=True, slots=True)
 class StoredInstallation:
-    """What a database says about itself. `audit_kids` are the audit keys its events were written with."""
+    """The identity and revision stored in a database. `audit_kids` are the kids of its audit keys."""
 
     installation_id: str
     revision: str
@@ -27,7 +27,7 @@ class StoredInstallation:
 
 
 def stored_installation(row: object, path: str | os.PathLike[str]) -> StoredInstallation:
-    """What the row says that answers `Dialect.installation`. Raises DatabaseUnusable when it says nothing."""
+    """Parse the row that `Dialect.installation` selects. Raises DatabaseUnusable when the row is incomplete."""
     match row:
         case (str(revision), str(installation_id), str() | None as kids):
             return StoredInstallation(installation_id, revision, tuple((kids or "").split()))
@@ -38,7 +38,7 @@ def stored_installation(row: object, path: str | os.PathLike[str]) -> StoredInst
 
 
 def require_current(stored: StoredInstallation, path: str | os.PathLike[str], *, revision: str = REVISION) -> None:
-    """Raises SchemaOutdated or SchemaTooNew when the database has another revision than this program works with."""
+    """Raise SchemaOutdated or SchemaTooNew unless the database has the revision that this program requires."""
     if stored.revision == revision:
         return
     described = f"the database {quoted(os.fspath(path), limit=400)} has revision {quoted(stored.revision)}"
@@ -52,9 +52,9 @@ def require_current(stored: StoredInstallation, path: str | os.PathLike[str], *,
 
 
 def check_match(kids: Sequence[str], keyring: "Keyring") -> None:
-    """Raises KeyringMismatch when the keyring lacks one of the audit keys that the database's events were written with.
+    """Raise KeyringMismatch if the keyring lacks an audit key that the database names.
 
-    A database that names none was tampered with, for it is made with one: DatabaseUnusable.
+    Raises DatabaseUnusable if it names none: every database is created with one, so it was tampered with.
     """
     if not kids:
         raise DatabaseUnusable(

@@ -1,6 +1,6 @@
-"""Connections to the SQLite file, and what the database says about itself.
+"""Connects to an SQLite file and reads its stored installation.
 
-Speaks to the driver alone and loads nothing heavy.
+Uses only the driver and loads no heavy modules.
 """
 
 import os
@@ -21,9 +21,9 @@ def connect(
     check_same_thread: bool = True,
     factory: type[sqlite3.Connection] = sqlite3.Connection,
 ) -> sqlite3.Connection:
-    """Open the database at `path`; never create one. Locks are waited for `timeout_us` microseconds.
+    """Open the database at `path`; never create one. Wait up to `timeout_us` microseconds for locks.
 
-    Transactions begin when told so and not by themselves. Raises DatabaseMissing, DatabaseUnusable.
+    Transactions begin only with an explicit BEGIN. Raises DatabaseMissing, DatabaseUnusable.
     """
     try:
         os.stat(path)
@@ -33,7 +33,7 @@ def connect(
             hint="run 'backctl init', or check the path",
         ) from None
     except OSError:
-        pass  # SQLite's own words about the path follow
+        pass  # SQLite reports the error below
     with mapped_faults(path):
         connection = sqlite3.connect(
             f"file://{_uri_path(path)}?mode=rw",
@@ -52,14 +52,13 @@ def connect(
 
 
 def read_installation(connection: sqlite3.Connection, path: Path) -> StoredInstallation:
-    """Ask the database about itself, in one statement. Raises DatabaseUnusable when it does not belong to backctl."""
+    """Read the stored installation in one statement. Raises DatabaseUnusable when it does not belong to backctl."""
     with mapped_faults(path):
         row = connection.execute(SQLITE.installation).fetchone()
     return stored_installation(row, path)
 
 
 def _uri_path(path: Path) -> str:
-    # https://www.sqlite.org/uri.html §3.1: these three have a meaning in the path of a URI, all others stand for
-    # themselves.
-    # Joined, not normalised: '..' behind a link leads elsewhere than its text says.
+    # https://www.sqlite.org/uri.html §3.1: only these three characters are special in the path of a URI.
+    # Joined, not normalised: '..' after a link does not lead to the folder that the text suggests.
     return os.path.join(os.getcwd(), path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

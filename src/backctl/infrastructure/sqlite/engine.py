@@ -60,7 +60,7 @@ class Turns:
 
 
 class _PooledConnection(sqlite3.Connection):
-    """A connection whose `close` gives it back to the pool that opened it."""
+    """A connection whose `close` returns it to its pool."""
 
     pool: "ConnectionPool[_PooledConnection] | None" = None
 
@@ -71,7 +71,7 @@ class _PooledConnection(sqlite3.Connection):
             self.pool.give_back(self, sound=not self.in_transaction)
 
     def disconnect(self) -> None:
-        """Close it for good."""
+        """Close the connection instead of returning it to the pool."""
         self.pool = None
         super().close()
 
@@ -111,8 +111,8 @@ def sqlite_engine(
         connection.pool = pool
         return connection
 
-    # A connection stays open between transactions, for closing the last one copies the log into the file: two fsyncs
-    # per command of a batch.
+    # Keep a connection open between transactions: closing the last one copies the log into the file, which costs two
+    # fsyncs per command of a batch.
     pool = ConnectionPool(open_connection, close=_PooledConnection.disconnect, label=str(path), inheritable=False)
 
     def check(connection: sqlite3.Connection) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How `doctor` looks at an SQLite file."""
+"""The `doctor` checks of an SQLite file."""
 
 import glob
 import sqlite3
@@ -16,7 +16,7 @@ from backctl.infrastructure.sqlite.faults import mapped_faults
 
 
 class SqliteHealth(DatabaseHealth):
-    """Opens the file for each question and keeps nothing open."""
+    """Opens the file for each check and closes it afterwards."""
 
     upgrade_hint = "the next command that opens it makes a copy and migrates it"
 

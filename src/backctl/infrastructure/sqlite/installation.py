@@ -1,8 +1,7 @@
-"""Where keyring and database live, and the one place that may create them.
+"""An installation whose database is an SQLite file. Only this module creates its keyring and database.
 
-They are created once, on purpose: by `init`, or by the first use case that can succeed on an empty database, on a
-machine where nothing names a storage and nothing exists. Anywhere else a missing or damaged part is an error and stays
-as it is.
+`init` creates them. So does the first use case that can succeed on an empty database, if the configuration names no
+storage and none exists. Otherwise, a missing or damaged part is an error and is left as it is.
 """
 
 import os
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
 class SqliteInstallation(Installation):
     """A keyring and an SQLite file.
 
-    `fresh_allowed` says that nothing names a storage, so that a use case may create one. `timeout_us` is how long
-    locks are waited for, in microseconds.
+    `fresh_allowed`: the configuration names no storage, so a use case may create it. `timeout_us` is the longest wait
+    for a lock, in microseconds.
     """
 
     def __init__(self, database: Path, dependencies: Dependencies, *, fresh_allowed: bool, timeout_us: int) -> None:
@@ -73,15 +72,15 @@ class SqliteInstallation(Installation):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether a write would create the installation, and a read finds it empty.
+        """Whether nothing exists yet, so that a write would create the installation and a read finds nothing.
 
-        A keyring without a database counts too: a creation that was interrupted, or goes on beside this moment.
-        Raises FolderUnusable when nobody can tell.
+        Also True if only the keyring exists, because a creation was interrupted or is in progress.
+        Raises FolderUnusable when the folder is not accessible.
         """
         return self._fresh_allowed and not durable.exists(self.database)
 
     def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":
-        if dry_run:  # made elsewhere, for a moment
+        if dry_run:  # create a temporary installation instead
             if durable.exists(self.database):
                 return Change(self.describe(), changed=False)
             view = self._rehearsed(by).describe()
@@ -94,16 +93,16 @@ class SqliteInstallation(Installation):
         return Change(self.describe(), changed=bool(made))
 
     def stored(self) -> "StoredInstallation":
-        """What the database says about itself, whatever its revision. Raises DatabaseMissing, DatabaseUnusable."""
+        """Read the stored installation, at any revision. Raises DatabaseMissing, DatabaseUnusable."""
         from backctl.infrastructure.sqlite.connection import connect, read_installation
 
         with closing(connect(self.database, timeout_us=self.timeout_us, read_only=True)) as connection:
             return read_installation(connection, self.database)
 
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
-        """On a fresh machine one that creates the installation, if it `creates`, or one that finds nothing.
+        """Return a unit of work. On a fresh machine, create the installation if `creates`, or else find nothing.
 
-        A dry run of a creation happens in an installation of its own that is thrown away.
+        A dry run of a creation uses a temporary installation.
         """
         with self._lock:
             if self._engine is None:
@@ -138,12 +137,12 @@ class SqliteInstallation(Installation):
             return self._change_of_keyring(by, dry_run=dry_run)
 
     def _change_of_keyring(self, by: Attribution, *, dry_run: bool) -> KeyringChange:
-        if dry_run and self._engine is None and self.is_fresh:  # as a unit of work, in an installation of its own
+        if dry_run and self._engine is None and self.is_fresh:  # in a temporary installation, like a unit of work
             return self._rehearsed(by).keyring_change(by=by, dry_run=True)
         return self._keyring_change(by, dry_run=dry_run, timeout_us=self.timeout_us)
 
     def reader(self) -> Reader:
-        """The read side; on a fresh machine one that finds nothing, until there is a database. Creates nothing."""
+        """Return the read side. It finds nothing while a fresh machine has no database. Creates nothing."""
         with self._lock:
             if self._reader is None:
                 if self.is_fresh:
@@ -155,7 +154,7 @@ class SqliteInstallation(Installation):
 
                 reader = SqliteReader(self.database, addresses=self._addresses, timeout_us=self.timeout_us)
                 try:
-                    reader.installation  # noqa: B018 - connects, so that an older database is migrated before a question
+                    reader.installation  # noqa: B018 - connects, to migrate an older database before the first query
                 except SchemaOutdated:
                     self._opened()
                 self._reader = reader
@@ -167,9 +166,9 @@ class SqliteInstallation(Installation):
             self._notice(f"there is nothing at {self.database} yet; answering as for an empty database")
 
     def _opened(self, by: Attribution | None = None) -> "tuple[StoredInstallation, Keyring]":
-        """What the database says about itself, and its keyring. An older database is migrated once they match.
+        """Return the stored installation and its keyring. Migrate an older database if its keyring matches.
 
-        It is attributed to `by`, or for a read, which has no attribution, to the system's user.
+        The migration is attributed to `by`, or to the operating-system user for a read, which has no attribution.
         """
         from backctl.infrastructure.sql.schema import REVISION, require_current
 
@@ -190,7 +189,7 @@ class SqliteInstallation(Installation):
         upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice, record=record)
 
     def require_sound_folders(self) -> None:
-        """Raises FolderUnusable where everybody may replace what is written, in the folders behind links too."""
+        """Raise FolderUnusable if any user could replace the files, also in folders behind links."""
         with self._usable_folders():
             for path in self._paths():
                 for folder in {path.parent, Path(os.path.realpath(path)).parent}:
@@ -204,7 +203,7 @@ class SqliteInstallation(Installation):
         return (*self.keys.paths, self.database)
 
     def _is_complete(self) -> bool:
-        """Raises KeyringMissing for a database without its keyring: a new key could not replace the lost one."""
+        """Whether the database exists. Raises KeyringMissing if only its keyring is missing: it cannot be replaced."""
         has_database, has_keyring = durable.exists(self.database), self.keys.exists()
         if has_database and not has_keyring:
             raise KeyringMissing(
@@ -225,7 +224,7 @@ class SqliteInstallation(Installation):
         for folder in folders:
             durable.make_folder(folder)
         with ExitStack() as locks:
-            for folder in sorted(folders):  # one order for everybody, or two could wait for each other
+            for folder in sorted(folders):  # a fixed order, to avoid deadlocks
                 locks.enter_context(durable.locked(folder, timeout_us=self.timeout_us))
             _step("locked")
             for path in self._paths():
@@ -236,8 +235,8 @@ class SqliteInstallation(Installation):
     def _put_in_place(self, by: Attribution) -> list[Path]:
         """Write both under temporary names, then link the keyring, then the database.
 
-        What can fail for want of space or permission fails before anything has its name. Whoever sees the database
-        sees its keyring too, and each of them whole.
+        Missing space or permission fails before either has its name. A process that sees the database also sees its
+        keyring, and both are complete.
         """
         import uuid
 
@@ -277,7 +276,7 @@ class SqliteInstallation(Installation):
         return [path for _, path in made]
 
     def _require_no_orphaned_log(self) -> None:
-        """Raises DatabaseUnusable for the log of a database that is gone: SQLite would replay it into a new one."""
+        """Raise DatabaseUnusable for a log without its database: SQLite would replay it into the new database."""
         for suffix in ("-wal", "-journal"):
             log = self.database.with_name(self.database.name + suffix)
             if durable.exists(log) and log.lstat().st_size:
@@ -294,7 +293,7 @@ class SqliteInstallation(Installation):
             raise durable.unusable(self.database.parent, error) from None
 
     def _rehearsed(self, by: Attribution) -> "SqliteInstallation":
-        """An installation in a private temporary folder, for dry runs where there is none yet."""
+        """Return an installation in a private temporary folder, for dry runs on a fresh machine."""
         if self._rehearsal is None:
             from tempfile import TemporaryDirectory
 
@@ -324,7 +323,7 @@ class SqliteInstallation(Installation):
 
 
 def _step(name: str) -> None:
-    """Announce a step of the creation; the fault tests end the process at each."""
+    """Log a step of the creation; the fault tests kill the process at each one."""
     import logging
 
     logging.getLogger("backctl.installation").debug(name)

@@ -1,4 +1,4 @@
-"""Making an SQLite database and bringing an older one up to date."""
+"""Creates an SQLite database and migrates an older one."""
 
 import itertools
 import os

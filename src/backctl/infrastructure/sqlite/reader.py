@@ -27,11 +27,10 @@ class _Opened(NamedTuple):
 
 
 class SqliteReader(RowReader):
-    """Connections opened when they are first needed and then kept, for any thread.
+    """Reads an SQLite file for any thread. Opens connections lazily and keeps them.
 
-    A streamed answer keeps its connection until its end. Every method raises DatabaseMissing, DatabaseUnusable,
-    SchemaOutdated, SchemaTooNew or DatabaseLocked where it applies, and DatabaseUnavailable when all connections are in
-    use.
+    A stream keeps its connection until it ends. Methods raise DatabaseMissing, DatabaseUnusable, SchemaOutdated,
+    SchemaTooNew, DatabaseLocked, and DatabaseUnavailable when all connections are in use.
     """
 
     def __init__(self, path: Path, *, timeout_us: int, addresses: AddressParser) -> None:
@@ -42,22 +41,22 @@ class SqliteReader(RowReader):
 
     @property
     def installation(self) -> StoredInstallation:
-        """What the database says about itself, its revision being the one expected."""
+        """The stored installation of a database with the current revision."""
         with self._connected() as opened:
             return opened.stored
 
     def close(self) -> None:
-        """Release the file; the next question opens it again."""
+        """Release the file; the next query opens it again."""
         self._pool.clear()
 
     def verify_chain(self, keys: AuditKeys) -> "ChainReport":
-        """Walk the log from one snapshot; whatever was written over it ends in the report.
+        """Verify the event chain from one snapshot; the report shows any manipulation.
 
-        Raises DatabaseUnusable only when SQLite itself cannot read on.
+        Raises DatabaseUnusable only when SQLite itself cannot read further.
         """
         from backctl.domain.audit import Head, RecordedEvent, verify
 
-        # On a connection of its own: its text may be no UTF-8, and its snapshot spans several statements.
+        # On a separate connection: the text may not be UTF-8, and the snapshot spans several statements.
         with (
             mapped_faults(self._path),
             closing(connect(self._path, timeout_us=self._timeout_us, read_only=True)) as connection,
@@ -68,7 +67,7 @@ class SqliteReader(RowReader):
             head = connection.execute(HEAD).fetchone()
             connection.text_factory = _any_text
             rows = itertools.starmap(RecordedEvent, connection.execute(CHAIN))
-            # Where the row of the head is lost, one that ends no chain.
+            # If the row of the head is missing, use a head that matches no chain.
             return verify(
                 rows, keys(stored.audit_kids), stored.installation_id, Head(0, b"") if head is None else Head(*head)
             )
