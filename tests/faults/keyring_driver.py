@@ -39,7 +39,7 @@ def add(backend: Backend) -> object:
 
 
 def wrap(backend: Backend) -> object:
-    return backend.keys.wrap(backctl.Secret("sesame"), anew=True, by=backend.by()).changed
+    return backend.keys.wrap(backctl.Secret("sesame"), rewrap=True, by=backend.by()).changed
 
 
 def primary(backend: Backend) -> object:

@@ -3,6 +3,7 @@
 import os
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import backctl
 from backctl.backend import Backend
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.values import Secret
+from backctl.infrastructure.sql.pool import CONNECTIONS
 
 THREADS = 16
 ROUNDS = 3
@@ -113,11 +115,13 @@ def test_parent_and_forked_child_both_go_on(house: House) -> None:
 def test_what_a_child_commits_outlives_the_connections_of_its_parent(house: House) -> None:
     use(house.backend, "parent")
     before = house.backend.accounts.count()
+    connected, connecting = os.pipe()
     go, going = os.pipe()
 
     def create() -> None:
         os.close(going)
         use(house.backend, "child")  # connected before the parent closes
+        os.write(connecting, b"x")
         os.read(go, 1)
         for number in range(5):
             house.backend.accounts.create(
@@ -125,13 +129,18 @@ def test_what_a_child_commits_outlives_the_connections_of_its_parent(house: Hous
             )
 
     def close() -> None:
+        os.read(connected, 1)
         house.backend.close()
         os.write(going, b"x")
 
-    threading.Timer(0.5, close).start()
-    in_a_child(create)
-    os.close(go)
-    os.close(going)
+    closing = threading.Thread(target=close)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on: the thread only waits for the pipe
+        closing.start()
+        in_a_child(create)
+    closing.join()
+    for end in (connected, connecting, go, going):
+        os.close(end)
     assert house.backend.accounts.count() == before + 5
     assert house.backend.audit.verify().intact
 
@@ -149,6 +158,18 @@ def test_a_child_forked_while_sqlite_is_in_use_is_refused(house: House) -> None:
 
     in_a_child(refused)
     assert len(list(stream)) > 1
+
+
+def test_a_thread_may_ask_while_it_reads_streams(house: House) -> None:
+    if not house.place.url.startswith("sqlite"):
+        streams = [house.backend.accounts.stream() for _ in range(3)]
+    else:
+        streams = [house.backend.accounts.stream() for _ in range(2 * CONNECTIONS)]
+    first = [next(stream) for stream in streams]
+    assert house.backend.accounts.count() == 5
+    assert {user.id for user in first} == {first[0].id}
+    for stream in streams:
+        assert len(list(stream)) == 4
 
 
 def test_services_are_made_by_two_threads_at_once(house: House) -> None:

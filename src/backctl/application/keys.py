@@ -283,23 +283,23 @@ class KeyService:
         self,
         passphrase: Secret | None,
         *,
-        anew: bool,
+        rewrap: bool,
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[Wrapping]:
         """Store the keyring under a passphrase, or with None in plain.
 
-        `anew`: under this passphrase although it is wrapped already. Raises InvalidInput for an empty passphrase.
+        `rewrap`: under this passphrase although it is wrapped already. Raises InvalidInput for an empty passphrase.
         """
         if passphrase is not None and not passphrase.reveal():
             raise InvalidInput("the passphrase is empty")
-        step = partial(self.wrapping, passphrase, anew=anew)
+        step = partial(self.wrapping, passphrase, rewrap=rewrap)
         return self.transactions().change_keyring(step, by=by, dry_run=dry_run)
 
-    def wrapping(self, passphrase: Secret | None, change: "KeyringChange", *, anew: bool) -> Change[Wrapping]:
+    def wrapping(self, passphrase: Secret | None, change: "KeyringChange", *, rewrap: bool) -> Change[Wrapping]:
         """The step that `wrap` runs."""
         wanted = passphrase is not None
-        changed = anew or change.is_wrapped != wanted
+        changed = rewrap or change.is_wrapped != wanted
         if changed:
             change.rewrap(passphrase, KeyringRewrapped("keyring", wanted))
         return Change(Wrapping(wanted, len(change.ring.keys)), changed)

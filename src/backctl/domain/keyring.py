@@ -237,7 +237,7 @@ class Keyring:
         return ring
 
 
-_RESTORE = "restore keyring.json from a backup; it is never made anew"
+_RESTORE = "restore keyring.json from a backup"
 _NEWER = "it may come from a newer backctl"
 
 

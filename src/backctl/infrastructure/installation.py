@@ -60,6 +60,7 @@ class Installation(ABC):
     def start_over(self) -> None:
         """Replace the lock in a forked child: the parent may have held it."""
         self._lock = RLock()
+        self._engine = None  # SQLAlchemy may have been in the middle of its first connection
 
     def close(self) -> None:
         """Release connections; the next use reconnects."""

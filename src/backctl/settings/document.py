@@ -128,7 +128,7 @@ class _Reader:
     ) -> Iterator[tuple[str, Mapping[str, object], KeyPath]]:
         """Yield the name, contents and path of each named table of a kind; report values that are not tables."""
         if not isinstance(value, dict):
-            self.refuse(f"{kind.key} is {describe(value)}; it must be a table of tables", prefix)
+            self.refuse(f"{kind.key} is {describe(value)}; it must be a table of {kind.key.rpartition('.')[2]}", prefix)
             return
         for name, table in value.items():
             path = (*prefix, name)
@@ -175,8 +175,9 @@ class _Reader:
             members = self._members(kind, name, table, path)
             lacking = [member for member in kind.members.values() if member.required and member.key not in table]
             for member in lacking:
+                none = ", or [] for none" if member.kind == "list" else ""
                 self.refuse(
-                    f"{kind.key}.{name} has no {member.key}", path, hint=f"write {member.key} = {member.example}"
+                    f"{kind.key}.{name} has no {member.key}", path, hint=f"write {member.key} = {member.example}{none}"
                 )
             if not lacking and len(members) == len(table):
                 values[f"{kind.key}.{name}"] = Written(members, "file", path)

@@ -148,7 +148,7 @@ def _member(path: tuple[str, ...]) -> Setting | None:
     for kind in NAMED_TABLES.values():
         above = tuple(kind.key.split("."))
         if len(path) == len(above) + 2 and path[: len(above)] == above:
-            return kind.member(*path[-2:])
+            return kind.members.get(path[-1])
     return None
 
 
@@ -163,7 +163,8 @@ def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
             given: TomlValue = _array(key, text) if key.endswith("_command") else text
             secret_source(key, given)
             return given
-        setting = _member(_inner(path)) or SETTINGS[key]
+        member = _member(_inner(path))
+        setting = SETTINGS[key] if member is None else member.under(dotted(path[:-1]))
         value = from_toml(setting, _list(setting.key, text)) if setting.kind == "list" else from_text(setting, text)
         if isinstance(value, tuple):
             return list(value)

@@ -237,7 +237,7 @@ def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) ->
         ("database = 1\n", 1, "database is 1; it must be a table", None),
         ("protected = 1\n", 1, "protected is 1; it must be true or false", None),
         ("profile = 1\n", 1, "profile is 1; it must be the name of a profile", None),
-        ("profiles = []\n", 1, "profiles is an array; it must be a table of tables", None),
+        ("profiles = []\n", 1, "profiles is an array; it must be a table of profiles", None),
         ("profiles.x = 1\n", 1, "profiles.x is 1; it must be a table", None),
         ("[database]\n\ntimeout = 10\n", 3, "database.timeout is 10; it must be a duration from 0s to 1h", None),
         ("database.timeout = '2h'\n", 1, "database.timeout is '2h'; it must be a duration from 0s to 1h", None),
@@ -258,7 +258,7 @@ def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) ->
         ("tokens.leeway = '6m'\n", 1, "tokens.leeway is '6m'; it must be a duration from 0s to 5m", None),
         ("tokens.grace = '-1s'\n", 1, "tokens.grace is '-1s'; it must be a duration from 0s to 5m", None),
         ("roles.x = 1\n", 1, "roles.x is 1; it must be a table", None),
-        ("[roles.x]\n", 1, "roles.x has no permissions", 'write permissions = ["user:show"]'),
+        ("[roles.x]\n", 1, "roles.x has no permissions", 'write permissions = ["user:show"], or [] for none'),
         (
             "roles.x.permissions = 'all'\n",
             1,

@@ -111,7 +111,7 @@ def test_a_wrong_member_is_refused_and_nothing_written(
 @pytest.mark.parametrize(
     ("text", "line", "message", "hint"),
     [
-        ("ratelimit.policies = 1\n", 1, "ratelimit.policies is 1; it must be a table of tables", ""),
+        ("ratelimit.policies = 1\n", 1, "ratelimit.policies is 1; it must be a table of policies", ""),
         ("ratelimit.policies.x = 1\n", 1, "ratelimit.policies.x is 1; it must be a table", ""),
         ("[ratelimit.policies.x]\nlimit = 1\n", 1, "ratelimit.policies.x has no window", 'write window = "1m"'),
         (

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from backctl.domain.values import EmailAddress, Instant
-
-if TYPE_CHECKING:
-    pass
 
 Clock = Callable[[], Instant]
 """Returns the current time."""

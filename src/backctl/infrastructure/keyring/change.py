@@ -45,6 +45,7 @@ class FileKeyringChange:
         self._held = ExitStack()
         self._before = Keyring(())
         self._writer = file
+        self._rewrapped: bool | None = None
         self._staged: Path | None = None
         self._stage: Literal["prepared", "committing", "recorded"] = "prepared"
         self._installation_id = ""
@@ -86,7 +87,7 @@ class FileKeyringChange:
 
     @property
     def is_wrapped(self) -> bool:
-        return self._file.is_wrapped()
+        return self._file.is_wrapped() if self._rewrapped is None else self._rewrapped
 
     @property
     def committed(self) -> Sequence[LoggedEvent]:
@@ -100,6 +101,7 @@ class FileKeyringChange:
         self._record(events)
 
     def rewrap(self, passphrase: Secret | None, *events: DomainEvent) -> None:
+        self._rewrapped = passphrase is not None
         self._writer = self._file.under(None if passphrase is None else passphrase.reveal)
         self._record(events)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from backctl.infrastructure.keyring.text import Passphrase
 
 _LONGEST = 1 << 20  # bytes; a keyring of a thousand keys has a quarter of that
-_RESTORE = "restore it from a backup; it is never made anew"
+_RESTORE = "restore it from a backup"
 
 
 class ChangeName(NamedTuple):
@@ -78,12 +78,12 @@ class KeyFile:
 
         Raises what `read` raises.
         """
-        version = self._version()
-        if version is None or self._known is None or self._known[0] != version:
+        version, known = self._version(), self._known  # read once: another thread may replace it
+        if version is None or known is None or known[0] != version:
             ring = self.read()
             self._known = None if version is None else (version, ring)
             return ring
-        return self._known[1]
+        return known[1]
 
     def is_wrapped(self) -> bool:
         """Whether the file, which was found to be sound, cannot be read without a passphrase."""

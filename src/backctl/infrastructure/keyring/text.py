@@ -25,7 +25,7 @@ _WORK = 1 << 24  # N · r · p: sixteen times what is written here
 _SALT, _NONCE = 16, 12
 _FORMAT = 1
 _CIPHER = "scrypt-A256GCM"
-_RESTORE = "restore it from a backup; it is never made anew"
+_RESTORE = "restore it from a backup"
 
 
 def written(ring: Keyring, passphrase: Passphrase | None = None, *, log_n: int = _LOG_N) -> str:

@@ -94,7 +94,11 @@ class PostgresDatabase:
         Raises DatabaseUnavailable; DatabaseUnusable and DatabaseMissing for what waiting would not mend.
         """
         connection = self._pool.take(timeout_s=self.limits.connect_us / 1_000_000)
-        connection.autocommit = autocommit
+        try:
+            connection.autocommit = autocommit
+        except BaseException:
+            self._pool.give_back(connection, sound=False)
+            raise
         return connection
 
     def close(self) -> None:

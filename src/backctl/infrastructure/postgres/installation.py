@@ -94,7 +94,7 @@ class PostgresInstallation(Installation):
             if self._engine is None:
                 from backctl.infrastructure.postgres.engine import postgres_engine
 
-                keyring = self._keyring_of_something()
+                keyring = self._keyring_or_missing_database()
                 engine = postgres_engine(self.database, lambda stored: check_match(stored.audit_kids, keyring))
                 try:
                     with self.database.mapped_faults(), engine.connect() as connection:
@@ -126,7 +126,7 @@ class PostgresInstallation(Installation):
         require_current(stored, self.label)
         return stored, keyring
 
-    def _keyring_of_something(self) -> "Keyring":
+    def _keyring_or_missing_database(self) -> "Keyring":
         """Return the keyring. If the database is missing too, raise the error of the database instead."""
         try:
             return self.open_keyring()
@@ -148,7 +148,7 @@ class PostgresInstallation(Installation):
         if not self.keys.exists():
             raise KeyringMissing(
                 f"there is no keyring {quoted(self.keys.label, limit=400)} for the database",
-                hint="bring it from the machine where 'backctl init' was run, or from a backup; it is never made anew",
+                hint="copy it from the machine where 'backctl init' ran, or restore it from a backup",
             )
 
     def _made(self, by: Attribution) -> "InstallationView | None":

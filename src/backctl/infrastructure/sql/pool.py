@@ -24,8 +24,9 @@ _inherited_in_use: set[str] = set()
 class ConnectionPool(Generic[_C]):
     """At most `size` connections, opened by `open_` when none is idle. The one used last is handed out first.
 
-    A thread that holds one must not ask for another: with `size` threads doing so none would ever get it. After a fork
-    the child begins with an empty pool and leaves the parent's connections alone. `label` names the database in errors.
+    In a `strict` pool a thread that holds one must not ask for another: with `size` threads doing so none would get
+    one. In any other pool such a thread gets one more than `size`. After a fork the child begins with an empty pool and
+    leaves the parent's connections alone. `label` names the database in errors.
 
     Connections that are not `inheritable` are closed before a fork. A child that inherits one in use all the same, with
     any pool of that label, cannot use the database: https://www.sqlite.org/howtocorrupt.html §2.6.
@@ -39,6 +40,7 @@ class ConnectionPool(Generic[_C]):
         label: str,
         size: int = CONNECTIONS,
         inheritable: bool = True,
+        strict: bool = True,
     ) -> None:
         self._open = open_
         self._close = close
@@ -47,6 +49,7 @@ class ConnectionPool(Generic[_C]):
         self._inherited: list[_C] = []
         self._reset()
         self._inheritable = inheritable
+        self._strict = strict
         start_over_in_children(self)
         if not inheritable:
             close_before_forks(self)
@@ -54,7 +57,8 @@ class ConnectionPool(Generic[_C]):
     def _reset(self) -> None:
         self._changed = threading.Condition()
         self._idle: list[_C] = []
-        self._taken: dict[int, tuple[_C, int]] = {}
+        self._taken: dict[int, tuple[_C, int, int]] = {}
+        """By identity: the connection, its generation and the thread that took it."""
         self._count = 0
         self._generation = 0
 
@@ -65,7 +69,7 @@ class ConnectionPool(Generic[_C]):
         if not self._inheritable and (self._idle or self._taken):
             _inherited_in_use.add(self._label)
         # Keep references: garbage collection would close the parent's sessions.
-        self._inherited += [*self._idle, *(connection for connection, _ in self._taken.values())]
+        self._inherited += [*self._idle, *(connection for connection, _, _ in self._taken.values())]
         self._reset()
 
     def take(self, *, timeout_s: float) -> _C:
@@ -80,7 +84,7 @@ class ConnectionPool(Generic[_C]):
                 hint="fork before the database is used, or when no thread uses it",
             )
         with self._changed:
-            if not self._changed.wait_for(lambda: self._idle or self._count < self._size, timeout_s):
+            if not self._changed.wait_for(lambda: self._idle or self._may_open(), timeout_s):
                 raise DatabaseUnavailable(
                     f"all {self._size} connections to the database {quoted(self._label, limit=400)} are in use",
                     hint="try again later, or use fewer threads",
@@ -95,8 +99,15 @@ class ConnectionPool(Generic[_C]):
                 self._forget_one()
                 raise
         with self._changed:
-            self._taken[id(connection)] = connection, generation
+            self._taken[id(connection)] = connection, generation, threading.get_ident()
         return connection
+
+    def _may_open(self) -> bool:
+        """Whether there may be one more: for a thread that holds one already always, unless the pool is `strict`."""
+        if self._count < self._size:
+            return True
+        thread = threading.get_ident()
+        return not self._strict and any(holder == thread for _, _, holder in self._taken.values())
 
     def give_back(self, connection: _C, *, sound: bool) -> None:
         """Keep a connection for the next caller; close it if it is not `sound` or was taken before `clear`.
@@ -104,7 +115,7 @@ class ConnectionPool(Generic[_C]):
         Does nothing if it was given back already, or was taken before a fork.
         """
         with self._changed:
-            _, generation = self._taken.pop(id(connection), (connection, None))
+            _, generation, _ = self._taken.pop(id(connection), (connection, None, 0))
             if generation is None:
                 return
             if sound and generation == self._generation:

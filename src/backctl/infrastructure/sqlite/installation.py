@@ -207,8 +207,8 @@ class SqliteInstallation(Installation):
         has_database, has_keyring = durable.exists(self.database), self.keys.exists()
         if has_database and not has_keyring:
             raise KeyringMissing(
-                f"there is no keyring {quoted(self.keys.label, limit=400)} for the database beside it",
-                hint="restore it from a backup; it is never made anew",
+                f"there is no keyring {quoted(self.keys.label, limit=400)} for the database in its folder",
+                hint="restore it from a backup",
             )
         return has_database
 

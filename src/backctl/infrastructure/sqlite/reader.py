@@ -37,7 +37,7 @@ class SqliteReader(RowReader):
         super().__init__(SQLITE, label=str(path), addresses=addresses)
         self._path = path
         self._timeout_us = timeout_us
-        self._pool = ConnectionPool(self._open, close=_close, label=str(path), inheritable=False)
+        self._pool = ConnectionPool(self._open, close=_close, label=str(path), inheritable=False, strict=False)
 
     @property
     def installation(self) -> StoredInstallation:

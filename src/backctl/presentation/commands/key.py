@@ -197,7 +197,7 @@ def wrap(
         passphrase = Secret(configured.reveal()) if known else call.secret("passphrase", new=True, instead="--none")
     change = keys.wrap(
         passphrase,
-        anew=passphrase is not None and not (configured.is_given and not given),
+        rewrap=passphrase is not None and not (configured.is_given and not given),
         by=call.attribution,
         dry_run=call.dry_run,
     )
