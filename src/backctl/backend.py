@@ -46,9 +46,10 @@ class Backend:
 
     One backend serves all threads of a process: services, readers and transactions may be used at the same time, over
     at most eight connections for reading and eight for writing on SQLite, eight in all on PostgreSQL; more threads take
-    turns. A child that is forked while no thread uses the backend may go on using it, over connections of its own;
-    forked at another moment it gets DatabaseUnusable on SQLite. Only `close` does not wait for other threads: call it
-    when none is using the backend.
+    turns. Close or finish a stream before you ask for something else: on PostgreSQL each keeps one of the eight, on
+    SQLite a thread that reads streams gets more. A child that is forked while no thread uses the backend may go on
+    using it, over connections of its own; forked at another moment it gets DatabaseUnusable on SQLite. Only `close`
+    does not wait for other threads: call it when none is using the backend.
 
     Nothing is connected before it is used. `close` releases connections and forgets keys; the next use, also of a
     service that was taken before, connects again. Use it as a context manager, or call `close` at the end.
