@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from backctl.application.database_views import InstallationView
     from backctl.application.doctor import DoctorService
     from backctl.application.encryption import EncryptionService
+    from backctl.application.guard import Guard
     from backctl.application.keys import KeyService
     from backctl.application.mfa import MfaService
     from backctl.application.mfa_keys import MfaKeys
@@ -61,6 +62,7 @@ class Backend:
         *,
         notice: Callable[[str], None] = lambda text: None,
         founder: "Callable[[], Attribution] | None" = None,
+        guard: "Guard | None" = None,
         reactions: "Sequence[Reaction]" = (),
     ) -> None:
         """`notice` receives one line for each creation, migration and failed reaction.
@@ -68,11 +70,14 @@ class Backend:
         `reactions` receive the events of every transaction once they are durable; see `application.reactions`.
 
         `founder` returns the attribution of an installation that encrypting creates: encrypting takes no `by`.
+
+        `guard` is asked before the first change; see `application.guard`. By default nothing is asked.
         """
         self._loaded = loaded
         self._settings = loaded.settings
         self._notice = notice
         self._founder = founder or self.by
+        self._given_guard = guard
         self._reactions = tuple(reactions)
         self._opened = Opened()
         self._storage = Storage(loaded, self._dependencies)
@@ -213,7 +218,7 @@ class Backend:
     def database(self) -> "DatabaseService":
         from backctl.application.database import DatabaseService
 
-        return DatabaseService(self._storage.care())
+        return DatabaseService(self._storage.care(), self._guard)
 
     @lazy
     def doctor(self) -> "DoctorService":
@@ -260,7 +265,18 @@ class Backend:
 
         Raises KeyringMissing if only the keyring is missing: a lost keyring is never replaced.
         """
-        return self._storage.create(by, dry_run=dry_run)
+        from backctl.application.guard import guarded
+
+        def once(dry_run: bool) -> "Change[InstallationView]":
+            return self._storage.create(by, dry_run=dry_run)
+
+        return guarded(once, guard=self._guard, changes=lambda change: change.changed, dry_run=dry_run)
+
+    @lazy
+    def _guard(self) -> "Guard":
+        from backctl.application.guard import Guard
+
+        return self._given_guard or Guard()
 
     @lazy
     def _transactions(self) -> "Transactions":
@@ -271,6 +287,7 @@ class Backend:
             begin=self._storage.unit_of_work,
             begin_keyring=self._storage.keyring_change,
             pause=jittered_pause,
+            guard=self._guard,
             reactions=self._reactions,
             report=self._report,
         )

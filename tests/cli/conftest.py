@@ -18,9 +18,9 @@ from tests.cli.next_release import make_next_release
 from tests.cli.scenes import contents, populate
 from tests.servers import PostgresVersion, Servers
 
-__all__ = ["FRAME", "Machine", "Outcome", "ServerMachine", "Storage"]
+__all__ = ["SAMPLE", "Machine", "Outcome", "ServerMachine", "Storage"]
 
-FRAME = Path(__file__).parent / "frame"
+SAMPLE = Path(__file__).parent / "sample_program"
 VERSIONS: dict[str, PostgresVersion] = {"postgres16": 16, "postgres18": 18}
 
 
@@ -101,7 +101,7 @@ def newer(house: Machine, next_release: Path) -> Machine:
 
 
 @pytest.fixture
-def frame(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def sample(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine that runs the program made for the tests in place of the real one."""
-    monkeypatch.setattr(machine, "command", lambda *args: [sys.executable, str(FRAME), *args])
+    monkeypatch.setattr(machine, "command", lambda *args: [sys.executable, str(SAMPLE), *args])
     return machine

@@ -44,7 +44,7 @@ EVENT_KEYS = [
     "trace_id",
     "data",
 ]
-MORE = "backctl: there is more: take --all for everything, or go on with"
+MORE = "backctl: more results: use --all, or continue with"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 

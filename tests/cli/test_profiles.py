@@ -1,16 +1,11 @@
-"""`backctl profile …`, several databases in one configuration, and the profiles that guard themselves."""
+"""`backctl profile …`: several databases in one configuration."""
 
-import inspect
 import tomllib
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine, Storage
 from tests.cli.scenes import as_ordinary_owner, contents, refused, run_command
-
-from backctl.presentation.commands import NOUNS
-from backctl.presentation.grammar import LeafSpec, Noun
 
 PROFILE_KEYS = ["name", "in_force", "protected", "database", "origin"]
 AWKWARD = 'a.b "c" \\ d'
@@ -234,81 +229,3 @@ def test_profiles_lead_to_databases_of_every_kind(machine: Machine, tmp_path: Pa
     assert ("***" in listed["other"]) is url.startswith("postgresql")
     doctor = machine.run("doctor", "-p", "other", "-o", "json").succeeded().json["items"]
     assert listed["other"] in doctor[0]["finding"]
-
-
-# Protection.
-
-
-@pytest.fixture
-def protected(machine: Machine, file: Path) -> Machine:
-    """A machine that works on a protected profile, where `ada` is an account."""
-    machine.environment["BACKCTL_PROFILE"] = "production"
-    machine.run("init", "--reason", "set up", "--yes").succeeded()
-    machine.create_user("ada", "--reason", "set up", "--yes")
-    return machine
-
-
-MUTATIONS = (
-    CREATE,
-    ("user", "deactivate", "ada"),
-    ("user", "activate", "ada"),
-    ("user", "deactivate", "ada", "eve"),
-    ("init",),
-    ("config", "set", "database.timeout", "3s"),
-    ("profile", "use", "--none"),
-    ("profile", "use", "staging"),
-    ("db", "upgrade"),
-)
-
-
-@pytest.mark.parametrize("command", MUTATIONS, ids=" ".join)
-def test_no_change_of_a_protected_profile_goes_unasked_or_without_a_reason(
-    protected: Machine, command: tuple[str, ...]
-) -> None:
-    before = contents(protected.home)
-    as_json = command if "-o" in command else (*command, "-o", "json")
-    for flags in ((), ("--yes",), ("--reason", "because"), ("--reason", "because", "--no-input")):
-        error = refused(protected.run(*as_json, *flags), 8, "confirmation.required")
-        assert ("--yes" if "--reason" in flags else "--reason") in error["hint"]
-    assert contents(protected.home) == before
-    protected.run(*as_json, "--dry-run")  # asks nothing, and changes nothing
-    assert contents(protected.home) == before
-
-
-def test_a_confirmed_change_of_a_protected_profile_is_made_and_its_reason_kept(protected: Machine) -> None:
-    protected.run("user", "deactivate", "ada", "--yes", "--reason", "left the team").succeeded()
-    events = protected.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
-    assert [event["reason"] for event in events] == ["set up", "left the team"]
-    protected.run("profile", "use", "staging", "--yes", "--reason", "done there").succeeded()
-    listed = protected.run("profile", "list", "-o", "json", env={"BACKCTL_PROFILE": ""}).succeeded().json["items"]
-    assert [item["name"] for item in listed if item["in_force"]] == ["staging"]
-
-
-def test_a_person_is_asked_at_the_terminal(protected: Machine) -> None:
-    question = "the profile 'production' is protected; go on with 'deactivate'? [y/N] "
-    for answer, code in (("n\n", 8), ("\n", 8), ("yes\n", 0)):
-        ended = protected.at_terminal("user", "deactivate", "ada", "--reason", "left", keys=[(question, answer)])
-        assert ended.code == code, ended.out
-    assert protected.run("user", "show", "ada", "--fields", "is_active", "--no-header").succeeded().out == "false\n"
-    unasked = protected.at_terminal("user", "activate", "ada")
-    assert (unasked.code, question in unasked.out) == (8, False)
-
-
-def test_queries_of_a_protected_profile_are_free(protected: Machine) -> None:
-    for command in ("user list", "user show ada", "audit verify", "doctor", "db status", "db check", "config show"):
-        protected.run(*command.split()).succeeded()
-    protected.run("db", "backup", str(protected.home / "copy.db")).succeeded()
-
-
-def leaves(noun: Noun) -> list[LeafSpec]:
-    return [
-        *noun.leaves.values(),
-        *(leaf for inner in noun.nouns.values() for leaf in leaves(import_module(inner.module).app)),
-    ]
-
-
-def test_every_mutation_there_is_goes_through_the_door_that_asks() -> None:
-    mutations = [leaf for entry in NOUNS.values() for leaf in leaves(import_module(entry.module).app) if leaf.mutation]
-    assert len(mutations) >= 7
-    for leaf in mutations:
-        assert "call.backend" in inspect.getsource(leaf.function), leaf.function

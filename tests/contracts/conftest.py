@@ -14,6 +14,7 @@ from tests.servers import PostgresServer, Servers
 from uuid_utils.compat import uuid7
 
 from backctl.application.attribution import Attribution
+from backctl.application.guard import Guard
 from backctl.application.ports.storage import Reader
 from backctl.application.reactions import Reaction, ReportFailure
 from backctl.application.transactions import Transactions
@@ -102,9 +103,13 @@ class Store:
         return FileKeyringChange(KeyFile(self.folder / "keyring.json"), work, timeout_us=PATIENCE_US, dry_run=dry_run)
 
     def transactions(
-        self, *reactions: Reaction, pause: Callable[[int], None] = lambda number: None, report: ReportFailure = raise_it
+        self,
+        *reactions: Reaction,
+        pause: Callable[[int], None] = lambda number: None,
+        report: ReportFailure = raise_it,
+        guard: Guard | None = None,
     ) -> Transactions:
-        return Transactions(self.begin, self.begin_keyring, pause, reactions, report)
+        return Transactions(self.begin, self.begin_keyring, pause, reactions, report, guard or Guard())
 
     def add(self, *users: User, reason: str | None = None, work: SqlUnitOfWork | None = None) -> None:
         """Store new accounts in one transaction."""

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from tests.cli.conftest import Machine, Outcome
 from tests.cli.scenes import Person, contents, fresh, populate
-from tests.cli.test_contract import LEAVES
+from tests.cli.test_every_command import LEAVES
 from tests.servers import Servers
 from tests.starter import STARTER
 

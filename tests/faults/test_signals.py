@@ -181,7 +181,7 @@ def test_a_terminal_that_is_gone_before_it_is_asked_is_an_error_of_its_own(tmp_p
     script = """
 import os, pty, sys
 from backctl.domain.errors import UsageError
-from backctl.presentation.prompts import ask_secret
+from backctl.presentation.asking import ask_secret
 
 master, slave = pty.openpty()
 os.dup2(slave, 0)

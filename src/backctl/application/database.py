@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
+from backctl.application.guard import Guard, guarded
 from backctl.application.views import Change
 from backctl.domain.errors import BackctlError, Unavailable
 
@@ -18,6 +19,7 @@ class DatabaseService:
     """Says what the database is, brings it up to date, examines and copies it."""
 
     care: "DatabaseCare"
+    guard: Guard
 
     def status(self) -> DatabaseStatus:
         return self.care.status()
@@ -27,7 +29,11 @@ class DatabaseService:
 
         Raises the errors of `DatabaseCare.upgrade`.
         """
-        return self.care.upgrade(by=by, dry_run=dry_run)
+
+        def once(dry_run: bool) -> Change[UpgradeView]:
+            return self.care.upgrade(by=by, dry_run=dry_run)
+
+        return guarded(once, guard=self.guard, changes=lambda change: change.changed, dry_run=dry_run)
 
     def check(self) -> Iterator[CheckView]:
         """Ask every probe; a part that is unusable is a finding, a database that cannot answer now is not.

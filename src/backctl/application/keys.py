@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from backctl.application.ports.security import ForeignKey, KeyExchange, KeyMaker, KeyringChange
     from backctl.application.transactions import Transactions
 
+HandOver = Callable[[KeyExport, bool], AbstractContextManager[object]]
+"""Hands an exported key over; the second argument is whether this is a dry run, which hands nothing over."""
+
 ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")
 """What a rotation turns unless told otherwise: audit and index keys are looked up by more than their kid."""
 
@@ -46,6 +49,11 @@ _WAY_OUT: dict[Purpose, str] = {
     "encrypt": "'backctl user mfa reencrypt' moves them to the key in use",
     "index": "they are recovery codes; 'backctl user mfa recovery-codes' makes others for an account",
 }
+
+
+def _keep(export: KeyExport, is_dry_run: bool) -> AbstractContextManager[object]:
+    """Hand nothing over: the caller gets the key as the result."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +261,11 @@ class KeyService:
         *,
         by: Attribution,
         dry_run: bool = False,
-        hand_over: Callable[[KeyExport], AbstractContextManager[object]] = nullcontext,
+        hand_over: HandOver = _keep,
     ) -> KeyExport:
-        """The key itself, once the event is recorded that it leaves. Raises KeyNotFound, InvalidKey.
+        """Record the export of a private key and return the key. Raises KeyNotFound, InvalidKey.
 
-        The event is recorded while the context of `hand_over` is open, which takes back what it did when it is not.
+        The event is committed inside the context that `hand_over` returns; the context must undo its work on an error.
         """
         from backctl.application.transactions import always
 
@@ -269,13 +277,13 @@ class KeyService:
         self,
         kid: str,
         form: Form,
-        hand_over: Callable[[KeyExport], AbstractContextManager[object]],
+        hand_over: HandOver,
         change: "KeyringChange",
     ) -> KeyExport:
         """The step that `export_private` runs. Always commit it."""
         key = change.ring.get(kid)
         export = self._exported(key, form, private=True)
-        change.enter(hand_over(export))
+        change.enter(hand_over(export, change.is_dry_run))
         change.replace(change.ring, KeyExported(kid, key.purpose, form))
         return export
 

@@ -206,12 +206,10 @@ class MfaService:
         A transaction moves a hundred at most; `progress` is told of how many accounts it was. A secret that does not
         decrypt stays as it is, and its account is named. No event is recorded: the account is the same.
         """
-        from backctl.application.transactions import always
-
         moved, unusable = 0, list[str]()
         after: UserId | None = None
         run_any = self.transactions().run_any
-        while seen := run_any(partial(self.reencrypting, after), by=by, dry_run=dry_run, commits=always):
+        while seen := run_any(partial(self.reencrypting, after), by=by, dry_run=dry_run, commits=_Seen.is_change):
             moved += seen.moved
             unusable += seen.unusable
             progress(seen.moved + len(seen.unusable))
@@ -262,6 +260,10 @@ class _Seen:
     moved: int
     unusable: list[str]
     last: UserId
+
+    @staticmethod
+    def is_change(seen: "_Seen | None") -> bool:
+        return seen is not None and seen.moved > 0
 
 
 def _shown(issuer: str) -> str:

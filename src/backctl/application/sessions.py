@@ -66,13 +66,11 @@ class SessionService:
             raise InvalidInput(f"a batch has 1 to {_BATCH_MAX} rows, not {batch_size}")
         if older_than < 0:
             raise InvalidInput("what is to come is not past")
-        from backctl.application.transactions import always
-
         before = self.clock().plus(-max(older_than, self.leeway))
         step = partial(self.sweeping, before, batch_size, everything=dry_run)
         swept, more = Swept(), True
         while more:
-            found = self.transactions().run_any(step, by=by, dry_run=dry_run, commits=always)
+            found = self.transactions().run_any(step, by=by, dry_run=dry_run, commits=lambda batch: batch.total > 0)
             swept, more = swept.plus(found), bool(found.total) and not dry_run
             progress(found.total)
         return Change(swept, changed=swept.total > 0)

@@ -6,12 +6,13 @@ it runs alone, together with others, or in a bulk command.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from backctl.application.attribution import Attribution
+from backctl.application.guard import Guard, guarded
 from backctl.application.views import Change
 from backctl.domain.errors import BackctlError, TransactionAborted, Unavailable, Unusable
 from backctl.domain.values import Identity
@@ -58,9 +59,16 @@ def _is_changed(change: Change[T]) -> bool:
     return change.changed
 
 
+def is_change(outcome: "Outcome[object]") -> bool:
+    """Whether a step succeeded and changed something."""
+    return isinstance(outcome, Change) and outcome.changed
+
+
 @dataclass(frozen=True, slots=True)
 class Transactions:
     """Runs steps, repeats transactions that the database aborted, and notifies reactions after each commit.
+
+    `guard` is asked once, before the first change and outside any transaction; only if a dry run shows a change.
 
     `pause` waits for a random time before each retry; it receives the number of the attempt, from 2 on. Reactions
     receive the events of a transaction once it is durable: never those of a dry run or an aborted attempt, and after a
@@ -72,6 +80,7 @@ class Transactions:
     pause: Callable[[int], None]
     reactions: "Sequence[Reaction]" = ()
     report: "ReportFailure" = lambda name, error: None
+    guard: Guard = field(default_factory=Guard)
 
     def run(
         self,
@@ -101,8 +110,11 @@ class Transactions:
         prepare: Callable[[], object] = _nothing,
     ) -> R:
         """Like `run`, for a step with any result; `commits` decides from the result whether to commit."""
-        begin = partial(self.begin, by=by, dry_run=dry_run, creates=creates)
-        return self._run(begin, step, commits, prepare)
+
+        def once(dry_run: bool) -> R:
+            return self._run(partial(self.begin, by=by, dry_run=dry_run, creates=creates), step, commits, prepare)
+
+        return guarded(once, guard=self.guard, changes=commits, dry_run=dry_run)
 
     def change_keyring(self, step: KeyringStep[T], *, by: Attribution, dry_run: bool = False) -> Change[T]:
         """Like `run`, for a step that changes the keyring. Locks the keyring and saves it together with its events."""
@@ -117,7 +129,11 @@ class Transactions:
         dry_run: bool = False,
     ) -> R:
         """Like `change_keyring`, for a step with any result; `commits` decides from the result whether to commit."""
-        return self._run(partial(self.begin_keyring, by=by, dry_run=dry_run), step, commits, _nothing)
+
+        def once(dry_run: bool) -> R:
+            return self._run(partial(self.begin_keyring, by=by, dry_run=dry_run), step, commits, _nothing)
+
+        return guarded(once, guard=self.guard, changes=commits, dry_run=dry_run)
 
     def run_each(
         self,
@@ -133,8 +149,18 @@ class Transactions:
         Lazy: does nothing until the outcomes are read, and yields each outcome once its change is durable. Steps share
         transactions; `stop` is called before each transaction and ends the run when it returns True. Raises
         Unavailable, Unusable and any exception that is not a BackctlError; the changes before it stay, and no others
-        are made.
+        are made. Only a guard that is due is asked at once, after a dry run that reads `idents` up to the first change.
         """
+        if not dry_run and self.guard.is_due:
+            if any(map(is_change, self._run_each(idents, step, by, dry_run=True, stop=stop))):
+                self.guard.ask()
+            else:
+                dry_run = True  # nothing would change, and nobody was asked
+        return self._run_each(idents, step, by, dry_run=dry_run, stop=stop)
+
+    def _run_each(
+        self, idents: Iterable[str], step: StepOn[T], by: Attribution, *, dry_run: bool, stop: Callable[[], bool]
+    ) -> Iterator[Outcome[T]]:
         source = iter(idents)
         batches = _Batches(self, step, by, dry_run)
         while not stop() and (names := list(islice(source, BATCH_SIZE))):
@@ -231,7 +257,7 @@ class _Batches(Generic[T]):
 
     @staticmethod
     def _has_changes(done: list[Outcome[T]]) -> bool:
-        return any(isinstance(outcome, Change) and outcome.changed for outcome in done)
+        return any(map(is_change, done))
 
     def _attempted(self, name: str, work: "UnitOfWork") -> Outcome[T]:
         try:

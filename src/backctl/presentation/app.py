@@ -1,4 +1,4 @@
-"""The root of the command line: loads a noun when its name is typed, and turns every end into one exit code."""
+"""The root of the command line: loads a noun when its name is typed, and turns every outcome into one exit code."""
 
 import inspect
 import sys
@@ -12,11 +12,11 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import Abort, Exit
 
 from backctl.domain.errors import BackctlError, UsageError, exhaustion_of, quoted
-from backctl.presentation import errors, flags, terminal
+from backctl.presentation import errors, parameters, terminal
 from backctl.presentation.commands import NOUNS, Entry
 from backctl.presentation.context import Invocation
+from backctl.presentation.declaration import LeafSpec, Noun
 from backctl.presentation.errors import ExitCode, Terminated
-from backctl.presentation.grammar import LeafSpec, Noun
 from backctl.presentation.typer_internals import (
     ClickException,
     ClickUsageError,
@@ -35,17 +35,17 @@ HELP_FLAGS = ["-h", "--help"]
 
 
 def _help_markup() -> typer.core.MarkupMode:
-    """Rich help where it can be seen; in a pipe importing it would double the start-up time."""
+    """Use Rich for help on a terminal with colours. Elsewhere importing it would double the start-up time."""
     return "rich" if terminal.is_terminal(sys.stdout) and terminal.color_wanted(sys.stdout) else None
 
 
 _SHARED = "shared_"
 _FROM_SETTINGS = ("shared_profile", "shared_config")
-"""Whose variables the settings read themselves, so that they know where a value came from."""
+"""Options whose variables the settings read themselves, to know the origin of each value."""
 
 
 class Leaf(TyperCommand):
-    """A command that does something: its own parameters, then the shared ones."""
+    """A leaf command: its own parameters, then the shared ones."""
 
     def __init__(self, spec: LeafSpec) -> None:
         self._spec = spec
@@ -66,7 +66,7 @@ class Leaf(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except ClickUsageError as error:
-            error.ctx = error.ctx or ctx  # some are raised without it, and the hint would name the wrong help
+            error.ctx = error.ctx or ctx  # without it the hint would name the wrong help
             raise
 
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
@@ -95,17 +95,17 @@ class Leaf(TyperCommand):
                 _require_text(name, value)
                 convertor = self._convertors.get(name)
                 own[name] = convertor(value) if convertor else value
-        call = Invocation(self._spec, _shared_values(ctx))
+        call = Invocation(self._spec, _shared_values(ctx), own)
         try:
             self._spec.function(call, **own)
         finally:
             call.close()
-        if call.exit_code is not ExitCode.OK:
-            raise Exit(call.exit_code)
+        if call.results.exit_code is not ExitCode.OK:
+            raise Exit(call.results.exit_code)
 
 
 def _require_values(args: Sequence[str], parameters: Sequence[Parameter]) -> None:
-    """Refuse a flag that would take the next one for its value: `--username --no-password` forgot the name."""
+    """Refuse an option that would take another option as its value, as in `--username --no-password`."""
     spellings, taking = set[str](), set[str]()
     for parameter in parameters:
         if isinstance(parameter, typer.core.TyperOption):
@@ -127,7 +127,7 @@ def _require_values(args: Sequence[str], parameters: Sequence[Parameter]) -> Non
 
 
 def _shared_values(ctx: Context) -> dict[str, Any]:
-    """The shared flags by their plain names. What stood before the noun counts where the leaf says nothing itself."""
+    """Return the shared options by their plain names. Those before the noun apply unless they are repeated after it."""
     values = {name.removeprefix(_SHARED): value for name, value in ctx.params.items() if name.startswith(_SHARED)}
     root = ctx.find_root()
     for name in root.params:
@@ -140,16 +140,14 @@ def _shared_values(ctx: Context) -> dict[str, Any]:
 
 
 def _shared(spec: LeafSpec) -> list[Parameter]:
-    parameters: list[Parameter] = [option for name in spec.secrets for option in flags.secret_options(name)]
+    shared: list[Parameter] = [option for name in spec.secrets for option in parameters.secret_options(name)]
     if spec.bulk:
-        parameters += (flags.FROM_FILE, flags.MAX_CHANGES)
+        shared += (parameters.FROM_FILE, parameters.MAX_CHANGES)
     if spec.mutation:
-        parameters.append(flags.DRY_RUN)
-    if spec.mutation or spec.guard is not None:
-        parameters.append(flags.YES)
+        shared += (parameters.DRY_RUN, parameters.YES)
     if spec.guard == "name":
-        parameters.append(flags.CONFIRM)
-    return [*parameters, *flags.EVERYWHERE]
+        shared.append(parameters.CONFIRM)
+    return [*shared, *parameters.EVERYWHERE]
 
 
 def _typed(ctx: Context, name: str) -> bool:
@@ -158,7 +156,7 @@ def _typed(ctx: Context, name: str) -> bool:
 
 
 def _require_text(name: str, value: object) -> None:
-    """Refuse words that are no UTF-8 text: no value of ours can hold them. Paths may, and come as Path."""
+    """Refuse arguments that are not UTF-8 text, because no stored value can hold them. Paths may be any bytes."""
     for text in value if isinstance(value, (list, tuple)) else (value,):
         if isinstance(text, str) and not text.isascii():
             try:
@@ -168,7 +166,7 @@ def _require_text(name: str, value: object) -> None:
 
 
 class Group(TyperGroup):
-    """A noun: its leaves are made when they are called, or listed."""
+    """A noun. Its commands are built when they are called or listed."""
 
     def __init__(self, noun: Noun) -> None:
         super().__init__(name=noun.name, help=noun.help, no_args_is_help=True)
@@ -178,12 +176,12 @@ class Group(TyperGroup):
         return [*self._noun.leaves, *self._noun.nouns]
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """What the help shows; of a noun without importing it."""
+        """Return what the help shows, without importing a noun."""
         entry = self._noun.nouns.get(cmd_name)
         return TyperCommand(cmd_name, help=entry.help) if entry else self.load(cmd_name)
 
     def load(self, name: str) -> Command | None:
-        """The command itself."""
+        """Build the command."""
         made = self.commands.get(name)
         if made is None:
             if name in self._noun.leaves:
@@ -206,7 +204,7 @@ class Group(TyperGroup):
         super().format_help(ctx, formatter)
 
 
-# What other programs call it.
+# The names of these commands in other programs.
 _SYNONYMS = {
     "add": "create",
     "new": "create",
@@ -237,7 +235,7 @@ def _unknown_command(ctx: Context, word: str, known: Sequence[str]) -> UsageErro
 
 
 class Root(TyperGroup):
-    """`backctl` itself. Its nouns stand in a table; help and typing errors are answered from that alone."""
+    """`backctl` itself. Help and unknown commands need only the table of nouns."""
 
     nouns: ClassVar[Mapping[str, Entry]] = NOUNS
 
@@ -250,14 +248,14 @@ class Root(TyperGroup):
                 "context_settings": {"help_option_names": HELP_FLAGS},
             }
         )
-        self.params = [flags.PROFILE, flags.CONFIG, flags.VERBOSE, _version_option()]
+        self.params = [parameters.PROFILE, parameters.CONFIG, parameters.VERBOSE, _version_option()]
         self._loaded: dict[str, Command] = {}
 
     def list_commands(self, ctx: Context) -> list[str]:
         return list(self.nouns)
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """What the help shows of a noun, without importing it; `load` gives the real one."""
+        """Return what the help shows, without importing the noun."""
         entry = self.nouns.get(cmd_name)
         return TyperCommand(cmd_name, help=entry.help) if entry else None
 
@@ -287,16 +285,16 @@ class Root(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run one command. Exits with its code, or answers it when `standalone_mode` is off. Nothing is raised past it.
+        """Run one command and exit with its code, or return the code if `standalone_mode` is off. Raises nothing else.
 
-        Here every failure is told once and mapped once, for the real program and for tests that call in.
+        Every error is reported once here, for the real program and for tests that call this method.
         """
         arguments = list(sys.argv[1:] if args is None else args)
         try:
             code = self._run(arguments)
-        except Exception as error:  # while another was being told: what Python would print repeats that one's words
-            told = exhaustion_of(error) or errors.unexpected(error)
-            code = errors.report(told, as_json=errors.wants_json(arguments))
+        except Exception as error:  # while reporting another error, whose message Python would print
+            reported = exhaustion_of(error) or errors.unexpected(error)
+            code = errors.report(reported, as_json=errors.wants_json(arguments))
         if standalone_mode:
             sys.exit(code)
         return code
@@ -327,7 +325,7 @@ class Root(TyperGroup):
             if isinstance(error, BrokenPipeError) and terminal.reader_left():
                 terminal.discard(sys.stdout)
                 return ExitCode.OK
-            if isinstance(error, OSError) and (failure := terminal.output_failure()):  # help is written by others
+            if isinstance(error, OSError) and (failure := terminal.output_failure()):  # Typer writes the help
                 terminal.discard(sys.stdout)
                 return errors.report(terminal.output_failed(failure), as_json=as_json)
             return errors.report(exhaustion_of(error) or errors.unexpected(error), as_json=as_json)
@@ -360,7 +358,7 @@ def _version_option() -> typer.core.TyperOption:
         is_eager=True,
         expose_value=False,
         callback=say_version,
-        help="Show the version and exit.",
+        help="Print the version and exit.",
     )
 
 
@@ -372,31 +370,31 @@ app = typer.Typer(cls=Root, callback=_root, add_completion=False, pretty_excepti
 
 
 def run(arguments: Sequence[str], root: typer.Typer = app) -> int:
-    """Run the program on real streams and answer its exit code.
+    """Run the program on the standard streams and return its exit code.
 
-    SIGTERM and SIGHUP end it like an exception, from here on, unless the program was started to ignore them.
+    From here on, SIGTERM and SIGHUP raise an exception, unless they were ignored when the program started.
     """
     code = int(ExitCode.TERMINATED)
     try:
         terminal.prepare_streams()
-        _heed_signals()
+        _handle_signals()
         code = int(get_command(root).main(args=arguments, standalone_mode=False))
         terminal.Sink(sys.stdout).flush()
     except (terminal.ClosedOutput, terminal.OutputFailed):
-        return code  # its failure was told already, or nobody reads
+        return code  # the failure was reported already, or nobody reads
     except Terminated as end:  # before or after the run
         return end.exit_code
     return code
 
 
-def _heed_signals() -> None:
+def _handle_signals() -> None:
     import signal
 
     def terminate(number: int, _frame: FrameType | None) -> None:
         raise Terminated(number)
 
-    def overlooked(unraisable: "sys.UnraisableHookArgs") -> None:
-        # It arrived where Python lets no exception out, such as in a finalizer: a moment later it gets another chance.
+    def discarded(unraisable: "sys.UnraisableHookArgs") -> None:
+        # The signal arrived where Python discards exceptions, such as in a finalizer. Send it again a moment later.
         if not isinstance(unraisable.exc_value, (Terminated, KeyboardInterrupt)):
             sys.__unraisablehook__(unraisable)
             return
@@ -408,4 +406,4 @@ def _heed_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, terminate)
-    sys.unraisablehook = overlooked
+    sys.unraisablehook = discarded

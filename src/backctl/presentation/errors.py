@@ -188,12 +188,14 @@ def reworded(error: ClickException) -> domain.UsageError:
 
 def _option_hint(error: NoSuchOption) -> str | None:
     """Where the option belongs, or the one that was meant."""
-    from backctl.presentation import flags
+    from backctl.presentation import parameters
 
     if error.option_name in ("--json", "--format"):
         return "-o json is the way to JSON"
     takes_commands = hasattr(getattr(error.ctx, "command", None), "commands")
-    everywhere = {spelling for option in (*flags.EVERYWHERE, flags.DRY_RUN, flags.YES) for spelling in option.opts}
+    everywhere = {
+        spelling for option in (*parameters.EVERYWHERE, parameters.DRY_RUN, parameters.YES) for spelling in option.opts
+    }
     if takes_commands and error.option_name in everywhere:
         return f"put {error.option_name} after the command"
     from difflib import get_close_matches

@@ -1,6 +1,6 @@
-"""Standard input and the files that flags name: opened without waiting, and read as they come.
+"""Standard input and the files that flags name: opened without waiting, and read as data arrives.
 
-Whoever reads says how much at most: what is read may be endless, and so may be a line of it.
+Every read has a limit, because the input may be endless, and so may one line of it.
 """
 
 import errno
@@ -18,35 +18,50 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-def require_standard_input() -> None:
-    """Raises UsageError where it is closed."""
-    if terminal.input_is_closed():
-        raise UsageError("standard input is closed", hint="pipe the input in, or name a file")
+class StandardInput:
+    """Standard input, which only one part of a command may read."""
 
+    def __init__(self) -> None:
+        self._claimed_by: str | None = None
 
-def standard_input(how: Literal["read", "readline"]) -> Callable[[int], bytes]:
-    """How to read so many bytes of standard input, or a line and at most so many bytes of it.
+    def claim(self, purpose: str) -> None:
+        """Reserve it for `purpose`, the name of a flag. Raises UsageError if it is reserved already."""
+        if self._claimed_by is not None:
+            raise UsageError(
+                f"both {self._claimed_by} and {purpose} read standard input",
+                hint="give one of them another way, such as a file or a descriptor",
+            )
+        self._claimed_by = purpose
 
-    Raises UsageError where it is closed, and when it cannot be read.
-    """
-    require_standard_input()
-    method: Callable[[int], bytes] = getattr(sys.stdin.buffer, how)
+    def descriptor(self) -> int:
+        """Return its descriptor. Raises UsageError if it is closed."""
+        if terminal.input_is_closed():
+            raise UsageError("standard input is closed", hint="pipe the input in, or name a file")
+        return sys.stdin.fileno()
 
-    def read(size: int) -> bytes:
-        try:
-            return method(size)
-        except OSError as error:
-            reason = error.strerror or "it is not open for reading"
-            raise UsageError(f"standard input cannot be read: {reason}") from None
+    def reader(self, how: Literal["read", "readline"]) -> Callable[[int], bytes]:
+        """Return a function that reads at most so many bytes, or so many bytes of one line.
 
-    return read
+        It raises UsageError if standard input cannot be read. Raises UsageError if it is closed.
+        """
+        self.descriptor()
+        method: Callable[[int], bytes] = getattr(sys.stdin.buffer, how)
+
+        def read(size: int) -> bytes:
+            try:
+                return method(size)
+            except OSError as error:
+                reason = error.strerror or "it is not open for reading"
+                raise UsageError(f"standard input cannot be read: {reason}") from None
+
+        return read
 
 
 class NamedFile(io.RawIOBase):
-    """The file at `path`, named by `flag`, unbuffered. A pipe is read to its end, and a device as long as it lasts.
+    """The file at `path`, which `flag` names, unbuffered.
 
-    Opening never waits: a named pipe that no process has opened for writing is refused. Everything here raises
-    UsageError for what cannot be read.
+    Opening never waits: a named pipe that no process has opened for writing is refused. All methods raise UsageError
+    if the file cannot be read.
     """
 
     def __init__(self, flag: str, path: str) -> None:
@@ -111,7 +126,7 @@ class NamedFile(io.RawIOBase):
 
 
 def _has_name(path: str) -> bool:
-    """Whether a pipe is a file of its own; the /dev/fd/63 of a shell's `<(…)` is not."""
+    """Whether a pipe has a name in a folder. The /dev/fd/63 of a shell's `<(…)` has none."""
     try:
         return stat.S_ISFIFO(os.lstat(os.path.realpath(path)).st_mode)
     except OSError:

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from backctl.presentation.app import app
 from backctl.presentation.commands import NOUNS, Entry
-from backctl.presentation.grammar import Noun
+from backctl.presentation.declaration import Noun
 
 
 @pytest.fixture

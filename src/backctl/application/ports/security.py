@@ -142,6 +142,11 @@ class KeyringChange(Transaction, Protocol):
         ...
 
     @property
+    def is_dry_run(self) -> bool:
+        """Whether the commit will roll everything back."""
+        ...
+
+    @property
     def is_wrapped(self) -> bool:
         """Whether the keyring is stored under a passphrase."""
         ...

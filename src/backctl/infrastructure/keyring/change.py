@@ -41,7 +41,7 @@ class FileKeyringChange:
         self._file = file
         self.work = work
         self._timeout_us = timeout_us
-        self._dry_run = dry_run
+        self.is_dry_run = dry_run
         self._held = ExitStack()
         self._before = Keyring(())
         self._writer = file
@@ -116,7 +116,7 @@ class FileKeyringChange:
         """
         change = ChangeName(self._installation_id, self.work.reserve_event_id())
         try:
-            if self._dry_run:
+            if self.is_dry_run:
                 durable.require_writable(self._file.folder)
             elif self.ring != self._before or self._writer is not self._file:
                 self._staged = self._writer.stage_change(self.ring, change)
@@ -145,12 +145,12 @@ class FileKeyringChange:
             if recorded:
                 with suppress(KeyringSealed):  # under a new passphrase, which the configuration may not know yet
                     finished = self._file.beside(staged).read()  # a damaged one must not replace a good one
-                    if self._dry_run:
+                    if self.is_dry_run:
                         return finished
-                if self._dry_run:
+                if self.is_dry_run:
                     continue
                 self._file.put_in_place(staged)
-            elif not self._dry_run:
+            elif not self.is_dry_run:
                 staged.unlink(missing_ok=True)
             _step("finished" if recorded else "given up")
         return self._file.read()

@@ -1,10 +1,10 @@
-"""Which words stand first on the command line, known without importing what they lead to."""
+"""The first words of commands, known without importing their modules."""
 
 from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """A first word: the module whose `app` it opens, its line in the help, and whether it is a verb by itself."""
+    """A first word: the module that declares it as `app`, its help, and whether it is a command by itself."""
 
     module: str
     help: str
@@ -14,27 +14,27 @@ class Entry(NamedTuple):
 _HERE = "backctl.presentation.commands."
 
 NOUNS: dict[str, Entry] = {
-    "user": Entry(_HERE + "user", "Create, list and administer accounts."),
-    "role": Entry(_HERE + "role", "Show the roles and their permissions, and assign them."),
-    "access": Entry(_HERE + "access", "Ask what an account may do."),
-    "token": Entry(_HERE + "token", "Issue, verify, refresh and revoke the tokens of accounts."),
-    "key": Entry(_HERE + "key", "Rotate, publish and move the keys that sign and encrypt."),
+    "user": Entry(_HERE + "user", "Create, list and manage accounts."),
+    "role": Entry(_HERE + "role", "Show roles and their permissions, and assign them."),
+    "access": Entry(_HERE + "access", "Check the permissions of an account."),
+    "token": Entry(_HERE + "token", "Issue, verify, refresh and revoke tokens."),
+    "key": Entry(_HERE + "key", "List, rotate, publish, import and export keys."),
     "encrypt": Entry(_HERE + "encrypt", "Encrypt a value, chosen fields of records, or a file.", verb=True),
     "decrypt": Entry(_HERE + "decrypt", "Decrypt a value, chosen fields of records, or a file.", verb=True),
-    "reencrypt": Entry(_HERE + "reencrypt", "Move what is encrypted to the primary key.", verb=True),
-    "audit": Entry(_HERE + "audit", "Read and verify the log of everything that happened."),
-    "config": Entry(_HERE + "config", "Show, check and change the configuration."),
-    "profile": Entry(_HERE + "profile", "See the configured databases and choose among them."),
-    "db": Entry(_HERE + "db", "Look after the database: its revision, its health, its copies."),
-    "sanitize": Entry(_HERE + "sanitize", "Make text or JSON that others wrote harmless.", verb=True),
-    "init": Entry(_HERE + "init", "Create the keyring and the database, or say that they exist.", verb=True),
-    "doctor": Entry(_HERE + "doctor", "Check that everything backctl relies on is in order.", verb=True),
-    "completion": Entry(_HERE + "completion", "Print the script that makes a shell complete what is typed."),
-    "help": Entry(_HERE + "help", "Explain what every command shares, such as exit codes."),
+    "reencrypt": Entry(_HERE + "reencrypt", "Re-encrypt values, records or files with the primary key.", verb=True),
+    "audit": Entry(_HERE + "audit", "Read and verify the event log."),
+    "config": Entry(_HERE + "config", "Show, validate and change the configuration."),
+    "profile": Entry(_HERE + "profile", "List profiles and select one."),
+    "db": Entry(_HERE + "db", "Inspect, upgrade and back up the database."),
+    "sanitize": Entry(_HERE + "sanitize", "Remove HTML and control characters from text or JSON.", verb=True),
+    "init": Entry(_HERE + "init", "Create the keyring and the database, if they do not exist.", verb=True),
+    "doctor": Entry(_HERE + "doctor", "Check the database, the keys, the files and the clock.", verb=True),
+    "completion": Entry(_HERE + "completion", "Print the completion script for a shell."),
+    "help": Entry(_HERE + "help", "Explain what all commands have in common, such as exit codes."),
 }
-"""In the order of the help. Adding a noun means adding a line here and a module beside this one."""
+"""In the order of the help. To add a noun, add a line here and a module to this package."""
 
 WITHIN: dict[str, dict[str, Entry]] = {
-    "user": {"mfa": Entry(_HERE + "user_mfa", "Give an account a second factor, or take it away.")},
+    "user": {"mfa": Entry(_HERE + "user_mfa", "Manage the second factors of accounts.")},
 }
-"""The nouns below a noun, imported when their own name is typed."""
+"""The nouns within a noun, imported when their own name is typed."""

@@ -1,4 +1,4 @@
-"""`backctl access …`: what an account may do, and why."""
+"""`backctl access …`: check the permissions of accounts."""
 
 from typing import Annotated
 
@@ -6,7 +6,8 @@ from typer import Argument, Option
 
 from backctl.application.access_views import AccessExplanation
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.declaration import leaf, noun
+from backctl.presentation.parameters import Ident
 
 app = noun("access")
 
@@ -14,11 +15,11 @@ app = noun("access")
 @leaf(app, view=AccessExplanation)
 def check(
     call: Invocation,
-    ident: Annotated[str, Argument(metavar="IDENT", help="An id, an e-mail address or a username.")],
-    permission: Annotated[str, Argument(metavar="PERMISSION", help="Such as user:deactivate.")],
-    explain: Annotated[bool, Option("--explain", help="Show everything that decides it.")] = False,
+    ident: Ident,
+    permission: Annotated[str, Argument(metavar="PERMISSION", help="Permission, for example user:deactivate.")],
+    explain: Annotated[bool, Option("--explain", help="Show the reasons for the answer.")] = False,
 ) -> None:
-    """Say whether an account may do something now: exit code 0 or 6."""
+    """Check whether an account has a permission now: exit code 0 or 6."""
     access = call.backend.access
     answer = access.explain(ident, permission) if explain else access.check(ident, permission)
-    call.check(answer, answer.allowed)
+    call.results.check(answer, answer.allowed)

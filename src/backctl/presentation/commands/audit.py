@@ -1,4 +1,4 @@
-"""`backctl audit …`: read the event log and prove that it is whole."""
+"""`backctl audit …`: read and verify the event log."""
 
 from typing import Annotated
 
@@ -8,8 +8,8 @@ from backctl.application.event_views import ChainView, EventView
 from backctl.domain.repositories import PAGE_SIZE, EventCriteria, is_newest_first
 from backctl.domain.values import Identity, Instant
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
-from backctl.presentation.paging import All, Cursor, EventSort, Limit, refuse_mixture
+from backctl.presentation.declaration import leaf, noun
+from backctl.presentation.parameters import All, Cursor, EventSort, Limit, require_one_paging
 
 app = noun("audit")
 
@@ -17,13 +17,18 @@ app = noun("audit")
 @leaf(app, name="list", view=EventView)
 def list_(
     call: Invocation,
-    type_: Annotated[str | None, Option("--type", metavar="NAME", help="Of this type, e.g. UserCreated.")] = None,
-    subject: Annotated[
-        str | None, Option("--subject", metavar="IDENT", help="About this account, or the thing with this id.")
+    type_: Annotated[
+        str | None, Option("--type", metavar="NAME", help="Only of this type, for example UserCreated.")
     ] = None,
-    since: Annotated[str | None, Option("--since", metavar="TIME", help="At this time or later.")] = None,
-    until: Annotated[str | None, Option("--until", metavar="TIME", help="Before this time.")] = None,
-    trace_id: Annotated[str | None, Option("--trace-id", metavar="ID", help="Of this trace (TRACEPARENT).")] = None,
+    subject: Annotated[
+        str | None,
+        Option("--subject", metavar="IDENT", help="Only about this account, or the object with this id."),
+    ] = None,
+    since: Annotated[str | None, Option("--since", metavar="TIME", help="Only at this time or later.")] = None,
+    until: Annotated[str | None, Option("--until", metavar="TIME", help="Only before this time.")] = None,
+    trace_id: Annotated[
+        str | None, Option("--trace-id", metavar="ID", help="Only of this trace (TRACEPARENT).")
+    ] = None,
     sort: EventSort = "seq",
     limit: Limit = None,
     cursor: Cursor = None,
@@ -38,26 +43,26 @@ def list_(
         trace_id=trace_id,
     )
     newest_first = is_newest_first(sort)
-    refuse_mixture(all_=all_, cursor=cursor, limit=limit)
+    require_one_paging(all_=all_, cursor=cursor, limit=limit)
     audit = call.backend.audit
     if all_:
-        call.stream(audit.stream(criteria, newest_first=newest_first), EventView)
+        call.results.stream(audit.stream(criteria, newest_first=newest_first), EventView)
     else:
         size = PAGE_SIZE if limit is None else limit
-        call.show_page(audit.page(criteria, limit=size, cursor=cursor, newest_first=newest_first), EventView)
+        call.results.show_page(audit.page(criteria, limit=size, cursor=cursor, newest_first=newest_first), EventView)
 
 
 @leaf(app, view=ChainView)
 def verify(call: Invocation) -> None:
-    """Prove that the log is whole: exit code 0 or 6.
+    """Verify that no event was changed, inserted or removed: exit code 0 or 6.
 
-    The chain of events is walked from its beginning; where it does not hold, the first broken event is named.
+    Checks the chain of events from its beginning and names the first event that is wrong.
     """
     chain = call.backend.audit.verify()
-    call.check(chain, chain.intact)
+    call.results.check(chain, chain.intact)
 
 
 def _subject(call: Invocation, ident: str) -> str:
-    """An id as it is written in the log; an account that is gone, or no account, is still known by its id."""
+    """Return the id of an account. An id is used as it is: the account may be deleted, or the object be another."""
     identity = Identity.parse(ident)
     return identity.text if identity.kind == "id" else call.backend.accounts.show(ident).id

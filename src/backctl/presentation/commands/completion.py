@@ -1,11 +1,11 @@
-"""`backctl completion …`: the script that makes a shell complete what is typed after `backctl`."""
+"""`backctl completion …`: print completion scripts for shells."""
 
 from dataclasses import dataclass
 
 from backctl.presentation.completion.scripts import Shell, script
 from backctl.presentation.completion.tree import read_tree
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.declaration import leaf, noun
 
 app = noun("completion")
 
@@ -18,27 +18,27 @@ class ScriptView:
 
 @leaf(app, view=ScriptView)
 def bash(call: Invocation) -> None:
-    """Print the script for bash.
+    """Print the completion script for bash.
 
-    In ~/.bashrc: eval "$(backctl completion bash)"
+    Add to ~/.bashrc: eval "$(backctl completion bash)"
     """
     _print(call, Shell.BASH)
 
 
 @leaf(app, view=ScriptView)
 def zsh(call: Invocation) -> None:
-    """Print the script for zsh.
+    """Print the completion script for zsh.
 
-    In ~/.zshrc, after compinit: eval "$(backctl completion zsh)"
+    Add to ~/.zshrc, after compinit: eval "$(backctl completion zsh)"
     """
     _print(call, Shell.ZSH)
 
 
 @leaf(app, view=ScriptView)
 def fish(call: Invocation) -> None:
-    """Print the script for fish.
+    """Print the completion script for fish.
 
-    Once: backctl completion fish > ~/.config/fish/completions/backctl.fish
+    Run once: backctl completion fish > ~/.config/fish/completions/backctl.fish
     """
     _print(call, Shell.FISH)
 
@@ -48,4 +48,4 @@ def _print(call: Invocation, shell: Shell) -> None:
     from backctl.presentation.typer_internals import get_command
 
     text = script(shell, read_tree(get_command(program)))
-    call.value(text.removesuffix("\n"), ScriptView(shell, text))
+    call.results.value(text.removesuffix("\n"), ScriptView(shell, text))

@@ -1,4 +1,4 @@
-"""`backctl config …`: what is configured, where it comes from, whether it is sound, and how to change it."""
+"""`backctl config …`: show, validate and change the configuration."""
 
 import os
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from typer import Argument, Option
 
 from backctl import settings
 from backctl.domain.errors import InvalidConfiguration, UsageError, quoted
-from backctl.presentation.configuring import configuration_file, remove_setting, write_setting
+from backctl.presentation.configuration_file import configuration_file, remove_setting, require_loadable, write_setting
 from backctl.presentation.context import Invocation
+from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
-from backctl.presentation.grammar import leaf, noun
 
 app = noun("config")
 
 Shown = bool | int | str | list[str]
 
-Key = Annotated[str, Argument(metavar="KEY", help="Such as database.timeout.")]
+Key = Annotated[str, Argument(metavar="KEY", help="Setting, for example database.timeout.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,82 +61,79 @@ class FindingView:
 @leaf(app, view=OriginView)
 def show(
     call: Invocation,
-    origin: Annotated[bool, Option("--origin", help="Say where each value comes from.")] = False,
+    origin: Annotated[bool, Option("--origin", help="Show where each value comes from.")] = False,
 ) -> None:
-    """Show every value in force; secrets are masked."""
+    """Show all settings that apply; secrets are masked."""
     entries = call.settings.entries()
     if origin:
-        call.show_all((OriginView(*entry) for entry in entries), OriginView)
+        call.results.show_all((OriginView(*entry) for entry in entries), OriginView)
     else:
-        call.show_all((SettingView(entry.key, entry.value) for entry in entries), SettingView)
+        call.results.show_all((SettingView(entry.key, entry.value) for entry in entries), SettingView)
 
 
 @leaf(app, view=FileView)
 def path(call: Invocation) -> None:
-    """Print the configuration file in force, or where yours would be."""
+    """Print the path of the configuration file that is used, or would be."""
     file = configuration_file(call)
-    call.value(str(file), FileView(str(file), file.exists()))
+    call.results.value(str(file), FileView(str(file), file.exists()))
 
 
 @leaf(app, view=OriginView)
 def get(call: Invocation, key: Key) -> None:
-    """Print one value; a secret is masked."""
+    """Print the value of a setting; a secret is masked."""
     entry = call.settings.entry(key)
-    call.value(_bare(entry.value), OriginView(*entry))
+    call.results.value(_bare(entry.value), OriginView(*entry))
 
 
-@leaf(app, name="set", mutation=True, secrets=("value",), view=WrittenView)
+@leaf(app, name="set", changes="set {key}", secrets=("value",), view=WrittenView)
 def set_(
     call: Invocation,
     key: Key,
-    value: Annotated[str | None, Argument(metavar="[VALUE]", help="The new value, unless KEY is a secret.")] = None,
+    value: Annotated[str | None, Argument(metavar="[VALUE]", help="New value, unless KEY is a secret.")] = None,
 ) -> None:
-    """Write one value to the configuration file.
+    """Set a value in the configuration file.
 
-    The comments in the file, and everything else, stay as they are.
+    Comments and all other settings in the file stay as they are.
     """
-    file = configuration_file(call)
-    if os.path.lexists(file):
-        call.backend  # noqa: B018 - a protected profile asks here, and a file that does not load stops here
+    file = require_loadable(call)
     secret = settings.is_secret(key)
     if secret and value is not None:
         raise UsageError(
-            f"{key} is a secret, and arguments are seen by everybody on the machine",
+            f"{key} is a secret, and all users of the machine can see arguments",
             hint="use --value-stdin, --value-file, --value-fd or --value-env",
         )
-    if value is not None and call.secret_given("value"):
-        raise UsageError("the value is given twice", hint="leave the argument or the flag out")
+    if value is not None and call.secrets.is_given("value"):
+        raise UsageError("the value is given twice", hint="omit the argument or the option")
     if value is None:
-        value = call.secret("value", instead=None if secret else "the argument VALUE").reveal()
+        value = call.secrets.read("value", instead=None if secret else "the argument VALUE").reveal()
     changed = write_setting(call, key, value)
-    from backctl.application.views import Change  # with all views; the queries here have their own
+    from backctl.application.views import Change  # imports all views, which the queries here do not need
 
-    call.changed(Change(WrittenView(key, settings.redact_url(value) if secret else value, str(file)), changed))
+    call.results.changed(Change(WrittenView(key, settings.redact_url(value) if secret else value, str(file)), changed))
 
 
-@leaf(app, mutation=True, view=RemovedView)
+@leaf(app, changes="unset {key}", view=RemovedView)
 def unset(call: Invocation, key: Key) -> None:
-    """Take one value out of the configuration file.
+    """Remove a setting from the configuration file; its default applies again.
 
-    The default counts again. The comments in the file, and everything else, stay as they are.
+    Comments and all other settings in the file stay as they are.
     """
-    file = configuration_file(call)
-    if os.path.lexists(file):
-        call.backend  # noqa: B018 - as for `set`
+    file = require_loadable(call)
     changed = remove_setting(call, key)
-    from backctl.application.views import Change  # with all views; the queries here have their own
+    from backctl.application.views import Change  # imports all views, which the queries here do not need
 
-    call.changed(Change(RemovedView(key, str(file)), changed))
+    call.results.changed(Change(RemovedView(key, str(file)), changed))
 
 
 @leaf(app, view=FindingView)
 def validate(
     call: Invocation,
     file: Annotated[
-        str | None, Argument(metavar="[FILE]", help="This file alone; else the configuration in force.")
+        str | None,
+        Argument(metavar="[FILE]", help="Validate only this file, not what is in use."),
     ] = None,
 ) -> None:
-    """List everything wrong with the configuration: exit code 0 or 9."""
+    """List all errors in the configuration: exit code 0 or 9."""
     if file is None:
         findings = settings.validate(config_file=call.config_file, profile=call.profile, environ=os.environ)
     else:
@@ -145,16 +142,16 @@ def validate(
     if not views:
         views = _role_findings(call.settings if file is None else settings.load(config_file=file, environ={}))
     if not views:
-        call.notice("the configuration is sound")
-    call.check_all(views, FindingView, not views, no=ExitCode.UNUSABLE)
+        call.messages.notice("the configuration is valid")
+    call.results.check_all(views, FindingView, not views, no=ExitCode.UNUSABLE)
 
 
 def _role_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
-    """What the domain says about the roles; the settings know their shape only."""
+    """Check the rules of the domain for roles; the settings check only their form."""
     from backctl.backend import Backend
 
     try:
-        Backend(loaded).access  # noqa: B018 - building it is the check
+        Backend(loaded).access  # noqa: B018 - building it checks the roles
     except InvalidConfiguration as error:
         return [FindingView(f"{quoted(str(loaded.file), limit=1024)}: {error.message}", error.hint or "")]
     return []

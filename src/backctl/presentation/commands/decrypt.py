@@ -1,4 +1,4 @@
-"""`backctl decrypt`: what `backctl encrypt` has made."""
+"""`backctl decrypt`: decrypt values, records and files."""
 
 import base64
 from dataclasses import replace
@@ -8,14 +8,14 @@ from typer import Option
 
 from backctl.application.content_views import CipherReport, DecryptedValue
 from backctl.domain.errors import UsageError
-from backctl.presentation import ciphering
+from backctl.presentation import encryption_options as options
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.output import members
 
 app = noun("decrypt")
 
-_VERB = ciphering.Verb(
+_VERB = options.Verb(
     doing="decrypting",
     done="decrypted",
     replace=lambda service: service.open,
@@ -27,39 +27,41 @@ _VERB = ciphering.Verb(
 @leaf(app, secrets=("value",), view=DecryptedValue, members=members(CipherReport))
 def decrypt(
     call: Invocation,
-    context: ciphering.Context = None,
-    template: ciphering.Template = None,
-    lines: ciphering.EachLine = False,
-    jsonl: ciphering.Jsonl = None,
-    csv: ciphering.Csv = None,
-    file: ciphering.File = None,
-    out: ciphering.Out = None,
-    overwrite: ciphering.Overwrite = False,
-    all_or_nothing: ciphering.AllOrNothing = False,
+    context: options.Context = None,
+    template: options.Template = None,
+    lines: options.EachLine = False,
+    jsonl: options.Jsonl = None,
+    csv: options.Csv = None,
+    file: options.File = None,
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    all_or_nothing: options.AllOrNothing = False,
     stream: Annotated[
         bool,
         Option(
             "--stream",
-            help="Write a file to standard output as it is read; without it, when all of it is known to be genuine.",
-            rich_help_panel="Records and files",
+            help="Write to standard output while the file is read, instead of after all of it was verified.",
+            rich_help_panel=options.RECORDS,
         ),
     ] = False,
 ) -> None:
     """Decrypt a value, chosen fields of records, or a file.
 
-    Exactly the bytes of the value are written and nothing is added. Exit code 6 when it does not decrypt, whatever the
-    cause: another context, a key that is gone, or one changed byte.
+    The output is exactly the bytes of the value. Exit code 6 if it does not decrypt, whatever the cause: another
+    context, a missing key, or one changed byte.
     """
-    choices = ciphering.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
+    choices = options.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
     if stream and (choices.is_records or choices.is_value or out not in (None, "-")):
-        raise UsageError("--stream is for a whole file to standard output", hint="leave it out, or add --file")
+        raise UsageError("--stream is for a whole file to standard output", hint="leave --stream out, or add --file")
     service = call.backend.encryption
-    service.require_keyring()  # what is wrong with it is told before a secret is asked for
+    service.require_keyring()  # report a missing key before a secret is read
     if not choices.is_value:
-        ciphering.transform(call, service, replace(_VERB, held_back=not stream), choices)
+        from backctl.presentation.batch.records import transform
+
+        transform(call, service, replace(_VERB, held_back=not stream), choices)
         return
-    plaintext = service.decrypt(ciphering.encrypted_value(call), context=context or "")
-    call.renderer.exactly(plaintext, DecryptedValue(_text(plaintext), base64.b64encode(plaintext).decode()))
+    plaintext = service.decrypt(options.encrypted_value(call), context=context or "")
+    call.results.renderer.exactly(plaintext, DecryptedValue(_text(plaintext), base64.b64encode(plaintext).decode()))
 
 
 def _text(plaintext: bytes) -> str | None:

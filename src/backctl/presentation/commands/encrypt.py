@@ -1,4 +1,4 @@
-"""`backctl encrypt`: values, records and files under the primary key."""
+"""`backctl encrypt`: encrypt values, records and files with the primary key."""
 
 from typing import Annotated
 
@@ -6,14 +6,14 @@ from typer import Option
 
 from backctl.application.content_views import CipherReport, EncryptedValue
 from backctl.domain.errors import UsageError
-from backctl.presentation import ciphering
+from backctl.presentation import encryption_options as options
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.output import members
 
 app = noun("encrypt")
 
-_VERB = ciphering.Verb(
+_VERB = options.Verb(
     doing="encrypting",
     done="encrypted",
     replace=lambda service: service.seal,
@@ -24,35 +24,38 @@ _VERB = ciphering.Verb(
 @leaf(app, secrets=("value",), view=EncryptedValue, members=members(CipherReport))
 def encrypt(
     call: Invocation,
-    context: ciphering.Context = None,
+    context: options.Context = None,
     trim_newline: Annotated[
-        bool, Option("--trim-newline", help="Drop one line end at the end of the value, as echo writes it.")
+        bool, Option("--trim-newline", help="Remove one line end from the end of the value, such as echo adds.")
     ] = False,
-    template: ciphering.Template = None,
-    lines: ciphering.EachLine = False,
-    jsonl: ciphering.Jsonl = None,
-    csv: ciphering.Csv = None,
-    file: ciphering.File = None,
-    out: ciphering.Out = None,
-    overwrite: ciphering.Overwrite = False,
-    all_or_nothing: ciphering.AllOrNothing = False,
+    template: options.Template = None,
+    lines: options.EachLine = False,
+    jsonl: options.Jsonl = None,
+    csv: options.Csv = None,
+    file: options.File = None,
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    all_or_nothing: options.AllOrNothing = False,
 ) -> None:
     """Encrypt a value, chosen fields of records, or a file.
 
-    The value comes from standard input byte for byte. It only decrypts with the same context, so it cannot be moved to
-    another row or column unnoticed. With --lines, --jsonl or --csv everything but the values passes through as it is;
-    records that fail are left out and named on standard error (exit code 7).
+    The value is read from standard input byte for byte. It decrypts only with the same context, so nobody can move it
+    to another row or column unnoticed. With --lines, --jsonl or --csv, everything except the values stays as it is;
+    records that fail are left out and reported on standard error, exit code 7.
     """
-    choices = ciphering.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
+    choices = options.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
     if trim_newline and not choices.is_value:
         raise UsageError(
-            "--trim-newline is for one value", hint="lines go without their ends anyway, and files as they are"
+            "--trim-newline is for one value",
+            hint="leave it out: lines have no ends, and files stay as they are",
         )
     service = call.backend.encryption
-    service.require_keyring()  # what is wrong with it is told before a secret is asked for
+    service.require_keyring()  # report a missing key before a secret is read
     if not choices.is_value:
-        ciphering.transform(call, service, _VERB, choices)
+        from backctl.presentation.batch.records import transform
+
+        transform(call, service, _VERB, choices)
         return
-    value = ciphering.value_to_encrypt(call, trim_newline=trim_newline)
+    value = options.value_to_encrypt(call, trim_newline=trim_newline)
     encrypted = service.encrypt(value, context=context or "")
-    call.value(encrypted, EncryptedValue(encrypted, encrypted.split(".")[1], changed=True))
+    call.results.value(encrypted, EncryptedValue(encrypted, encrypted.split(".")[1], changed=True))

@@ -1,17 +1,17 @@
-"""`backctl help …`: what every command shares."""
+"""`backctl help …`: explain what all commands have in common."""
 
 from dataclasses import dataclass
 
 from backctl.presentation.context import Invocation
+from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
-from backctl.presentation.grammar import leaf, noun
 
 app = noun("help")
 
 
 @dataclass(frozen=True, slots=True)
 class ExitCodeView:
-    """One line of the table."""
+    """One exit code."""
 
     code: int
     meaning: str
@@ -19,5 +19,5 @@ class ExitCodeView:
 
 @leaf(app, view=ExitCodeView)
 def exit_codes(call: Invocation) -> None:
-    """List the exit codes and what they mean."""
-    call.show_all((ExitCodeView(int(code), code.meaning) for code in ExitCode), ExitCodeView)
+    """List the exit codes and their meanings."""
+    call.results.show_all((ExitCodeView(int(code), code.meaning) for code in ExitCode), ExitCodeView)

@@ -1,4 +1,4 @@
-"""`backctl init`: make the keyring and the database on purpose."""
+"""`backctl init`: create the keyring and the database."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -6,33 +6,37 @@ from typing import Annotated
 from typer import Option
 
 from backctl.application.database_views import InstallationView
-from backctl.presentation.configuring import write_setting
+from backctl.presentation.configuration_file import write_setting
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.declaration import leaf, noun
 
 app = noun("init")
 
 _COST = "passwords.bcrypt_cost"
 
 
-@leaf(app, mutation=True, view=InstallationView)
+@leaf(app, changes="create the keyring and the database", view=InstallationView)
 def init(
     call: Invocation,
     calibrate: Annotated[
-        bool, Option("--calibrate", help="Measure this machine and set the hash cost that takes nearest 250 ms.")
+        bool,
+        Option(
+            "--calibrate",
+            help="Measure this machine and set the bcrypt cost (10–15) whose hashing time is closest to 250 ms.",
+        ),
     ] = False,
 ) -> None:
-    """Create the keyring and the database, or say that they exist.
+    """Create the keyring and the database, if they do not exist.
 
-    Nothing that exists is replaced; the exit code is 0 either way.
+    Nothing that exists is replaced. The exit code is 0 in both cases.
     """
-    written = calibrate and _calibrate(call)  # first: where it cannot be written, nothing is made
+    written = calibrate and _calibrate(call)  # first: if the file is not writable, nothing is created
     change = call.backend.initialise(by=call.attribution, dry_run=call.dry_run)
-    call.changed(replace(change, changed=change.changed or written))
+    call.results.changed(replace(change, changed=change.changed or written))
 
 
 def _calibrate(call: Invocation) -> bool:
     cost = str(call.backend.calibrated_cost())
     changed = write_setting(call, _COST, cost)
-    call.notice(f"bcrypt cost {cost} takes nearest 250 ms on this machine")
+    call.messages.notice(f"bcrypt cost {cost}: its hashing time is closest to 250 ms on this machine")
     return changed

@@ -1,4 +1,4 @@
-"""`backctl key …`: look at the keys, let one follow another, publish them, and move them in and out."""
+"""`backctl key …`: list, rotate, publish, import and export keys."""
 
 import sys
 from dataclasses import replace
@@ -18,12 +18,13 @@ from backctl.application.key_views import (
     Wrapping,
 )
 from backctl.application.views import Change
-from backctl.domain.errors import UsageError, quoted
+from backctl.domain.errors import UsageError, escaped, quoted
 from backctl.domain.keyring import Purpose
 from backctl.domain.values import Secret
 from backctl.presentation import terminal
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.declaration import leaf, noun
+from backctl.presentation.parameters import SecretFile, duration
 
 app = noun("key")
 
@@ -47,26 +48,27 @@ class FormName(StrEnum):
     PEM = "pem"
 
 
-Kid = Annotated[str, Argument(metavar="KID", help="The name of the key.")]
-NewKid = Annotated[str | None, Option("--kid", metavar="NAME", help="Name of the key; made up unless given.")]
-OnePurpose = Annotated[PurposeName, Option("--purpose", help="What the key is for.")]
+Kid = Annotated[str, Argument(metavar="KID", help="Name of the key.")]
+NewKid = Annotated[str | None, Option("--kid", metavar="NAME", help="Name of the new key; generated unless given.")]
+OnePurpose = Annotated[PurposeName, Option("--purpose", help="Purpose of the key.")]
 Purposes = Annotated[
-    list[PurposeName] | None, Option("--purpose", help="Only this purpose; may be repeated. Else sign and encrypt.")
+    list[PurposeName] | None,
+    Option("--purpose", help="Only keys of this purpose, may be repeated; sign and encrypt unless given."),
 ]
 Algorithm = Annotated[AlgorithmName | None, Option("--alg", help="Algorithm of a signing key; EdDSA unless given.")]
 OlderThan = Annotated[
-    str, Option("--if-older-than", metavar="DURATION", help="Replace a key that has been in use for so long.")
+    str, Option("--if-older-than", metavar="DURATION", help="Rotate keys that have been in use for at least this long.")
 ]
 Overlap = Annotated[
     str,
     Option(
         "--overlap",
         metavar="DURATION",
-        help="How long a retired signing key still verifies, and a successor is published before its use.",
+        help="How long a successor is published before its use, and how long a retired signing key still verifies.",
     ),
 ]
 Ending = Annotated[
-    str, Option("--overlap", metavar="DURATION", help="How long a retired signing key still verifies from now on.")
+    str, Option("--overlap", metavar="DURATION", help="How long the retired signing key still verifies.")
 ]
 _AGE, _OVERLAP = "30d", "7d"
 
@@ -74,21 +76,21 @@ _AGE, _OVERLAP = "30d", "7d"
 @leaf(app, name="list", view=KeyView)
 def list_(
     call: Invocation,
-    purpose: Annotated[PurposeName | None, Option("--purpose", help="Of this purpose only.")] = None,
+    purpose: Annotated[PurposeName | None, Option("--purpose", help="Only keys of this purpose.")] = None,
 ) -> None:
-    """List the keys, in the order in which they came."""
-    call.show_all(call.backend.keys.all(None if purpose is None else _purpose(purpose)), KeyView)
+    """List the keys, oldest first."""
+    call.results.show_all(call.backend.keys.all(None if purpose is None else _purpose(purpose)), KeyView)
 
 
 @leaf(app, view=KeyView)
 def show(call: Invocation, kid: Kid) -> None:
-    """Show one key; never the secret in it."""
-    call.show(call.backend.keys.show(kid))
+    """Show a key, without its secret."""
+    call.results.show(call.backend.keys.show(kid))
 
 
-@leaf(app, mutation=True, view=KeyView)
+@leaf(app, changes="add a key for {purpose}", view=KeyView)
 def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None) -> None:
-    """Make a key and publish it; it is used once it is promoted."""
+    """Create a standby key and publish it; it is used once it is promoted."""
     change = call.backend.keys.add(
         _purpose(purpose),
         alg=None if alg is None else alg.value,
@@ -96,125 +98,125 @@ def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm
         by=call.attribution,
         dry_run=call.dry_run,
     )
-    call.changed(change)
+    call.results.changed(change)
 
 
-@leaf(app, mutation=True, view=KeyView)
+@leaf(app, changes="promote the key {kid}", view=KeyView)
 def promote(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
-    """Use a key from now on; the one in use retires.
+    """Make a key the primary key of its purpose; the previous one retires.
 
-    A retired key still decrypts, and still verifies until --overlap has passed.
+    A retired key still decrypts, and verifies until --overlap has passed.
     """
-    change = call.backend.keys.promote(kid, overlap=_duration(overlap), by=call.attribution, dry_run=call.dry_run)
-    call.changed(change)
+    change = call.backend.keys.promote(kid, overlap=duration(overlap), by=call.attribution, dry_run=call.dry_run)
+    call.results.changed(change)
 
 
-@leaf(app, mutation=True, view=KeyView)
+@leaf(app, changes="retire the key {kid}", view=KeyView)
 def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
-    """Let a key that is not in use verify and decrypt only.
+    """Retire a key that is not the primary key: it only verifies and decrypts.
 
-    A signing key verifies until --overlap has passed; said again, its end moves nearer, never further away. 0s ends it
-    at once.
+    A signing key verifies until --overlap has passed. Retiring it again can shorten this time, but not extend it; 0s
+    ends it at once.
     """
-    change = call.backend.keys.retire(kid, overlap=_duration(overlap), by=call.attribution, dry_run=call.dry_run)
-    call.changed(change)
+    change = call.backend.keys.retire(kid, overlap=duration(overlap), by=call.attribution, dry_run=call.dry_run)
+    call.results.changed(change)
 
 
-@leaf(app, mutation=True, guard="name", view=DestroyedKey)
+@leaf(app, changes="permanently destroy the key {kid}", guard="name", view=DestroyedKey)
 def destroy(call: Invocation, kid: Kid) -> None:
-    """Give a key up for good; its name stays taken.
+    """Permanently destroy a key; its name cannot be used again.
 
-    Refused while the key is in use or rows of the database refer to it. What was encrypted with it elsewhere cannot be
-    seen from here, and is lost.
+    Fails if the key is in use or the database refers to it. backctl cannot see data that was encrypted with it
+    elsewhere: that data is lost.
     """
     keys = call.backend.keys
-    keys.show(kid)
-    call.confirm_name(kid, f"the key {quoted(kid)} is gone for good, and all that only it can decrypt or verify")
-    call.changed(keys.destroy(kid, by=call.attribution, dry_run=call.dry_run))
+    call.guard.confirm_name(kid, f"permanently destroy the key {escaped(kid)}")
+    call.results.changed(keys.destroy(kid, by=call.attribution, dry_run=call.dry_run))
 
 
-@leaf(app, mutation=True, view=RotationView)
+@leaf(app, changes="rotate keys", view=RotationView)
 def rotate(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
-    """Publish a successor, or let it take over, when that is due.
+    """Rotate keys that are older than a given age. Made for cron.
 
-    The verb for cron. --overlap before a key is --if-older-than, its successor is published; then it is used and the
-    old one retires. A retired key still decrypts, and still verifies until --overlap has passed.
+    A successor is published --overlap before a key reaches the age --if-older-than. At that age the successor becomes
+    the primary key and the old key retires. A retired key still decrypts, and verifies until --overlap has passed.
     """
     change = call.backend.keys.rotate(
         _purposes(purpose),
-        older_than=_duration(if_older_than),
-        overlap=_duration(overlap),
+        older_than=duration(if_older_than),
+        overlap=duration(overlap),
         by=call.attribution,
         dry_run=call.dry_run,
     )
-    call.changed(change)
+    call.results.changed(change)
 
 
 @leaf(app, view=DueView)
 def due(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
-    """Say what 'rotate' with the same flags would do.
+    """Show what 'rotate' with the same options would do.
 
-    Exit code 0, or 6 when that is nothing.
+    Exit code 0, or 6 if it would do nothing.
     """
-    found = call.backend.keys.due(_purposes(purpose), older_than=_duration(if_older_than), overlap=_duration(overlap))
-    call.check_all(found, DueView, any(view.due for view in found))
+    found = call.backend.keys.due(_purposes(purpose), older_than=duration(if_older_than), overlap=duration(overlap))
+    call.results.check_all(found, DueView, any(view.due for view in found))
 
 
 @leaf(app)
 def jwks(call: Invocation) -> None:
-    """Print what verifiers need: the public keys, as a JWK Set.
+    """Print the public keys that services need to verify tokens, as a JWK Set.
 
-    It holds the public half of every signing key that still verifies. A symmetric key has no public half: it never
-    appears.
+    It contains the public half of every signing key that still verifies. Symmetric keys have none and never appear.
     """
     import json
 
     document = call.backend.keys.jwks()
-    call.value(json.dumps(document), document)
+    call.results.value(json.dumps(document), document)
 
 
-@leaf(app, mutation=True, secrets=("passphrase",), view=Wrapping)
+@leaf(app, changes="change how the keyring is stored", secrets=("passphrase",), view=Wrapping)
 def wrap(
     call: Invocation,
-    none: Annotated[bool, Option("--none", help="Store the keyring in plain again.")] = False,
+    none: Annotated[bool, Option("--none", help="Store the keyring unencrypted again.")] = False,
 ) -> None:
-    """Store the keyring under a passphrase.
+    """Encrypt the keyring file with a passphrase.
 
-    The one given by a flag, else the configured one. Every command needs it from then on: put a new one into
-    keyring.passphrase_file or alike. Every change of a key wraps the keyring under the configured one, too.
+    Uses the passphrase of an option, or else the configured one. All commands need it afterwards: set
+    keyring.passphrase, keyring.passphrase_file or keyring.passphrase_command. Changes of keys use the configured one.
     """
-    given = call.secret_given("passphrase")
+    given = call.secrets.is_given("passphrase")
     if none and given:
-        raise UsageError("--none and a passphrase exclude each other", hint="give one of them")
+        raise UsageError("--none and a passphrase exclude each other", hint="use one of them")
     keys, configured = call.backend.keys, call.settings.settings.keyring.passphrase
     passphrase = None
     if not none:
         known = configured.is_given and not given
-        passphrase = Secret(configured.reveal()) if known else call.secret("passphrase", new=True, instead="--none")
+        passphrase = (
+            Secret(configured.reveal()) if known else call.secrets.read("passphrase", new=True, instead="--none")
+        )
     change = keys.wrap(
         passphrase,
         rewrap=passphrase is not None and not (configured.is_given and not given),
         by=call.attribution,
         dry_run=call.dry_run,
     )
-    call.changed(change)
+    call.results.changed(change)
 
 
-@leaf(app, name="import", mutation=True, secrets=("key",), view=ImportedKey)
+@leaf(app, name="import", changes="import a key for {purpose}", secrets=("key",), view=ImportedKey)
 def import_(
     call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None
 ) -> None:
-    """Take in a private key that was made elsewhere, JWK or PEM.
+    """Import a private key in JWK or PEM form as a standby key.
 
-    It is published at once, and used once it is promoted. It keeps its kid where that can be a name here and is free.
+    It is published at once, and used once it is promoted. It keeps its kid if that is a valid name and not yet used.
     """
     keys = call.backend.keys
     change = keys.take_in(
-        call.secret("key"),
+        call.secrets.read("key"),
         _purpose(purpose),
         alg=None if alg is None else alg.value,
         kid=kid,
@@ -222,50 +224,52 @@ def import_(
         dry_run=call.dry_run,
     )
     if change.value.foreign_kid is not None:
-        call.notice(f"the key is called {change.value.kid} here, not {quoted(change.value.foreign_kid)}")
-    call.changed(change)
+        call.messages.notice(
+            f"the key has the name {change.value.kid} here, instead of {quoted(change.value.foreign_kid)}"
+        )
+    call.results.changed(change)
 
 
-@leaf(app, mutation=True, view=KeyExport, members=("secret_file",))
+@leaf(app, changes="export the key {kid}", view=KeyExport, members=("secret_file",))
 def export(
     call: Invocation,
     kid: Kid,
-    private: Annotated[bool, Option("--private", help="The key itself, not its public half; the log is told.")] = False,
-    form: Annotated[FormName, Option("--form", help="How it is written.")] = FormName.JWK,
-    secret_file: Annotated[
-        str | None, Option("--secret-file", metavar="FILE", help="Write the private key to this new file instead.")
-    ] = None,
+    private: Annotated[bool, Option("--private", help="Export the private key; the event log records it.")] = False,
+    form: Annotated[FormName, Option("--form", help="Format of the key.")] = FormName.JWK,
+    secret_file: SecretFile = None,
 ) -> None:
-    """Print the public half of a key, or with --private all of it.
+    """Print the public half of a key, or the private key with --private.
 
-    A private key goes into a file that only its owner can read, or into a pipe; never onto a terminal.
+    A private key is written to a file that only its owner can read, or to a pipe, but never to a terminal.
     """
     written: Form = form.value
     if not private:
         if secret_file is not None:
-            raise UsageError("--secret-file takes a private key only", hint="add --private, or leave it out")
+            raise UsageError("--secret-file is for a private key", hint="add --private, or leave --secret-file out")
         public = call.backend.keys.export_public(kid, written)
-        call.value(str(public.document), public)
+        call.results.value(str(public.document), public)
         return
     if secret_file is None and terminal.is_terminal(sys.stdout) and not call.dry_run:
-        raise UsageError("a private key is not shown on a terminal", hint="add --secret-file FILE, or pipe it on")
+        raise UsageError("a private key is not printed on a terminal", hint="add --secret-file FILE, or a pipe")
     if secret_file == "-":
-        raise UsageError("'-' is no file for a key", hint="leave --secret-file out to have it printed")
-    from backctl.presentation.new_password import handed_over
+        raise UsageError("'-' is not a file for a key", hint="leave --secret-file out to print it")
+    from backctl.presentation.secret_output import in_secret_file
 
     made = call.backend.keys.export_private(
         kid,
         written,
         by=call.attribution,
         dry_run=call.dry_run,
-        hand_over=lambda export: handed_over(call, Secret(str(export.document)), secret_file),
+        hand_over=lambda export, is_dry_run: in_secret_file(
+            call, Secret(str(export.document)), secret_file, dry_run=is_dry_run
+        ),
     )
     if call.dry_run:
-        call.changed(Change(replace(made, document=None), changed=True))
+        call.results.changed(Change(replace(made, document=None), changed=True))
     elif secret_file is None:
-        call.value(str(made.document), made, changed=True)
+        call.results.value(str(made.document), made, changed=True)
     else:
-        call.changed(Change(replace(made, document=None), changed=True), secret_file=secret_file)
+        call.results.changed(Change(replace(made, document=None), changed=True), secret_file=secret_file)
 
 
 def _purpose(name: PurposeName) -> Purpose:
@@ -276,9 +280,3 @@ def _purposes(names: list[PurposeName] | None) -> tuple[Purpose, ...]:
     from backctl.application.keys import ROTATING
 
     return tuple(dict.fromkeys(map(_purpose, names))) if names else ROTATING
-
-
-def _duration(text: str) -> int:
-    from backctl.settings.durations import parse_duration
-
-    return parse_duration(text)

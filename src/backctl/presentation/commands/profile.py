@@ -1,16 +1,17 @@
-"""`backctl profile …`: the databases of one configuration, and which of them commands work on."""
+"""`backctl profile …`: list profiles and select one."""
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from typer import Argument, Option
 
 from backctl import settings
 from backctl.domain.errors import UsageError
-from backctl.presentation.configuring import configuration_file
+from backctl.presentation.configuration_file import edit, require_loadable
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.declaration import leaf, noun
 
 app = noun("profile")
 
@@ -33,7 +34,7 @@ class SettingView:
 
 @dataclass(frozen=True, slots=True)
 class SelectionView:
-    """`profile` is the one that the file selects, or None."""
+    """`profile` is the one that the file selects, None for none."""
 
     profile: str | None
     file: str
@@ -41,20 +42,17 @@ class SelectionView:
 
 @leaf(app, name="list", view=ProfileView)
 def list_(call: Invocation) -> None:
-    """List the profiles: the database of each, and its origin."""
+    """List the profiles, with their databases and the origin of each."""
     found = settings.profiles(config_file=call.config_file, profile=call.profile, environ=os.environ)
-    call.show_all((ProfileView(*profile) for profile in found), ProfileView)
+    call.results.show_all((ProfileView(*profile) for profile in found), ProfileView)
 
 
 @leaf(app, view=SettingView)
 def show(
     call: Invocation,
-    name: Annotated[str | None, Argument(metavar="[NAME]", help="A profile; else the one in force.")] = None,
+    name: Annotated[str | None, Argument(metavar="[NAME]", help="Profile; the selected one unless given.")] = None,
 ) -> None:
-    """Show the settings of a profile, and where each comes from.
-
-    Secrets are masked.
-    """
+    """Show the settings of a profile and the origin of each; secrets are masked."""
     if name is None:
         entries = list(call.settings.entries())
     else:
@@ -62,28 +60,26 @@ def show(
         entries = [
             entry._replace(origin="argument NAME") if entry.key == "profile" else entry for entry in chosen.entries()
         ]
-    call.show_all((SettingView(*entry) for entry in entries), SettingView)
+    call.results.show_all((SettingView(*entry) for entry in entries), SettingView)
 
 
-@leaf(app, mutation=True, view=SelectionView)
+@leaf(app, changes="select another profile", view=SelectionView)
 def use(
     call: Invocation,
-    name: Annotated[str | None, Argument(metavar="[NAME]", help="The profile to work with from now on.")] = None,
-    none: Annotated[bool, Option("--none", help="Work without a profile from now on.")] = False,
+    name: Annotated[str | None, Argument(metavar="[NAME]", help="Name of the profile.")] = None,
+    none: Annotated[bool, Option("--none", help="Select no profile.")] = False,
 ) -> None:
-    """Select the profile that commands work on from now on.
+    """Select the profile that commands use.
 
-    A flag or a variable that names another one goes before it. It is written to the configuration file, which keeps its
-    comments.
+    The selection is written to the configuration file, which keeps its comments. --profile and BACKCTL_PROFILE override
+    it.
     """
     if (name is None) == (not none):
-        raise UsageError("say which profile to use", hint="backctl profile use NAME, or --none for none")
-    file = configuration_file(call)
-    if os.path.lexists(file):
-        call.backend  # noqa: B018 - a protected profile asks here, and a file that does not load stops here
-    changed = settings.use_profile(file, name, dry_run=call.dry_run)
-    from backctl.application.views import Change  # with all views; the queries here have their own
+        raise UsageError("no profile was named", hint="name a profile, or use --none to select no profile")
+    file = require_loadable(call)
+    changed = edit(call, partial(settings.use_profile, file, name))
+    from backctl.application.views import Change  # imports all views, which the queries here do not need
 
-    call.changed(Change(SelectionView(name, str(file)), changed))
+    call.results.changed(Change(SelectionView(name, str(file)), changed))
     if os.environ.get("BACKCTL_PROFILE", name or "") not in ("", name):
-        call.notice("BACKCTL_PROFILE goes before the file: it still chooses the profile")
+        call.messages.notice("BACKCTL_PROFILE overrides the selected profile")

@@ -1,4 +1,4 @@
-"""`backctl role …`: the roles and what they may do."""
+"""`backctl role …`: show and assign roles."""
 
 from functools import partial
 from typing import Annotated
@@ -8,7 +8,8 @@ from typer import Argument
 from backctl.application.access_views import RoleView
 from backctl.application.views import UserView
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import Idents, leaf, noun
+from backctl.presentation.declaration import leaf, noun
+from backctl.presentation.parameters import Idents
 
 app = noun("role")
 
@@ -16,24 +17,27 @@ app = noun("role")
 @leaf(app, name="list", view=RoleView)
 def list_(call: Invocation) -> None:
     """List the roles: the built-in ones, then the configured ones."""
-    call.show_all(call.backend.access.roles(), RoleView)
+    call.results.show_all(call.backend.access.roles(), RoleView)
 
 
 @leaf(app, view=RoleView)
-def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME", help="The role's name.")]) -> None:
-    """Show a role and what it may do."""
-    call.show(call.backend.access.role(name))
+def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME", help="Name of the role.")]) -> None:
+    """Show a role and its permissions."""
+    call.results.show(call.backend.access.role(name))
 
 
-@leaf(app, mutation=True, bulk=True, view=UserView, members=("ident", "error"))
+@leaf(app, changes="assign the role {role} to {idents}", bulk=True, view=UserView, members=("ident", "error"))
 def assign(
     call: Invocation,
-    role: Annotated[str, Argument(metavar="ROLE", help="The role's name.")],
+    role: Annotated[str, Argument(metavar="ROLE", help="Name of the role.")],
     idents: Idents = None,
 ) -> None:
-    """Give accounts a role instead of the one they have."""
+    """Assign a role to accounts, replacing their current one."""
     known, accounts = call.backend.access.assignable(role), call.backend.accounts
-    call.each(
+    from backctl.presentation.batch.run import change_each
+
+    change_each(
+        call,
         idents,
         partial(accounts.change_each, step=partial(accounts.steps.assigning, known)),
         view=UserView,

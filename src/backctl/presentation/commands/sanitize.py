@@ -1,4 +1,4 @@
-"""`backctl sanitize`: what others wrote comes in at standard input and leaves harmless at standard output."""
+"""`backctl sanitize`: remove HTML and control characters from text and JSON."""
 
 import json
 from collections.abc import Iterator
@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from backctl.application.content_views import SanitizedPart
-from backctl.domain.errors import PartialFailure, UsageError
-from backctl.presentation import errors, terminal
+from backctl.domain.errors import UsageError
+from backctl.presentation import terminal
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
-from backctl.presentation.input_files import standard_input
+from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.output import Format
 
 if TYPE_CHECKING:
-    from backctl.application.sanitizing import CleanedInput, LineOutcome, Tally
+    from backctl.application.sanitizing import CleanedInput, LineOutcome, SanitizingService
 
 app = noun("sanitize")
-
-_NAMED = 5
-"""Lines that the last error names."""
 
 
 class InputFormat(StrEnum):
@@ -34,85 +30,89 @@ class InputFormat(StrEnum):
 def sanitize(
     call: Invocation,
     form: Annotated[
-        InputFormat, Option("--format", help="What is read: one text, one JSON document, or one document a line.")
+        InputFormat, Option("--format", help="Input format: a text, a JSON document, or one JSON document per line.")
     ] = InputFormat.TEXT,
-    explain: Annotated[bool, Option("--explain", help="Say what would be changed instead of the result.")] = False,
+    explain: Annotated[bool, Option("--explain", help="Print what would be removed instead of the result.")] = False,
 ) -> None:
-    """Make text or JSON that others wrote harmless.
+    """Remove HTML and control characters from text or JSON that other people wrote.
 
-    Reads standard input. Control and bidirectional characters and HTML are removed, from the keys of JSON too.
+    Reads standard input. Removes control and bidirectional characters and HTML, also from the keys of JSON.
 
-    With no sanitize.tags configured the result is plain text, with character references decoded, and safe as the
-    content of an HTML element as well: 'a < b & c' stays as it is. With tags it is HTML, and that becomes
-    'a &lt; b &amp; c'. Lines that are no JSON are left out, and the exit code is 7.
+    If sanitize.tags is not set, the result is plain text: character references are decoded, and it is safe as the
+    content of an HTML element, so 'a < b & c' stays the same. If it is set, the result is HTML: 'a &lt; b &amp; c'.
+    Lines that are not JSON are left out, exit code 7.
     """
     service = call.backend.sanitizing
-    if call.renderer.fields is not None and not explain:
-        raise UsageError("--fields has no meaning here without --explain")
-    call.take_stdin("sanitize")
+    if call.results.renderer.fields is not None and not explain:
+        raise UsageError("--fields has no effect here without --explain")
+    call.stdin.claim("sanitize")
     terminal.collect_garbage_again()
     if form is InputFormat.JSONL:
-        _lines(call, service.lines(standard_input("readline")), explain=explain)
+        _lines(call, service, explain=explain)
         return
-    raw = standard_input("read")(service.max_bytes + 2)
+    raw = call.stdin.reader("read")(service.max_bytes + 2)
     _whole(call, form, service.text(raw) if form is InputFormat.TEXT else service.document(raw), explain=explain)
 
 
 def _whole(call: Invocation, form: InputFormat, cleaned: "CleanedInput", *, explain: bool) -> None:
     if explain:
-        call.show_all(cleaned.changes.parts(), SanitizedPart)
-    elif call.renderer.is_json:
+        call.results.show_all(cleaned.changes.parts(), SanitizedPart)
+    elif call.results.renderer.is_json:
         value = cleaned.text if form is InputFormat.JSON else json.dumps(cleaned.text, ensure_ascii=False)
-        call.renderer.raw(_members(value, cleaned) + "\n")
+        call.results.renderer.raw(_members(value, cleaned) + "\n")
     else:
-        call.renderer.raw(cleaned.text)
+        call.results.renderer.raw(cleaned.text)
 
 
-def _lines(call: Invocation, outcomes: "Iterator[LineOutcome]", *, explain: bool) -> None:
+def _lines(call: Invocation, service: "SanitizingService", *, explain: bool) -> None:
     from backctl.application.sanitizing import Tally
+    from backctl.presentation.batch.report import Report
+    from backctl.presentation.batch.signals import Interruption, lines_until
 
-    tally, failed, named = Tally(), 0, list[int]()
-    as_document = call.output is Format.JSON and not explain
-    separator = '{"items": [' if as_document else ""
-    for outcome in outcomes:
-        if outcome.error is not None:
-            failed += 1
-            if failed <= _NAMED:
-                named.append(outcome.number)
-        if explain or not call.renderer.is_json:
-            _tell(call, outcome, tally, explain=explain)
-        elif outcome.cleaned is None or outcome.cleaned.text.strip():
-            call.renderer.raw(separator + _record(outcome) + ("" if as_document else "\n"))
-            separator = ",\n" if as_document else ""
-    if explain:
-        call.show_all(tally.parts(), SanitizedPart)
-    elif as_document:
-        call.renderer.raw((separator if separator.startswith("{") else "") + '], "next_cursor": null}\n')
-    call.renderer.sink.flush()
-    if failed:
-        shown = ", ".join(map(str, named)) + (", …" if failed > _NAMED else "")
-        raise PartialFailure(f"{failed} line{'s' * (failed > 1)} could not be cleaned: {shown}")
+    renderer, interruption = call.results.renderer, Interruption(announce=False)
+    report, tally = Report("lines", as_json=renderer.is_json), Tally()
+
+    def cleaned_lines() -> Iterator[str]:
+        """The results, as text or JSON. Errors are in the JSON records, otherwise on standard error."""
+        for outcome in service.lines(lines_until(interruption, call.stdin.reader("readline"))):
+            if outcome.cleaned is not None:
+                report.succeeded(changed=outcome.cleaned.changed)
+                if explain:
+                    tally.merge(outcome.cleaned.changes)
+                elif not renderer.is_json:
+                    yield outcome.cleaned.text
+                elif outcome.cleaned.text.strip():
+                    yield _members(outcome.cleaned.text.strip(), outcome.cleaned, _number(outcome))
+            elif outcome.error is not None and renderer.is_json and not explain:
+                error = report.add_failure(f"line {outcome.number}", outcome.error)
+                yield "{" + _number(outcome) + '"error": ' + json.dumps(error) + "}"
+            elif outcome.error is not None:
+                report.add_failed_line(outcome.number, outcome.error)
+
+    with report.interrupted_by(interruption):
+        if explain:
+            for _ in cleaned_lines():
+                continue
+            call.results.show_all(tally.parts(), SanitizedPart)
+        elif call.results.form is Format.JSON:
+            separator = '{"items": ['
+            for record in cleaned_lines():
+                renderer.raw(separator + record)
+                separator = ",\n"
+            renderer.raw((separator if separator.startswith("{") else "") + '], "next_cursor": null}\n')
+        else:
+            end = "\n" if renderer.is_json else ""
+            for line in cleaned_lines():
+                renderer.raw(line + end)
+        renderer.sink.flush()
+    if report.failed:
+        raise report.failure("they were left out")
 
 
-def _tell(call: Invocation, outcome: "LineOutcome", tally: "Tally", *, explain: bool) -> None:
-    if outcome.error is not None and call.renderer.is_json:
-        terminal.say_raw(json.dumps({"line": outcome.number, "error": errors.document(outcome.error)}) + "\n")
-    elif outcome.error is not None:
-        terminal.say(f"line {outcome.number}: {outcome.error.message}", "error")
-    elif outcome.cleaned is not None and explain:
-        tally.merge(outcome.cleaned.changes)
-    elif outcome.cleaned is not None:
-        call.renderer.raw(outcome.cleaned.text)
-
-
-def _record(outcome: "LineOutcome") -> str:
-    number = f'"line": {outcome.number}, '
-    if outcome.cleaned is not None:
-        return _members(outcome.cleaned.text.strip(), outcome.cleaned, number)
-    assert outcome.error is not None  # noqa: S101 - one of the two is there
-    return "{" + number + '"error": ' + json.dumps(errors.document(outcome.error)) + "}"
+def _number(outcome: "LineOutcome") -> str:
+    return f'"line": {outcome.number}, '
 
 
 def _members(value: str, cleaned: "CleanedInput", before: str = "") -> str:
-    """The object of a cleaned input: its JSON as it is, for a parser would round its numbers."""
+    """The object of a cleaned input. Its JSON is not parsed, because a parser would round its numbers."""
     return "{" + before + '"value": ' + value + ', "changed": ' + ("true" if cleaned.changed else "false") + "}"

@@ -1,4 +1,4 @@
-"""`backctl user …`: create, find, change, open, close and delete accounts."""
+"""`backctl user …`: create, find, change, activate, deactivate and delete accounts."""
 
 from functools import partial
 from typing import Annotated
@@ -11,25 +11,34 @@ from backctl.domain.errors import UsageError
 from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria, is_newest_first
 from backctl.domain.values import Instant
 from backctl.presentation.context import Invocation
+from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.expiry import ExpiresAt, ExpiresIn, expiry_of
-from backctl.presentation.grammar import Idents, leaf, noun
-from backctl.presentation.new_password import new_password, require_one_way
-from backctl.presentation.paging import All, Cursor, EventSort, Limit, refuse_mixture
+from backctl.presentation.parameters import (
+    All,
+    Cursor,
+    EventSort,
+    Ident,
+    Idents,
+    Limit,
+    SecretFile,
+    require_one_paging,
+)
+from backctl.presentation.password_input import new_password, require_one_source
 
 app = noun("user")
 
 _REPORTED = ("ident", "error")
-"""What the report on many accounts says of each beside the account itself."""
+"""Further members in the report of a bulk command."""
 
-Ident = Annotated[str, Argument(metavar="IDENT", help="An id, an e-mail address or a username.")]
-
-Role = Annotated[str | None, Option("--role", metavar="NAME", help="With this role.")]
-Active = Annotated[bool | None, Option("--active/--inactive", help="Open or closed accounts only.")]
-After = Annotated[str | None, Option("--created-after", metavar="TIME", help="Created at this time or later.")]
-Before = Annotated[str | None, Option("--created-before", metavar="TIME", help="Created before this time.")]
-Domain = Annotated[str | None, Option("--email-domain", metavar="DOMAIN", help="With an address in this domain.")]
-Search = Annotated[str | None, Option("--search", metavar="TEXT", help="With this in the username or the address.")]
+Role = Annotated[str | None, Option("--role", metavar="NAME", help="Only with this role.")]
+Active = Annotated[bool | None, Option("--active/--inactive", help="Only active or only inactive accounts.")]
+After = Annotated[str | None, Option("--created-after", metavar="TIME", help="Only created at this time or later.")]
+Before = Annotated[str | None, Option("--created-before", metavar="TIME", help="Only created before this time.")]
+Domain = Annotated[str | None, Option("--email-domain", metavar="DOMAIN", help="Only with an address in this domain.")]
+Search = Annotated[
+    str | None, Option("--search", metavar="TEXT", help="Only with this text in the username or the address.")
+]
 
 
 def _criteria(
@@ -50,44 +59,45 @@ def _criteria(
     )
 
 
-GeneratePassword = Annotated[bool, Option("--generate-password", help="Make a password and print it once.")]
-SecretFile = Annotated[
-    str | None, Option("--secret-file", metavar="FILE", help="Write the made password to this new file instead.")
-]
-MustChangePassword = Annotated[
-    bool, Option("--must-change-password", help="Another password has to be chosen at the next login.")
-]
+GeneratePassword = Annotated[bool, Option("--generate-password", help="Generate a password and print it once.")]
+MustChangePassword = Annotated[bool, Option("--must-change-password", help="Require a new password at the next login.")]
 
 
-@leaf(app, mutation=True, secrets=("password", "password-hash"), view=UserView, members=("password", "secret_file"))
+@leaf(
+    app,
+    changes="create {username}",
+    secrets=("password", "password-hash"),
+    view=UserView,
+    members=("password", "secret_file"),
+)
 def create(
     call: Invocation,
-    email: Annotated[str, Argument(metavar="EMAIL", help="The account's e-mail address.")],
+    email: Annotated[str, Argument(metavar="EMAIL", help="E-mail address of the account.")],
     username: Annotated[str, Option("--username", metavar="NAME", help="3 to 50 letters, digits, '.', '_' or '-'.")],
     role: Annotated[
-        str | None, Option("--role", metavar="NAME", help=f"What the account may do; '{DEFAULT_ROLE}' unless given.")
+        str | None, Option("--role", metavar="NAME", help=f"Role of the account; '{DEFAULT_ROLE}' unless given.")
     ] = None,
     expires_at: ExpiresAt = None,
     expires_in: ExpiresIn = None,
     generate_password: GeneratePassword = False,
-    no_password: Annotated[bool, Option("--no-password", help="Nobody can log in to the account.")] = False,
+    no_password: Annotated[bool, Option("--no-password", help="Create an account that nobody can log in to.")] = False,
     secret_file: SecretFile = None,
     must_change_password: MustChangePassword = False,
     if_not_exists: Annotated[
-        bool, Option("--if-not-exists", help="Leave an account with this address as it is, and be content.")
+        bool, Option("--if-not-exists", help="Succeed without changes if the account already exists.")
     ] = False,
     upsert: Annotated[
-        bool, Option("--upsert", help="Give an account with this address what is given here, but for the password.")
+        bool, Option("--upsert", help="Create the account, or update it if it exists; its password never changes.")
     ] = False,
 ) -> None:
     """Create an account.
 
-    With --if-not-exists or --upsert the password is for a new account only: one that exists keeps its own.
+    With --if-not-exists or --upsert, the password is used only for a new account.
     """
     if if_not_exists and upsert:
-        raise UsageError("--if-not-exists and --upsert exclude each other", hint="give one of them")
+        raise UsageError("--if-not-exists and --upsert exclude each other", hint="use one of them")
     expiry = expiry_of(expires_at, expires_in)
-    has_password = require_one_way(call, generate=generate_password, none=no_password, secret_file=secret_file)
+    has_password = require_one_source(call, generate=generate_password, none=no_password, secret_file=secret_file)
     accounts = call.backend.accounts
     accounts.require_creatable(email=email, username=username, role=DEFAULT_ROLE if role is None else role)
     members: dict[str, object] = {}
@@ -115,7 +125,7 @@ def create(
         return change
 
     if not (if_not_exists or upsert):
-        call.changed(make(), **members)
+        call.results.changed(make(), **members)
         return
     change = accounts.ensure(
         email=email,
@@ -127,14 +137,14 @@ def create(
         by=call.attribution,
         dry_run=call.dry_run,
     )
-    if not (change.changed and change.value.version == 1):  # it existed
+    if not (change.changed and change.value.version == 1):  # it existed before
         if not upsert and (
             stays := accounts.differences(change.value, email=email, username=username, role=role, expiry=expiry)
         ):
-            call.warn(f"the account exists with another {' and '.join(stays)}; --upsert would change that")
+            call.messages.warn(f"the account exists with a different {' and '.join(stays)}; --upsert would change that")
         if has_password:
-            call.warn("the account exists and keeps its password")
-    call.changed(change, **members)
+            call.messages.warn("the account exists and keeps its password")
+    call.results.changed(change, **members)
 
 
 @leaf(app, name="list", view=UserView)
@@ -147,42 +157,47 @@ def list_(
     email_domain: Domain = None,
     search: Search = None,
     sort: Annotated[
-        str, Option("--sort", metavar="FIELD", help="By created_at, email, username or id; '-' before it reverses.")
+        str,
+        Option(
+            "--sort",
+            metavar="FIELD",
+            help="Sort by created_at, email, username or id; '-' in front reverses it.",
+        ),
     ] = "created_at",
     limit: Limit = None,
     cursor: Cursor = None,
-    page: Annotated[int | None, Option("--page", metavar="N", help="The page with this number, from 1.")] = None,
-    page_size: Annotated[int | None, Option("--page-size", metavar="N", help="Accounts on a numbered page.")] = None,
+    page: Annotated[int | None, Option("--page", metavar="N", help="Print page N, starting at 1.")] = None,
+    page_size: Annotated[int | None, Option("--page-size", metavar="N", help="Accounts per numbered page.")] = None,
     all_: All = False,
 ) -> None:
     """List accounts, page by page."""
     criteria = _criteria(role, active, created_after, created_before, email_domain, search)
     order = Sort.parse(sort)
     numbered = page is not None or page_size is not None
-    refuse_mixture(all_=all_, cursor=cursor, limit=limit, numbered=numbered)
+    require_one_paging(all_=all_, cursor=cursor, limit=limit, numbered=numbered)
     accounts = call.backend.accounts
     if all_:
-        call.stream(accounts.stream(criteria, order), UserView)
+        call.results.stream(accounts.stream(criteria, order), UserView)
     elif numbered:
         number, size = 1 if page is None else page, PAGE_SIZE if page_size is None else page_size
         found = accounts.numbered_page(criteria, order, page=number, page_size=size)
-        call.show_page(found, UserView, onward=f"--page {number + 1}")
+        call.results.show_page(found, UserView, next_page=f"--page {number + 1}")
     else:
         size = PAGE_SIZE if limit is None else limit
-        call.show_page(accounts.page(criteria, order, limit=size, cursor=cursor), UserView)
+        call.results.show_page(accounts.page(criteria, order, limit=size, cursor=cursor), UserView)
 
 
 @leaf(app, view=UserView)
 def show(call: Invocation, ident: Ident) -> None:
     """Show an account."""
-    call.show(call.backend.accounts.show(ident))
+    call.results.show(call.backend.accounts.show(ident))
 
 
 @leaf(app, view=UserExistence)
 def exists(call: Invocation, ident: Ident) -> None:
-    """Say whether an account exists: exit code 0 or 3."""
+    """Check whether an account exists: exit code 0 or 3."""
     existence = call.backend.accounts.exists(ident)
-    call.check(existence, existence.exists, no=ExitCode.NOT_FOUND)
+    call.results.check(existence, existence.exists, no=ExitCode.NOT_FOUND)
 
 
 @leaf(app)
@@ -198,13 +213,13 @@ def count(
     """Count accounts."""
     criteria = _criteria(role, active, created_after, created_before, email_domain, search)
     number = call.backend.accounts.count(criteria)
-    call.value(str(number), {"count": number})
+    call.results.value(str(number), {"count": number})
 
 
 @leaf(
     app,
     name="set-password",
-    mutation=True,
+    changes="set the password of {ident}",
     secrets=("password",),
     view=UserView,
     members=("password", "secret_file"),
@@ -216,12 +231,12 @@ def set_password(
     secret_file: SecretFile = None,
     must_change_password: MustChangePassword = False,
 ) -> None:
-    """Give an account another password.
+    """Set the password of an account.
 
-    A lock after failed logins ends with it, and so do the sessions of the account.
+    This revokes the sessions of the account and ends a lock after failed logins.
     """
     accounts = call.backend.accounts
-    account = accounts.show(ident)  # before anybody types a password in vain
+    account = accounts.show(ident)  # report a missing account before a password is typed
     with new_password(
         call,
         generate=generate_password,
@@ -235,7 +250,7 @@ def set_password(
             by=call.attribution,
             dry_run=call.dry_run,
         )
-    call.changed(change, **password.members())
+    call.results.changed(change, **password.members())
 
 
 def _password_check() -> type:
@@ -246,27 +261,30 @@ def _password_check() -> type:
 
 @leaf(app, name="check-password", secrets=("password", "mfa-code"), view=_password_check)
 def check_password(call: Invocation, ident: Ident) -> None:
-    """Say whether a password opens an account: exit code 0 or 6.
+    """Check the password of an account: exit code 0 or 6.
 
-    It counts as a login, and ten failures in fifteen minutes lock the account for fifteen minutes. An account with a
-    second factor opens with a one-time code or a recovery code beside the password, and each code counts once. The
-    answer does not tell whether the account exists; the event log does.
+    The check is a login attempt: ten failures within fifteen minutes lock the account for fifteen minutes. An account
+    with a second factor also needs a one-time code or a recovery code, and each code works once. The answer does not
+    reveal whether the account exists; the event log does.
     """
     authentication = call.backend.authentication
-    password = call.secret("password")
-    code = call.secret("mfa-code") if call.secret_given("mfa-code") else None
+    password = call.secrets.read("password")
+    code = call.secrets.read("mfa-code") if call.secrets.is_given("mfa-code") else None
     check = authentication.authenticate(ident, password, code, by=call.attribution)
     if check.outcome == "mfa_required" and call.interactive:
-        code = call.secret("mfa-code")
+        code = call.secrets.read("mfa-code")
         check = authentication.authenticate(ident, password, code, by=call.attribution)
-    call.check(check, check.ok)
+    call.results.check(check, check.ok)
 
 
-@leaf(app, mutation=True, bulk=True, view=UserView, members=_REPORTED)
+@leaf(app, changes="activate {idents}", bulk=True, view=UserView, members=_REPORTED)
 def activate(call: Invocation, idents: Idents = None) -> None:
-    """Open closed accounts."""
+    """Activate accounts, so that their owners can log in again."""
     accounts = call.backend.accounts
-    call.each(
+    from backctl.presentation.batch.run import change_each
+
+    change_each(
+        call,
         idents,
         partial(accounts.change_each, step=accounts.steps.activating),
         view=UserView,
@@ -274,37 +292,40 @@ def activate(call: Invocation, idents: Idents = None) -> None:
     )
 
 
-@leaf(app, mutation=True, bulk=True, guard="yes", view=UserView, members=_REPORTED)
+@leaf(app, changes="deactivate {idents}", bulk=True, guard="yes", view=UserView, members=_REPORTED)
 def deactivate(call: Invocation, idents: Idents = None) -> None:
-    """Close accounts; nobody can log in to them any more."""
+    """Deactivate accounts: their sessions end, and nobody can log in."""
     accounts = call.backend.accounts
-    call.each(
+    from backctl.presentation.batch.run import change_each
+
+    change_each(
+        call,
         idents,
         partial(accounts.change_each, step=accounts.steps.deactivating),
         view=UserView,
         doing="deactivating",
-        ask="deactivate {count} accounts",
+        ask="deactivate",
     )
 
 
-@leaf(app, mutation=True, view=UserView)
+@leaf(app, changes="update {ident}", view=UserView)
 def update(
     call: Invocation,
     ident: Ident,
-    email: Annotated[str | None, Option("--email", metavar="EMAIL", help="The new e-mail address.")] = None,
-    username: Annotated[str | None, Option("--username", metavar="NAME", help="The new username.")] = None,
-    role: Annotated[str | None, Option("--role", metavar="NAME", help="The new role.")] = None,
+    email: Annotated[str | None, Option("--email", metavar="EMAIL", help="New e-mail address.")] = None,
+    username: Annotated[str | None, Option("--username", metavar="NAME", help="New username.")] = None,
+    role: Annotated[str | None, Option("--role", metavar="NAME", help="New role.")] = None,
     expires_at: ExpiresAt = None,
     expires_in: ExpiresIn = None,
-    no_expiry: Annotated[bool, Option("--no-expiry", help="The account does not end by itself.")] = False,
+    no_expiry: Annotated[bool, Option("--no-expiry", help="Remove the expiry of the account.")] = False,
     if_version: Annotated[
-        int | None, Option("--if-version", metavar="N", help="Only if the account still has this version.")
+        int | None, Option("--if-version", metavar="N", help="Update only if the account still has this version.")
     ] = None,
 ) -> None:
-    """Change what is given of an account, and nothing else."""
+    """Update the given attributes of an account, and nothing else."""
     expiry = expiry_of(expires_at, expires_in, never=no_expiry)
     if email is None and username is None and role is None and expiry is None:
-        raise UsageError("nothing to change is given", hint="add --email, --username, --role or an expiry")
+        raise UsageError("no attribute to change was given", hint="add --email, --username, --role or an expiry")
     change = call.backend.accounts.update(
         ident,
         email=email,
@@ -315,25 +336,28 @@ def update(
         by=call.attribution,
         dry_run=call.dry_run,
     )
-    call.changed(change)
+    call.results.changed(change)
 
 
-@leaf(app, mutation=True, bulk=True, guard="name", view=UserDeletion, members=_REPORTED)
+@leaf(app, changes="permanently delete {idents}", bulk=True, guard="name", view=UserDeletion, members=_REPORTED)
 def delete(
     call: Invocation,
     idents: Idents = None,
     erase: Annotated[
-        bool, Option("--erase", help="Blank the data of their events too; actors and reasons stay.")
+        bool, Option("--erase", help="Also erase the data of their events; actors and reasons stay.")
     ] = False,
-    if_exists: Annotated[bool, Option("--if-exists", help="Be content when there is no such account.")] = False,
+    if_exists: Annotated[bool, Option("--if-exists", help="Succeed if there is no such account.")] = False,
 ) -> None:
-    """Delete accounts for good; their events stay.
+    """Permanently delete accounts; their events stay in the log.
 
-    The events are found by the id of the account. Confirmed by the username, typed or given with --confirm; for several
-    accounts by their number. --yes is not enough.
+    Confirm by typing the username or with --confirm USERNAME, for several accounts with their number. --yes is not
+    enough. Find the events of a deleted account by its id.
     """
     accounts = call.backend.accounts
-    call.each(
+    from backctl.presentation.batch.run import change_each
+
+    change_each(
+        call,
         idents,
         partial(accounts.change_each, step=partial(accounts.steps.deleting, erase=erase, if_exists=if_exists)),
         view=UserDeletion,
@@ -357,13 +381,15 @@ def history(
     cursor: Cursor = None,
     all_: All = False,
 ) -> None:
-    """Show what happened to an account, oldest first."""
+    """Show the events of an account, oldest first."""
     newest_first = is_newest_first(sort)
-    refuse_mixture(all_=all_, cursor=cursor, limit=limit)
+    require_one_paging(all_=all_, cursor=cursor, limit=limit)
     if all_:
         subject = call.backend.accounts.history(ident, limit=1).items[0].subject
-        call.stream(call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first), _event())
+        call.results.stream(
+            call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first), _event()
+        )
         return
     size = PAGE_SIZE if limit is None else limit
     page = call.backend.accounts.history(ident, limit=size, cursor=cursor, newest_first=newest_first)
-    call.show_page(page, _event())
+    call.results.show_page(page, _event())

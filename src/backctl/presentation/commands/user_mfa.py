@@ -1,73 +1,76 @@
-"""`backctl user mfa …`: second factors of accounts."""
+"""`backctl user mfa …`: manage the second factors of accounts."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, cast
 
-from typer import Argument, Option
+from typer import Option
 
 from backctl.application.login_views import MfaStatus
 from backctl.application.mfa import MfaReencryption
 from backctl.application.views import Change
-from backctl.domain.errors import PartialFailure, UsageError, quoted
+from backctl.domain.errors import PartialFailure, UsageError, escaped
 from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
-from backctl.presentation.new_password import handed_over, require_place
+from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.output import Format
+from backctl.presentation.parameters import Ident, SecretFile
+from backctl.presentation.secret_output import in_secret_file, require_place
 
 if TYPE_CHECKING:
     from backctl.domain.one_time_codes import Algorithm
 
 app = noun("mfa", within="user")
 
-Ident = Annotated[str, Argument(metavar="IDENT", help="An id, an e-mail address or a username.")]
-SecretFile = Annotated[
-    str | None, Option("--secret-file", metavar="FILE", help="Write the recovery codes to this new file instead.")
-]
 
-
-@leaf(app, mutation=True, view=MfaStatus, members=("secret", "uri"))
+@leaf(app, changes="create a second factor for {ident}", view=MfaStatus, members=("secret", "uri"))
 def enroll(
     call: Invocation,
     ident: Ident,
     algorithm: Annotated[
         str,
-        Option("--algorithm", metavar="NAME", help="One of sha1, sha256, sha512; some authenticators know sha1 only."),
+        Option("--algorithm", metavar="NAME", help="sha1, sha256 or sha512; some authenticators only support sha1."),
     ] = "sha1",
-    digits: Annotated[int, Option("--digits", metavar="N", help="Digits of a code, 6 to 8.")] = 6,
-    period: Annotated[int, Option("--period", metavar="SECONDS", help="How long a code counts, 10 to 300.")] = 30,
+    digits: Annotated[int, Option("--digits", metavar="N", help="Number of digits of a code, 6 to 8.")] = 6,
+    period: Annotated[int, Option("--period", metavar="SECONDS", help="How long a code is valid, 10 to 300.")] = 30,
 ) -> None:
-    """Make a secret for an authenticator, and show it once.
+    """Create a secret for an authenticator and show it once.
 
-    A login asks for no code before one was confirmed with 'backctl user mfa confirm'. On a terminal the secret is
-    shown as a QR code, too.
+    Logins need no code until the second factor is turned on with 'backctl user mfa confirm'. A terminal also shows the
+    secret as a QR code.
     """
     from backctl.domain.one_time_codes import TotpSettings
 
-    settings = TotpSettings(cast("Algorithm", algorithm), digits, period)  # it checks that
-    if call.output is Format.ID:
-        raise UsageError("-o id leaves no place for the secret", hint="take another form, such as -o json")
-    if call.renderer.leaves_out("secret", "uri"):
-        raise UsageError("--fields leaves no place for the secret", hint="add secret to it, or uri")
+    settings = TotpSettings(cast("Algorithm", algorithm), digits, period)  # it checks the values
+    if call.results.form is Format.ID:
+        raise UsageError("-o id leaves no place for the secret", hint="use another format, such as -o json")
+    if call.results.renderer.leaves_out("secret", "uri"):
+        raise UsageError("--fields leaves no place for the secret", hint="add secret or uri to it")
     change = call.backend.mfa.enroll(ident, settings, by=call.attribution, dry_run=call.dry_run)
     enrolment = change.value
-    if call.dry_run:  # there is no such secret
-        call.changed(Change(enrolment.status, change.changed))
+    if call.dry_run:  # no secret was stored
+        call.results.changed(Change(enrolment.status, change.changed))
         return
-    call.changed(Change(enrolment.status, change.changed), secret=enrolment.secret.reveal(), uri=enrolment.uri.reveal())
-    call.picture(enrolment.uri.reveal())
+    secret, uri = enrolment.secret.reveal(), enrolment.uri.reveal()
+    call.results.changed(Change(enrolment.status, change.changed), secret=secret, uri=uri)
+    call.results.qr_code(uri)
 
 
-@leaf(app, mutation=True, secrets=("code",), view=MfaStatus, members=("recovery_codes", "secret_file"))
+@leaf(
+    app,
+    changes="turn on the second factor of {ident}",
+    secrets=("code",),
+    view=MfaStatus,
+    members=("recovery_codes", "secret_file"),
+)
 def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
-    """Turn the second factor on with a code of it.
+    """Turn the second factor on, with a code from the authenticator.
 
-    Ten recovery codes are shown, once. From then on a login takes a code. The account's sessions end at once.
+    Prints ten recovery codes, once. Logins need a code from now on. This revokes the sessions of the account.
     """
     require_place(call, secret_file, "the recovery codes", "recovery_codes")
     mfa = call.backend.mfa
-    mfa.require_pending(ident)  # before anybody types a code in vain
-    code = call.secret("code")
+    mfa.require_pending(ident)  # report it before a code is typed
+    code = call.secrets.read("code")
     _with_new_codes(
         call,
         secret_file,
@@ -77,32 +80,32 @@ def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> N
 
 @leaf(app, view=MfaStatus)
 def status(call: Invocation, ident: Ident) -> None:
-    """Show the second factor of an account.
-
-    Whether there is one, and how many recovery codes are left.
-    """
-    call.show(call.backend.mfa.status(ident))
+    """Show the second factor of an account and the number of recovery codes left."""
+    call.results.show(call.backend.mfa.status(ident))
 
 
-@leaf(app, mutation=True, guard="yes", view=MfaStatus)
+@leaf(app, changes="remove the second factor of {ident}", guard="yes", view=MfaStatus)
 def disable(call: Invocation, ident: Ident) -> None:
-    """Take the second factor away, with its recovery codes.
+    """Remove the second factor of an account, with its recovery codes.
 
-    The account's sessions end at once.
+    This revokes the sessions of the account.
     """
     mfa = call.backend.mfa
-    found = mfa.status(ident)
-    if found.mfa == "on":
-        call.confirm(f"let {quoted(found.username)} log in with a password alone?")
-    call.changed(mfa.disable(found.id, by=call.attribution, dry_run=call.dry_run))
+    account = mfa.status(ident)
+    if account.mfa == "on":
+        call.guard.confirm(f"let {escaped(account.username)} log in with only a password")
+    call.results.changed(mfa.disable(account.id, by=call.attribution, dry_run=call.dry_run))
 
 
-@leaf(app, name="recovery-codes", mutation=True, view=MfaStatus, members=("recovery_codes", "secret_file"))
+@leaf(
+    app,
+    name="recovery-codes",
+    changes="replace the recovery codes of {ident}",
+    view=MfaStatus,
+    members=("recovery_codes", "secret_file"),
+)
 def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
-    """Make ten new recovery codes; those before are void.
-
-    They are shown once.
-    """
+    """Replace the recovery codes of an account with ten new ones, shown once."""
     require_place(call, secret_file, "the recovery codes", "recovery_codes")
     mfa = call.backend.mfa
     _with_new_codes(
@@ -112,37 +115,36 @@ def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = Non
     )
 
 
-@leaf(app, mutation=True, view=MfaReencryption)
+@leaf(app, changes="re-encrypt the secrets of all second factors", view=MfaReencryption)
 def reencrypt(call: Invocation) -> None:
-    """Move all secrets to the primary key.
+    """Re-encrypt the secrets of all second factors with the primary key.
 
-    As the next login of each account would, to the key of purpose encrypt: the one before can be destroyed then.
-    Nobody notices: neither secret nor recovery codes change.
+    The previous encryption keys can then be destroyed. Secrets and recovery codes stay valid.
     """
     mfa = call.backend.mfa
-    with call.progress("reencrypting") as progress:
+    with call.messages.progress("re-encrypting") as progress:
         change = mfa.reencrypt(by=call.attribution, dry_run=call.dry_run, progress=progress.advance)
-    call.changed(change)
+    call.results.changed(change)
     if failed := change.value.unusable:
-        from backctl.presentation.bulk import first_of
+        from backctl.presentation.batch.report import named
 
         raise PartialFailure(
-            f"the secrets of {len(failed)} accounts do not decrypt: {first_of(failed)}",
-            hint="name the keyring that has their key, or take the factor away with 'backctl user mfa disable'",
+            f"the secrets of {len(failed)} accounts do not decrypt: {named(failed)}",
+            hint="use a keyring that has their key, or remove the second factor with 'backctl user mfa disable'",
         )
 
 
 def _with_new_codes(
     call: Invocation, secret_file: str | None, change: Callable[[tuple[Secret, ...]], Change[MfaStatus]]
 ) -> None:
-    """Make the change with new codes, which are in their file before it, or in its result."""
+    """Make a change with new recovery codes, and put them in their file before it, or in the result after it."""
     codes = call.backend.mfa.new_recovery_codes()
     revealed = [code.reveal() for code in codes]
-    with handed_over(call, Secret("\n".join(revealed)), secret_file):
+    with in_secret_file(call, Secret("\n".join(revealed)), secret_file):
         made = change(codes)
-    if call.dry_run:  # there are no such codes
-        call.changed(made)
+    if call.dry_run:  # no codes were stored
+        call.results.changed(made)
     elif secret_file is None:
-        call.changed(made, recovery_codes=revealed)
+        call.results.changed(made, recovery_codes=revealed)
     else:
-        call.changed(made, secret_file=secret_file)
+        call.results.changed(made, secret_file=secret_file)

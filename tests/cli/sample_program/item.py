@@ -1,4 +1,4 @@
-"""One command for each promise of the frame."""
+"""One command for each feature that all commands share."""
 
 import os
 import resource
@@ -6,18 +6,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Annotated
 
 from typer import Argument, Option
 
 from backctl.application.attribution import Attribution
+from backctl.application.guard import guarded
 from backctl.application.views import Change
 from backctl.domain.errors import BackctlError, DatabaseLocked, NotFound, quoted
 from backctl.domain.repositories import Page
 from backctl.domain.values import Instant
+from backctl.presentation.batch.run import change_each
 from backctl.presentation.context import Invocation
+from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
-from backctl.presentation.grammar import Idents, leaf, noun
+from backctl.presentation.parameters import Idents
 
 app = noun("item", "Things to test with.")
 
@@ -51,10 +55,10 @@ def list_(
             yield _item(number)
 
     if all_:
-        call.stream(items(), ItemView)
-        call.notice(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")
+        call.results.stream(items(), ItemView)
+        call.messages.notice(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")
     else:
-        call.show_page(Page(tuple(items()), cursor), ItemView)
+        call.results.show_page(Page(tuple(items()), cursor), ItemView)
 
 
 @leaf(app, view=ItemView)
@@ -62,16 +66,16 @@ def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> No
     """Show an item."""
     if name == "none":
         raise NotFound(f"there is no {quoted(name)}", hint="see 'item list'")
-    call.show(_item(1, name.encode("utf-8", "surrogateescape").decode("unicode_escape")))
+    call.results.show(_item(1, name.encode("utf-8", "surrogateescape").decode("unicode_escape")))
 
 
 @leaf(app, view=ItemView)
 def exists(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> None:
     """Check an item."""
-    call.check(_item(1, name), name != "none", no=ExitCode.NOT_FOUND)
+    call.results.check(_item(1, name), name != "none", no=ExitCode.NOT_FOUND)
 
 
-@leaf(app, mutation=True, secrets=("password", "pin"), view=ItemView, members=("password", "length"))
+@leaf(app, changes="create an item", secrets=("password", "pin"), view=ItemView, members=("password", "length"))
 def create(
     call: Invocation,
     generate: Annotated[bool, Option("--generate")] = False,
@@ -80,30 +84,44 @@ def create(
     """Create an item."""
     change = Change(_item(1), True)
     if generate:
-        call.changed(change, password="pass word")
+        call.results.changed(change, password="pass word")
         return
-    secret = call.secret("password", new=True, instead="--generate")
+    secret = call.secrets.read("password", new=True, instead="--generate")
     if pin:
-        call.secret("pin")
+        call.secrets.read("pin")
     inherited = "password inherited" if any("hunter2" in value for value in os.environ.values()) else None
-    call.changed(change, length=len(secret.reveal()), warning=inherited)
+    call.results.changed(change, length=len(secret.reveal()), warning=inherited)
 
 
-@leaf(app, mutation=True, view=ItemView)
-def change(call: Invocation) -> None:
+@leaf(app, changes="change {name}", view=ItemView)
+def change(
+    call: Invocation,
+    name: Annotated[str, Argument(metavar="[NAME]")] = "an item",
+    same: Annotated[bool, Option("--same")] = False,
+) -> None:
     """Change an item of a real configuration."""
     assert call.backend is call.backend
-    call.changed(Change(_item(1), True), actor=call.attribution.actor.label, timeout=call.timeout, profile=call.profile)
+
+    def made(dry_run: bool) -> Change[ItemView]:
+        if not dry_run:
+            sys.stderr.write("changing\n")
+        return Change(_item(1), not same)
+
+    done = guarded(made, guard=call.guard, changes=lambda made: made.changed, dry_run=call.dry_run)
+    call.results.changed(done, actor=call.attribution.actor.label, timeout=call.timeout, profile=call.profile)
 
 
-@leaf(app, mutation=True, guard="name", view=ItemView)
+@leaf(app, changes="delete {name}", guard="name", view=ItemView)
 def delete(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> None:
     """Delete an item."""
-    call.confirm_name(name, f"{quoted(name)} will be gone")
-    call.changed(Change(_item(1, name), True))
+    call.guard.confirm_name(name, f"permanently delete {name}")
+    deleted = Change(_item(1, name), True)
+    call.results.changed(
+        guarded(lambda dry_run: deleted, guard=call.guard, changes=lambda change: True, dry_run=call.dry_run)
+    )
 
 
-@leaf(app, mutation=True, bulk=True, guard="yes", view=ItemView)
+@leaf(app, changes="close {idents}", bulk=True, guard="yes", view=ItemView)
 def close(
     call: Invocation,
     idents: Idents = None,
@@ -127,12 +145,11 @@ def close(
     def action(
         names: Iterable[str], *, by: Attribution, dry_run: bool, stop: Callable[[], bool]
     ) -> Iterator[Change[ItemView] | BackctlError]:
-        for name in names:
-            if stop():
-                return
-            yield one(name)
+        if call.guard.is_due and not dry_run:
+            call.guard.ask()
+        return (one(name) for name in takewhile(lambda name: not stop(), names))
 
-    call.each(idents, action, view=ItemView, doing="closing", ask="close {count} items")
+    change_each(call, idents, action, view=ItemView, doing="closing", ask="close")
 
 
 @leaf(app)

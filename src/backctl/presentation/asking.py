@@ -1,6 +1,6 @@
-"""Questions on the terminal. They go to standard error: standard output belongs to the result.
+"""Questions on the terminal. They go to standard error, because standard output is for the result.
 
-Whatever ends a question, a signal included, the terminal's echo is as it was before.
+However a question ends, also by a signal, the echo of the terminal is restored.
 """
 
 import errno
@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 from backctl.domain.errors import InvalidInput, UsageError, escaped, quoted
 from backctl.presentation import terminal
-from backctl.presentation.secrets import LIMIT, decoded
 
 if TYPE_CHECKING:
     from backctl.domain.values import Secret
 
+LIMIT = 65_536
+"""Longest secret, in bytes, with its line end."""
 _ATTEMPTS = 3
 
 
 def ask_secret(name: str, *, new: bool = False, judge: "Callable[[Secret], None]" = lambda secret: None) -> "Secret":
-    """Ask for the secret `name` without showing it; twice when it is `new`, so that a slip does not lock anybody out.
+    """Ask for the secret `name` without echo; twice if it is `new`, because a typing error would lock somebody out.
 
-    `judge` sees a new one before it is typed again. Raises what that raises, UsageError at the end of input,
-    InvalidInput for no UTF-8 text or after three pairs that differ.
+    `judge` is called with a new secret before it is typed again, and may raise. Raises UsageError at the end of input,
+    InvalidInput if it is not UTF-8 text or after three pairs that differ.
     """
     label = name.replace("-", " ")
     with _silent_terminal(sys.stdin.fileno()):
@@ -40,12 +41,12 @@ def ask_secret(name: str, *, new: bool = False, judge: "Callable[[Secret], None]
 
 
 def ask_yes(question: str) -> bool:
-    """Ask `question`; only `y` and `yes` mean yes, the end of input means no."""
+    """Ask `question`. Only `y` and `yes` mean yes; the end of input means no."""
     return (_visible(f"{question} [y/N] ") or "").strip().casefold() in ("y", "yes")
 
 
 def ask_name(name: str, consequence: str) -> str:
-    """Say the `consequence` and have `name` typed; the answer is what was typed."""
+    """Print `consequence`, ask the user to type `name`, and return what was typed."""
     return (_visible(f"{consequence}; type {quoted(name)} to confirm: ") or "").strip()
 
 
@@ -70,7 +71,7 @@ def _visible(prompt: str) -> str | None:
 
 
 def _put(text: str) -> None:
-    """Write to standard error, or past it when it leads elsewhere: a question in a log file would never be seen."""
+    """Write to standard error, or to the terminal if standard error is redirected: nobody sees a question in a log."""
     if terminal.is_terminal(sys.stderr):
         terminal.say_raw(text)
         return
@@ -82,13 +83,13 @@ def _put(text: str) -> None:
 
 
 def _line(descriptor: int) -> bytes:
-    """One line with its end; empty at the end of input. A terminal hands over a line at a time."""
+    """Read one line with its end; empty at the end of input. A terminal gives one line at a time."""
     line = bytearray()
     while not line.endswith(b"\n"):
         try:
             chunk = os.read(descriptor, 4096)
         except OSError as error:
-            if error.errno != errno.EIO:  # the terminal is gone, and whoever sat there
+            if error.errno != errno.EIO:  # the terminal was closed
                 raise
             break
         if not chunk:
@@ -101,7 +102,7 @@ def _line(descriptor: int) -> bytes:
 
 @contextmanager
 def _silent_terminal(descriptor: int) -> Iterator[None]:
-    """Echo off within. What was typed before, when it was still shown, is dropped. Raises UsageError without one."""
+    """Turn the echo off and drop what was typed before. Raises UsageError without a terminal."""
     import termios
 
     try:
@@ -109,11 +110,23 @@ def _silent_terminal(descriptor: int) -> Iterator[None]:
         silent = termios.tcgetattr(descriptor)
         silent[3] &= ~termios.ECHO
     except termios.error as error:
-        raise UsageError(f"the terminal cannot be asked: {error.args[1]}") from None
+        raise UsageError(f"the terminal cannot hide what is typed: {error.args[1]}") from None
     try:
-        with suppress(termios.error):  # gone by now: reading says so
+        with suppress(termios.error):  # closed by now: reading reports it
             termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
         yield
     finally:
-        with suppress(termios.error):  # gone meanwhile: whatever ended the question is what counts
+        with suppress(termios.error):  # closed meanwhile: the error that ended the question matters more
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def decoded(raw: bytes, source: str) -> "Secret":
+    """Decode a secret and drop one line end, which `echo` and editors add. Raises InvalidInput if it is not UTF-8."""
+    from backctl.domain.values import Secret
+
+    if raw.endswith(b"\n"):
+        raw = raw[: -2 if raw.endswith(b"\r\n") else -1]
+    try:
+        return Secret(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidInput(f"the input from {source} is not UTF-8 text") from None

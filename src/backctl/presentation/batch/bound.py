@@ -1,4 +1,4 @@
-"""`--max-changes`: how much one command may change at most, found out before it changes anything."""
+"""`--max-changes`: the most accounts that one command may change, checked before it changes anything."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ from backctl.domain.errors import TooManyChanges, UsageError, quoted
 
 if TYPE_CHECKING:
     from backctl.application.transactions import Outcome
-    from backctl.presentation.identities import Identities
+    from backctl.presentation.batch.identities import Identities
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeBound:
-    """So many accounts, or so many of a hundred."""
+    """A number of accounts, or a percentage of all accounts."""
 
     number: int
     is_percentage: bool
@@ -26,7 +26,7 @@ class ChangeBound:
         match = re.fullmatch(r"([0-9]{1,9})(%?)", text)
         if match is None or (match[2] and int(match[1]) > 100):
             raise UsageError(
-                f"--max-changes {quoted(text)} is no bound",
+                f"invalid limit --max-changes {quoted(text)}",
                 hint="write a number such as 20, or a percentage such as 5%",
             )
         return cls(int(match[1]), bool(match[2]))
@@ -35,20 +35,19 @@ class ChangeBound:
         return f"{self.number}%" if self.is_percentage else str(self.number)
 
     def require(self, idents: "Identities", trial: "Iterator[Outcome[Any]]", *, population: Callable[[], int]) -> None:
-        """Stop when too many of `idents` would change: so many as `trial`, a dry run of all, says.
+        """Raise TooManyChanges if `trial`, a dry run of all `idents`, changes more accounts than the limit.
 
-        Percentages are rounded down. An identity that fails changes nothing, and will be reported in its turn. Raises
-        TooManyChanges.
+        A percentage is rounded down. Identities that fail change nothing; the real run reports them.
         """
         most = self.number * population() // 100 if self.is_percentage else self.number
         if len(idents) <= most:
             return
-        changing = set()  # one account may have several identities, in transactions that do not see each other
+        changing = set()  # one account may be named twice, in dry runs that do not see each other
         for outcome in trial:
             if isinstance(outcome, Change) and outcome.changed:
                 changing.add(outcome.value.id)
             if len(changing) > most:
                 raise TooManyChanges(
-                    f"more than {most} would change, against --max-changes {self}; nothing was changed",
-                    hint="look at what would change with --dry-run alone, or raise the bound",
+                    f"more than {most} accounts would change, and --max-changes is {self}; nothing was changed",
+                    hint="run it with --dry-run and without --max-changes to see what would change, or raise the limit",
                 )

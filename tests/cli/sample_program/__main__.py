@@ -1,4 +1,4 @@
-"""A program of its own on backctl's frame: nouns made for the tests, everything else as shipped."""
+"""A program with nouns made for the tests; everything else is as in backctl."""
 
 import gc
 import sys
@@ -11,7 +11,7 @@ from backctl.presentation.app import Root, run
 from backctl.presentation.commands import NOUNS, Entry
 
 
-class Frame(Root):
+class SampleRoot(Root):
     nouns: ClassVar[Mapping[str, Entry]] = {
         "item": Entry("item", "Things to test with."),
         "ping": Entry("ping", "Answer.", verb=True),
@@ -19,11 +19,11 @@ class Frame(Root):
     }
 
 
-def frame() -> None:
-    """Test the frame."""
+def sample() -> None:
+    """Test what all commands have in common."""
 
 
 if __name__ == "__main__":
     gc.disable()
-    app = typer.Typer(cls=Frame, callback=frame, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(cls=SampleRoot, callback=sample, add_completion=False, pretty_exceptions_enable=False)
     sys.exit(run(sys.argv[1:], app))

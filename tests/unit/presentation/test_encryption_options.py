@@ -30,8 +30,8 @@ def runner(tmp_path: Path) -> CliRunner:
         ([*HERE, "--all-or-nothing"], "--all-or-nothing is for records"),
         ([*HERE, "--all-or-nothing", "--file", "f"], "--all-or-nothing is for records"),
         ([*HERE, "--out", "f"], "--out is for records and files"),
-        ([*HERE, "--overwrite"], "--overwrite says nothing without --out"),
-        ([*HERE, "--lines", "--overwrite", "--out", "-"], "--overwrite says nothing without --out"),
+        ([*HERE, "--overwrite"], "--overwrite needs --out FILE"),
+        ([*HERE, "--lines", "--overwrite", "--out", "-"], "--overwrite needs --out FILE"),
         ([*HERE, "value"], "unexpected argument 'value'"),
     ],
 )

@@ -15,7 +15,7 @@ from typer.main import get_command
 from backctl.presentation.app import app
 from backctl.presentation.commands import NOUNS
 from backctl.presentation.completion.tree import Node, read_tree
-from backctl.presentation.grammar import LeafSpec, Noun
+from backctl.presentation.declaration import LeafSpec, Noun
 
 SHARED = {
     *("-p", "--profile", "--config", "-o", "--output", "--fields", "--no-header", "-q", "--quiet", "-v", "--verbose"),

@@ -5,9 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backctl.domain.errors import InvalidInput, UsageError
-from backctl.presentation.secrets import SecretSources, decoded
+from backctl.presentation.asking import decoded
+from backctl.presentation.input_files import StandardInput
+from backctl.presentation.secret_input import SecretInput
 
 NOTHING: dict[str, object] = {"pin_stdin": False, "pin_file": None, "pin_fd": None, "pin_env": None}
+
+
+def secrets(**flags: str) -> SecretInput:
+    return SecretInput(("pin",), {**NOTHING, **flags}, stdin=StandardInput(), interactive=False)
 
 
 @given(st.text(), st.sampled_from(["", "\n", "\r\n"]))
@@ -24,7 +30,7 @@ def test_only_utf8_is_text_and_errors_hold_nothing_of_it(raw: bytes) -> None:
     except UnicodeDecodeError:
         with pytest.raises(InvalidInput) as caught:
             decoded(raw, "the test")
-        assert caught.value.message == "what the test gives is not UTF-8 text"
+        assert caught.value.message == "the input from the test is not UTF-8 text"
     else:
         assert decoded(raw, "the test").reveal() == raw.decode().removesuffix("\n").removesuffix(
             "\r" * raw.endswith(b"\n")
@@ -33,21 +39,19 @@ def test_only_utf8_is_text_and_errors_hold_nothing_of_it(raw: bytes) -> None:
 
 def test_a_variable_is_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIN", "1234")
-    sources = SecretSources(("pin",), {**NOTHING, "pin_env": "PIN"}, lambda flag: None)
-    secret = sources.read("pin")
-    assert secret is not None
+    secret = secrets(pin_env="PIN").read("pin")
     assert secret.reveal() == "1234"
     assert "PIN" not in os.environ
     assert "1234" not in repr(secret)
 
 
-def test_no_flag_is_no_secret() -> None:
-    sources = SecretSources(("pin",), NOTHING, lambda flag: None)
-    assert sources.given("pin") is None
-    assert sources.read("pin") is None
+def test_without_a_flag_no_secret_is_given() -> None:
+    assert not secrets().is_given("pin")
+    with pytest.raises(UsageError, match="no pin was given"):
+        secrets().read("pin")
 
 
 @pytest.mark.parametrize("number", ["-1", "x", "", "²", "99999999999999999999"])
 def test_a_descriptor_is_a_small_number(number: str) -> None:
     with pytest.raises(UsageError, match="descriptor"):
-        SecretSources(("pin",), {**NOTHING, "pin_fd": number}, lambda flag: None).read("pin")
+        secrets(pin_fd=number).read("pin")

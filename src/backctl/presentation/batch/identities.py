@@ -1,14 +1,14 @@
-"""The identities that one command works on: read and judged as a whole before the first change."""
+"""The accounts that a bulk command names: all of them are read and checked before the first change."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from backctl.application.records.bounded_lines import bounded_lines
 from backctl.domain.errors import BackctlError, InvalidInput, UsageError, quoted
 from backctl.domain.values import Identity
-from backctl.presentation.input_files import NamedFile, standard_input
+from backctl.presentation.input_files import NamedFile, StandardInput
 
 if TYPE_CHECKING:
     from backctl.application.ports.security import Read
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 LINE_MAX = 65_536
 """Bytes of a line, without its end."""
 LINES_MAX = 2_000_000
-"""Lines of one file, blank ones and comments included: an endless input must end in an error."""
+"""Lines of one file, including blank lines and comments: an endless input must end in an error."""
 BYTES_MAX = 256 << 20
-"""Bytes of all identities together, as they are kept in memory."""
+"""Bytes of all identities together, in memory."""
 
-_SPLIT = "split the list and run the command once for each part"
+_SPLIT = "split the list and run the command for each part"
 
 
 class Identities:
-    """Any number of identities in their order, a million of them in about as many bytes as their file has."""
+    """Any number of identities in order. A million take about as much memory as their file is long."""
 
     def __init__(self, idents: Iterable[str] = ()) -> None:
         """Raises what `add` raises."""
@@ -34,13 +34,13 @@ class Identities:
             self.add(ident)
 
     def add(self, ident: str) -> None:
-        """Judge the shape of one and append it. Raises InvalidIdentity, and InvalidInput when there are too many."""
-        Identity.parse(ident)  # refuses what is not printable, a line end above all
+        """Check the form of an identity and append it. Raises InvalidIdentity; InvalidInput if there are too many."""
+        Identity.parse(ident)  # rejects what is not printable, and so every line end
         self._kept += ident.encode()
         self._kept += b"\n"
         self._count += 1
         if len(self._kept) > BYTES_MAX:
-            raise InvalidInput(f"the identities are longer than {BYTES_MAX} bytes together", hint=_SPLIT)
+            raise InvalidInput(f"the identities are longer than {BYTES_MAX} bytes in total", hint=_SPLIT)
 
     def __len__(self) -> int:
         return self._count
@@ -57,18 +57,17 @@ class Identities:
 
 
 class Gathered(NamedTuple):
-    """The identities of one command; `single` when exactly one was named on the command line."""
+    """The identities of one command; `single` if exactly one was given as an argument."""
 
     all: Identities
     single: str | None
 
 
-def gather(idents: list[str] | None, from_file: str | None, take_stdin: Callable[[str], None]) -> Gathered:
-    """Take identities from the positionals, or from a file or standard input (`-`), and judge the shape of each.
+def gather(idents: list[str] | None, from_file: str | None, stdin: StandardInput) -> Gathered:
+    """Read identities from the arguments, from a file, or from standard input (`-`), and check the form of each.
 
-    A file holds one a line, plain or as a JSON object that is known by its `id`, else its `email`, else its
-    `username`. Blank lines and lines that begin with `#` are ignored. Raises UsageError and InvalidInput; nothing was
-    changed then.
+    A file contains one per line: plain, or a JSON object with `id`, `email` or `username`, in this order of
+    preference. Blank lines and lines that begin with `#` are ignored. Raises UsageError and InvalidInput.
     """
     if idents and from_file is not None:
         raise UsageError("identities come either as arguments or from --from-file, not both")
@@ -81,8 +80,8 @@ def gather(idents: list[str] | None, from_file: str | None, take_stdin: Callable
     if from_file is None:
         raise UsageError("IDENT is missing", hint="name an account, or use --from-file FILE")
     if from_file == "-":
-        take_stdin("'-'")
-        return Gathered(_identities(standard_input("readline"), "standard input"), None)
+        stdin.claim("'-'")
+        return Gathered(_identities(stdin.reader("readline"), "standard input"), None)
     with io.BufferedReader(NamedFile("--from-file", from_file)) as file:
         return Gathered(_identities(file.readline, quoted(from_file)), None)
 
@@ -106,7 +105,7 @@ def _identities(read_line: "Read", source: str) -> Identities:
 
 
 def _ident(text: str) -> str | None:
-    """The identity that a line names; None for a blank line or a comment."""
+    """Return the identity in a line; None for a blank line or a comment."""
     if not text or text.startswith("#"):
         return None
     return _of_object(text) if text.startswith("{") else text

@@ -53,21 +53,21 @@ def test_help_goes_to_stdout_and_names_every_noun(machine: Any) -> None:
         assert f"\n  {noun} " in done.out
 
 
-def test_every_leaf_shows_the_common_options(frame: Any) -> None:
-    out = frame.run("item", "close", "--help").succeeded().out
+def test_every_leaf_shows_the_common_options(sample: Any) -> None:
+    out = sample.run("item", "close", "--help").succeeded().out
     for flag in (
         *("-p, --profile", "--config", "-o, --output", "--fields", "--no-header", "-q, --quiet", "-v, --verbose"),
         *("--no-color", "--no-input", "--timeout", "--actor", "--reason", "-n, --dry-run", "-y, --yes", "--from-file"),
     ):
         assert flag in out
-    assert "--dry-run" not in frame.run("item", "show", "--help").succeeded().out
+    assert "--dry-run" not in sample.run("item", "show", "--help").succeeded().out
 
 
-def test_help_on_a_terminal_is_drawn_and_plain_where_colour_is_refused(frame: Any) -> None:
-    assert "╭" in frame.at_terminal("item", "close", "--help").succeeded().out
-    assert "╭" in frame.at_terminal("--help").succeeded().out
+def test_help_on_a_terminal_is_drawn_and_plain_where_colour_is_refused(sample: Any) -> None:
+    assert "╭" in sample.at_terminal("item", "close", "--help").succeeded().out
+    assert "╭" in sample.at_terminal("--help").succeeded().out
     for refusal in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"BACKCTL_NO_COLOR": "1"}):
-        assert "╭" not in frame.at_terminal("--help", env=refusal).succeeded().out
+        assert "╭" not in sample.at_terminal("--help", env=refusal).succeeded().out
 
 
 def test_without_a_command_the_help_is_an_error(machine: Any) -> None:
@@ -142,25 +142,25 @@ def test_a_slip_is_json_where_the_environment_says_so(machine: Any) -> None:
     assert machine.run(env={"BACKCTL_OUTPUT": "json"}).error["message"] == "a command is missing"
 
 
-def test_words_after_two_dashes_are_no_flags(frame: Any) -> None:
-    done = frame.run("item", "show", "--", "-o", "json")
+def test_words_after_two_dashes_are_no_flags(sample: Any) -> None:
+    done = sample.run("item", "show", "--", "-o", "json")
     assert done.code == 2
     assert done.err.startswith("backctl: error: unexpected argument 'json'")
 
 
-def test_hostile_words_are_cut_and_escaped(frame: Any) -> None:
-    long = frame.run("item", "show", "x", "y" * 100_000)
+def test_hostile_words_are_cut_and_escaped(sample: Any) -> None:
+    long = sample.run("item", "show", "x", "y" * 100_000)
     assert long.code == 2
     assert len(long.err) < 400
     for word in ("\x1b[31mred", "a\u202eb", b"caf\xe9"):
-        done = frame.run("item", word)
+        done = sample.run("item", word)
         assert done.code == 2
         assert done.err.isascii()
         assert done.err.replace("\n", "").isprintable()
-    assert "is not UTF-8 text" in frame.run("item", "show", b"caf\xe9").err
+    assert "is not UTF-8 text" in sample.run("item", "show", b"caf\xe9").err
 
 
-def test_shared_values_are_judged_before_anything_happens(frame: Any) -> None:
+def test_shared_values_are_judged_before_anything_happens(sample: Any) -> None:
     for flags in (
         ("--reason", "a\nb"),
         ("--reason", ""),
@@ -168,16 +168,16 @@ def test_shared_values_are_judged_before_anything_happens(frame: Any) -> None:
         ("--timeout", "3"),
         ("--fields", "a,,b"),
     ):
-        done = frame.run("item", "show", "x", *flags)
+        done = sample.run("item", "show", "x", *flags)
         assert (done.code, done.out) == (2, ""), flags
 
 
 # Results.
 
 
-def test_a_page_in_every_form(frame: Any) -> None:
+def test_a_page_in_every_form(sample: Any) -> None:
     def page(*flags: str) -> str:
-        out: str = frame.run("item", "list", *flags).succeeded().out
+        out: str = sample.run("item", "list", *flags).succeeded().out
         return out
 
     assert page() == (
@@ -195,9 +195,9 @@ def test_a_page_in_every_form(frame: Any) -> None:
 
 
 @pytest.mark.parametrize("whole", [(), ("--all",)], ids=["page", "all"])
-def test_nothing_is_a_result_too(frame: Any, whole: tuple[str, ...]) -> None:
+def test_nothing_is_a_result_too(sample: Any, whole: tuple[str, ...]) -> None:
     def nothing(*flags: str) -> str:
-        out: str = frame.run("item", "list", "--count", "0", *whole, *flags).succeeded().out
+        out: str = sample.run("item", "list", "--count", "0", *whole, *flags).succeeded().out
         return out
 
     assert nothing("-o", "json") == '{"items": [], "next_cursor": null}\n'
@@ -207,69 +207,71 @@ def test_nothing_is_a_result_too(frame: Any, whole: tuple[str, ...]) -> None:
     assert nothing("--no-header") == ""
 
 
-def test_the_next_page_is_a_notice_that_quiet_drops(frame: Any) -> None:
-    assert frame.run("item", "list", "--cursor", "abc").succeeded().err == f"{MORE} --cursor abc\n"
-    assert frame.run("item", "list", "--cursor", "abc", "-q").succeeded().err == ""
-    done = frame.run("item", "list", "--cursor", "abc", "-o", "json").succeeded()
+def test_the_next_page_is_a_notice_that_quiet_drops(sample: Any) -> None:
+    assert sample.run("item", "list", "--cursor", "abc").succeeded().err == f"{MORE} --cursor abc\n"
+    assert sample.run("item", "list", "--cursor", "abc", "-q").succeeded().err == ""
+    done = sample.run("item", "list", "--cursor", "abc", "-o", "json").succeeded()
     assert (done.err, done.json["next_cursor"]) == ("", "abc")
 
 
-def test_a_query_is_never_quiet(frame: Any) -> None:
-    assert frame.run("item", "show", "x", "-q", "-o", "id").succeeded().out == "i1\n"
+def test_a_query_is_never_quiet(sample: Any) -> None:
+    assert sample.run("item", "show", "x", "-q", "-o", "id").succeeded().out == "i1\n"
 
 
-def test_a_mutation_says_whether_it_changed_anything(frame: Any) -> None:
-    done = frame.run("item", "close", "x", "-o", "json").succeeded()
+def test_a_mutation_says_whether_it_changed_anything(sample: Any) -> None:
+    done = sample.run("item", "close", "x", "-o", "json").succeeded()
     assert (done.json["name"], done.json["changed"], "dry_run" in done.json) == ("x", True, False)
-    done = frame.run("item", "close", "same", "-n", "-o", "json").succeeded()
+    done = sample.run("item", "close", "same", "-n", "-o", "json").succeeded()
     assert (done.json["changed"], done.json["dry_run"]) == (False, True)
-    assert frame.run("item", "close", "x", "-q").succeeded().out == ""
-    assert frame.run("item", "close", "x", "--fields", "changed,id,dry_run").out == "changed\tid\tdry_run\ntrue\ti1\t\n"
+    assert sample.run("item", "close", "x", "-q").succeeded().out == ""
+    assert (
+        sample.run("item", "close", "x", "--fields", "changed,id,dry_run").out == "changed\tid\tdry_run\ntrue\ti1\t\n"
+    )
 
 
-def test_a_made_password_is_shown_once_whatever_the_form(frame: Any) -> None:
-    assert frame.run("item", "create", "--generate", "-o", "json").json["password"] == "pass word"
-    assert frame.run("item", "create", "--generate", "-o", "table").out.splitlines()[-1] == "password: pass word"
-    assert frame.run("item", "create", "--generate", "-q").out == "pass word\n"
+def test_a_made_password_is_shown_once_whatever_the_form(sample: Any) -> None:
+    assert sample.run("item", "create", "--generate", "-o", "json").json["password"] == "pass word"
+    assert sample.run("item", "create", "--generate", "-o", "table").out.splitlines()[-1] == "password: pass word"
+    assert sample.run("item", "create", "--generate", "-q").out == "pass word\n"
 
 
-def test_a_check_answers_with_its_exit_code(frame: Any) -> None:
-    assert frame.run("item", "exists", "x", "-q").succeeded().out == ""
-    done = frame.run("item", "exists", "none", "-o", "json")
+def test_a_check_answers_with_its_exit_code(sample: Any) -> None:
+    assert sample.run("item", "exists", "x", "-q").succeeded().out == ""
+    done = sample.run("item", "exists", "none", "-o", "json")
     assert (done.code, done.json["name"], done.err) == (3, "none", "")
 
 
-def test_a_bare_value_is_bare_everywhere_but_in_json(frame: Any) -> None:
-    assert frame.run("ping").succeeded().out == "pong\n"
-    assert frame.at_terminal("ping").succeeded().out == "pong\n"
-    assert frame.run("ping", "-o", "json").json == {"answer": "pong"}
+def test_a_bare_value_is_bare_everywhere_but_in_json(sample: Any) -> None:
+    assert sample.run("ping").succeeded().out == "pong\n"
+    assert sample.at_terminal("ping").succeeded().out == "pong\n"
+    assert sample.run("ping", "-o", "json").json == {"answer": "pong"}
 
 
-def test_errors_leave_stdout_empty_and_carry_their_code(frame: Any) -> None:
-    done = frame.run("item", "show", "none")
+def test_errors_leave_stdout_empty_and_carry_their_code(sample: Any) -> None:
+    done = sample.run("item", "show", "none")
     assert (done.code, done.out) == (3, "")
     assert done.err == "backctl: error: there is no 'none'\nbackctl: hint: see 'item list'\n"
-    done = frame.run("item", "list", "--all", "--fail-at", "0", "-o", "json")
+    done = sample.run("item", "list", "--all", "--fail-at", "0", "-o", "json")
     assert (done.code, done.out) == (5, "")
     assert (done.error["code"], done.error["retryable"], done.error["exit"]) == ("database.locked", True, 5)
 
 
-def test_a_bug_is_one_line_and_a_log(frame: Any) -> None:
-    done = frame.run("item", "crash")
+def test_a_bug_is_one_line_and_a_log(sample: Any) -> None:
+    done = sample.run("item", "crash")
     assert (done.code, done.out) == (1, "")
     assert "Traceback" not in done.err
     assert "secret detail" not in done.err
-    (log,) = frame.home.rglob("backctl.log")
+    (log,) = sample.home.rglob("backctl.log")
     assert str(log) in done.err
     assert "ZeroDivisionError" in log.read_text()
     assert "in crash" in log.read_text()
     assert "\nbuiltins.ZeroDivisionError: secret detail" not in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
-    assert frame.run("item", "crash", "-o", "json").error["code"] == "internal"
+    assert sample.run("item", "crash", "-o", "json").error["code"] == "internal"
 
 
-def test_a_bug_without_a_place_for_the_log_is_still_one_line(frame: Any) -> None:
-    done = frame.run("item", "crash", env={"XDG_STATE_HOME": "/dev/null/nowhere", "HOME": "/dev/null/nowhere"})
+def test_a_bug_without_a_place_for_the_log_is_still_one_line(sample: Any) -> None:
+    done = sample.run("item", "crash", env={"XDG_STATE_HOME": "/dev/null/nowhere", "HOME": "/dev/null/nowhere"})
     assert done.code == 1
     assert "could not be written" in done.err
 
@@ -277,48 +279,48 @@ def test_a_bug_without_a_place_for_the_log_is_still_one_line(frame: Any) -> None
 # Flags before the noun, and the environment.
 
 
-def test_profile_and_verbose_work_before_the_noun(frame: Any) -> None:
-    assert "peak" in frame.run("-v", "item", "list", "--all").succeeded().err
+def test_profile_and_verbose_work_before_the_noun(sample: Any) -> None:
+    assert "peak" in sample.run("-v", "item", "list", "--all").succeeded().err
     for arguments in (
         ("-p", "east", "item", "change"),
         ("item", "change", "-p", "east"),
         ("-p", "x", "item", "change", "-p", "east"),
     ):
-        done = frame.run(*arguments)
+        done = sample.run(*arguments)
         assert done.code == 2
         assert "profile 'east'" in done.err
 
 
-def test_the_environment_sets_defaults_that_flags_override(frame: Any) -> None:
+def test_the_environment_sets_defaults_that_flags_override(sample: Any) -> None:
     environment = {"BACKCTL_OUTPUT": "json", "BACKCTL_ACTOR": "cron", "BACKCTL_TIMEOUT": "2s"}
-    done = frame.run("item", "change", env=environment).succeeded()
+    done = sample.run("item", "change", env=environment).succeeded()
     assert (done.json["actor"], done.json["timeout"]) == ("cron", "2s")
-    done = frame.run("item", "change", "--actor", "ada", "-o", "tsv", "--fields", "id", env=environment).succeeded()
+    done = sample.run("item", "change", "--actor", "ada", "-o", "tsv", "--fields", "id", env=environment).succeeded()
     assert done.out == "id\ni1\n"
-    assert frame.run("item", "show", "x", env={"BACKCTL_OUTPUT": "xml"}).code == 2
+    assert sample.run("item", "show", "x", env={"BACKCTL_OUTPUT": "xml"}).code == 2
 
 
-def test_no_variable_confirms_anything(frame: Any) -> None:
+def test_no_variable_confirms_anything(sample: Any) -> None:
     environment = {"BACKCTL_YES": "1", "BACKCTL_DRY_RUN": "1", "BACKCTL_CONFIRM": "x"}
-    assert frame.run("item", "close", "a-1", "b-2", env=environment).code == 8
-    assert frame.run("item", "delete", "x", env=environment).code == 8
+    assert sample.run("item", "close", "a-1", "b-2", env=environment).code == 8
+    assert sample.run("item", "delete", "x", env=environment).code == 8
 
 
 # The terminal.
 
 
-def test_a_terminal_gets_a_table_with_a_bold_header(frame: Any) -> None:
-    out = frame.at_terminal("item", "list", "--fields", "id,name").succeeded().out
+def test_a_terminal_gets_a_table_with_a_bold_header(sample: Any) -> None:
+    out = sample.at_terminal("item", "list", "--fields", "id,name").succeeded().out
     assert out == "\x1b[1mID  NAME\x1b[0m\ni0  item 0\ni1  item 1\n"
-    assert "\x1b" not in frame.at_terminal("item", "list", "--no-color").succeeded().out
-    assert "\x1b" not in frame.at_terminal("item", "list", env={"NO_COLOR": "1"}).succeeded().out
-    assert "\x1b" not in frame.at_terminal("item", "list", env={"TERM": "dumb"}).succeeded().out
-    assert "\x1b[1m" in frame.run("item", "list", "-o", "table", env={"FORCE_COLOR": "1"}).succeeded().out
+    assert "\x1b" not in sample.at_terminal("item", "list", "--no-color").succeeded().out
+    assert "\x1b" not in sample.at_terminal("item", "list", env={"NO_COLOR": "1"}).succeeded().out
+    assert "\x1b" not in sample.at_terminal("item", "list", env={"TERM": "dumb"}).succeeded().out
+    assert "\x1b[1m" in sample.run("item", "list", "-o", "table", env={"FORCE_COLOR": "1"}).succeeded().out
 
 
 @pytest.mark.parametrize("form", ["table", "json", "jsonl", "tsv", "csv"])
-def test_stored_data_cannot_steer_a_terminal(frame: Any, form: str) -> None:
-    out = frame.at_terminal("item", "show", "\\x1b[2J\\u202ered\\u009b", "-o", form, "--no-color").succeeded().out
+def test_stored_data_cannot_steer_a_terminal(sample: Any, form: str) -> None:
+    out = sample.at_terminal("item", "show", "\\x1b[2J\\u202ered\\u009b", "-o", form, "--no-color").succeeded().out
     assert "red" in out
     assert out.replace("\r\n", "").replace("\n", "").replace("\t", "").isprintable()
     if form == "json":

@@ -1,7 +1,7 @@
 """A verb that is a command by itself."""
 
 from backctl.presentation.context import Invocation
-from backctl.presentation.grammar import leaf, noun
+from backctl.presentation.declaration import leaf, noun
 
 app = noun("ping", "Answer.")
 
@@ -9,4 +9,4 @@ app = noun("ping", "Answer.")
 @leaf(app)
 def ping(call: Invocation) -> None:
     """Answer."""
-    call.value("pong", {"answer": "pong"})
+    call.results.value("pong", {"answer": "pong"})

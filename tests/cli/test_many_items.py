@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import FRAME
+from tests.cli.conftest import SAMPLE
 
 # Many at once.
 
 
-def test_one_identity_answers_like_a_single_command(frame: Any) -> None:
-    assert frame.run("item", "close", "abc", "-o", "json").json["name"] == "abc"
-    assert frame.run("item", "close", "missing").code == 3
+def test_one_identity_answers_like_a_single_command(sample: Any) -> None:
+    assert sample.run("item", "close", "abc", "-o", "json").json["name"] == "abc"
+    assert sample.run("item", "close", "missing").code == 3
 
 
-def test_many_are_reported_together_and_failures_named(frame: Any) -> None:
-    done = frame.run("item", "close", "abc", "missing", "same", "-y", "-o", "json")
+def test_many_are_reported_together_and_failures_named(sample: Any) -> None:
+    done = sample.run("item", "close", "abc", "missing", "same", "-y", "-o", "json")
     assert done.code == 7
     assert [item["ident"] for item in done.json["items"]] == ["abc", "missing", "same"]
     assert done.json["items"][1]["error"]["code"] == "not_found"
@@ -31,20 +31,20 @@ def test_many_are_reported_together_and_failures_named(frame: Any) -> None:
         "failed": 1,
     }
     assert done.error["message"] == "1 of 3 failed: 'missing'"
-    done = frame.run("item", "close", "abc", "missing", "-y", "--fields", "ident,id,changed,error")
+    done = sample.run("item", "close", "abc", "missing", "-y", "--fields", "ident,id,changed,error")
     assert done.code == 2  # `ident` and `error` belong to a report, not to the view
-    done = frame.run("item", "close", "abc", "missing", "-y", "-o", "id")
+    done = sample.run("item", "close", "abc", "missing", "-y", "-o", "id")
     assert (done.code, done.out) == (7, "i1\n")
-    done = frame.run("item", "close", "abc", "missing", "-y", "-q")
+    done = sample.run("item", "close", "abc", "missing", "-y", "-q")
     assert (done.code, done.out) == (7, "")
 
 
 @pytest.mark.parametrize("how", [("--from-file", "-"), ("-",)], ids=["from-file", "dash"])
-def test_identities_come_from_stdin_as_lines_or_json_lines(frame: Any, how: tuple[str, ...]) -> None:
+def test_identities_come_from_stdin_as_lines_or_json_lines(sample: Any, how: tuple[str, ...]) -> None:
     lines = 'abc\r\n\n  def  \n{"id": "ghi", "email": "x@example.org"}\n{"email": "jkl@example.org", "username": "j"}'
-    done = frame.run("item", "close", *how, "-y", "-o", "json", stdin=lines).succeeded()
+    done = sample.run("item", "close", *how, "-y", "-o", "json", stdin=lines).succeeded()
     assert [item["ident"] for item in done.json["items"]] == ["abc", "def", "ghi", "jkl@example.org"]
-    done = frame.run("item", "close", *how, "-o", "json", stdin="").succeeded()
+    done = sample.run("item", "close", *how, "-o", "json", stdin="").succeeded()
     assert done.json["items"] == []
 
 
@@ -59,29 +59,29 @@ def test_identities_come_from_stdin_as_lines_or_json_lines(frame: Any, how: tupl
         (b"x" * 70_000, "line 1 of standard input: it is longer than 65536 bytes"),
     ],
 )
-def test_a_bad_line_stops_everything_before_the_first_change(frame: Any, lines: bytes, message: str) -> None:
-    done = frame.run("item", "close", "--from-file", "-", "-y", stdin=lines)
+def test_a_bad_line_stops_everything_before_the_first_change(sample: Any, lines: bytes, message: str) -> None:
+    done = sample.run("item", "close", "--from-file", "-", "-y", stdin=lines)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
 
 
-def test_identities_come_from_one_place(frame: Any, tmp_path: Path) -> None:
+def test_identities_come_from_one_place(sample: Any, tmp_path: Path) -> None:
     for arguments in (("abc", "--from-file", "x"), ("abc", "-"), (), ("--from-file", str(tmp_path / "none"))):
-        assert frame.run("item", "close", "-y", *arguments).code == 2
+        assert sample.run("item", "close", "-y", *arguments).code == 2
 
 
-def test_a_lost_backend_stops_the_batch_and_says_how_far_it_came(frame: Any) -> None:
-    done = frame.run("item", "close", "abc", "locked", "def", "-y", "--fields", "id")
+def test_a_lost_backend_stops_the_batch_and_says_how_far_it_came(sample: Any) -> None:
+    done = sample.run("item", "close", "abc", "locked", "def", "-y", "--fields", "id")
     assert (done.code, done.out) == (5, "id\ni1\n")
     assert "stopped: 1 of 3 done; run the same command again to finish the rest" in done.err
-    done = frame.run("item", "close", "abc", "bug", "def", "-y", "-o", "json")
+    done = sample.run("item", "close", "abc", "bug", "def", "-y", "-o", "json")
     assert (done.code, done.json["done"]) == (1, 1)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_lets_the_identity_at_hand_finish(frame: Any, number: int, code: int) -> None:
+def test_a_signal_lets_the_identity_at_hand_finish(sample: Any, number: int, code: int) -> None:
     gate, key = os.pipe()
-    process = frame.start(
+    process = sample.start(
         *("item", "close", "abc", "def", "ghi", "-y", "-o", "json", "--gate", str(gate)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -100,9 +100,9 @@ def test_a_signal_lets_the_identity_at_hand_finish(frame: Any, number: int, code
     assert err.splitlines()[1:] == [b"backctl: stopped: 2 of 3 done; run the same command again to finish the rest"]
 
 
-def test_a_second_signal_stops_at_once(frame: Any) -> None:
+def test_a_second_signal_stops_at_once(sample: Any) -> None:
     gate, key = os.pipe()
-    process = frame.start(
+    process = sample.start(
         *("item", "close", "abc", "def", "-y", "-o", "json", "--gate", str(gate)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -121,8 +121,8 @@ def test_a_second_signal_stops_at_once(frame: Any) -> None:
     assert b"Traceback" not in err
 
 
-def test_a_reader_that_leaves_does_not_stop_changes(frame: Any) -> None:
-    process = frame.start(
+def test_a_reader_that_leaves_does_not_stop_changes(sample: Any) -> None:
+    process = sample.start(
         *("item", "close", "--from-file", "-", "-y"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -138,8 +138,8 @@ def test_a_reader_that_leaves_does_not_stop_changes(frame: Any) -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "tsv", "csv", "id", "table"])
-def test_a_closed_pipe_ends_quietly(frame: Any, form: str) -> None:
-    process = frame.start(
+def test_a_closed_pipe_ends_quietly(sample: Any, form: str) -> None:
+    process = sample.start(
         *("item", "list", "--all", "--count", "1000000", "-o", form),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -162,28 +162,28 @@ def test_help_into_a_closed_pipe_is_quiet(machine: Any) -> None:
         assert process.returncode == 0
 
 
-def test_a_full_disk_is_told(frame: Any) -> None:
+def test_a_full_disk_is_told(sample: Any) -> None:
     full = Path("/dev/full")
     if not full.exists():  # macOS has none, and no other way to fill a disk without filling it
         return
     for arguments in (("item", "list"), ("item", "list", "--all", "--count", "100000", "-o", "json")):
         with full.open("w") as stdout:
-            process = frame.start(*arguments, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE)
+            process = sample.start(*arguments, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE)
             err = process.communicate(timeout=60)[1]
         assert process.returncode == 5
         assert b"standard output cannot be written" in err
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_do_not_crash(frame: Any, closed: str) -> None:
+def test_closed_streams_do_not_crash(sample: Any, closed: str) -> None:
     shown = 5 if ">&-" in closed.split() else 0
     for arguments, code in (("item list", shown), ("item nope", 2), ("item create", 2), ("--help", shown)):
         script = f'"$0" "$1" {arguments} {closed}'
         done = subprocess.run(
-            ["/bin/sh", "-c", script, sys.executable, str(FRAME)],
+            ["/bin/sh", "-c", script, sys.executable, str(SAMPLE)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=frame.environment,
+            env=sample.environment,
             timeout=60,
         )
         assert done.returncode == code, (arguments, closed, done.stderr)
@@ -192,8 +192,8 @@ def test_closed_streams_do_not_crash(frame: Any, closed: str) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_quietly_after_cleaning_up(frame: Any, number: int, code: int) -> None:
-    process = frame.start("item", "wait", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def test_a_signal_ends_quietly_after_cleaning_up(sample: Any, number: int, code: int) -> None:
+    process = sample.start("item", "wait", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stderr.readline() == b"ready\n"
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -203,15 +203,15 @@ def test_a_signal_ends_quietly_after_cleaning_up(frame: Any, number: int, code: 
 @pytest.mark.parametrize(
     "locale", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}]
 )
-def test_output_is_utf8_in_every_locale(frame: Any, locale: dict[str, str]) -> None:
-    out = frame.run("item", "show", "\\u00e9", "--fields", "name", "--no-header", env=locale).succeeded().out
+def test_output_is_utf8_in_every_locale(sample: Any, locale: dict[str, str]) -> None:
+    out = sample.run("item", "show", "\\u00e9", "--fields", "name", "--no-header", env=locale).succeeded().out
     assert out == "é\n"
 
 
-def test_everything_streams_in_constant_memory(frame: Any) -> None:
+def test_everything_streams_in_constant_memory(sample: Any) -> None:
     def peak(count: int) -> int:
         with open(os.devnull, "wb") as nowhere:
-            process = frame.start(
+            process = sample.start(
                 *("item", "list", "--all", "--count", str(count), "-o", "json", "-v"),
                 stdin=subprocess.DEVNULL,
                 stdout=nowhere,

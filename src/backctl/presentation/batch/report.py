@@ -1,0 +1,84 @@
+"""Counts what happened to the items of a batch and reports the failures."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from backctl.domain.errors import BackctlError, PartialFailure, quoted
+from backctl.presentation import terminal
+from backctl.presentation.batch.signals import Interruption
+from backctl.presentation.errors import Terminated, document
+
+_NAMED = 5
+"""Failed items that an error message names; the report contains all of them."""
+
+
+class Report:
+    """The counters of one batch, and its errors in the format of the output."""
+
+    def __init__(self, things: str, *, as_json: bool) -> None:
+        """`things` names the items for messages, for example "records"; `as_json`: errors are JSON objects."""
+        self._things = things
+        self._as_json = as_json
+        self.done = 0
+        self.changed = 0
+        self.failed = 0
+        self._failures: list[str] = []
+        self._hint: str | None = None
+
+    def succeeded(self, *, changed: int, count: int = 1) -> None:
+        """Count items that did not fail, and how many changes were made to them."""
+        self.done += count
+        self.changed += changed
+
+    def add_failure(self, name: str, error: BackctlError) -> object:
+        """Count an item that failed; `name` is quoted if it is text of the user. Returns the `error` of its record."""
+        self.done += 1
+        self.failed += 1
+        if self._hint is None:
+            self._hint = error.hint  # of the first failure, which often explains the others
+        if len(self._failures) <= _NAMED:  # one more than is named shows that there are more
+            self._failures.append(name)
+        return document(error) if self._as_json else error.message
+
+    def add_failed_line(self, number: int, error: BackctlError) -> None:
+        """Count a line that failed and print its error, for results that have no place for it."""
+        self.add_failure(f"line {number}", error)
+        if self._as_json:
+            terminal.say_raw(json.dumps({"line": number, "error": document(error)}) + "\n")
+        else:
+            terminal.say(f"line {number}: {error.message}", "error")
+
+    def failure(self, consequence: str = "", *, failed: str = "failed", with_hint: bool = False) -> PartialFailure:
+        """The error that ends the command after its other items were processed."""
+        shown = ", ".join(self._failures[:_NAMED]) + (", …" if len(self._failures) > _NAMED else "")
+        after = f"; {consequence}" if consequence else ""
+        things = f" {self._things}" if self._things else ""
+        return PartialFailure(
+            f"{self.failed} of {self.done}{things} {failed}: {shown}{after}", hint=self._hint if with_hint else None
+        )
+
+    def say_stopped(self, *, total: int | None = None) -> None:
+        """Say how many items were processed before the batch stopped early; `total` None if it is not known."""
+        if total is None:
+            terminal.say(f"stopped: {self.done} {self._things} done")
+        else:
+            rest = "; run the same command again to finish the rest" if self.done < total else ""
+            terminal.say(f"stopped: {self.done} of {total} done{rest}")
+
+    @contextmanager
+    def interrupted_by(self, interruption: Interruption) -> Iterator[None]:
+        """Handle signals within the block, and say how many items were processed if one ends it."""
+        try:
+            with interruption.watched():
+                yield
+                if interruption.has_come:
+                    raise interruption.error()
+        except (KeyboardInterrupt, Terminated):
+            self.say_stopped()
+            raise
+
+
+def named(names: Sequence[str], *, limit: int = _NAMED) -> str:
+    """The first names of a list for a message, quoted."""
+    return ", ".join(map(quoted, names[:limit])) + (", …" if len(names) > limit else "")

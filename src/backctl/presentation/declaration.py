@@ -1,0 +1,120 @@
+"""Declares commands: nouns, and the leaf commands that they contain.
+
+The module of a noun is imported when its name is typed, and the parameters of a leaf are built when it is called, so
+other commands cost nothing. A command module looks like this:
+
+    app = noun("user")
+
+    @leaf(app, changes="create {email}", view=UserView, secrets=("password",))
+    def create(call: Invocation, email: Annotated[str, Argument(metavar="EMAIL")]) -> None:
+        \"\"\"Create an account.\"\"\"
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
+
+from backctl.domain.errors import escaped
+from backctl.presentation.commands import NOUNS, WITHIN, Entry
+
+Command = TypeVar("Command", bound=Callable[..., None])
+Guard = Literal["yes", "name"]
+View = type | Callable[[], type]
+
+
+class LeafSpec:
+    """The declaration of one leaf command; see `leaf`."""
+
+    __slots__ = ("bulk", "changes", "function", "guard", "members", "name", "secrets", "view")
+
+    def __init__(
+        self,
+        function: Callable[..., None],
+        name: str,
+        *,
+        changes: str | None,
+        guard: Guard | None,
+        bulk: bool,
+        secrets: tuple[str, ...],
+        view: View | None,
+        members: tuple[str, ...],
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.changes = changes
+        self.guard = guard
+        self.bulk = bulk
+        self.secrets = secrets
+        self.view = view
+        self.members = members
+
+    @property
+    def mutation(self) -> bool:
+        """Whether the command can change something."""
+        return self.changes is not None
+
+    def described(self, parameters: Mapping[str, object]) -> str:
+        """What a mutation changes, for a question: `changes` with the values of its parameters."""
+        shown = {name: escaped(str(value)) for name, value in parameters.items() if value is not None}
+        return (self.changes or self.name).format_map(shown)
+
+
+class Noun:
+    """A group of leaf commands and of further nouns. Those are not imported with it."""
+
+    __slots__ = ("help", "leaves", "name", "nouns")
+
+    def __init__(self, name: str, summary: str) -> None:
+        self.name = name
+        self.help = summary
+        self.leaves: dict[str, LeafSpec] = {}
+        self.nouns: dict[str, Entry] = {}
+
+
+def noun(name: str, summary: str | None = None, *, within: str | None = None) -> Noun:
+    """Declare a noun. `summary` is by default its entry in NOUNS, or in WITHIN for a noun within another."""
+    made = Noun(name, summary if summary is not None else (WITHIN[within] if within else NOUNS)[name].help)
+    if within is None:
+        made.nouns.update(WITHIN.get(name, {}))
+    return made
+
+
+def leaf(
+    app: Noun,
+    *,
+    name: str | None = None,
+    changes: str | None = None,
+    guard: Guard | None = None,
+    bulk: bool = False,
+    secrets: tuple[str, ...] = (),
+    view: View | None = None,
+    members: tuple[str, ...] = (),
+) -> Callable[[Command], Command]:
+    """Make the function a command of `app`. Its name is that of the function, with dashes, unless `name` is given.
+
+    The first parameter of the function is the `Invocation`; Typer parses the others. Its docstring is the help.
+
+    - `changes` says what a mutation changes, for example "deactivate {ident}"; a protected profile asks this before
+      the first change. Names in braces are parameters of the function. It also adds `--dry-run` and `--yes`.
+    - `guard="yes"`: the command calls `call.guard.confirm`. `guard="name"`: it calls `call.guard.confirm_name`, and
+      the option `--confirm NAME` is added.
+    - `bulk` adds `--from-file` and `--max-changes`. Declare the positional as `Idents` and call `change_each`.
+    - `secrets` adds the four options of each secret; read it with `call.secrets.read`.
+    - `view` is the class of the printed objects, or a function that imports and returns it. `--fields` is checked
+      against it before anything happens. `members` are further members of the result, such as `password`.
+    """
+
+    def declare(function: Command) -> Command:
+        spelling = name or function.__name__.replace("_", "-")
+        app.leaves[spelling] = LeafSpec(
+            function,
+            spelling,
+            changes=changes,
+            guard=guard,
+            bulk=bulk,
+            secrets=secrets,
+            view=view,
+            members=members,
+        )
+        return function
+
+    return declare

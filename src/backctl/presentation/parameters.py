@@ -1,0 +1,188 @@
+"""Options and arguments that several commands share, each declared once.
+
+The options of every command have names that begin with `shared_`, so that a command can have parameters of its own
+called `reason` or `fields`. Each `BACKCTL_…` variable of an option is named here. Confirmations and dry runs have none
+on purpose: a forgotten variable must not confirm anything.
+"""
+
+from typing import Annotated, Any
+
+from typer import Argument, Option
+from typer.core import TyperOption
+
+from backctl.domain.errors import UsageError
+from backctl.presentation.typer_internals import TyperChoice
+
+FORMATS = ("table", "json", "jsonl", "csv", "tsv", "id")
+
+_COMMON = "Common options"
+_SECRETS = "Secrets"
+
+
+def _option(name: str, *spellings: str, panel: str = _COMMON, **details: Any) -> TyperOption:
+    return TyperOption(
+        param_decls=[f"shared_{name}", *spellings],
+        rich_help_panel=panel,
+        show_envvar="envvar" in details,
+        required=False,
+        **details,
+    )
+
+
+PROFILE = _option("profile", "-p", "--profile", metavar="NAME", envvar="BACKCTL_PROFILE", help="Use this profile.")
+CONFIG = _option("config", "--config", metavar="FILE", envvar="BACKCTL_CONFIG", help="Use this configuration file.")
+VERBOSE = _option("verbose", "-v", "--verbose", is_flag=True, default=False, help="Print details on standard error.")
+
+EVERYWHERE: tuple[TyperOption, ...] = (
+    PROFILE,
+    CONFIG,
+    _option(
+        "output",
+        "-o",
+        "--output",
+        metavar="|".join(FORMATS),
+        type=TyperChoice(FORMATS),
+        envvar="BACKCTL_OUTPUT",
+        help="Output format; by default a table on a terminal and TSV elsewhere.",
+    ),
+    _option("fields", "--fields", metavar="A,B", help="Print only these fields, in this order."),
+    _option("no_header", "--no-header", is_flag=True, default=False, help="Omit the header line."),
+    _option(
+        "quiet",
+        "-q",
+        "--quiet",
+        is_flag=True,
+        default=False,
+        help="Suppress notices and the output of mutations and checks.",
+    ),
+    VERBOSE,
+    _option("no_color", "--no-color", is_flag=True, default=False, envvar="BACKCTL_NO_COLOR", help="Use no colours."),
+    _option(
+        "no_input",
+        "--no-input",
+        is_flag=True,
+        default=False,
+        envvar="BACKCTL_NO_INPUT",
+        help="Never prompt; fail if an answer is needed.",
+    ),
+    _option(
+        "timeout",
+        "--timeout",
+        metavar="DURATION",
+        envvar="BACKCTL_TIMEOUT",
+        help="Wait at most this long for a lock or a server, for example 30s.",
+    ),
+    _option(
+        "actor",
+        "--actor",
+        metavar="NAME",
+        envvar="BACKCTL_ACTOR",
+        help="Record this name with the system user.",
+    ),
+    _option("reason", "--reason", metavar="TEXT", help="Record this reason with every change."),
+)
+
+DRY_RUN = _option(
+    "dry_run", "-n", "--dry-run", is_flag=True, default=False, help="Change nothing; show what would change."
+)
+YES = _option("yes", "-y", "--yes", is_flag=True, default=False, help="Confirm without a prompt.")
+CONFIRM = _option("confirm", "--confirm", metavar="NAME", help="Confirm by giving the name of what is destroyed.")
+FROM_FILE = _option(
+    "from_file",
+    "--from-file",
+    metavar="FILE",
+    help="Read accounts from a file, one per line or as JSON lines; '-' is standard input.",
+)
+MAX_CHANGES = _option(
+    "max_changes",
+    "--max-changes",
+    metavar="LIMIT",
+    help="Change nothing if more accounts would change than this number or percentage, for example 20 or 5%.",
+)
+
+SOURCES = ("stdin", "file", "fd", "env")
+
+
+def secret_options(name: str) -> tuple[TyperOption, ...]:
+    """Return the four options that give the secret `name`, the same for every secret of every command."""
+    words = name.replace("-", " ")
+    member = name.replace("-", "_")
+    return (
+        _option(
+            f"{member}_stdin",
+            f"--{name}-stdin",
+            panel=_SECRETS,
+            is_flag=True,
+            default=False,
+            help=f"Read the {words} from standard input.",
+        ),
+        _option(
+            f"{member}_file",
+            f"--{name}-file",
+            panel=_SECRETS,
+            metavar="FILE",
+            help=f"Read the {words} from a file; '-' is standard input.",
+        ),
+        _option(
+            f"{member}_fd",
+            f"--{name}-fd",
+            panel=_SECRETS,
+            metavar="N",
+            help=f"Read the {words} from an open file descriptor.",
+        ),
+        _option(
+            f"{member}_env",
+            f"--{name}-env",
+            panel=_SECRETS,
+            metavar="VARIABLE",
+            help=f"Read the {words} from an environment variable.",
+        ),
+    )
+
+
+# Accounts.
+
+Ident = Annotated[str, Argument(metavar="IDENT", help="Id, e-mail address or username of an account.")]
+Idents = Annotated[
+    list[str] | None,
+    Argument(metavar="IDENT...", help="Ids, e-mail addresses or usernames; a single '-' is standard input."),
+]
+"""The positional of a bulk command (`leaf(…, bulk=True)`), for `batch.run.change_each`."""
+SecretFile = Annotated[
+    str | None,
+    Option("--secret-file", metavar="FILE", help="Write the secret to this new file, do not print it."),
+]
+
+# Lists.
+
+Limit = Annotated[int | None, Option("--limit", metavar="N", help="Page size, 1 to 1000; 50 unless given.")]
+Cursor = Annotated[str | None, Option("--cursor", metavar="CURSOR", help="Continue after the previous page.")]
+EventSort = Annotated[
+    str, Option("--sort", metavar="FIELD", help="'seq' shows the oldest first, '-seq' the newest first.")
+]
+All = Annotated[bool, Option("--all", help="Print everything instead of one page.")]
+
+
+def require_one_paging(*, all_: bool, cursor: str | None, limit: int | None, numbered: bool = False) -> None:
+    """Refuse to mix `--all`, `--cursor` and `--limit`, and `--page` and `--page-size`. Raises UsageError."""
+    ways = [
+        name
+        for name, used in (
+            ("--all", all_),
+            ("--cursor or --limit", cursor is not None or limit is not None),
+            ("--page or --page-size", numbered),
+        )
+        if used
+    ]
+    if len(ways) > 1:
+        raise UsageError(f"{ways[0]} cannot be combined with {ways[1]}", hint="use one of them")
+
+
+# Durations.
+
+
+def duration(text: str) -> int:
+    """Parse a duration such as `30d`, in microseconds. Raises InvalidDuration."""
+    from backctl.settings.durations import parse_duration
+
+    return parse_duration(text)

@@ -1,0 +1,169 @@
+"""Prints the result of a command on standard output."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from backctl.presentation import terminal
+from backctl.presentation.errors import ExitCode
+from backctl.presentation.messages import Messages
+from backctl.presentation.output import Format, Renderer
+
+if TYPE_CHECKING:
+    from backctl.application.views import Change
+    from backctl.domain.repositories import Page
+
+_SHOWN_ONCE = ("password", "secret", "recovery_codes")
+"""Members that are shown once and stored nowhere."""
+
+
+class Results:
+    """The result of one command, in the format that the flags select.
+
+    Methods raise ResultLost if a change was made but its result cannot be written.
+    """
+
+    def __init__(
+        self,
+        form: Format | None,
+        *,
+        fields: tuple[str, ...] | None,
+        header: bool,
+        quiet: bool,
+        dry_run: bool,
+        messages: Messages,
+    ) -> None:
+        """`form` None selects a table on a terminal and TSV elsewhere."""
+        self.form = form
+        self.quiet = quiet
+        self.exit_code = ExitCode.OK
+        """The exit code of the process if nothing is raised."""
+        self._dry_run = dry_run
+        self._messages = messages
+        self._color = terminal.color_wanted(sys.stdout)
+        self.renderer = Renderer(form, fields=fields, header=header, sink=terminal.Sink(sys.stdout), color=self._color)
+
+    # Queries.
+
+    def show(self, view: object) -> None:
+        """Print one object."""
+        self.renderer.one(view)
+
+    def show_page(self, page: "Page[Any]", view: type, *, next_page: str | None = None) -> None:
+        """Print a page of objects of the class `view`, and a notice with the flags for the next page.
+
+        `next_page` are those flags; by default `--cursor` with the cursor of the page.
+        """
+        self.renderer.page(page.items, view, page.next_cursor)
+        if page.next_cursor is not None and not self.renderer.is_json_document:
+            flags = next_page or f"--cursor {page.next_cursor}"
+            self._messages.notice(f"more results: use --all, or continue with {flags}")
+
+    def show_all(self, items: Iterable[object], view: type) -> None:
+        """Print a complete, short list. In JSON it has the form of a last page."""
+        self.renderer.page(tuple(items), view, None)
+
+    def stream(self, items: Iterator[Any], view: type) -> None:
+        """Print any number of objects in constant memory."""
+        terminal.collect_garbage_again()
+        self.renderer.stream(items, view)
+
+    def use_json_lines(self) -> None:
+        """Print JSON lines unless `-o` selects another format: for results that arrive one by one."""
+        if self.form is None:
+            before = self.renderer
+            self.renderer = Renderer(
+                Format.JSONL, fields=before.fields, header=False, sink=before.sink, color=self._color
+            )
+
+    # Mutations.
+
+    def changed(self, change: "Change[Any]", **members: object) -> None:
+        """Print the object that a mutation changed, with `changed`, `dry_run` in a dry run, and `members`.
+
+        Members that are None are omitted. `-q` suppresses the result, except for secrets that are shown only once:
+        `password`, `secret` and `recovery_codes`.
+        """
+        extra = self._state(change)
+        extra.update((name, value) for name, value in members.items() if value is not None)
+        shown_once = next((name for name in _SHOWN_ONCE if name in extra), None)
+        with self._written(f"its {(shown_once or 'result').replace('_', ' ')}", once=shown_once is not None):
+            if not self.quiet:
+                self.renderer.one(change.value, extra)
+            elif shown_once is not None:
+                secret = extra[shown_once]
+                text = "\n".join(secret) if isinstance(secret, list) else str(secret)
+                self.renderer.alone(text, {shown_once: secret})
+
+    def created(self, change: "Change[Any]", members: Mapping[str, object], *, secrets: tuple[str, ...]) -> None:
+        """Print secrets that are stored nowhere, with `-q` too: one per line, without anything else.
+
+        With JSON or `--fields` print `members` instead, with `changed`, and `dry_run` in a dry run.
+        """
+        with self._written("its result", once=True):
+            if self.renderer.is_json or self.renderer.fields is not None:
+                self.renderer.one(members, self._state(change))
+            elif secrets:
+                self.renderer.value("\n".join(secrets), members)
+
+    def wrote(self, report: object) -> None:
+        """Print the report about a file that was written."""
+        with self._written("the report about it", done="the file was written"):
+            self.renderer.one(report)
+
+    # Single values and checks.
+
+    def value(self, text: str, view: object, *, changed: bool = False) -> None:
+        """Print a single value: only `text` in text formats, `view` as an object in JSON.
+
+        `changed` says whether something was changed for it.
+        """
+        with self._written("its result") if changed else nullcontext():
+            self.renderer.value(text, view)
+
+    def check(self, view: object, answer: bool, *, no: ExitCode = ExitCode.NO) -> None:
+        """Print the outcome of a check, unless `-q`, and set the exit code: 0 for yes, `no` for no."""
+        if not self.quiet:
+            self.renderer.one(view)
+        if not answer:
+            self.exit_code = no
+
+    def check_all(self, items: Iterable[object], view: type, answer: bool, *, no: ExitCode = ExitCode.NO) -> None:
+        """Like `check`, for a list of findings."""
+        if not self.quiet:
+            self.renderer.page(tuple(items), view, None)
+        if not answer:
+            self.exit_code = no
+
+    def qr_code(self, text: str) -> None:
+        """Print `text` as a QR code below a table on a terminal, and nothing anywhere else."""
+        if self.quiet or not (self.renderer.is_table and self.renderer.sink.terminal):
+            return
+        from backctl.presentation.qr_code import qr_code
+
+        code = qr_code(text, columns=terminal.width(), color=self._color)
+        if code is None:
+            self._messages.notice("the terminal is too narrow for the QR code")
+        else:
+            self.renderer.sink.write(code)
+            self.renderer.sink.flush()
+
+    def _state(self, change: "Change[Any]") -> dict[str, object]:
+        state: dict[str, object] = {"changed": change.changed}
+        if self._dry_run:
+            state["dry_run"] = True
+        return state
+
+    @contextmanager
+    def _written(self, what: str, *, done: str = "the change was made", once: bool = False) -> Iterator[None]:
+        """Turn an error of writing into ResultLost. `once`: nobody can show it again, so a closed pipe is one too."""
+        try:
+            yield
+        except (terminal.OutputFailed, terminal.ClosedOutput) as error:
+            if self._dry_run or (isinstance(error, terminal.ClosedOutput) and not once):
+                raise
+            raise terminal.ResultLost(
+                f"{done}, but {what} could not be written",
+                hint="check what was changed before you repeat the command",
+            ) from error

@@ -1,0 +1,256 @@
+"""Protected profiles: every change needs a reason and a confirmation, and what changes nothing needs neither."""
+
+import os
+import pty
+import shutil
+import signal
+import time
+from base64 import b32decode
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.scenes import Person, contents, populate, refused
+from tests.cli.test_every_command import LEAVES
+
+from backctl.domain.one_time_codes import totp
+from backctl.domain.values import Instant
+
+PEOPLE = [Person("root", role="admin"), Person("ada"), Person("bob"), Person("eve", active=False)]
+REASON = ("--reason", "because")
+PROTECTED = {"BACKCTL_PROTECTED": "true"}
+
+Prepare = Callable[[Machine], None]
+
+
+def run(machine: Machine, *words: str, stdin: str = "") -> str:
+    return machine.run(*words, stdin=stdin).succeeded().out
+
+
+def with_a_session(machine: Machine) -> None:
+    keep(machine, "token", run(machine, "token", "issue", "ada", "--pair").splitlines()[1])
+
+
+def with_an_expired_session(machine: Machine) -> None:
+    with_a_session(machine)
+    week_us = 7 * 86_400_000_000
+    machine.rows("UPDATE sessions SET created_at = created_at - ?, expires_at = created_at - ?", 2 * week_us, week_us)
+
+
+def with_a_second_factor(machine: Machine) -> None:
+    secret = run(machine, "user", "mfa", "enroll", "ada", "--no-header", "--fields", "secret").strip()
+    code = totp(b32decode(secret), Instant(time.time_ns() // 1000))
+    keep(machine, "code", totp(b32decode(secret), Instant(time.time_ns() // 1000 + 30_000_000)))
+    run(machine, "user", "mfa", "confirm", "ada", "--code-stdin", "-q", stdin=code)
+
+
+def with_a_pending_factor(machine: Machine) -> None:
+    secret = run(machine, "user", "mfa", "enroll", "ada", "--no-header", "--fields", "secret").strip()
+    keep(machine, "code", totp(b32decode(secret), Instant(time.time_ns() // 1000)))
+
+
+def with_a_factor_under_an_old_key(machine: Machine) -> None:
+    with_a_second_factor(machine)
+    run(machine, "key", "add", "--purpose", "encrypt", "--kid", "e-new")
+    run(machine, "key", "promote", "e-new")
+
+
+def with_a_standby(machine: Machine) -> None:
+    run(machine, "key", "add", "--kid", "s-new")
+
+
+def with_a_foreign_key(machine: Machine) -> None:
+    run(machine, "key", "add", "--kid", "s-new")
+    keep(machine, "key", run(machine, "key", "export", "s-new", "--private"))
+    run(machine, "key", "destroy", "s-new", "--confirm", "s-new")
+
+
+def with_an_older_database(machine: Machine) -> None:
+    """The same database, for a program that is one revision ahead."""
+    machine.environment["PYTHONPATH"] = str(machine.home.parent / "next")
+
+
+def with_a_setting(machine: Machine) -> None:
+    machine.configure('[database]\ntimeout = "2s"\n')
+
+
+def with_a_profile(machine: Machine) -> None:
+    machine.configure("[profiles.here]\ndatabase.timeout = '2s'\n")
+
+
+def without_an_installation(machine: Machine) -> None:
+    shutil.rmtree(machine.data)
+
+
+def unprepared(machine: Machine) -> None:
+    """Nothing more than the accounts."""
+
+
+def keep(machine: Machine, name: str, text: str) -> None:
+    (machine.home / name).touch(mode=0o600)
+    (machine.home / name).write_text(text)
+
+
+CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
+    ("init",): (without_an_installation, ""),
+    ("user", "create"): (unprepared, "new@example.org --username new --generate-password --secret-file made"),
+    ("user", "set-password"): (unprepared, "ada --generate-password --secret-file made"),
+    ("user", "activate"): (unprepared, "eve"),
+    ("user", "deactivate"): (unprepared, "ada bob"),
+    ("user", "update"): (unprepared, "ada --username lovelace"),
+    ("user", "delete"): (unprepared, "ada"),
+    ("user", "mfa", "enroll"): (unprepared, "ada"),
+    ("user", "mfa", "confirm"): (with_a_pending_factor, "ada --code-file code --secret-file made"),
+    ("user", "mfa", "disable"): (with_a_second_factor, "ada"),
+    ("user", "mfa", "recovery-codes"): (with_a_second_factor, "ada"),
+    ("user", "mfa", "reencrypt"): (with_a_factor_under_an_old_key, ""),
+    ("role", "assign"): (unprepared, "admin ada bob"),
+    ("token", "issue"): (unprepared, "ada"),
+    ("token", "refresh"): (with_a_session, "--token-file token"),
+    ("token", "revoke"): (with_a_session, "--user ada"),
+    ("token", "gc"): (with_an_expired_session, ""),
+    ("key", "add"): (unprepared, ""),
+    ("key", "promote"): (with_a_standby, "s-new"),
+    ("key", "retire"): (with_a_standby, "s-new"),
+    ("key", "destroy"): (with_a_standby, "s-new"),
+    ("key", "rotate"): (unprepared, "--if-older-than 0d"),
+    ("key", "wrap"): (unprepared, "--passphrase-env PATH"),
+    ("key", "import"): (with_a_foreign_key, "--key-file key"),
+    ("key", "export"): (with_a_standby, "s-new --private --secret-file made"),
+    ("config", "set"): (unprepared, "database.timeout 3s"),
+    ("config", "unset"): (with_a_setting, "database.timeout"),
+    ("profile", "use"): (with_a_profile, "here"),
+    ("db", "upgrade"): (with_an_older_database, ""),
+}
+CONFIRMED = {("user", "delete"): "ada", ("key", "destroy"): "s-new"}
+
+
+def test_the_table_has_every_mutation() -> None:
+    assert set(CHANGES) == {path for path, spec in LEAVES.items() if spec.mutation}
+
+
+@pytest.mark.parametrize("path", CHANGES, ids=" ".join)
+def test_no_change_is_made_without_a_reason_and_a_confirmation(
+    house: Machine, path: tuple[str, ...], next_release: Path
+) -> None:
+    prepare, arguments = CHANGES[path]
+    (house.home.parent / "next").symlink_to(next_release)
+    prepare(house)
+    house.environment.update(PROTECTED)
+    before = contents(house.home)
+    command = (*path, *arguments.split(), "-o", "json")
+    for flags, hint in ((("--yes",), "--reason"), ((), "--reason TEXT and --yes"), (REASON, "--")):
+        error = refused(house.run(*command, *flags), 8, "confirmation.required")
+        assert hint in error["hint"]
+        assert contents(house.home) == before
+    house.run(*command, "--dry-run").succeeded()
+    assert contents(house.home) == before
+    confirmation = ("--confirm", CONFIRMED[path]) if path in CONFIRMED else ("--yes",)
+    house.run(*command, *REASON, *confirmation).succeeded()
+    assert contents(house.home) != before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "init",
+        "user activate ada",
+        "user activate ada bob",
+        "user deactivate eve",
+        "user update ada --role user",
+        "user mfa reencrypt",
+        "role assign user ada",
+        "token revoke --user ada",
+        "token gc",
+        "key rotate",
+        "config unset database.timeout",
+        "profile use --none",
+        "db upgrade",
+    ],
+)
+def test_what_changes_nothing_needs_neither(house: Machine, command: str) -> None:
+    house.environment.update(PROTECTED)
+    before = contents(house.home)
+    done = house.run(*command.split(), "-o", "json").succeeded()
+    assert contents(house.home) == before
+    changed = [item["changed"] for item in done.json["items"]] if "items" in done.json else [done.json["changed"]]
+    assert set(changed) == {False}
+
+
+def test_an_error_is_reported_before_a_reason_is_required(house: Machine) -> None:
+    house.environment.update(PROTECTED)
+    refused(house.run("user", "deactivate", "nobody", "-o", "json"), 3, "user.not_found")
+    refused(house.run("user", "deactivate", "root", "-o", "json"), 8, "user.last_administrator")
+    refused(house.run("key", "destroy", "nothing", "-o", "json"), 3, "key.not_found")
+
+
+def test_a_person_is_asked_once_about_many_and_can_say_no(house: Machine) -> None:
+    house.environment.update(PROTECTED)
+    question = "deactivate 3 accounts (ada, bob, nobody)? [y/N] "
+    words = ("user", "deactivate", "ada", "bob", "nobody", *REASON)
+    before = contents(house.home)
+    for answer in ("n\n", "\n", "\x04"):
+        assert house.at_terminal(*words, keys=[(question, answer)]).code == 8
+        assert contents(house.home) == before
+    done = house.at_terminal(*words, keys=[(question, "yes\n")])
+    assert (done.code, done.out.count("[y/N]")) == (7, 1)
+    assert "2 changed" in done.out
+
+
+def test_a_signal_at_a_question_changes_nothing(house: Machine) -> None:
+    house.environment.update(PROTECTED)
+    before = contents(house.home)
+    question = b"deactivate 2 accounts (ada, bob)? [y/N] "
+    master, slave = pty.openpty()
+    process = house.start("user", "deactivate", "ada", "bob", *REASON, stdin=slave, stdout=slave, stderr=slave)
+    shown = b""
+    while question not in shown:
+        shown += os.read(master, 1024)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert contents(house.home) == before
+    for end in (master, slave):
+        os.close(end)
+
+
+def test_a_person_needs_a_reason_too(house: Machine) -> None:
+    house.environment.update(PROTECTED)
+    done = house.at_terminal("user", "deactivate", "ada")
+    assert (done.code, "[y/N]" in done.out, "add --reason TEXT" in done.out) == (8, False, True)
+
+
+def test_the_reason_is_recorded(house: Machine) -> None:
+    house.environment.update(PROTECTED)
+    house.run("user", "deactivate", "ada", "--yes", "--reason", "left the team").succeeded()
+    events = house.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
+    assert [event["reason"] for event in events] == [None, "left the team"]
+
+
+def test_a_change_on_a_fresh_machine_is_asked_about_too(machine: Machine) -> None:
+    machine.environment.update(PROTECTED)
+    for words in (("init",), ("user", "create", "a@example.org", "--username", "ada", "--no-password")):
+        refused(machine.run(*words, "-o", "json"), 8, "confirmation.required")
+        assert contents(machine.home) == {}
+
+
+def test_the_question_names_the_profile(house: Machine) -> None:
+    house.configure("[profiles.production]\nprotected = true\n")
+    error = refused(
+        house.run("user", "deactivate", "ada", "-p", "production", *REASON, "-o", "json"), 8, "confirmation.required"
+    )
+    assert error["message"] == "not confirmed: deactivate ada in profile production?"
+
+
+def test_queries_need_neither(house: Machine) -> None:
+    house.environment.update(PROTECTED)
+    for command in ("user list", "user show ada", "audit verify", "doctor", "db status", "db check", "config show"):
+        house.run(*command.split()).succeeded()
+    house.run("db", "backup", str(house.home / "copy.db")).succeeded()
+
+
+def test_populating_is_not_part_of_it(house: Machine) -> None:
+    """An embedding service is not asked: protection belongs to the command line."""
+    house.environment.update(PROTECTED)
+    populate(house, [Person("zoe")])
+    assert house.run("user", "exists", "zoe").code == 0
