@@ -191,7 +191,7 @@ def test_when_uv_fails_pip_is_tried_from_scratch_and_the_failure_is_said(checkou
     assert (use.returncode, use.stdout) == (1, "")
     assert "setting up .venv with uv" in use.stderr
     assert "setting up .venv with pip" in use.stderr
-    assert use.stderr.endswith("run: the set-up failed; the next use tries again\n")
+    assert use.stderr.endswith("run: set-up failed; run the command again to retry\n")
     checkout.calls()
     assert checkout.run("backctl").returncode == 7
     assert checkout.calls() == MADE
