@@ -1,4 +1,4 @@
-"""A QR code on a terminal: the modules of the encoder, two to a character, with the margin that readers need."""
+"""QR codes on a terminal: the encoder's modules, two per character, with the margin that scanners need."""
 
 import segno
 
@@ -10,7 +10,7 @@ DARK = {"█": (0, 0), "▀": (0, 1), "▄": (1, 0), " ": (1, 1)}
 
 
 def modules(text: str) -> list[tuple[int, ...]]:
-    """The rows of modules that a picture shows."""
+    """Return the rows of modules in a picture."""
     rows: list[tuple[int, ...]] = []
     for line in text.splitlines():
         halves = [DARK[character] for character in line]
