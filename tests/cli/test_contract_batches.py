@@ -1,4 +1,4 @@
-"""How every command ends a batch, a stream or itself, shown on a program made for it."""
+"""How every command ends a batch, a stream or itself, shown with the test program."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import FRAME
 
-# Many at once.
+# Batches.
 
 
 def test_one_identity_answers_like_a_single_command(frame: Any) -> None:
@@ -32,7 +32,7 @@ def test_many_are_reported_together_and_failures_named(frame: Any) -> None:
     }
     assert done.error["message"] == "1 of 3 failed: 'missing'"
     done = frame.run("item", "close", "abc", "missing", "-y", "--fields", "ident,id,changed,error")
-    assert done.code == 2  # `ident` and `error` belong to a report, not to the view
+    assert done.code == 2  # `ident` and `error` are members of a report, not of the view
     done = frame.run("item", "close", "abc", "missing", "-y", "-o", "id")
     assert (done.code, done.out) == (7, "i1\n")
     done = frame.run("item", "close", "abc", "missing", "-y", "-q")
@@ -164,7 +164,7 @@ def test_help_into_a_closed_pipe_is_quiet(machine: Any) -> None:
 
 def test_a_full_disk_is_told(frame: Any) -> None:
     full = Path("/dev/full")
-    if not full.exists():  # macOS has none, and no other way to fill a disk without filling it
+    if not full.exists():  # macOS has no /dev/full
         return
     for arguments in (("item", "list"), ("item", "list", "--all", "--count", "100000", "-o", "json")):
         with full.open("w") as stdout:

@@ -1,4 +1,4 @@
-"""`backctl profile …`, several databases in one configuration, and the profiles that guard themselves."""
+"""`backctl profile …`, several databases in one configuration, and protected profiles."""
 
 import inspect
 import tomllib
@@ -241,7 +241,7 @@ def test_profiles_lead_to_databases_of_every_kind(machine: Machine, tmp_path: Pa
 
 @pytest.fixture
 def protected(machine: Machine, file: Path) -> Machine:
-    """A machine that works on a protected profile, where `ada` is an account."""
+    """Return a machine that uses a protected profile with the account `ada`."""
     machine.environment["BACKCTL_PROFILE"] = "production"
     machine.run("init", "--reason", "set up", "--yes").succeeded()
     machine.create_user("ada", "--reason", "set up", "--yes")
@@ -271,7 +271,7 @@ def test_no_change_of_a_protected_profile_goes_unasked_or_without_a_reason(
         error = refused(protected.run(*as_json, *flags), 8, "confirmation.required")
         assert ("--yes" if "--reason" in flags else "--reason") in error["hint"]
     assert contents(protected.home) == before
-    protected.run(*as_json, "--dry-run")  # asks nothing, and changes nothing
+    protected.run(*as_json, "--dry-run")  # needs no confirmation and changes nothing
     assert contents(protected.home) == before
 
 

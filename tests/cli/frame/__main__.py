@@ -1,4 +1,4 @@
-"""A program of its own on backctl's frame: nouns made for the tests, everything else as shipped."""
+"""A program with test commands in place of the real ones; everything else is the same."""
 
 import gc
 import sys

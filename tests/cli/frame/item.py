@@ -1,4 +1,4 @@
-"""One command for each promise of the frame."""
+"""One command for each feature that all commands share."""
 
 import os
 import resource
