@@ -21,7 +21,7 @@ Fate = Literal["pass", "cut before", "cut after"]
 Judge = Callable[[bytes], Fate]
 
 COMMIT = b"COMMIT\0"
-"""The whole statement, as the protocol has it; READ COMMITTED is another."""
+"""The complete statement in the protocol, which does not match READ COMMITTED."""
 
 
 def once(word: bytes, fate: Fate, then: Callable[[], object] = lambda: None) -> Judge:

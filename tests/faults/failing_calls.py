@@ -54,7 +54,7 @@ class Call:
 
 
 Judge = Callable[[Call], int]
-"""Answers the error number that a call fails with; 0 lets it pass."""
+"""Returns the error number with which a call fails; 0 lets it pass."""
 
 
 def fail_at(number: int, error: int, folder: Path, names: tuple[str, ...]) -> tuple[Judge, list[Call]]:

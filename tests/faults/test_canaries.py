@@ -26,9 +26,9 @@ from backctl.settings.secrets import SecretValue
 
 DRIVER = str(Path(__file__).with_name("canary_driver.py"))
 CANARY = "cAn4ry/0f:th3@m1ne"
-"""With characters that a URL and a shell would have escaped."""
+"""Contains characters that a URL or a shell escapes."""
 FAILURES = 9
-"""Of the calls that have the secret in reach, so many are made to fail, spread evenly."""
+"""The number of calls to fail, spread evenly over the calls that can read the secret."""
 
 
 def forms(secret: str) -> set[str]:

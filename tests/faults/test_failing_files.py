@@ -45,7 +45,7 @@ def backup(folder: Path) -> None:
 
 
 REPLACING = [replaced_file, configuration]
-"""In a folder that cannot be flushed the new file has the name all the same."""
+"""Flushing the folder comes last, so the new file already has its name when that fails."""
 WRITERS = [secret_file, new_file, replaced_file, configuration, backup]
 
 

@@ -30,10 +30,10 @@ GOOD = "correct horse battery"
 ACTOR = Actor("gate", "www", "web-1")
 COST = 5
 STEP = 30_000_000
-"""Microseconds for which a one-time code counts."""
+"""The time step of a one-time code in microseconds."""
 
 Work = Callable[..., tuple[list[int], list[str]]]
-"""Of one check of an identity, a password and perhaps a code: the costs hashed at, and the statements."""
+"""Returns the bcrypt costs and SQL statements of one check of an identity, a password and an optional code."""
 
 NOW = Instant.parse("2100-01-01T00:00:00Z")
 

@@ -1,4 +1,4 @@
-"""The benchmarks measure the memory of a command correctly, whatever the measuring process uses itself."""
+"""The benchmarks measure the memory of a command correctly, whatever memory the measuring process uses."""
 
 import sys
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 CHUNK = 16384
 SIZES = (0, 1, 16383, 16384, 16385, 7 * CHUNK - 1, 7 * CHUNK, 7 * CHUNK + 1, 300 * CHUNK + 5)
-"""Plaintexts of the vectors: around a chunk, around the block that the product encrypts at once, past one byte of the
-counter."""
+"""Plaintext sizes of the vectors: around a chunk, around the block that backctl encrypts at once, and with a counter
+that needs more than one byte."""
 
 
 class Refused(Exception):

@@ -6,7 +6,7 @@ from backctl.presentation.qr_code import qr_code
 
 URI = "otpauth://totp/backend:ada@example.org?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=backend"
 DARK = {"█": (0, 0), "▀": (0, 1), "▄": (1, 0), " ": (1, 1)}
-"""Of each character, whether its upper and its lower half are dark: light is what is drawn."""
+"""Whether the upper and the lower half of each character are dark. Only light modules are drawn."""
 
 
 def modules(text: str) -> list[tuple[int, ...]]:
