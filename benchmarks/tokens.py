@@ -1,4 +1,4 @@
-"""Access tokens: all checks of backctl compared with the minimum of PyJWT, for each algorithm, with parsed keys.
+"""Access tokens: all checks of backctl compared with PyJWT's minimum, for each algorithm, with keys parsed in advance.
 
 `jwt.decode` gets a key object, one algorithm, issuer and audience. It does not check the type, other header members,
 duplicate members, the canonical form and the size.

@@ -1,4 +1,4 @@
-"""`./run` sets up a checkout once, also when interrupted or run concurrently, and then replaces itself by the program.
+"""`./run` sets up a checkout once, even if interrupted or run concurrently, and then replaces itself with the program.
 
 The installer is a fake on PATH that logs its calls and creates the files that a real one would create, so no index is
 needed; the interpreter that it creates prints its arguments.

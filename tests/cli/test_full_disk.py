@@ -42,7 +42,7 @@ def written(house: Machine) -> dict[str, bytes | None]:
 
 
 def without_room(outcome: Outcome, *, uses_database: bool) -> dict[str, Any]:
-    """Return the error. Without a separate disk for the file, the database can be the first to run out of space."""
+    """Check and return the error. Without a separate disk for the file, the database can run out of space first."""
     code = outcome.error["code"]
     if not has_disks_of_its_own() and uses_database and code != "disk.full":
         return refused(outcome, 5, "database.full")

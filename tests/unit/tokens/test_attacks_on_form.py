@@ -182,7 +182,7 @@ def test_what_can_be_refused_without_cryptography_is(scene: Scene) -> None:
         scene.codec.verify(scene.token, now=NOW)
 
 
-# Chance.
+# Random mutations.
 
 TOKENS = {alg: minted(key_of(alg)) for alg in ALGORITHMS}
 EVERY_KEY = codec_of(*(key_of(alg) for alg in ALGORITHMS))
