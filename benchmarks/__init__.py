@@ -1,1 +1,1 @@
-"""Whole processes, measured side by side with what other tools need for the same work."""
+"""Benchmarks of whole processes, compared with other tools that do the same work."""

@@ -1,7 +1,7 @@
-"""`python -m benchmarks [CASE…] [--rounds N] [--output FILE]`: measure, and print what was measured.
+"""Run the benchmarks and print the results: `python -m benchmarks [CASE…] [--rounds N] [--output FILE]`.
 
-A missed target ends with 0 like a met one: times belong to a machine and its load. Only a command that fails or
-answers wrongly ends with 1.
+The exit code does not depend on the targets, because times depend on the machine and its load. It is 1 only if a
+command fails or gives a wrong answer.
 """
 
 import argparse
@@ -16,18 +16,18 @@ from benchmarks.sandbox import Sandbox
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="benchmarks", description="Measure backctl beside its peers, process by process."
+        prog="benchmarks", description="Measure backctl and comparable tools, one process at a time."
     )
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"{', '.join(CASES)}; all if none is named")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"{', '.join(CASES)}; default: all")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="runs of each command (%(default)s)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the report to this file too")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the report to this file")
     options = parser.parse_args()
     if unknown := set(options.cases) - set(CASES):
         parser.error(f"unknown case {', '.join(sorted(unknown))}; known: {', '.join(CASES)}")
     if options.rounds < 1:
-        parser.error("--rounds starts at 1")
+        parser.error("--rounds must be at least 1")
 
-    report = [f"# backctl beside its peers\n\n{machine()}\n"]
+    report = [f"# backctl compared with other tools\n\n{machine()}\n"]
     print(report[0], flush=True)
     for name in options.cases or CASES:
         try:

@@ -1,7 +1,7 @@
-"""Functions measured within one process, side by side: what a service pays per call.
+"""Compares functions within one process: the cost of a call in a service.
 
-Everything is called in turns, many times a turn, and the figure of a turn is its time per call; garbage is collected
-between turns, not in them.
+The functions take turns. Each turn has many calls, and its result is the time per call. Garbage is collected between
+turns, not during them.
 """
 
 import gc
@@ -15,7 +15,7 @@ from benchmarks.measure import Broken
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function to measure. Its answer must be true, or the benchmark ends; one call does `items` pieces of work."""
+    """A function to measure. It must return True, or the benchmark ends. One call processes `items` items."""
 
     name: str
     function: Callable[[], bool]
@@ -24,7 +24,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallTiming:
-    """Seconds per piece of work, one figure for each turn."""
+    """Seconds per item, one value for each turn."""
 
     turns: tuple[float, ...]
 
@@ -38,7 +38,7 @@ class CallTiming:
 
 
 def interleaved_calls(calls: Sequence[Call], rounds: int, *, seconds: float = 0.02) -> dict[str, CallTiming]:
-    """Every function once per round, for about `seconds`; each round starts one further, as with processes."""
+    """Run every function once per round, for about `seconds`. The order rotates with each round, as with processes."""
     times = {call.name: _times_in(call, seconds) for call in calls}
     turns: dict[str, list[float]] = {call.name: [] for call in calls}
     gc.disable()
@@ -56,7 +56,7 @@ def interleaved_calls(calls: Sequence[Call], rounds: int, *, seconds: float = 0.
 
 
 def _times_in(call: Call, seconds: float) -> int:
-    """How often to call it in a turn; the answer is checked here."""
+    """Return how often to call it in a turn, and check its result."""
     if not call.function():
         raise Broken(f"{call.name} gave a wrong answer")
     return max(1, round(seconds / (_taken(call, 5) * call.items)))

@@ -1,4 +1,4 @@
-"""What is measured, against what, and how far the ratio should go at most."""
+"""The benchmark cases: what is measured, what it is compared with, and the target of each ratio."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from benchmarks.seeding import Account, accounts
 
 MILLION = 1_000_000
 DEEP = 10_000
-"""The page whose cost must be that of the first."""
+"""This page must take about as long as the first."""
 
 MEMORY_BOUND = 120_000_000
 
@@ -30,7 +30,7 @@ _MEMBERS = tuple(field.name for field in fields(UserView))
 _SQL_PEERS = Path(__file__).resolve().parent / "sql_peers"
 _SHOWN = Account(7)
 _PASS = "python -c pass"
-# What bash does at a TAB: $0 is the program, $1 the word before the cursor, $2 where the script lies.
+# What bash runs at a TAB: $0 is the program, $1 the word before the cursor, $2 the folder of the script.
 _TAB = """
 . "$2/backctl.bash"
 COMP_WORDS=("$0" user show "$1") COMP_CWORD=3 COMP_LINE="$0 user show $1"
@@ -39,14 +39,14 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 CHAINED, PLAIN = "with the chain", "without"
-"""What `benchmarks.chain` calls the two kinds of change that it takes the time of."""
+"""The names of the two kinds of change that `benchmarks.chain` measures."""
 
 Case = Callable[[Sandbox, int], str]
-"""Takes a sandbox and a number of rounds; answers a section of the report."""
+"""Takes a sandbox and a number of rounds. Returns a section of the report."""
 
 
 def starting(sandbox: Sandbox, rounds: int) -> str:
-    """The version, the root help and commands without a database, over a bare interpreter."""
+    """The version, the root help and commands without a database, compared with a bare interpreter."""
     environment = sandbox.environment("empty")
     backctl = sandbox.backctl
     commands = [
@@ -62,7 +62,7 @@ def starting(sandbox: Sandbox, rounds: int) -> str:
         Comparison("help exit-codes", _PASS, 7),
         Comparison("config path", _PASS, 7),
     ]
-    if Path(sys.prefix).parent == CHECKOUT:  # elsewhere ./run would set up an environment of its own first
+    if Path(sys.prefix).parent == CHECKOUT:  # elsewhere, ./run would first set up its own environment
         run = str(CHECKOUT / "run")
         commands.append(Command("./run … --version", (run, "backctl", "--version"), environment, _says(b"backctl ")))
         comparisons.append(Comparison("./run … --version", _PASS))
@@ -70,7 +70,7 @@ def starting(sandbox: Sandbox, rounds: int) -> str:
 
 
 def completing(sandbox: Sandbox, rounds: int) -> str:
-    """What a TAB waits for among 100,000 accounts: the program, and a whole completion in bash."""
+    """The wait after a TAB with 100,000 accounts: for the program, and for a complete completion in bash."""
     ours = sandbox.installation("completing", 100_000)
     file = sandbox.root / "profiles.toml"
     file.touch(mode=0o600)
@@ -97,7 +97,7 @@ def completing(sandbox: Sandbox, rounds: int) -> str:
 
 
 def show(sandbox: Sandbox, rounds: int) -> str:
-    """One account of 50, in JSON."""
+    """One account of 50, as JSON."""
     ours, django = sandbox.installation("fifty", 50), sandbox.django(50)
     ident = _SHOWN.username
     commands = [
@@ -112,7 +112,7 @@ def show(sandbox: Sandbox, rounds: int) -> str:
 
 
 def listing(sandbox: Sandbox, rounds: int) -> str:
-    """50 accounts, in JSON and as the tab-separated values that a pipe gets."""
+    """50 accounts, as JSON and as TSV, the default in a pipe."""
     ours, django = sandbox.installation("fifty", 50), sandbox.django(50)
     right = _is_page(range(50))
     right_rows = _is_tsv(50)
@@ -129,7 +129,7 @@ def listing(sandbox: Sandbox, rounds: int) -> str:
 
 
 def creating(sandbox: Sandbox, rounds: int) -> str:
-    """A new account with a bcrypt hash of cost 12, in an installation that exists."""
+    """A new account with a bcrypt hash of cost 12, in an existing installation."""
     ours, django = sandbox.installation("creating", 50), sandbox.django(50)
     password = "brown foxes jump over lazy dogs"
     password_file = sandbox.root / "password"
@@ -165,9 +165,9 @@ def creating(sandbox: Sandbox, rounds: int) -> str:
 
 
 def login(sandbox: Sandbox, rounds: int) -> str:
-    """Refused passwords: who waits for the answer must not learn whether there is an account, nor how it was hashed.
+    """Refused passwords. The time must not reveal whether an account exists, or how its password is hashed.
 
-    An account of its own for every turn, or ten failures would lock it.
+    Every turn uses a different account, because ten failures would lock it.
     """
     password_file = sandbox.root / "password"
     password_file.touch(mode=0o600)
@@ -190,7 +190,7 @@ def login(sandbox: Sandbox, rounds: int) -> str:
 
 
 def _work_of_refusals(rounds: int) -> list[Figure]:
-    """The processor time of the hashing alone: unlike the time of processes, no other load moves it."""
+    """Measure the processor time of the hashing alone, which does not depend on other load."""
     from backctl.domain.values import PasswordHash, Secret
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 
@@ -202,7 +202,7 @@ def _work_of_refusals(rounds: int) -> list[Figure]:
             begun = time.thread_time_ns()
             hasher.verify(wrong, encoded)
             spent[name].append(time.thread_time_ns() - begun)
-    medians = {name: median(runs[1:]) for name, runs in spent.items()}  # the first loads the libraries
+    medians = {name: median(runs[1:]) for name, runs in spent.items()}  # the first run loads the libraries
     ratios = {name: medians[name] / medians[_UNKNOWN] for name in _FOREIGN}
     return [
         Figure(
@@ -216,7 +216,7 @@ def _work_of_refusals(rounds: int) -> list[Figure]:
 
 
 def million(sandbox: Sandbox, rounds: int) -> str:
-    """Pages at both ends of a million accounts, and all of them at once."""
+    """Pages at both ends of a million accounts, and all accounts at once."""
     ours = sandbox.installation("million", MILLION)
     pages = interleaved(_first_and_deep_page(sandbox, ours.environment), rounds)
     everything = "--all -o jsonl"
@@ -245,7 +245,7 @@ def million(sandbox: Sandbox, rounds: int) -> str:
 
 
 def postgres(sandbox: Sandbox, rounds: int) -> str:
-    """50 accounts on PostgreSQL, beside Django on the same server; and a deep page of a million."""
+    """50 accounts on PostgreSQL, compared with Django on the same server, and a deep page of a million."""
     server = sandbox.server()
     ours, django = sandbox.installation_on(server, "fifty-on-server", 50), sandbox.django_on(server, 50)
     right, right_rows = _is_page(range(50)), _is_tsv(50)
@@ -277,7 +277,7 @@ def postgres(sandbox: Sandbox, rounds: int) -> str:
 
 
 def chain(sandbox: Sandbox, rounds: int) -> str:
-    """One change of an account in a process at work, with the chained log and with the same rows unchained."""
+    """One change of an account in a running process, with the chained event log and with the same rows unchained."""
     server = sandbox.server()
     places = {
         "on the disk": sandbox.installation("chained", 50).environment,
@@ -297,7 +297,7 @@ def chain(sandbox: Sandbox, rounds: int) -> str:
 
 
 def verifying_once(sandbox: Sandbox, rounds: int) -> str:
-    """One access token, verified by a process: by its signature alone, and with the database's word."""
+    """One access token, verified by a process: by its signature alone, and with the database."""
     ours, django = sandbox.installation("verifying", 50), sandbox.django(50)
     issued = Command("issue", (*sandbox.backctl, "token", "issue", _SHOWN.username), ours.environment).run(0)
     token, keys = sandbox.root / "token", sandbox.root / "jwks.json"
@@ -319,7 +319,7 @@ def verifying_once(sandbox: Sandbox, rounds: int) -> str:
 
 
 def verifying(sandbox: Sandbox, rounds: int) -> str:
-    """Access tokens within one process, beside PyJWT. The last case, for what it loads makes this process larger."""
+    """Access tokens within one process, compared with PyJWT. Runs late, because its libraries enlarge this process."""
     from benchmarks.tokens import beside_pyjwt
 
     return beside_pyjwt(rounds)
@@ -343,12 +343,12 @@ CASES: Mapping[str, Case] = {
 }
 
 
-# What they share.
+# Shared parts.
 
 
 _UNKNOWN = "unknown"
-# As Django 4.2 makes them, and with OWASP’s least parameters: less work than bcrypt of cost 12. No password is known
-# that fits.
+# In the format of Django 4.2 and with OWASP’s minimum parameters, which need less work than bcrypt of cost 12. No
+# matching password is known.
 _FOREIGN = {
     "PBKDF2": f"pbkdf2_sha256$600000${'a' * 22}${'A' * 43}=",
     "argon2id": f"$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}",
@@ -372,7 +372,7 @@ def _bare(environment: dict[str, str]) -> Command:
 
 
 def _django(*words: str) -> tuple[str, ...]:
-    """Without Django's system checks: its fastest way to run a command."""
+    """Return a Django command without system checks, which is its fastest way to run."""
     return (*DJANGO, words[0], "--skip-checks", *words[1:])
 
 
@@ -409,7 +409,7 @@ def _rate(name: str, timings: Mapping[str, Timing]) -> Figure:
     return Figure(f"{name}: accounts per second", f"{MILLION / timings[name].median:,.0f}")
 
 
-# Whether an answer is right.
+# Checks of the output.
 
 
 def _says(*texts: bytes) -> Callable[[Output], bool]:
@@ -438,7 +438,7 @@ def _is_tsv(count: int) -> Callable[[Output], bool]:
 
 
 def _is_everything(output: Output) -> bool:
-    """All lines are counted; the first thousand are read."""
+    """Count all lines, and check the first thousand."""
     lines = output.head.split(b"\n", 1000)[:-1]
     return output.lines == MILLION and all(map(_is_account, map(json.loads, lines), islice(accounts(MILLION), 1000)))
 

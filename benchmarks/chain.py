@@ -1,9 +1,9 @@
-"""What the chain costs: a single change of an account with it, and the same change without, in turns.
+"""The cost of the event chain: one change of an account with the chain, and the same change without it, alternating.
 
-`python -m benchmarks.chain ROUNDS` works on the installation that the environment names and prints, as JSON, the
-seconds of each change. Both sides run the same use case and write the same rows, on the disk when the change is done.
-The plain side numbers them by itself and computes nothing over them: no head of a chain, no lock on it, no MAC. That is
-a log which tells afterwards neither what was altered nor what is missing; the product has no such thing.
+`python -m benchmarks.chain ROUNDS` uses the installation that the environment names and prints the seconds of each
+change as JSON. Both variants run the same use case, write the same rows, and are on disk when the change is done. The
+variant without the chain numbers its rows itself: it has no chain head, no lock on it, and no MAC, so it cannot detect
+changed or missing events. backctl has no such variant.
 """
 
 import json
@@ -35,11 +35,11 @@ from benchmarks.cases import CHAINED, PLAIN
 
 _WARMING = 10
 _ADD = insert(tables.events)
-_NUMBERS = count(10**9)  # beyond every number of the chain beside
+_NUMBERS = count(10**9)  # larger than every number of the chain
 
 
 class PlainUnitOfWork(SqlUnitOfWork):
-    """Writes the rows of the log, and nothing that ties one to another."""
+    """Writes the rows of the event log without linking them."""
 
     def _append(self, events: Sequence[DomainEvent]) -> list[LoggedEvent]:
         actor = canonical({"label": _ME.label, "os_user": _ME.os_user, "host": _ME.host}).decode()
@@ -76,14 +76,14 @@ def without_chain(accounts: AccountService) -> AccountService:
 
     def plain(*, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
         work = transactions.begin(by=by, dry_run=dry_run, creates=creates)
-        work.__class__ = PlainUnitOfWork  # the same transaction on the same connection
+        work.__class__ = PlainUnitOfWork  # uses the same transaction on the same connection
         return work
 
     return replace(accounts, transactions=lambda: replace(transactions, begin=plain))
 
 
 def changes(accounts: AccountService, username: str) -> Iterator[float]:
-    """Close and open an account by turns; the seconds of each change."""
+    """Deactivate and activate an account alternately. Yield the seconds of each change."""
     while True:
         for change in (accounts.deactivate, accounts.activate):
             yield _seconds(lambda change=change: change(username, by=Attribution(_ME)).changed)  # type: ignore[misc]
@@ -99,7 +99,7 @@ def _seconds(change: Callable[[], bool]) -> float:
 
 
 def measure(backend: Backend, rounds: int) -> dict[str, list[float]]:
-    """As many changes of each kind, in turns, after some of each that fill the caches."""
+    """Measure the same number of changes of each kind, alternating, after a few that fill the caches."""
     accounts = backend.accounts
     sides = {CHAINED: changes(accounts, "person7"), PLAIN: changes(without_chain(accounts), "person8")}
     seconds: dict[str, list[float]] = {name: [] for name in sides}

@@ -1,4 +1,4 @@
-"""Encryption beside others: values in a loop, a million lines, a large file."""
+"""Encryption compared with other tools: values in a loop, a million lines, a large file."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ _CONTEXT = ("--context", "users.phone:1")
 
 
 def values(sandbox: Sandbox, rounds: int) -> str:
-    """A million values of 64 bytes each, one after the other, in one process."""
+    """Encrypt a million values of 64 bytes one after the other in one process."""
     environment = _initialised(sandbox)
 
     def command(way: str) -> Command:
@@ -31,13 +31,13 @@ def values(sandbox: Sandbox, rounds: int) -> str:
         Figure(f"{name}: µs for a value, start-up included", f"{t.median / _VALUES * 1e6:.2f}")
         for name, t in timings.items()
     ]
-    # At least 0.6 of the bare loop's rate, and twice Fernet's.
+    # At least 0.6 times the rate of the bare loop, and twice that of Fernet.
     comparisons = [Comparison("backctl", "bare", 1 / 0.6), Comparison("backctl", "fernet", 0.5)]
     return section("encryption.encrypt, 1,000,000 values of 64 bytes", timings, comparisons, rates)
 
 
 def lines(sandbox: Sandbox, rounds: int) -> str:
-    """A million lines from a file to a pipe."""
+    """Encrypt a million lines from a file to a pipe."""
     environment = _initialised(sandbox)
     source = sandbox.root / "lines"
     with source.open("wb") as file:
@@ -57,7 +57,7 @@ def lines(sandbox: Sandbox, rounds: int) -> str:
 
 
 def files(sandbox: Sandbox, rounds: int) -> str:
-    """A file of 256 MiB to another one, which only backctl flushes to the disk."""
+    """Encrypt a file of 256 MiB to another file. Only backctl flushes it to the disk."""
     environment = _initialised(sandbox)
     source, target = sandbox.root / "plain", str(sandbox.root / "sealed-by-")
     with source.open("wb") as file:

@@ -1,6 +1,6 @@
-"""One command, run once: what it took, what it held, and whether it answered rightly.
+"""Runs one command once, and measures its time and memory.
 
-A figure of a command that failed would be worse than none, so every single run is checked.
+The result of every run is checked, because the time of a command that failed would be misleading.
 """
 
 import os
@@ -28,12 +28,12 @@ os.write(int(report), b"%d %d %.9f" % (os.waitstatus_to_exitcode(status), usage.
 
 
 class Broken(Exception):
-    """A command failed or gave a wrong answer; nothing about its speed is worth telling."""
+    """A command failed or gave a wrong answer, so its time is meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command wrote to its standard output: the first MiB of it, and how much there was."""
+    """What a command wrote to standard output: the first MiB, the number of lines, and the size in bytes."""
 
     head: bytes
     lines: int
@@ -55,9 +55,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A process to measure. `{turn}` in an argument becomes the number of the run, for what can happen only once.
+    """A process to measure. `{turn}` in an argument is replaced by the number of the run, so that each run can differ.
 
-    `check` judges the output; a false answer ends the benchmark.
+    `check` validates the output; if it returns False, the benchmark ends.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Command:
     exit_code: int = 0
 
     def run(self, turn: int) -> Run:
-        """Raises Broken when the exit code or the output is not what it must be."""
+        """Run the command. Raises Broken for a wrong exit code or output."""
         argv = [part.replace("{turn}", str(turn)) for part in self.argv]
         with tempfile.TemporaryFile() as complaints:
             reading, writing = os.pipe()
@@ -100,7 +100,7 @@ class Command:
 
 
 def _drained(chunks: Iterator[bytes]) -> Output:
-    """Read everything and keep the head only: the reader must not need the memory that it measures."""
+    """Read everything and keep only the head, so that the reader needs little memory."""
     head = bytearray()
     lines = size = 0
     for chunk in chunks:
@@ -135,10 +135,10 @@ class Timing:
 
 
 def interleaved(commands: Sequence[Command], rounds: int) -> dict[str, Timing]:
-    """Every command once per round, so that a busy moment of the machine falls on all of them.
+    """Run every command once per round, so that a busy moment of the machine affects all of them.
 
-    Each round starts one command further, or each would always follow the same neighbour. A first round, whose times
-    do not count, fills the caches of files and bytecode.
+    The order rotates with each round, so that no command always follows the same one. An additional first round, which
+    is not measured, fills the caches of files and bytecode.
     """
     runs: dict[str, list[Run]] = {command.name: [] for command in commands}
     for turn in range(rounds + 1):

@@ -1,4 +1,4 @@
-"""The figures as tables: what each command took, and each ratio beside its target."""
+"""Results as tables: the times of each command, and each ratio with its target."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ _UNITS = {"ms": 1e3, "µs": 1e6}
 
 
 class Timed(Protocol):
-    """What was measured again and again, in seconds."""
+    """Repeated measurements in seconds."""
 
     @property
     def turns(self) -> Sequence[object]: ...
@@ -25,7 +25,7 @@ class Timed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A ratio to look at: `subject` over `peer`, and what it should not exceed (None: to know, not to reach)."""
+    """The ratio of `subject` to `peer`, and the target that it should not exceed (None: for information only)."""
 
     subject: str
     peer: str
@@ -34,7 +34,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that is no ratio, such as memory, with its target in words."""
+    """A number that is not a ratio, such as memory, with its target as text."""
 
     name: str
     value: str
@@ -43,7 +43,7 @@ class Figure:
 
 
 def machine() -> str:
-    """What the figures were measured on; they mean nothing elsewhere, their ratios a little."""
+    """Describe the machine of the measurements. Times apply only to it; ratios are roughly the same elsewhere."""
     return (
         f"Python {platform.python_version()} ({sys.implementation.name}), {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the start"
@@ -59,7 +59,7 @@ def section(
     what: str = "process",
     unit: Literal["ms", "µs"] = "ms",
 ) -> str:
-    """One case: times, ratios of medians and of minima, other figures."""
+    """Format one case: times, ratios of medians and of minima, other figures."""
     rounds = max((len(timing.turns) for timing in timings.values()), default=0)
     scale = _UNITS[unit]
     parts = [f"## {title}\n"]
@@ -96,7 +96,7 @@ def _verdict(met: bool) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, padded so that it reads as well in a terminal; all columns but the first are numbers."""
+    """Format a Markdown table, padded to be readable in a terminal. All columns except the first are numbers."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
-"""Throw-away installations of backctl and of its Django peer with the same accounts in them.
+"""Temporary installations of backctl and of the Django project, with the same accounts.
 
-Everything lies in one temporary folder, which is the home folder of every process measured; nothing is left behind.
+They are in one temporary folder, which is the home folder of every measured process and is removed at the end.
 """
 
 import json
@@ -24,7 +24,7 @@ DJANGO_PEER = Path(__file__).resolve().parent / "django_peer"
 
 
 class Sandbox:
-    """A temporary home folder and what was set up in it. Use it as a context manager."""
+    """A temporary home folder and the installations in it. Use it as a context manager."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -39,7 +39,7 @@ class Sandbox:
         self._stack.close()
 
     def environment(self, home: str, **further: str) -> dict[str, str]:
-        """What a process gets: a home folder of its own and nothing of the caller's, bytecode caching included."""
+        """Return the environment for a process: a separate home folder, and no variables of the caller."""
         folder = self.root / home
         folder.mkdir(exist_ok=True)
         return {
@@ -54,12 +54,12 @@ class Sandbox:
 
     @cached_property
     def backctl(self) -> tuple[str, ...]:
-        """How backctl is called: the installed script beside this interpreter, else the module."""
+        """The command for backctl: the script installed next to this interpreter, or the module."""
         script = Path(sys.executable).with_name("backctl")
         return (str(script),) if script.exists() else (sys.executable, "-m", "backctl")
 
     def installation(self, home: str, users: int) -> "Installation":
-        """A home folder with an initialised backctl and that many accounts."""
+        """Return a home folder with an initialised backctl and that many accounts."""
         environment = self.environment(home)
         output = Command("init", (*self.backctl, "init", "-o", "json"), environment).run(0).output
         database = Path(json.loads(output.head)["database"].removeprefix("sqlite:///"))
@@ -69,7 +69,7 @@ class Sandbox:
         return Installation(environment, database)
 
     def django(self, users: int) -> "Installation":
-        """A migrated Django project with that many accounts."""
+        """Return a migrated Django project with that many accounts."""
         database = self.root / "django.sqlite3"
         environment = self.environment("django", DJANGO_PEER_DATABASE=str(database))
         Command("migrate", (*DJANGO, "migrate", "--verbosity", "0"), environment).run(0)
@@ -77,7 +77,7 @@ class Sandbox:
         return Installation(environment, database)
 
     def server(self) -> "PostgresServer":
-        """A PostgreSQL server that ends with the sandbox; as quick as it gets, for it is not what is measured."""
+        """Return a PostgreSQL server that stops with the sandbox, with fast settings because it is not measured."""
         from tests.servers import PostgresServer
 
         server = PostgresServer(18)
@@ -85,7 +85,7 @@ class Sandbox:
         return server
 
     def installation_on(self, server: "PostgresServer", home: str, users: int) -> dict[str, str]:
-        """The environment of a backctl with that many accounts on the server."""
+        """Return the environment of a backctl with that many accounts on the server."""
         url = server.url(server.create_database())
         environment = self.environment(home, BACKCTL_DATABASE_URL=url)
         Command("init", (*self.backctl, "init"), environment).run(0)
@@ -93,7 +93,7 @@ class Sandbox:
         return environment
 
     def django_on(self, server: "PostgresServer", users: int) -> dict[str, str]:
-        """The environment of a Django project with that many accounts on the server."""
+        """Return the environment of a Django project with that many accounts on the server."""
         url = server.url(server.create_database())
         environment = self.environment("django-on-server", DJANGO_PEER_DATABASE=url)
         Command("migrate", (*DJANGO, "migrate", "--verbosity", "0"), environment).run(0)
@@ -101,7 +101,7 @@ class Sandbox:
         return environment
 
     def _seed(self, whose: str, database: Path | str, users: int) -> None:
-        """In a process of its own: the memory it needs must not be counted as that of the next one measured."""
+        """Insert the accounts in a separate process, so that its memory does not affect later measurements."""
         environment = self.environment("seeding", PYTHONPATH=str(CHECKOUT))
         Command(
             "seeding", (sys.executable, "-m", "benchmarks.seeding", whose, str(database), str(users)), environment
@@ -113,7 +113,7 @@ DJANGO = (sys.executable, str(DJANGO_PEER / "manage.py"))
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where accounts live and the environment in which commands find them."""
+    """A database with accounts, and the environment in which commands find it."""
 
     environment: dict[str, str]
     database: Path

@@ -1,7 +1,7 @@
-"""The accounts that every installation measured holds, and how they get there.
+"""The accounts in every measured installation, and how they are inserted.
 
-`python -m benchmarks.seeding backctl|django FILE|URL COUNT` writes them past the domain and the event log, which only a
-benchmark may do: a million rows come in within seconds because nothing is hashed, logged or synced one by one.
+`python -m benchmarks.seeding backctl|django FILE|URL COUNT` bypasses the domain and the event log, which only a
+benchmark may do. A million rows take seconds, because nothing is hashed, logged or synced for each of them.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from backctl.domain.values import Instant
 _BEGINNING = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z in µs; account n was created n seconds later
 _SECOND = 1_000_000
 _DOMAIN = "example.org"
-_HASH = "$2b$12$" + "." * 22 + "a" * 31  # shaped like a bcrypt hash; no password is ever checked here
+_HASH = "$2b$12$" + "." * 22 + "a" * 31  # has the form of a bcrypt hash; no password is ever checked here
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Account:
 
     @property
     def id(self) -> str:
-        """Version and variant of a UUIDv7 (RFC 9562 §5.7), its time the account's, its randomness the number."""
+        """A UUIDv7 (RFC 9562 §5.7) with the time of the account and its number in place of random bits."""
         milliseconds = self.created_at // 1000
         digits = f"{milliseconds:012x}7000{0x8000_0000_0000_0000 + self.number:016x}"
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
@@ -66,7 +66,7 @@ def seed_backctl(database: Path, users: int) -> None:
     )
     with sqlite3.connect(database, isolation_level=None) as connection:
         connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -400000")  # KiB: the five indexes grow at random places
+        connection.execute("PRAGMA cache_size = -400000")  # in KiB; the five indexes grow at random places
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
             "INSERT INTO users (id, email, email_key, email_domain, username, username_key, password_hash, role,"
@@ -101,7 +101,7 @@ def seed_django(database: Path, users: int) -> None:
 
 
 def seed_server(url: str, users: int) -> None:
-    """The accounts of backctl's own tables on PostgreSQL."""
+    """Insert the accounts into backctl's tables on PostgreSQL."""
     import psycopg
 
     columns = (

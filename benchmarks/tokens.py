@@ -1,7 +1,7 @@
-"""Access tokens: all our checks beside the fewest of PyJWT, for each algorithm, with keys that were parsed before.
+"""Access tokens: all checks of backctl compared with PyJWT's minimum, for each algorithm, with keys parsed in advance.
 
-`jwt.decode` gets the key as an object, one algorithm, issuer and audience; it leaves the type, the other members of the
-header, duplicate members, the canonical form and the size to its caller.
+`jwt.decode` gets a key object, one algorithm, issuer and audience. It does not check the type, other header members,
+duplicate members, the canonical form and the size.
 """
 
 from functools import partial
@@ -24,7 +24,7 @@ _LIFE = 3_600_000_000  # microseconds; longer than any benchmark
 
 
 def beside_pyjwt(rounds: int) -> str:
-    """One token again and again, and a batch of different ones."""
+    """Verify one token repeatedly, and a batch of different tokens."""
     calls: list[Call] = []
     comparisons: list[Comparison] = []
     for alg, jwk in SIGNING.items():

@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures and options for all tests."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,8 @@ from tests.starter import STARTER
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long` also runs the tests that take minutes, and gives every command an interpreter of its own."""
-    parser.addoption("--long", action="store_true", help="start every command cold, and run the tests marked `long`")
+    """Add `--long`, which also runs tests that take minutes, and starts a new interpreter for every command."""
+    parser.addoption("--long", action="store_true", help="also run tests marked `long`, and start each command cold")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,7 +21,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect, rather than skip: what did not run without `--long` is no gap in the suite."""
+    """Deselect long tests instead of skipping them, because skipped tests look like gaps."""
     if config.getoption("--long"):
         return
     long = [item for item in items if "long" in item.keywords]
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """The real servers, each started when it is first asked for."""
+    """The real servers. Each is started when it is first used."""
     running = Servers()
     yield running
     running.close()

@@ -1,4 +1,4 @@
-"""Installations that tests open without a configuration."""
+"""Installations for tests that use no configuration."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def sqlite_installation(
     clock: Clock = now,
     bcrypt_cost: int = 4,
 ) -> SqliteInstallation:
-    """An embedded installation; `keyring` is the path of its file, or what gives it."""
+    """Return an embedded installation. `keyring` is the path of the keyring file, or the keyring source itself."""
     keys = KeyFile(keyring) if isinstance(keyring, Path) else keyring
     dependencies = Dependencies(
         keys=lambda: keys,

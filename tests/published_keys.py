@@ -1,4 +1,4 @@
-"""Private keys that RFCs publish, as the members that their JWKs have."""
+"""Private keys published in RFCs, as JWK members."""
 
 # RFC 8037 appendix A.1.
 ED25519 = {

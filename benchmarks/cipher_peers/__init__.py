@@ -1,1 +1,1 @@
-"""What others take to encrypt the same: the bare primitive, Fernet, JWE, and age."""
+"""Other ways to encrypt the same data: the bare primitive, Fernet, JWE, and age."""

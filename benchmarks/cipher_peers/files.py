@@ -4,7 +4,7 @@ import sys
 
 
 def bare(source: str, target: str) -> None:
-    """The floor: AES-256-GCM over chunks of 16 KiB, their numbers as nonces."""
+    """The minimum: AES-256-GCM over chunks of 16 KiB, with their numbers as nonces."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     seal, number = AESGCM(bytes(32)).encrypt, 0
@@ -15,7 +15,7 @@ def bare(source: str, target: str) -> None:
 
 
 def age(source: str, target: str) -> None:
-    """age's format, by its implementation in Rust, in this process: less work than starting the program."""
+    """Write age's format with its Rust implementation in this process, which is less work than starting the program."""
     import pyrage
 
     recipient = pyrage.x25519.Identity.generate().to_public()

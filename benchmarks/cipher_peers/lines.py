@@ -1,4 +1,4 @@
-"""`lines.py WAY FILE`: encrypt every line of a file, as a program written for it would."""
+"""`lines.py WAY FILE`: encrypt every line of a file with a program written for this purpose."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ def fernet() -> Callable[[bytes], bytes]:
 
 
 def jwe() -> Callable[[bytes], bytes]:
-    """Compact JWE, direct encryption with AES-256-GCM, by joserfc."""
+    """Compact JWE with direct AES-256-GCM encryption, by joserfc."""
     from joserfc import jwe as library
     from joserfc.jwk import OctKey
 

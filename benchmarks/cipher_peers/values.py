@@ -1,4 +1,4 @@
-"""`values.py WAY COUNT`: encrypt values of 64 bytes one by one, and print the last one and how many they were."""
+"""`values.py WAY COUNT`: encrypt values of 64 bytes one by one, and print the last one and their number."""
 
 import base64
 import os
@@ -9,7 +9,7 @@ _VALUE = b"v" * 64
 
 
 def bare() -> Callable[[], object]:
-    """The floor: a random nonce, AES-256-GCM, base64."""
+    """The minimum: a random nonce, AES-256-GCM, base64."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     seal, urandom, encode = AESGCM(os.urandom(32)).encrypt, os.urandom, base64.urlsafe_b64encode
@@ -29,7 +29,7 @@ def fernet() -> Callable[[], object]:
 
 
 def backctl() -> Callable[[], object]:
-    """The service that `open_backend` gives."""
+    """The service of `open_backend`."""
     from backctl import open_backend
 
     service = open_backend().encryption

@@ -1,1 +1,1 @@
-"""A Django project with nothing but accounts: what `manage.py` needs for the work of `backctl user …`."""
+"""A Django project with only accounts: the minimum for `manage.py` to do the work of `backctl user …`."""

@@ -1,6 +1,6 @@
-"""Django with nothing but its accounts, so that it starts as fast as it can while it does the same work.
+"""Django with only its accounts, so that it starts as fast as possible and still does the same work.
 
-No debug mode, no translations, no admin, sessions or messages; bcrypt at the same cost as backctl's default.
+It has no debug mode, translations, admin, sessions or messages, and uses bcrypt with backctl's default cost.
 """
 
 import os
@@ -11,7 +11,7 @@ SECRET_KEY = "signs nothing: the benchmark starts no web server"
 USE_TZ = True
 USE_I18N = False
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "benchmarks.django_peer.accounts"]
-_DATABASE = os.environ["DJANGO_PEER_DATABASE"]  # a file, or a URL of PostgreSQL
+_DATABASE = os.environ["DJANGO_PEER_DATABASE"]  # a file, or a PostgreSQL URL
 _SERVER = urlsplit(_DATABASE)
 DATABASES = {
     "default": {

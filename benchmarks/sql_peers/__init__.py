@@ -1,4 +1,4 @@
-"""The same questions put to the same file with less around them: what the database's libraries cost by themselves.
+"""The same queries on the same file with less code around them, to measure the cost of the database libraries.
 
-Each module is a script, `python FILE DATABASE list|show [IDENT]`, that prints what `backctl user … -o json` prints.
+Each module is a script, `python FILE DATABASE list|show [IDENT]`, with the same output as `backctl user … -o json`.
 """

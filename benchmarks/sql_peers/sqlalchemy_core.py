@@ -1,4 +1,4 @@
-"""SQLAlchemy without its object mapper: a table, a select, plain rows."""
+"""SQLAlchemy without its ORM: a table, a select, plain rows."""
 
 import json
 import sys

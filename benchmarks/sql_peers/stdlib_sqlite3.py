@@ -1,4 +1,4 @@
-"""The floor: the standard library's driver, one statement, a dictionary for each row."""
+"""The minimum: the driver of the standard library, one statement, and one dictionary per row."""
 
 import json
 import sqlite3

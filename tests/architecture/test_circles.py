@@ -1,6 +1,6 @@
-"""No import circle below the presentation: neither between modules nor between the folders of the infrastructure.
+"""No circular imports below the presentation layer, neither between modules nor between folders of the infrastructure.
 
-Imports inside functions and those for type checkers count too: a circle that is only postponed is still one.
+This includes imports inside functions and for type checkers.
 """
 
 import ast
@@ -16,7 +16,7 @@ Graph = Mapping[str, set[str]]
 
 
 def circles(graph: Graph) -> list[list[str]]:
-    """The strongly connected components of more than one node (Tarjan 1972), each sorted."""
+    """Return the strongly connected components with more than one node (Tarjan 1972), each sorted."""
     found: list[list[str]] = []
     index: dict[str, int] = {}
     lowest: dict[str, int] = {}
@@ -45,7 +45,7 @@ def circles(graph: Graph) -> list[list[str]]:
 
 
 def imported(source: str, modules: Iterable[str]) -> set[str]:
-    """The modules among `modules` that a text imports, anywhere in it."""
+    """Return those of `modules` that a source text imports, at any place."""
     known, found = set(modules), set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -66,7 +66,7 @@ def module_graph() -> Graph:
 
 
 def folder_graph(modules: Graph, package: str) -> Graph:
-    """The same between the folders and single modules of a package."""
+    """Return the imports between the folders and single modules of a package."""
 
     def part(module: str) -> str:
         return module.removeprefix(f"{package}.").partition(".")[0]

@@ -1,4 +1,4 @@
-"""What the documents say of the code is true: paths exist, and names stand where they are said to."""
+"""The documents are correct about the code: paths exist, and names are defined in the files given."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a command loads, and what it must not: start-up time is a feature, and so are the walls between the rooms."""
+"""Which modules a command may load, because startup must be fast, and which imports the layers forbid."""
 
 import ast
 import importlib
@@ -17,7 +17,7 @@ from backctl.presentation.commands import NOUNS
 
 SOURCE = Path(__file__).parents[2] / "src"
 
-# Measured in milliseconds over a bare interpreter: from 4 (tomllib) to 350 (sqlmodel).
+# Each takes between 4 ms (tomllib) and 350 ms (sqlmodel) to import.
 HEAVY = (
     "alembic",
     "asyncio",
@@ -34,7 +34,7 @@ HEAVY = (
     "tomllib",
 )
 
-# Writes to its first argument the exit code of one run, and what that has loaded over a bare interpreter.
+# Writes the exit code of one run to the file in its first argument, and the modules that it loaded.
 _PROGRAM = """
 import sys
 before = set(sys.modules)
@@ -47,7 +47,7 @@ with open(report, "w") as file:
 
 
 class House:
-    """A home with an installation that holds one account."""
+    """A home folder with an installation that contains one account."""
 
     def __init__(self, home: Path, **environment: str) -> None:
         self._home = home
@@ -59,12 +59,12 @@ class House:
         }
 
     def write(self, name: str, text: str) -> None:
-        """A file in the home, which is the working directory."""
+        """Write a file to the home folder, which is the working directory."""
         (self._home / name).touch(mode=0o600)
         (self._home / name).write_text(text)
 
     def run(self, *arguments: str, stdin: bytes = b"") -> tuple[int, str, set[str]]:
-        """The exit code, the output, and the modules that a fresh interpreter loaded for a command in a pipe."""
+        """Run a command with pipes in a new interpreter. Return its exit code, its output and the modules it loaded."""
         report = self._home.parent / "report"
         done = subprocess.run(
             [sys.executable, "-c", _PROGRAM, str(report), *arguments],
@@ -85,7 +85,7 @@ class House:
         return next(str(key["kid"]) for key in keys if key["purpose"] == "sign")
 
     def python(self, program: str, *arguments: str) -> str:
-        """What a program of a service prints."""
+        """Run a Python program. Return its output."""
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments],
             capture_output=True,
@@ -180,7 +180,7 @@ READS = [
 ]
 
 
-# Whatever speaks to a database, and what signs.
+# Libraries for databases and for signing.
 _DATABASES = ("sqlite3", "_sqlite3", "sqlalchemy", "sqlmodel", "psycopg", "alembic", "pydantic")
 TOKENS_ALONE = ["token verify --offline --token-file access", "token inspect --token-file access"]
 
@@ -222,7 +222,7 @@ def test_a_second_factor_is_looked_at_by_the_driver_alone_and_pictured_on_a_term
 @pytest.mark.parametrize("command", ["user list", "user show ada", "user list -o json"])
 def test_looking_at_accounts_defines_nothing_of_other_subjects(house: House, command: str) -> None:
     _, _, modules = house.run(*command.split())
-    # A frozen dataclass takes half a millisecond to define, and these hold dozens.
+    # A frozen dataclass takes half a millisecond to define, and each of these modules has dozens.
     others = ("backctl.domain.events", "backctl.domain.keyring", "backctl.domain.sessions", "backctl.domain.user")
     views = ("token_views", "database_views", "content_views", "key_views")
     assert not present(modules, (*others, *(f"backctl.application.{name}" for name in views)))
@@ -294,7 +294,7 @@ def house_on_a_server(tmp_path_factory: pytest.TempPathFactory, servers: Servers
         yield house
 
 
-# What psycopg itself loads; all of it is its own doing.
+# Modules that psycopg itself loads.
 _OF_PSYCOPG = ("asyncio", "importlib.metadata", "logging")
 
 
@@ -332,7 +332,7 @@ def test_what_needs_no_database_loads_no_driver(house_on_a_server: House, comman
     assert not present(modules, ("psycopg", "sqlalchemy"))
 
 
-# Everything heavy but the library that encrypts.
+# All heavy libraries except the one that encrypts.
 _BESIDE_CIPHERS = (
     "sqlite3",
     "_sqlite3",
@@ -367,7 +367,7 @@ def test_a_refused_account_loads_no_database(house: House) -> None:
         assert not present(modules, ("sqlalchemy", "sqlmodel", "pydantic", "bcrypt", "sqlite3"))
 
 
-# Looks at a token, then verifies it under the installation's own key; tells what each of the two has loaded.
+# Inspects a token, then verifies it with the installation's own key. Prints what each of the two loaded.
 _READING_TOKENS = """
 import sys
 from base64 import urlsafe_b64encode
@@ -409,11 +409,11 @@ def test_importing_the_package_for_a_service_is_cheap() -> None:
     assert done.stdout == "backctl\n"
 
 
-# The walls.
+# Layers.
 
 
 def imported(module: Path) -> Iterator[str]:
-    """Every module that a file names in an import, wherever that stands."""
+    """Return every module that a file imports, at any place."""
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"), str(module))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -446,7 +446,7 @@ def test_presentation_names_no_adapter() -> None:
         assert not [name for name in imported(file) if name.startswith("backctl.infrastructure")], file.name
 
 
-# The table of the root.
+# The table of commands.
 
 
 @pytest.mark.parametrize("name", NOUNS)

@@ -1,4 +1,4 @@
-"""The checkout keeps its promises: no addresses in it, hashed pins that agree, one version, a `run` that sh reads."""
+"""Files of the checkout: no local addresses, pins with hashes that agree, one version, and shell scripts that parse."""
 
 import os
 import re
@@ -19,14 +19,14 @@ PIN_FILES = ("run", "dev", "build", "bench", "pin")
 INSTALLED_TOGETHER = ("run", "dev", "build", "bench")
 VERBS = ("backctl", "tests", "check", "bench", "pin", "help")
 
-# Spelt in pieces, or this file would be its own first finding.
+# Split into parts, so that this file does not match itself.
 FORBIDDEN = {
     "registry address": re.compile("py" + r"pi\.org|pythonhosted" + r"\.org"),
     "machine path": re.compile(r"(?<![\w.}/-])/(?:root|tmp|work|opt|home)/\w"),
 }
 IGNORED = re.compile(r"\.git|\.venv.*|__pycache__|\.\w+_cache|\.hypothesis|dist|.*\.egg-info")
 
-# Every platform that the pins are for, as marker variables.
+# Every supported platform, as values of marker variables.
 ENVIRONMENTS = [
     {
         "sys_platform": system,
@@ -48,7 +48,7 @@ ENVIRONMENTS = [
 
 
 def tracked_files() -> list[Path]:
-    """What git tracks; without git (an unpacked archive) all that it would not ignore."""
+    """Return the files that git tracks or, without git (in an unpacked archive), all files that it would not ignore."""
     try:
         listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -58,20 +58,20 @@ def tracked_files() -> list[Path]:
 
 
 def unignored_files() -> Iterator[Path]:
-    """The files below the checkout, without caches and environments."""
+    """Yield the files in the checkout, except for caches and environments."""
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if not IGNORED.fullmatch(name)]
         yield from (Path(folder, name) for name in names)
 
 
 def pins(name: str) -> list[Requirement]:
-    """The requirements of one pin file; continuation lines and comments are dropped."""
+    """Return the requirements in a pin file, without continuation lines and comments."""
     lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line.removesuffix(" \\")) for line in lines if line and line[0] not in " #"]
 
 
 def installed(requirements: list[Requirement], environment: Mapping[str, str]) -> dict[str, str]:
-    """Name and version of what an installer takes from pins on that platform."""
+    """Return the name and version of each package that these pins install on a platform."""
     found: dict[str, str] = {}
     for pin in requirements:
         if pin.marker is None or pin.marker.evaluate(dict(environment)):
@@ -84,7 +84,7 @@ def installed(requirements: list[Requirement], environment: Mapping[str, str]) -
 
 
 def ranges(name: str) -> list[Requirement]:
-    """What pyproject.toml asks for, of which the pin file of that name is the resolution."""
+    """Return the version ranges in pyproject.toml that the pin file of that name resolves."""
     listed = PROJECT["project"]["dependencies"] if name == "run" else PROJECT["dependency-groups"][name]
     return [Requirement(text) for text in listed]
 

@@ -1,7 +1,7 @@
-"""`./run` sets up a checkout once, whatever happens meanwhile, and then steps out of the way.
+"""`./run` sets up a checkout once, even if interrupted or run concurrently, and then replaces itself with the program.
 
-The installer is a stand-in on PATH that writes down its calls and lays out what the real one would, so the script's own
-decisions are seen without an index; the interpreter it lays out says what it was started with.
+The installer is a fake on PATH that logs its calls and creates the files that a real one would create, so no index is
+needed; the interpreter that it creates prints its arguments.
 """
 
 import os
@@ -42,7 +42,7 @@ exit 7
 
 
 class Checkout:
-    """A copy of what `./run` needs, below a folder with a space, and the calls of its installer."""
+    """A copy of the files that `./run` needs, in a folder with a space, with a log of installer calls."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "a checkout"
@@ -60,7 +60,7 @@ class Checkout:
         (self.tools / "python3").symlink_to(sys.executable)
 
     def environment(self, **more: str) -> Mapping[str, str]:
-        """No HOME; the stand-ins first on PATH."""
+        """Return an environment without HOME and with the fakes first on PATH."""
         return {
             "PATH": f"{self.tools}:/usr/bin:/bin",
             "CALLS": str(self.calls_file),
@@ -71,7 +71,7 @@ class Checkout:
     def run(
         self, *arguments: str, stdin: str = "", cwd: Path | None = None, **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """One use, to its end."""
+        """Run `./run` once, to its end."""
         return subprocess.run(
             [self.path / "run", *arguments],
             input=stdin,
@@ -83,7 +83,7 @@ class Checkout:
         )
 
     def calls(self) -> list[str]:
-        """What the installer was asked since the last question, by its first word."""
+        """Return the installer calls since the last time, by their first word."""
         calls = [line.split()[1] for line in self.calls_file.read_text().splitlines() if line.startswith("uv ")]
         self.calls_file.write_text("")
         return calls
@@ -139,7 +139,7 @@ def test_what_changed_decides_what_is_done_again(checkout: Checkout, name: str, 
     changed = checkout.path / name
     times = changed.stat()
     changed.write_text(changed.read_text() + "# changed\n")
-    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))  # rsync -a and tar bring old times along
+    os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))  # rsync -a and tar preserve old times
     checkout.run("backctl")
     assert checkout.calls() == expected
     checkout.run("backctl")
@@ -191,7 +191,7 @@ def test_when_uv_fails_pip_is_tried_from_scratch_and_the_failure_is_said(checkou
     assert (use.returncode, use.stdout) == (1, "")
     assert "setting up .venv with uv" in use.stderr
     assert "setting up .venv with pip" in use.stderr
-    assert use.stderr.endswith("run: the set-up failed; the next use tries again\n")
+    assert use.stderr.endswith("run: set-up failed; run the command again to retry\n")
     checkout.calls()
     assert checkout.run("backctl").returncode == 7
     assert checkout.calls() == MADE

@@ -1,4 +1,4 @@
-"""A command that the warm interpreter takes over cannot tell, and neither can whoever reads what it left."""
+"""A command in a child of the warm interpreter behaves like one in a new interpreter."""
 
 import os
 import subprocess
@@ -88,12 +88,12 @@ def test_a_command_that_hangs_is_killed(warm: Starter, environment: dict[str, st
     with pytest.raises(subprocess.TimeoutExpired):
         warm.run([sys.executable, "-c", program], stdin=b"", env=environment, cwd=tmp_path, timeout_s=2)
     pid = int((tmp_path / "pid").read_text())
-    with pytest.raises(ProcessLookupError):  # when the warm interpreter has heard of its end
+    with pytest.raises(ProcessLookupError):  # raised when the warm interpreter has reaped the child
         poll(pid)
 
 
 def poll(pid: int) -> None:
-    """Ask for the process for as long as it is there."""
+    """Check repeatedly whether the process exists."""
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         os.kill(pid, 0)

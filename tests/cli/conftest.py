@@ -1,10 +1,10 @@
-"""A machine of its own for every test: an empty home, nothing configured, the real program in a process.
+"""A separate machine for each test: an empty home folder, no configuration, and the real program in a process.
 
-The tests of a module marked `every_database` run again with a profile that leads to PostgreSQL, but for those marked
-`embedded`: they are about files, or about a machine where nothing was made yet.
+The tests of a module marked `every_database` also run with a profile for PostgreSQL, except for tests marked
+`embedded`, which are about files or a fresh machine.
 
-Where a module names its accounts in `PEOPLE`, a test may ask for a `house` with them, which is its own, or for
-`untouched`, which it shares with others and has to leave as it was.
+In a module that lists accounts in `PEOPLE`, a test can use `house`, a private installation with these accounts, or
+`untouched`, a shared one that it must not change.
 """
 
 import sys
@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def on_server(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Callable[[PostgresVersion], ServerStorage]:
-    """The storage on a server, whose installation to copy from is made once."""
+    """Return a function that returns the storage on a server. It creates the template installation once."""
 
     @cache
     def storage(version: PostgresVersion) -> ServerStorage:
@@ -47,7 +47,7 @@ def on_server(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Cal
 
 @pytest.fixture(scope="session")
 def next_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The PYTHONPATH of a program that is one revision ahead of this one."""
+    """Return the PYTHONPATH of a program that is one revision ahead of this one."""
     return make_next_release(tmp_path_factory.mktemp("next"))
 
 
@@ -70,7 +70,7 @@ def machine(tmp_path: Path, storage: Storage) -> Iterator[Machine]:
 def still(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, storage: Storage
 ) -> Iterator[Machine]:
-    """An installation with the accounts in PEOPLE of the module, which nobody changes."""
+    """Yield an installation with the accounts in PEOPLE of the module. Tests must not change it."""
     machine = storage.machine(tmp_path_factory.mktemp("still"))
     populate(machine, request.module.PEOPLE)
     yield machine
@@ -79,7 +79,7 @@ def still(
 
 @pytest.fixture
 def untouched(still: Machine) -> Iterator[Machine]:
-    """The installation that nobody changes; at the end no file and no row may be different."""
+    """Yield the shared installation, and check at the end that no file and no row has changed."""
     before = (contents(still.home), still.stored())
     yield still
     assert (contents(still.home), still.stored()) == before
@@ -87,7 +87,7 @@ def untouched(still: Machine) -> Iterator[Machine]:
 
 @pytest.fixture
 def house(still: Machine, tmp_path: Path, storage: Storage) -> Iterator[Machine]:
-    """A copy of the installation, to be changed."""
+    """Yield a copy of the shared installation, which tests can change."""
     machine = storage.copy(still, tmp_path)
     yield machine
     storage.forget(machine)
@@ -95,7 +95,7 @@ def house(still: Machine, tmp_path: Path, storage: Storage) -> Iterator[Machine]
 
 @pytest.fixture
 def newer(house: Machine, next_release: Path) -> Machine:
-    """A house whose program is one revision ahead of its database."""
+    """Return a copy of the installation whose program is one revision ahead of its database."""
     house.environment["PYTHONPATH"] = str(next_release)
     return house
 

@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, and somebody who types when it asks."""
+"""Run a program on a separate terminal and type answers to its prompts."""
 
 import os
 import pty
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Conversation:
-    """How it ended: the exit code, all that was shown, and what was waited for and never came."""
+    """The result: exit code, everything that was shown, and the prompts that never came."""
 
     code: int
     screen: bytes
@@ -28,7 +28,7 @@ def converse(
     environment: Mapping[str, str],
     size: tuple[int, int] | None = None,
 ) -> Conversation:
-    """Run a program to its end. `keys` are (what to wait for, what to type) in order, `size` is lines and columns."""
+    """Run a program to its end. `keys` are (text to wait for, text to type) in order, `size` is lines and columns."""
     master, slave = pty.openpty()
     if size is not None:
         termios.tcsetwinsize(slave, size)
@@ -42,7 +42,7 @@ def converse(
         if select.select([master], [], [], 0.1)[0]:
             try:
                 block = os.read(master, 65536)
-            except OSError:  # Linux says EIO when the last writer is gone
+            except OSError:  # Linux reports EIO when the last writer has closed
                 break
             if not block:
                 break
@@ -50,5 +50,5 @@ def converse(
         if waiting and (at := screen.find(waiting[0][0], seen)) >= 0:
             seen = at + len(waiting[0][0])
             os.write(master, waiting.pop(0)[1])
-    os.close(master)  # hangs up on a program that still waits
+    os.close(master)  # hangs up a program that still waits
     return Conversation(process.wait(timeout=10), screen, tuple(shown for shown, _ in waiting))

@@ -1,4 +1,4 @@
-"""Machines to run the program on, each with a home of its own, and where they keep their accounts."""
+"""Machines that run the program, each with a separate home folder, and the storage of their accounts."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.starter import SOURCE, STARTER
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended. `out` and `err` are text; undecodable bytes are kept as surrogates."""
+    """The result of a command. `out` and `err` are text; undecodable bytes are kept as surrogates."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def error(self) -> Any:
-        """The error document on stderr of a command run with `-o json`."""
+        """Return the error document on stderr of a command run with `-o json`."""
         return json.loads(self.err)["error"]
 
     def succeeded(self) -> "Outcome":
@@ -40,7 +40,7 @@ class Outcome:
 
 
 class Machine:
-    """Runs `python -m backctl` with a home of its own. Hashes cost little here unless a test says otherwise."""
+    """Runs `python -m backctl` with a separate home folder. The bcrypt cost is low unless a test sets another."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -64,7 +64,7 @@ class Machine:
         env: Mapping[str, str] | None = None,
         **popen: Any,
     ) -> Outcome:
-        """Run to the end without a terminal. `stdin` None is an empty pipe."""
+        """Run to the end without a terminal. If `stdin` is None, standard input is an empty pipe."""
         data = stdin.encode() if isinstance(stdin, str) else stdin or b""
         command, environment = self.command(*args), {**self.environment, **(env or {})}
         if popen:
@@ -78,39 +78,39 @@ class Machine:
         )
 
     def start(self, *args: str, env: Mapping[str, str] | None = None, **popen: Any) -> subprocess.Popen[bytes]:
-        """Start without waiting; pipes are the caller's to give."""
+        """Start without waiting. The caller supplies the pipes."""
         return subprocess.Popen(self.command(*args), env={**self.environment, **(env or {})}, cwd=self.home, **popen)
 
     def at_terminal(
         self, *args: str, keys: Sequence[tuple[str, str]] = (), env: Mapping[str, str] | None = None
     ) -> Outcome:
-        """Run on a terminal of 100 columns. `keys` are (what to wait for, what to type) in order.
+        """Run on a terminal of 100 columns. `keys` are pairs of a text to wait for and a text to type, in order.
 
-        What the command writes to the terminal, stdout and stderr alike, is `out`.
+        `out` contains both stdout and stderr.
         """
         environment = {**self.environment, "TERM": "xterm", "COLUMNS": "100", **(env or {})}
         done = converse(self.command(*args), keys, folder=self.home, environment=environment)
         return Outcome(done.code, done.screen.decode(errors="surrogateescape").replace("\r\n", "\n"), "")
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a statement of one's own finds or does in the database; values stand where it says `?`."""
+        """Run a statement on the database and return its rows; `?` marks the place of a value."""
         with sqlite3.connect(self.data / "backctl.db") as database:
             found = database.execute(statement, values).fetchall()
         database.close()
         return found
 
     def configure(self, text: str) -> None:
-        """Make this TOML the configuration."""
+        """Write this TOML to the configuration file."""
         self.config_file.parent.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(text, encoding="utf-8")
         self.config_file.chmod(0o600)
 
     def stored(self) -> dict[str, object]:
-        """What lies in no file of the home: every row of every table, by the table's name."""
+        """Return the state outside the home folder: every row of every table, by table name."""
         return {}
 
     def create_user(self, name: str, *flags: str, email: str | None = None) -> dict[str, Any]:
-        """An account without a password, made by the real command."""
+        """Create an account without a password with the real command."""
         address = email or f"{name}@example.org"
         arguments = ("user", "create", address, "--username", name, "--no-password", "-o", "json", *flags)
         result: dict[str, Any] = self.run(*arguments).succeeded().json
@@ -118,7 +118,7 @@ class Machine:
 
 
 class ServerMachine(Machine):
-    """A machine with a profile `server`, which is the one in force and leads to an installation on PostgreSQL."""
+    """A machine whose selected profile `server` uses an installation on PostgreSQL."""
 
     def __init__(self, home: Path, url: str, keyring: bytes) -> None:
         super().__init__(home)
@@ -151,31 +151,31 @@ class ServerMachine(Machine):
 
 
 class Storage:
-    """Where the machines of a test keep their accounts: each in a file of its own, from which nothing was made yet."""
+    """Where the machines of a test keep their accounts: each in a separate file, which does not exist yet."""
 
     def machine(self, folder: Path) -> Machine:
-        """A new machine, its home in `folder`."""
+        """Return a new machine with its home in `folder`."""
         return Machine(_new_home(folder))
 
     def copy(self, machine: Machine, folder: Path) -> Machine:
-        """Another machine with the same accounts, events and keys, its home in `folder`."""
+        """Return another machine with the same accounts, events and keys, and its home in `folder`."""
         home = folder / "home"
         shutil.copytree(machine.home, home, symlinks=True)
         return Machine(home)
 
     def new_url(self, folder: Path) -> str:
-        """The URL of a database in which nothing was made yet."""
+        """Return the URL of a database without an installation."""
         return f"sqlite:///{folder}/accounts.db"
 
     def forget(self, machine: Machine) -> None:
-        """Give back what a machine took."""
+        """Release the resources of a machine."""
 
     def close(self) -> None:
-        """Give back what was taken with `new_url`."""
+        """Release the databases that `new_url` created."""
 
 
 class ServerStorage(Storage):
-    """Each in a database of its own on one server, copied from one that `backctl init` made."""
+    """Each in a separate database on one server, copied from one that `backctl init` created."""
 
     def __init__(self, server: PostgresServer, folder: Path) -> None:
         self._server = server

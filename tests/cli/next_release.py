@@ -1,4 +1,4 @@
-"""A release that does not exist yet: this program with one revision of the schema more."""
+"""A future release: this program with one additional schema revision."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ def upgrade():
 
 
 def make_next_release(folder: Path) -> Path:
-    """The package in `folder`; answers what has to be PYTHONPATH."""
+    """Create the package in `folder`. Return the value for PYTHONPATH."""
     package = folder / "backctl"
     shutil.copytree(Path(backctl.__file__).parent, package)
     schema = package / "infrastructure" / "sql" / "revision.py"

@@ -1,4 +1,4 @@
-"""What the suites of the command line share: accounts made quickly, ends that are alike, an ordinary user's rights."""
+"""Helpers for tests of the command line: creating accounts, checking errors, and running with the rights of a user."""
 
 import json
 import os
@@ -60,7 +60,7 @@ with backctl.open_backend() as backend:
             backend.accounts.deactivate(username, by=me)
 """
 
-# As root, the file system asks nothing. Without these two capabilities root is the owner of its files and no more.
+# Root ignores file permissions. Without these two capabilities, root has only the rights of an owner.
 _AS_ORDINARY_OWNER = """
 import ctypes, os, sys
 library = ctypes.CDLL(None, use_errno=True)
@@ -79,7 +79,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 @dataclass(frozen=True)
 class Person:
-    """An account to be made."""
+    """An account to create."""
 
     username: str
     role: str = "user"
@@ -98,7 +98,7 @@ def fresh(folder: Path) -> Machine:
 
 
 def populate(machine: Machine, people: Iterable[Person]) -> None:
-    """Make the accounts, in this order, without passwords, in one process."""
+    """Create the accounts in this order, without passwords, in one process."""
     rows = [(person.email, person.username, person.role, person.active) for person in people]
     python(machine, _POPULATE, stdin=json.dumps(rows)).succeeded()
 
@@ -111,7 +111,7 @@ def python(machine: Machine, script: str, *arguments: str, stdin: str = "") -> O
 
 
 def refused(outcome: Outcome, exit_code: int, code: str) -> dict[str, Any]:
-    """The error document of a command run with `-o json` that must have failed in this way, saying nothing else."""
+    """Check that a command run with `-o json` failed with this error and no result. Return its error document."""
     assert outcome.code == exit_code, f"exit {outcome.code}\nstdout: {outcome.out}\nstderr: {outcome.err}"
     assert outcome.out == ""
     error: dict[str, Any] = json.loads(outcome.err.splitlines()[-1])["error"]
@@ -121,7 +121,7 @@ def refused(outcome: Outcome, exit_code: int, code: str) -> dict[str, Any]:
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """Every name below `folder` with its bytes, or where it leads; None for folders. SQLite's shared memory is none."""
+    """Return each path below `folder` with its bytes or link target; None for folders. Omits SQLite's shared memory."""
     return {
         str(path.relative_to(folder)): os.readlink(path).encode()
         if path.is_symlink()
@@ -134,12 +134,12 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 
 def as_ordinary_owner(command: list[str]) -> list[str]:
-    """The command without root's freedom to pass over permissions; unchanged for everybody else."""
+    """Return the command without root's right to ignore file permissions; unchanged for other users."""
     return command if os.geteuid() != 0 else [sys.executable, "-c", _AS_ORDINARY_OWNER, *command]
 
 
 def with_files_of_at_most(size: int, command: list[str]) -> list[str]:
-    """The command in a process that cannot write beyond `size` bytes of any file, as under a quota."""
+    """Return the command with the size of its files limited to `size` bytes."""
     return [sys.executable, "-c", _WITH_FILES_OF_AT_MOST, str(size), *command]
 
 
@@ -151,7 +151,7 @@ def run_command(machine: Machine, command: list[str]) -> Outcome:
 
 
 def together(machine: Machine, commands: Iterable[list[str]]) -> list[Outcome]:
-    """Run every command at the same time."""
+    """Run all commands at the same time."""
     started = [
         subprocess.Popen(
             command,
@@ -173,14 +173,14 @@ def together(machine: Machine, commands: Iterable[list[str]]) -> list[Outcome]:
 def stop_when(
     process: "subprocess.Popen[bytes]", condition: Callable[[], bool], number: signal.Signals = signal.SIGKILL
 ) -> None:
-    """Send the signal once `condition` holds; a process that ends before is a failure of the test."""
+    """Send the signal when `condition` is true. Fails if the process ends before that."""
     while not condition():
         assert process.poll() is None, "it ended before it could be stopped"
     process.send_signal(number)
 
 
 def execute(machine: Machine, *statements: str) -> None:
-    """Change the database file as a stranger would, whatever its rules say."""
+    """Change the database file without its constraints, as an attacker could."""
     with closing(sqlite3.connect(machine.data / "backctl.db")) as connection, connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         for statement in statements:
@@ -188,13 +188,13 @@ def execute(machine: Machine, *statements: str) -> None:
 
 
 def revision(path: Path) -> str:
-    """The schema's revision in a database file."""
+    """Return the schema revision of a database file."""
     with closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
-# A full disk of its own for one process: a small file system in private name spaces. Who may not mount anything, not
-# even as the root of a name space of his own, has a limit on the size of files instead, under which they are as full.
+# A full disk for one process: a small file system in a private mount namespace. If mounting is not allowed, even as
+# root of a new user namespace, a limit on the size of files has a similar effect.
 _ON_A_FULL_DISK = """
 import ctypes, os, resource, sys
 NEWNS, NEWUSER, REC_PRIVATE = 0x20000, 0x10000000, 1 << 14 | 1 << 18
@@ -233,7 +233,7 @@ os.execv(command[0], command)
 
 @cache
 def has_disks_of_its_own() -> bool:
-    """Whether a process here may mount something for itself."""
+    """Whether a process can mount a file system here."""
     with TemporaryDirectory() as folder:
         return (
             subprocess.run(on_a_full_disk(Path(folder), ["/bin/sh", "-c", f"test -e {folder}/ballast"])).returncode == 0
@@ -241,5 +241,5 @@ def has_disks_of_its_own() -> bool:
 
 
 def on_a_full_disk(folder: Path, command: list[str]) -> list[str]:
-    """The command in a process for which `folder`, which is empty, lies on a disk of its own without a free byte."""
+    """Return the command for a process in which the empty `folder` is a separate disk without a free byte."""
     return [sys.executable, "-c", _ON_A_FULL_DISK, str(folder), "65536", *command]

@@ -1,4 +1,4 @@
-"""`access check`: yes is 0, no is 6, and neither is confused with a question that makes no sense."""
+"""`access check`: exit 0 for yes, 6 for no, and another code for a meaningless question."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ EXPLAINED = [*KEYS, "id", "role", "role_permissions", "is_active", "expires_at"]
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Iterator[Machine]:
-    """An installation with a role of its own and accounts in every state. Nothing here changes it."""
+    """Yield an installation with a custom role and accounts in every state. Tests do not change it."""
     machine = storage.machine(tmp_path_factory.mktemp("access"))
     machine.configure('[roles.support]\npermissions = ["user:show", "token:*"]\n')
     machine.run("init").succeeded()

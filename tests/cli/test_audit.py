@@ -1,4 +1,4 @@
-"""`audit list|verify`: what is told of events, and that a changed one is found."""
+"""`audit list|verify`: how events are shown, and that a changed event is detected."""
 
 import json
 import re
@@ -17,7 +17,7 @@ CHAIN_KEYS = ["intact", "events", "erased", "broken_seq", "problem"]
 
 @dataclass(frozen=True)
 class Log:
-    """An installation whose log is only read."""
+    """An installation whose event log is only read."""
 
     machine: Machine
     events: list[dict[str, Any]]

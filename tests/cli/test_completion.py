@@ -1,6 +1,6 @@
-"""Completion: the committed scripts are those of today's commands, and real shells offer what they should.
+"""Completion: the committed scripts match the current commands, and real shells offer the expected words.
 
-A shell that is not installed is not driven; what its script says is held against the command tree all the same.
+If a shell is not installed, its script is still compared with the command tree.
 """
 
 import re
@@ -47,7 +47,7 @@ def test_the_printed_script_is_the_same_everywhere(shell: Shell, machine: Machin
     assert not any(machine.home.iterdir())
 
 
-# What they are made from.
+# The tree that they are generated from.
 
 
 def test_the_tree_has_every_flag_of_the_help(tree: Node) -> None:

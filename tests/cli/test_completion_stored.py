@@ -1,4 +1,4 @@
-"""Completion of stored names: what the program answers at a TAB, and that nothing stored is ever run by a shell."""
+"""Completion of stored names: the output of the program, and that a shell never executes a stored name."""
 
 import os
 import shlex
@@ -71,7 +71,7 @@ HOSTILE = [
 
 
 def insert(database: Path, username: str, email: str | None = None, key: str | None = None) -> None:
-    """A row as only SQL can write it."""
+    """Insert a row that only SQL can create."""
     email = email if email is not None else f"{username}@example.org"
     with closing(sqlite3.connect(database)) as connection, connection:
         values = (os.urandom(18).hex(), email, email.lower(), username, username.lower() if key is None else key)
@@ -79,7 +79,7 @@ def insert(database: Path, username: str, email: str | None = None, key: str | N
 
 
 def install(machine: Machine, folder: Path) -> Path:
-    """A folder for PATH with a `backctl` that lives in the machine's home."""
+    """Return a folder for PATH with a `backctl` that uses the machine's home."""
     folder.mkdir()
     program = folder / "backctl"
     exports = " ".join(f"{name}={shlex.quote(machine.environment[name])}" for name in ("HOME", "PYTHONPATH"))
@@ -90,7 +90,7 @@ def install(machine: Machine, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """ada, adam and bob on the embedded database, eve on the one of the profile `staging`."""
+    """ada, adam and bob are in the embedded database, eve is in the database of the profile `staging`."""
     home = tmp_path_factory.mktemp("house") / "home"
     home.mkdir()
     machine = Machine(home)
@@ -211,12 +211,12 @@ def test_a_script_trusts_no_program(shell: Shell, tmp_path: Path) -> None:
     words = ["evidence", *(f"ev{text}" for text in HOSTILE), *HOSTILE, "-rf", "--help", "ev\\"]
     (tmp_path / "words").write_text("\n".join(words).replace("\0", ""))
     program = folder / "backctl"
-    # Nothing but the shell's own is on PATH.
+    # PATH contains nothing but this folder.
     loop = f"while IFS= read -r word; do printf '%s\\n' \"$word\"; done <'{tmp_path}/words'"
     program.write_text(f"#!/bin/sh\necho oops >&2\n{loop}\nexit 9\n")
     program.chmod(0o755)
     typist = Typist(shell, tmp_path, programs=folder)
-    # "ev" is what stands before the first line break.
+    # "ev" is the text before the first line break of a hostile word.
     assert typist.offers("backctl user show ev") == ["ev", "evidence"]
     assert [word for word in typist.offers("backctl user list --role ") if not is_plain(word.encode())] == []
     assert not (tmp_path / "ran").exists()
@@ -229,14 +229,14 @@ def test_accounts_as_hostile_as_the_program_admits_are_not_offered(machine: Mach
         ("日本語", "q`id`@example.org"),
     ):
         machine.create_user(name, email=email)
-    # One of them under its key, which names it too.
+    # One account is offered by its key, which also identifies it.
     assert asked(machine, "account", "").out.split() == ["q-e.r_y", "strasse"]
     machine.run("user", "show", "strasse").succeeded()
     for prefix in ("a", "it", "q`"):
         assert asked(machine, "account", prefix).out == ""
 
 
-# The question itself.
+# The request itself.
 
 
 def asked(machine: Machine, *arguments: str, **changes: str) -> Outcome:
@@ -281,7 +281,8 @@ def test_of_too_many_names_those_are_offered_that_keep_all_within_reach(house: M
         insert(database, f"o'{number}")  # none of these can be offered
         insert(database, f"oscar{number:02}")
     words = asked(house, "account", "o", BACKCTL_DATABASE_URL=f"sqlite:///{database}").out.split()
-    assert words == [*(f"oscar{number:02}" for number in range(49)), "oscar59"]  # or a shell would go on to oscar4
+    # The last name is included so that the shell inserts a prefix that all names share.
+    assert words == [*(f"oscar{number:02}" for number in range(49)), "oscar59"]
 
 
 def test_on_a_fresh_machine_nothing_is_offered_and_nothing_made(machine: Machine) -> None:
@@ -313,7 +314,7 @@ sys.exit(answer(["account", "a"], os.environ))
 
 @pytest.mark.parametrize(("mode", "offered"), [(0o644, "ada\nadam\n"), (0o000, "")])
 def test_what_may_not_be_read_is_not_offered(house: Machine, mode: int, offered: str) -> None:
-    with tempfile.TemporaryDirectory() as name:  # one that every user can reach, as pytest's own are not
+    with tempfile.TemporaryDirectory() as name:  # every user can reach this folder, unlike pytest's own
         Path(name).chmod(0o755)
         database = Path(shutil.copy(house.data / "backctl.db", name))
         database.chmod(mode)
@@ -328,7 +329,7 @@ def test_a_server_is_not_asked(machine: Machine) -> None:
         server.setblocking(False)
         url = f"postgresql://ada@127.0.0.1:{server.getsockname()[1]}/backctl"
         assert asked(machine, "account", "a", BACKCTL_DATABASE_URL=url).out == ""
-        with pytest.raises(BlockingIOError):  # nobody knocked
+        with pytest.raises(BlockingIOError):  # there was no connection
             server.accept()
 
 

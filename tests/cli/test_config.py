@@ -1,4 +1,4 @@
-"""`backctl config …` on the real binary."""
+"""`backctl config …` with the real program."""
 
 import json
 import os

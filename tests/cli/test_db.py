@@ -1,4 +1,4 @@
-"""`backctl db status|check` on the real program: what a database is, and whether it is sound."""
+"""`backctl db status|check` with the real program: the state of a database, and the damage that is found."""
 
 import sqlite3
 from contextlib import closing
@@ -30,7 +30,7 @@ CHECKS = [
 
 
 def findings(machine: Machine) -> tuple[int, dict[str, str], dict[str, str]]:
-    """The exit code of `db check`, and what is not ok: its status and its finding."""
+    """Run `db check`. Return its exit code, and the status and the finding of each failed check."""
     done = machine.run("db", "check", "-o", "json")
     assert done.err == ""
     items = done.json["items"]

@@ -1,4 +1,4 @@
-"""`backctl db backup` on the real program: whole copies of a database in use."""
+"""`backctl db backup` with the real program: complete copies of a database in use."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ def test_a_copy_put_in_its_place_is_the_installation_again(house: Machine) -> No
 
 def test_a_copy_holds_what_is_in_the_log_and_nothing_unfinished(house: Machine) -> None:
     with closing(sqlite3.connect(house.data / "backctl.db", isolation_level=None)) as writer:
-        writer.execute("UPDATE users SET username = 'bobby' WHERE username = 'bob'")  # stays in the log beside the file
+        writer.execute("UPDATE users SET username = 'bobby' WHERE username = 'bob'")  # stays in the WAL
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM users")
         house.run("db", "backup", "copy.db").succeeded()
@@ -124,7 +124,7 @@ def test_a_full_disk_leaves_no_copy_and_no_rest_of_one(house: Machine) -> None:
 
 @pytest.fixture
 def big(house: Machine) -> Machine:
-    """A database that takes a moment to copy."""
+    """Return a machine whose database takes a moment to copy."""
     execute(house, "CREATE TABLE ballast (data BLOB)", *["INSERT INTO ballast VALUES (zeroblob(9000000))"] * 12)
     return house
 

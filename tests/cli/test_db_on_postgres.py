@@ -1,4 +1,4 @@
-"""`backctl db …` where the database is a PostgreSQL server's."""
+"""`backctl db …` with a database on a PostgreSQL server."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def database(server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def machine(tmp_path: Path, server: PostgresServer, database: str) -> Machine:
-    """A machine that names the server, whose database holds no tables yet."""
+    """Return a machine that names the server and a database without tables."""
     machine = fresh(tmp_path)
     machine.environment["BACKCTL_DATABASE_URL"] = server.url(database)
     return machine
@@ -52,7 +52,7 @@ def installed(machine: Machine) -> Machine:
 
 @pytest.fixture
 def newer(installed: Machine, next_release: Path) -> Machine:
-    """A machine whose program is one revision ahead of its database."""
+    """Return a machine whose program is one revision ahead of its database."""
     installed.environment["PYTHONPATH"] = str(next_release)
     return installed
 
@@ -116,10 +116,10 @@ def test_an_upgrade_is_recorded_with_who_made_it_and_why(newer: Machine) -> None
 def test_upgrades_and_writers_at_once_leave_one_upgrade_and_one_unbroken_chain(
     newer: Machine, server: PostgresServer, database: str
 ) -> None:
-    """Two upgrades and three writers of the release before, all of them held up by a writer who takes his time."""
+    """Two upgrades and three writers of the previous release all wait for a slow writer."""
     before = {"PYTHONPATH": str(Path(backctl.__file__).parents[1])}
     names = ("cleo", "dan", "eve")
-    newer.environment |= dict.fromkeys(PATIENCE, "60s")  # all have to wait until the last of them does
+    newer.environment |= dict.fromkeys(PATIENCE, "60s")  # all must wait until the last of them waits
     with psycopg.connect(server.url(database)) as slow:
         slow.execute("SELECT seq FROM event_head FOR UPDATE")
         commands = [newer.start("db", "upgrade", "-o", "json", **PIPES) for _ in range(2)]
@@ -133,7 +133,7 @@ def test_upgrades_and_writers_at_once_leave_one_upgrade_and_one_unbroken_chain(
     ended = [(command.communicate(timeout=60), command.returncode) for command in commands]
     assert [code for _, code in ended[:2]] == [0, 0], ended
     assert sorted(json.loads(out)["changed"] for (out, _), _ in ended[:2]) == [False, True]
-    # A writer was before the upgrade, or was told that the schema is a newer one now.
+    # A writer ran before the upgrade, or failed because the schema is newer.
     assert {code for _, code in ended[2:]} <= {0, 9}, ended
     for (_, err), code in ended[2:]:
         assert code == 0 or json.loads(err)["error"]["code"] == "database.schema_newer"

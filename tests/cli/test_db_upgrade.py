@@ -1,4 +1,4 @@
-"""`backctl db upgrade` on the real program: how a database grows up, and what stops it."""
+"""`backctl db upgrade` with the real program: how a database is upgraded, and what prevents it."""
 
 import shutil
 import sqlite3
@@ -26,7 +26,7 @@ UPGRADE_KEYS = ["database", "previous_revision", "revision", "copy"]
 
 
 def upgrades(machine: Machine) -> list[tuple[str, str | None, dict[str, str]]]:
-    """Who upgraded the schema, why, and from which revision to which."""
+    """Return who upgraded the schema, why, and the old and new revision."""
     listed = machine.run("audit", "list", "--type", "SchemaUpgraded", "-o", "json").succeeded()
     return [(event["actor"], event["reason"], event["data"]) for event in listed.json["items"]]
 

@@ -1,4 +1,4 @@
-"""`encrypt`, `decrypt`, `reencrypt`: the real program between real pipes and files."""
+"""`encrypt`, `decrypt`, `reencrypt`: the real program with real pipes and files."""
 
 import base64
 import json
@@ -16,13 +16,13 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.fixture
 def ready(machine: Machine) -> Machine:
-    """A machine with an installation."""
+    """Return a machine with an installation."""
     machine.run("init", "-q").succeeded()
     return machine
 
 
 def rotate(machine: Machine) -> str:
-    """Another key becomes the primary one; answers its name."""
+    """Rotate the encryption key. Return the kid of the new primary key."""
     done = machine.run("key", "rotate", "--if-older-than", "0d", "--purpose", "encrypt", "-o", "json").succeeded()
     (kid,) = done.json["promoted"]
     return str(kid)
@@ -225,7 +225,7 @@ def test_a_reader_that_leaves_ends_the_run_quietly(ready: Machine) -> None:
         assert process.stderr is not None
         process.stdin.write(b"one\n")
         process.stdin.flush()
-        assert process.stdout.readline().startswith(b"bk1.")  # before the input ends
+        assert process.stdout.readline().startswith(b"bk1.")  # before the end of the input
         process.stdout.close()
         process.stdin.write(b"two\n" * 100)
         process.stdin.close()
@@ -281,7 +281,7 @@ def test_a_file_is_not_written_to_a_terminal(ready: Machine) -> None:
     assert "a file is not written to a terminal" in shown.out
 
 
-# Moving.
+# Reencryption.
 
 
 def test_after_a_rotation_reencryption_moves_every_value_and_shows_none(ready: Machine) -> None:
@@ -315,7 +315,7 @@ def test_after_a_rotation_reencryption_moves_every_value_and_shows_none(ready: M
     assert (ready.home / "copy").read_bytes() == (ready.home / "sealed").read_bytes()
     for outcome in (same, done, columns, fields):
         assert "secret" not in outcome.out + outcome.err.replace("backctl: hint", "")
-    # Nothing needs the old key any more.
+    # Nothing needs the old key now.
     ready.run("key", "destroy", old, "--confirm", old, "-q").succeeded()
     refused(ready.run("decrypt", *PHONE, "-o", "json", stdin=value), 6, "decrypt.failed")
     refused(ready.run("reencrypt", *PHONE, "-o", "json", stdin=value), 6, "decrypt.failed")

@@ -1,6 +1,6 @@
-"""Input that never ends, is huge, or comes from what is no file: one error soon, in bounded memory.
+"""Input that never ends, is huge, or does not come from a regular file: one error soon, with limited memory.
 
-Every command runs with less address space than the input has bytes, so one that reads it whole cannot succeed.
+Every command has less address space than the input has bytes, so it fails if it reads the input as a whole.
 """
 
 import os
@@ -68,7 +68,7 @@ def test_a_file_without_a_line_end_is_refused_before_it_is_read(
         path.symlink_to("/dev/zero")
     else:
         with path.open("wb") as file:
-            file.truncate(HUGE)  # takes no room on the disk
+            file.truncate(HUGE)  # a sparse file, which uses no disk space
             if make == "huge line":
                 file.seek(HUGE)
                 file.write(b"\nada\n")
@@ -88,7 +88,7 @@ def test_a_pipe_that_nobody_writes_to_and_a_folder_are_refused_at_once(
 def test_a_named_pipe_with_a_writer_and_a_shells_pipe_are_read_to_their_end(house: Machine, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     command = house.command("user", "deactivate", "--yes", "-o", "id", "--from-file", str(tmp_path / "pipe"))
-    # Open for reading too, or opening it would wait for the command.
+    # Also open it for reading; otherwise, opening it waits for the command.
     writer = os.open(tmp_path / "pipe", os.O_RDWR)
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=house.environment, cwd=house.home
@@ -105,7 +105,7 @@ def test_a_named_pipe_with_a_writer_and_a_shells_pipe_are_read_to_their_end(hous
 
 
 def fed(machine: Machine, blocks: Iterable[bytes], *arguments: str) -> tuple[Outcome, int]:
-    """Run with these blocks on standard input for as long as it is read, and count the bytes that went there."""
+    """Write blocks to standard input for as long as the command reads them, and count the bytes written."""
     process = machine.start(
         *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limited
     )
@@ -139,7 +139,7 @@ def test_endless_standard_input_is_read_to_a_bound_and_no_further(
 ) -> None:
     outcome, size = fed(untouched, repeat(bytes(1 << 16)), *arguments)
     assert size <= most
-    if words is None:  # a token that is too long is an invalid one
+    if words is None:  # a token that is too long is invalid
         assert (outcome.code, outcome.out) == (6, "")
     else:
         refused_input(outcome, words)
@@ -160,7 +160,7 @@ def test_lines_without_end_are_counted_and_refused(untouched: Machine, line: byt
 
 
 def test_an_open_quote_holds_bytes_and_not_lines(untouched: Machine) -> None:
-    """Empty lines within one quote are as long a record as they have bytes, however they are kept."""
+    """Empty lines within quotes count with their bytes, not as records."""
     outcome, size = fed(untouched, chain([b'a\n"'], repeat(b"\n" * (1 << 16), 96)), *ENCRYPT, "--csv", "a")
     assert size > 6 << 20
     assert (outcome.code, outcome.out) == (7, "a\n")

@@ -1,4 +1,4 @@
-"""What the contract says of every command, held against every command there is."""
+"""Rules that every command must follow, tested with all commands."""
 
 import re
 import socket
@@ -82,7 +82,7 @@ def test_every_flag_is_explained_in_sentences_and_named_the_same_everywhere(tree
         for flag in node.flags:
             told = f"{' '.join(path)} {flag.spellings[-1]}: {flag.help}"
             assert re.match(r"[A-Z0-9']", flag.help), told
-            assert "if not given" not in flag.help, told  # it is "unless given"
+            assert "if not given" not in flag.help, told  # write "unless given"
             for spelling in flag.spellings:
                 names.setdefault(spelling, set()).add(None if flag.value is None else flag.value.name)
     assert {spelling: found for spelling, found in names.items() if len(found) > 1} == {}
@@ -103,8 +103,8 @@ def test_every_secret_comes_in_the_same_four_ways_and_in_no_other(tree: dict[tup
         for flag in spellings(node):
             if match := re.fullmatch(r"--(.+)-(stdin|file|fd|env)", flag):
                 ways.setdefault(match[1], set()).add(match[2])
-        ways.pop("from", None)  # identities
-        assert ways.pop("secret", {"file"}) == {"file"}  # where a made password goes to
+        ways.pop("from", None)  # identifiers of accounts
+        assert ways.pop("secret", {"file"}) == {"file"}  # where a generated password is written
         secrets = {name.replace("_", "-") for name in LEAVES[path].secrets}
         assert ways == dict.fromkeys(secrets, FOUR_WAYS), path
         assert not {f"--{secret}" for secret in secrets} & spellings(node)
@@ -131,7 +131,7 @@ def test_a_member_tells_by_its_name_what_it_is(path: tuple[str, ...]) -> None:
         assert field.type is bool or not re.match(r"is_|has_|changed$", field.name), field.name
         assert field.name not in ("size", "bytes", "length"), f"{field.name}: in which unit?"
     assert not {"size", "bytes", "length"} & set(spec.members)
-    assert "changed" not in spec.members  # every mutation has it, and there it is true or false
+    assert "changed" not in spec.members  # every mutation has `changed`, and there it is a boolean
 
 
 @every_leaf
@@ -147,7 +147,7 @@ def test_no_variable_stands_for_a_confirmation_or_a_dry_run(machine: Machine, pa
     assert set(re.findall(r"env var: (\w+)", " ".join(shown.split()))) == VARIABLES
 
 
-# Before the noun, and from nowhere else.
+# Where flags and settings may come from.
 
 
 def test_the_configuration_can_be_named_before_the_noun(machine: Machine) -> None:
@@ -169,7 +169,7 @@ def test_nothing_is_read_from_the_folder_one_happens_to_be_in(machine: Machine) 
     assert machine.run("user", "count").succeeded().out == "0\n"
 
 
-# One value.
+# Single values.
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_one_value_is_bare_on_a_terminal_too(machine: Machine, words: tuple[str,
     assert machine.run(*words, "-q").succeeded().out == expected
 
 
-# Members of the smaller answers.
+# Members of the smaller results.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files that are not the database on a disk without a free byte: one error, and nothing is changed."""
+"""Commands that write other files than the database to a full disk: one error, and nothing is changed."""
 
 import os
 from pathlib import Path
@@ -36,13 +36,13 @@ def full(house: Machine) -> Path:
 
 
 def written(house: Machine) -> dict[str, bytes | None]:
-    """All that there is, but for the log of the database while nothing is in it."""
+    """Return all files, except for the WAL of the database while it is empty."""
     found = contents(house.home)
     return {name: content for name, content in found.items() if content or not name.endswith("-wal")}
 
 
 def without_room(outcome: Outcome, *, uses_database: bool) -> dict[str, Any]:
-    """The error. Without a disk of its own for the file, the database is as full, and may be the first to be."""
+    """Check and return the error. Without a separate disk for the file, the database can run out of space first."""
     code = outcome.error["code"]
     if not has_disks_of_its_own() and uses_database and code != "disk.full":
         return refused(outcome, 5, "database.full")

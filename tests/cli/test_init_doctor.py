@@ -1,4 +1,4 @@
-"""`init` and `doctor`, and every state of storage and keys in which a command must stop with its hands off."""
+"""`init` and `doctor`, and every state of database and keyring in which a command must stop and change nothing."""
 
 import json
 import os
@@ -38,7 +38,7 @@ CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-passwo
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder of an installation with one administrator, to be copied."""
+    """Return the data folder of an installation with one administrator, to be copied."""
     machine = fresh(tmp_path_factory.mktemp("original"))
     machine.create_user("ada", "--role", "admin")
     return machine.data
@@ -90,7 +90,7 @@ def test_calibration_writes_the_cost_to_the_configuration(machine: Machine) -> N
     assert contents(machine.home) == {}
     measured = machine.run("init", "--calibrate", "-o", "json").succeeded().json
     assert 10 <= measured["bcrypt_cost"] <= 15
-    if measured["bcrypt_cost"] != 12:  # the default needs no line
+    if measured["bcrypt_cost"] != 12:  # the default is not written
         assert tomllib.loads(machine.config_file.read_text())["passwords"]["bcrypt_cost"] == measured["bcrypt_cost"]
     assert machine.run("config", "get", "passwords.bcrypt_cost").succeeded().out == f"{measured['bcrypt_cost']}\n"
     overruled = machine.run("init", "--calibrate", env={"BACKCTL_PASSWORDS_BCRYPT_COST": "4"}).succeeded()
@@ -139,7 +139,7 @@ def test_doctor_examines_an_installation_without_changing_it(installed: Machine)
     for check in done.json["items"]:
         assert list(check) == ["check", "status", "finding", "hint"]
     assert [check["check"] for check in done.json["items"]] == CHECKS
-    # The machine of the tests hashes at cost 4: a warning, and a warning is no failure.
+    # The tests hash at cost 4, which is a warning, and a warning is not a failure.
     assert statuses(installed) == (0, {**dict.fromkeys(CHECKS, "ok"), "passwords.cost": "warn"})
     quiet = installed.run("doctor", "-q").succeeded()
     assert (quiet.out, quiet.err) == ("", "")
@@ -148,7 +148,7 @@ def test_doctor_examines_an_installation_without_changing_it(installed: Machine)
     assert contents(installed.home) == before
 
 
-# Keyrings that must stop everything.
+# Keyrings that stop every command.
 
 
 def damage(path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_group_may_read_the_keyring_where_the_configuration_says_so(installed:
     installed.run(*CREATE, env={"BACKCTL_KEYRING_ALLOW_GROUP_READ": "true"}).succeeded()
 
 
-# Databases that must stop everything.
+# Databases that stop every command.
 
 
 def into_garbage(path: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_full_disk_changes_nothing(installed: Machine) -> None:
     assert installed.run(*CREATE).succeeded().json["changed"] is True
 
 
-# What the file system refuses.
+# What the file system denies.
 
 
 @pytest.mark.parametrize("depth", ["the data folder", "a folder above it"])

@@ -1,4 +1,4 @@
-"""`backctl key …`: keys that follow one another, leave and come, and what only the binary can show of it."""
+"""`backctl key …`: rotation, import and export of keys, as far as only the real program can show them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`open_backend`: the same services, rules and log for a Python program."""
+"""`open_backend`: the same services, rules and event log for a Python program."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ GOOD = "correct horse battery"
 
 @pytest.fixture
 def environ(tmp_path: Path, storage: Storage) -> dict[str, str]:
-    """An environment that names an installation of its own, made by `initialise`."""
+    """Return an environment that names a separate installation, created by `initialise`."""
     environ = {
         "BACKCTL_DATABASE_URL": storage.new_url(tmp_path / "service"),
         "BACKCTL_KEYRING_PATH": f"{tmp_path}/service/keys.json",

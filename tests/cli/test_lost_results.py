@@ -1,4 +1,4 @@
-"""A change that is made and cannot be told: never called retryable, never passed over in silence."""
+"""Changes whose result cannot be written: never reported as retryable, and never ignored silently."""
 
 import fcntl
 import os
@@ -202,7 +202,7 @@ def _unread(pipe: int) -> int:
     ids=" ".join,
 )
 def test_input_that_has_not_come_yet_is_not_its_end(machine: Machine, words: tuple[str, ...]) -> None:
-    """Whoever shares a pipe may have made it non-blocking."""
+    """Another process that shares the pipe may have made it non-blocking."""
     machine.create_user("ada")
     reading, writing = os.pipe()
     os.set_blocking(reading, False)

@@ -1,4 +1,4 @@
-"""How every command ends a batch, a stream or itself, shown on a program made for it."""
+"""How every command ends a batch, a stream or itself, shown with the test program."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import SAMPLE
 
-# Many at once.
+# Batches.
 
 
 def test_one_identity_answers_like_a_single_command(sample: Any) -> None:
@@ -164,7 +164,7 @@ def test_help_into_a_closed_pipe_is_quiet(machine: Any) -> None:
 
 def test_a_full_disk_is_told(sample: Any) -> None:
     full = Path("/dev/full")
-    if not full.exists():  # macOS has none, and no other way to fill a disk without filling it
+    if not full.exists():  # macOS has no /dev/full
         return
     for arguments in (("item", "list"), ("item", "list", "--all", "--count", "100000", "-o", "json")):
         with full.open("w") as stdout:

@@ -1,4 +1,4 @@
-"""A database of an earlier release is copied and migrated by the first command that opens it, and says so once."""
+"""The first command that opens a database of an earlier release copies it, migrates it, and says so once."""
 
 import re
 import sqlite3
@@ -24,7 +24,7 @@ INSERT INTO users VALUES ('0192f3a0-0000-7000-8000-000000000001', 'ada@example.o
 
 @pytest.fixture
 def older(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """An installation as the first release left it, with the account of an administrator."""
+    """Return an installation of the first release with an administrator."""
     machine.run("init").succeeded()
     database = machine.data / "backctl.db"
     for path in machine.data.glob("backctl.db*"):

@@ -1,4 +1,4 @@
-"""A role that may have one connection, or a pooler with one to give: every command gets by with it."""
+"""Every command works with a single connection, as with a role or a pooler that allows only one."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(params=POSTGRES_VERSIONS, ids=lambda version: f"postgres{version}")
 def narrow(request: pytest.FixtureRequest, machine: Machine, servers: Servers) -> Iterator[Machine]:
-    """A machine whose role may have one connection at a time."""
+    """Yield a machine whose role may have only one connection at a time."""
     server = servers.postgres(request.param)
     with server.database() as name, psycopg.connect(server.url(name), autocommit=True) as admin:
         role = f"narrow_{name}"

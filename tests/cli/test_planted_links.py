@@ -1,4 +1,4 @@
-"""Links that another user has planted where a command writes: none is followed, and nothing is changed."""
+"""Links that another user has created where a command writes: they are not followed, and nothing is changed."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.cli.scenes import Person, contents, python, refused
 PEOPLE = [Person("ada", "admin"), Person("bob")]
 STRANGER = 4712
 
-# Only root can give a link away. For everybody else the program is told that links called "planted…" are a stranger's.
+# Only root can give a link to another user. Otherwise the program is patched to see another owner of links "planted…".
 _PROGRAM = f"""
 import os, stat, sys, types
 from backctl import trusted_paths
@@ -45,7 +45,7 @@ def run(machine: Machine, *words: str, **environment: str) -> Outcome:
 
 @pytest.fixture
 def shared(house: Machine) -> Path:
-    """A folder like /tmp, and what the links in it lead to."""
+    """Return a folder like /tmp, and the targets of the links in it."""
     elsewhere = house.home / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "config.toml").write_text("[passwords]\nmin_length = 9\n")
@@ -99,7 +99,7 @@ def test_a_name_that_a_strangers_link_has_is_taken(
 
 
 def test_ones_own_links_are_followed_there(house: Machine, shared: Path) -> None:
-    if os.geteuid():  # no sticky folder that belongs to root
+    if os.geteuid():  # then the sticky folder does not belong to root
         assert shared.stat().st_uid == os.geteuid()
     for name, target in (("mine", "../elsewhere/config.toml"), ("my-folder", "../elsewhere")):
         (shared / name).symlink_to(target)

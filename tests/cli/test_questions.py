@@ -1,4 +1,4 @@
-"""How every command is given its secrets and asks before it destroys, shown on a program made for it."""
+"""How every command reads secrets and asks for confirmation, shown with the test program."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""The README keeps its word: every command it shows succeeds, in its order, and its tables and its program are true."""
+"""The README is correct: its commands succeed in order, its table of exit codes is current, and its program runs."""
 
 import re
 import shlex
@@ -17,13 +17,13 @@ SERVERS, _, AFTER_SERVERS = _rest.partition("\n## ")
 
 
 def shown() -> list[list[str] | str]:
-    """In its order, the words of every `backctl …` (lines of fenced blocks, whole code spans), and every TOML block.
+    """Return every TOML block and the words of every `backctl …` (lines of fenced blocks, code spans), in order.
 
-    Without the section on servers, which has a test of its own.
+    Omits the section on servers, which has a separate test.
     """
     pattern = r"```toml\n(.+?)```|^(?:\./run )?backctl ([^\n]+)$|`(?:\./run )?backctl ([^`\n]+)`"
     found = re.findall(pattern, BEFORE_SERVERS + AFTER_SERVERS, re.MULTILINE | re.DOTALL)
-    # Where a shell would send the output is the reader's business.
+    # Redirections of the shell are ignored.
     return [toml or shlex.split((fenced or span).partition(" > ")[0], comments=True) for toml, fenced, span in found]
 
 
@@ -32,7 +32,7 @@ def shown_commands() -> list[list[str]]:
 
 
 def configure(machine: Machine, toml: str) -> None:
-    """Put what the README shows into the configuration file, in folders of the machine."""
+    """Append a TOML block of the README to the configuration file, with folders of the machine."""
     machine.config_file.parent.mkdir(parents=True, exist_ok=True)
     with machine.config_file.open("a") as file:
         file.write("\n" + toml.replace("/srv/backctl", f"{machine.home}/srv"))
@@ -82,7 +82,7 @@ def test_the_example_for_services_runs(machine: Machine) -> None:
 
 
 def test_the_start_page_holds_what_a_newcomer_is_promised(machine: Machine) -> None:
-    """The three lines a fresh clone is judged by."""
+    """The first command, `user list` and `doctor`, which a new user runs first."""
     words = shown_commands()[0]
     assert words == ["user", "create", "ada@example.org", "--username", "ada", "--generate-password"]
     created = machine.run(*words).succeeded()

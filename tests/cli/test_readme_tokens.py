@@ -1,4 +1,4 @@
-"""The README's section on tokens: its commands do what it says, and its recipes verify our tokens and no others."""
+"""The README's section on tokens: its commands work, and its examples accept only tokens of this installation."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ def test_the_commands_do_what_is_said_beside_them(machine: Machine) -> None:
 
 @pytest.fixture
 def published(machine: Machine) -> dict[str, Any]:
-    """What `key jwks` says, in a file for the recipes too."""
+    """Return the output of `key jwks`, which is also written to a file for the examples."""
     populate(machine, [Person("ada")])
     text = machine.run("key", "jwks").succeeded().out
     (machine.home / "jwks.json").write_text(text)
@@ -69,7 +69,7 @@ def published(machine: Machine) -> dict[str, Any]:
 
 
 def signed_by_us(machine: Machine, claims: dict[str, Any], kind: str) -> str:
-    """A token under the installation's own key, of whatever type."""
+    """Return a token of any type, signed with the installation's own key."""
     keys = json.loads((machine.data / "keyring.json").read_text())["keys"]
     (key,) = [key for key in keys if key["purpose"] == "sign"]
     private = jwt.PyJWK({name: key[name] for name in ("kty", "crv", "x", "d")}, algorithm="EdDSA")
@@ -120,7 +120,7 @@ def test_what_is_written_for_other_verifiers_agrees_with_our_tokens_and_keys(
     assert re.findall(r"typ: '(.+?)'", ELSEWHERE) == [header["typ"]]
     (required,) = re.findall(r"requiredClaims: \[(.+?)\]", ELSEWHERE)
     assert set(re.findall(r"\w+", required)) <= set(claims)
-    # Envoy and jose find a key by kid, and refuse one whose alg or use is another.
+    # Envoy and jose find a key by kid, and reject a key with another alg or use.
     (key,) = published["keys"]
     assert (key["kid"], key["alg"], key["use"]) == (header["kid"], header["alg"], "sig")
     assert (key["kty"], key["crv"]) == ("OKP", "Ed25519")

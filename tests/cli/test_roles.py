@@ -1,4 +1,4 @@
-"""`role list|show`, and roles that the configuration names."""
+"""`role list|show`, and roles from the configuration."""
 
 import pytest
 from tests.cli.conftest import Machine

@@ -1,4 +1,4 @@
-"""`sanitize`: what comes in at standard input leaves harmless at standard output, and nothing is opened for it."""
+"""`sanitize`: standard input becomes harmless output, and the command opens no database or keyring."""
 
 import json
 import subprocess

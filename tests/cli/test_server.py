@@ -1,4 +1,4 @@
-"""On PostgreSQL: what `init` and `doctor` say there, and how commands end when it cannot be used."""
+"""On PostgreSQL: what `init` and `doctor` report, and how commands fail when the server cannot be used."""
 
 from collections.abc import Callable, Iterator
 
@@ -26,7 +26,7 @@ def name(server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def pointing(machine: Machine, server: PostgresServer, name: str) -> Machine:
-    """A machine that names an empty database."""
+    """Return a machine that names an empty database."""
     machine.environment["BACKCTL_DATABASE_URL"] = server.url(name)
     return machine
 

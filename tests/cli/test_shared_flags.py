@@ -1,4 +1,4 @@
-"""What every command shares, shown on a program made for it: words, results, and the terminal."""
+"""What all commands share, shown with the test program: parsing, results, and the terminal."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.cli.scenes import MORE
 
-# Help, version, slips.
+# Help, version, mistakes.
 
 
 def test_the_version_is_one_line(machine: Any) -> None:
@@ -276,7 +276,7 @@ def test_a_bug_without_a_place_for_the_log_is_still_one_line(sample: Any) -> Non
     assert "could not be written" in done.err
 
 
-# Flags before the noun, and the environment.
+# Global flags and the environment.
 
 
 def test_profile_and_verbose_work_before_the_noun(sample: Any) -> None:

@@ -1,4 +1,4 @@
-"""A stream costs the same memory however long it is."""
+"""The memory for a stream does not depend on its length."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.every_database, pytest.mark.long]
 
 MILLION = 1_000_000
 
-# The id is made of the number, as every database can.
+# The id is derived from the number in a way that works on every database.
 _FILL = """
 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
 INSERT INTO users (id, email, email_key, email_domain, username, username_key, role, is_active, must_change_password,
@@ -23,7 +23,7 @@ _ID = "'0192f3a0-0000-7000-8000-' || substr(CAST(1000000000000 + n AS TEXT), 2)"
 
 @pytest.fixture
 def crowded(machine: Machine) -> Machine:
-    """An installation with a million accounts."""
+    """Return an installation with a million accounts."""
     machine.run("init").succeeded()
     on_server = bool(machine.stored())
     words = {"id": f"CAST({_ID} AS uuid)", "true": "true", "false": "false"}
@@ -32,7 +32,7 @@ def crowded(machine: Machine) -> Machine:
 
 
 def peak(machine: Machine, *arguments: str) -> int:
-    """The most memory that a command took, in the platform's unit."""
+    """Return the peak memory of a command, in the platform's unit."""
     with machine.start(*arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         stdout = process.stdout

@@ -1,4 +1,4 @@
-"""`backctl token`: issued, verified, refreshed, revoked, and never shown where nobody asked for them."""
+"""`backctl token`: issuing, verifying, refreshing and revoking, and that tokens are never shown by accident."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`user activate|deactivate`, one account and many: what is asked, what is reported, and what a failure leaves."""
+"""`user activate|deactivate`, with one and with many accounts: confirmation, reports, and the effects of a failure."""
 
 import json
 import sqlite3
@@ -92,7 +92,7 @@ def test_many_from_arguments(house: Machine) -> None:
 
 @contextmanager
 def transactions(house: Machine) -> Iterator[Callable[[str], int]]:
-    """How many transactions recorded the events of a type, as the server knows, or as the file of the log shows."""
+    """Count the transactions that recorded events of a type, from the server or from the WAL."""
     if isinstance(house, ServerMachine):
         yield lambda event: len(house.rows("SELECT DISTINCT CAST(xmin AS TEXT) FROM events WHERE type = ?", event))
         return
@@ -108,7 +108,7 @@ def transactions(house: Machine) -> Iterator[Callable[[str], int]]:
 
     with closing(sqlite3.connect(database, isolation_level=None)) as reader:
         reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM users").fetchone()  # its snapshot keeps the log from being begun again
+        reader.execute("SELECT count(*) FROM users").fetchone()  # its snapshot prevents SQLite from restarting the WAL
         before = committing_frames()
         yield lambda _: committing_frames() - before
 
@@ -127,7 +127,7 @@ def test_many_share_transactions_whatever_becomes_of_each(house: Machine) -> Non
         with transactions(house) as count:
             ended = house.run(*command, "--from-file", "-", "-o", "json", stdin=stdin)
             assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 120, 120), ended.err
-            assert count(event) == 5  # of 50 identities each
+            assert count(event) == 5  # of 50 identifiers each
         assert [item["ident"] for item in ended.json["items"]] == stdin.split()
         found = house.rows("SELECT subject FROM events WHERE type = ? ORDER BY seq", event)
         assert [subject for (subject,) in found] == [item["id"] for item in ended.json["items"] if "id" in item]
@@ -264,7 +264,7 @@ def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(house: Machine) -> 
     assert closed(house) == set(NAMES)
 
 
-# A bound on how much may change.
+# Limits on the number of changes.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`user create`: what it answers in every form, and whom it refuses."""
+"""`user create`: its output in every format, and what it rejects."""
 
 import os
 import re
@@ -143,7 +143,7 @@ def test_a_dry_run_finds_what_a_real_one_would(untouched: Machine) -> None:
     refused(untouched.run(*arguments, "--secret-file", "../taken.txt"), 4, "file.exists")
 
 
-# Forms of the answer, shown by dry runs: they print what a real run prints, and `dry_run` with it.
+# Output formats, with dry runs, whose output differs from that of a real run only in `dry_run`.
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_an_unknown_field_is_refused_before_anything_happens(machine: Machine) -
     assert contents(machine.home) == {}
 
 
-# Who is there already.
+# Existing accounts.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The password of `user create`: which are refused, where it may come from, and where a made one goes to."""
+"""The password of `user create`: what is rejected, where it is read from, and where a generated one is written."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def opens(machine: Machine, password: str, username: str = "ada") -> bool:
     return bcrypt.checkpw(unicodedata.normalize("NFC", password).encode(), stored_hash(machine, username).encode())
 
 
-# Passwords that are refused.
+# Rejected passwords.
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_a_slip_in_the_configuration_surfaces_before_standard_input_is_read(mach
     before = contents(machine.home)
     command = machine.command("user", "create", "a@example.org", "--username", "ada", "--password-stdin", "-o", "json")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=machine.environment, cwd=machine.home, **pipes) as process:  # type: ignore[call-overload]  # the three pipes of a dict
-        assert process.wait(timeout=60) == 9  # nothing was written to its standard input, nor was it closed
+    with subprocess.Popen(command, env=machine.environment, cwd=machine.home, **pipes) as process:  # type: ignore[call-overload]  # three pipes
+        assert process.wait(timeout=60) == 9  # its standard input was neither written nor closed
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.read() == b""
@@ -223,7 +223,7 @@ def test_a_slip_in_the_configuration_surfaces_before_standard_input_is_read(mach
     assert contents(machine.home) == before
 
 
-# A made password and its file.
+# A generated password and its file.
 
 
 def test_the_secret_file_takes_the_password_instead_of_the_answer(machine: Machine) -> None:
@@ -285,11 +285,11 @@ def test_an_account_that_could_not_be_made_leaves_no_password_behind(untouched: 
 
 @pytest.mark.embedded
 def test_a_signal_leaves_the_password_where_it_was_promised(machine: Machine) -> None:
-    """It may come when the account is made already, and nobody else knows the password then."""
+    """The account may already exist when the signal arrives, and only the file contains its password."""
     secret = machine.home / "ada.txt"
     process = machine.start(
         *("user", "create", "ada@example.org", "--username", "ada", "--generate-password", "--secret-file", "ada.txt"),
-        env={"BACKCTL_PASSWORDS_BCRYPT_COST": "18"},  # tens of seconds: time enough to arrive in
+        env={"BACKCTL_PASSWORDS_BCRYPT_COST": "18"},  # slow, so that the signal arrives before the end
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""`user delete`: nothing goes without its name, and what is erased is nowhere any more."""
+"""`user delete`: it requires the name of the account, and erased data is nowhere to be found."""
 
 import pytest
 from tests.cli.conftest import Machine

@@ -1,4 +1,4 @@
-"""`user create --if-not-exists` and `--upsert`: what a script may run again and again."""
+"""`user create --if-not-exists` and `--upsert`: commands that a script can run repeatedly."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`user create --password-hash-…`: hashes made elsewhere open the account, and what cannot be checked is refused."""
+"""`user create --password-hash-…`: imported hashes work, and hashes that cannot be verified are rejected."""
 
 import bcrypt
 import pytest
@@ -8,7 +8,7 @@ from tests.cli.scenes import USER_KEYS, contents, refused
 pytestmark = pytest.mark.every_database
 
 PHP = bcrypt.hashpw(b"tr0ub4dor and 3", b"$2y$05$CCCCCCCCCCCCCCCCCCCCC.").decode()
-# passlib 1.7.4, test_handlers_bcrypt.py, "v2 format": of the password "password".
+# passlib 1.7.4, test_handlers_bcrypt.py, "v2 format": a hash of the password "password".
 PASSLIB = "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS"
 
 
@@ -17,7 +17,7 @@ def create(machine: Machine, *flags: str, stdin: str = "") -> Outcome:
 
 
 def check(machine: Machine, password: str) -> int:
-    """The exit code of a check."""
+    """Return the exit code of a password check."""
     return machine.run("user", "check-password", "eve", "--password-stdin", "-q", stdin=password).code
 
 
@@ -37,7 +37,7 @@ def test_a_hash_made_elsewhere_opens_the_account(machine: Machine, encoded: str,
     assert check(machine, "another horse battery") == 6
 
 
-# Django's tests, test_hashers.py, and Ory Kratos's documentation.
+# From Django's tests, test_hashers.py, and from the documentation of Ory Kratos.
 DJANGO = "pbkdf2_sha256$30000$seasalt$VrX+V8drCGo68wlvy6rfu8i1d1pfkdeXA4LJkRGJodY="
 ARGON2 = "$argon2id$v=19$m=16,t=2,p=1$bVI1aE1SaTV6SGQ3bzdXdw$fnjCcZYmEPOUOjYXsT92Cg"
 

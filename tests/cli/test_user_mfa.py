@@ -1,4 +1,4 @@
-"""`user mfa …` and logins with a code: answers, exit codes, what is shown once, and one use among processes."""
+"""`user mfa …` and logins with a code: output, exit codes, secrets that are shown once, and codes that work once."""
 
 import re
 import stat
@@ -26,14 +26,14 @@ RECOVERY_CODE = r"[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){3}"
 
 @pytest.fixture
 def house(machine: Machine) -> Machine:
-    """An installation with an account `ada` that has the password GOOD."""
+    """Return an installation with an account `ada` that has the password GOOD."""
     populate(machine, [Person("ada")])
     machine.run("user", "set-password", "ada", "--password-stdin", stdin=GOOD).succeeded()
     return machine
 
 
 def code_of(secret: str, ahead: int = 0) -> str:
-    """What an authenticator shows now, or so many steps ahead of now."""
+    """Return the code that an authenticator shows now, or `ahead` time steps later."""
     return totp(b32decode(secret), Instant(time.time_ns() // 1000 + ahead * 30_000_000))
 
 
@@ -126,13 +126,13 @@ def test_what_cannot_be_is_refused_and_nothing_changes(house: Machine) -> None:
     refused(house.run("user", "mfa", "enroll", "ada", "--digits", "5", "-o", "json"), 2, "input.invalid")
     refused(house.run("user", "mfa", "enroll", "ada", "--algorithm", "md5", "-o", "json"), 2, "input.invalid")
     for command in ("enroll", "confirm", "recovery-codes"):
-        for form in (("-o", "id"), ("--fields", "id,mfa")):  # what is shown once would be lost
+        for form in (("-o", "id"), ("--fields", "id,mfa")):  # this would lose a secret that is shown only once
             assert house.run("user", "mfa", command, "ada", *form).code == 2
     assert house.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "off\n"
     secret = enroll(house)["secret"]
     wrong = refused(confirm(house, "12345"), 6, "mfa.code_wrong")
     assert "12345" not in str(wrong)
-    assert house.run("user", "mfa", "confirm", "ada", code_of(secret)).code == 2  # never on the command line
+    assert house.run("user", "mfa", "confirm", "ada", code_of(secret)).code == 2  # a code is never an argument
     refused(house.run("user", "mfa", "confirm", "ada", "-o", "json"), 2, "usage")
     assert house.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "pending\n"
 

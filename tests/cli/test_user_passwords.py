@@ -1,4 +1,4 @@
-"""`user set-password` and `check-password`: answers, exit codes, sources, and the lock."""
+"""`user set-password` and `check-password`: output, exit codes, password sources, and the lockout."""
 
 import os
 import re
@@ -18,7 +18,7 @@ CHECK_KEYS = ["ident", "ok", "outcome", "locked_until", "user_id", "second_facto
 
 @pytest.fixture(scope="module")
 def still(still: Machine) -> Machine:
-    """Where `ada` has the password GOOD, and `bob` none."""
+    """Give `ada` the password GOOD; `bob` has no password."""
     set_password(still).succeeded()
     return still
 

@@ -1,4 +1,4 @@
-"""`user list|show|exists|count|history`: the forms of an answer, the ways through a list, and what may be asked."""
+"""`user list|show|exists|count|history`: output formats, paging, and valid queries."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ PEOPLE = [
 
 @dataclass(frozen=True)
 class Town:
-    """An installation with more accounts than one page holds. Nothing here changes it."""
+    """An installation with more accounts than fit on one page. Tests do not change it."""
 
     machine: Machine
     everybody: list[dict[str, Any]]
@@ -327,7 +327,7 @@ def test_queries_change_nothing(town: Town) -> None:
     assert contents(town.machine.home) == town.before
 
 
-# A machine where nothing was made yet.
+# A fresh machine.
 
 
 @pytest.mark.embedded
@@ -347,7 +347,7 @@ def test_a_read_on_a_fresh_machine_answers_as_for_an_empty_database_and_creates_
     assert machine.run("user", "count").succeeded().out == "1\n"
 
 
-# What somebody else put into the database.
+# Rows that somebody else wrote to the database.
 
 
 def test_stored_characters_never_steer_a_terminal_and_stay_whole_in_a_pipe(machine: Machine) -> None:

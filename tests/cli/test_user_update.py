@@ -1,4 +1,4 @@
-"""`user update` and `role assign`: only what is given changes, once, and somebody can always administer."""
+"""`user update` and `role assign`: only the given values change, once, and the last administrator is protected."""
 
 from typing import Any
 
@@ -137,7 +137,7 @@ def test_an_administrator_who_ends_sooner_does_not_replace_one_who_stays(house: 
     house.run("user", "update", "root", "--no-expiry").succeeded()
 
 
-# Roles of many.
+# Roles of several accounts.
 
 
 def test_a_role_is_given_once(house: Machine) -> None:

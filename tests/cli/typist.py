@@ -1,4 +1,4 @@
-"""Somebody who types at real shells. One that is not installed is not driven."""
+"""Types command lines in real shells that are installed."""
 
 import os
 import re
@@ -43,7 +43,7 @@ args() {{ print -rl -- "$@" >answer }}
 
 
 class Typist:
-    """Types command lines in an interactive shell whose Ctrl-X a puts in everything that completion offers."""
+    """Types command lines in an interactive shell, in which Ctrl-X a inserts everything that completion offers."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Typist:
         programs: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Sit down in `home` with the committed script, or with `text`. `programs` is all of PATH."""
+        """Use the committed script, or `text`, in `home`. `programs` is the only folder in PATH."""
         self._shell, self.home = shell, home
         self._path = "" if programs is None else shlex.quote(str(programs))
         self._environment = {"HOME": str(home), "TERM": "xterm", "LC_ALL": "C.UTF-8", **(environment or {})}
@@ -71,9 +71,9 @@ class Typist:
         }[shell]
 
     def offers(self, line: str, *, described: str = "") -> list[str]:
-        """What is offered for the last word of `line`, sorted, without the flag that a value is glued to.
+        """Return the sorted words offered for the last word of `line`, without a flag that is attached to the value.
 
-        It must be shown with the help `described` beside it. bash shows none.
+        Checks that the help `described` is shown with them. bash shows no help.
         """
         words = self._fish(line, described) if self._shell is Shell.FISH else self._interactive(line, described)
         return sorted(re.sub("^--[a-z-]+=(?=.)", "", word).removesuffix("=") for word in words)

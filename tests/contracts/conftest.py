@@ -1,4 +1,4 @@
-"""The stores under test. Every test of this folder runs on each of them; what one cannot do is no contract."""
+"""The stores under test. Every test in this folder runs on each of them."""
 
 import shutil
 import uuid
@@ -53,7 +53,7 @@ def raise_it(reaction: str, error: Exception) -> None:
 
 
 def a_user(name: str = "ada", **changes: object) -> User:
-    """A new account with everything derived from its name."""
+    """Return a new account whose values are derived from its name."""
     values: dict[str, object] = {
         "id": UserId(new_id()),
         "email": EmailAddress.of(f"{name}@example.org"),
@@ -62,12 +62,12 @@ def a_user(name: str = "ada", **changes: object) -> User:
         "role": "user",
         "now": START,
     }
-    return User.create(**(values | changes))  # type: ignore[arg-type]  # a test names the argument it is about
+    return User.create(**(values | changes))  # type: ignore[arg-type]  # each test names the arguments that it needs
 
 
 @dataclass
 class Store:
-    """A new, complete database and the ways into it. `now` is what its clock says."""
+    """A new, complete database and objects to access it. `now` is the time of its clock."""
 
     engine: Engine
     open_reader: Callable[[], Reader]
@@ -98,7 +98,7 @@ class Store:
         return self.work(by=by, dry_run=dry_run)
 
     def begin_keyring(self, *, by: Attribution, dry_run: bool) -> FileKeyringChange:
-        """A change of the keyring in `folder`, which the test has put there."""
+        """Begin a change of the keyring in `folder`, which the test has created."""
         work = self.work(by=by, dry_run=dry_run)
         return FileKeyringChange(KeyFile(self.folder / "keyring.json"), work, timeout_us=PATIENCE_US, dry_run=dry_run)
 
@@ -119,7 +119,7 @@ class Store:
             work.commit()
 
     def change(self, ident: str, change: Callable[[User], object], *, meanwhile: str | None = None) -> None:
-        """Change one account; `meanwhile` is a statement that runs between reading and writing it."""
+        """Change one account. The statement `meanwhile` runs between reading and writing it."""
         with self.work() as work:
             change(work.users.get(Identity.parse(ident)))
             if meanwhile is not None:
@@ -148,7 +148,7 @@ def reader(store: Store) -> Reader:
 
 @pytest.fixture
 def house(store: Store) -> "Iterator[House]":
-    """The services on a store with an administrator `root` and an account `ada`."""
+    """Yield the services on a store with the administrator `root` and the account `ada`."""
     from tests.contracts.token_house import House
 
     store.add(a_user("root", role="admin"), a_user("ada"))
@@ -159,7 +159,7 @@ def house(store: Store) -> "Iterator[House]":
 
 @dataclass(frozen=True)
 class Template:
-    """A complete database that is copied for each test, which is quicker than migrating anew."""
+    """A complete database to copy for each test, which is faster than a migration."""
 
     path: Path
     installation_id: str
@@ -216,7 +216,7 @@ def postgres_template(server: PostgresServer) -> PostgresTemplate:
     template = PostgresTemplate(server, server.create_database(), str(uuid.uuid4()), a_keyring())
     database = postgres_database(server, template.name)
     make_schema(database, template.installation_id, template.keyring)
-    database.close()  # nobody may be connected to what is copied
+    database.close()  # a database with connections cannot be copied
     return template
 
 
@@ -246,7 +246,7 @@ def postgres_store(template: PostgresTemplate, folder: Path, cleanup: ExitStack)
 
 
 def a_keyring() -> Keyring:
-    """One symmetric key for each purpose but signing, which nothing here does."""
+    """Return a keyring with one symmetric key for each purpose except signing, which these tests do not use."""
     purposes = [purpose for purpose in PURPOSES if purpose != "sign"]
     return Keyring(
         tuple(

@@ -1,4 +1,4 @@
-"""What every store of failed logins promises: none is lost, and what expired goes away by itself."""
+"""Rules for the failed logins of every database: none is lost, and expired ones are removed automatically."""
 
 import json
 import threading
@@ -18,7 +18,7 @@ KEY = "0192f3a0-0000-7000-8000-000000000001"
 
 
 def fail(store: Store, key: str, now: Instant) -> RecentFailures:
-    """One failed login in a transaction of its own."""
+    """Record one failed login in a separate transaction."""
     with store.work() as work:
         failures = work.login_failures.of(key).after_one_more(now)
         work.login_failures.keep(key, failures, now=now)

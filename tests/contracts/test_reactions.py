@@ -1,4 +1,4 @@
-"""Reactions: they get the events of a transaction once it is durable, and never otherwise."""
+"""Reactions receive the events of a transaction after it is committed, and are not called otherwise."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ ADA = Identity.parse("ada")
 
 @dataclass
 class Counter:
-    """A reaction that remembers what it was called with."""
+    """A reaction that remembers its arguments."""
 
     calls: list[Sequence[LoggedEvent]] = field(default_factory=list)
 
@@ -46,7 +46,7 @@ class Counter:
 
 @dataclass
 class Failing:
-    """A reaction that cannot do its work."""
+    """A reaction that fails."""
 
     def __call__(self, events: Sequence[LoggedEvent]) -> None:
         raise OSError("ada@example.org is not to be repeated")
@@ -59,7 +59,7 @@ def counter() -> Counter:
 
 @pytest.fixture
 def accounts(store: Store) -> Store:
-    """A store with an administrator `root` and an account `ada`."""
+    """Return a store with the administrator `root` and the account `ada`."""
     store.add(a_user("root", role="admin"), a_user("ada"))
     return store
 
@@ -153,7 +153,7 @@ def test_a_failing_reaction_is_reported_and_changes_nothing_else(
 def test_a_batch_is_reacted_to_once_for_each_transaction(
     accounts: Store, counter: Counter, steps: AccountSteps
 ) -> None:
-    names = ["ada", "nobody", "root", "ada"]  # the second is unknown, the third the last administrator
+    names = ["ada", "nobody", "root", "ada"]  # the second is unknown, the third is the last administrator
     runner = accounts.transactions(counter)
     outcomes = list(runner.run_each(names, steps.deactivating, by=BY, dry_run=False, stop=lambda: False))
     assert [isinstance(outcome, Change) and outcome.changed for outcome in outcomes] == [True, False, False, False]
@@ -192,7 +192,7 @@ def test_what_is_erased_at_once_is_marked(accounts: Store, counter: Counter, ste
 
 
 def test_steps_of_several_services_log_in_their_order(house: "House", counter: Counter) -> None:
-    """Although the stores of a unit of work write in the order in which they joined it."""
+    """The order of events does not depend on the order in which the stores write."""
     tokens, sessions, steps = house.tokens, house.sessions, house.accounts.steps
 
     def everything(work: "UnitOfWork") -> Change[UserView]:
@@ -208,7 +208,7 @@ def test_steps_of_several_services_log_in_their_order(house: "House", counter: C
     assert counter.types == [expected]
 
 
-# With the keyring.
+# Changes of the keyring.
 
 
 def key_service(store: Store, runner: Transactions) -> KeyService:

@@ -1,4 +1,4 @@
-"""What every read side promises: the answers of a plain filter over all rows, at any depth, in one snapshot."""
+"""Rules for the read side of every database: the same results as a plain filter, on any page, in one snapshot."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ from backctl.infrastructure.sqlite.empty import EmptyReader
 on_one_database = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 SORTS = st.builds(Sort, st.sampled_from(SORT_FIELDS), st.booleans())
-# Few letters, so that searches hit; all that LIKE or its escape could take for more than themselves.
+# Few letters, so that searches match, and all characters with a meaning in LIKE or its escapes.
 LETTERS = "aAbÄä%_!\\'\"ß"
 NAMES = st.text(LETTERS, min_size=1, max_size=6)
 
@@ -69,7 +69,7 @@ CRITERIA = st.builds(
 
 
 def fits(user: User, criteria: UserCriteria) -> bool:
-    """The criteria as a filter over all accounts: slow, and plain to see."""
+    """Apply the criteria to one account in plain Python."""
     search = criteria.search
     return (
         (criteria.role is None or user.role == criteria.role)

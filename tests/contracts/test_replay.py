@@ -1,4 +1,4 @@
-"""Events determine state: folding the log gives every column of every account that events tell of."""
+"""Events determine the state: replaying the event log reproduces every account."""
 
 import random
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _MFA = {"MfaEnrolled": "pending", "MfaConfirmed": "on", "MfaDisabled": "off"}
 
 
 def fold(events: Iterable[EventView]) -> dict[str, dict[str, Any]]:
-    """Every account, as its events tell."""
+    """Return every account as its events describe it."""
     accounts: dict[str, dict[str, Any]] = {}
     for event in events:
         data = event.data or {}
@@ -67,7 +67,7 @@ def row_of(view: UserView) -> dict[str, Any]:
 
 
 def change(chance: random.Random, store: Store, user: User, now: Instant) -> None:
-    """One of the things that can happen to an account; one that is refused leaves it as it is."""
+    """Make a random change to an account; a refused one leaves it unchanged."""
     number = chance.randrange(10**6)
     password = PasswordHash(f"$2b$12${number}")
     expiry = chance.choice([None, now.plus(number * SECOND)])
@@ -97,7 +97,7 @@ def test_the_events_of_a_random_history_give_back_every_account(store: Store) ->
     kept: list[str] = []
     done = 0
     while done < OPERATIONS:
-        store.now = store.now.plus(chance.randrange(-SECOND, 10 * SECOND))  # clocks are set back, too
+        store.now = store.now.plus(chance.randrange(-SECOND, 10 * SECOND))  # also backwards
         with store.work() as work:
             for _ in range(chance.randrange(1, 6)):
                 done += 1

@@ -1,4 +1,4 @@
-"""What every store of second factors promises: steps and codes count once, and nothing outlives its account."""
+"""Rules for the second factors of every database: steps and codes work once, and are deleted with their account."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ CODES = tuple(StoredCode(f"{number:064x}", "index-1") for number in range(10))
 
 @pytest.fixture
 def ada(store: Store) -> User:
-    """An account whose second factor is on."""
+    """Return an account with a confirmed second factor."""
     user = a_user()
     store.add(user)
     give(store, user)

@@ -1,4 +1,4 @@
-"""What every store of sessions promises: one use of a token, nothing void that comes back, bounded tidying up."""
+"""Rules for the session repository of every database: tokens work once, void ones stay void, and sweeps are limited."""
 
 import threading
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def digest(number: int) -> bytes:
 
 
 def a_session(user: User, *, now: Instant = START, **changes: Any) -> Session:
-    """A session whose one access token lasts an hour."""
+    """Return a session with one access token, which is valid for an hour."""
     values: dict[str, Any] = {
         "id": SessionId(new_id()),
         "user_id": user.id,
@@ -209,7 +209,7 @@ def test_a_retry_puts_another_in_the_place_of_the_successor(store: Store, ada: U
     assert (replaced.used_at, replaced.successor) == (START + 2, None)
 
 
-# Many at once.
+# Several sessions at once.
 
 
 def test_revoking_an_account_ends_its_open_sessions_and_nobody_elses(store: Store, ada: User) -> None:
@@ -288,7 +288,7 @@ def test_barring_an_issuer_voids_whatever_its_clock_said(store: Store, ada: User
 
 
 def test_a_bar_that_moves_back_revives_nothing(store: Store, ada: User) -> None:
-    """Sessions that only the bar had voided are opened later than where it moves to."""
+    """Sessions that only the bar had voided were opened after its new time."""
     between, after = a_session(ada, now=START.plus(50)), a_session(ada, now=START.plus(200))
     with store.work() as work:
         work.sessions.add(between)
@@ -323,12 +323,12 @@ def test_sweeping_takes_what_is_past_in_bounded_steps_and_nothing_else(store: St
         Swept(sessions=1),
         Swept(),
     ]
-    assert (rows(store, "sessions"), rows(store, "refresh_tokens")) == (1, 1)  # a session took its own with it
+    assert (rows(store, "sessions"), rows(store, "refresh_tokens")) == (1, 1)  # no orphaned refresh token is left
     assert stored(store, live).id == live.id
 
 
 def test_a_session_that_somebody_works_on_is_swept_another_time(store: Store, ada: User) -> None:
-    if store.engine.dialect.name == "sqlite":  # one writer at a time: there is nobody beside
+    if store.engine.dialect.name == "sqlite":  # SQLite allows only one writer at a time
         session = a_session(ada, expires_at=START)
         add(store, session)
         with store.work() as work:
@@ -345,7 +345,7 @@ def test_a_session_that_somebody_works_on_is_swept_another_time(store: Store, ad
     assert stored(store, session).id == session.id
 
 
-# Looking.
+# Queries.
 
 
 def test_the_sessions_of_an_account_are_listed_with_their_state(store: Store, ada: User) -> None:
@@ -418,7 +418,7 @@ def test_the_standing_of_a_token_is_one_statement(store: Store, ada: User) -> No
     add(store, session)
     reader = store.open_reader()
     statements: list[object] = []
-    fetch: Callable[[Any], Any] = reader._fetch  # type: ignore[attr-defined]  # of both readers
+    fetch: Callable[[Any], Any] = reader._fetch  # type: ignore[attr-defined]  # both readers have it
 
     def counted(statement: object) -> object:
         statements.append(statement)

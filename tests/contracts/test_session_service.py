@@ -1,4 +1,4 @@
-"""Sessions on every database: what ends them, for good and at the same moment, and what is cleared away."""
+"""Sessions on every database: what ends them permanently and at once, and what a sweep removes."""
 
 import threading
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from backctl.domain.refresh_token import refresh_token
 from backctl.domain.repositories import Swept
 from backctl.domain.values import Expiry, Instant, Secret
 
-# What ends them all.
+# What ends all sessions.
 
 
 def set_password(house: House) -> None:
@@ -103,7 +103,7 @@ def test_another_role_voids_access_tokens_and_the_next_refresh_carries_it(house:
         house.verify(first)
     second = house.refresh(first)
     assert (house.verify(second).role, second.role) == ("moderator", "moderator")
-    house.accounts.assign_role("ada", "moderator", by=BY)  # as it is already
+    house.accounts.assign_role("ada", "moderator", by=BY)  # the role does not change
     assert house.verify(second).role == "moderator"
 
 
@@ -117,7 +117,7 @@ def test_within_one_microsecond_a_token_from_before_is_void_and_one_from_after_i
         with pytest.raises(TokenRevoked):
             house.verify(void)
     assert (house.verify(third).role, house.verify(fourth).role) == ("moderator", "moderator")
-    assert house.verify(third).iat == START // SECOND == house.store.now // SECOND  # the clock stood still
+    assert house.verify(third).iat == START // SECOND == house.store.now // SECOND  # the clock did not move
 
 
 def test_a_clock_set_back_makes_no_void_token_good(house: House) -> None:
@@ -158,12 +158,12 @@ def test_revoking_everything_under_a_clock_that_is_ahead_is_mended_by_doing_it_a
     for refused in (house.issue, house.pair):
         with pytest.raises(TokenNotYetValid, match="all were revoked under a clock that was ahead"):
             refused()
-    assert house.states() == [("revoked", "requested"), ("open", None)]  # of what was refused nothing is left
+    assert house.states() == [("revoked", "requested"), ("open", None)]  # the refused calls leave nothing behind
     house.sessions.revoke_all(by=BY)
     after = house.pair()
     assert house.verify(after).sid == after.session_id
     assert house.verify(house.refresh(after)).sid == after.session_id
-    for moment in (0, YEARS, DAY):  # neither now nor under that clock nor after it does anything come back
+    for moment in (0, YEARS, DAY):  # they stay invalid now, at the time of the fast clock, and later
         house.later(moment)
         for void in (before, ahead):
             with pytest.raises((TokenRevoked, TokenExpired, TokenNotYetValid)):
@@ -179,7 +179,7 @@ def test_a_session_opened_under_a_clock_that_is_ahead_gets_no_token_that_is_not_
     with pytest.raises(TokenNotYetValid, match="a clock was ahead when it was opened"):
         house.refresh(ahead)
     house.later(YEARS)
-    assert house.verify(house.refresh(ahead)).sid == ahead.session_id  # its refresh token was not used up
+    assert house.verify(house.refresh(ahead)).sid == ahead.session_id  # its refresh token was not used
 
 
 def test_a_role_changed_under_a_clock_that_is_ahead_asks_for_another_login(house: House) -> None:
@@ -190,7 +190,7 @@ def test_a_role_changed_under_a_clock_that_is_ahead_asks_for_another_login(house
     with pytest.raises(TokenNotYetValid, match="the role of its account changed"):
         house.refresh(pair)
     assert house.verify(house.issue()).role == "moderator"
-    house.accounts.assign_role("ada", "user", by=BY)  # the right clock mends it
+    house.accounts.assign_role("ada", "user", by=BY)  # works with the correct clock
     assert house.verify(house.refresh(pair)).role == "user"
     with pytest.raises(TokenRevoked):
         house.verify(pair)
@@ -276,7 +276,7 @@ def test_an_expired_token_needs_no_revocation_and_a_forged_one_gets_none(house: 
     ["", "garbage", "a.b.c", "x" * 10_000, "bkr_", "bkr_garbage", "unknown"],
 )
 def test_revoking_what_is_no_token_of_ours_changes_nothing_and_is_no_error(house: House, text: str) -> None:
-    """RFC 7009 §2.2: the client cannot handle such an error, and what it wants is so already."""
+    """RFC 7009 §2.2: the client cannot handle such an error, and its token is already invalid."""
     pair = house.pair()
     token = refresh_token(bytes(32)) if text == "unknown" else Secret(text)
     assert house.tokens.revoke(token, by=BY) == NOTHING_REVOKED
@@ -288,7 +288,7 @@ def test_a_token_is_revoked_by_its_identifier(house: House) -> None:
     issued = house.issue(ttl=ACCESS_TTL_MAX)
     assert house.tokens.revoke_jti(issued.jti, by=BY).changed
     assert not house.tokens.revoke_jti(issued.jti, by=BY).changed
-    for _ in range(2):  # remembered until the longest token would be over
+    for _ in range(2):  # remembered until the longest token has expired
         with pytest.raises(TokenRevoked):
             house.verify(issued)
         house.later(DAY - SECOND)
@@ -309,7 +309,7 @@ def test_an_identifier_that_no_token_has_is_not_found(house: House) -> None:
         assert house.tokens.revoke_jti(issued.jti, by=BY).value.user_id == first.user_id
 
 
-# Tidying up.
+# Sweeping.
 
 
 def test_what_is_past_is_swept_and_what_a_leeway_needs_is_kept(house: House) -> None:
@@ -348,11 +348,11 @@ def test_a_sweep_has_bounds(house: House, options: dict[str, Any]) -> None:
         house.sessions.sweep(by=BY, **options)
 
 
-# At once.
+# Concurrency.
 
 
 def together(*doings: Callable[[], object]) -> list[object]:
-    """What each answers when all begin at the same moment, or the refusal it ends with."""
+    """Run all functions at the same time. Return the result or the refusal of each."""
     start = threading.Barrier(len(doings))
 
     def do(doing: Callable[[], object]) -> object:

@@ -1,4 +1,4 @@
-"""Several steps in one transaction: one commit with all their events, and one that fails undone alone."""
+"""Several steps in one transaction: one commit with all their events; a failed step undoes only itself."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,10 +114,10 @@ def test_an_attempt_that_fails_undoes_itself_and_nothing_else(store: Store) -> N
             work.users.add(a_user("cleo"))
             work.record(*a_user("ghost").take_events())
             work.users.add(a_user("dan", email=EmailAddress.of("BOB@example.org")))
-        with failing_attempt(work, LastAdministrator):  # in memory alone, and nothing written yet
+        with failing_attempt(work, LastAdministrator):  # fails in memory, before anything is written
             work.users.get(Identity.parse("bob")).rename(Username.parse("rob"), now=START)
             give_up(LastAdministrator("it is the last one"))
-        with failing_attempt(work, UsernameTaken):  # found when the attempt is written
+        with failing_attempt(work, UsernameTaken):  # detected when the attempt is written
             work.users.get(Identity.parse("bob")).rename(Username.parse("ADA"), now=START)
         with work.attempt():
             again = work.users.get(Identity.parse("bob"))

@@ -1,4 +1,4 @@
-"""Tokens on every database: what is issued verifies, and no refresh token works twice."""
+"""Tokens on every database: issued tokens verify, and no refresh token works twice."""
 
 from dataclasses import replace
 from typing import Any
@@ -131,7 +131,7 @@ def test_a_dry_run_signs_nothing_and_opens_nothing(house: House) -> None:
 
 
 def test_a_token_whose_session_is_gone_is_revoked(house: House) -> None:
-    """As after a database was restored from before it was issued."""
+    """For example after the database was restored from an older backup."""
     issued = house.issue()
     with house.store.work() as work:
         work.session.execute(text("DELETE FROM sessions"))

@@ -1,4 +1,4 @@
-"""Many changes at once: few transactions, an outcome for each, and no neighbour that suffers from another's failure."""
+"""Batches: few transactions, an outcome for each item, and failures that do not affect other items."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ CROWD = 2 * BATCH_SIZE + 20
 
 @dataclass
 class Bench:
-    """The runner on a store, with a look at how often it commits and pauses."""
+    """The transaction runner of a store, which counts its commits and pauses."""
 
     store: Store
     commits: int = 0
@@ -61,14 +61,14 @@ class Bench:
         return self.store.open_reader().count_users(UserCriteria(is_active=False))
 
     def events(self) -> list[tuple[str, str]]:
-        """All but those of the accounts' creation."""
+        """Return all events except the creation of the accounts."""
         found = self.store.open_reader().stream_events(EVERY_EVENT)
         return [(event.type, event.subject) for event in found if event.type.removesuffix("Created") == event.type]
 
 
 @pytest.fixture
 def bench(store: Store) -> Iterator[Bench]:
-    """An administrator `root`, and `user000` and so on."""
+    """Yield a bench with the administrator `root`, and with `user000` and so on."""
     store.add(a_user("root", role="admin"), *(a_user(f"user{number:03}") for number in range(CROWD)))
     bench = Bench(store)
     yield bench
@@ -80,7 +80,7 @@ def names(count: int = CROWD) -> list[str]:
 
 
 def seen(outcomes: Sequence[Outcome[UserView]]) -> list[object]:
-    """Whether each changed, or the code of why not."""
+    """Return for each whether it changed, or its error code."""
     return [outcome.code if isinstance(outcome, BackctlError) else outcome.changed for outcome in outcomes]
 
 
@@ -100,7 +100,7 @@ def test_what_changes_nothing_commits_nothing(bench: Bench) -> None:
 
 
 def test_one_that_fails_leaves_its_neighbours_and_nothing_of_itself(bench: Bench) -> None:
-    """Wherever it fails: at its first look, after it changed its account, and when that is written."""
+    """Failures can occur when the account is read, after it was changed, and when it is written."""
     step = bench.steps.updating
     given = {
         "user001": AccountChanges(email=EmailAddress.of("user001@example.net")),
@@ -196,7 +196,7 @@ def test_what_ends_the_run_does_not_undo_what_came_before(bench: Bench, at: int,
 
     def run() -> None:
         for outcome in bench.run_each(names(), step):
-            done.append(outcome)  # noqa: PERF402 - what came before the error is what this is about
+            done.append(outcome)  # noqa: PERF402 - the outcomes before the error are tested
 
     with pytest.raises(type(error)):
         run()
@@ -216,7 +216,7 @@ def test_a_batch_that_the_database_gave_up_is_run_again(bench: Bench) -> None:
 
 
 def test_two_batches_in_opposite_orders_both_finish(bench: Bench) -> None:
-    """Their rows are locked in the order of their ids: neither waits for the other while it is waited for."""
+    """Rows are locked in the order of their ids, which prevents a deadlock."""
     start = Barrier(2)
 
     def run(order: list[str], step: StepOn[UserView]) -> list[object]:
@@ -241,13 +241,13 @@ def test_two_batches_in_opposite_orders_both_finish(bench: Bench) -> None:
 
 
 def test_a_step_of_ones_own_may_lock_in_any_order_and_is_run_again(bench: Bench) -> None:
-    """Where two lock rows in each other's way all the same, the database gives one up, and it is run again."""
+    """If two steps deadlock, the database aborts one of them, and it is run again."""
     start = Barrier(2)
     met: list[str] = []
 
     def both(first: str, second: str, ident: Identity, work: UnitOfWork) -> Change[UserView]:
         work.users.get(Identity.parse(first))
-        if len(met) < 2 and bench.store.engine.dialect.name != "sqlite":  # which has one lock for all
+        if len(met) < 2 and bench.store.engine.dialect.name != "sqlite":  # SQLite has one lock for all
             met.append(first)
             start.wait()
         user: User = work.users.get(Identity.parse(second))

@@ -1,4 +1,4 @@
-"""What every unit of work promises: the accounts and their events, or neither."""
+"""Rules for the unit of work of every database: accounts and their events are saved together or not at all."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def history(store: Store) -> list[tuple[int, str, str]]:
 
 
 def assert_untouched(store: Store) -> None:
-    """Only what the database was made with is there, and another transaction can begin."""
+    """Check that nothing was added since the database was created, and that another transaction can begin."""
     reader = store.open_reader()
     assert reader.count_users(EVERY_USER) == 0
     assert [event.type for event in reader.stream_events(EVERY_EVENT)] == ["InstallationCreated"]
@@ -284,7 +284,7 @@ def test_a_chain_of_another_installation_does_not_hold_here(store: Store) -> Non
 
 @pytest.mark.parametrize("made", [1, 3])
 def test_to_record_what_happened_costs_few_statements(store: Store, made: int) -> None:
-    """The chain is paid for by every change: a look at its head and one way to a server, however the log grows."""
+    """Every change pays for the chain: one read of its head and one round trip to a server, however long the log is."""
     store.add(a_user())
     statements: list[str] = []
 
@@ -340,7 +340,7 @@ def test_a_refused_look_up_does_not_keep_the_lock(store: Store) -> None:
 
 
 def in_threads(count: int, task: Callable[[int], object]) -> list[object]:
-    """Run `task(0)` … `task(count - 1)` at once; answers what each returned or raised."""
+    """Run `task(0)` … `task(count - 1)` at the same time. Return the result or the exception of each."""
     start = threading.Barrier(count)
 
     def run(number: int) -> object:
@@ -386,7 +386,7 @@ def test_of_two_who_close_the_last_administrators_exactly_one_succeeds(store: St
         pair = [a_user(f"admin-{round_}-{number}", role="admin") for number in range(2)]
         store.add(*pair)
 
-        def close(number: int, pair: list[UserId] = [user.id for user in pair]) -> None:  # noqa: B006 - bound, not shared
+        def close(number: int, pair: list[UserId] = [user.id for user in pair]) -> None:  # noqa: B006 - bound here, not shared
             with store.work() as work:
                 administrators = work.users.lock_administrators()
                 user = work.users.get(Identity.parse(pair[number]))

@@ -1,4 +1,4 @@
-"""What every store of accounts promises to a unit of work."""
+"""Rules for the account repository of every database."""
 
 import unicodedata
 from collections.abc import Callable
@@ -273,11 +273,11 @@ def test_ids_are_canonical_text(store: Store) -> None:
     assert stored(store, "0192F3A0-0000-7000-8000-00000000000A").id == "0192f3a0-0000-7000-8000-00000000000a"
 
 
-# Many at once.
+# Several accounts at once.
 
 
 def statements_of(store: Store, work: Callable[[], object]) -> list[str]:
-    """The statements about accounts that `work` runs."""
+    """Return the statements on accounts that `work` runs."""
     seen: list[str] = []
 
     def see(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:

@@ -1,4 +1,4 @@
-"""What the suites of tokens and sessions stand on: the services over one store, whose clock is the test's."""
+"""The services for tests of tokens and sessions, on one store with a clock that tests control."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 from backctl.infrastructure.keyring.maker import make_key
 
 once = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-"""For what is the service's own doing, whatever the database."""
+"""For tests of the service that do not depend on the database."""
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -32,7 +32,7 @@ KEYS = Keyring((make_key("sign", START),))
 
 @dataclass
 class House:
-    """Both services on one store whose clock is the test's. `root` is an administrator, `ada` an account."""
+    """Both services on one store with a clock that tests control. `root` is an administrator, `ada` an account."""
 
     store: Store
     grace: int = 0
@@ -83,7 +83,7 @@ class House:
         )
 
     def allow(self, leeway: int) -> None:
-        """Take tokens that expired this many microseconds ago."""
+        """Set the leeway in microseconds."""
         self.leeway = leeway
         self.__post_init__()
 

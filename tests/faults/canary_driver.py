@@ -1,7 +1,7 @@
-"""Runs the program and fails the nth call that has a canary in reach: `CANARY CALL FORM FOLDER ARGUMENTS…`.
+"""Run the program and raise an error in its nth call that can read a canary: `CANARY CALL FORM FOLDER ARGUMENTS…`.
 
-FORM says how: `plain` as any bug would, `words` as a library does that repeats in its error what it was given. CALL 0
-fails none. Writes to the file `calls` in FOLDER how many such calls there were.
+FORM is `plain` for an ordinary bug, or `words` for a library whose error message repeats its arguments. CALL 0 raises
+no error. Writes the number of such calls to the file `calls` in FOLDER.
 """
 
 import itertools
@@ -12,15 +12,15 @@ from types import FrameType
 canary, at, form, folder, *arguments = sys.argv[1:]
 sys.argv[1:] = arguments
 
-from backctl.__main__ import main  # noqa: E402 - the arguments are its own
-from backctl.presentation import app  # noqa: E402 - a command begins with its modules loaded
+from backctl.__main__ import main  # noqa: E402 - importing it must not see the driver's arguments
+from backctl.presentation import app  # noqa: E402 - loads the modules before the calls are counted
 
 PACKAGE = str(Path(app.__file__).parents[1])
 calls = itertools.count(1)
 
 
 def text_of(value: object) -> str:
-    for _ in range(3):  # a secret in a secret
+    for _ in range(3):  # a secret can contain a secret
         value = getattr(value, "_text", value)
     if isinstance(value, (bytes, bytearray)):
         return value.decode("utf-8", "replace")

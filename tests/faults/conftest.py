@@ -1,4 +1,4 @@
-"""Databases on real servers, and a wire between that can be cut."""
+"""Databases on real servers, and a TCP proxy that can cut connections."""
 
 import socket
 import threading
@@ -21,11 +21,11 @@ Fate = Literal["pass", "cut before", "cut after"]
 Judge = Callable[[bytes], Fate]
 
 COMMIT = b"COMMIT\0"
-"""The whole statement, as the protocol has it; READ COMMITTED is another."""
+"""The complete statement in the protocol, which does not match READ COMMITTED."""
 
 
 def once(word: bytes, fate: Fate, then: Callable[[], object] = lambda: None) -> Judge:
-    """Judge the first block that holds `word`, after `then` was done; all others pass."""
+    """Apply `fate` to the first block that contains `word`, after calling `then`; pass all others."""
     waiting = [True]
 
     def judge(block: bytes) -> Fate:
@@ -39,8 +39,8 @@ def once(word: bytes, fate: Fate, then: Callable[[], object] = lambda: None) -> 
 
 
 class Wire:
-    """Forwards TCP to a server. `judge` is shown every block on its way there and says what happens to it: passed on,
-    or the connection cut before the server has it, or after, so that no answer comes back."""
+    """A TCP proxy to a server. `judge` decides for every block on its way to the server whether to pass it on, or to
+    cut the connection before or after the server receives it, so that no answer arrives."""
 
     def __init__(self, port: int, judge: Judge) -> None:
         self._server_port = port
@@ -50,7 +50,7 @@ class Wire:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def refuse(self) -> None:
-        """Take no connection any more."""
+        """Accept no more connections."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -79,11 +79,11 @@ class Wire:
                 if fate == "cut before":
                     return
                 if fate == "cut after":
-                    cut.set()  # first, or the answer could be quicker
+                    cut.set()  # set it first, because the answer can arrive at once
                 server.sendall(block)
                 if fate == "cut after":
                     server.shutdown(socket.SHUT_WR)
-                    while server.recv(65536):  # the server has done it when it hangs up
+                    while server.recv(65536):  # the server has processed the block when it closes the connection
                         continue
                     return
 
@@ -93,7 +93,7 @@ class Wire:
                 if cut.is_set():
                     return
                 client.sendall(block)
-        if not cut.is_set():  # the server hung up, or died
+        if not cut.is_set():  # the server closed the connection, or died
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
 
@@ -102,7 +102,7 @@ _PATIENT = [f"BACKCTL_DATABASE_{name}TIMEOUT" for name in ("", "CONNECT_", "STAT
 
 
 class Ground:
-    """A database on a server in which `folder` has the keyring, and ways to it."""
+    """A database on a server, whose keyring is in `folder`, and several ways to access it."""
 
     def __init__(self, server: PostgresServer, name: str, folder: Path, cleanup: ExitStack) -> None:
         self.server = server
@@ -118,7 +118,7 @@ class Ground:
         reactions: Sequence[Reaction] = (),
         **settings: str,
     ) -> Backend:
-        """The services, straight to the server or over a wire of their own; settings as `DATABASE_TIMEOUT="2s"`."""
+        """Open a backend, through its own proxy if `judge` is given. A setting is given as `DATABASE_TIMEOUT="2s"`."""
         url = self.server.url(self.name)
         if judge is not None:
             wire = Wire(self.server.port, judge)
@@ -129,24 +129,24 @@ class Ground:
             "BACKCTL_DATABASE_URL": url,
             "BACKCTL_KEYRING_PATH": str(self.folder / keyring),
             "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
-            **dict.fromkeys(_PATIENT, "60s"),  # a server on a busy machine takes its time to restart
+            **dict.fromkeys(_PATIENT, "60s"),  # on a busy machine, a server needs some time to restart
         }
         named = {f"BACKCTL_{name}": value for name, value in settings.items()}
         return self._cleanup.enter_context(backctl.open_backend(environ=environ | named, reactions=reactions))
 
     def at(self, name: str) -> "Ground":
-        """The same with another database of the server."""
+        """Return the same for another database of the server."""
         return Ground(self.server, name, self.folder, self._cleanup)
 
     def database(self, *, lock_us: int = 60_000_000) -> PostgresDatabase:
-        """The driver's side of it, for what no service offers."""
+        """Return the driver's database object, for operations that no service offers."""
         limits = Limits(connect_us=60_000_000, statement_us=60_000_000, lock_us=lock_us)
         database = PostgresDatabase(self.server.url(self.name), label=self.name, limits=limits)
         self._cleanup.callback(database.close)
         return database
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run SQL beside every command, in a transaction of its own."""
+        """Run SQL in a separate transaction, independent of any command."""
         with self.connect() as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
@@ -157,7 +157,7 @@ class Ground:
 
 @pytest.fixture(params=POSTGRES_VERSIONS)
 def bare(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Ground]:
-    """A database in which nothing was made yet."""
+    """Yield an empty database, without an installation."""
     server = servers.postgres(request.param)
     with server.database() as name, ExitStack() as cleanup:
         yield Ground(server, name, tmp_path, cleanup)
@@ -165,7 +165,7 @@ def bare(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> It
 
 @pytest.fixture
 def ground(bare: Ground) -> Ground:
-    """An installation with the accounts `root`, an administrator, and `ada`."""
+    """Return an installation with the accounts `root`, an administrator, and `ada`."""
     with bare.backend() as backend:
         me = backend.by("setup")
         assert backend.initialise(by=me).changed

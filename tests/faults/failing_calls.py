@@ -1,4 +1,4 @@
-"""System calls that fail on demand: the disk is full, or broken, at any one write of a process.
+"""System calls that fail on demand, to simulate a disk that is full or broken at any single write of a process.
 
 A forked child installs a seccomp filter that reports the calls named here to its parent (seccomp_unotify(2), Linux 5.5
 or later, no privileges needed). The parent lets each one pass or answers it with an error, so the code under test, the
@@ -54,13 +54,13 @@ class Call:
 
 
 Judge = Callable[[Call], int]
-"""Answers the error number that a call fails with; 0 lets it pass."""
+"""Returns the error number with which a call fails; 0 lets it pass."""
 
 
 def fail_at(number: int, error: int, folder: Path, names: tuple[str, ...]) -> tuple[Judge, list[Call]]:
-    """Fail the `number`th call named in `names` on a file below `folder`, and that one only; 0 fails none.
+    """Fail only the `number`th call named in `names` on a file below `folder`; 0 fails none.
 
-    The list holds all such calls, as they come.
+    The returned list collects all such calls as they happen.
     """
     seen: list[Call] = []
 
@@ -74,7 +74,7 @@ def fail_at(number: int, error: int, folder: Path, names: tuple[str, ...]) -> tu
 
 
 def fail_from(number: int, error: int, folder: Path, names: tuple[str, ...]) -> tuple[Judge, list[Call]]:
-    """The same, but every call from the `number`th on fails: a disk that is full stays full."""
+    """Do the same, but fail every call from the `number`th on, because a full disk stays full."""
     once, seen = fail_at(0, error, folder, names)
 
     def judge(call: Call) -> int:
@@ -86,7 +86,7 @@ def fail_from(number: int, error: int, folder: Path, names: tuple[str, ...]) -> 
 
 
 def run_with(judge: Judge, work: Callable[[], Any]) -> Any:
-    """What `work` answers in a forked child whose calls are judged. Raises AssertionError when the child dies."""
+    """Run `work` in a forked child, judge its calls, and return its result. Raises AssertionError if the child dies."""
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
     pid = os.fork()
@@ -142,7 +142,7 @@ def _received(channel: socket.socket) -> int:
 
 
 def _supervise(pid: int, listener: int, answering: int, judge: Judge) -> bytes:
-    """Judge the child's calls until it ends; what it wrote to `answering`."""
+    """Judge the child's calls until it ends. Return what it wrote to `answering`."""
     names = {number: name for name, number in _NUMBERS.items()}
     answer = b""
     poll = select.poll()
@@ -164,7 +164,7 @@ def _judge_one(listener: int, pid: int, names: dict[int, str], judge: Judge) -> 
     try:
         fcntl.ioctl(listener, _RECEIVE, notification)
     except OSError as error:
-        if error.errno == errno.ENOENT:  # the child was interrupted meanwhile
+        if error.errno == errno.ENOENT:  # the child was interrupted in the meantime
             return
         raise
     ident, _, _, number, _, _, descriptor, *_ = _NOTIFICATION.unpack(notification)

@@ -1,6 +1,6 @@
-"""A process of its own that works on an installation and is told how it will be disturbed.
+"""Run actions on an installation in a separate process, which options can kill or deprive of disk space and privileges.
 
-Prints one line of JSON for each action: what was answered, or the name of the error.
+Prints one line of JSON for each action: its result, or the name of the error.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def create(there: SqliteInstallation) -> object:
 
 
 def write(there: SqliteInstallation, *, dry_run: bool = False) -> object:
-    """Open an account that no other process opens."""
+    """Create an account with a name that no other process uses."""
     name = f"user-{os.getpid()}"
     address = EmailValidatorParser().parse(f"{name}@example.org")
     work = there.unit_of_work(by=Attribution(os_actor()), dry_run=dry_run, creates=True)
@@ -74,7 +74,7 @@ def read(there: SqliteInstallation) -> object:
 
 
 def verify(there: SqliteInstallation) -> object:
-    """Keyring, database and chain as a whole: the number of events, or why not."""
+    """Verify keyring, database and chain. Return the number of events, or the reason why the chain is broken."""
     report = there.reader().verify_chain(there.audit_keys)
     return report.events if report.intact else report.reason
 
@@ -96,7 +96,7 @@ def answer(action: str, folder: Path, **options: bool | int) -> dict[str, object
 
 
 class Announced(logging.Handler):
-    """Hears the steps of a creation, and ends the process at one of them without a word."""
+    """Collect the steps of a creation, and kill the process at one of them."""
 
     def __init__(self, die_at: str | None) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Announced(logging.Handler):
 
 
 def die_at_call(number: int, folder: Path) -> None:
-    """End this process at its `number`th call that touches the folder's files."""
+    """Kill this process at its `number`th call that touches files in `folder`."""
     calls = 0
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -124,7 +124,7 @@ def die_at_call(number: int, folder: Path) -> None:
 
 
 def in_child(work: Callable[[], dict[str, object]]) -> dict[str, object] | None:
-    """What `work` answers in a forked process; None when that was killed."""
+    """Run `work` in a forked process. Return its result, or None if the process was killed."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -142,8 +142,8 @@ def in_child(work: Callable[[], dict[str, object]]) -> dict[str, object] | None:
 
 
 def die_everywhere(folder: Path) -> dict[str, object]:
-    """Interrupt a creation at its first call, its second, and so on; what each left behind, and what came after."""
-    answer("write", folder / "rehearsed")  # everything is loaded once, here
+    """Kill a creation at its first call, its second, and so on. Return what each left behind and what followed."""
+    answer("write", folder / "rehearsed")  # loads everything that is loaded only once
     rounds: list[dict[str, object]] = []
     while True:
         place = folder / str(len(rounds) + 1)
@@ -173,19 +173,19 @@ def say(what: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("actions", help="die-everywhere, or any of them in their order, with commas between")
+    parser.add_argument("actions", help="run die-everywhere, or these comma-separated actions in order")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--die-at")
-    parser.add_argument("--named", action="store_true", help="the configuration names the storage")
-    parser.add_argument("--nobody", action="store_true", help="as an unprivileged user")
-    parser.add_argument("--largest-file", type=int, help="the disk is full beyond so many bytes of a file")
-    parser.add_argument("--wait", action="store_true", help='say "ready" and begin at a line on stdin')
+    parser.add_argument("--named", action="store_true", help="act as if the configuration names the storage")
+    parser.add_argument("--nobody", action="store_true", help="run as an unprivileged user")
+    parser.add_argument("--largest-file", type=int, help="limit the size of files in bytes, like a full disk")
+    parser.add_argument("--wait", action="store_true", help='print "ready" and wait for a line on stdin')
     options = parser.parse_args()
     if options.actions == "die-everywhere":
         say(die_everywhere(options.folder))
         return
     if options.nobody:
-        # Everything is loaded before privileges go: the interpreter's files may be out of an unprivileged user's reach.
+        # Load everything before dropping privileges: an unprivileged user may not be able to read Python's files.
         with TemporaryDirectory() as elsewhere:
             for action in ("write", "verify", "rehearse"):
                 answer(action, Path(elsewhere) / "data")
@@ -201,7 +201,7 @@ def main() -> None:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     if options.wait:
-        # What takes long is loaded first, so that all begin at once.
+        # Load everything slow first, so that all processes start at the same time.
 
         say("ready")
         sys.stdin.readline()

@@ -1,6 +1,6 @@
-"""A process of its own that works on the keys of an installation and is told how it will be disturbed.
+"""Run actions on the keys of an installation in a separate process, which options can kill or deprive of disk space.
 
-Says each step of a change as it comes, then one line of JSON for each action: what was answered, or the error's name.
+Prints one line of JSON for each step of a change, and one for each action: its result, or the name of the error.
 """
 
 import argparse
@@ -21,7 +21,7 @@ AUDITED = ("open", "os.rename", "os.remove", "os.chmod", "os.chown", "os.listdir
 
 
 def rotate(backend: Backend, older_than: int = 0) -> object:
-    """At once, one purpose: one key made, one promoted, one retired."""
+    """Rotate one purpose immediately: create a key, promote it and retire the old one."""
     actor = backend.by()
     return backend.keys.rotate(("sign",), older_than=older_than, overlap=7 * DAY, by=actor).changed
 
@@ -47,7 +47,7 @@ def primary(backend: Backend) -> object:
 
 
 def promoted(backend: Backend) -> object:
-    """The signing keys that the log says were promoted, in order."""
+    """Return the signing keys that were promoted according to the event log, in order."""
     events = [event for event in backend.audit.stream() if event.type == "KeyPromoted"]
     return [event.subject for event in events if event.data is not None and event.data["purpose"] == "sign"]
 
@@ -70,7 +70,7 @@ def answer(action: str) -> dict[str, object]:
 
 
 class Announced(logging.Handler):
-    """Says the steps of a change, and ends the process at one of them without a word."""
+    """Print the steps of a change, and kill the process at one of them."""
 
     def __init__(self, die_at: str | None) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ def say(what: object) -> None:
 
 
 def die_at_call(number: int) -> None:
-    """End this process at its `number`th call that touches the keyring, its lock or what is staged."""
+    """Kill this process at its `number`th call that touches the keyring, its lock or a staged file."""
     calls = 0
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -104,7 +104,7 @@ def die_at_call(number: int) -> None:
 
 
 def fill_the_disk() -> None:
-    """From when a change is staged on, no file grows any more."""
+    """Prevent files from growing as soon as a change is staged."""
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open" and str(arguments[0]).endswith(".change"):
@@ -115,8 +115,8 @@ def fill_the_disk() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("actions", help="any of them in their order, with commas between")
-    parser.add_argument("--die-at", help="a step")
+    parser.add_argument("actions", help="run these comma-separated actions in order")
+    parser.add_argument("--die-at", help="kill the process at this step")
     parser.add_argument("--die-at-call", type=int)
     parser.add_argument("--full-disk", action="store_true")
     options = parser.parse_args()
@@ -124,7 +124,7 @@ def main() -> None:
     logger.setLevel(logging.DEBUG)
     logger.addHandler(Announced(options.die_at))
     if options.die_at_call is not None:
-        answer("primary")  # what is loaded once is loaded here
+        answer("primary")  # loads everything that is loaded only once
         die_at_call(options.die_at_call)
     if options.full_disk:
         fill_the_disk()

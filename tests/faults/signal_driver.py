@@ -1,6 +1,6 @@
-"""Runs the program and sends it a signal at its nth function call: `NUMBER CALL FOLDER ARGUMENTS…`, 0 for none.
+"""Run the program and send it a signal at its nth function call: `NUMBER CALL FOLDER ARGUMENTS…`; CALL 0 sends none.
 
-Writes how many calls there were to the file `calls` in FOLDER. Calls of the interpreter's own end are counted too.
+Writes the number of calls to the file `calls` in FOLDER. Calls during interpreter shutdown are included.
 """
 
 import itertools
@@ -11,8 +11,8 @@ from pathlib import Path
 number, at, folder, *arguments = sys.argv[1:]
 sys.argv[1:] = arguments
 
-from backctl.__main__ import main  # noqa: E402 - the arguments are its own
-from backctl.presentation import app  # noqa: F401, E402 - a command begins with its modules loaded
+from backctl.__main__ import main  # noqa: E402 - importing it must not see the driver's arguments
+from backctl.presentation import app  # noqa: F401, E402 - loads the modules before the calls are counted
 
 calls = itertools.count(1)
 

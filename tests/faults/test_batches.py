@@ -1,4 +1,4 @@
-"""What a PostgreSQL server can do to many changes that share transactions: each is made once, or said not to be."""
+"""Faults of a PostgreSQL server during batches: each change is made once, or reported as not made."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ CROWD = 2 * BATCH_SIZE + 20
 
 
 def at(number: int, word: bytes, fate: Fate, then: Callable[[], object] = lambda: None) -> Judge:
-    """Judge that block of those with `word`, counted from 1, after `then` was done; all others pass."""
+    """Apply `fate` to the `number`th block that contains `word`, after calling `then`; pass all others."""
     seen = 0
 
     def judge(block: bytes) -> Fate:
@@ -38,7 +38,7 @@ def crowd(ground: Ground) -> list[str]:
 
 
 def close_all(backend: Backend, names: list[str], done: list[bool]) -> None:
-    """Close the accounts, and note for each whether that was a change."""
+    """Deactivate the accounts, and append to `done` whether each one changed."""
     accounts = backend.accounts
     for outcome in accounts.change_each(names, accounts.steps.deactivating, by=backend.by("test")):
         assert isinstance(outcome, Change)
@@ -77,7 +77,7 @@ def test_what_was_said_to_be_done_before_the_server_went_away_is_done(
 ) -> None:
     done: list[bool] = []
     backend = ground.backend(
-        judge=at(2 * BATCH_SIZE + 5, word, "cut before", lambda: ground.wire.refuse()),  # noqa: PLW0108 - not there yet
+        judge=at(2 * BATCH_SIZE + 5, word, "cut before", lambda: ground.wire.refuse()),  # noqa: PLW0108 - no wire yet
         DATABASE_CONNECT_TIMEOUT="1s",
     )
     with pytest.raises(DatabaseUnavailable):
@@ -92,7 +92,7 @@ def test_what_was_said_to_be_done_before_the_server_went_away_is_done(
 def test_a_commit_of_which_nobody_can_tell_is_not_said_to_be_done(ground: Ground, crowd: list[str]) -> None:
     done: list[bool] = []
     backend = ground.backend(
-        judge=at(2, COMMIT, "cut after", lambda: ground.wire.refuse()),  # noqa: PLW0108 - it is not there yet
+        judge=at(2, COMMIT, "cut after", lambda: ground.wire.refuse()),  # noqa: PLW0108 - the wire does not exist yet
         DATABASE_CONNECT_TIMEOUT="1s",
     )
     with pytest.raises(OutcomeUnknown):

@@ -1,4 +1,4 @@
-"""No secret shows where it is not the answer: not verbosely, not in errors, not when something unforeseen happens."""
+"""Secrets appear only in the intended output: not with -v, not in error messages, not after an unexpected error."""
 
 import base64
 import copy
@@ -26,13 +26,13 @@ from backctl.settings.secrets import SecretValue
 
 DRIVER = str(Path(__file__).with_name("canary_driver.py"))
 CANARY = "cAn4ry/0f:th3@m1ne"
-"""With characters that a URL and a shell would have escaped."""
+"""Contains characters that a URL or a shell escapes."""
 FAILURES = 9
-"""Of the calls that have the secret in reach, so many are made to fail, spread evenly."""
+"""The number of calls to fail, spread evenly over the calls that can read the secret."""
 
 
 def forms(secret: str) -> set[str]:
-    """How a secret may have been written by somebody who did not mean to."""
+    """Return the forms in which a secret could be written by accident."""
     raw = secret.encode()
     encoded = [base64.b64encode(raw), base64.urlsafe_b64encode(raw)]
     return {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1], json.dumps(secret)[1:-1]} | {
@@ -41,7 +41,7 @@ def forms(secret: str) -> set[str]:
 
 
 def assert_hidden(secret: str, outcome: Outcome, machine: Machine, *, kept: set[str], shown: bool = False) -> None:
-    """It is in no output, no log and no file of the machine but those in `kept`."""
+    """Check that the secret is in no output, no log and no file of the machine except those in `kept`."""
     places = {"stderr": outcome.err} | ({} if shown else {"stdout": outcome.out})
     for name, content in contents(machine.home).items():
         if name not in kept:
@@ -57,7 +57,7 @@ def canary_of(secret: str) -> str:
 
 @dataclass(frozen=True)
 class Scene:
-    """A command with a secret in reach. `kept` are files that hold it on purpose; `shown` that it is the answer."""
+    """A command that handles a secret. `kept` are the files that may contain it; `shown` means that stdout may, too."""
 
     words: tuple[str, ...]
     secret: str = CANARY
@@ -181,12 +181,12 @@ def test_a_secret_is_shown_nowhere_when_something_breaks(
         assert_hidden(scene.secret, done, machine, kept=kept, shown=scene.shown)
 
 
-# What is configured.
+# Configured secrets.
 
 
 @pytest.fixture
 def named(servers: Servers, tmp_path: Path) -> Iterator[tuple[Machine, str]]:
-    """A machine whose database is a server's, and the URL with a password that is a canary."""
+    """Return a machine that uses a server's database, and the database URL, whose password is a canary."""
     server = servers.postgres(16)
     with psycopg.connect(server.url("postgres"), autocommit=True) as admin:
         admin.execute(f"CREATE ROLE canary SUPERUSER LOGIN PASSWORD '{CANARY}'")
@@ -213,7 +213,7 @@ def test_every_command_hides_the_password_of_its_database(named: tuple[Machine, 
         if source == "value":
             machine.run("init").succeeded()
         for path in LEAVES:
-            done = machine.run(*path, "-v")  # some lack an argument: that is an error to look at, too
+            done = machine.run(*path, "-v")  # commands without a required argument show an error, which is also checked
             assert done.code in range(10), done
             assert_hidden(CANARY, done, machine, kept=kept)
         create = ("user", "create", f"ada@{source}.org", "--username", f"ada-{source}", "--no-password")
@@ -283,7 +283,7 @@ def test_a_child_inherits_no_secret(copied: Callable[[str], Machine]) -> None:
     assert CANARY not in seen.read_text()
 
 
-# What holds a secret.
+# Types that hold secrets.
 
 
 @pytest.mark.parametrize("kind", [Secret, SecretValue, PasswordHash])

@@ -1,4 +1,4 @@
-"""Files on their way through encryption: killed, interrupted, without room, without a reader, of any size."""
+"""Encrypting files when killed, interrupted, out of disk space or without a reader, and memory use for large files."""
 
 import os
 import resource
@@ -34,7 +34,7 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def work(machine: Machine) -> Path:
-    """A folder for inputs and outputs."""
+    """Return a folder for inputs and outputs."""
     folder = machine.home / "work"
     folder.mkdir()
     return folder
@@ -72,14 +72,14 @@ def test_what_is_stopped_half_way_leaves_no_result(
         cwd=machine.home,
     ) as process:
         assert process.stdin is not None
-        process.stdin.write(content[: 2 * MIB])  # more than a pipe holds: most of it is read when this returns
+        process.stdin.write(content[: 2 * MIB])  # more than fits into the pipe: when this returns, most of it was read
         process.stdin.flush()
         process.send_signal(number)
-        assert process.wait(60) == code  # before the input ends
+        assert process.wait(60) == code  # before the end of the input
     left = os.listdir(work)
     if way == "unnamed" or number != signal.SIGKILL:
         assert left == []
-    else:  # the next run removes it; until then nobody else reads it
+    else:  # the next run removes it; until then, only this user can read it
         (name,) = left
         assert (work / name).stat().st_mode & 0o777 == 0o600
         machine.run(verb, *CONTEXT, "--file", "-", "--out", "work/out", "-q", stdin=content).succeeded()
@@ -136,7 +136,7 @@ def test_a_reader_that_leaves_ends_it_quietly_and_leaves_no_plaintext(
 
 
 def peaks(machine: Machine, work: Path, size: int) -> list[int]:
-    """The most memory, in bytes, that each end of `encrypt | decrypt --stream` holds for a sparse file of that size."""
+    """Return the peak memory in bytes of both sides of `encrypt | decrypt --stream` for a sparse file of that size."""
     with (work / "sparse").open("wb") as file:
         file.truncate(size)
     reader, writer = os.pipe()
@@ -162,7 +162,7 @@ def peaks(machine: Machine, work: Path, size: int) -> list[int]:
 def test_memory_is_the_same_for_16_and_256_mib(machine: Machine, work: Path) -> None:
     small, large = peaks(machine, work, 16 * MIB), peaks(machine, work, 256 * MIB)
     assert all(after < before + 4 * MIB for before, after in zip(small, large, strict=True))
-    assert max(large) < resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 60 * MIB  # of a fork, at least ours
+    assert max(large) < resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 60 * MIB  # a fork starts as large
 
 
 def test_memory_is_the_same_for_any_number_of_lines(machine: Machine, work: Path) -> None:

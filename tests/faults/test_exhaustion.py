@@ -1,4 +1,4 @@
-"""A process that runs out of memory, files or threads says so: exit 5, and nothing else is blamed."""
+"""A process that runs out of memory, files or threads exits with 5 and an error that names the cause."""
 
 import json
 import resource

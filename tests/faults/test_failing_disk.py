@@ -1,4 +1,4 @@
-"""A disk that is full or broken at any one write: what was made is whole or absent, and what is told is true."""
+"""A disk that is full, or fails at any single write: files are complete or absent, and the reported outcome is true."""
 
 import errno
 import os
@@ -31,12 +31,12 @@ DISKS = [
 ]
 FULL = ("DatabaseFull", "DiskFull")
 EVERY = 5
-"""Of many alike calls in a row, every fifth is made to fail."""
+"""In a series of similar calls, every fifth fails."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Everything is imported before the first fork."""
+    """Import everything before the first fork."""
     answer("write", tmp_path_factory.mktemp("loaded"))
 
 
@@ -47,7 +47,7 @@ def calls_of(work: Callable[[], Any], folder: Path, kinds: tuple[str, ...]) -> l
 
 
 def worth_failing(calls: list[Call]) -> Iterator[int]:
-    """The numbers of the first and last calls on each file in turn, and of some between."""
+    """Yield the numbers of the first and last call of each series of similar calls on a file, and some in between."""
     alike = [
         (before.name, before.path.rpartition(".")[2]) == (after.name, after.path.rpartition(".")[2])
         for before, after in pairwise(calls)
@@ -64,7 +64,7 @@ def on_a_sound_disk(*actions: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def assert_whole_or_absent(folder: Path) -> None:
-    """No name of ours stands for half a thing, and the next command finishes the job."""
+    """Check that no file is incomplete and that the next command completes the installation."""
     left = names(folder)
     assert not [name for name in left if ".new" in name]
     if "backctl.db" in left:
@@ -108,7 +108,7 @@ def test_an_installation_is_whole_or_absent_when_no_file_may_be_larger_than(tmp_
 
 
 def after_a_crash(folder: Path, place: Path) -> int:
-    """How many accounts the database has when only its file and its log survive."""
+    """Return the number of accounts if only the database file and its WAL survive."""
     place.mkdir()
     for name in ("backctl.db", "backctl.db-wal"):
         shutil.copy(folder / name, place / name)
@@ -121,7 +121,7 @@ def after_a_crash(folder: Path, place: Path) -> int:
 def test_a_change_is_made_or_not_as_was_told_even_after_a_crash(
     tmp_path: Path, failing: Failing, error: int, kinds: tuple[str, ...]
 ) -> None:
-    """Another process keeps the database open, so that its log outlives the command."""
+    """Another process keeps the database open, so that the WAL still exists after the command."""
     template = tmp_path / "template"
     assert answer("create", template)["answer"] is True
     calls = calls_of(lambda: answer("write", shutil.copytree(template, tmp_path / "sound")), tmp_path / "sound", kinds)
@@ -145,7 +145,7 @@ def test_a_change_is_made_or_not_as_was_told_even_after_a_crash(
 
 
 def test_a_flush_that_fails_at_commit_leaves_the_outcome_open(tmp_path: Path) -> None:
-    """SQLite rolls back what it could not flush; recovered from the log, the change is there all the same."""
+    """SQLite rolls back what it could not flush, but recovery from the WAL restores the change."""
     folder = tmp_path / "data"
     assert answer("create", folder)["answer"] is True
     with closing(sqlite3.connect(folder / "backctl.db")) as other:
@@ -164,9 +164,9 @@ def test_a_flush_that_fails_at_commit_leaves_the_outcome_open(tmp_path: Path) ->
     ("name", "size", "error"),
     [
         ("data.db", 96 << 10, "DatabaseFull"),
-        ("data[1].db", 96 << 10, "DatabaseFull"),  # to a pattern of names, another file
+        ("data[1].db", 96 << 10, "DatabaseFull"),  # as a glob pattern, this name matches another file
         ("data.db-wal", 96 << 10, "DatabaseFull"),
-        ("data.db.0001.1.bak", 96 << 10, "DatabaseUnusable"),  # a copy beside it does not grow
+        ("data.db.0001.1.bak", 96 << 10, "DatabaseUnusable"),  # a backup in the same folder is not part of the database
     ],
 )
 def test_whether_a_file_may_grow_depends_on_the_database_and_its_log(

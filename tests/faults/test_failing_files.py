@@ -1,4 +1,4 @@
-"""A disk that is full or broken under a file that is not the database: nothing is left, and what is told is true."""
+"""A full or failing disk under files other than the database: no file is left, and the reported outcome is correct."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ def backup(folder: Path) -> None:
 
 
 REPLACING = [replaced_file, configuration]
-"""In a folder that cannot be flushed the new file has the name all the same."""
+"""Flushing the folder comes last, so the new file already has its name when that fails."""
 WRITERS = [secret_file, new_file, replaced_file, configuration, backup]
 
 
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
     founding = Founding(installation_id="here", keyring=a_keyring(), by=BY, now=START, event_id=EventId(new_id()))
     create_database(tmp_path / "backctl.db", founding)
     with closing(connect(tmp_path / "backctl.db", timeout_us=0, read_only=True)):
-        backup(folder)  # everything is loaded before the first fork
+        backup(folder)  # loads everything before the first fork
     (folder / "copy.db").unlink()
     return folder
 

@@ -1,4 +1,4 @@
-"""Creating an installation, disturbed in every way: killed, crowded, out of space, out of permission."""
+"""Creating an installation while processes are killed, compete, run out of disk space or lack permissions."""
 
 import json
 import os
@@ -33,7 +33,7 @@ COMPLETE = {"backctl.db", "backctl.lock", "keyring.json"}
 
 
 def drive(action: str, folder: Path, *options: str) -> Any:
-    """Run the driver for one action; None when it was killed."""
+    """Run the driver for one action. Return None if it was killed."""
     child = subprocess.run(command(action, folder, *options), capture_output=True, text=True, env=environment())
     if child.returncode == -9:
         return None
@@ -42,7 +42,7 @@ def drive(action: str, folder: Path, *options: str) -> Any:
 
 
 def drive_all(actions: tuple[str, ...], folder: Path, *options: str) -> dict[str, Any]:
-    """Run the driver for several actions in their order; what each of them answered."""
+    """Run the driver for several actions in order. Return the result of each."""
     child = subprocess.run(
         command(",".join(actions), folder, *options), capture_output=True, text=True, env=environment()
     )
@@ -51,7 +51,7 @@ def drive_all(actions: tuple[str, ...], folder: Path, *options: str) -> dict[str
 
 
 def errors(actions: tuple[str, ...], folder: Path, *options: str) -> set[str]:
-    """The errors that these actions end with; an action that succeeds counts as one without a name."""
+    """Return the error names of these actions; "" for an action that succeeds."""
     return {answer.get("error", "") for answer in drive_all(actions, folder, *options).values()}
 
 
@@ -68,7 +68,7 @@ def names(folder: Path) -> set[str]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int, int, int]]:
-    """Every file with content, mode, time and number."""
+    """Return the contents, mode, modification time and inode of each file."""
     found = {}
     for path in folder.iterdir():
         status = path.lstat()
@@ -79,7 +79,7 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int, int, int]]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where nothing is yet, not even the folder above."""
+    """Return a folder that does not exist yet, in a parent that does not exist either."""
     return tmp_path / "share" / "backctl"
 
 
@@ -92,7 +92,7 @@ def created(folder: Path) -> Path:
 
 @pytest.fixture
 def reachable() -> Iterator[Path]:
-    """A folder that an unprivileged user can reach, unlike those of pytest."""
+    """Yield a folder that an unprivileged user can reach, unlike pytest's own folders."""
     folder = Path(tempfile.mkdtemp(prefix="backctl-test-"))
     folder.chmod(0o755)
     yield folder
@@ -122,7 +122,7 @@ def test_killed_at_any_call_the_next_command_succeeds(tmp_path: Path) -> None:
     left = [set(interrupted["left"]) for interrupted in rounds]
     assert any("keyring.json" not in names for names in left)
     assert any("keyring.json" in names and "backctl.db" not in names for names in left)
-    assert any(names > COMPLETE for names in left)  # only the temporary names were left to remove
+    assert any(names > COMPLETE for names in left)  # some runs left only temporary names to remove
     assert not any("backctl.db" in names and "keyring.json" not in names for names in left)
     for number, interrupted in enumerate(rounds, 1):
         if "backctl.db" in interrupted["left"]:
@@ -181,7 +181,7 @@ def test_a_dry_run_creates_nothing(folder: Path, tmp_path: Path, monkeypatch: py
     rehearsed = drive("rehearse", folder)
     assert rehearsed["answer"].startswith("user-")
     assert rehearsed["notices"] == []
-    assert "database in place" in rehearsed["steps"]  # the same code ran, elsewhere
+    assert "database in place" in rehearsed["steps"]  # the same code ran in another place
     assert not folder.parent.exists()
     assert names(temporary) == set()
 

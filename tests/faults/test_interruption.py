@@ -1,4 +1,4 @@
-"""Commands that are killed, interrupted or in each other's way: state and events agree, and a rerun completes."""
+"""Commands that are killed, interrupted or run concurrently: state and events agree, and a rerun completes the work."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import Machine
 from tests.cli.scenes import Person, fresh, populate, refused, stop_when, together
 
-CROWD = 600  # several transactions, so that there is a moment between two of them
+CROWD = 600  # several transactions, so that a signal can arrive between two of them
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def crowded(machine: Machine) -> Machine:
-    """An installation with many open accounts, and their names in a file."""
+    """Return an installation with many active accounts and a file with their names."""
     people = [Person(f"user{number:03}") for number in range(CROWD)]
     populate(machine, people)
     (machine.home / "leavers.txt").write_text("".join(f"{person.username}\n" for person in people))
@@ -53,7 +53,7 @@ def closing_everybody(machine: Machine) -> "subprocess.Popen[bytes]":
 
 
 def finish(machine: Machine) -> None:
-    """Run the same command again, to its end."""
+    """Run the same command again to completion."""
     rest = CROWD - closed(machine)
     again = machine.run("user", "deactivate", "--from-file", "leavers.txt", "--yes", "-o", "json").succeeded()
     assert (again.json["done"], again.json["changed"], again.json["failed"]) == (CROWD, rest, 0)
@@ -102,7 +102,7 @@ def test_a_command_killed_before_it_began_changed_nothing(machine: Machine) -> N
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     os.close(writing)
-    assert process.returncode in (143, -signal.SIGTERM)  # the second while the interpreter was still starting
+    assert process.returncode in (143, -signal.SIGTERM)  # SIGTERM if the interpreter was still starting
     assert count(machine, "users") == 1
     machine.create_user("bob")
 
@@ -168,7 +168,7 @@ def test_of_two_that_update_one_account_from_the_same_version_one_is_told(machin
         ],
     )
     codes = sorted(end.code for end in ends)
-    assert codes in ([0, 3], [0, 4]), [end.err for end in ends]  # 3: the old name was gone already
+    assert codes in ([0, 3], [0, 4]), [end.err for end in ends]  # 3: the account was already renamed
     assert count(machine, "events WHERE type = 'UserUsernameChanged'") == 1
 
 

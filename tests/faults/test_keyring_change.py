@@ -1,4 +1,4 @@
-"""A key and the event that tells of it, disturbed in every way: after the next change both are there, or neither."""
+"""Faults while a key and its event are saved: after the next change, both exist or neither does."""
 
 import fcntl
 import json
@@ -31,7 +31,7 @@ STEPS = ("waiting", "locked", "staged", "recorded", "in place")
 
 @dataclass(frozen=True)
 class Place:
-    """An installation of its own, whose keys are forty days old."""
+    """An installation whose keys are forty days old."""
 
     folder: Path
     url: str
@@ -67,7 +67,7 @@ class Place:
         )
 
     def drive(self, actions: str, *options: str, **variables: str) -> list[Any]:
-        """What the actions answered, steps before them; nothing more from where the process was killed."""
+        """Return the steps and results that the driver printed until it ended or was killed."""
         process = self.start(actions, *options, **variables)
         out, err = process.communicate(timeout=120)
         assert process.returncode in (0, -9), err
@@ -107,7 +107,7 @@ def test_killed_at_a_step_the_next_change_leaves_key_and_event_or_neither(place:
     before = place.primary()
     place.drive("rotate", "--die-at", step)
     seen = place.primary()
-    assert (seen != before) == (step == "in place")  # a reader finds the old keyring or the new, each of them whole
+    assert (seen != before) == (step == "in place")  # a reader sees the complete old or the complete new keyring
     assert len(place.staged()) == (step in ("staged", "recorded"))
     said = place.drive("add,promoted,verify")
     settled = [each["step"] for each in said if each.get("step") in ("finished", "given up")]
@@ -156,7 +156,7 @@ def test_a_change_after_an_interrupted_rotation_does_not_rotate_again(place: Pla
 
 
 def test_of_several_rotations_at_once_one_rotates(place: Place) -> None:
-    """All of them have seen the same primary key when the lock becomes free."""
+    """All of them read the same primary key before one gets the lock."""
     lock = os.open(place.folder / "backctl.lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     processes = [place.start("rotate") for _ in range(3)]
@@ -270,7 +270,7 @@ def test_a_commit_that_never_arrived_is_made_again(ground: Ground) -> None:
 def test_where_nobody_can_tell_whether_it_was_committed_the_next_change_finds_out(ground: Ground) -> None:
     path = ground.folder / "keyring.json"
     before = KeyFile(path).read().primary("sign").kid
-    judge = once(COMMIT, "cut after", lambda: ground.wire.refuse())  # noqa: PLW0108 - the wire is made with it
+    judge = once(COMMIT, "cut after", lambda: ground.wire.refuse())  # noqa: PLW0108 - the wire does not exist yet
     cut = ground.backend(judge=judge, DATABASE_TIMEOUT="1s")
     with pytest.raises(DatabaseUnavailable):
         cut.keys.rotate(("sign",), older_than=0, overlap=DAY, by=cut.by("me"))

@@ -1,4 +1,4 @@
-"""Commands that write a file, killed at any moment: the file is the old one or the new, and the next command tidies."""
+"""Commands that write a file, killed at any moment: the old or the new file remains, and the next command cleans up."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def killed(machine: Machine, number: int, way: str, *words: str) -> bool:
-    """Whether the command was killed at its `number`th call; else it has succeeded."""
+    """Kill the command at its `number`th call. Return False if it succeeded before."""
     done = python(machine, KILLED, str(number), FOLDER, way, *words)
     if done.code == -signal.SIGKILL:
         return True

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server can do to a command: done right within a bounded retry, or exit 5 with nothing half done."""
+"""Faults of a PostgreSQL server: a command succeeds after a few retries, or exits with 5 and changes nothing."""
 
 import subprocess
 import sys
@@ -53,10 +53,10 @@ def assert_untouched(ground: Ground) -> None:
     assert ground.execute("SELECT count(*) FROM events") == [(3,)]
     assert ground.execute("SELECT is_active, version FROM users WHERE username = 'ada'") == [(True, 1)]
     assert ground.backend().audit.verify().intact
-    assert close_ada(ground.backend())  # and nothing holds a lock
+    assert close_ada(ground.backend())  # and no lock is held
 
 
-# Not there, or not for us.
+# Server missing, or access denied.
 
 
 def test_a_server_that_is_down_is_worth_retrying_and_told_without_the_password(ground: Ground) -> None:
@@ -128,7 +128,7 @@ def test_another_revision_stops_reads_and_writes_and_is_left_alone(
     ground: Ground, revision: str, error: type[Exception]
 ) -> None:
     backend = ground.backend()
-    assert backend.accounts.count() == 2  # a program that runs on is told too
+    assert backend.accounts.count() == 2  # a backend that is already open must notice the change, too
     ground.execute(f"UPDATE alembic_version SET version_num = '{revision}'")
     for use in (lambda: close_ada(backend), backend.accounts.count, backend.audit.verify):
         with pytest.raises(error):
@@ -136,7 +136,7 @@ def test_another_revision_stops_reads_and_writes_and_is_left_alone(
     assert ground.execute("SELECT version_num FROM alembic_version") == [(revision,)]
 
 
-# Gone in the middle.
+# Connection lost.
 
 
 def test_a_restart_in_the_middle_of_a_change_is_survived(ground: Ground) -> None:
@@ -197,7 +197,7 @@ def test_a_new_account_survives_a_lost_commit_as_one(ground: Ground) -> None:
 
 def test_an_outcome_that_nobody_can_tell_is_said_to_be_unknown(ground: Ground) -> None:
     backend = ground.backend(
-        judge=once(COMMIT, "cut after", lambda: ground.wire.refuse()),  # noqa: PLW0108 - there is no wire yet
+        judge=once(COMMIT, "cut after", lambda: ground.wire.refuse()),  # noqa: PLW0108 - the wire does not exist yet
         DATABASE_CONNECT_TIMEOUT="1s",
     )
     with pytest.raises(OutcomeUnknown, match="whether it was made is unknown") as refusal:
@@ -234,7 +234,7 @@ def test_a_made_password_is_kept_where_nobody_can_tell_whether_it_has_an_account
     assert backend.authentication.authenticate("bob", password, by=backend.by()).ok
 
 
-# Given up by the server.
+# Cancelled by the server.
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
@@ -276,7 +276,7 @@ def test_a_statement_that_takes_too_long_is_given_up(ground: Ground) -> None:
     with pytest.raises(DatabaseUnavailable, match="in time"):
         close_ada(ground.backend(DATABASE_STATEMENT_TIMEOUT="200ms"))
     with pytest.raises(DatabaseUnavailable, match="in time"):
-        close_ada(ground.backend(DATABASE_TIMEOUT="200ms"))  # the longest wait of all
+        close_ada(ground.backend(DATABASE_TIMEOUT="200ms"))  # database.timeout limits all waits
     ground.execute("DROP TRIGGER wait ON users")
     assert_untouched(ground)
 

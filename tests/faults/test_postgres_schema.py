@@ -1,4 +1,4 @@
-"""On a server, keyring and tables are made once and together, and the tables are changed by one process at a time."""
+"""On a server, keyring and tables are created once and together, and only one process at a time migrates the schema."""
 
 import threading
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def initialise(ground: Ground, keyring: str = "keyring.json", *, dry_run: bool =
 
 
 def at_once(*tasks: Callable[[], object]) -> list[object]:
-    """Run all tasks at the same time; answers what each returned, or the error of the house it raised."""
+    """Run all tasks at the same time. Return the result of each, or the BackctlError that it raised."""
     start = threading.Barrier(len(tasks))
 
     def run(task: Callable[[], object]) -> object:

@@ -1,4 +1,4 @@
-"""Reactions when the server or the connection fails at the COMMIT: once if the change was made, never otherwise."""
+"""Reactions when the server or the connection fails during COMMIT: called once if the change was saved, else never."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -25,7 +25,7 @@ def assert_once(ground: Ground, calls: Calls) -> None:
 
 
 def nothing(_ground: Ground) -> None:
-    """The server stays as it is."""
+    """Leave the server as it is."""
 
 
 def crash(ground: Ground) -> None:
@@ -48,7 +48,7 @@ def test_a_lost_commit_is_reacted_to_once(
 
 def test_an_unknown_outcome_is_not_reacted_to(ground: Ground, calls: Calls) -> None:
     backend = ground.backend(
-        judge=once(COMMIT, "cut after", lambda: ground.wire.refuse()),  # noqa: PLW0108 - there is no wire yet
+        judge=once(COMMIT, "cut after", lambda: ground.wire.refuse()),  # noqa: PLW0108 - the wire does not exist yet
         reactions=(calls.append,),
         DATABASE_CONNECT_TIMEOUT="1s",
     )

@@ -1,4 +1,4 @@
-"""A command that hands a secret over in a file, killed at any moment: the file is whole or absent."""
+"""A command that writes a secret to a file and is killed at any moment: the file is complete or absent."""
 
 import os
 import signal
@@ -8,8 +8,8 @@ import pytest
 from tests.cli.conftest import Machine
 from tests.cli.scenes import fresh, python
 
-# Ends the process at its nth call that opens, links, renames or removes something, from the first one on that has to do
-# with the folder of the secret. Modules are opened in another way.
+# Kills the process at its nth call that opens, links, renames or removes a file, starting with the first such call in
+# the folder of the secret. Importing modules uses other calls.
 KILLED = """
 import os, signal, sys
 

@@ -1,4 +1,4 @@
-"""SIGHUP and SIGTERM at any moment: no traceback, the right exit code, and the state is before or after."""
+"""SIGHUP and SIGTERM at any moment: no traceback, the correct exit code, and the old or the new state."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ def drive(machine: Machine, number: int, at: int, *words: str) -> subprocess.Com
 
 
 def points(calls: int) -> list[int]:
-    """Spread over the whole run, and closer together near its end, where connections are closed."""
+    """Return points spread over the whole run, closer together near its end, where connections are closed."""
     spread = range(1, calls, max(1, calls // POINTS))
     late = range(calls * 9 // 10, calls + 1, max(1, calls // 10 // POINTS))
     return sorted({*spread, *late})
@@ -47,7 +47,7 @@ def test_a_signal_at_any_moment_leaves_before_or_after(tmp_path: Path, words: tu
         machine = place(str(at))
         done = drive(machine, number, at, *words)
         told = done.stderr.decode()
-        unheeded = (-number,) if at == 1 else ()  # nothing of the program has run yet
+        unheeded = (-number,) if at == 1 else ()  # the program's handlers are not installed yet
         assert done.returncode in (128 + number, 0, *unheeded), (at, told)
         interrupted += done.returncode != 0
         assert "Traceback" not in told, (at, told)
@@ -94,7 +94,7 @@ def test_a_hangup_ends_a_bulk_command_as_a_termination_does(tmp_path: Path) -> N
 @pytest.mark.parametrize("words", [("user", "deactivate", "-", "--yes"), ("encrypt", "--context", "x")])
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_what_was_ignored_at_the_start_stays_ignored(tmp_path: Path, words: tuple[str, ...], number: int) -> None:
-    """As under nohup, or behind `trap '' TERM`."""
+    """As with nohup, or after `trap '' TERM`."""
     machine = fresh(tmp_path)
     populate(machine, [Person("bob")])
     name = signal.Signals(number).name.removeprefix("SIG")
@@ -106,7 +106,7 @@ def test_what_was_ignored_at_the_start_stays_ignored(tmp_path: Path, words: tupl
         process.stdin.write(b"bob\n")
         process.stdin.flush()
         while sys.executable.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0]:
-            continue  # the shell is still there
+            continue  # the process is still the shell
         for _ in range(5):
             os.kill(process.pid, number)
         process.stdin.close()
@@ -121,11 +121,11 @@ def test_a_terminal_that_is_gone_is_no_further_fault(tmp_path: Path) -> None:
     os.close(reader)
     process.send_signal(signal.SIGHUP)
     process.communicate(b"x", timeout=60)
-    assert process.returncode in (129, -signal.SIGHUP)  # the program may not have come so far as to heed it
+    assert process.returncode in (129, -signal.SIGHUP)  # the program may not have installed its handler yet
 
 
 def hung_up(machine: Machine, asked: bytes, *words: str, ignoring: bool = False) -> tuple[int, str]:
-    """The end of a command whose terminal goes away when it has `asked`; standard error is a file."""
+    """Close the terminal of a command when it has `asked`. Return its exit code and standard error (a file)."""
     master, slave = pty.openpty()
     with (machine.home / "told").open("wb") as told:
         process = subprocess.Popen(
@@ -212,7 +212,7 @@ sys.exit(__main__.main())
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_library_that_stumbles_over_a_signal_is_no_fault_of_the_program(tmp_path: Path, number: int) -> None:
-    """SQLAlchemy asserts that a COMMIT came to its end, and that error takes the place of the signal's."""
+    """SQLAlchemy asserts that a COMMIT has ended; its AssertionError replaces the exception of the signal."""
     machine = fresh(tmp_path)
     populate(machine, [Person("bob")])
     deactivate = ("user", "deactivate", "bob")
@@ -255,7 +255,7 @@ sys.exit(__main__.main() if sys.argv[1] == "program" else fail([]))
 
 @pytest.mark.parametrize("entrance", ["program", "library"])
 def test_an_end_while_a_password_is_being_hashed_aborts_nothing(tmp_path: Path, entrance: str) -> None:
-    command = [sys.executable, "-c", _ENDS_WHILE_HASHING, entrance]  # with the end of an interpreter of its own
+    command = [sys.executable, "-c", _ENDS_WHILE_HASHING, entrance]  # a separate interpreter, to test its shutdown
     done = subprocess.run(command, capture_output=True, env=fresh(tmp_path).environment, timeout=60)
     assert (done.returncode, done.stderr) == (4, b"")
 

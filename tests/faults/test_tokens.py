@@ -1,4 +1,4 @@
-"""Tokens among processes that race, die or lose their server: one use each, and a replay always ends its session."""
+"""Token operations that race, are killed or lose their server: tokens work once, and a replay ends the session."""
 
 import shutil
 import signal
@@ -20,8 +20,8 @@ from backctl.backend import Backend
 from backctl.domain.errors import TokenReused, TokenRevoked
 from backctl.domain.values import Secret
 
-# Refreshes with the token in the file `refresh`, and dies without a word before the statement of the given number; at
-# the number after the last one right after the COMMIT.
+# Refreshes with the token in the file `refresh` and kills itself before the statement with the given number; with the
+# number after the last statement, right after the COMMIT.
 _DYING = """
 import os, signal, sys
 import backctl
@@ -50,7 +50,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def a_pair(machine: Machine) -> dict[str, Any]:
-    """New tokens, the refresh token in the file `refresh`."""
+    """Issue new tokens and write the refresh token to the file `refresh`."""
     pair: dict[str, Any] = machine.run("token", "issue", "ada", "--pair", "-o", "json").succeeded().json
     (machine.home / "refresh").write_text(pair["refresh_token"])
     return pair
@@ -169,7 +169,7 @@ def test_a_verification_asks_again_when_its_connection_was_lost(ground: Ground, 
 
 
 def test_two_accounts_that_end_each_others_sessions_do_not_wait_for_ever(ground: Ground, backend: Backend) -> None:
-    """Accounts are locked before their sessions everywhere, so that two never hold what the other needs."""
+    """Accounts are always locked before their sessions, which prevents a deadlock."""
     from concurrent.futures import ThreadPoolExecutor
 
     def work(number: int) -> int:

@@ -30,16 +30,16 @@ GOOD = "correct horse battery"
 ACTOR = Actor("gate", "www", "web-1")
 COST = 5
 STEP = 30_000_000
-"""Microseconds for which a one-time code counts."""
+"""The time step of a one-time code in microseconds."""
 
 Work = Callable[..., tuple[list[int], list[str]]]
-"""Of one check of an identity, a password and perhaps a code: the costs hashed at, and the statements."""
+"""Returns the bcrypt costs and SQL statements of one check of an identity, a password and an optional code."""
 
 NOW = Instant.parse("2100-01-01T00:00:00Z")
 
 
 class Place:
-    """A database in a file of a folder, in which the keyring lies too: ways to it beside the program's."""
+    """A database file and a keyring in one folder, with access that does not depend on the program."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Place:
 
     @contextmanager
     def copied(self, folder: Path) -> "Iterator[Place]":
-        """The same accounts in another place."""
+        """Yield a copy of the accounts in another folder."""
         shutil.copytree(self.folder, folder)
         yield Place(folder)
 
@@ -64,12 +64,12 @@ class Place:
             return connection.execute(statement, values).fetchall()
 
     def contents(self) -> bytes:
-        """Every byte that is kept."""
+        """Return every stored byte."""
         return b"".join(file.read_bytes() for file in self.folder.iterdir())
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:
-        """What the database runs for connections made in the `with` block; complete at its end."""
+        """Collect the statements of connections opened in the `with` block; the list is complete after the block."""
         found: list[str] = []
         connect = sqlite3.connect
 
@@ -84,7 +84,7 @@ class Place:
 
 
 class ServerPlace(Place):
-    """The same on a server."""
+    """The same for a database on a server."""
 
     def __init__(self, folder: Path, server: PostgresServer, name: str) -> None:
         super().__init__(folder)
@@ -116,7 +116,7 @@ class ServerPlace(Place):
 
 @dataclass
 class House:
-    """An installation with accounts in every state, and a clock of its own."""
+    """An installation with accounts in every state, and its own clock."""
 
     place: Place
     backend: Backend
@@ -153,11 +153,11 @@ class House:
         return replace(self.backend.mfa, clock=lambda: self.now)
 
     def enroll(self, ident: str) -> bytes:
-        """The secret of a second factor that waits to be confirmed."""
+        """Enroll a second factor without confirming it. Return its secret."""
         return b32decode(self.mfa.enroll(ident, by=Attribution(ACTOR)).value.secret.reveal())
 
     def give_factor(self, ident: str) -> "Factor":
-        """A second factor that is on. The step of this moment is used up by that: the next is half a minute on."""
+        """Enroll and confirm a second factor. That uses the current time step, so the clock moves to the next one."""
         secret, codes = self.enroll(ident), self.mfa.new_recovery_codes()
         self.mfa.confirm(ident, Secret(totp(secret, self.now)), codes, by=Attribution(ACTOR))
         self.now = self.now.plus(STEP)
@@ -169,20 +169,20 @@ class House:
 
 @dataclass
 class Factor:
-    """An authenticator, with its recovery codes on paper."""
+    """An authenticator and the recovery codes."""
 
     house: House
     secret: bytes
     recovery_codes: tuple[str, ...]
 
     def code(self, ahead: int = 0) -> str:
-        """What it shows now, or so many steps ahead of now."""
+        """Return the code for now, or for `ahead` time steps later."""
         return totp(self.secret, self.house.now.plus(ahead * STEP))
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres16", "postgres18"])
 def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Place:
-    """Accounts in every state, to be copied."""
+    """Return an installation with accounts in every state, to be copied."""
     folder = tmp_path_factory.mktemp("original")
     place = Place(folder)
     if request.param != "sqlite":
@@ -213,7 +213,7 @@ def house(original: Place, tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def work_of(house: House, monkeypatch: pytest.MonkeyPatch) -> Work:
-    """The costs hashed at and the statements run, values taken out, of one check."""
+    """Return a function that measures one check: its bcrypt costs, and its SQL statements without values."""
     costs: list[int] = []
     hash_password = bcrypt.hashpw
 
@@ -222,7 +222,7 @@ def work_of(house: House, monkeypatch: pytest.MonkeyPatch) -> Work:
         return hash_password(password, setting)
 
     def work(ident: str, password: str, code: str | None = None) -> tuple[list[int], list[str]]:
-        house.check("must")  # whatever only the first use loads
+        house.check("must")  # loads what only the first use loads
         house.backend.close()
         costs.clear()
         with house.place.statements() as statements:

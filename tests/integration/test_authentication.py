@@ -1,4 +1,4 @@
-"""Checking passwords: the same work for every refusal, counted failures, better hashes, and nothing lost to a race."""
+"""Password checks: the same work for every refusal, counted failures, rehashing, and races that lose nothing."""
 
 import hashlib
 import re
@@ -37,7 +37,7 @@ def test_every_refusal_costs_one_hash_and_the_same_statements(
     found = {name: work_of(*attempt) for name, attempt in REFUSED.items()}
     for name, (costs, _) in found.items():
         assert costs == [COST], name
-    # Looking up by id, address or name differs by what was typed, not by what is there.
+    # Lookups by id, e-mail address and username differ by what was typed, not by whether the account exists.
     lookup = re.compile(r"\b(?:users\.)?(?:id|email_key|username_key) = \?(?:::\w+)?(?: COLLATE \"C\")?")
     shapes = {lookup.sub("KEY = ?", "\n".join(statements)) for _, statements in found.values()}
     assert len(shapes) == 1
@@ -95,7 +95,7 @@ def test_a_password_that_must_be_changed_opens_and_says_so(house: House) -> None
     assert house.last().data == {"must_change": True, "second_factor": None}
 
 
-# Counting.
+# Counting failures.
 
 
 @pytest.mark.parametrize("ident", ["ada", "closed", "nobody", "nobody@example.org"])
@@ -147,7 +147,7 @@ def test_another_password_ends_the_lock(house: House) -> None:
 
 
 def test_no_password_is_found_beside_ten_failures(house: House) -> None:
-    # Checked while it was not yet locked, judged when it was.
+    # The password is checked before the lock and the attempt is decided after it.
     authentication = house.authentication()
 
     def locked_meanwhile() -> None:
@@ -159,7 +159,7 @@ def test_no_password_is_found_beside_ten_failures(house: House) -> None:
     )
 
 
-# Better hashes.
+# Rehashing.
 
 
 @pytest.mark.parametrize("cost", [4, 5])
@@ -274,7 +274,7 @@ def test_a_refusal_by_a_foreign_hash_runs_the_same_statements_as_any_other(
 
 
 def meanwhile(service: AuthenticationService, act: Callable[[], object], times: int = 1) -> AuthenticationService:
-    """The service, while between its look at the hash and its transaction something else happens."""
+    """Return the service with `act` running between reading the hash and starting the transaction."""
     left = [times]
     transactions = service.transactions()
 
@@ -295,7 +295,7 @@ def test_a_login_beside_one_that_rehashes_succeeds_too(house: House) -> None:
 
 def test_the_old_password_opens_nothing_once_it_was_changed_meanwhile(house: House) -> None:
     other = Secret("another horse battery")
-    change = lambda: house.backend.accounts.set_password("ada", other, by=Attribution(ACTOR))  # noqa: E731 - one line, one use
+    change = lambda: house.backend.accounts.set_password("ada", other, by=Attribution(ACTOR))  # noqa: E731 - used once
     authentication = meanwhile(house.authentication(), change)
     assert authentication.authenticate("ada", Secret(GOOD), by=Attribution(ACTOR)).outcome == "refused"
 
@@ -317,7 +317,7 @@ def test_an_account_made_meanwhile_is_looked_at_again(house: House) -> None:
     assert meanwhile(house.authentication(), create).authenticate("new", Secret(GOOD), by=Attribution(ACTOR)).ok
 
 
-# Setting.
+# Setting passwords.
 
 
 def test_the_same_password_again_is_a_change_with_a_new_salt(house: House) -> None:

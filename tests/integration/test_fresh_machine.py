@@ -1,4 +1,4 @@
-"""A machine where nothing was made yet: who makes the installation, and what answers without making it."""
+"""A fresh machine: which calls create the installation, and which work without creating it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `doctor` finds: nothing on a fresh machine, and each fault under its own name."""
+"""Checks of `doctor`: all pass on a fresh machine, and each fault fails the check for it."""
 
 import os
 import sqlite3
@@ -35,7 +35,7 @@ HOUR_US = 3600 * 1_000_000
 
 
 class Machine:
-    """One installation, its clock and its configuration, to be spoilt and examined."""
+    """An installation with a clock and a configuration, to be damaged and examined."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -56,7 +56,7 @@ class Machine:
         return {view.check: view for view in views}
 
     def unwell(self) -> dict[str, str]:
-        """The checks that are not ok."""
+        """Return the checks that are not ok."""
         return {check: view.status for check, view in self.examine().items() if view.status != "ok"}
 
     def execute(self, statement: str) -> None:
@@ -136,7 +136,7 @@ def test_an_index_that_disagrees_with_its_table_is_found(machine: Machine) -> No
         connection.execute("CREATE TABLE other (id INTEGER PRIMARY KEY, kid TEXT)")
         connection.execute("CREATE INDEX ix_other ON other (kid)")
         connection.execute("INSERT INTO other (kid) VALUES ('a')")
-        # The index of an empty twin takes the place of the real one: the row is in the table and not in its index.
+        # Give it the index of an empty table, so that the row is in the table but not in the index.
         connection.execute("CREATE TABLE twin (id INTEGER PRIMARY KEY, kid TEXT)")
         connection.execute("CREATE INDEX ix_twin ON twin (kid)")
         connection.execute(
@@ -175,7 +175,7 @@ def test_a_row_without_its_owner_is_found(machine: Machine) -> None:
     ],
 )
 def test_what_others_can_reach_is_found(machine: Machine, name: str, mode: int, status: str | None) -> None:
-    keeper = sqlite3.connect(machine.database)  # keeps log and index beside the file
+    keeper = sqlite3.connect(machine.database)  # keeps the -wal and -shm files in the folder
     with closing(keeper):
         with keeper:
             keeper.execute("UPDATE alembic_version SET version_num = version_num")
@@ -190,7 +190,7 @@ def test_what_others_can_reach_is_found(machine: Machine, name: str, mode: int, 
 def test_a_folder_on_the_way_in_which_everybody_may_replace_things_is_told(
     machine: Machine, tmp_path: Path, mode: int
 ) -> None:
-    """Whoever can rename a folder can put another one in its place; and a link leads wherever its target lies."""
+    """A user who can rename a folder can replace it; a link is only as safe as the path of its target."""
     (tmp_path / "shared" / "mine").mkdir(parents=True)
     for path in (machine.config, machine.keyring):
         target = path.rename(tmp_path / "shared" / "mine" / path.name)

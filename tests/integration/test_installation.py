@@ -1,4 +1,4 @@
-"""Opening an installation: what is asked before anything is used, and what a present one does by itself."""
+"""Opening an installation: what is checked before use, and what an existing installation does automatically."""
 
 import os
 import sqlite3
@@ -28,7 +28,7 @@ BY = Attribution(ACTOR)
 
 @pytest.fixture
 def open_at(tmp_path: Path) -> Iterator[Callable[..., SqliteInstallation]]:
-    """Installations of one folder, all closed in the end; each keeps what it was told in `notices`."""
+    """Open installations, by default in the same folder, and close all of them at the end."""
     opened = []
 
     def open_at(folder: Path = tmp_path, **changes: Any) -> SqliteInstallation:
@@ -268,7 +268,7 @@ def test_an_older_database_is_migrated_before_it_is_used(
 
     open_at().create(BY)
     execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '0000'")
-    monkeypatch.setattr(migrator, "upgrade", upgrade)  # what it does is shown where it is tested
+    monkeypatch.setattr(migrator, "upgrade", upgrade)  # the real upgrade has its own tests
     notices: list[str] = []
     installation = open_at(notice=notices.append)
     use(installation)

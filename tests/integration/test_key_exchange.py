@@ -1,4 +1,4 @@
-"""Keys from elsewhere and for elsewhere: published ones come in and go out unchanged, everything else is refused."""
+"""Importing and exporting keys: published keys are imported and exported unchanged, everything else is rejected."""
 
 import json
 from typing import Any
@@ -188,7 +188,7 @@ def test_of_two_private_keys_in_one_text_none_is_taken() -> None:
     parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     made = ec.generate_private_key(ec.SECP256R1())
     one = made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-    assert read(parameters + one).alg == "ES256"  # as `openssl ecparam -genkey` writes it
+    assert read(parameters + one).alg == "ES256"  # the output format of `openssl ecparam -genkey`
 
 
 def test_pem_is_for_signing_only_and_keeps_its_algorithm() -> None:

@@ -1,4 +1,4 @@
-"""The keyring's file: made once, private, strictly read, never changed by a failure."""
+"""The keyring file: created once, private, strictly parsed, and unchanged after a failure."""
 
 import errno
 import json
@@ -184,7 +184,7 @@ def test_a_secret_mount_is_readable_for_its_group(path: Path, keyring: Keyring, 
 def test_a_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() == 0:
         os.chown(path, NOBODY, NOBODY)
-    else:  # only root can give a file away; anybody can be told to be someone else
+    else:  # only root can change the owner of a file; other users pretend to be someone else
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     refused_and_untouched(path, KeyringExposed)
 
@@ -222,7 +222,7 @@ def rewritten(change: Callable[[dict[str, object]], object]) -> Callable[[bytes]
 
 
 def with_checksum(change: Callable[[dict[str, object]], object]) -> Callable[[bytes], bytes]:
-    """Damage that the checksum does not show: whoever wrote it knew how."""
+    """Change the document and compute a matching checksum, so that only other checks can detect the damage."""
     import hashlib
 
     def damage(content: bytes) -> bytes:
@@ -359,7 +359,7 @@ def test_a_changed_keyring_keeps_the_mode_of_its_file(path: Path, keyring: Keyri
 
 
 def test_a_keyring_that_root_changes_still_belongs_to_whoever_it_belonged_to(path: Path, keyring: Keyring) -> None:
-    # Only root may give files away, and only root can take one away from its owner by mistake.
+    # Only root can change the owner of a file, so only root could take it away from its owner by mistake.
     owner = (NOBODY, NOBODY) if os.geteuid() == 0 else (path.stat().st_uid, path.stat().st_gid)
     os.chown(path, *owner)
     file = KeyFile(path)

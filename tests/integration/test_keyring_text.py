@@ -1,4 +1,4 @@
-"""A keyring under a passphrase: it opens with that and nothing else, and costs no more than it may."""
+"""A keyring encrypted with a passphrase: only that passphrase opens it, and its scrypt cost is limited."""
 
 import base64
 import json

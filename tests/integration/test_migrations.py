@@ -1,4 +1,4 @@
-"""Databases are made whole or not at all, and an older one is copied before it is changed."""
+"""Databases are created completely or not at all, and an older database is copied before it is migrated."""
 
 import hashlib
 import logging
@@ -77,7 +77,7 @@ FAIL_HALF_WAY = ADD_A_COLUMN + "    raise ZeroDivisionError\n"
 
 
 def ignore(text: str) -> None:
-    """What is said is another test's business."""
+    """Other tests check the notices."""
 
 
 def make(path: Path) -> Path:
@@ -126,7 +126,7 @@ def add_user(path: Path, name: str, *, revision: str = REVISION) -> None:
 
 
 def definitions(path: Path) -> dict[str, list[str]]:
-    """Every table and index by its name, as the lines of the statement that made it."""
+    """Return each table and index by name, with the lines of its CREATE statement."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     return {name: sorted(line.strip().rstrip(",") for line in sql.splitlines()) for name, sql in rows}
@@ -390,7 +390,7 @@ def test_a_database_of_another_revision_is_neither_read_nor_written(
         connection.commit()
     before = digest(path)
     with pytest.raises(refusal, match=f"has revision '{revision}'"):
-        reader(path).find_user(Identity.parse("ada"))  # closes what it opened
+        reader(path).find_user(Identity.parse("ada"))  # closes the connection that it opened
     with pytest.raises(refusal):
         verified(path)
     with pytest.raises(refusal):
@@ -420,11 +420,11 @@ def test_a_database_migrated_under_an_open_engine_is_not_written_by_the_older_pr
         engine.dispose()
 
 
-# Each revision that was released, brought up to date.
+# Upgrades from each released revision.
 
 
 def make_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A database as the first revision made it."""
+    """Create a database of the first revision."""
     with monkeypatch.context() as first:
         first.setattr(migrator, "REVISION", "0001")
         return make(path)

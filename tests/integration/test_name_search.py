@@ -1,4 +1,4 @@
-"""The names that completion is told, from real files: quickly, in the right order, and without a trace."""
+"""The usernames that completion reads from real files: quickly, in the right order, and without leaving a trace."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def path(template: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "50% off? #1"  # all three mean something in a URI
+    folder = tmp_path / "50% off? #1"  # these characters have a meaning in a URI
     folder.mkdir()
     return Path(shutil.copy(template, folder / "backctl.db"))
 
@@ -133,7 +133,7 @@ os._exit(0)
     assert "backctl.db-wal" in before
     assert found(path, "a") == ["adah", "Adam"]
     assert state(path).keys() == before.keys()
-    os.unlink(f"{path}-shm")  # as in a copy: reading the log would make this file
+    os.unlink(f"{path}-shm")  # like in a copy: reading the WAL would create this file
     with pytest.raises(OSError, match="shm"):
         names_beginning(str(path), "a")
     assert "backctl.db-shm" not in os.listdir(path.parent)

@@ -1,4 +1,4 @@
-"""The connections that the threads of a process share."""
+"""The connection pool that the threads of a process share."""
 
 import os
 import threading

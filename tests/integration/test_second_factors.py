@@ -1,4 +1,4 @@
-"""Logging in with a second factor: each code counts once, nobody learns of it without the password, and keys turn."""
+"""Second factors: codes work once, nobody learns of one without the password, and secrets survive a key rotation."""
 
 from dataclasses import replace
 from typing import Any
@@ -72,7 +72,7 @@ def test_the_code_that_confirmed_opens_nothing(house: House) -> None:
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "abcdef", "000000 ", "7K3M-0QZX-ABCD-8J2W"])
 def test_a_wrong_code_confirms_nothing(house: House, code: str) -> None:
     secret = house.enroll("ada")
-    if code.strip() == totp(secret, house.now):  # one in a million
+    if code.strip() == totp(secret, house.now):  # happens once in a million runs
         house.now = house.now.plus(10 * STEP)
     with pytest.raises(MfaCodeWrong) as refusal:
         house.mfa.confirm("ada", Secret(code), house.mfa.new_recovery_codes(), by=Attribution(ACTOR))
@@ -289,7 +289,7 @@ def test_neither_secret_nor_code_is_told_by_anything_but_the_answer(house: House
     assert factor.secret not in stored
 
 
-# Keys.
+# Key rotation.
 
 
 def kid(house: House, purpose: Any) -> str:
@@ -297,7 +297,7 @@ def kid(house: House, purpose: Any) -> str:
 
 
 def turn(house: House, purpose: Any) -> str:
-    """Put another key in the place of the primary one; answers the kid of the one before."""
+    """Replace the primary key. Return the kid of the old one."""
     before = kid(house, purpose)
     new = house.backend.keys.add(purpose, by=Attribution(ACTOR)).value
     house.backend.keys.promote(new.kid, overlap=0, by=Attribution(ACTOR))
@@ -330,7 +330,7 @@ def test_all_secrets_move_to_the_primary_key_at_once_in_batches(house: House, mo
     monkeypatch.setattr("backctl.application.mfa._BATCH", 2)
     factors = {ident: house.give_factor(ident) for ident in ("ada", "closed", "expired", "must", "none")}
     house.mfa.disable("none", by=Attribution(ACTOR))
-    house.enroll("none")  # one that waits to be confirmed moves, too
+    house.enroll("none")  # an unconfirmed second factor moves, too
     assert house.mfa.reencrypt(by=Attribution(ACTOR)) == Change(MfaReencryption(0, ()), changed=False)
     before, last = turn(house, "encrypt"), house.last()
     told: list[int] = []

@@ -1,4 +1,4 @@
-"""One backend for a whole process: its threads, and the children it forks."""
+"""One backend used by all threads of a process and by its forked children."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ ROUNDS = 3
 
 
 def work(backend: Backend, name: str, start: threading.Barrier) -> list[str]:
-    """What a web worker does: look, verify a token, change an account of its own and one of everybody's."""
+    """Do what a web worker does: read, verify a token, change its own account and one that all workers change."""
     me = backend.by(name)
     start.wait()
     seen = []
@@ -52,7 +52,7 @@ def names(backend: Backend) -> list[str]:
 
 def test_sixteen_threads_read_verify_and_change_at_once(house: House) -> None:
     workers = names(house.backend)
-    house.backend.close()  # so that all of them make the services and connect at the same time
+    house.backend.close()  # so that all threads create the services and connect at the same time
     start = threading.Barrier(THREADS)
     with ThreadPoolExecutor(THREADS) as pool:
         seen = list(pool.map(lambda name: work(house.backend, name, start), workers))
@@ -75,7 +75,7 @@ def test_services_taken_before_it_is_closed_connect_again(house: House) -> None:
 
 
 def in_a_child(act: Callable[[], object]) -> None:
-    """Run `act` in a forked child, which must end well."""
+    """Run `act` in a forked child and check that it succeeds."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -120,7 +120,7 @@ def test_what_a_child_commits_outlives_the_connections_of_its_parent(house: Hous
 
     def create() -> None:
         os.close(going)
-        use(house.backend, "child")  # connected before the parent closes
+        use(house.backend, "child")  # connects before the parent closes
         os.write(connecting, b"x")
         os.read(go, 1)
         for number in range(5):
@@ -135,7 +135,8 @@ def test_what_a_child_commits_outlives_the_connections_of_its_parent(house: Hous
 
     closing = threading.Thread(target=close)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on: the thread only waits for the pipe
+        # Python 3.12 and later warn about a fork while a thread runs; this thread only waits for the pipe.
+        warnings.simplefilter("ignore", DeprecationWarning)
         closing.start()
         in_a_child(create)
     closing.join()
@@ -173,7 +174,7 @@ def test_a_thread_may_ask_while_it_reads_streams(house: House) -> None:
 
 
 def test_services_are_made_by_two_threads_at_once(house: House) -> None:
-    """One asks for what holds the lock of the properties first, the other for the lock of the installation."""
+    """One thread takes the lock of the properties first, the other the lock of the installation."""
     for _ in range(50):
         backend = house.place.open()
         start = threading.Barrier(2)

@@ -1,4 +1,4 @@
-"""Real files in every state that a disk, another process or a stranger can leave them in."""
+"""Database files in every state that a disk, another process or another user can leave them in."""
 
 import os
 import random
@@ -120,7 +120,7 @@ DOORS: list[Callable[[Path], object]] = [
 
 
 def assert_refused(path: Path, refusal: type[BackctlError]) -> None:
-    """Every door stays shut, names the file, and leaves it as it was."""
+    """Check that each entry point fails with an error that names the file and does not change it."""
     before = path.read_bytes() if path.is_file() else None
     for door in DOORS:
         with pytest.raises(refusal) as caught:
@@ -254,7 +254,7 @@ def test_damage_anywhere_is_an_answer_or_an_error_of_ours(path: Path, template: 
     for _ in range(holes):
         start = dice.randrange(len(content))
         content[start : start + 16] = dice.randbytes(16)
-    for log in ("-wal", "-shm"):  # of the previous example
+    for log in ("-wal", "-shm"):  # left over from the previous example
         Path(f"{path}{log}").unlink(missing_ok=True)
     path.write_bytes(content[: len(template.read_bytes())])
     for door in DOORS:
@@ -296,11 +296,11 @@ def test_an_event_that_was_never_written_is_not_shown(path: Path, change: str) -
         ask(path, lambda reader: reader.events(EVERY_EVENT, limit=5))
 
 
-# A stranger in the log.
+# An event log changed by somebody else.
 
 
 def loosened(path: Path) -> sqlite3.Connection:
-    """The log as a table without types and constraints, as a stranger may leave it."""
+    """Replace the event table by one without types and constraints, as an attacker could."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.executescript(
         "CREATE TABLE loose AS SELECT * FROM events; DROP TABLE events; ALTER TABLE loose RENAME TO events;"
@@ -328,7 +328,7 @@ def test_whatever_is_written_over_a_column_breaks_the_chain(
     with closing(loosened(path)) as connection:
         if value is not None and column in ("reason", "trace_id"):
             connection.execute(f"UPDATE events SET {column} = NULL")
-        # Bytes that call themselves text need not be UTF-8.
+        # In SQLite, text can contain bytes that are not UTF-8.
         new = "CAST(:value AS TEXT)" if as_text and isinstance(value, bytes) else ":value"
         changed = connection.execute(
             f"UPDATE events SET {column} = {new} WHERE seq = :seq AND {column} IS NOT {new}",
@@ -375,7 +375,7 @@ def test_a_lost_log_is_no_database_of_ours(path: Path) -> None:
         verify(path)
 
 
-# A disk without room, and other processes.
+# Full disks and other processes.
 
 PREAMBLE = """
 import os, resource, sys
@@ -403,7 +403,7 @@ def become_nobody():
 
 
 def in_child(path: Path, script: str) -> list[str]:
-    """Run a script in a process of its own; answers the lines it prints."""
+    """Run a script in a separate process. Return the lines it prints."""
     root = Path(__file__).parents[2]
     preamble = PREAMBLE.format(paths=[str(root), str(root / "src")], path=str(path))
     child = subprocess.run(
@@ -471,7 +471,7 @@ print(outcome(lambda: create_database(
 
 @pytest.fixture
 def public_path(template: Path) -> Iterator[Path]:
-    """Not below `tmp_path`, which only the user of the suite may enter."""
+    """Yield a copy outside `tmp_path`, which only the user who runs the tests can enter."""
     with TemporaryDirectory() as folder:
         yield Path(shutil.copy(template, folder))
 

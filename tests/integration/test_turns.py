@@ -1,4 +1,4 @@
-"""A process that makes one long transaction after the other leaves the others a moment to take the lock."""
+"""A process that runs long transactions in a row pauses between them, so that other processes get the lock."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from backctl.infrastructure.sqlite.engine import Turns, sqlite_engine
 
 
 class Clock:
-    """Seconds that pass when they are slept, or when a test says so."""
+    """A clock that advances when a test sleeps or moves it."""
 
     def __init__(self) -> None:
         self.now = 100.0

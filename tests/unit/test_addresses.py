@@ -1,4 +1,4 @@
-"""E-mail addresses: what is admitted, what is refused with which words, and the key two spellings share."""
+"""E-mail addresses: which are accepted, the messages for the others, and the common key of different spellings."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The shipped list: what it knows, that it is kept in the form it is searched in, and that it says where it is from."""
+"""The list of common passwords: its entries, the normalized form in which it is searched, and its stated source."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""The use cases of encryption: which key is tried, how a rotation is followed, what moves and what stays."""
+"""The encryption service: which key is tried, how it notices a rotation, and which values `reencrypt` changes."""
 
 import io
 import tracemalloc
@@ -38,14 +38,14 @@ class Ring:
         return self.current()
 
     def rotate(self) -> None:
-        """Let another key be the primary one; the old one retires."""
+        """Make a new key the primary key and retire the old one."""
         kid = f"encrypt-{len(self.ring.keys)}"
         key = Key.symmetric(kid, "encrypt", bytes([len(self.ring.keys)]) * 32, created=NOW.isoformat(), state="standby")
         self.ring = self.ring.add(key).promote(kid, now=NOW)
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A clock that tests move."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -176,7 +176,7 @@ def test_a_service_follows_a_rotation_within_a_second(service: EncryptionService
         assert value.split(".")[1] == new
         assert service.decrypt(value, context="c") == b"x"
         assert not service.reencrypt(value, context="c").changed
-    assert ring.asked == asked + 2  # for the primary key, and for the one that is named
+    assert ring.asked == asked + 2  # for the primary key and for the key named in the value
 
 
 def test_reencryption_moves_what_is_under_another_key_and_nothing_else(
@@ -242,7 +242,7 @@ def test_nobody_sees_a_plaintext_in_a_view() -> None:
     assert "secret" not in repr(DecryptedValue("secret", "c2VjcmV0"))
 
 
-# The keyring's file.
+# The keyring file.
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Hashes that other programs made: their published samples open, what asks for too much is refused before any work."""
+"""Hashes from other programs: published samples verify, and hashes that need too much work are rejected at once."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ WAV = "\u0399\u03c9\u03b1\u03bd\u03bd\u03b7\u03c2"  # passlib.tests.test_handler
 LETMEIN = "l\u00e8tmein"
 
 # github.com/ory/docs, docs/kratos/manage-identities/25_import-user-accounts-identities.mdx: the examples of "BCrypt,
-# PKBDF2, Argon2, SCrypt family hashed password"; their password is that of Kratos's own tests.
+# PKBDF2, Argon2, SCrypt family hashed password"; their password is the one in Kratos's own tests.
 KRATOS_DOCUMENTS = [
     (
         "123456",
@@ -51,12 +51,12 @@ KRATOS = [
         "$scrypt$ln=16384,r=8,p=1$2npRo7P03Mt8keSoMbyD/tKFWyUzjiQf2svUaNDSrhA=$MiCzNcIplSMqSBrm4HckjYqYhaVPPjTARTzwB1cVNYE=",
     ),
 ]
-# github.com/authelia/authelia, docs/content/reference/guides/passwords.md: of the user file, and of `crypto hash`.
+# github.com/authelia/authelia, docs/content/reference/guides/passwords.md: from the user file and from `crypto hash`.
 AUTHELIA = [
     ("password", "$argon2id$v=19$m=65536,t=3,p=2$BpLnfgDsc2WD8F2q$o/vzA4myCqZZ36bUGsDY//8mKUYNZZaR0t4MFFSs+iM"),
     ("password", "$argon2id$v=19$m=65536,t=3,p=4$Hjc8e7WYcBFcJmEDUOsS9A$ozM7RyZR1EyDR8cuyVpDDfmLrGPGFgo5E2NNqRumui4"),
 ]
-# github.com/django/django, tests/auth_tests/test_hashers.py, and for the rest passlib 1.7.4, test_handlers_django.py.
+# github.com/django/django, tests/auth_tests/test_hashers.py; the rest from passlib 1.7.4, test_handlers_django.py.
 DJANGO = [
     (LETMEIN, "pbkdf2_sha256$30000$seasalt$VrX+V8drCGo68wlvy6rfu8i1d1pfkdeXA4LJkRGJodY="),
     (LETMEIN, "pbkdf2_sha256$30000$seasalt2$a75qzbogeVhNFeMqhdgyyoqGKpIzYUo651sq57RERew="),
@@ -76,7 +76,7 @@ DJANGO = [
     ("abc123" * 12, "bcrypt_sha256$$2a$06$Tg/oYyZTyAf.Nb3qSgN61OySmyXA8FoY4PjGizjE1QSDfuL5MXNni"),
     ("abc123" * 12 + "qwr", "bcrypt_sha256$$2a$06$Tg/oYyZTyAf.Nb3qSgN61Ocy0BEz1RK6xslSNi8PlaLX2pe7x/KQG"),
 ]
-# passlib 1.7.4: test_handlers_argon2.py, test_handlers_scrypt.py (its first two and the last are of the scrypt paper,
+# passlib 1.7.4: test_handlers_argon2.py, test_handlers_scrypt.py (the first two and the last from the scrypt paper,
 # appendix B), test_handlers_pbkdf2.py.
 PASSLIB = [
     ("password", "$argon2i$v=19$m=256,t=1,p=1$c29tZXNhbHQ$AJFIsNZTMKTAewB4+ETN1A"),
@@ -132,7 +132,7 @@ RFC = [
     ("Password", f"$pbkdf2-sha256$i=80000,l=64${bare(b'NaCl')}${bare(bytes.fromhex(PBKDF2_RFC))}"),
     ("password", "pbkdf2:sha1:4096$salt$4b007901b765489abead49d926f721d065a429c1"),
 ]
-# Its first 32 bytes alone: what PBKDF2 of a shorter length gives.
+# Only the first 32 bytes, which are the PBKDF2 output for a shorter length.
 RFC += [("passwd", "pbkdf2:sha256:1$salt$55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc")]
 PUBLISHED = [*KRATOS_DOCUMENTS, *KRATOS, *AUTHELIA, *DJANGO, *PASSLIB, *ARGON2, *RFC]
 
@@ -148,7 +148,7 @@ def test_a_published_sample_is_accepted_and_fits_its_password_alone(password: st
 
 
 def test_the_library_computes_argon2_as_the_rfc_has_it() -> None:
-    """RFC 9106 §5.1 to §5.3; a hash in a database has no room for the secret and the associated data."""
+    """RFC 9106 §5.1 to §5.3. Stored hashes cannot contain the secret and the associated data of these vectors."""
     functions: dict[type[argon2.Argon2d] | type[argon2.Argon2i] | type[argon2.Argon2id], str] = {
         argon2.Argon2d: "512b391b6f1162975371d30919734294f868e3be3984f3c1a13a4db9fabe4acb",
         argon2.Argon2i: "c814d9d1dc7f37aa13f0d77f2494bda1c8de6b016dd388d29952a4c4672b6ce8",
@@ -191,7 +191,7 @@ WERKZEUG = f"scrypt:1024:8:16$NaCl${SCRYPT_RFC}"
         (WERKZEUG.replace(":1024:", ":2097152:"), "the hash asks for N = 2097152, more than 1048576"),
         (PBKDF2.replace("10000", "10000001"), "the hash asks for 10000001 iterations, more than 10000000"),
         (PBKDF2.replace("10000", "9" * 19), f"the hash asks for {'9' * 19} iterations, more than 10000000"),
-        # two blocks of SHA-256
+        # two SHA-256 blocks
         (f"pbkdf2:sha256:5000001$NaCl${PBKDF2_RFC}", "the hash asks for 10000002 iterations, more than 10000000"),
     ],
 )
@@ -226,7 +226,7 @@ def test_what_asks_for_exactly_the_bound_is_accepted(encoded: str) -> None:
         ID[:-1],
         ID + "\n",
         ID + "$",
-        ID + "=",  # the right padding would be two, and none is right too
+        ID + "=",  # correct padding would be `==`, and padding is not allowed
         ID.replace("argon2id", "argon2x"),
         ID.replace("argon2id", "Argon2id"),
         ID.replace("v=19$", "v=019$"),
@@ -234,14 +234,14 @@ def test_what_asks_for_exactly_the_bound_is_accepted(encoded: str) -> None:
         ID.replace("m=16", "m=016"),
         ID.replace("m=16", "m=-16"),
         ID.replace("m=16", "m=١٦"),
-        ID.replace("m=16", "m=7"),  # less than 8 KiB for each lane
+        ID.replace("m=16", "m=7"),  # less than 8 KiB per lane
         ID.replace("t=2", "t=0"),
         ID.replace("p=1", "p=3"),
         ID.replace("p=1", "p=1,keyid=ABCD"),
         ID.replace("p=1", "p=1,data=c29tZWRhdGE"),
-        ID.replace("bVI1aE1SaTV6SGQ3bzdXdw", "c2FsdA"),  # 4 bytes of salt
-        ID.replace("Cg", "Ch"),  # spare bits that no encoder sets
-        ID.replace("fnjCcZYmEPOUOjYXsT92Cg", "fnjCcZYmEPOUOjYXsT92"),  # 15 bytes of hash
+        ID.replace("bVI1aE1SaTV6SGQ3bzdXdw", "c2FsdA"),  # salt of 4 bytes
+        ID.replace("Cg", "Ch"),  # unused bits that no encoder sets
+        ID.replace("fnjCcZYmEPOUOjYXsT92Cg", "fnjCcZYmEPOUOjYXsT92"),  # hash of 15 bytes
         ID.replace("fnjC", "fnj-"),
         "$argon2id$v=19$m=16,t=2,p=1$bVI1aE1SaTV6SGQ3bzdXdw",
         SCRYPT.replace("ln=4", "ln=0"),
@@ -303,7 +303,7 @@ def test_a_foreign_hash_does_not_show_itself() -> None:
     assert repr(found.digest) not in repr(found)
 
 
-# Written by others, read here: each function through another path than the one under test.
+# Hashes from other implementations: each function is computed in another way than in the code under test.
 
 PASSWORDS = st.text(max_size=80)
 TEXT_SALTS = st.text(
@@ -363,11 +363,11 @@ def test_a_hash_with_one_character_changed_opens_nothing_or_is_another_hash(enco
     assert found is None or found.excess is not None or meaning(found) != meaning(original)
 
 
-# What a refusal costs.
+# The time of a refusal.
 
 
 class Workshop:
-    """A clock that only work moves, and the work: a round of bcrypt takes 1 µs, a foreign hash what it is told to."""
+    """A clock that advances only with work: 1 µs for a bcrypt round, and `foreign_ns` for a foreign hash."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, foreign_ns: int) -> None:
         self.now = 0
@@ -417,7 +417,7 @@ def test_work_in_several_threads_counts_by_the_time_it_takes(
     work = Workshop(monkeypatch, foreign_ns=0)
 
     def derive(password: bytes, **parameters: object) -> bytes:
-        work.now += ONE_HASH // 8  # what one of four threads does
+        work.now += ONE_HASH // 8  # the work of one of four threads
         return b"." * 16
 
     monkeypatch.setattr(foreign_hashes, "_argon2", derive)

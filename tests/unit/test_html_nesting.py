@@ -1,4 +1,4 @@
-"""The depth of markup is bounded before it is parsed, and never judged shallower than a parser finds it."""
+"""The depth of markup is limited before parsing, and never estimated lower than a parser finds it."""
 
 import re
 import time
@@ -30,7 +30,7 @@ EVERYTHING = set(NAMES + ODD_NAMES + ["tbody", "br", "mi", "desc", "foreignObjec
 
 
 def parsed(html: str) -> tuple[int, int]:
-    """How deep nh3's own tree is, and how many elements it has: read off what it writes, which is well nested."""
+    """Return the depth of nh3's tree and the number of its elements, read from its well-nested output."""
     written = nh3.clean(html, tags=EVERYTHING, attributes={"*": set()}, link_rel=None)
     depth = deepest = elements = 0
     for end, name in re.findall(r"<(/?)([A-Za-z0-9]+)[^<>]*>", written):
@@ -136,7 +136,7 @@ def test_a_tag_of_very_many_attributes_is_refused_at_once(html: str) -> None:
 
 
 class AttributeCounter(HTMLParser):
-    """How many attributes the tags of well-formed HTML have at most."""
+    """Finds the largest number of attributes of a tag in well-formed HTML."""
 
     most = 0
 
@@ -152,7 +152,7 @@ MARKS = st.sampled_from(
 @given(st.lists(MARKS, max_size=30), st.integers(0, 5))
 @example(["<b ", "x", "='", '">', "='", " x", " x", " x"], 2)
 def test_no_tag_has_more_attributes_than_are_counted(parts: list[str], limit: int) -> None:
-    names = (f"x{n}" for n in range(1000))  # each its own: one that stands twice counts once
+    names = (f"x{n}" for n in range(1000))  # all different, because duplicate attributes are dropped
     html = re.sub("x", lambda match: next(names), "".join(parts))
     written = nh3.clean(html, tags={"b"}, attributes={"*": set()}, generic_attribute_prefixes={"x"})
     parser = AttributeCounter()

@@ -1,4 +1,4 @@
-"""The benchmarks measure what a command needs, whatever the measuring process holds."""
+"""The benchmarks measure the memory of a command correctly, whatever memory the measuring process uses."""
 
 import sys
 

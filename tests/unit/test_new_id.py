@@ -1,4 +1,4 @@
-"""Identifiers, the clock, and who is at work, whatever the environment says."""
+"""Identifiers, the clock, and the actor, whatever the environment contains."""
 
 import os
 import pwd

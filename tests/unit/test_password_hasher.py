@@ -1,4 +1,4 @@
-"""Password hashes: the published vectors, no truncation, work beside the caller, and the measured cost."""
+"""Password hashes: published vectors, no truncation, hashing in a background thread, and the calibrated cost."""
 
 import threading
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_hashing_goes_on_beside_the_caller(monkeypatch: pytest.MonkeyPatch) -> N
         return hash_password(password, salt)
 
     monkeypatch.setattr(bcrypt, "hashpw", held)
-    result = BcryptHasher(4).begin(Secret("correct horse"))  # returns while the hash is held back
+    result = BcryptHasher(4).begin(Secret("correct horse"))  # returns while the hash is blocked
     go_on.set()
     assert bcrypt.checkpw(b"correct horse", result().encoded.encode())
     assert result() == result()
@@ -109,14 +109,14 @@ def test_a_hash_does_not_show_itself() -> None:
 
 @pytest.fixture
 def hashes_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The costs hashed at, while the hashing itself is left out: cost 15 takes seconds."""
+    """Record the cost of each hash without computing it, because cost 15 takes seconds."""
     costs: list[int] = []
     monkeypatch.setattr(bcrypt, "hashpw", lambda password, salt: costs.append(int(salt[4:6])))
     return costs
 
 
 def pretended(durations_ns: list[int]) -> Iterator[int]:
-    """A clock that lets each measurement between two readings take the next of these durations."""
+    """Return the readings of a clock on which the measurements take these durations, one after the other."""
     now = 0
     for duration in durations_ns:
         yield now
@@ -128,7 +128,7 @@ def pretended(durations_ns: list[int]) -> Iterator[int]:
     ("at_cost_10", "confirmed", "cost"),
     [
         (58, 232, 12),
-        (58, 500, 11),  # the confirmation disagrees and wins
+        (58, 500, 11),  # the second measurement differs and decides
         (58, 120, 13),
         (250, 250, 10),
         (2000, 2000, 10),
@@ -155,9 +155,9 @@ def test_a_real_machine_gets_a_cost_in_range() -> None:
     assert BcryptHasher(4).calibrated_cost() in range(10, 16)
 
 
-# Checking.
+# Verification.
 
-# Hashes that others made: passlib 1.7.4, test_handlers_bcrypt.py, _bcrypt_test.known_correct_hashes, and
+# Hashes from other programs: passlib 1.7.4, test_handlers_bcrypt.py, _bcrypt_test.known_correct_hashes, and
 # crypt_blowfish 1.3, wrapper.c: tests[].
 ELSEWHERE = [
     ("U*U*U*U*", "$2a$05$c92SVSfjeiCD6F2nAD6y0uBpJDjdRkt0EgeC4/31Rf2LUZbDRDE.O"),
@@ -220,7 +220,7 @@ LONG = PASSLIB[1][1]
         PLAIN.replace("$05$", "$03$"),
         PLAIN.replace("$05$", "$32$"),
         PLAIN.replace("$05$", "$٠٥$"),
-        PLAIN.replace("CCC.", "CCCC"),  # spare bits that no bcrypt sets
+        PLAIN.replace("CCC.", "CCCC"),  # unused bits that no bcrypt implementation sets
         PLAIN[:-1] + "X",
         LONG.replace("v=2", "v=1"),
         LONG.replace("t=2b", "t=2a"),

@@ -1,4 +1,4 @@
-"""The command that copies a server's database names it without anything secret."""
+"""The command that copies a server's database contains no secret."""
 
 import shlex
 

@@ -1,4 +1,4 @@
-"""Records: the chosen values change, every other byte stays, and what cannot be read is told by its line."""
+"""Records: only the selected values change, all other bytes stay the same, and errors name the line."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from backctl.domain.errors import BackctlError, DecryptFailed, InvalidInput, Usa
 
 
 class Seen:
-    """A replacement that remembers what it was given."""
+    """A replacement that records its arguments."""
 
     def __init__(self, change: Callable[[bytes], bytes] = lambda value: b"<" + value + b">") -> None:
         self.calls: list[tuple[bytes, bytes]] = []
@@ -31,7 +31,7 @@ class Seen:
 
 
 class Run:
-    """What became of some input."""
+    """The result of processing some input."""
 
     def __init__(self, shape: Shape, data: bytes, replace: Replace | None = None, step: int = 1 << 20) -> None:
         source = io.BytesIO(data)

@@ -1,4 +1,4 @@
-"""Nothing that could run survives, whatever is allowed; and what is harmless stays as it is."""
+"""Nothing that could run is kept, whatever is allowed, and harmless input is not changed."""
 
 import json
 import re
@@ -30,19 +30,19 @@ TEXT = HtmlSanitizer(tags=(), attributes=(), url_schemes=SCHEMES)
 HTML = HtmlSanitizer(tags=TAGS, attributes=ATTRIBUTES, url_schemes=SCHEMES)
 BOLD = HtmlSanitizer(tags=("b",), attributes=(), url_schemes=())
 
-# Of the OWASP cheat sheet; see the .origin.txt beside it.
+# From the OWASP cheat sheet; see the .origin.txt file in the same folder.
 EVASIONS = [
     json.loads(line) for line in (Path(__file__).parent / "data" / "xss-evasions.jsonl").read_text().splitlines()
 ]
-# Published bypasses of sanitizers by what a browser makes of their answer: of DOMPurify 2.0.0 and 2.0.16
-# (M. Bentkowski, 2019 and 2020), of Google's Closure library (M. Kinugawa, 2019).
+# Published bypasses that depend on how a browser parses a sanitizer's output: of DOMPurify 2.0.0 and 2.0.16
+# (M. Bentkowski, 2019 and 2020), and of Google's Closure library (M. Kinugawa, 2019).
 MUTATIONS = [
     '<svg></p><style><a id="</style><img src=1 onerror=alert(1)>">',
     "<form><math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
     '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(1)&gt;">',
     '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
 ]
-# The same again by other ways in: decoded once or more, put together by what is taken out.
+# Similar attacks in other encodings: encoded once or several times, or formed when a part is removed.
 OURS = [
     "&lt;script&gt;alert(1)&lt;/script&gt;",
     "&amp;lt;script&amp;gt;alert(1)&amp;lt;/script&amp;gt;",
@@ -101,7 +101,7 @@ class Found(HTMLParser):
 
 
 def assert_inert(text: str) -> None:
-    """It reads the same as text and as the content of an element, and decoding it once more changes nothing."""
+    """Check that HTML shows this text unchanged and that decoding it again changes nothing."""
     found = Found(text)
     assert (found.tags, found.other) == ([], [])
     assert unescape(text) == text
@@ -117,7 +117,7 @@ def assert_allowed(html: str) -> None:
             assert f"{tag}.{name}" in ATTRIBUTES or f"*.{name}" in ATTRIBUTES or (tag, name) == ("a", "rel")
             if name in ("href", "src", "poster"):
                 bare = "".join(character for character in value or "" if ord(character) > 32).lower()
-                scheme = re.match("([a-z][a-z0-9+.-]*):", bare)  # RFC 3986 §3.1; all else is relative
+                scheme = re.match("([a-z][a-z0-9+.-]*):", bare)  # RFC 3986 §3.1; anything else is a relative URL
                 assert scheme is None or scheme[1] in SCHEMES, html
     assert without_controls(html) == (html, {})
 
@@ -212,7 +212,7 @@ def test_references_inside_references_end_somewhere() -> None:
 @pytest.mark.parametrize("sanitizer", [TEXT, HTML])
 def test_what_nests_too_deep_is_refused_even_when_it_is_decoded_first(sanitizer: HtmlSanitizer, bomb: str) -> None:
     if sanitizer is HTML and bomb.startswith("&"):
-        assert sanitizer.clean(bomb).text == bomb  # text it is, and text it stays
+        assert sanitizer.clean(bomb).text == bomb  # text stays text
         return
     with pytest.raises(InputTooDeep):
         sanitizer.clean(bomb)

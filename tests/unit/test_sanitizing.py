@@ -1,4 +1,4 @@
-"""Cleaning within bounds: sizes, encodings, lines that fail beside lines that do not, and what is told about it."""
+"""Sanitizing within limits: sizes, encodings, lines that fail among lines that do not, and the report."""
 
 import io
 
@@ -11,7 +11,7 @@ from backctl.domain.errors import InputTooDeep, InputTooLarge, InvalidInput, Inv
 
 
 def no_x(text: str) -> CleanedText:
-    """Takes every `x` out, as `html`."""
+    """Remove every `x` and count it as `html`."""
     return CleanedText(text.replace("x", ""), {"html": text.count("x")} if "x" in text else {})
 
 

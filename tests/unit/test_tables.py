@@ -1,4 +1,4 @@
-"""What rows show of themselves."""
+"""The `repr` of rows."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the runner of transactions repeats, and that nothing else begins or ends one."""
+"""The transaction runner: what it retries, and that nothing else begins or ends a transaction."""
 
 import ast
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def never(**options: object) -> NoReturn:
 
 
 def failing(failures: list[BackctlError]) -> Callable[[], int]:
-    """Raises one failure after the other, then returns 7."""
+    """Raise the failures one after the other, then return 7."""
 
     def attempt() -> int:
         if failures:
@@ -53,7 +53,7 @@ def test_no_other_error_is_repeated() -> None:
 
 
 def test_only_the_runner_commits() -> None:
-    """A use case that ended its own transaction could not be composed with another."""
+    """A use case that ends its own transaction cannot be combined with another."""
     committing = {
         file.name
         for file in APPLICATION.rglob("*.py")

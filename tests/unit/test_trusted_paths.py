@@ -1,4 +1,4 @@
-"""Whose links a path may lead through, and that what was judged stays what is used."""
+"""Whose links a path may contain, and that the checked folder is the one that is used."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ STICKY, OPEN, PRIVATE = 0o1777, 0o777, 0o755
 
 
 class Links:
-    """Symbolic links whose owners are said to be whoever the test wants, as only root could make them."""
+    """Symbolic links that appear to belong to any user, because only root could really create them."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, with the system's unnamed files and without."""
+"""Files that are written completely or not at all, on systems with and without unnamed files (O_TMPFILE)."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ FILES = WholeFiles()
 
 @pytest.fixture(params=["unnamed", "staged"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every test runs on a system without unnamed files, too."""
+    """Run every test also as on a system without unnamed files."""
     way: str = request.param
     if way == "staged":
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
@@ -196,7 +196,7 @@ def test_whether_a_new_file_is_possible_is_told_without_making_it(place: Path) -
 
 
 def test_what_was_staged_for_another_name_is_removed_too(place: Path) -> None:
-    """Only what is certainly the rest of a killed command of this user."""
+    """Remove only files that a killed command of this user certainly left behind."""
     abandoned = place.with_name(".other.0123456789abcdef.new")
     others = {
         ".other.new": 0o600,
@@ -291,7 +291,7 @@ def test_a_strangers_link_is_not_followed(place: Path, tmp_path: Path, monkeypat
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """No file beyond 100,000 bytes: what a full disk looks like."""
+    """Limit files to 100,000 bytes, like a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))

@@ -1,1 +1,1 @@
-"""The two management commands that stand beside `user show` and `user list`."""
+"""The management commands that are compared with backctl."""

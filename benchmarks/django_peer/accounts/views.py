@@ -1,4 +1,4 @@
-"""Django's accounts with the members that `backctl user list` prints."""
+"""Django's accounts with the same members as the output of `backctl user list`."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,7 +11,7 @@ View = dict[str, object]
 
 
 def views(users: "QuerySet[User]") -> Iterator[View]:
-    """Plain rows instead of model objects: the faster of Django's two ways."""
+    """Read plain rows instead of model objects, which is the faster of Django's two ways."""
     rows = users.values_list(
         "id", "email", "username", "is_superuser", "is_staff", "is_active", "password", "date_joined"
     )

@@ -1,4 +1,4 @@
-"""A verb that is a command by itself."""
+"""A command without a noun."""
 
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun

@@ -1,7 +1,7 @@
-"""Cobblestone-256 a second time, from the specification and on other primitives: for tests alone.
+"""A second implementation of Cobblestone-256, from the specification and with other primitives, for tests only.
 
-The whole message is in memory, the key derivation is cryptography's HKDFExpand, the chunks go through the low-level
-GCM mode. Run as a program it writes the committed vectors.
+The whole message is in memory, the key derivation is HKDFExpand of `cryptography`, and the chunks use its low-level
+GCM mode. Run it as a program to write the committed vectors.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 CHUNK = 16384
 SIZES = (0, 1, 16383, 16384, 16385, 7 * CHUNK - 1, 7 * CHUNK, 7 * CHUNK + 1, 300 * CHUNK + 5)
-"""Plaintexts of the vectors: around a chunk, around the block that the product encrypts at once, past one byte of the
-counter."""
+"""Plaintext sizes of the vectors: around a chunk, around the block that backctl encrypts at once, and with a counter
+that needs more than one byte."""
 
 
 class Refused(Exception):
-    """The message is not genuine."""
+    """The message is not authentic."""
 
 
 def derive(key: bytes, salt: bytes, context: bytes, digest: HashAlgorithm) -> tuple[bytes, bytes, bytes]:
-    """The key, base nonce and commitment of a message."""
+    """Return the key, base nonce and commitment of a message."""
     info = b"c2sp.org/chunked-encryption@v1+" + b"AEAD_AES_256_GCM" + b"\x00" + salt + context
     made = HKDFExpand(digest, 32 + 12 + 32, info).derive(key)
     return made[0:32], made[32:44], made[44:76]
@@ -61,12 +61,12 @@ def decrypt(key: bytes, context: bytes, sealed: bytes) -> bytes:
 
 
 def plaintext(size: int) -> bytes:
-    """The plaintext of a vector."""
+    """Return the plaintext of a vector."""
     return hashlib.shake_128(size.to_bytes(8, "big")).digest(size)
 
 
 def vector(size: int) -> dict[str, Any]:
-    """One vector; of a long ciphertext its hash alone."""
+    """Return one vector. Of a long ciphertext, it contains only the hash."""
     seed = hashlib.sha512(b"cobblestone-256 vector %d" % size).digest()
     key, salt = seed[:32], seed[32:56]
     context = b"backups:%d" % size

@@ -1,4 +1,4 @@
-"""Cobblestone-256: against published vectors, a second implementation, the library's own, and whoever cuts or swaps."""
+"""Cobblestone-256: published vectors, other implementations, and messages that were cut or rearranged."""
 
 import base64
 import hashlib
@@ -61,7 +61,7 @@ def test_hkdf_expand_makes_what_rfc_5869_says(members: dict[str, str]) -> None:
 
 
 def published() -> Iterator[Any]:
-    """Of the scheme with SHA-256 instead of SHA-512, so the chunks are compared and the derivation with that digest."""
+    """Yield vectors of the scheme with SHA-256 instead of SHA-512, which test the chunks and the derivation."""
     for vector in json.loads((VECTORS / "chunked-encryption-sha256.json").read_text()):
         yield pytest.param(vector, id=vector["name"])
 
@@ -120,7 +120,7 @@ def in_the_library(key: bytes, context: bytes, sealed: bytes) -> bytes:
 
 
 OTHERS: list[Callable[[bytes, bytes, bytes], bytes]] = [in_plain_python]
-if importlib.util.find_spec("cryptography.cobblestone"):  # from 50 on, which has no wheels for Intel macs
+if importlib.util.find_spec("cryptography.cobblestone"):  # from version 50, which has no wheels for Intel Macs
     OTHERS.append(in_the_library)
 
 
@@ -239,7 +239,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
         tracemalloc.stop()
         return peak
 
-    peak(1 << 10)  # imports
+    peak(1 << 10)  # load the imports
     small, large = peak(1 << 20), peak(32 << 20)
     assert large < small + 100_000
     assert large < 1_500_000

@@ -1,4 +1,4 @@
-"""XAES-256-GCM values: published vectors, strict parsing, the life of a nonce, and every byte of every part changed."""
+"""XAES-256-GCM values: published vectors, strict parsing, the use of nonces, and changes of every byte."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ KID = "encrypt-0123456789ab"
 
 
 def xaes_seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-    """The algorithm of the specification, put together from what the product has."""
+    """The algorithm of the specification, built from parts of backctl."""
     return AESGCM(SubkeySource(key).derive(nonce[:12])).encrypt(nonce[12:], plaintext, associated)
 
 
@@ -46,7 +46,7 @@ def with_payload(raw: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     ("byte", "derived", "associated", "ciphertext"),
-    [  # https://c2sp.org/XAES-256-GCM: the highest bit of L is 0, and 1
+    [  # https://c2sp.org/XAES-256-GCM: the highest bit of L is 0, then 1
         (
             1,
             "c8612c9ed53fe43e8e005b828a1631a0bbcb6ab2f46514ec4f439fcfd0fa969b",
@@ -177,7 +177,7 @@ def test_a_value_that_was_cut_or_grew_fails_everywhere() -> None:
         lambda encoded: encoded + b"=" * (-len(encoded) % 4 or 4),
         lambda encoded: encoded[:10] + b"\n" + encoded[10:],
         lambda encoded: b" " + encoded,
-        lambda encoded: encoded[:-1] + bytes([encoded[-1] + 1]),  # the same bytes, in base64 that is not canonical
+        lambda encoded: encoded[:-1] + bytes([encoded[-1] + 1]),  # the same bytes in non-canonical base64
     ],
 )
 def test_only_one_text_stands_for_a_value(change: Any) -> None:

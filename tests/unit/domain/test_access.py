@@ -138,7 +138,7 @@ def test_the_last_administrator_stays() -> None:
         policy.require_another_administrator(target, [ada, grace])
     policy.require_another_administrator(member, [])
     policy.require_another_administrator(member, [ada])
-    policy.require_another_administrator(grace, [ada])  # closed already, so no loss
+    policy.require_another_administrator(grace, [ada])  # already inactive, so nothing changes
     with pytest.raises(LastAdministrator) as refusal:
         policy.require_another_administrator(ada, [ada])
     assert "'user1'" in refusal.value.message
@@ -172,7 +172,7 @@ def test_no_expiry_leaves_a_time_without_administrators_that_was_not_one_before(
 
 def test_an_expiry_of_somebody_else_is_nobodys_concern() -> None:
     AccessPolicy().require_administrator_beyond(account(1, "user"), [account(2)], Instant(1))
-    AccessPolicy().require_administrator_beyond(account(1), [], Instant(1))  # closed already, so no loss
+    AccessPolicy().require_administrator_beyond(account(1), [], Instant(1))  # already inactive, so nothing changes
 
 
 def test_the_same_administrator_read_twice_is_one() -> None:

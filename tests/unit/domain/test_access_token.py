@@ -1,4 +1,4 @@
-"""What a token says: from moments to whole seconds and back, and when it counts."""
+"""Token claims: the conversion of times to whole seconds and back, and when a token is valid."""
 
 from dataclasses import FrozenInstanceError, fields, replace
 
@@ -19,7 +19,7 @@ def issued(**changed: object) -> AccessClaims:
         "iss": "advanced-backend", "aud": "api-users", "sub": "account", "jti": "token", "sid": "session",
         "role": "user", "scope": "user:list", "now": NOW, "expires": NOW.plus(900 * SECOND),
     }  # fmt: skip
-    return AccessClaims.issued(**{**given, **changed})  # type: ignore[arg-type]  # the tests give wrong ones on purpose
+    return AccessClaims.issued(**{**given, **changed})  # type: ignore[arg-type]  # tests pass wrong values on purpose
 
 
 def test_times_are_whole_seconds_and_never_later_than_meant() -> None:
@@ -56,7 +56,7 @@ def test_the_client_is_backctl_unless_another_is_named() -> None:
 
 def test_claims_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        issued().role = "admin"  # type: ignore[misc]  # that is the point
+        issued().role = "admin"  # type: ignore[misc]  # the assignment must fail
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The event chain: every change by somebody without the audit key is found, and at the right row."""
+"""The event chain: every change without the audit key is detected, at the correct row."""
 
 import hashlib
 import hmac
@@ -50,7 +50,7 @@ contents = st.lists(
 
 
 def independent_mac(key: bytes, previous: bytes, row: RecordedEvent) -> bytes:
-    """The formula of the formats, written down a second time."""
+    """Compute the formula of the format description independently."""
     columns = {name: getattr(row, name) for name in FIELDS if name not in ("data", "salt", "mac")}
     columns["data_digest"] = row.data_digest.hex()
     text = json.dumps(columns, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

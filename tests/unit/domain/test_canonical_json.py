@@ -1,4 +1,4 @@
-"""RFC 8785 without floating-point numbers: its own examples, and a second implementation to compare with."""
+"""RFC 8785 without floating-point numbers: its own examples, and a comparison with a second implementation."""
 
 import json
 import random
@@ -28,7 +28,7 @@ def utf16_units(text: str) -> list[int]:
 
 
 def written(value: object) -> str:
-    """The second implementation, after the letter of RFC 8785 §3.2."""
+    """A second implementation, directly from RFC 8785 §3.2."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, int):
@@ -90,7 +90,7 @@ def test_rfc_8785_section_3_2_3_example_of_sorting() -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        # the test data that RFC 8785 appendix I points to
+        # the test data that RFC 8785 appendix I refers to
         (
             r'{"1": {"f": {"f": "hi","F": 5} ,"\n": 56}, "10": { }, "": "empty", "a": { }, "111": [ { } ], "A": { }}',
             r'{"":"empty","1":{"\n":56,"f":{"F":5,"f":"hi"}},"10":{},"111":[{}],"A":{},"a":{}}',
@@ -100,7 +100,7 @@ def test_rfc_8785_section_3_2_3_example_of_sorting() -> None:
             '{"peach":4,"péché":3,"pêche":2,"sin":1}',
         ),
         (r'{"Unnormalized Unicode":"A\u030a"}', '{"Unnormalized Unicode":"A\u030a"}'),
-        # the whole numbers of appendix B within our bounds
+        # the integers of appendix B within the supported range
         ("[0, -0, 9007199254740992, -9007199254740992]", "[0,0,9007199254740992,-9007199254740992]"),
     ],
 )
@@ -122,5 +122,5 @@ def test_subclasses_are_written_as_what_they_are() -> None:
      {None: 1}, {True: 1}, b"bytes", {1, 2}, object(), [[{"a": [1.0]}]], 1j, frozenset()],
 )  # fmt: skip
 def test_what_has_no_canonical_form_is_refused(value: object) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - several messages, one of them the codec's
+    with pytest.raises(ValueError):  # noqa: PT011 - several messages; one comes from the codec
         canonical(value)

@@ -1,4 +1,4 @@
-"""Cursors come back from strangers: only an answer to the very same question is taken."""
+"""Cursors are untrusted input: a cursor is accepted only with the query that it came from."""
 
 import base64
 import json

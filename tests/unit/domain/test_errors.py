@@ -1,4 +1,4 @@
-"""The tree of failures, and the two functions that make foreign text safe to show."""
+"""The hierarchy of errors, and the two functions that make untrusted text safe to show."""
 
 import re
 import sys
@@ -23,7 +23,7 @@ everything = st.text(st.characters() | st.sampled_from(sorted(BIDI)) | st.sample
 
 
 def is_safe(text: str) -> bool:
-    text.encode()  # no unpaired surrogate
+    text.encode()  # fails for an unpaired surrogate
     return not any(
         character in BIDI or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in text
     )

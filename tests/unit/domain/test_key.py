@@ -1,4 +1,4 @@
-"""Each kind of key: read from its JWK, refused when something in it is wrong, and what of it may be published."""
+"""Each kind of key: parsed from its JWK, rejected if any part is wrong, and its public members."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How keys follow one another: what each change does, what it refuses, and what holds after any sequence of them."""
+"""Key rotation: what each change does, what it rejects, and what is always true after any sequence of changes."""
 
 import json
 from dataclasses import replace
@@ -206,7 +206,7 @@ def test_a_clock_that_went_back_makes_nothing_due() -> None:
 
 
 class Rotations(RuleBasedStateMachine):
-    """Any sequence of changes, against a few things that always hold."""
+    """Any sequence of changes, checked against a few invariants."""
 
     def __init__(self) -> None:
         super().__init__()

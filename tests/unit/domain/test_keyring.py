@@ -1,4 +1,4 @@
-"""The keyring's document: it survives its text, and nothing that was changed in it is taken for a keyring."""
+"""The keyring document: it can be written and read again, and any change of its text is detected."""
 
 import base64
 import copy
@@ -38,7 +38,7 @@ def plain(ring: Keyring) -> Any:
 
 
 def sealed(document: Any) -> Any:
-    """The document with the checksum that it ought to have, computed a second way (its names are ASCII)."""
+    """Add the correct checksum to the document, computed in a second way (its names are ASCII)."""
     body = {name: value for name, value in document.items() if name != "checksum"}
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return {**body, "checksum": hashlib.sha256(text.encode()).hexdigest()}

@@ -1,4 +1,4 @@
-"""Ten failed logins within fifteen minutes lock for fifteen minutes: the rule, its reference, and the verdict."""
+"""Ten failed logins within fifteen minutes lock an account for fifteen minutes: the rule and the verdict."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""One-time codes: the vectors of RFC 4226 and RFC 6238, one use each, and codes that people can type."""
+"""One-time codes: the vectors of RFC 4226 and RFC 6238, single use, and codes that people can type."""
 
 import base64
 import hmac
@@ -44,7 +44,7 @@ def test_the_codes_of_rfc_4226(counter: int, code: str) -> None:
     assert hotp(SECRET, counter) == code
 
 
-# RFC 6238, appendix B; the secrets are as long as the digest (erratum 2866).
+# RFC 6238, appendix B; each secret is as long as the digest (erratum 2866).
 RFC6238 = [
     (59, "94287082", "46119246", "90693936"),
     (1111111109, "07081804", "68084774", "25091201"),
@@ -86,7 +86,7 @@ def test_a_code_counts_one_step_either_side(ahead: int, fits: bool) -> None:
 
 @pytest.mark.parametrize(("seconds", "fits"), [(2969.999999, False), (2970, True), (3059.999999, True), (3060, False)])
 def test_the_window_ends_to_the_microsecond(seconds: float, fits: bool) -> None:
-    # Step 100 begins at 3000 s: its code counts from 2970 s on and until 3060 s.
+    # Step 100 begins at 3000 s: its code is valid from 2970 s until 3060 s.
     assert (fitting_step(SECRET, hotp(SECRET, 100), now=at(seconds), last_used=None) == 100) == fits
 
 
@@ -99,7 +99,7 @@ def test_a_step_that_was_used_and_all_before_it_count_no_more() -> None:
 
 
 def test_of_two_steps_with_the_same_code_it_is_the_later() -> None:
-    # The first neighbours within the window that share a code, found by search.
+    # The first two adjacent steps with the same code, found by search.
     settings = TotpSettings()
     step = next(n for n in range(10_000_000) if hotp(SECRET, n) == hotp(SECRET, n + 1))
     code = hotp(SECRET, step)
@@ -168,7 +168,7 @@ def test_a_secret_is_read_back_by_base32(secret: bytes) -> None:
 
 
 def test_the_uri_of_an_authenticator() -> None:
-    # The example of the Key Uri Format page, with the parameters it leaves to their defaults.
+    # The example of the Key Uri Format page, without parameters that have default values.
     secret = base64.b32decode("HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ")
     assert otpauth_uri(secret, issuer="ACME Co", account="john.doe@email.com") == (
         "otpauth://totp/ACME%20Co:john.doe@email.com"
@@ -211,7 +211,7 @@ def test_names_that_would_be_read_otherwise_are_refused(issuer: str, account: st
 def test_recovery_codes_are_ten_of_eighty_bits_in_groups_of_four() -> None:
     codes = recovery_codes(bytes(range(100)))
     assert len(codes) == len(set(codes)) == 10
-    assert codes[0] == "000G-40R4-0M30-E209"  # 00 01 … 09, by hand: 5 bits a character
+    assert codes[0] == "000G-40R4-0M30-E209"  # bytes 00 01 … 09, converted by hand, 5 bits per character
     assert recovery_codes(b"\xff" * 100)[0] == "ZZZZ-ZZZZ-ZZZZ-ZZZZ"
     for code in codes:
         assert recovery_code_meant(code) == code

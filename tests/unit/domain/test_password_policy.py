@@ -1,4 +1,4 @@
-"""RFC 8265 OpaqueString for what is hashed, and a policy that tells everything but the password."""
+"""RFC 8265 OpaqueString before hashing, and a policy whose messages never contain the password."""
 
 import unicodedata
 
@@ -102,7 +102,7 @@ def test_the_bound_is_in_bytes(character: str) -> None:
         ("x1!", (SHORT,)),
         ("😀" * 7, (SHORT,)),
         ("😀" * 8, ()),
-        ("e\u0301" * 7, (SHORT,)),  # counted after NFC
+        ("e\u0301" * 7, (SHORT,)),  # length is measured after NFC
         ("password", (KNOWN,)),
         ("PassWord", (KNOWN,)),
         ("ｐａｓｓｗｏｒｄ", (KNOWN,)),

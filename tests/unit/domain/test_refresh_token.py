@@ -1,4 +1,4 @@
-"""The text of a refresh token: one spelling, a checksum that finds slips, and a digest that is all anybody keeps."""
+"""The text of a refresh token: one spelling, a checksum that detects typing errors, and the digest that is stored."""
 
 import hashlib
 import re
@@ -34,7 +34,7 @@ def test_the_checksum_is_the_one_of_zip_and_png() -> None:
 
 
 def test_the_smallest_and_the_greatest_token() -> None:
-    # 62 digits, so that a token never begins to look like a number of another length.
+    # Every number has 43 base-62 digits, so that all tokens have the same length.
     assert refresh_token(bytes(32)).reveal()[4:47] == "0" * 43
     assert number(refresh_token(b"\xff" * 32).reveal()[4:47]) == 2**256 - 1
 

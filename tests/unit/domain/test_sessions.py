@@ -1,4 +1,4 @@
-"""Sessions: how long tokens last, what a refresh token is good for, and what voids everything."""
+"""Sessions: how long tokens are valid, what a refresh token allows, and what invalidates tokens."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -279,7 +279,7 @@ def test_what_ended_the_session_ends_its_refresh_tokens(changes: dict[str, objec
     session = opened()
     token = a_token(session) if first_use else replace(a_token(session), used_at=NOW, successor=b"2" * 32)
     with pytest.raises(TokenRevoked, match=why):
-        redeem(session, token, a_token(session, number=2), first_use=first_use, grace=1, **changes)  # type: ignore[arg-type]  # as the parameters have it
+        redeem(session, token, a_token(session, number=2), first_use=first_use, grace=1, **changes)  # type: ignore[arg-type]  # keyword arguments
     assert session.revoked_at is None
 
 
@@ -366,7 +366,7 @@ def test_within_one_second_the_microsecond_decides_which_token_is_void(differenc
 
 @given(st.integers(0, 10 * SECOND), st.integers(-10 * SECOND, 10 * SECOND))
 def test_what_is_granted_after_a_change_is_good_however_the_clock_runs(moment: int, drift: int) -> None:
-    """The rule of a repository: `not_before` becomes now, or the latest issue if that is later."""
+    """The rule of the repositories: `not_before` becomes now, or the latest issue time if that is later."""
     session = opened()
     old = session.grant(account(), leeway=10 * SECOND, now=NOW.plus(moment))
     changed_at = NOW.plus(moment + drift)

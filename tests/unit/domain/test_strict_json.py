@@ -1,4 +1,4 @@
-"""JSON passes byte for byte but for its strings, and what two readers could read in two ways does not pass."""
+"""JSON passes unchanged except for its strings, and ambiguous JSON is rejected."""
 
 import json
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def through(text: str, *, max_depth: int = 50) -> str:
         "[ ]",
         '{ "b" : 1 , "a" : [ 1.0 , 2.00 ] }\n',
         '{"a":{"a":{"a":[[],{}]}}}',
-        '"\\u0041\\n\\/\\ud83d\\ude00"',  # escapes stay as they were written
+        '"\\u0041\\n\\/\\ud83d\\ude00"',  # escapes stay as written
         '["", "é", "\U0001f511"]',
         '{"":0}',
     ],

@@ -1,4 +1,4 @@
-"""The identifier of a token: a UUIDv7 that says to the microsecond when the token was issued."""
+"""The id of a token: a UUIDv7 that contains the time of issue in microseconds."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""The aggregate: what a method changes, what it records, and what it leaves alone."""
+"""The user aggregate: what each method changes, which events it records, and what it does not change."""
 
 from collections.abc import Callable
 

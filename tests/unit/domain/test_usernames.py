@@ -1,4 +1,4 @@
-"""The username rules of the formats, over every code point that this interpreter knows."""
+"""The username rules, for every code point that this interpreter knows."""
 
 import itertools
 import re
@@ -24,7 +24,7 @@ IGNORABLE = {
 }  # fmt: skip
 ID = "01935b1e-7c3a-7def-8abc-0123456789ab"
 
-# Every assigned character, and a good sample of the million that are not.
+# Every assigned character, and a sample of the unassigned code points.
 CHARACTERS = [
     chr(code)
     for code in range(sys.maxunicode + 1)
@@ -56,7 +56,7 @@ def test_no_other_character_gets_into_a_name_or_key_whichever_it_is() -> None:
     accepted = 0
     for character in CHARACTERS:
         if (username := parsed(f"ab{character}z")) is None:
-            # The character is at fault or what it is written out to; never an allowed one with an allowed key.
+            # Either the character or its NFKC form must contain a character that is not allowed.
             key = folded(f"ab{character}z", "NFKC") if unicodedata.category(character) != "Cs" else "\0"
             assert not (may_stand_in_a_name(character) and all(map(may_stand_in_a_name, key)))
         else:
@@ -99,8 +99,8 @@ def test_a_key_is_the_same_for_every_case_and_form(text: str) -> None:
     username = parsed(text)
     assume(username is not None)
     assert username is not None
-    # Dotless i has no case partner in Unicode's folding; the iota subscript's upper case is a letter that no longer
-    # commutes with the marks around it (The Unicode Standard, D145).
+    # In Unicode case folding, dotless i has no counterpart, and the upper case of the iota subscript is a letter that
+    # does not commute with the marks around it (The Unicode Standard, D145).
     assume(not set("ı\u0345") & set(unicodedata.normalize("NFD", username.name)))
     for case in (str, str.upper, str.lower, str.title, str.swapcase, str.casefold):
         for form, order in itertools.product(("NFC", "NFD", "NFKC", "NFKD"), (1, -1)):
@@ -117,7 +117,7 @@ def test_a_key_is_the_same_for_every_case_and_form(text: str) -> None:
         ("Ada", "ada"),
         ("ada.lovelace_1-2", "ada.lovelace_1-2"),
         ("1ada", "1ada"),
-        ("ᴮᴵᴳᴮᴵᴿᴰ", "bigbird"),  # the Spotify takeover of 2013
+        ("ᴮᴵᴳᴮᴵᴿᴰ", "bigbird"),  # the Spotify account takeover of 2013
         ("\u212bngstro\u0308m", "ångström"),  # UAX #15 figure 3
         ("\ufb01sh", "fish"),  # UAX #15 figure 6
         ("x\u1e9b\u0323y", "x\u1e69y"),  # UAX #15 figure 6
@@ -146,9 +146,9 @@ def test_known_keys(text: str, key: str) -> None:
         "ada\u3164x", "ada\uffa0x", "ada\u115fx", "ada\ufe0fx", "ada\u034fx", "ada\U000e0100x", "a\U000e0041x",
         "ada\ud800x", "ada\ue000x", "ada\uffffx", "ada\u0378x", "ada/x", "ada\\x", "ada:x", "ada'x", "ada<x", "ada½",
         "ada²", "ada⑴", "Ⅷada", "☃☃☃", "ada😀", "ada．x", "ada﹍x", "ada\u2024x",
-        "ada\ufdfax", "ada\ufdfbx", "ada\u037ax", "ada\ufe70x", "ada\u013fx",  # with a space or a dot once written out
+        "ada\ufdfax", "ada\ufdfbx", "ada\u037ax", "ada\ufe70x", "ada\u013fx",  # the NFKC form has a space or a dot
         ID, ID.upper(), ID.replace("0", "０"), ID.replace("e", "ｅ"), ID.replace("-", "\u2010"),
-        "\uff76\uff9e\uff76", "\u3131\u314f\u3131", "ß" * 26, "\ufdf2" * 13,  # then too short or too long
+        "\uff76\uff9e\uff76", "\u3131\u314f\u3131", "ß" * 26, "\ufdf2" * 13,  # too short or too long in NFKC form
     ],
 )  # fmt: skip
 def test_hostile_names_are_refused_without_being_shown_raw(text: str) -> None:

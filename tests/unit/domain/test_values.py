@@ -1,4 +1,4 @@
-"""Instants, secrets, actors, e-mail addresses and identities; usernames have a file of their own."""
+"""Instants, secrets, actors, e-mail addresses and identities; usernames have a separate file."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ def test_an_instant_survives_its_text(stamp: int) -> None:
 
 @relaxed
 @given(
-    st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31)),  # noqa: DTZ001 - the zone comes next
+    st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31)),  # noqa: DTZ001 - zones are added below
     st.integers(-1439, 1439),
 )
 def test_an_offset_moves_the_instant_and_nothing_else(naive: datetime, minutes: int) -> None:
@@ -55,7 +55,7 @@ def test_an_offset_moves_the_instant_and_nothing_else(naive: datetime, minutes: 
         ("1985-04-12T23:20:50.52Z", "1985-04-12T23:20:50.520000Z"),
         ("1996-12-19T16:39:57-08:00", "1996-12-20T00:39:57.000000Z"),
         ("1937-01-01T12:00:27.87+00:20", "1937-01-01T11:40:27.870000Z"),
-        # RFC 3339 §5.6: lower-case letters and a space are allowed, §4.3: so is the unknown local offset
+        # RFC 3339 §5.6 allows lower-case letters and a space, and §4.3 the unknown local offset
         ("1985-04-12t23:20:50.52z", "1985-04-12T23:20:50.520000Z"),
         ("1985-04-12 23:20:50Z", "1985-04-12T23:20:50.000000Z"),
         ("1985-04-12T23:20:50-00:00", "1985-04-12T23:20:50.000000Z"),

@@ -1,4 +1,4 @@
-"""Flags of `encrypt`, `decrypt` and `reencrypt` that contradict each other: told before anything is made or read."""
+"""Contradictory flags of `encrypt`, `decrypt` and `reencrypt` are rejected before anything is created or read."""
 
 from pathlib import Path
 

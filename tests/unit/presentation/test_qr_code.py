@@ -1,4 +1,4 @@
-"""A QR code on a terminal: the modules of the encoder, two to a character, with the margin that readers need."""
+"""QR codes on a terminal: the encoder's modules, two per character, with the margin that scanners need."""
 
 import segno
 
@@ -6,11 +6,11 @@ from backctl.presentation.qr_code import qr_code
 
 URI = "otpauth://totp/backend:ada@example.org?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=backend"
 DARK = {"█": (0, 0), "▀": (0, 1), "▄": (1, 0), " ": (1, 1)}
-"""Of each character, whether its upper and its lower half are dark: light is what is drawn."""
+"""Whether the upper and the lower half of each character are dark. Only light modules are drawn."""
 
 
 def modules(text: str) -> list[tuple[int, ...]]:
-    """The rows of modules that a picture shows."""
+    """Return the rows of modules in a picture."""
     rows: list[tuple[int, ...]] = []
     for line in text.splitlines():
         halves = [DARK[character] for character in line]

@@ -19,7 +19,7 @@ def secrets(**flags: str) -> SecretInput:
 @given(st.text(), st.sampled_from(["", "\n", "\r\n"]))
 def test_exactly_one_line_end_is_dropped(text: str, end: str) -> None:
     if end or not text.endswith("\n"):
-        clean = text if end != "\n" or not text.endswith("\r") else text[:-1]  # its \r and our \n make one line end
+        clean = text if end != "\n" or not text.endswith("\r") else text[:-1]  # \r and \n are one line end
         assert decoded((text + end).encode(), "the test").reveal() == clean
 
 

@@ -1,4 +1,4 @@
-"""What backctl needs of Typer's private parts. A failure names what breaks in backctl with the installed Typer."""
+"""The private parts of Typer that backctl uses. A failure names what stops working with the installed Typer."""
 
 import ast
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def context(command: internals.Command | None = None) -> internals.Context:
 
 
 def an_option(**details: object) -> TyperOption:
-    return TyperOption(param_decls=["--size", "-s"], **details)  # type: ignore[arg-type]  # a test names what it needs
+    return TyperOption(param_decls=["--size", "-s"], **details)  # type: ignore[arg-type]  # set by each test
 
 
 def commands() -> None:
@@ -124,7 +124,7 @@ def parameters() -> None:
 
 def roots() -> None:
     class Root(TyperGroup):
-        """A root of our own."""
+        """A root group."""
 
     assert isinstance(internals.get_command(typer.Typer(cls=Root, callback=roots, add_completion=False)), Root)
 

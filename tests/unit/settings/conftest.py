@@ -1,4 +1,4 @@
-"""A home of its own for every test, and a way to write the configuration file into it."""
+"""A separate home folder for each test, and a way to write the configuration file into it."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ NOBODY = 65534
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home; the site's folder is empty too."""
+    """Return an empty home folder; the site folder is empty, too."""
     for name in [name for name in os.environ if name.startswith(("XDG_", "BACKCTL_"))]:
         monkeypatch.delenv(name)
     folder = tmp_path / "home"
@@ -37,7 +37,7 @@ def site_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def configure(user_file: Path) -> Callable[..., Path]:
-    """Write a configuration file, the user's unless said otherwise, and answer its path."""
+    """Return a function that writes a configuration file, by default the user's, and returns its path."""
 
     def write(text: str | bytes, path: Path = user_file, mode: int = 0o600) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def configure(user_file: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """An empty folder that every user can reach, as pytest's own are not."""
+    """Yield an empty folder that every user can reach, unlike pytest's own folders."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         folder.chmod(0o755)
@@ -60,7 +60,7 @@ def public() -> Iterator[Path]:
 
 @pytest.fixture
 def unprivileged() -> Callable[[], AbstractContextManager[None]]:
-    """A block in which the file system treats this process as an ordinary user, also when the suite runs as root."""
+    """Return a block in which this process has the file permissions of an ordinary user, even when it runs as root."""
 
     @contextmanager
     def block() -> Iterator[None]:

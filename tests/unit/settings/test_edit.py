@@ -1,4 +1,4 @@
-"""Changing one value keeps everything else, and never writes what could not be loaded."""
+"""Changing one value keeps everything else and never writes a file that cannot be loaded."""
 
 import os
 import subprocess

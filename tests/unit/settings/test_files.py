@@ -1,4 +1,4 @@
-"""Which configuration files are refused, and what a broken one says."""
+"""Configuration files that are rejected, and the messages for broken ones."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Precedence, profiles, origins, and what every kind of wrong value says."""
+"""Precedence, profiles, origins, and the message for each kind of wrong value."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ Configure = Callable[..., Path]
 
 def refusal(**arguments: object) -> InvalidConfiguration:
     with pytest.raises(InvalidConfiguration) as caught:
-        load(**{"environ": {}, **arguments})  # type: ignore[arg-type]  # the point is to pass what does not fit
+        load(**{"environ": {}, **arguments})  # type: ignore[arg-type]  # tests also pass wrong values
     return caught.value
 
 
@@ -137,7 +137,7 @@ def test_nothing_is_read_from_the_current_directory(
         configure("[passwords]\nbcrypt_cost = 5\n", tmp_path / "here" / name)
     monkeypatch.chdir(tmp_path / "here")
     assert load(environ={}).file is None
-    # A relative XDG folder is to be ignored, says the XDG base directory specification.
+    # The XDG base directory specification says to ignore relative paths.
     monkeypatch.setenv("XDG_CONFIG_HOME", ".")
     monkeypatch.setenv("XDG_CONFIG_DIRS", ".")
     assert load(environ={}).file is None
@@ -199,7 +199,7 @@ def test_an_unknown_profile_is_the_callers_slip_and_names_the_nearest(configure:
     configure("[profiles.production]\n[profiles.staging]\n")
     for arguments in ({"profile": "prodution"}, {"environ": {"BACKCTL_PROFILE": "prodution"}}):
         with pytest.raises(UnknownProfile) as caught:
-            load(**{"environ": {}, **arguments})  # type: ignore[arg-type]  # two shapes of one call
+            load(**{"environ": {}, **arguments})  # type: ignore[arg-type]  # two forms of the same call
         assert caught.value.message == "profile 'prodution' is not configured"
         assert caught.value.hint == "did you mean 'production'?"
     with pytest.raises(UnknownProfile) as caught:
@@ -363,7 +363,7 @@ def test_a_wrong_flag_is_the_callers_input() -> None:
     ],
 )
 def test_whatever_names_storage_makes_the_machine_no_fresh_one(arguments: dict[str, object]) -> None:
-    assert load(**arguments).names_storage  # type: ignore[arg-type]  # each is a whole set of arguments
+    assert load(**arguments).names_storage  # type: ignore[arg-type]  # each entry is a complete set of arguments
 
 
 def test_other_variables_leave_the_machine_fresh() -> None:
@@ -415,7 +415,7 @@ def test_importing_settings_imports_no_parser_and_no_folders(home: Path) -> None
 
 def test_loading_without_a_file_imports_the_folders_only(home: Path) -> None:
     code = "import backctl.settings as s\nl = s.load(environ={'BACKCTL_DATABASE_TIMEOUT': '1s'})\nl.database_url"
-    # platformdirs itself imports tempfile.
+    # platformdirs imports tempfile.
     assert modules_after(code, home) <= {"platformdirs", "tempfile"}
 
 
@@ -523,4 +523,4 @@ def test_a_keyring_may_be_given_instead_of_a_file_but_not_beside_one(configure: 
     assert not any("format" in str(entry.value) for entry in given.entries())
     path = configure('[keyring]\npath = "/srv/keyring.json"\ndocument_command = ["vault", "read"]\n')
     with pytest.raises(InvalidConfiguration, match=f"keyring.path .file {path}:2. and keyring.document .command vault"):
-        load(environ={}).keyring_given  # noqa: B018 - it refuses
+        load(environ={}).keyring_given  # noqa: B018 - raises the error

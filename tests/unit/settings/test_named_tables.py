@@ -1,4 +1,4 @@
-"""A further kind of named table needs a declaration and a class: all else follows from the declaration."""
+"""A new kind of named table needs only a declaration and a class."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Line numbers of TOML keys on generated documents whose lines are known."""
+"""Line numbers of TOML keys in generated documents whose lines are known."""
 
 import tomllib
 
@@ -10,7 +10,7 @@ from backctl.settings.schema import KeyPath
 
 
 def paths(value: object, prefix: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """Every path to a table or value that tomllib sees; of arrays, those of the tables in them too."""
+    """Return the path of every table and value that tomllib reads, including those of tables in arrays."""
     found = {prefix} if prefix else set()
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -22,7 +22,7 @@ def paths(value: object, prefix: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
 
 
 def certain(value: object, prefix: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """Those that stand in no array."""
+    """Return the paths that are not in an array."""
     found = {prefix} if prefix else set()
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -89,7 +89,7 @@ def basic(text: str) -> str:
 
 @st.composite
 def keys(draw: st.DrawFn) -> str:
-    """One key part, bare or quoted, distinct from every other by a counter the document adds."""
+    """Draw a part of a key, bare or quoted. The document adds a counter that makes it unique."""
     text = draw(any_text)
     return draw(st.sampled_from([basic(text), "'" + text.replace("'", "") + "'", draw(bare_keys)]))
 
@@ -130,7 +130,7 @@ def values(draw: st.DrawFn, depth: int = 2) -> str:
 
 @st.composite
 def documents(draw: st.DrawFn) -> tuple[str, dict[int, int]]:
-    """A TOML text, and the line of each assignment: every key ends in its own number, so none collides."""
+    """Draw a TOML text and the line of each assignment. Each key ends in a different number, so keys never collide."""
     text = ""
     expected: dict[int, int] = {}
     number = 0

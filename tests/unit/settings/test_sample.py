@@ -1,4 +1,4 @@
-"""The sample configuration is complete, and says the truth about the defaults."""
+"""The sample configuration is complete and shows the real defaults."""
 
 import re
 import tomllib

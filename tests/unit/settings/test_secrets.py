@@ -1,4 +1,4 @@
-"""Secrets: where they come from, when they are read, and that they never show."""
+"""Secret settings: where they come from, when they are read, and that they are never shown."""
 
 import fcntl
 import json
@@ -21,7 +21,7 @@ URL = "sqlite:////srv/hunter2.db"
 
 
 def python(program: str) -> str:
-    """A TOML array that runs `program`."""
+    """Return a TOML array that runs `program`."""
     return json.dumps([sys.executable, "-c", program])
 
 
@@ -190,7 +190,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
     with pytest.raises(InvalidConfiguration, match="did not finish within 3 s"):
         run_secret_command("x", [sys.executable, "-c", program], os.environ, timeout=3)
     with lock.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # granted once the grandchild is gone
+        fcntl.flock(file, fcntl.LOCK_EX)  # succeeds when the grandchild has ended
         assert file.read() == "held"
 
 

@@ -1,4 +1,4 @@
-"""Profiles are found as a command would find them, and choosing one changes one line."""
+"""Profiles are found in the same way as by commands, and selecting one changes one line."""
 
 import tomllib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from backctl.settings import load, profiles, use_profile
 
 Configure = Callable[..., Path]
 
-# Names as TOML may hold them, whatever a shell would say.
+# Any name that TOML allows, even if a shell does not.
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 

@@ -1,4 +1,4 @@
-"""Every problem at once."""
+"""Validation reports all problems at once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ Configure = Callable[..., Path]
 
 def messages(**arguments: object) -> list[str]:
     given = {"config_file": None, "profile": None, "environ": {}, **arguments}
-    return [finding.message for finding in validate(**given)]  # type: ignore[arg-type]  # spelt out by each test
+    return [finding.message for finding in validate(**given)]  # type: ignore[arg-type]  # set by each test
 
 
 def test_a_sound_configuration_has_no_findings(configure: Configure) -> None:

@@ -1,4 +1,4 @@
-"""What a TAB takes from the configuration: what a command would take, unless only a secret knows."""
+"""Completion reads the configuration like a command does, except that it never reads a secret."""
 
 import os
 from collections.abc import Callable
@@ -37,7 +37,7 @@ Configure = Callable[..., Path]
 
 @pytest.fixture
 def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Write the user's configuration file."""
+    """Return a function that writes the user's configuration file."""
     for name in [name for name in os.environ if name.startswith(("XDG_", "BACKCTL_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))

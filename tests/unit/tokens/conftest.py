@@ -1,4 +1,4 @@
-"""Each algorithm in turn: its key, a codec that holds it as primary, and a good token."""
+"""For each algorithm: its key, a codec with it as the primary key, and a valid token."""
 
 from dataclasses import dataclass
 

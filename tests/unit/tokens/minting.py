@@ -1,4 +1,4 @@
-"""Keys that others published, and tokens made by hand: any header, any payload, signed apart from the code tested."""
+"""Published keys, and tokens with any header and payload, signed without the code under test."""
 
 import hashlib
 import hmac
@@ -52,7 +52,7 @@ def key_of(
     not_after: Instant | None = None,
     jwk: Mapping[str, str] | None = None,
 ) -> Key:
-    """A key of the keyring from a JWK, that of the RFC unless another is given."""
+    """Return a keyring key from a JWK, by default the one of the RFC."""
     members = dict(jwk or JWKS[alg])
     kty = members.pop("kty")
     ends = None if not_after is None else not_after.isoformat()
@@ -83,7 +83,7 @@ def plain(value: object) -> bytes:
 
 
 def compact(header: object, payload: object, signature: bytes) -> str:
-    """The compact serialization; bytes stand for themselves, anything else for its JSON."""
+    """Return the compact serialization. Bytes are used as they are; other values are encoded as JSON."""
     return f"{b64(plain(header))}.{b64(plain(payload))}.{b64(signature)}"
 
 
@@ -92,7 +92,7 @@ def header_of(key: Key, **further: object) -> dict[str, object]:
 
 
 def minted(key: Key, payload: object = None, header: object = None) -> str:
-    """A token with any header and payload under a right signature of that key."""
+    """Return a token with any header and payload and a valid signature of that key."""
     payload = CLAIMS.members() if payload is None else payload
     header = header_of(key) if header is None else header
     message = f"{b64(plain(header))}.{b64(plain(payload))}"
@@ -117,7 +117,7 @@ _RSA_KEYS: dict[str, rsa.RSAPrivateKey] = {}
 
 
 def rsa_private(jwk: Mapping[str, str]) -> rsa.RSAPrivateKey:
-    """Parsed once: checking its primes takes longer than a test."""
+    """Parse each key once, because checking its primes takes longer than a test."""
     if jwk["n"] not in _RSA_KEYS:
         p, q, d, dp, dq, qi, e, n = (number(jwk[name]) for name in ("p", "q", "d", "dp", "dq", "qi", "e", "n"))
         _RSA_KEYS[jwk["n"]] = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, rsa.RSAPublicNumbers(e, n)).private_key()
@@ -125,7 +125,7 @@ def rsa_private(jwk: Mapping[str, str]) -> rsa.RSAPrivateKey:
 
 
 def public_key(alg: str) -> Any:
-    """The public half, as `cryptography` has it."""
+    """Return the public key as a `cryptography` object."""
     jwk = JWKS[alg]
     if alg == "EdDSA":
         return Ed25519PrivateKey.from_private_bytes(octets(jwk["d"])).public_key()
@@ -135,7 +135,7 @@ def public_key(alg: str) -> Any:
 
 
 def with_claims(**changed: object) -> dict[str, object]:
-    """The payload with some claims changed; `...` leaves one out."""
+    """Return the payload with some claims changed; `...` removes a claim."""
     members = {**CLAIMS.members(), **changed}
     return {name: value for name, value in members.items() if value is not ...}
 

@@ -1,4 +1,4 @@
-"""What every refusal of a token has in common, whoever refuses it and why."""
+"""Properties that all refusals of a token share."""
 
 import pytest
 from tests.unit.tokens.minting import NOW
@@ -7,11 +7,11 @@ from backctl.domain.errors import AnswerIsNo, TokenExpired, TokenInvalid, TokenN
 from backctl.domain.values import Instant
 from backctl.infrastructure.crypto.jwt_codec import JwtCodec
 
-_TELLING = 10  # characters of a token that no message happens to contain
+_TELLING = 10  # characters of a token that no message contains by chance
 
 
 def refusal(codec: JwtCodec, token: str, *, now: Instant = NOW, audience: str | None = None) -> AnswerIsNo:
-    """The error that `verify` answers. It is one of the three, and nothing of the token hangs on it."""
+    """Return the error of `verify`. It is one of the three token errors and contains no part of the token."""
     with pytest.raises((TokenInvalid, TokenExpired, TokenNotYetValid)) as raised:
         codec.verify(token, now=now, audience=audience)
     error = raised.value
@@ -23,7 +23,7 @@ def refusal(codec: JwtCodec, token: str, *, now: Instant = NOW, audience: str | 
 
 
 def refused(codec: JwtCodec, token: str, why: str = "", *, now: Instant = NOW) -> None:
-    """It is no token of ours, and the message says `why`."""
+    """Check that the token is rejected as invalid and that the message contains `why`."""
     error = refusal(codec, token, now=now)
     assert (type(error), error.code) == (TokenInvalid, "token.invalid")
     assert why in error.message

@@ -1,4 +1,4 @@
-"""What is not, letter for letter, the compact form of a token that one of our keys signed."""
+"""Attacks on the form: only the exact compact form of a token signed by a known key is accepted."""
 
 import json
 from base64 import b64encode, urlsafe_b64encode
@@ -62,7 +62,7 @@ def test_a_token_with_one_character_too_many_or_two_exchanged_is_refused(scene: 
 
 
 def test_base64url_has_one_spelling(scene: Scene) -> None:
-    """The unused bits of a last character are zero; no other spelling of the same bytes is taken."""
+    """The unused bits of the last character must be zero; other spellings of the same bytes are rejected."""
     for part, name in enumerate(("header", "payload", "signature")):
         parts = list(scene.parts)
         rest = len(parts[part]) % 4
@@ -103,7 +103,7 @@ def test_what_is_no_token_at_all_is_refused(scene: Scene) -> None:
 
 
 def test_the_json_serializations_are_refused(scene: Scene) -> None:
-    """RFC 7515 §7.2: a token is compact, or two readers may take two payloads for the signed one."""
+    """RFC 7515 §7.2. Accepting them could let two readers take different payloads for the signed one."""
     header, payload, signature = scene.parts
     flattened = {"payload": payload, "protected": header, "signature": signature}
     general = {"payload": payload, "signatures": [{"protected": header, "signature": signature}]}
@@ -182,7 +182,7 @@ def test_what_can_be_refused_without_cryptography_is(scene: Scene) -> None:
         scene.codec.verify(scene.token, now=NOW)
 
 
-# Chance.
+# Random mutations.
 
 TOKENS = {alg: minted(key_of(alg)) for alg in ALGORITHMS}
 EVERY_KEY = codec_of(*(key_of(alg) for alg in ALGORITHMS))
@@ -191,7 +191,7 @@ PIECES = st.sampled_from([part for token in TOKENS.values() for part in [*token.
 
 @st.composite
 def mutations(draw: st.DrawFn) -> str:
-    """A good token after some cuts, insertions, repetitions and exchanges with pieces of other good tokens."""
+    """Draw a valid token with some parts cut, inserted, repeated or replaced by parts of other valid tokens."""
     token = draw(st.sampled_from(list(TOKENS.values())))
     for _ in range(draw(st.integers(1, 4))):
         first = draw(st.integers(0, len(token)))

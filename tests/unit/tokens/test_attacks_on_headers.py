@@ -1,6 +1,6 @@
-"""What a header may not do: choose an algorithm or a key, bring one along, or say anything but typ, alg and kid.
+"""Attacks on the header: it must not choose an algorithm or key, contain a key, or have members besides typ, alg, kid.
 
-Where it can be, the forged header stands under a right signature, so that it alone is what is refused.
+Where possible, the forged header has a valid signature, so that only the header can be the reason for the refusal.
 """
 
 import hmac
@@ -50,7 +50,7 @@ def test_an_algorithm_that_is_not_exactly_that_of_the_key_is_refused(scene: Scen
 
 
 def test_a_token_under_another_key_than_it_names_is_refused() -> None:
-    """Each pair of keys, and for each the algorithm of the one, of the other, and of neither."""
+    """Tests each pair of keys with each algorithm."""
     keys = [key_of(alg) for alg in ALGORITHMS]
     codec = codec_of(*keys)
     for named, used in product(keys, keys):
@@ -63,7 +63,7 @@ def test_a_token_under_another_key_than_it_names_is_refused() -> None:
 
 
 def public_texts(alg: str) -> list[bytes]:
-    """Every form in which the public key may lie about."""
+    """Return the public key in every common form."""
     public, jwk = public_key(alg), SIGNING[alg]
     members = {name: jwk[name] for name in PUBLIC_MEMBERS if name in jwk}
     forms = [(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)]
@@ -117,7 +117,7 @@ def test_a_kid_is_compared_exactly(scene: Scene) -> None:
 
 
 def test_a_key_of_another_purpose_verifies_nothing() -> None:
-    """The audit and the index key are HS256 keys too, and whoever serves them must not be able to mint tokens."""
+    """The audit and index keys are HS256 keys, too, and must not sign tokens."""
     for purpose in ("audit", "index", "encrypt"):
         other = key_of("HS256", f"{purpose}-1", purpose=purpose)
         codec = codec_of(key_of("HS256"), other)
@@ -158,7 +158,7 @@ def test_a_header_with_any_other_member_is_refused(scene: Scene, further: dict[s
 
 
 def test_an_embedded_key_is_not_used() -> None:
-    """The token is signed by the key that it carries, under the name of one of ours."""
+    """The token contains the key that signed it, under the kid of a known key."""
     attackers = key_of("EdDSA", "sign-ES256")
     header = {"alg": "EdDSA", "typ": "at+jwt", "kid": "sign-ES256", "jwk": ATTACKER}
     refused(codec_of(key_of("ES256")), minted(attackers, header=header), NO_ACCESS_TOKEN)
@@ -211,11 +211,11 @@ def test_a_header_that_is_not_one_json_object_is_refused(scene: Scene) -> None:
 
 
 def test_a_header_with_other_white_space_and_order_is_the_same_header(scene: Scene) -> None:
-    """RFC 7515 §4: no order is prescribed. Another version of this program may write another."""
+    """RFC 7515 §4 does not require an order. Another version of backctl can use a different one."""
     spaced = json.dumps(header_of(scene.key), indent=2, sort_keys=True).encode()
     reversed_ = plain(dict(reversed(header_of(scene.key).items())))
     for header in (spaced, reversed_, plain(header_of(scene.key)).replace(b"kid", b"k\\u0069d")):
-        for _ in range(2):  # the second time its spelling is known
+        for _ in range(2):  # the second time, its spelling is cached
             assert scene.codec.verify(minted(scene.key, header=header), now=NOW) == CLAIMS
 
 

@@ -1,4 +1,4 @@
-"""What a payload under a right signature must say, in which words, and until when."""
+"""Payloads with a valid signature: required claims, their exact form, and times."""
 
 import json
 
@@ -28,7 +28,7 @@ TIMES = ("iat", "nbf", "exp")
 
 
 def test_a_payload_is_not_read_before_its_signature_was_right(scene: Scene) -> None:
-    """So nobody without a key reaches the reader, or learns what it thinks of a payload."""
+    """Without a key, nobody can reach the parser or learn its result."""
     header, payload, signature = scene.parts
     for content in (b"", b"{", b"\xff", plain(with_claims(exp=0)), plain(with_claims(iss="x")), b"{" * 4000):
         refused(scene.codec, f"{header}.{b64(content)}.{signature}", "" if content == b"" else NO_KEY)
@@ -72,7 +72,7 @@ def test_a_token_needs_no_scope() -> None:
 
 
 def test_what_a_token_says_besides_is_ignored(scene: Scene) -> None:
-    """RFC 7519 §4: so that a newer program may say more without an older one refusing it."""
+    """RFC 7519 §4. A newer program can add claims without making an older one reject the token."""
     further: dict[str, object] = {"act": {"sub": ["x", 1.5, None]}, "amr": ["pwd"], "big": 2**53, "small": -(2**53)}
     assert scene.codec.verify(minted(scene.key, with_claims(**further)), now=NOW) == CLAIMS
 

@@ -1,4 +1,4 @@
-"""Issuing, other readers of what is issued, keys that come and go, and looking without believing."""
+"""Issuing tokens, reading them with other libraries, changing keys, and inspecting tokens without verification."""
 
 import json
 import re
@@ -70,11 +70,11 @@ def test_no_token_is_issued_that_would_be_too_long_to_verify(scene: Scene) -> No
         scene.codec.sign(claims)
 
 
-# Other readers, given nothing but what `key jwks` publishes.
+# Other libraries, which get only the output of `key jwks`.
 
 
 def current_claims() -> AccessClaims:
-    """Issued now by the real clock, which those readers look at."""
+    """Return claims issued now by the real clock, which these libraries use."""
     now = real_now()
     return AccessClaims.issued(
         iss=ISSUER, aud=AUDIENCE, sub=CLAIMS.sub, jti=CLAIMS.jti, sid=CLAIMS.sid, role="user", now=now,
@@ -105,7 +105,7 @@ def test_joserfc_verifies_from_the_public_keys_alone(alg: str) -> None:
     token = codec_of(key).sign(claims).reveal()
     keys = KeySet.import_key_set(json.loads(json.dumps(published(*map(key_of, ALGORITHMS)))))
     with warnings.catch_warnings():
-        # RFC 9864 renames EdDSA to Ed25519; readers that know no other name than the old one are still the most.
+        # RFC 9864 renames EdDSA to Ed25519, but most libraries still know only the old name.
         warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
         read = jose.decode(token, keys, algorithms=[alg])
     assert read.header == header_of(key)
@@ -129,11 +129,11 @@ def test_what_pyjwt_signs_with_our_key_verifies(scene: Scene) -> None:
     assert scene.codec.verify(token, now=NOW) == CLAIMS
 
 
-# Keys that come and go.
+# Changing keys.
 
 
 class Shelf:
-    """A keyring that changes, and counts how often it is read."""
+    """A keyring that changes and counts how often it is read."""
 
     def __init__(self, *keys: Key) -> None:
         self.reads = 0
@@ -154,7 +154,7 @@ class Shelf:
 
 @pytest.mark.parametrize("state", ["primary", "standby", "retired"])
 def test_a_key_verifies_in_every_state(scene: Scene, state: KeyState) -> None:
-    """Standby too: another machine may have promoted it already."""
+    """Also as standby, because another machine may have promoted it."""
     key = replace(scene.key, state=state)
     assert codec_of(key_of("HS256", "other"), key).verify(minted(key), now=NOW) == CLAIMS
 
@@ -309,7 +309,7 @@ def test_a_backend_reads_tokens_without_knowing_where_its_database_is(tmp_path: 
         assert backend._token_codec.verify(token, now=now.plus(SECOND)) == claims
 
 
-# Looking.
+# Inspecting.
 
 
 def test_a_look_shows_header_and_payload_and_needs_no_key(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""Signatures by themselves: what others published verifies, and nothing that merely looks like it."""
+"""Signatures: published ones verify, and similar but invalid ones do not."""
 
 import hashlib
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ ED25519_FIELD = 2**255 - 19
 def test_an_ed25519_signature_has_one_spelling(message: str, first: str, second: str) -> None:
     said, right = bytes.fromhex(message), bytes.fromhex(first + second)
     assert accepts(WYCHEPROOF_ED25519, right, said)
-    for times in range(1, 15):  # RFC 8032 §8.4: S + L verifies where its range is not checked
+    for times in range(1, 15):  # RFC 8032 §8.4: S + L verifies if the range of S is not checked
         raised = int.from_bytes(right[32:], "little") + times * ED25519_ORDER
         assert not accepts(WYCHEPROOF_ED25519, right[:32] + raised.to_bytes(32, "little"), said)
     assert not accepts(WYCHEPROOF_ED25519, right + b"\0", said)
@@ -117,7 +117,7 @@ def test_an_ecdsa_signature_is_two_numbers_in_range_and_nothing_else() -> None:
 
 
 def test_an_ecdsa_signature_of_special_values_fits_nothing() -> None:
-    """CVE-2022-21449 and its relatives: the products of these values, as Wycheproof has them."""
+    """CVE-2022-21449 and similar: the combinations of these values, as in Wycheproof."""
     special = [0, 1, P256_ORDER - 1, P256_ORDER, P256_ORDER + 1, P256_FIELD, P256_FIELD + 1, 2**256 - 1]
     for r in special:
         for s in special:
@@ -126,7 +126,7 @@ def test_an_ecdsa_signature_of_special_values_fits_nothing() -> None:
 
 
 def test_an_ecdsa_signature_with_the_other_s_is_the_same_signature() -> None:
-    """Neither FIPS 186-5 nor RFC 7518 asks for the lower one; what is revoked is the jti, not the text."""
+    """FIPS 186-5 and RFC 7518 do not require the lower s. Revocation uses the jti, not the text of the token."""
     assert accepts(WYCHEPROOF_P256, fixed(_R, P256_ORDER - _S), b"123400")
 
 
@@ -135,7 +135,7 @@ _SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")  # RFC 80
 
 
 def rsa_of(encoded: bytes) -> bytes:
-    """The private key applied to an encoded message, whatever that is."""
+    """Return the private key operation on an encoded message, which may have any content."""
     return pow(int.from_bytes(encoded, "big"), RSA_NUMBERS["d"], RSA_NUMBERS["n"]).to_bytes(256, "big")
 
 
@@ -146,7 +146,7 @@ def padded(info: bytes, kind: bytes = b"\1", filler: bytes = b"\xff", start: byt
 def test_an_rsa_signature_has_its_padding_exactly() -> None:
     digest = hashlib.sha256(MESSAGE).digest()
     assert accepts(key_of("RS256"), rsa_of(padded(_SHA256_INFO + digest)))
-    # Bleichenbacher's of 2006 and what Wycheproof calls ModifiedPadding.
+    # Bleichenbacher's attack of 2006 and ModifiedPadding in Wycheproof.
     without_null = bytes.fromhex("302f300b06096086480165030402010420")
     long_form = bytes.fromhex("308131300d060960864801650304020105000420")
     sha1 = bytes.fromhex("3021300906052b0e03021a05000414")

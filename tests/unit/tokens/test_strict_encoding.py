@@ -1,4 +1,4 @@
-"""Both readers take exactly what has one meaning."""
+"""The base64url and JSON readers accept only input with a single meaning."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from backctl.infrastructure.crypto.strict_encoding import json_object, unpadded
 
 
-# RFC 4648 §10, without the padding, and RFC 7515 appendix C.
+# RFC 4648 §10 without padding, and RFC 7515 appendix C.
 @pytest.mark.parametrize(
     ("octets", "text"),
     [(b"", b""), (b"f", b"Zg"), (b"fo", b"Zm8"), (b"foo", b"Zm9v"), (b"foob", b"Zm9vYg"), (b"fooba", b"Zm9vYmE"),

@@ -1,4 +1,4 @@
-"""`backctl user list` in Django: the first page, by creation."""
+"""`backctl user list` in Django: the first page, in order of creation."""
 
 from argparse import ArgumentParser
 from typing import Any

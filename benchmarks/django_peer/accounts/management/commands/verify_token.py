@@ -1,4 +1,4 @@
-"""`backctl token verify --offline` in Django: PyJWT, and a key from a JWK Set."""
+"""`backctl token verify --offline` in Django: PyJWT with a key from a JWK Set."""
 
 import json
 from argparse import ArgumentParser
