@@ -46,7 +46,7 @@ with open(report, "w") as file:
 """
 
 
-class House:
+class InstalledHome:
     """A home folder with an installation that contains one account."""
 
     def __init__(self, home: Path, **environment: str) -> None:
@@ -98,21 +98,21 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> InstalledHome:
     home = tmp_path_factory.mktemp("imports") / "home"
     home.mkdir()
-    house = House(home)
-    code, _, _ = house.run("user", "create", "ada@example.org", "--username", "ada", "--no-password")
+    installed = InstalledHome(home)
+    code, _, _ = installed.run("user", "create", "ada@example.org", "--username", "ada", "--no-password")
     assert code == 0
-    return house
+    return installed
 
 
 def present(modules: set[str], names: tuple[str, ...]) -> set[str]:
     return modules & set(names)
 
 
-def test_the_version_loads_nothing_but_itself(house: House) -> None:
-    code, output, modules = house.run("--version")
+def test_the_version_loads_nothing_but_itself(installed: InstalledHome) -> None:
+    code, output, modules = installed.run("--version")
     assert (code, modules) == (0, {"backctl", "backctl.__main__"})
     assert re.fullmatch(r"backctl \d+\.\d+\.\d+\n", output)
 
@@ -138,9 +138,11 @@ _SEARCHING = {
         ("account -", "", False),
     ],
 )
-def test_a_tab_loads_the_settings_and_sqlite_at_most(house: House, question: str, answer: str, searches: bool) -> None:
-    house.write("here.toml", "[profiles.here]\nprotected = true\n\n[roles.auditor]\npermissions = []\n")
-    code, output, modules = house.run("__complete", *question.split())
+def test_a_tab_loads_the_settings_and_sqlite_at_most(
+    installed: InstalledHome, question: str, answer: str, searches: bool
+) -> None:
+    installed.write("here.toml", "[profiles.here]\nprotected = true\n\n[roles.auditor]\npermissions = []\n")
+    code, output, modules = installed.run("__complete", *question.split())
     assert (code, output) == (0, answer)
     ours = {name for name in modules if name.startswith("backctl.") and not name.startswith("backctl.settings.")}
     expected = {"backctl.__main__", "backctl.suggestions", "backctl.suggestions.answers", *_SETTINGS}
@@ -153,8 +155,10 @@ def test_a_tab_loads_the_settings_and_sqlite_at_most(house: House, question: str
     ("arguments", "exit_code"),
     [(("--help",), 0), ((), 2), (("usr",), 2), (("--hlep",), 2), (("user", "--help"), 0), (("user", "lst"), 2)],
 )
-def test_help_and_typing_errors_open_nothing(house: House, arguments: tuple[str, ...], exit_code: int) -> None:
-    code, output, modules = house.run(*arguments)
+def test_help_and_typing_errors_open_nothing(
+    installed: InstalledHome, arguments: tuple[str, ...], exit_code: int
+) -> None:
+    code, output, modules = installed.run(*arguments)
     assert code == exit_code
     assert output
     named = {NOUNS["user"].module} if arguments[:1] == ("user",) else set()
@@ -185,43 +189,45 @@ _DATABASES = ("sqlite3", "_sqlite3", "sqlalchemy", "sqlmodel", "psycopg", "alemb
 TOKENS_ALONE = ["token verify --offline --token-file access", "token inspect --token-file access"]
 
 
-def keep_a_token(house: House) -> None:
-    code, output, _ = house.run("token", "issue", "ada")
+def keep_a_token(installed: InstalledHome) -> None:
+    code, output, _ = installed.run("token", "issue", "ada")
     assert code == 0
-    house.write("access", output)
+    installed.write("access", output)
 
 
 @pytest.mark.parametrize("command", TOKENS_ALONE)
-def test_a_token_is_read_and_verified_offline_without_a_database(house: House, command: str) -> None:
-    keep_a_token(house)
-    code, output, modules = house.run(*command.split())
+def test_a_token_is_read_and_verified_offline_without_a_database(installed: InstalledHome, command: str) -> None:
+    keep_a_token(installed)
+    code, output, modules = installed.run(*command.split())
     assert (code, "01" in output) == (0, True)
     assert not present(modules, (*_DATABASES, "jwt", "asyncio", "logging"))
 
 
-def test_a_token_is_verified_by_the_driver_alone(house: House) -> None:
-    keep_a_token(house)
-    code, output, modules = house.run("token", "verify", "--token-file", "access")
+def test_a_token_is_verified_by_the_driver_alone(installed: InstalledHome) -> None:
+    keep_a_token(installed)
+    code, output, modules = installed.run("token", "verify", "--token-file", "access")
     assert code == 0, output
     assert "sqlite3" in modules
     assert not present(modules, ("sqlalchemy", "sqlmodel", "pydantic", "psycopg", "jwt"))
 
 
-def test_a_second_factor_is_looked_at_by_the_driver_alone_and_pictured_on_a_terminal_only(house: House) -> None:
-    code, output, modules = house.run("user", "mfa", "status", "ada")
+def test_a_second_factor_is_looked_at_by_the_driver_alone_and_pictured_on_a_terminal_only(
+    installed: InstalledHome,
+) -> None:
+    code, output, modules = installed.run("user", "mfa", "status", "ada")
     assert code == 0, output
     assert "sqlite3" in modules
     assert not present(modules, (*HEAVY, "psycopg", "segno", "cryptography", "bcrypt"))
     for command in ("user mfa enroll ada", "user check-password ada --password-file password"):
-        house.write("password", "correct horse battery")
-        _, output, modules = house.run(*command.split())
+        installed.write("password", "correct horse battery")
+        _, output, modules = installed.run(*command.split())
         assert ("otpauth://" in output) == ("cryptography" in modules) == ("enroll" in command)
         assert "segno" not in modules
 
 
 @pytest.mark.parametrize("command", ["user list", "user show ada", "user list -o json"])
-def test_looking_at_accounts_defines_nothing_of_other_subjects(house: House, command: str) -> None:
-    _, _, modules = house.run(*command.split())
+def test_looking_at_accounts_defines_nothing_of_other_subjects(installed: InstalledHome, command: str) -> None:
+    _, _, modules = installed.run(*command.split())
     # A frozen dataclass takes half a millisecond to define, and each of these modules has dozens.
     others = ("backctl.domain.events", "backctl.domain.keyring", "backctl.domain.sessions", "backctl.domain.user")
     views = ("token_views", "database_views", "content_views", "key_views")
@@ -229,8 +235,8 @@ def test_looking_at_accounts_defines_nothing_of_other_subjects(house: House, com
 
 
 @pytest.mark.parametrize("command", [*READS, "db backup copy.db"])
-def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) -> None:
-    code, output, modules = house.run(*command.split())
+def test_the_read_side_speaks_to_the_driver_alone(installed: InstalledHome, command: str) -> None:
+    code, output, modules = installed.run(*command.split())
     assert code == 0, output
     assert "sqlite3" in modules
     assert not present(modules, (*HEAVY, "psycopg"))
@@ -253,15 +259,17 @@ def test_the_read_side_speaks_to_the_driver_alone(house: House, command: str) ->
         "key rotate",
     ],
 )
-def test_what_needs_no_database_loads_none(house: House, command: str) -> None:
-    code, output, modules = house.run(*command.split())
+def test_what_needs_no_database_loads_none(installed: InstalledHome, command: str) -> None:
+    code, output, modules = installed.run(*command.split())
     assert code == 0, output
     assert not present(modules, (*HEAVY, "sqlite3", "_sqlite3"))
 
 
 @pytest.mark.parametrize("command", ["sanitize", "sanitize --format json", "sanitize --format jsonl --explain"])
-def test_cleaning_loads_no_database_and_html_is_parsed_only_where_there_may_be_some(house: House, command: str) -> None:
-    _, _, modules = house.run(*command.split())
+def test_cleaning_loads_no_database_and_html_is_parsed_only_where_there_may_be_some(
+    installed: InstalledHome, command: str
+) -> None:
+    _, _, modules = installed.run(*command.split())
     assert "backctl.infrastructure.html" in modules
     assert not present(modules, (*HEAVY, "sqlite3", "_sqlite3", "nh3", "backctl.infrastructure.sqlite.installation"))
 
@@ -274,24 +282,24 @@ def test_cleaning_loads_no_database_and_html_is_parsed_only_where_there_may_be_s
         ("user deactivate nobody", 3),
     ],
 )
-def test_a_write_on_an_installation_loads_no_migrations(house: House, command: str, exit_code: int) -> None:
-    code, output, modules = house.run(*command.split())
+def test_a_write_on_an_installation_loads_no_migrations(installed: InstalledHome, command: str, exit_code: int) -> None:
+    code, output, modules = installed.run(*command.split())
     assert code == exit_code, output
     assert "sqlmodel" in modules
     assert not present(modules, ("alembic", "mako", "bcrypt", "cryptography", "psycopg", "rich", "tomllib", "tomlkit"))
 
 
 @pytest.fixture(scope="module")
-def house_on_a_server(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[House]:
+def installed_on_a_server(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[InstalledHome]:
     home = tmp_path_factory.mktemp("server") / "home"
     home.mkdir()
     server = servers.postgres(18)
     with server.database() as name:
-        house = House(home, BACKCTL_DATABASE_URL=server.url(name))
+        installed = InstalledHome(home, BACKCTL_DATABASE_URL=server.url(name))
         for command in ("init", "user create ada@example.org --username ada --no-password"):
-            code, output, _ = house.run(*command.split())
+            code, output, _ = installed.run(*command.split())
             assert code == 0, output
-        yield house
+        yield installed
 
 
 # Modules that psycopg itself loads.
@@ -299,8 +307,10 @@ _OF_PSYCOPG = ("asyncio", "importlib.metadata", "logging")
 
 
 @pytest.mark.parametrize("command", READS)
-def test_the_read_side_on_a_server_speaks_to_its_driver_alone(house_on_a_server: House, command: str) -> None:
-    code, output, modules = house_on_a_server.run(*command.split())
+def test_the_read_side_on_a_server_speaks_to_its_driver_alone(
+    installed_on_a_server: InstalledHome, command: str
+) -> None:
+    code, output, modules = installed_on_a_server.run(*command.split())
     assert code == 0, output
     assert "psycopg" in modules
     assert not present(modules, ("sqlalchemy", *(name for name in HEAVY if name not in _OF_PSYCOPG)))
@@ -308,16 +318,16 @@ def test_the_read_side_on_a_server_speaks_to_its_driver_alone(house_on_a_server:
 
 @pytest.mark.parametrize("command", TOKENS_ALONE)
 def test_a_token_of_a_server_is_read_and_verified_offline_without_its_driver(
-    house_on_a_server: House, command: str
+    installed_on_a_server: InstalledHome, command: str
 ) -> None:
-    keep_a_token(house_on_a_server)
-    code, output, modules = house_on_a_server.run(*command.split())
+    keep_a_token(installed_on_a_server)
+    code, output, modules = installed_on_a_server.run(*command.split())
     assert code == 0, output
     assert not present(modules, (*_DATABASES, "jwt"))
 
 
-def test_a_write_on_a_server_loads_no_migrations(house_on_a_server: House) -> None:
-    code, output, modules = house_on_a_server.run("user", "deactivate", "ada", "--dry-run")
+def test_a_write_on_a_server_loads_no_migrations(installed_on_a_server: InstalledHome) -> None:
+    code, output, modules = installed_on_a_server.run("user", "deactivate", "ada", "--dry-run")
     assert code == 0, output
     assert {"psycopg", "sqlmodel"} <= modules
     assert not present(modules, ("alembic", "mako", "bcrypt", "cryptography", "rich", "tomllib", "tomlkit"))
@@ -326,8 +336,8 @@ def test_a_write_on_a_server_loads_no_migrations(house_on_a_server: House) -> No
 @pytest.mark.parametrize(
     "command", ["role list", "config path", "config show", "help exit-codes", "--help", "key jwks"]
 )
-def test_what_needs_no_database_loads_no_driver(house_on_a_server: House, command: str) -> None:
-    code, output, modules = house_on_a_server.run(*command.split())
+def test_what_needs_no_database_loads_no_driver(installed_on_a_server: InstalledHome, command: str) -> None:
+    code, output, modules = installed_on_a_server.run(*command.split())
     assert code == 0, output
     assert not present(modules, ("psycopg", "sqlalchemy"))
 
@@ -344,9 +354,9 @@ _BESIDE_CIPHERS = (
 
 
 @pytest.mark.parametrize("flags", [(), ("--lines",), ("--file", "-")])
-def test_encryption_needs_no_database(house: House, flags: tuple[str, ...]) -> None:
+def test_encryption_needs_no_database(installed: InstalledHome, flags: tuple[str, ...]) -> None:
     for verb, exit_code, stdin in (("encrypt", 0, b"secret"), ("decrypt", 7 if "--lines" in flags else 6, b"bk1.a.b")):
-        code, output, modules = house.run(verb, "--context", "c", *flags, stdin=stdin)
+        code, output, modules = installed.run(verb, "--context", "c", *flags, stdin=stdin)
         assert code == exit_code, output
         assert not present(modules, _BESIDE_CIPHERS)
         assert ("cryptography" in modules) == (verb == "encrypt")
@@ -354,15 +364,15 @@ def test_encryption_needs_no_database(house: House, flags: tuple[str, ...]) -> N
             assert not present(modules, ("csv", "backctl.application.records.rewriting"))
 
 
-def test_encryption_beside_a_server_asks_no_server(house_on_a_server: House) -> None:
-    code, output, modules = house_on_a_server.run("encrypt", "--context", "c", stdin=b"secret")
+def test_encryption_beside_a_server_asks_no_server(installed_on_a_server: InstalledHome) -> None:
+    code, output, modules = installed_on_a_server.run("encrypt", "--context", "c", stdin=b"secret")
     assert code == 0, output
     assert not present(modules, _BESIDE_CIPHERS)
 
 
-def test_a_refused_account_loads_no_database(house: House) -> None:
+def test_a_refused_account_loads_no_database(installed: InstalledHome) -> None:
     for arguments in (("no-address", "--username", "bob"), ("b@example.org", "--username", "b")):
-        code, _, modules = house.run("user", "create", *arguments, "--no-password")
+        code, _, modules = installed.run("user", "create", *arguments, "--no-password")
         assert code == 2
         assert not present(modules, ("sqlalchemy", "sqlmodel", "pydantic", "bcrypt", "sqlite3"))
 
@@ -391,8 +401,8 @@ with open_backend() as backend:
 """
 
 
-def test_reading_tokens_loads_no_database_and_no_issuer(house: House) -> None:
-    looking, verifying, answer = house.python(_READING_TOKENS, house.signing_kid).splitlines()
+def test_reading_tokens_loads_no_database_and_no_issuer(installed: InstalledHome) -> None:
+    looking, verifying, answer = installed.python(_READING_TOKENS, installed.signing_kid).splitlines()
     database = ("sqlite3", "_sqlite3", "psycopg", "sqlalchemy", "sqlmodel", "alembic")
     absent = {*database, *HEAVY, "jwt"} - {"cryptography"}
     assert not present({*looking.split()}, (*absent, "cryptography"))

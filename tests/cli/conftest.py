@@ -3,7 +3,7 @@
 The tests of a module marked `every_database` also run with a profile for PostgreSQL, except for tests marked
 `embedded`, which are about files or a fresh machine.
 
-In a module that lists accounts in `PEOPLE`, a test can use `house`, a private installation with these accounts, or
+In a module that lists accounts in `PEOPLE`, a test can use `installed`, a private installation with these accounts, or
 `untouched`, a shared one that it must not change.
 """
 
@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import populate
+from tests.cli.files import contents
 from tests.cli.machines import Machine, Outcome, ServerMachine, ServerStorage, Storage
 from tests.cli.next_release import make_next_release
-from tests.cli.scenes import contents, populate
 from tests.servers import PostgresVersion, Servers
 
 __all__ = ["SAMPLE", "Machine", "Outcome", "ServerMachine", "Storage"]
@@ -67,37 +68,37 @@ def machine(tmp_path: Path, storage: Storage) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def still(
+def prepared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, storage: Storage
 ) -> Iterator[Machine]:
     """Yield an installation with the accounts in PEOPLE of the module. Tests must not change it."""
-    machine = storage.machine(tmp_path_factory.mktemp("still"))
+    machine = storage.machine(tmp_path_factory.mktemp("prepared"))
     populate(machine, request.module.PEOPLE)
     yield machine
     storage.forget(machine)
 
 
 @pytest.fixture
-def untouched(still: Machine) -> Iterator[Machine]:
+def untouched(prepared: Machine) -> Iterator[Machine]:
     """Yield the shared installation, and check at the end that no file and no row has changed."""
-    before = (contents(still.home), still.stored())
-    yield still
-    assert (contents(still.home), still.stored()) == before
+    before = (contents(prepared.home), prepared.stored())
+    yield prepared
+    assert (contents(prepared.home), prepared.stored()) == before
 
 
 @pytest.fixture
-def house(still: Machine, tmp_path: Path, storage: Storage) -> Iterator[Machine]:
+def installed(prepared: Machine, tmp_path: Path, storage: Storage) -> Iterator[Machine]:
     """Yield a copy of the shared installation, which tests can change."""
-    machine = storage.copy(still, tmp_path)
+    machine = storage.copy(prepared, tmp_path)
     yield machine
     storage.forget(machine)
 
 
 @pytest.fixture
-def newer(house: Machine, next_release: Path) -> Machine:
+def newer(installed: Machine, next_release: Path) -> Machine:
     """Return a copy of the installation whose program is one revision ahead of its database."""
-    house.environment["PYTHONPATH"] = str(next_release)
-    return house
+    installed.environment["PYTHONPATH"] = str(next_release)
+    return installed
 
 
 @pytest.fixture

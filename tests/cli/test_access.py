@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import Person, populate
 from tests.cli.conftest import Machine, Storage
-from tests.cli.scenes import Person, contents, populate, refused
+from tests.cli.expected import refused
+from tests.cli.files import contents
 
 pytestmark = pytest.mark.every_database
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import EVENT_KEYS, MORE, TIME, UUID7, Person, contents, refused
+from tests.cli.expected import EVENT_KEYS, MORE, TIME, UUID7, refused
+from tests.cli.files import contents
 
 pytestmark = pytest.mark.every_database
 
@@ -24,9 +26,9 @@ class Log:
 
 
 @pytest.fixture(scope="module")
-def log(still: Machine) -> Log:
-    lines = still.run("audit", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
-    return Log(still, [json.loads(line) for line in lines])
+def log(prepared: Machine) -> Log:
+    lines = prepared.run("audit", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
+    return Log(prepared, [json.loads(line) for line in lines])
 
 
 def test_events_are_told_in_their_order_with_exactly_these_members(log: Log) -> None:
@@ -154,25 +156,25 @@ def found_broken(machine: Machine, broken: int) -> None:
     ],
     ids=["data", "type", "reason", "a row", "the last row", "another key"],
 )
-def test_a_changed_log_is_found_out(house: Machine, statement: str, broken: int) -> None:
-    house.rows(statement)
-    found_broken(house, broken)
+def test_a_changed_log_is_found_out(installed: Machine, statement: str, broken: int) -> None:
+    installed.rows(statement)
+    found_broken(installed, broken)
 
 
 @pytest.mark.embedded
-def test_a_flipped_byte_of_the_file_is_found_out(house: Machine) -> None:
-    path = house.data / "backctl.db"
+def test_a_flipped_byte_of_the_file_is_found_out(installed: Machine) -> None:
+    path = installed.data / "backctl.db"
     raw = bytearray(path.read_bytes())
     at = raw.index(b'"username":"user3"')
     raw[at + len(b'"username":"user')] ^= 1
     path.write_bytes(raw)
-    found_broken(house, 8)
+    found_broken(installed, 8)
 
 
 @pytest.mark.embedded
-def test_an_event_that_is_no_text_any_more_is_found_out(house: Machine) -> None:
-    house.rows("UPDATE events SET data = CAST(x'ff' AS TEXT) WHERE seq = 2")
-    found_broken(house, 2)
+def test_an_event_that_is_no_text_any_more_is_found_out(installed: Machine) -> None:
+    installed.rows("UPDATE events SET data = CAST(x'ff' AS TEXT) WHERE seq = 2")
+    found_broken(installed, 2)
 
 
 def test_without_the_keyring_nothing_is_proved(machine: Machine) -> None:

@@ -89,9 +89,9 @@ def install(machine: Machine, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """ada, adam and bob are in the embedded database, eve is in the database of the profile `staging`."""
-    home = tmp_path_factory.mktemp("house") / "home"
+    home = tmp_path_factory.mktemp("installed") / "home"
     home.mkdir()
     machine = Machine(home)
     machine.create_user("ada")
@@ -115,15 +115,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 @pytest.fixture(scope="module")
-def seat(house: Machine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Shell], Typist]:
+def seat(installed: Machine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Shell], Typist]:
     made: dict[Shell, Typist] = {}
 
     def typist(shell: Shell) -> Typist:
         if shell not in made:
             folder = tmp_path_factory.mktemp(shell)
             for name in ("other.toml", "other place.toml"):
-                shutil.copy(house.home / name, folder)
-            made[shell] = Typist(shell, folder, programs=house.home / "bin")
+                shutil.copy(installed.home / name, folder)
+            made[shell] = Typist(shell, folder, programs=installed.home / "bin")
         return made[shell]
 
     return typist
@@ -169,29 +169,33 @@ def test_a_tab_offers_what_is_stored(
 
 
 @shells
-def test_the_program_that_is_completed_is_the_one_that_is_asked(shell: Shell, house: Machine, tmp_path: Path) -> None:
+def test_the_program_that_is_completed_is_the_one_that_is_asked(
+    shell: Shell, installed: Machine, tmp_path: Path
+) -> None:
     (tmp_path / "home").mkdir()
     stranger = Machine(tmp_path / "home")
     stranger.data.mkdir(parents=True)
-    shutil.copy(house.home / "staging.db", stranger.data / "backctl.db")
+    shutil.copy(installed.home / "staging.db", stranger.data / "backctl.db")
     install(stranger, tmp_path / "near-by")
-    typist = Typist(shell, tmp_path, programs=house.home / "bin")
+    typist = Typist(shell, tmp_path, programs=installed.home / "bin")
     assert typist.offers("backctl user show e") == []
     assert typist.offers("./near-by/backctl user show e") == ["eve"]
     assert typist.offers("~/near-by/backctl user show e") == ["eve"]
-    assert typist.offers(f"{house.home}/bin/backctl user show b") == ["bob"]
-    assert Typist(shell, house.home, programs=tmp_path / "home").offers("backctl user show a") == []
+    assert typist.offers(f"{installed.home}/bin/backctl user show b") == ["bob"]
+    assert Typist(shell, installed.home, programs=tmp_path / "home").offers("backctl user show a") == []
 
 
 # Attacks.
 
 
 @shells
-def test_nothing_that_a_shell_could_evaluate_is_offered_or_run(shell: Shell, house: Machine, tmp_path: Path) -> None:
+def test_nothing_that_a_shell_could_evaluate_is_offered_or_run(
+    shell: Shell, installed: Machine, tmp_path: Path
+) -> None:
     (tmp_path / "home").mkdir()
     machine = Machine(tmp_path / "home")
     machine.data.mkdir(parents=True)
-    database = Path(shutil.copy(house.data / "backctl.db", machine.data / "backctl.db"))
+    database = Path(shutil.copy(installed.data / "backctl.db", machine.data / "backctl.db"))
     insert(database, "evidence")
     for number, text in enumerate(HOSTILE):
         insert(database, f"ev{text}"[:50])
@@ -270,17 +274,19 @@ def test_every_kind_in_the_scripts_is_one_that_the_program_answers() -> None:
         ("account", "a", "--profile", "nobody"),
     ],
 )
-def test_a_question_that_makes_no_sense_is_answered_with_nothing(house: Machine, arguments: tuple[str, ...]) -> None:
-    assert asked(house, *arguments).out == ""
-    assert not (house.home / "ran").exists()
+def test_a_question_that_makes_no_sense_is_answered_with_nothing(
+    installed: Machine, arguments: tuple[str, ...]
+) -> None:
+    assert asked(installed, *arguments).out == ""
+    assert not (installed.home / "ran").exists()
 
 
-def test_of_too_many_names_those_are_offered_that_keep_all_within_reach(house: Machine, tmp_path: Path) -> None:
-    database = Path(shutil.copy(house.data / "backctl.db", tmp_path / "many.db"))
+def test_of_too_many_names_those_are_offered_that_keep_all_within_reach(installed: Machine, tmp_path: Path) -> None:
+    database = Path(shutil.copy(installed.data / "backctl.db", tmp_path / "many.db"))
     for number in range(60):
         insert(database, f"o'{number}")  # none of these can be offered
         insert(database, f"oscar{number:02}")
-    words = asked(house, "account", "o", BACKCTL_DATABASE_URL=f"sqlite:///{database}").out.split()
+    words = asked(installed, "account", "o", BACKCTL_DATABASE_URL=f"sqlite:///{database}").out.split()
     # The last name is included so that the shell inserts a prefix that all names share.
     assert words == [*(f"oscar{number:02}" for number in range(49)), "oscar59"]
 
@@ -291,11 +297,11 @@ def test_on_a_fresh_machine_nothing_is_offered_and_nothing_made(machine: Machine
     assert not any(machine.home.iterdir())
 
 
-def test_closed_streams_are_no_reason_to_complain(house: Machine) -> None:
-    assert asked(house, "account", "a").out == "ada\nadam\n"
+def test_closed_streams_are_no_reason_to_complain(installed: Machine) -> None:
+    assert asked(installed, "account", "a").out == "ada\nadam\n"
     reading, writing = os.pipe()
     os.close(reading)
-    with house.start("__complete", "account", "a", stdout=writing, stderr=-1) as process:
+    with installed.start("__complete", "account", "a", stdout=writing, stderr=-1) as process:
         os.close(writing)
         assert process.communicate()[1] == b""
         assert process.returncode == 0
@@ -313,12 +319,12 @@ sys.exit(answer(["account", "a"], os.environ))
 
 
 @pytest.mark.parametrize(("mode", "offered"), [(0o644, "ada\nadam\n"), (0o000, "")])
-def test_what_may_not_be_read_is_not_offered(house: Machine, mode: int, offered: str) -> None:
+def test_what_may_not_be_read_is_not_offered(installed: Machine, mode: int, offered: str) -> None:
     with tempfile.TemporaryDirectory() as name:  # every user can reach this folder, unlike pytest's own
         Path(name).chmod(0o755)
-        database = Path(shutil.copy(house.data / "backctl.db", name))
+        database = Path(shutil.copy(installed.data / "backctl.db", name))
         database.chmod(mode)
-        environment = {**house.environment, "HOME": name, "BACKCTL_DATABASE_URL": f"sqlite:///{database}"}
+        environment = {**installed.environment, "HOME": name, "BACKCTL_DATABASE_URL": f"sqlite:///{database}"}
         command = [sys.executable, "-c", _UNPRIVILEGED]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, offered, "")

@@ -4,14 +4,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import (
-    Person,
-    contents,
-    execute,
-    refused,
-    revision,
-)
+from tests.cli.expected import refused
+from tests.cli.files import contents, execute, revision
 
 from backctl.infrastructure.sql.schema import REVISION
 
@@ -46,21 +42,21 @@ def findings(machine: Machine) -> tuple[int, dict[str, str], dict[str, str]]:
 # status
 
 
-def test_the_status_says_what_is_there(house: Machine) -> None:
-    before = contents(house.home)
-    status = house.run("db", "status", "-o", "json").succeeded()
+def test_the_status_says_what_is_there(installed: Machine) -> None:
+    before = contents(installed.home)
+    status = installed.run("db", "status", "-o", "json").succeeded()
     assert list(status.json) == STATUS_KEYS
     assert status.json == {
-        "database": str(house.data / "backctl.db"),
+        "database": str(installed.data / "backctl.db"),
         "state": "current",
         "revision": REVISION,
         "expected_revision": REVISION,
         "accounts": 3,
         "events": 5,
-        "size_bytes": (house.data / "backctl.db").stat().st_size,
+        "size_bytes": (installed.data / "backctl.db").stat().st_size,
     }
-    assert house.run("db", "status", "-q").succeeded().out.startswith("database\t")
-    assert contents(house.home) == before
+    assert installed.run("db", "status", "-q").succeeded().out.startswith("database\t")
+    assert contents(installed.home) == before
 
 
 def test_a_database_that_is_not_there_is_a_status_too(machine: Machine) -> None:
@@ -77,39 +73,39 @@ def test_a_database_that_is_not_there_is_a_status_too(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(("stored", "state"), [("0000", "outdated"), ("9999", "newer")])
-def test_another_revision_is_told_and_nothing_migrated(house: Machine, stored: str, state: str) -> None:
-    execute(house, f"UPDATE alembic_version SET version_num = '{stored}'")
-    before = contents(house.home)
-    status = house.run("db", "status", "-o", "json").succeeded().json
+def test_another_revision_is_told_and_nothing_migrated(installed: Machine, stored: str, state: str) -> None:
+    execute(installed, f"UPDATE alembic_version SET version_num = '{stored}'")
+    before = contents(installed.home)
+    status = installed.run("db", "status", "-o", "json").succeeded().json
     assert (status["state"], status["revision"], status["expected_revision"]) == (state, stored, REVISION)
     assert (status["accounts"], status["events"]) == (3, 5)
-    assert contents(house.home) == before
+    assert contents(installed.home) == before
 
 
-def test_a_newer_schema_need_not_have_the_tables_of_today(house: Machine) -> None:
-    execute(house, "UPDATE alembic_version SET version_num = '9999'", "ALTER TABLE users RENAME TO people")
-    status = house.run("db", "status", "-o", "json").succeeded().json
+def test_a_newer_schema_need_not_have_the_tables_of_today(installed: Machine) -> None:
+    execute(installed, "UPDATE alembic_version SET version_num = '9999'", "ALTER TABLE users RENAME TO people")
+    status = installed.run("db", "status", "-o", "json").succeeded().json
     assert (status["state"], status["accounts"], status["events"]) == ("newer", None, 5)
 
 
-def test_what_is_no_database_of_ours_has_no_status(house: Machine) -> None:
-    (house.data / "backctl.db").write_bytes(b"something else entirely" * 400)
+def test_what_is_no_database_of_ours_has_no_status(installed: Machine) -> None:
+    (installed.data / "backctl.db").write_bytes(b"something else entirely" * 400)
     for command in (("status",), ("upgrade",), ("backup", "copy.db")):
-        refused(house.run("db", *command, "-o", "json"), 9, "database.unusable")
-    assert findings(house)[0] == 6
-    assert not (house.home / "copy.db").exists()
+        refused(installed.run("db", *command, "-o", "json"), 9, "database.unusable")
+    assert findings(installed)[0] == 6
+    assert not (installed.home / "copy.db").exists()
 
 
 # check
 
 
-def test_a_sound_database_passes_every_check_unchanged(house: Machine) -> None:
-    before = contents(house.home)
-    done = house.run("db", "check", "-o", "json").succeeded()
+def test_a_sound_database_passes_every_check_unchanged(installed: Machine) -> None:
+    before = contents(installed.home)
+    done = installed.run("db", "check", "-o", "json").succeeded()
     assert [(item["check"], item["status"]) for item in done.json["items"]] == [(name, "ok") for name in CHECKS]
     assert list(done.json["items"][0]) == ["check", "status", "finding", "hint"]
-    assert house.run("db", "check", "-q").succeeded().out == ""
-    assert contents(house.home) == before
+    assert installed.run("db", "check", "-q").succeeded().out == ""
+    assert contents(installed.home) == before
 
 
 def test_a_fresh_machine_passes_and_stays_fresh(machine: Machine) -> None:
@@ -181,26 +177,26 @@ SPOILT: dict[str, tuple[tuple[str, ...], str, str]] = {
 
 
 @pytest.mark.parametrize("state", SPOILT)
-def test_what_is_wrong_is_found_under_its_name(house: Machine, state: str) -> None:
+def test_what_is_wrong_is_found_under_its_name(installed: Machine, state: str) -> None:
     statements, check, words = SPOILT[state]
-    execute(house, *statements)
-    before = contents(house.home)
-    code, statuses, told = findings(house)
+    execute(installed, *statements)
+    before = contents(installed.home)
+    code, statuses, told = findings(installed)
     assert (code, statuses[check]) == (6, "fail")
     assert words in told[check]
-    assert contents(house.home) == before
+    assert contents(installed.home) == before
 
 
-def test_what_somebody_added_is_a_warning(house: Machine) -> None:
+def test_what_somebody_added_is_a_warning(installed: Machine) -> None:
     execute(
-        house,
+        installed,
         "CREATE TABLE notes (text)",
         "CREATE VIEW names AS SELECT username FROM users",
         "CREATE TRIGGER quietly AFTER DELETE ON users BEGIN SELECT 1; END",
         "ALTER TABLE users ADD COLUMN nickname TEXT",
         "CREATE INDEX mine ON users (username)",
     )
-    code, statuses, told = findings(house)
+    code, statuses, told = findings(installed)
     assert code == 0
     assert statuses == {"schema.tables": "warn", "schema.columns": "warn", "schema.indices": "warn"}
     assert told["schema.tables"] == (
@@ -210,26 +206,26 @@ def test_what_somebody_added_is_a_warning(house: Machine) -> None:
 
 
 @pytest.mark.parametrize("stored", ["0000", "9999"])
-def test_the_schema_of_another_revision_is_not_compared(house: Machine, stored: str) -> None:
-    execute(house, f"UPDATE alembic_version SET version_num = '{stored}'")
-    code, statuses, told = findings(house)
+def test_the_schema_of_another_revision_is_not_compared(installed: Machine, stored: str) -> None:
+    execute(installed, f"UPDATE alembic_version SET version_num = '{stored}'")
+    code, statuses, told = findings(installed)
     assert code == 6
     assert set(statuses.values()) == {"fail"}
     assert "revision" in told["schema.columns"]
-    assert revision(house.data / "backctl.db") == stored
+    assert revision(installed.data / "backctl.db") == stored
 
 
-def test_a_check_is_not_disturbed_by_writers(house: Machine) -> None:
-    with closing(sqlite3.connect(house.data / "backctl.db", isolation_level=None)) as writer:
+def test_a_check_is_not_disturbed_by_writers(installed: Machine) -> None:
+    with closing(sqlite3.connect(installed.data / "backctl.db", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM users")
-        assert findings(house)[0] == 0
+        assert findings(installed)[0] == 0
 
 
-def test_a_database_that_cannot_answer_now_is_not_unsound(house: Machine) -> None:
-    with closing(sqlite3.connect(house.data / "backctl.db", isolation_level=None)) as owner:
+def test_a_database_that_cannot_answer_now_is_not_unsound(installed: Machine) -> None:
+    with closing(sqlite3.connect(installed.data / "backctl.db", isolation_level=None)) as owner:
         owner.execute("PRAGMA locking_mode = EXCLUSIVE")
         owner.execute("BEGIN EXCLUSIVE")
-        refused(house.run("db", "check", "--timeout", "50ms", "-o", "json"), 5, "database.locked")
-        refused(house.run("db", "backup", "copy.db", "--timeout", "50ms", "-o", "json"), 5, "database.locked")
-    assert sorted(path.name for path in house.home.iterdir()) == [".local"]
+        refused(installed.run("db", "check", "--timeout", "50ms", "-o", "json"), 5, "database.locked")
+        refused(installed.run("db", "backup", "copy.db", "--timeout", "50ms", "-o", "json"), 5, "database.locked")
+    assert sorted(path.name for path in installed.home.iterdir()) == [".local"]

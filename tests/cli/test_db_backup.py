@@ -11,19 +11,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import (
-    Person,
-    as_ordinary_owner,
-    contents,
-    execute,
-    refused,
-    revision,
-    run_command,
-    stop_when,
-    together,
-    with_files_of_at_most,
-)
+from tests.cli.expected import refused
+from tests.cli.files import contents, execute, revision
+from tests.cli.processes import as_ordinary_owner, run_command, stop_when, together, with_files_of_at_most
 
 from backctl.infrastructure.sql.schema import REVISION
 
@@ -31,10 +23,10 @@ PEOPLE = [Person("ada", "admin"), Person("bob"), Person("cleo", active=False)]
 BACKUP_KEYS = ["path", "size_bytes", "sha256"]
 
 
-def test_a_copy_is_whole_private_and_said_what_it_is(house: Machine) -> None:
-    before = contents(house.data)
-    done = house.run("db", "backup", "copy.db", "-o", "json", umask=0).succeeded()
-    copy = house.home / "copy.db"
+def test_a_copy_is_whole_private_and_said_what_it_is(installed: Machine) -> None:
+    before = contents(installed.data)
+    done = installed.run("db", "backup", "copy.db", "-o", "json", umask=0).succeeded()
+    copy = installed.home / "copy.db"
     assert list(done.json) == BACKUP_KEYS
     assert done.json == {
         "path": str(copy),
@@ -43,29 +35,29 @@ def test_a_copy_is_whole_private_and_said_what_it_is(house: Machine) -> None:
     }
     assert done.err == ""
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert sorted(path.name for path in house.home.iterdir()) == [".local", "copy.db"]
-    assert contents(house.data) == before
+    assert sorted(path.name for path in installed.home.iterdir()) == [".local", "copy.db"]
+    assert contents(installed.data) == before
 
 
-def test_a_copy_put_in_its_place_is_the_installation_again(house: Machine) -> None:
-    house.run("db", "backup", "copy.db").succeeded()
-    house.run("user", "deactivate", "bob").succeeded()
-    for path in house.data.glob("backctl.db*"):
+def test_a_copy_put_in_its_place_is_the_installation_again(installed: Machine) -> None:
+    installed.run("db", "backup", "copy.db").succeeded()
+    installed.run("user", "deactivate", "bob").succeeded()
+    for path in installed.data.glob("backctl.db*"):
         path.unlink()
-    shutil.move(house.home / "copy.db", house.data / "backctl.db")
+    shutil.move(installed.home / "copy.db", installed.data / "backctl.db")
     for command in ("audit verify", "db check", "doctor"):
-        house.run(*command.split()).succeeded()
-    assert house.run("user", "show", "bob", "--fields", "is_active", "--no-header").succeeded().out == "true\n"
+        installed.run(*command.split()).succeeded()
+    assert installed.run("user", "show", "bob", "--fields", "is_active", "--no-header").succeeded().out == "true\n"
 
 
-def test_a_copy_holds_what_is_in_the_log_and_nothing_unfinished(house: Machine) -> None:
-    with closing(sqlite3.connect(house.data / "backctl.db", isolation_level=None)) as writer:
+def test_a_copy_holds_what_is_in_the_log_and_nothing_unfinished(installed: Machine) -> None:
+    with closing(sqlite3.connect(installed.data / "backctl.db", isolation_level=None)) as writer:
         writer.execute("UPDATE users SET username = 'bobby' WHERE username = 'bob'")  # stays in the WAL
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM users")
-        house.run("db", "backup", "copy.db").succeeded()
+        installed.run("db", "backup", "copy.db").succeeded()
         writer.execute("ROLLBACK")
-    with closing(sqlite3.connect(house.home / "copy.db")) as copy:
+    with closing(sqlite3.connect(installed.home / "copy.db")) as copy:
         assert copy.execute("SELECT username FROM users ORDER BY username").fetchall() == [
             ("ada",),
             ("bobby",),
@@ -92,41 +84,41 @@ OCCUPIED: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", OCCUPIED)
-def test_what_exists_is_never_replaced_by_a_copy(house: Machine, what: str) -> None:
-    OCCUPIED[what](house.home / "copy.db")
-    before = contents(house.home)
-    error = refused(house.run("db", "backup", "copy.db", "-o", "json"), 4, "file.exists")
-    assert str(house.home / "copy.db") in error["message"]
-    refused(house.run("db", "backup", str(house.data / "backctl.db"), "-o", "json"), 4, "file.exists")
-    assert contents(house.home) == before
+def test_what_exists_is_never_replaced_by_a_copy(installed: Machine, what: str) -> None:
+    OCCUPIED[what](installed.home / "copy.db")
+    before = contents(installed.home)
+    error = refused(installed.run("db", "backup", "copy.db", "-o", "json"), 4, "file.exists")
+    assert str(installed.home / "copy.db") in error["message"]
+    refused(installed.run("db", "backup", str(installed.data / "backctl.db"), "-o", "json"), 4, "file.exists")
+    assert contents(installed.home) == before
 
 
-def test_a_place_where_nothing_can_be_written_is_told(house: Machine) -> None:
-    locked = house.home / "locked"
+def test_a_place_where_nothing_can_be_written_is_told(installed: Machine) -> None:
+    locked = installed.home / "locked"
     locked.mkdir(0o500)
-    before = contents(house.home)
-    for name in ("nowhere/copy.db", "locked/copy.db", f"{house.data}/backctl.db/copy.db", "x" * 300):
-        command = as_ordinary_owner(house.command("db", "backup", name, "-o", "json"))
-        error = refused(run_command(house, command), 9, "storage.folder_unusable")
+    before = contents(installed.home)
+    for name in ("nowhere/copy.db", "locked/copy.db", f"{installed.data}/backctl.db/copy.db", "x" * 300):
+        command = as_ordinary_owner(installed.command("db", "backup", name, "-o", "json"))
+        error = refused(run_command(installed, command), 9, "storage.folder_unusable")
         assert name.rpartition("/")[2] in error["message"]
         assert ".new" not in error["message"]
-    refused(house.run("db", "backup", "-", "-o", "json"), 2, "usage")
-    assert contents(house.home) == before
+    refused(installed.run("db", "backup", "-", "-o", "json"), 2, "usage")
+    assert contents(installed.home) == before
 
 
-def test_a_full_disk_leaves_no_copy_and_no_rest_of_one(house: Machine) -> None:
-    before = contents(house.home)
-    command = with_files_of_at_most(65536, house.command("db", "backup", "copy.db", "-o", "json"))
-    error = refused(run_command(house, command), 5, "disk.full")
-    assert str(house.home / "copy.db") in error["message"]
-    assert contents(house.home) == before
+def test_a_full_disk_leaves_no_copy_and_no_rest_of_one(installed: Machine) -> None:
+    before = contents(installed.home)
+    command = with_files_of_at_most(65536, installed.command("db", "backup", "copy.db", "-o", "json"))
+    error = refused(run_command(installed, command), 5, "disk.full")
+    assert str(installed.home / "copy.db") in error["message"]
+    assert contents(installed.home) == before
 
 
 @pytest.fixture
-def big(house: Machine) -> Machine:
+def big(installed: Machine) -> Machine:
     """Return a machine whose database takes a moment to copy."""
-    execute(house, "CREATE TABLE ballast (data BLOB)", *["INSERT INTO ballast VALUES (zeroblob(9000000))"] * 12)
-    return house
+    execute(installed, "CREATE TABLE ballast (data BLOB)", *["INSERT INTO ballast VALUES (zeroblob(9000000))"] * 12)
+    return installed
 
 
 def is_growing(machine: Machine) -> bool:

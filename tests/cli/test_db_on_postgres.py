@@ -9,9 +9,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.cli.accounts import fresh
 from tests.cli.conftest import Machine
+from tests.cli.expected import refused
+from tests.cli.files import contents
 from tests.cli.next_release import NEXT
-from tests.cli.scenes import contents, fresh, refused, together
+from tests.cli.processes import together
 from tests.cli.test_db import CHECKS
 from tests.cli.test_db_upgrade import upgrades
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers

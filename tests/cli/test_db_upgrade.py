@@ -5,19 +5,12 @@ import sqlite3
 import subprocess
 from contextlib import closing
 
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
+from tests.cli.expected import refused
+from tests.cli.files import contents, execute, revision
 from tests.cli.next_release import NEXT
-from tests.cli.scenes import (
-    Person,
-    contents,
-    execute,
-    refused,
-    revision,
-    run_command,
-    stop_when,
-    together,
-    with_files_of_at_most,
-)
+from tests.cli.processes import run_command, stop_when, together, with_files_of_at_most
 
 from backctl.infrastructure.sql.schema import REVISION
 
@@ -31,15 +24,15 @@ def upgrades(machine: Machine) -> list[tuple[str, str | None, dict[str, str]]]:
     return [(event["actor"], event["reason"], event["data"]) for event in listed.json["items"]]
 
 
-def test_a_current_database_needs_no_upgrade(house: Machine) -> None:
-    before = contents(house.home)
+def test_a_current_database_needs_no_upgrade(installed: Machine) -> None:
+    before = contents(installed.home)
     for flags in ((), ("--dry-run",)):
-        done = house.run("db", "upgrade", "-o", "json", *flags).succeeded()
+        done = installed.run("db", "upgrade", "-o", "json", *flags).succeeded()
         assert list(done.json) == [*UPGRADE_KEYS, "changed", *(["dry_run"] if flags else [])]
         assert (done.json["previous_revision"], done.json["revision"]) == (REVISION, REVISION)
         assert (done.json["copy"], done.json["changed"]) == (None, False)
-    assert contents(house.home) == before
-    assert house.run("db", "upgrade", "-q").succeeded().out == ""
+    assert contents(installed.home) == before
+    assert installed.run("db", "upgrade", "-q").succeeded().out == ""
 
 
 def test_an_older_database_is_copied_and_brought_up_to_date_once(newer: Machine) -> None:
@@ -100,12 +93,12 @@ def test_an_upgrade_needs_the_keyring_that_belongs(newer: Machine) -> None:
     newer.run("db", "upgrade").succeeded()
 
 
-def test_a_newer_database_and_none_are_not_upgraded(house: Machine) -> None:
-    execute(house, "UPDATE alembic_version SET version_num = '9999'")
-    refused(house.run("db", "upgrade", "-o", "json"), 9, "database.schema_newer")
-    shutil.rmtree(house.data)
-    refused(house.run("db", "upgrade", "-o", "json"), 9, "database.missing")
-    assert contents(house.home) == {".local": None, ".local/share": None}
+def test_a_newer_database_and_none_are_not_upgraded(installed: Machine) -> None:
+    execute(installed, "UPDATE alembic_version SET version_num = '9999'")
+    refused(installed.run("db", "upgrade", "-o", "json"), 9, "database.schema_newer")
+    shutil.rmtree(installed.data)
+    refused(installed.run("db", "upgrade", "-o", "json"), 9, "database.missing")
+    assert contents(installed.home) == {".local": None, ".local/share": None}
 
 
 def test_an_upgrade_waits_for_a_writer_and_then_gives_up(newer: Machine) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import contents, refused
+from tests.cli.expected import refused
+from tests.cli.files import contents
 
 PHONE = ("--context", "users.phone:1")
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

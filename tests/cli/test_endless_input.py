@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import Person
 
 PEOPLE = [Person("root", role="admin"), Person("ada")]
 SPACE = 512 << 20
@@ -85,20 +85,20 @@ def test_a_pipe_that_nobody_writes_to_and_a_folder_are_refused_at_once(
     refused_input(run(untouched, *arguments, "nowhere"), "cannot be read: No such file or directory")
 
 
-def test_a_named_pipe_with_a_writer_and_a_shells_pipe_are_read_to_their_end(house: Machine, tmp_path: Path) -> None:
+def test_a_named_pipe_with_a_writer_and_a_shells_pipe_are_read_to_their_end(installed: Machine, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    command = house.command("user", "deactivate", "--yes", "-o", "id", "--from-file", str(tmp_path / "pipe"))
+    command = installed.command("user", "deactivate", "--yes", "-o", "id", "--from-file", str(tmp_path / "pipe"))
     # Also open it for reading; otherwise, opening it waits for the command.
     writer = os.open(tmp_path / "pipe", os.O_RDWR)
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=house.environment, cwd=house.home
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=installed.environment, cwd=installed.home
     )
     os.write(writer, b"ada\n")
     assert process.stdout is not None
     reader, given = os.pipe()
     os.write(given, b"ada\n")
     os.close(given)
-    activated = run(house, "user", "activate", "-o", "id", "--from-file", f"/dev/fd/{reader}", pass_fds=(reader,))
+    activated = run(installed, "user", "activate", "-o", "id", "--from-file", f"/dev/fd/{reader}", pass_fds=(reader,))
     os.close(reader)
     os.close(writer)
     assert process.communicate(timeout=60)[0].splitlines() == activated.succeeded().out.encode().splitlines()

@@ -9,7 +9,7 @@ from inspect import isfunction
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import refused
+from tests.cli.expected import refused
 from typer.main import get_command
 
 from backctl.presentation.app import app

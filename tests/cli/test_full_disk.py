@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import Person, contents, has_disks_of_its_own, on_a_full_disk, refused, run_command
+from tests.cli.expected import refused
+from tests.cli.files import contents
+from tests.cli.processes import has_disks_of_its_own, on_a_full_disk, run_command
 
 PEOPLE = [Person("ada", "admin"), Person("bob")]
 CREATE = ("user", "create", "eve@example.org", "--username", "eve", "--generate-password", "--secret-file")
@@ -28,16 +31,16 @@ WITHOUT_DATABASE = ("a new file", "a replaced file", "the configuration")
 
 
 @pytest.fixture
-def full(house: Machine) -> Path:
-    (house.home / "plain").write_bytes(b"x" * 3000)
-    folder = house.home / "full"
+def full(installed: Machine) -> Path:
+    (installed.home / "plain").write_bytes(b"x" * 3000)
+    folder = installed.home / "full"
     folder.mkdir()
     return folder
 
 
-def written(house: Machine) -> dict[str, bytes | None]:
+def written(installed: Machine) -> dict[str, bytes | None]:
     """Return all files, except for the WAL of the database while it is empty."""
-    found = contents(house.home)
+    found = contents(installed.home)
     return {name: content for name, content in found.items() if content or not name.endswith("-wal")}
 
 
@@ -50,18 +53,18 @@ def without_room(outcome: Outcome, *, uses_database: bool) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("what", COMMANDS)
-def test_a_full_disk_is_told_and_nothing_is_changed(house: Machine, full: Path, what: str) -> None:
-    before = written(house)
-    command = on_a_full_disk(full, house.command(*COMMANDS[what], "-o", "json"))
-    error = without_room(run_command(house, command), uses_database=what not in WITHOUT_DATABASE)
+def test_a_full_disk_is_told_and_nothing_is_changed(installed: Machine, full: Path, what: str) -> None:
+    before = written(installed)
+    command = on_a_full_disk(full, installed.command(*COMMANDS[what], "-o", "json"))
+    error = without_room(run_command(installed, command), uses_database=what not in WITHOUT_DATABASE)
     assert error["retryable"] is True
     assert error["code"] == "database.full" or f"full/{FILES[what]}" in error["message"]
-    assert written(house) == before
+    assert written(installed) == before
 
 
-def test_a_private_key_for_which_there_is_no_room_has_not_left(house: Machine, full: Path) -> None:
-    kid = house.run("key", "list", "--fields", "kid", "--no-header").succeeded().out.split()[0]
+def test_a_private_key_for_which_there_is_no_room_has_not_left(installed: Machine, full: Path) -> None:
+    kid = installed.run("key", "list", "--fields", "kid", "--no-header").succeeded().out.split()[0]
     export = ("key", "export", kid, "--private", "--secret-file", "full/key.json", "-o", "json")
-    without_room(run_command(house, on_a_full_disk(full, house.command(*export))), uses_database=True)
-    assert house.rows("SELECT count(*) FROM events WHERE type = 'KeyExported'") == [(0,)]
+    without_room(run_command(installed, on_a_full_disk(full, installed.command(*export))), uses_database=True)
+    assert installed.rows("SELECT count(*) FROM events WHERE type = 'KeyExported'") == [(0,)]
     assert os.listdir(full) == []

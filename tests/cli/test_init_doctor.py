@@ -9,15 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import fresh
 from tests.cli.conftest import Machine
-from tests.cli.scenes import (
-    as_ordinary_owner,
-    contents,
-    fresh,
-    refused,
-    run_command,
-    with_files_of_at_most,
-)
+from tests.cli.expected import refused
+from tests.cli.files import contents
+from tests.cli.processes import as_ordinary_owner, run_command, with_files_of_at_most
 
 INSTALLATION_KEYS = ["database", "keyring", "installation_id", "revision", "bcrypt_cost"]
 CHECKS = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests import published_keys
 from tests.cli.conftest import Machine
-from tests.cli.scenes import TIME, refused
+from tests.cli.expected import TIME, refused
 
 pytestmark = pytest.mark.every_database
 

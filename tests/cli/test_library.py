@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import python
 from tests.cli.conftest import Machine, Storage
-from tests.cli.scenes import contents, python
+from tests.cli.files import contents
 
 import backctl
 from backctl.application.views import Change, UserView

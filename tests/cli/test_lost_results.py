@@ -8,8 +8,9 @@ import termios
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import Person, populate
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, populate, with_files_of_at_most
+from tests.cli.processes import with_files_of_at_most
 
 pytestmark = pytest.mark.every_database
 

@@ -7,7 +7,8 @@ from contextlib import closing
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import refused, together
+from tests.cli.expected import refused
+from tests.cli.processes import together
 
 from backctl.application.attribution import Attribution
 from backctl.domain.values import Actor, EventId, Instant

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import Person, python
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import Person, contents, python, refused
+from tests.cli.expected import refused
+from tests.cli.files import contents
 
 PEOPLE = [Person("ada", "admin"), Person("bob")]
 STRANGER = 4712
@@ -44,19 +46,19 @@ def run(machine: Machine, *words: str, **environment: str) -> Outcome:
 
 
 @pytest.fixture
-def shared(house: Machine) -> Path:
+def shared(installed: Machine) -> Path:
     """Return a folder like /tmp, and the targets of the links in it."""
-    elsewhere = house.home / "elsewhere"
+    elsewhere = installed.home / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "config.toml").write_text("[passwords]\nmin_length = 9\n")
     (elsewhere / "config.toml").chmod(0o600)
-    shared = house.home / "shared"
+    shared = installed.home / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
     plant(shared / "planted", "../elsewhere/config.toml")
     plant(shared / "planted-dangling", "../elsewhere/new")
     plant(shared / "planted-folder", "../elsewhere")
-    (house.home / "plain").write_text("text")
+    (installed.home / "plain").write_text("text")
     return shared
 
 
@@ -79,49 +81,49 @@ REFUSED = [
 
 @pytest.mark.parametrize("mode", [0o1777, 0o755])
 @pytest.mark.parametrize("words", REFUSED, ids=" ".join)
-def test_a_strangers_link_is_refused(house: Machine, shared: Path, words: tuple[str, ...], mode: int) -> None:
+def test_a_strangers_link_is_refused(installed: Machine, shared: Path, words: tuple[str, ...], mode: int) -> None:
     shared.chmod(mode)
-    before = contents(house.home)
-    error = refused(run(house, *words), 9, "storage.folder_unusable")
+    before = contents(installed.home)
+    error = refused(run(installed, *words), 9, "storage.folder_unusable")
     assert f"is a link that belongs to user {STRANGER}" in error["message"]
     assert "planted" in error["message"]
-    assert contents(house.home) == before
+    assert contents(installed.home) == before
 
 
 @pytest.mark.parametrize("name", ["planted", "planted-dangling"])
 @pytest.mark.parametrize("words", [ENCRYPT, CREATE, ("db", "backup")], ids=" ".join)
 def test_a_name_that_a_strangers_link_has_is_taken(
-    house: Machine, shared: Path, words: tuple[str, ...], name: str
+    installed: Machine, shared: Path, words: tuple[str, ...], name: str
 ) -> None:
-    before = contents(house.home)
-    refused(run(house, *words, f"shared/{name}"), 4, "file.exists")
-    assert contents(house.home) == before
+    before = contents(installed.home)
+    refused(run(installed, *words, f"shared/{name}"), 4, "file.exists")
+    assert contents(installed.home) == before
 
 
-def test_ones_own_links_are_followed_there(house: Machine, shared: Path) -> None:
+def test_ones_own_links_are_followed_there(installed: Machine, shared: Path) -> None:
     if os.geteuid():  # then the sticky folder does not belong to root
         assert shared.stat().st_uid == os.geteuid()
     for name, target in (("mine", "../elsewhere/config.toml"), ("my-folder", "../elsewhere")):
         (shared / name).symlink_to(target)
-    run(house, *ENCRYPT, "shared/my-folder/out", "--overwrite").succeeded()
-    assert run(house, *SET, "shared/mine").succeeded().json["changed"] is True
+    run(installed, *ENCRYPT, "shared/my-folder/out", "--overwrite").succeeded()
+    assert run(installed, *SET, "shared/mine").succeeded().json["changed"] is True
     assert (shared / "mine").is_symlink()
-    assert "10" in (house.home / "elsewhere" / "config.toml").read_text()
+    assert "10" in (installed.home / "elsewhere" / "config.toml").read_text()
 
 
-def test_a_keyring_behind_a_strangers_link_is_read_and_not_changed(house: Machine, shared: Path) -> None:
-    plant(shared / "planted-keyring", str(house.data / "keyring.json"))
-    before = contents(house.home)
+def test_a_keyring_behind_a_strangers_link_is_read_and_not_changed(installed: Machine, shared: Path) -> None:
+    plant(shared / "planted-keyring", str(installed.data / "keyring.json"))
+    before = contents(installed.home)
     named = {"BACKCTL_KEYRING_PATH": str(shared / "planted-keyring")}
-    run(house, "key", "list", **named).succeeded()
-    error = refused(run(house, "key", "add", "--purpose", "sign", **named), 9, "storage.folder_unusable")
+    run(installed, "key", "list", **named).succeeded()
+    error = refused(run(installed, "key", "add", "--purpose", "sign", **named), 9, "storage.folder_unusable")
     assert "planted-keyring" in error["message"]
-    assert contents(house.home) == before
+    assert contents(installed.home) == before
 
 
-def test_an_installation_is_not_made_behind_a_strangers_link(house: Machine, shared: Path) -> None:
-    before = contents(house.home)
+def test_an_installation_is_not_made_behind_a_strangers_link(installed: Machine, shared: Path) -> None:
+    before = contents(installed.home)
     place = f"{shared}/planted-folder"
     named = {"BACKCTL_DATABASE_URL": f"sqlite:///{place}/new.db", "BACKCTL_KEYRING_PATH": f"{place}/new.json"}
-    refused(run(house, "init", **named), 9, "storage.folder_unusable")
-    assert contents(house.home) == before
+    refused(run(installed, "init", **named), 9, "storage.folder_unusable")
+    assert contents(installed.home) == before

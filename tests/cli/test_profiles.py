@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine, Storage
-from tests.cli.scenes import as_ordinary_owner, contents, refused, run_command
+from tests.cli.expected import refused
+from tests.cli.files import contents
+from tests.cli.processes import as_ordinary_owner, run_command
 
 PROFILE_KEYS = ["name", "in_force", "protected", "database", "origin"]
 AWKWARD = 'a.b "c" \\ d'

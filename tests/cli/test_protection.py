@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import Person, populate
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, contents, populate, refused
+from tests.cli.expected import refused
+from tests.cli.files import contents
 from tests.cli.test_every_command import LEAVES
 
 from backctl.domain.one_time_codes import totp
@@ -132,23 +134,23 @@ def test_the_table_has_every_mutation() -> None:
 
 @pytest.mark.parametrize("path", CHANGES, ids=" ".join)
 def test_no_change_is_made_without_a_reason_and_a_confirmation(
-    house: Machine, path: tuple[str, ...], next_release: Path
+    installed: Machine, path: tuple[str, ...], next_release: Path
 ) -> None:
     prepare, arguments = CHANGES[path]
-    (house.home.parent / "next").symlink_to(next_release)
-    prepare(house)
-    house.environment.update(PROTECTED)
-    before = contents(house.home)
+    (installed.home.parent / "next").symlink_to(next_release)
+    prepare(installed)
+    installed.environment.update(PROTECTED)
+    before = contents(installed.home)
     command = (*path, *arguments.split(), "-o", "json")
     for flags, hint in ((("--yes",), "--reason"), ((), "--reason TEXT and --yes"), (REASON, "--")):
-        error = refused(house.run(*command, *flags), 8, "confirmation.required")
+        error = refused(installed.run(*command, *flags), 8, "confirmation.required")
         assert hint in error["hint"]
-        assert contents(house.home) == before
-    house.run(*command, "--dry-run").succeeded()
-    assert contents(house.home) == before
+        assert contents(installed.home) == before
+    installed.run(*command, "--dry-run").succeeded()
+    assert contents(installed.home) == before
     confirmation = ("--confirm", CONFIRMED[path]) if path in CONFIRMED else ("--yes",)
-    house.run(*command, *REASON, *confirmation).succeeded()
-    assert contents(house.home) != before
+    installed.run(*command, *REASON, *confirmation).succeeded()
+    assert contents(installed.home) != before
 
 
 @pytest.mark.parametrize(
@@ -169,61 +171,61 @@ def test_no_change_is_made_without_a_reason_and_a_confirmation(
         "db upgrade",
     ],
 )
-def test_what_changes_nothing_needs_neither(house: Machine, command: str) -> None:
-    house.environment.update(PROTECTED)
-    before = contents(house.home)
-    done = house.run(*command.split(), "-o", "json").succeeded()
-    assert contents(house.home) == before
+def test_what_changes_nothing_needs_neither(installed: Machine, command: str) -> None:
+    installed.environment.update(PROTECTED)
+    before = contents(installed.home)
+    done = installed.run(*command.split(), "-o", "json").succeeded()
+    assert contents(installed.home) == before
     changed = [item["changed"] for item in done.json["items"]] if "items" in done.json else [done.json["changed"]]
     assert set(changed) == {False}
 
 
-def test_an_error_is_reported_before_a_reason_is_required(house: Machine) -> None:
-    house.environment.update(PROTECTED)
-    refused(house.run("user", "deactivate", "nobody", "-o", "json"), 3, "user.not_found")
-    refused(house.run("user", "deactivate", "root", "-o", "json"), 8, "user.last_administrator")
-    refused(house.run("key", "destroy", "nothing", "-o", "json"), 3, "key.not_found")
+def test_an_error_is_reported_before_a_reason_is_required(installed: Machine) -> None:
+    installed.environment.update(PROTECTED)
+    refused(installed.run("user", "deactivate", "nobody", "-o", "json"), 3, "user.not_found")
+    refused(installed.run("user", "deactivate", "root", "-o", "json"), 8, "user.last_administrator")
+    refused(installed.run("key", "destroy", "nothing", "-o", "json"), 3, "key.not_found")
 
 
-def test_a_person_is_asked_once_about_many_and_can_say_no(house: Machine) -> None:
-    house.environment.update(PROTECTED)
+def test_a_person_is_asked_once_about_many_and_can_say_no(installed: Machine) -> None:
+    installed.environment.update(PROTECTED)
     question = "deactivate 3 accounts (ada, bob, nobody)? [y/N] "
     words = ("user", "deactivate", "ada", "bob", "nobody", *REASON)
-    before = contents(house.home)
+    before = contents(installed.home)
     for answer in ("n\n", "\n", "\x04"):
-        assert house.at_terminal(*words, keys=[(question, answer)]).code == 8
-        assert contents(house.home) == before
-    done = house.at_terminal(*words, keys=[(question, "yes\n")])
+        assert installed.at_terminal(*words, keys=[(question, answer)]).code == 8
+        assert contents(installed.home) == before
+    done = installed.at_terminal(*words, keys=[(question, "yes\n")])
     assert (done.code, done.out.count("[y/N]")) == (7, 1)
     assert "2 changed" in done.out
 
 
-def test_a_signal_at_a_question_changes_nothing(house: Machine) -> None:
-    house.environment.update(PROTECTED)
-    before = contents(house.home)
+def test_a_signal_at_a_question_changes_nothing(installed: Machine) -> None:
+    installed.environment.update(PROTECTED)
+    before = contents(installed.home)
     question = b"deactivate 2 accounts (ada, bob)? [y/N] "
     master, slave = pty.openpty()
-    process = house.start("user", "deactivate", "ada", "bob", *REASON, stdin=slave, stdout=slave, stderr=slave)
+    process = installed.start("user", "deactivate", "ada", "bob", *REASON, stdin=slave, stdout=slave, stderr=slave)
     shown = b""
     while question not in shown:
         shown += os.read(master, 1024)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
-    assert contents(house.home) == before
+    assert contents(installed.home) == before
     for end in (master, slave):
         os.close(end)
 
 
-def test_a_person_needs_a_reason_too(house: Machine) -> None:
-    house.environment.update(PROTECTED)
-    done = house.at_terminal("user", "deactivate", "ada")
+def test_a_person_needs_a_reason_too(installed: Machine) -> None:
+    installed.environment.update(PROTECTED)
+    done = installed.at_terminal("user", "deactivate", "ada")
     assert (done.code, "[y/N]" in done.out, "add --reason TEXT" in done.out) == (8, False, True)
 
 
-def test_the_reason_is_recorded(house: Machine) -> None:
-    house.environment.update(PROTECTED)
-    house.run("user", "deactivate", "ada", "--yes", "--reason", "left the team").succeeded()
-    events = house.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
+def test_the_reason_is_recorded(installed: Machine) -> None:
+    installed.environment.update(PROTECTED)
+    installed.run("user", "deactivate", "ada", "--yes", "--reason", "left the team").succeeded()
+    events = installed.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
     assert [event["reason"] for event in events] == [None, "left the team"]
 
 
@@ -234,23 +236,25 @@ def test_a_change_on_a_fresh_machine_is_asked_about_too(machine: Machine) -> Non
         assert contents(machine.home) == {}
 
 
-def test_the_question_names_the_profile(house: Machine) -> None:
-    house.configure("[profiles.production]\nprotected = true\n")
+def test_the_question_names_the_profile(installed: Machine) -> None:
+    installed.configure("[profiles.production]\nprotected = true\n")
     error = refused(
-        house.run("user", "deactivate", "ada", "-p", "production", *REASON, "-o", "json"), 8, "confirmation.required"
+        installed.run("user", "deactivate", "ada", "-p", "production", *REASON, "-o", "json"),
+        8,
+        "confirmation.required",
     )
     assert error["message"] == "not confirmed: deactivate ada in profile production?"
 
 
-def test_queries_need_neither(house: Machine) -> None:
-    house.environment.update(PROTECTED)
+def test_queries_need_neither(installed: Machine) -> None:
+    installed.environment.update(PROTECTED)
     for command in ("user list", "user show ada", "audit verify", "doctor", "db status", "db check", "config show"):
-        house.run(*command.split()).succeeded()
-    house.run("db", "backup", str(house.home / "copy.db")).succeeded()
+        installed.run(*command.split()).succeeded()
+    installed.run("db", "backup", str(installed.home / "copy.db")).succeeded()
 
 
-def test_populating_is_not_part_of_it(house: Machine) -> None:
+def test_populating_is_not_part_of_it(installed: Machine) -> None:
     """An embedding service is not asked: protection belongs to the command line."""
-    house.environment.update(PROTECTED)
-    populate(house, [Person("zoe")])
-    assert house.run("user", "exists", "zoe").code == 0
+    installed.environment.update(PROTECTED)
+    populate(installed, [Person("zoe")])
+    assert installed.run("user", "exists", "zoe").code == 0

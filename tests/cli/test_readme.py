@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import python
 from tests.cli.conftest import Machine
-from tests.cli.scenes import python
 from tests.servers import POSTGRES_VERSIONS, PostgresVersion, Servers
 
 from backctl.presentation.commands import NOUNS

@@ -10,8 +10,8 @@ from typing import Any
 
 import jwt
 import pytest
+from tests.cli.accounts import Person, populate, python
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, populate, python
 
 from backctl.settings.model import DEFAULTS
 

@@ -2,7 +2,8 @@
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import contents, refused
+from tests.cli.expected import refused
+from tests.cli.files import contents
 
 pytestmark = pytest.mark.every_database
 

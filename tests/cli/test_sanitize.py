@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import contents, refused
+from tests.cli.expected import refused
+from tests.cli.files import contents
 
 HOSTILE = (
     '{"na\\u202eme": "<b>Ada</b> &amp; co", "n": 1.10, "big": 12345678901234567890, "tags": ["<script>x</script>"]}'

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.scenes import contents, refused
+from tests.cli.expected import refused
+from tests.cli.files import contents
 from tests.cli.test_init_doctor import CHECKS, INSTALLATION_KEYS, statuses
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from tests.cli.scenes import MORE
+from tests.cli.expected import MORE
 
 # Help, version, mistakes.
 

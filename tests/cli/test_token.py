@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person, populate
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import TIME, UUID7, Person, contents, populate, refused
+from tests.cli.expected import TIME, UUID7, refused
+from tests.cli.files import contents
 
 pytestmark = pytest.mark.every_database
 
@@ -64,7 +66,7 @@ REFRESH = r"bkr_[0-9A-Za-z]{49}"
 
 
 @pytest.fixture
-def house(machine: Machine) -> Machine:
+def installed(machine: Machine) -> Machine:
     populate(machine, [Person("ada")])
     return machine
 
@@ -86,15 +88,15 @@ def sessions(machine: Machine) -> list[dict[str, Any]]:
     return found
 
 
-def test_from_the_first_token_to_the_revoked_account(house: Machine) -> None:
-    bare = house.run("token", "issue", "ada").succeeded()
+def test_from_the_first_token_to_the_revoked_account(installed: Machine) -> None:
+    bare = installed.run("token", "issue", "ada").succeeded()
     assert re.fullmatch(ACCESS + "\n", bare.out)
     assert bare.err == ""
     access = bare.out.rstrip("\n")
-    claims = verify(house, access).succeeded()
+    claims = verify(installed, access).succeeded()
     assert list(claims.json) == CLAIM_KEYS
     assert (claims.json["role"], claims.json["exp"] - claims.json["iat"]) == ("user", 900)
-    revoked = house.run("token", "revoke", "--user", "ada", "--yes", "-o", "json").succeeded()
+    revoked = installed.run("token", "revoke", "--user", "ada", "--yes", "-o", "json").succeeded()
     assert revoked.json == {
         "revoked": "user",
         "id": claims.json["sub"],
@@ -102,57 +104,57 @@ def test_from_the_first_token_to_the_revoked_account(house: Machine) -> None:
         "sessions": 1,
         "changed": True,
     }
-    refused(verify(house, access), 6, "token.revoked")
-    verify(house, access, "--offline").succeeded()
+    refused(verify(installed, access), 6, "token.revoked")
+    verify(installed, access, "--offline").succeeded()
 
 
-def test_a_refresh_token_used_twice_ends_its_session(house: Machine) -> None:
-    lines = house.run("token", "issue", "ada", "--pair").succeeded().out.splitlines()
+def test_a_refresh_token_used_twice_ends_its_session(installed: Machine) -> None:
+    lines = installed.run("token", "issue", "ada", "--pair").succeeded().out.splitlines()
     assert re.fullmatch(ACCESS, lines[0])
     assert re.fullmatch(REFRESH, lines[1])
-    next_ = house.run("token", "refresh", stdin=lines[1]).succeeded().out.splitlines()
+    next_ = installed.run("token", "refresh", stdin=lines[1]).succeeded().out.splitlines()
     assert [bool(re.fullmatch(form, line)) for form, line in zip((ACCESS, REFRESH), next_, strict=True)] == [True] * 2
-    verify(house, next_[0]).succeeded()
-    error = refused(refresh(house, lines[1]), 6, "token.reused")
+    verify(installed, next_[0]).succeeded()
+    error = refused(refresh(installed, lines[1]), 6, "token.reused")
     assert "somebody else has it" in error["hint"]
     for access in (lines[0], next_[0]):
-        refused(verify(house, access), 6, "token.revoked")
-    refused(refresh(house, next_[1]), 6, "token.revoked")
-    (session,) = sessions(house)
+        refused(verify(installed, access), 6, "token.revoked")
+    refused(refresh(installed, next_[1]), 6, "token.revoked")
+    (session,) = sessions(installed)
     assert list(session) == SESSION_KEYS
     assert (session["state"], session["revoked_because"]) == ("revoked", "reused")
     assert re.fullmatch(TIME, session["revoked_at"])
-    logged = house.run("audit", "list", "--type", "RefreshTokenReused", "-o", "json").succeeded()
+    logged = installed.run("audit", "list", "--type", "RefreshTokenReused", "-o", "json").succeeded()
     assert [event["data"] for event in logged.json["items"]] == [{"session": session["id"]}]
-    house.run("audit", "verify").succeeded()
+    installed.run("audit", "verify").succeeded()
 
 
-def test_another_role_voids_a_token_and_the_next_one_has_it(house: Machine) -> None:
-    pair = issue(house, "--pair")
-    house.run("role", "assign", "moderator", "ada").succeeded()
-    refused(verify(house, pair["access_token"]), 6, "token.revoked")
-    fresh = refresh(house, pair["refresh_token"]).succeeded()
-    assert verify(house, fresh.json["access_token"]).succeeded().json["role"] == "moderator"
+def test_another_role_voids_a_token_and_the_next_one_has_it(installed: Machine) -> None:
+    pair = issue(installed, "--pair")
+    installed.run("role", "assign", "moderator", "ada").succeeded()
+    refused(verify(installed, pair["access_token"]), 6, "token.revoked")
+    fresh = refresh(installed, pair["refresh_token"]).succeeded()
+    assert verify(installed, fresh.json["access_token"]).succeeded().json["role"] == "moderator"
 
 
-def test_a_rotation_of_keys_leaves_tokens_good(house: Machine) -> None:
-    before = issue(house, "--pair")
-    house.run("key", "rotate", "--if-older-than", "0d", "--overlap", "7d").succeeded()
-    after = refresh(house, before["refresh_token"]).succeeded().json
+def test_a_rotation_of_keys_leaves_tokens_good(installed: Machine) -> None:
+    before = issue(installed, "--pair")
+    installed.run("key", "rotate", "--if-older-than", "0d", "--overlap", "7d").succeeded()
+    after = refresh(installed, before["refresh_token"]).succeeded().json
     for tokens in (before, after):
-        verify(house, tokens["access_token"]).succeeded()
+        verify(installed, tokens["access_token"]).succeeded()
     kids = {
-        house.run("token", "inspect", "-o", "json", stdin=tokens["access_token"]).succeeded().json["header"]["kid"]
+        installed.run("token", "inspect", "-o", "json", stdin=tokens["access_token"]).succeeded().json["header"]["kid"]
         for tokens in (before, after)
     }
     assert len(kids) == 2
 
 
-def test_many_are_verified_at_once(house: Machine) -> None:
-    good, revoked = issue(house), issue(house)
-    house.run("token", "revoke", "--session", revoked["session_id"]).succeeded()
+def test_many_are_verified_at_once(installed: Machine) -> None:
+    good, revoked = issue(installed), issue(installed)
+    installed.run("token", "revoke", "--session", revoked["session_id"]).succeeded()
     given = f"{good['access_token']}\n\n  nonsense  \n{revoked['access_token']}\n{'x' * 50_000}\n{good['access_token']}"
-    done = house.run("token", "verify", "--batch", stdin=given)
+    done = installed.run("token", "verify", "--batch", stdin=given)
     answers = [json.loads(line) for line in done.out.splitlines()]
     assert (done.code, done.err) == (7, "backctl: error: 3 of 5 tokens are not valid\n")
     assert [(item["line"], item["valid"]) for item in answers] == [
@@ -171,26 +173,31 @@ def test_many_are_verified_at_once(house: Machine) -> None:
 
 
 @pytest.mark.embedded
-def test_a_batch_has_every_form_and_an_empty_one_is_good(house: Machine) -> None:
-    token = issue(house)["access_token"]
-    whole = house.run("token", "verify", "--batch", "-o", "json", stdin=token + "\n").succeeded()
+def test_a_batch_has_every_form_and_an_empty_one_is_good(installed: Machine) -> None:
+    token = issue(installed)["access_token"]
+    whole = installed.run("token", "verify", "--batch", "-o", "json", stdin=token + "\n").succeeded()
     assert (whole.json["total"], whole.json["valid"], whole.json["invalid"]) == (1, 1, 0)
-    table = house.run("token", "verify", "--batch", "-o", "tsv", "--fields", "line,valid,error", stdin="x\n" + token)
+    table = installed.run(
+        "token", "verify", "--batch", "-o", "tsv", "--fields", "line,valid,error", stdin="x\n" + token
+    )
     assert table.out.splitlines()[0] == "line\tvalid\terror"
     assert (table.code, table.out.splitlines()[2]) == (7, "2\ttrue\t")
-    named = house.run("token", "verify", "--batch", "-o", "id", stdin="x\n" + token)
-    assert named.out == house.run("token", "verify", "-o", "id", stdin=token).succeeded().out
-    assert named.out == verify(house, token).succeeded().json["jti"] + "\n"
-    quiet = house.run("token", "verify", "--batch", "-q", stdin="x")
+    named = installed.run("token", "verify", "--batch", "-o", "id", stdin="x\n" + token)
+    assert named.out == installed.run("token", "verify", "-o", "id", stdin=token).succeeded().out
+    assert named.out == verify(installed, token).succeeded().json["jti"] + "\n"
+    quiet = installed.run("token", "verify", "--batch", "-q", stdin="x")
     assert (quiet.code, quiet.out) == (7, "")
-    empty = house.run("token", "verify", "--batch").succeeded()
+    empty = installed.run("token", "verify", "--batch").succeeded()
     assert (empty.out, empty.err) == ("", "")
-    refused(house.run("token", "verify", "--batch", "--token-file", "x", "-o", "json"), 2, "usage")
+    refused(installed.run("token", "verify", "--batch", "--token-file", "x", "-o", "json"), 2, "usage")
 
 
 @pytest.mark.embedded
-def test_the_object_of_new_tokens(house: Machine) -> None:
-    single, pair = issue(house), issue(house, "--pair", "--ttl", "5m", "--audience", "billing", "--scope", "read write")
+def test_the_object_of_new_tokens(installed: Machine) -> None:
+    single, pair = (
+        issue(installed),
+        issue(installed, "--pair", "--ttl", "5m", "--audience", "billing", "--scope", "read write"),
+    )
     assert list(single) == ISSUED_KEYS
     assert list(pair) == PAIR_KEYS
     assert (pair["token_type"], pair["expires_in"], pair["audience"], pair["scope"]) == (
@@ -201,54 +208,54 @@ def test_the_object_of_new_tokens(house: Machine) -> None:
     )
     assert all(re.fullmatch(UUID7, pair[name]) for name in ("session_id", "jti", "user_id"))
     assert all(re.fullmatch(TIME, pair[name]) for name in ("expires_at", "refresh_expires_at"))
-    refused(verify(house, pair["access_token"]), 6, "token.invalid")
-    verify(house, pair["access_token"], "--audience", "billing").succeeded()
-    chosen = house.run("token", "issue", "ada", "--fields", "jti,expires_in", "--no-header").succeeded()
+    refused(verify(installed, pair["access_token"]), 6, "token.invalid")
+    verify(installed, pair["access_token"], "--audience", "billing").succeeded()
+    chosen = installed.run("token", "issue", "ada", "--fields", "jti,expires_in", "--no-header").succeeded()
     assert re.fullmatch(UUID7 + "\t900\n", chosen.out)
 
 
 @pytest.mark.embedded
-def test_the_bare_tokens_are_printed_on_a_terminal_and_quietly_too(house: Machine) -> None:
-    assert re.fullmatch(ACCESS + "\n", house.run("token", "issue", "ada", "-q").succeeded().out)
-    screen = house.at_terminal("token", "issue", "ada", "--pair")
+def test_the_bare_tokens_are_printed_on_a_terminal_and_quietly_too(installed: Machine) -> None:
+    assert re.fullmatch(ACCESS + "\n", installed.run("token", "issue", "ada", "-q").succeeded().out)
+    screen = installed.at_terminal("token", "issue", "ada", "--pair")
     assert screen.code == 0
     assert re.fullmatch(f"{ACCESS}\n{REFRESH}\n", screen.out)
 
 
 @pytest.mark.embedded
-def test_a_token_comes_in_by_a_pipe_a_file_a_descriptor_or_a_variable(house: Machine) -> None:
-    token = issue(house)["access_token"]
-    (house.home / "token").write_text(token + "\n")
-    verify(house, token + "\r\n", "--token-stdin").succeeded()
-    house.run("token", "verify", "--token-file", "token").succeeded()
-    house.run("token", "verify", "--token-env", "ACCESS", env={"ACCESS": token}).succeeded()
+def test_a_token_comes_in_by_a_pipe_a_file_a_descriptor_or_a_variable(installed: Machine) -> None:
+    token = issue(installed)["access_token"]
+    (installed.home / "token").write_text(token + "\n")
+    verify(installed, token + "\r\n", "--token-stdin").succeeded()
+    installed.run("token", "verify", "--token-file", "token").succeeded()
+    installed.run("token", "verify", "--token-env", "ACCESS", env={"ACCESS": token}).succeeded()
     reading, writing = os.pipe()
     os.write(writing, token.encode())
     os.close(writing)
-    house.run("token", "verify", "--token-fd", str(reading), pass_fds=(reading,)).succeeded()
+    installed.run("token", "verify", "--token-fd", str(reading), pass_fds=(reading,)).succeeded()
     os.close(reading)
-    screen = house.at_terminal("token", "verify", "-q", keys=[("token: ", token + "\n")])
+    screen = installed.at_terminal("token", "verify", "-q", keys=[("token: ", token + "\n")])
     assert (screen.code, screen.out) == (0, "token: \n")
-    refused(verify(house, ""), 2, "usage")
+    refused(verify(installed, ""), 2, "usage")
 
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("verb", ["verify", "inspect", "refresh", "revoke"])
-def test_a_token_is_no_argument_and_is_not_repeated(house: Machine, verb: str) -> None:
-    pair = issue(house, "--pair")
+def test_a_token_is_no_argument_and_is_not_repeated(installed: Machine, verb: str) -> None:
+    pair = issue(installed, "--pair")
     for token in (pair["access_token"], pair["refresh_token"]):
-        done = house.run("token", verb, token, "-o", "json")
+        done = installed.run("token", verb, token, "-o", "json")
         error = refused(done, 2, "usage")
         assert "--token-file" in error["hint"]
         assert token[4:20] not in done.err
         assert token[-16:] not in done.err
-    refresh(house, pair["refresh_token"]).succeeded()
+    refresh(installed, pair["refresh_token"]).succeeded()
 
 
 @pytest.mark.embedded
-def test_a_refused_token_is_repeated_nowhere(house: Machine) -> None:
-    pair = issue(house, "--pair")
-    refresh(house, pair["refresh_token"]).succeeded()
+def test_a_refused_token_is_repeated_nowhere(installed: Machine) -> None:
+    pair = issue(installed, "--pair")
+    refresh(installed, pair["refresh_token"]).succeeded()
     tampered = pair["access_token"][:-6] + "AAAAAA"
     for verb, token in (
         ("refresh", pair["refresh_token"]),
@@ -259,113 +266,113 @@ def test_a_refused_token_is_repeated_nowhere(house: Machine) -> None:
         ("inspect", "ey" + tampered),
         ("refresh", pair["refresh_token"] * 2000),
     ):
-        done = house.run("token", verb, "-v", stdin=token)
+        done = installed.run("token", verb, "-v", stdin=token)
         assert done.code == (0 if verb == "revoke" else 6), done.err
         assert token[5:20] not in done.out + done.err
         assert token[-20:-4] not in done.out + done.err
-    refused(house.run("token", "verify", "-o", "json", stdin=b"\xff" + tampered.encode()), 6, "token.invalid")
-    for name, content in contents(house.home).items():
+    refused(installed.run("token", "verify", "-o", "json", stdin=b"\xff" + tampered.encode()), 6, "token.invalid")
+    for name, content in contents(installed.home).items():
         for token in (pair["access_token"], pair["refresh_token"]):
             assert token.encode()[-40:] not in (content or b""), name
 
 
 @pytest.mark.embedded
-def test_an_inspection_is_labelled_unverified(house: Machine) -> None:
-    pair = issue(house, "--pair")
-    done = house.run("token", "inspect", "-o", "json", stdin=pair["access_token"][:-6] + "AAAAAA").succeeded()
+def test_an_inspection_is_labelled_unverified(installed: Machine) -> None:
+    pair = issue(installed, "--pair")
+    done = installed.run("token", "inspect", "-o", "json", stdin=pair["access_token"][:-6] + "AAAAAA").succeeded()
     assert list(done.json) == ["verified", "kind", "header", "claims"]
     assert (done.json["verified"], done.json["kind"], done.json["header"]["typ"]) == (False, "access", "at+jwt")
     assert done.json["claims"]["sid"] == pair["session_id"]
     assert "nothing of this was verified" in done.err
-    other = house.run("token", "inspect", "-o", "json", stdin=pair["refresh_token"]).succeeded()
+    other = installed.run("token", "inspect", "-o", "json", stdin=pair["refresh_token"]).succeeded()
     assert other.json == {"verified": False, "kind": "refresh", "header": None, "claims": None}
 
 
 @pytest.mark.embedded
-def test_revoking_says_what_and_asks_where_it_matters(house: Machine) -> None:
-    first, second = issue(house, "--pair"), issue(house)
-    unconfirmed = house.run("token", "revoke", "--user", "ada", "-o", "json")
+def test_revoking_says_what_and_asks_where_it_matters(installed: Machine) -> None:
+    first, second = issue(installed, "--pair"), issue(installed)
+    unconfirmed = installed.run("token", "revoke", "--user", "ada", "-o", "json")
     assert "--yes" in refused(unconfirmed, 8, "confirmation.required")["hint"]
-    refused(house.run("token", "revoke", "--all", "-o", "json"), 8, "confirmation.required")
-    refused(house.run("token", "revoke", "--jti", "x", "--all", "-o", "json"), 2, "usage")
-    refused(house.run("token", "revoke", "--jti", "x", "--token-stdin", "-o", "json", stdin="y"), 2, "usage")
-    refused(house.run("token", "revoke", "--session", "x", "-o", "json"), 3, "session.not_found")
-    refused(house.run("token", "revoke", "--jti", "x", "-o", "json"), 3, "token.not_found")
-    refused(house.run("token", "revoke", "--user", "bob", "--yes", "-o", "json"), 3, "user.not_found")
+    refused(installed.run("token", "revoke", "--all", "-o", "json"), 8, "confirmation.required")
+    refused(installed.run("token", "revoke", "--jti", "x", "--all", "-o", "json"), 2, "usage")
+    refused(installed.run("token", "revoke", "--jti", "x", "--token-stdin", "-o", "json", stdin="y"), 2, "usage")
+    refused(installed.run("token", "revoke", "--session", "x", "-o", "json"), 3, "session.not_found")
+    refused(installed.run("token", "revoke", "--jti", "x", "-o", "json"), 3, "token.not_found")
+    refused(installed.run("token", "revoke", "--user", "bob", "--yes", "-o", "json"), 3, "user.not_found")
     for changed in (True, False):
-        one = house.run("token", "revoke", "--jti", second["jti"], "-o", "json").succeeded()
+        one = installed.run("token", "revoke", "--jti", second["jti"], "-o", "json").succeeded()
         assert (one.json["revoked"], one.json["changed"]) == ("token", changed)
-    refused(verify(house, second["access_token"]), 6, "token.revoked")
-    tried = house.run("token", "revoke", "-n", "-o", "json", stdin=first["refresh_token"]).succeeded()
+    refused(verify(installed, second["access_token"]), 6, "token.revoked")
+    tried = installed.run("token", "revoke", "-n", "-o", "json", stdin=first["refresh_token"]).succeeded()
     assert (tried.json["revoked"], tried.json["dry_run"]) == ("session", True)
-    verify(house, first["access_token"]).succeeded()
-    everything = house.run("token", "revoke", "--all", "--yes", "-o", "json").succeeded()
+    verify(installed, first["access_token"]).succeeded()
+    everything = installed.run("token", "revoke", "--all", "--yes", "-o", "json").succeeded()
     assert (everything.json["revoked"], everything.json["id"]) == ("issuer", "advanced-backend")
-    refused(verify(house, first["access_token"]), 6, "token.revoked")
-    assert [item["state"] for item in sessions(house)] == ["revoked", "revoked"]
+    refused(verify(installed, first["access_token"]), 6, "token.revoked")
+    assert [item["state"] for item in sessions(installed)] == ["revoked", "revoked"]
 
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("token", ["garbage", "bkr_garbage", "é" * 9000, b"\xff", "x" * 70_000])
-def test_revoking_what_is_no_token_of_ours_succeeds_without_a_change(house: Machine, token: str | bytes) -> None:
-    done = house.run("token", "revoke", "-o", "json", stdin=token).succeeded()
+def test_revoking_what_is_no_token_of_ours_succeeds_without_a_change(installed: Machine, token: str | bytes) -> None:
+    done = installed.run("token", "revoke", "-o", "json", stdin=token).succeeded()
     assert done.json == {"revoked": "token", "id": None, "user_id": None, "sessions": 0, "changed": False}
     assert "nothing to revoke" in done.err
-    assert house.run("token", "revoke", "-o", "id", stdin=token).succeeded().out == ""
+    assert installed.run("token", "revoke", "-o", "id", stdin=token).succeeded().out == ""
 
 
 @pytest.mark.embedded
-def test_a_dry_run_makes_no_token(house: Machine) -> None:
-    pair = issue(house, "--pair")
-    tried = house.run("token", "issue", "ada", "--pair", "-n", "-o", "json").succeeded()
+def test_a_dry_run_makes_no_token(installed: Machine) -> None:
+    pair = issue(installed, "--pair")
+    tried = installed.run("token", "issue", "ada", "--pair", "-n", "-o", "json").succeeded()
     assert tried.json["dry_run"] is True
     assert not {"access_token", "refresh_token"} & set(tried.json)
-    bare = house.run("token", "issue", "ada", "-n").succeeded()
+    bare = installed.run("token", "issue", "ada", "-n").succeeded()
     assert (bare.out, bare.err) == ("", "backctl: a dry run makes no tokens\n")
-    assert refresh(house, pair["refresh_token"], "-n").succeeded().json["session_id"] == pair["session_id"]
-    refresh(house, pair["refresh_token"]).succeeded()
-    assert len(sessions(house)) == 1
+    assert refresh(installed, pair["refresh_token"], "-n").succeeded().json["session_id"] == pair["session_id"]
+    refresh(installed, pair["refresh_token"]).succeeded()
+    assert len(sessions(installed)) == 1
 
 
 @pytest.mark.embedded
-def test_who_cannot_log_in_gets_no_token(house: Machine) -> None:
-    refused(house.run("token", "issue", "nobody", "-o", "json"), 3, "user.not_found")
-    refused(house.run("token", "issue", "ada", "--ttl", "2d", "-o", "json"), 2, "input.invalid")
-    refused(house.run("token", "issue", "ada", "--ttl", "x", "-o", "json"), 2, "duration.invalid")
-    house.run("user", "deactivate", "ada").succeeded()
-    refused(house.run("token", "issue", "ada", "-o", "json"), 6, "user.unusable")
+def test_who_cannot_log_in_gets_no_token(installed: Machine) -> None:
+    refused(installed.run("token", "issue", "nobody", "-o", "json"), 3, "user.not_found")
+    refused(installed.run("token", "issue", "ada", "--ttl", "2d", "-o", "json"), 2, "input.invalid")
+    refused(installed.run("token", "issue", "ada", "--ttl", "x", "-o", "json"), 2, "duration.invalid")
+    installed.run("user", "deactivate", "ada").succeeded()
+    refused(installed.run("token", "issue", "ada", "-o", "json"), 6, "user.unusable")
 
 
 @pytest.mark.embedded
-def test_sessions_are_listed_page_by_page(house: Machine) -> None:
-    made = [issue(house)["session_id"] for _ in range(3)]
-    page = house.run("token", "list", "ada", "--limit", "2", "-o", "json").succeeded().json
-    rest = house.run("token", "list", "ada", "--cursor", page["next_cursor"], "-o", "id").succeeded()
+def test_sessions_are_listed_page_by_page(installed: Machine) -> None:
+    made = [issue(installed)["session_id"] for _ in range(3)]
+    page = installed.run("token", "list", "ada", "--limit", "2", "-o", "json").succeeded().json
+    rest = installed.run("token", "list", "ada", "--cursor", page["next_cursor"], "-o", "id").succeeded()
     assert [item["id"] for item in page["items"]] + rest.out.split() == made
-    assert house.run("token", "list", "ada", "--all", "-o", "id").succeeded().out.split() == made
-    refused(house.run("token", "list", "nobody", "-o", "json"), 3, "user.not_found")
+    assert installed.run("token", "list", "ada", "--all", "-o", "id").succeeded().out.split() == made
+    refused(installed.run("token", "list", "nobody", "-o", "json"), 3, "user.not_found")
 
 
 @pytest.mark.embedded
-def test_what_is_past_is_removed(house: Machine) -> None:
+def test_what_is_past_is_removed(installed: Machine) -> None:
     for _ in range(3):
-        issue(house, "--ttl", "1s")
+        issue(installed, "--ttl", "1s")
     past = "UPDATE sessions SET expires_at = expires_at - 172800000000, created_at = 0, issued_at = 0"
-    house.rows(past)
+    installed.rows(past)
     counts = {"sessions": 3, "refresh_tokens": 0, "revocations": 0, "changed": True}
-    tried = house.run("token", "gc", "-n", "-o", "json").succeeded()
+    tried = installed.run("token", "gc", "-n", "-o", "json").succeeded()
     assert tried.json == {**counts, "dry_run": True}
-    assert house.run("token", "gc", "--older-than", "3d", "-o", "json").succeeded().json["sessions"] == 0
-    assert house.run("token", "gc", "--batch-size", "2", "-o", "json").succeeded().json == counts
-    assert house.run("token", "gc", "-o", "json").succeeded().json["changed"] is False
-    refused(house.run("token", "gc", "--batch-size", "0", "-o", "json"), 2, "input.invalid")
+    assert installed.run("token", "gc", "--older-than", "3d", "-o", "json").succeeded().json["sessions"] == 0
+    assert installed.run("token", "gc", "--batch-size", "2", "-o", "json").succeeded().json == counts
+    assert installed.run("token", "gc", "-o", "json").succeeded().json["changed"] is False
+    refused(installed.run("token", "gc", "--batch-size", "0", "-o", "json"), 2, "input.invalid")
 
 
 @pytest.mark.embedded
-def test_tokens_that_could_not_be_told_are_said_to_be_lost(house: Machine) -> None:
+def test_tokens_that_could_not_be_told_are_said_to_be_lost(installed: Machine) -> None:
     for output in ((), ("-o", "json")):
         with Path("/dev/full").open("wb") as full:
-            process = house.start(
+            process = installed.start(
                 *("token", "issue", "ada", *output), stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
             )
             err = process.communicate(timeout=60)[1].decode()

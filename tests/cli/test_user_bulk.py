@@ -8,8 +8,9 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person, populate
 from tests.cli.conftest import Machine, ServerMachine
-from tests.cli.scenes import USER_KEYS, Person, populate, refused
+from tests.cli.expected import USER_KEYS, refused
 
 pytestmark = pytest.mark.every_database
 
@@ -29,20 +30,20 @@ def events(machine: Machine, type_: str = "UserDeactivated") -> list[dict[str, A
 # One account.
 
 
-def test_deactivating_twice_changes_once_and_is_recorded_once(house: Machine) -> None:
-    first = house.run("user", "deactivate", "ada", "--reason", "left", "-o", "json").succeeded().json
+def test_deactivating_twice_changes_once_and_is_recorded_once(installed: Machine) -> None:
+    first = installed.run("user", "deactivate", "ada", "--reason", "left", "-o", "json").succeeded().json
     assert list(first) == [*USER_KEYS, "changed"]
     assert (first["is_active"], first["changed"], first["version"]) == (False, True, 2)
-    second = house.run("user", "deactivate", "ada", "-o", "json").succeeded().json
+    second = installed.run("user", "deactivate", "ada", "-o", "json").succeeded().json
     assert second == {**first, "changed": False}
-    history = house.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
+    history = installed.run("user", "history", "ada", "-o", "json").succeeded().json["items"]
     assert [event["type"] for event in history] == ["UserCreated", "UserDeactivated"]
     assert history[1]["reason"] == "left"
-    again = house.run("user", "activate", "ADA@example.org", "-o", "json").succeeded().json
+    again = installed.run("user", "activate", "ADA@example.org", "-o", "json").succeeded().json
     assert (again["is_active"], again["changed"], again["version"]) == (True, True, 3)
-    assert house.run("user", "activate", "ada", "-o", "json").succeeded().json == {**again, "changed": False}
-    assert house.run("user", "activate", "ada", "-q").succeeded().out == ""
-    house.run("audit", "verify").succeeded()
+    assert installed.run("user", "activate", "ada", "-o", "json").succeeded().json == {**again, "changed": False}
+    assert installed.run("user", "activate", "ada", "-q").succeeded().out == ""
+    installed.run("audit", "verify").succeeded()
 
 
 def test_one_unknown_account_is_not_found(untouched: Machine) -> None:
@@ -70,9 +71,9 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(untouched: Machine) ->
 # Many accounts.
 
 
-def test_many_from_arguments(house: Machine) -> None:
-    house.run("user", "deactivate", "cleo").succeeded()
-    ended = house.run("user", "deactivate", "ada", "bob@example.org", "cleo", "--yes", "-o", "json").succeeded()
+def test_many_from_arguments(installed: Machine) -> None:
+    installed.run("user", "deactivate", "cleo").succeeded()
+    ended = installed.run("user", "deactivate", "ada", "bob@example.org", "cleo", "--yes", "-o", "json").succeeded()
     assert list(ended.json) == ["items", "total", "done", "changed", "failed"]
     assert {name: ended.json[name] for name in ("total", "done", "changed", "failed")} == {
         "total": 3,
@@ -86,17 +87,17 @@ def test_many_from_arguments(house: Machine) -> None:
         assert list(item) == ["ident", *USER_KEYS, "changed"]
         assert (item["ident"], item["changed"], item["is_active"]) == (ident, changed, False)
     assert ended.err == ""
-    assert closed(house) == {"ada", "bob", "cleo"}
-    assert len(events(house)) == 3
+    assert closed(installed) == {"ada", "bob", "cleo"}
+    assert len(events(installed)) == 3
 
 
 @contextmanager
-def transactions(house: Machine) -> Iterator[Callable[[str], int]]:
+def transactions(installed: Machine) -> Iterator[Callable[[str], int]]:
     """Count the transactions that recorded events of a type, from the server or from the WAL."""
-    if isinstance(house, ServerMachine):
-        yield lambda event: len(house.rows("SELECT DISTINCT CAST(xmin AS TEXT) FROM events WHERE type = ?", event))
+    if isinstance(installed, ServerMachine):
+        yield lambda event: len(installed.rows("SELECT DISTINCT CAST(xmin AS TEXT) FROM events WHERE type = ?", event))
         return
-    database = house.data / "backctl.db"
+    database = installed.data / "backctl.db"
     log = database.with_name("backctl.db-wal")
 
     def committing_frames() -> int:
@@ -113,9 +114,9 @@ def transactions(house: Machine) -> Iterator[Callable[[str], int]]:
         yield lambda _: committing_frames() - before
 
 
-def test_many_share_transactions_whatever_becomes_of_each(house: Machine) -> None:
+def test_many_share_transactions_whatever_becomes_of_each(installed: Machine) -> None:
     crowd = [Person(f"user{number:03}") for number in range(120)]
-    populate(house, crowd)
+    populate(installed, crowd)
     lines = "".join(f"{person.username}\nno-{person.username}\n" for person in crowd)
     commands: list[tuple[str, list[str], str]] = [
         ("UserDeactivated", ["user", "deactivate", "--yes"], lines),
@@ -124,14 +125,14 @@ def test_many_share_transactions_whatever_becomes_of_each(house: Machine) -> Non
         ("UserDeleted", ["user", "delete", "--erase", "--confirm", "240"], lines),
     ]
     for event, command, stdin in commands:
-        with transactions(house) as count:
-            ended = house.run(*command, "--from-file", "-", "-o", "json", stdin=stdin)
+        with transactions(installed) as count:
+            ended = installed.run(*command, "--from-file", "-", "-o", "json", stdin=stdin)
             assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 120, 120), ended.err
             assert count(event) == 5  # of 50 identifiers each
         assert [item["ident"] for item in ended.json["items"]] == stdin.split()
-        found = house.rows("SELECT subject FROM events WHERE type = ? ORDER BY seq", event)
+        found = installed.rows("SELECT subject FROM events WHERE type = ? ORDER BY seq", event)
         assert [subject for (subject,) in found] == [item["id"] for item in ended.json["items"] if "id" in item]
-    house.run("audit", "verify").succeeded()
+    installed.run("audit", "verify").succeeded()
 
 
 def test_a_dry_run_and_a_bound_of_many_change_nothing(untouched: Machine) -> None:
@@ -148,23 +149,23 @@ def test_a_dry_run_and_a_bound_of_many_change_nothing(untouched: Machine) -> Non
     assert (within.code, within.json["failed"]) == (7, 150)
 
 
-def test_many_from_a_file_and_from_standard_input(house: Machine) -> None:
-    file = house.home / "leavers.txt"
+def test_many_from_a_file_and_from_standard_input(installed: Machine) -> None:
+    file = installed.home / "leavers.txt"
     file.write_text("\ufeffada\r\n\n  bob@example.org \n", encoding="utf-8")
-    house.run("user", "deactivate", "--from-file", str(file), "-y").succeeded()
-    assert closed(house) == {"ada", "bob"}
-    listed = house.run("user", "list", "--search", "cleo", "-o", "jsonl").succeeded().out
+    installed.run("user", "deactivate", "--from-file", str(file), "-y").succeeded()
+    assert closed(installed) == {"ada", "bob"}
+    listed = installed.run("user", "list", "--search", "cleo", "-o", "jsonl").succeeded().out
     lines = f'{listed}{{"username": "dan", "role": "user"}}\n{{"email": "eve@example.org"}}\n'
-    ended = house.run("user", "deactivate", "-", "-y", "-o", "jsonl", stdin=lines).succeeded()
+    ended = installed.run("user", "deactivate", "-", "-y", "-o", "jsonl", stdin=lines).succeeded()
     assert [json.loads(line)["username"] for line in ended.out.splitlines()] == ["cleo", "dan", "eve"]
-    assert closed(house) == set(NAMES)
-    opened = house.run("user", "activate", "--from-file", "-", "-o", "id", stdin="eve\ndan\n").succeeded()
+    assert closed(installed) == set(NAMES)
+    opened = installed.run("user", "activate", "--from-file", "-", "-o", "id", stdin="eve\ndan\n").succeeded()
     assert len(opened.out.splitlines()) == 2
-    assert closed(house) == {"ada", "bob", "cleo"}
+    assert closed(installed) == {"ada", "bob", "cleo"}
 
 
-def test_a_partial_failure_says_which_and_does_the_rest(house: Machine) -> None:
-    ended = house.run("user", "deactivate", "nobody", "ada", "root", "bob", "-y", "-o", "json")
+def test_a_partial_failure_says_which_and_does_the_rest(installed: Machine) -> None:
+    ended = installed.run("user", "deactivate", "nobody", "ada", "root", "bob", "-y", "-o", "json")
     assert ended.code == 7
     assert {name: ended.json[name] for name in ("total", "done", "changed", "failed")} == {
         "total": 4,
@@ -179,12 +180,12 @@ def test_a_partial_failure_says_which_and_does_the_rest(house: Machine) -> None:
     assert by_ident["bob"]["changed"] is True
     assert (ended.error["code"], ended.error["exit"]) == ("batch.partial", 7)
     assert "'nobody', 'root'" in ended.error["message"]
-    assert closed(house) == {"ada", "bob"}
-    text = house.run("user", "activate", "ada", "nobody", "--fields", "ident,changed,error", "--no-header")
+    assert closed(installed) == {"ada", "bob"}
+    text = installed.run("user", "activate", "ada", "nobody", "--fields", "ident,changed,error", "--no-header")
     assert text.code == 7
     assert text.out == "ada\ttrue\t\nnobody\t\tthere is no account 'nobody'\n"
     assert text.err == "backctl: 2 done, 1 changed, 1 failed\nbackctl: error: 1 of 2 failed: 'nobody'\n"
-    quiet = house.run("user", "activate", "bob", "nobody", "-q")
+    quiet = installed.run("user", "activate", "bob", "nobody", "-q")
     assert (quiet.code, quiet.out) == (7, "")
 
 
@@ -207,10 +208,10 @@ def test_closing_many_is_confirmed_and_opening_many_is_not(untouched: Machine) -
     untouched.run("user", "activate", "ada", "bob").succeeded()
 
 
-def test_yes_on_a_terminal_does_it(house: Machine) -> None:
-    screen = house.at_terminal("user", "deactivate", "ada", "bob", keys=[("[y/N] ", "y\n")])
+def test_yes_on_a_terminal_does_it(installed: Machine) -> None:
+    screen = installed.at_terminal("user", "deactivate", "ada", "bob", keys=[("[y/N] ", "y\n")])
     assert screen.code == 0
-    assert closed(house) == {"ada", "bob"}
+    assert closed(installed) == {"ada", "bob"}
 
 
 @pytest.mark.parametrize(
@@ -247,21 +248,21 @@ def test_nobody_is_no_failure(untouched: Machine) -> None:
     assert ended.json == {"items": [], "total": 0, "done": 0, "changed": 0, "failed": 0}
 
 
-def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(house: Machine) -> None:
+def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(installed: Machine) -> None:
     with subprocess.Popen(
-        house.command("user", "deactivate", *NAMES, "--yes", "-o", "jsonl"),
+        installed.command("user", "deactivate", *NAMES, "--yes", "-o", "jsonl"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=house.environment,
-        cwd=house.home,
+        env=installed.environment,
+        cwd=installed.home,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
         assert process.wait(timeout=60) == 0
         assert process.stderr.read() == b""
-    assert closed(house) == set(NAMES)
+    assert closed(installed) == set(NAMES)
 
 
 # Limits on the number of changes.
@@ -285,15 +286,15 @@ def test_more_changes_than_allowed_are_refused_before_the_first(untouched: Machi
     refused(dry, 8, "changes.too_many")
 
 
-def test_only_real_changes_count_against_the_bound(house: Machine) -> None:
-    house.run("user", "deactivate", "ada").succeeded()
+def test_only_real_changes_count_against_the_bound(installed: Machine) -> None:
+    installed.run("user", "deactivate", "ada").succeeded()
     names = ("ada", "bob", "BOB@example.org", "bob", "cleo", "nobody", "root")
-    ended = house.run("user", "deactivate", *names, "--yes", "--max-changes", "2", "-o", "json")
+    ended = installed.run("user", "deactivate", *names, "--yes", "--max-changes", "2", "-o", "json")
     assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 2, 2)
-    assert closed(house) == {"ada", "bob", "cleo"}
-    house.run("user", "activate", "bob", "cleo", "--max-changes", "34%").succeeded()
-    refused(house.run("user", "activate", "ada", "--max-changes", "0", "-o", "json"), 8, "changes.too_many")
-    assert closed(house) == {"ada"}
+    assert closed(installed) == {"ada", "bob", "cleo"}
+    installed.run("user", "activate", "bob", "cleo", "--max-changes", "34%").succeeded()
+    refused(installed.run("user", "activate", "ada", "--max-changes", "0", "-o", "json"), 8, "changes.too_many")
+    assert closed(installed) == {"ada"}
 
 
 @pytest.mark.parametrize("bound", ["", "-1", "101%", "5 %", "%", "1.5", "all", "1e3", "٣", "9" * 10])
@@ -304,11 +305,11 @@ def test_a_bound_that_is_none_is_a_usage_error(untouched: Machine, bound: str) -
 # A protected profile.
 
 
-def test_a_protected_profile_demands_a_reason_and_a_confirmation(house: Machine) -> None:
-    house.configure("protected = true\n")
+def test_a_protected_profile_demands_a_reason_and_a_confirmation(installed: Machine) -> None:
+    installed.configure("protected = true\n")
     change = ("user", "deactivate", "ada", "-o", "json")
-    assert "--reason" in refused(house.run(*change), 8, "confirmation.required")["hint"]
-    assert "--yes" in refused(house.run(*change, "--reason", "left"), 8, "confirmation.required")["hint"]
-    assert house.run(*change, "--dry-run").succeeded().json["dry_run"] is True
-    assert house.run(*change, "--reason", "left", "--yes").succeeded().json["changed"] is True
-    assert house.run("user", "list").code == 0
+    assert "--reason" in refused(installed.run(*change), 8, "confirmation.required")["hint"]
+    assert "--yes" in refused(installed.run(*change, "--reason", "left"), 8, "confirmation.required")["hint"]
+    assert installed.run(*change, "--dry-run").succeeded().json["dry_run"] is True
+    assert installed.run(*change, "--reason", "left", "--yes").succeeded().json["changed"] is True
+    assert installed.run("user", "list").code == 0

@@ -8,8 +8,10 @@ import unicodedata
 
 import bcrypt
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import TIME, USER_KEYS, UUID7, Person, contents, refused
+from tests.cli.expected import TIME, USER_KEYS, UUID7, refused
+from tests.cli.files import contents
 
 from backctl.domain.errors import escaped
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import USER_KEYS, UUID7, Person, contents, refused, stop_when
+from tests.cli.expected import USER_KEYS, UUID7, refused
+from tests.cli.files import contents
+from tests.cli.processes import stop_when
 
 pytestmark = pytest.mark.every_database
 

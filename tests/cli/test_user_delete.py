@@ -1,8 +1,10 @@
 """`user delete`: it requires the name of the account, and erased data is nowhere to be found."""
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, contents, refused
+from tests.cli.expected import refused
+from tests.cli.files import contents
 
 pytestmark = pytest.mark.every_database
 
@@ -21,9 +23,9 @@ def left(machine: Machine) -> set[str]:
 # One account.
 
 
-def test_a_deleted_account_is_gone_and_its_history_stays(house: Machine) -> None:
-    ada = id_of(house, "ada")
-    deleted = house.run("user", "delete", "ada", "--confirm", "ada", "--reason", "left", "-o", "json").succeeded()
+def test_a_deleted_account_is_gone_and_its_history_stays(installed: Machine) -> None:
+    ada = id_of(installed, "ada")
+    deleted = installed.run("user", "delete", "ada", "--confirm", "ada", "--reason", "left", "-o", "json").succeeded()
     assert list(deleted.json) == [*KEYS, "changed"]
     assert deleted.json == {
         "id": ada,
@@ -32,43 +34,46 @@ def test_a_deleted_account_is_gone_and_its_history_stays(house: Machine) -> None
         "erased_events": 0,
         "changed": True,
     }
-    assert left(house) == {"root", "bob", "cleo"}
-    refused(house.run("user", "history", "ada", "-o", "json"), 3, "user.not_found")
-    events = house.run("user", "history", ada, "-o", "json").succeeded().json["items"]
+    assert left(installed) == {"root", "bob", "cleo"}
+    refused(installed.run("user", "history", "ada", "-o", "json"), 3, "user.not_found")
+    events = installed.run("user", "history", ada, "-o", "json").succeeded().json["items"]
     assert [(event["type"], event["reason"]) for event in events] == [("UserCreated", None), ("UserDeleted", "left")]
     assert events[0]["data"]["email"] == "ada@example.org"
     assert events[1]["data"] == {"erased": False}
-    assert house.run("audit", "verify", "-o", "json").succeeded().json["erased"] == 0
-    assert house.create_user("ada")["id"] != ada
+    assert installed.run("audit", "verify", "-o", "json").succeeded().json["erased"] == 0
+    assert installed.create_user("ada")["id"] != ada
 
 
-def test_what_is_erased_is_nowhere_and_the_chain_holds(house: Machine) -> None:
-    house.run("user", "update", "ada", "--email", "lovelace@example.net", "--username", "lovelace").succeeded()
-    ada = id_of(house, "lovelace")
-    deleted = house.run("user", "delete", ada, "--erase", "--confirm", "lovelace", "-o", "json").succeeded()
+def test_what_is_erased_is_nowhere_and_the_chain_holds(installed: Machine) -> None:
+    installed.run("user", "update", "ada", "--email", "lovelace@example.net", "--username", "lovelace").succeeded()
+    ada = id_of(installed, "lovelace")
+    deleted = installed.run("user", "delete", ada, "--erase", "--confirm", "lovelace", "-o", "json").succeeded()
     assert deleted.json["erased_events"] == 3
-    events = house.run("user", "history", ada, "-o", "json").succeeded().json["items"]
+    events = installed.run("user", "history", ada, "-o", "json").succeeded().json["items"]
     assert [(event["type"], event["data"]) for event in events] == [
         ("UserCreated", None),
         ("UserEmailChanged", None),
         ("UserUsernameChanged", None),
         ("UserDeleted", {"erased": True}),
     ]
-    verified = house.run("audit", "verify", "-o", "json").succeeded().json
+    verified = installed.run("audit", "verify", "-o", "json").succeeded().json
     assert (verified["intact"], verified["erased"]) == (True, 3)
-    assert house.run("audit", "list", "--fields", "type,data").succeeded().out.count("bob@example.org") == 1
-    left_behind = {**contents(house.data), **{table: repr(rows).encode() for table, rows in house.stored().items()}}
+    assert installed.run("audit", "list", "--fields", "type,data").succeeded().out.count("bob@example.org") == 1
+    left_behind = {
+        **contents(installed.data),
+        **{table: repr(rows).encode() for table, rows in installed.stored().items()},
+    }
     assert left_behind
     for name, stored in left_behind.items():
         assert b"lovelace" not in (stored or b""), name
         assert b"ada@example.org" not in (stored or b""), name
 
 
-def test_data_that_a_stranger_put_back_are_noticed(house: Machine) -> None:
-    ada = id_of(house, "ada")
-    house.run("user", "delete", "ada", "--erase", "--confirm", "ada").succeeded()
-    house.rows("UPDATE events SET data = '{}', salt = ? WHERE subject = ? AND type = 'UserCreated'", bytes(16), ada)
-    assert house.run("audit", "verify", "-q").code == 6
+def test_data_that_a_stranger_put_back_are_noticed(installed: Machine) -> None:
+    ada = id_of(installed, "ada")
+    installed.run("user", "delete", "ada", "--erase", "--confirm", "ada").succeeded()
+    installed.rows("UPDATE events SET data = '{}', salt = ? WHERE subject = ? AND type = 'UserCreated'", bytes(16), ada)
+    assert installed.run("audit", "verify", "-q").code == 6
 
 
 def test_a_missing_account_is_not_found_unless_that_is_fine(untouched: Machine) -> None:
@@ -107,39 +112,39 @@ def test_nothing_but_the_username_confirms(untouched: Machine, flags: tuple[str,
     assert untouched.run("user", "delete", "ada", env={"BACKCTL_CONFIRM": "ada", "BACKCTL_YES": "1"}).code == 8
 
 
-def test_on_a_terminal_the_username_is_typed(house: Machine) -> None:
+def test_on_a_terminal_the_username_is_typed(installed: Machine) -> None:
     question = "'ada' will be gone for good; type 'ada' to confirm: "
-    wrong = house.at_terminal("user", "delete", "ada@example.org", keys=[(question, "y\n")])
+    wrong = installed.at_terminal("user", "delete", "ada@example.org", keys=[(question, "y\n")])
     assert wrong.code == 8
     assert "nothing was changed" in wrong.out
-    assert house.at_terminal("user", "delete", "ada", "--yes", keys=[(question, "\n")]).code == 8
-    assert house.at_terminal("user", "delete", "ada", "--no-input").code == 8
-    assert left(house) == {"root", "ada", "bob", "cleo"}
-    assert house.at_terminal("user", "delete", "ada@example.org", keys=[(question, "ada\n")]).code == 0
-    assert left(house) == {"root", "bob", "cleo"}
+    assert installed.at_terminal("user", "delete", "ada", "--yes", keys=[(question, "\n")]).code == 8
+    assert installed.at_terminal("user", "delete", "ada", "--no-input").code == 8
+    assert left(installed) == {"root", "ada", "bob", "cleo"}
+    assert installed.at_terminal("user", "delete", "ada@example.org", keys=[(question, "ada\n")]).code == 0
+    assert left(installed) == {"root", "bob", "cleo"}
 
 
-def test_several_are_confirmed_by_their_number(house: Machine) -> None:
+def test_several_are_confirmed_by_their_number(installed: Machine) -> None:
     several = ("user", "delete", "ada", "bob", "-o", "json")
     for flags in ((), ("--yes",), ("--confirm", "ada"), ("--confirm", "3")):
-        refused(house.run(*several, *flags), 8, "confirmation.required")
-    assert "--confirm 2" in refused(house.run(*several), 8, "confirmation.required")["hint"]
-    assert left(house) == {"root", "ada", "bob", "cleo"}
-    deleted = house.run(*several, "--confirm", "2").succeeded().json
+        refused(installed.run(*several, *flags), 8, "confirmation.required")
+    assert "--confirm 2" in refused(installed.run(*several), 8, "confirmation.required")["hint"]
+    assert left(installed) == {"root", "ada", "bob", "cleo"}
+    deleted = installed.run(*several, "--confirm", "2").succeeded().json
     assert [list(item) for item in deleted["items"]] == [["ident", *KEYS, "changed"]] * 2
-    assert left(house) == {"root", "cleo"}
-    (house.home / "leavers.txt").write_text("bob\ncleo\nroot\n")
-    screen = house.at_terminal(
+    assert left(installed) == {"root", "cleo"}
+    (installed.home / "leavers.txt").write_text("bob\ncleo\nroot\n")
+    screen = installed.at_terminal(
         *("user", "delete", "--from-file", "leavers.txt", "--if-exists"),
         keys=[("3 accounts will be gone for good; type '3' to confirm: ", "3\n")],
     )
     assert screen.code == 7
-    assert left(house) == {"root"}
-    assert house.run("user", "delete", "-", "-o", "json", stdin="\n").succeeded().json["total"] == 0
+    assert left(installed) == {"root"}
+    assert installed.run("user", "delete", "-", "-o", "json", stdin="\n").succeeded().json["total"] == 0
 
 
-def test_a_protected_profile_demands_a_reason_too(house: Machine) -> None:
-    house.configure("protected = true\n")
+def test_a_protected_profile_demands_a_reason_too(installed: Machine) -> None:
+    installed.configure("protected = true\n")
     delete = ("user", "delete", "ada", "--confirm", "ada", "-o", "json")
-    assert "--reason" in refused(house.run(*delete), 8, "confirmation.required")["hint"]
-    assert house.run(*delete, "--reason", "left").succeeded().json["changed"] is True
+    assert "--reason" in refused(installed.run(*delete), 8, "confirmation.required")["hint"]
+    assert installed.run(*delete, "--reason", "left").succeeded().json["changed"] is True

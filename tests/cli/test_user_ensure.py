@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import USER_KEYS, Person, refused
+from tests.cli.expected import USER_KEYS, refused
 
 pytestmark = pytest.mark.every_database
 
@@ -53,10 +54,10 @@ def test_attributes_that_differ_are_told_and_not_changed(untouched: Machine) -> 
     assert second == "backctl: warning: the account exists and keeps its password"
 
 
-def test_upsert_changes_what_is_given_and_nothing_else(house: Machine) -> None:
-    house.run("user", "update", "ada", "--expires-at", "2031-01-01").succeeded()
-    before = shown(house)
-    renamed = house.run(*ADA[:3], "--username", "lovelace", "--upsert", "-o", "json").succeeded()
+def test_upsert_changes_what_is_given_and_nothing_else(installed: Machine) -> None:
+    installed.run("user", "update", "ada", "--expires-at", "2031-01-01").succeeded()
+    before = shown(installed)
+    renamed = installed.run(*ADA[:3], "--username", "lovelace", "--upsert", "-o", "json").succeeded()
     assert renamed.json == {
         **before,
         "username": "lovelace",
@@ -65,20 +66,20 @@ def test_upsert_changes_what_is_given_and_nothing_else(house: Machine) -> None:
         "changed": True,
     }
     assert renamed.err == ""
-    demoted = house.run(*ADA[:3], "--username", "lovelace", "--role", "user", "--upsert", "-o", "json").succeeded()
+    demoted = installed.run(*ADA[:3], "--username", "lovelace", "--role", "user", "--upsert", "-o", "json").succeeded()
     assert (demoted.json["role"], demoted.json["expires_at"]) == ("user", before["expires_at"])
-    types = [e["type"] for e in house.run("user", "history", "lovelace", "-o", "json").succeeded().json["items"]]
+    types = [e["type"] for e in installed.run("user", "history", "lovelace", "-o", "json").succeeded().json["items"]]
     assert types == ["UserCreated", "UserExpiryChanged", "UserUsernameChanged", "UserRoleChanged"]
 
 
 @pytest.mark.parametrize("flag", ["--if-not-exists", "--upsert"])
-def test_a_password_that_was_not_used_leaves_no_file(house: Machine, flag: str) -> None:
-    kept = house.run(*ADA, flag, "--generate-password", "--secret-file", "ada.txt").succeeded()
+def test_a_password_that_was_not_used_leaves_no_file(installed: Machine, flag: str) -> None:
+    kept = installed.run(*ADA, flag, "--generate-password", "--secret-file", "ada.txt").succeeded()
     assert "secret_file" not in kept.json
-    assert not (house.home / "ada.txt").exists()
+    assert not (installed.home / "ada.txt").exists()
     taken = (*ADA[:2], "new@example.org", "--username", "bob", flag, "--generate-password", "--secret-file", "new.txt")
-    refused(house.run(*taken, "-o", "json"), 4, "user.username_taken")
-    assert not (house.home / "new.txt").exists()
+    refused(installed.run(*taken, "-o", "json"), 4, "user.username_taken")
+    assert not (installed.home / "new.txt").exists()
 
 
 def test_the_rules_of_an_update_hold(untouched: Machine) -> None:

@@ -3,7 +3,8 @@
 import bcrypt
 import pytest
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import USER_KEYS, contents, refused
+from tests.cli.expected import USER_KEYS, refused
+from tests.cli.files import contents
 
 pytestmark = pytest.mark.every_database
 

@@ -7,8 +7,10 @@ from base64 import b32decode
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person, populate
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import TIME, Person, populate, refused, together
+from tests.cli.expected import TIME, refused
+from tests.cli.processes import together
 
 from backctl.domain.one_time_codes import totp
 from backctl.domain.values import Instant
@@ -25,7 +27,7 @@ RECOVERY_CODE = r"[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){3}"
 
 
 @pytest.fixture
-def house(machine: Machine) -> Machine:
+def installed(machine: Machine) -> Machine:
     """Return an installation with an account `ada` that has the password GOOD."""
     populate(machine, [Person("ada")])
     machine.run("user", "set-password", "ada", "--password-stdin", stdin=GOOD).succeeded()
@@ -54,8 +56,8 @@ def check(machine: Machine, code: str | None = None, password: str = GOOD) -> Ou
     )
 
 
-def test_a_second_factor_from_its_secret_to_its_end(house: Machine) -> None:
-    enrolled = enroll(house)
+def test_a_second_factor_from_its_secret_to_its_end(installed: Machine) -> None:
+    enrolled = enroll(installed)
     assert list(enrolled) == [*KEYS, "changed", "secret", "uri"]
     assert (enrolled["mfa"], enrolled["algorithm"], enrolled["digits"], enrolled["period"]) == (
         "pending",
@@ -70,138 +72,138 @@ def test_a_second_factor_from_its_secret_to_its_end(house: Machine) -> None:
         "&issuer=advanced-backend&algorithm=SHA1&digits=6&period=30"
     )
 
-    confirmed = confirm(house, code_of(secret)).succeeded().json
+    confirmed = confirm(installed, code_of(secret)).succeeded().json
     assert list(confirmed) == [*KEYS, "changed", "recovery_codes"]
     codes = confirmed["recovery_codes"]
     assert len(set(codes)) == 10
     assert all(re.fullmatch(RECOVERY_CODE, code) for code in codes)
 
-    asked = check(house)
+    asked = check(installed)
     assert (asked.code, list(asked.json), asked.json["outcome"]) == (6, CHECK_KEYS, "mfa_required")
-    opened = check(house, code_of(secret, ahead=1)).succeeded().json
+    opened = check(installed, code_of(secret, ahead=1)).succeeded().json
     assert (opened["outcome"], opened["second_factor"], opened["user_id"]) == ("ok", "totp", enrolled["id"])
-    assert check(house, codes[0].lower()).succeeded().json["recovery_codes_left"] == 9
-    assert (check(house, codes[0]).code, check(house, codes[0]).json["outcome"]) == (6, "refused")
+    assert check(installed, codes[0].lower()).succeeded().json["recovery_codes_left"] == 9
+    assert (check(installed, codes[0]).code, check(installed, codes[0]).json["outcome"]) == (6, "refused")
 
-    status = house.run("user", "mfa", "status", "ada", "-o", "json").succeeded().json
+    status = installed.run("user", "mfa", "status", "ada", "-o", "json").succeeded().json
     assert list(status) == KEYS
     assert (status["mfa"], status["recovery_codes_left"]) == ("on", 9)
     assert re.fullmatch(TIME, status["confirmed_at"])
-    refused(house.run("user", "mfa", "enroll", "ada", "-o", "json"), 4, "mfa.already_on")
-    renewed = house.run("user", "mfa", "recovery-codes", "ada", "-o", "json").succeeded().json
+    refused(installed.run("user", "mfa", "enroll", "ada", "-o", "json"), 4, "mfa.already_on")
+    renewed = installed.run("user", "mfa", "recovery-codes", "ada", "-o", "json").succeeded().json
     assert not set(renewed["recovery_codes"]) & set(codes)
 
-    refused(house.run("user", "mfa", "disable", "ada", "-o", "json"), 8, "confirmation.required")
-    gone = house.run("user", "mfa", "disable", "ada", "--yes", "--reason", "lost", "-o", "json").succeeded().json
+    refused(installed.run("user", "mfa", "disable", "ada", "-o", "json"), 8, "confirmation.required")
+    gone = installed.run("user", "mfa", "disable", "ada", "--yes", "--reason", "lost", "-o", "json").succeeded().json
     assert (gone["mfa"], gone["recovery_codes_left"], gone["changed"]) == ("off", 0, True)
-    assert not house.run("user", "mfa", "disable", "ada", "-o", "json").succeeded().json["changed"]
-    check(house).succeeded()
-    history = house.run("user", "history", "ada", "-o", "json").succeeded().out
+    assert not installed.run("user", "mfa", "disable", "ada", "-o", "json").succeeded().json["changed"]
+    check(installed).succeeded()
+    history = installed.run("user", "history", "ada", "-o", "json").succeeded().out
     assert not any(text in history for text in (secret, *codes, *renewed["recovery_codes"]))
-    house.run("audit", "verify").succeeded()
-    house.run("db", "check").succeeded()
+    installed.run("audit", "verify").succeeded()
+    installed.run("db", "check").succeeded()
 
 
-def test_of_four_processes_with_one_code_one_wins(house: Machine) -> None:
-    secret = enroll(house)["secret"]
-    confirm(house, code_of(secret)).succeeded()
-    (house.home / "password").write_text(GOOD)
-    (house.home / "code").write_text(code_of(secret, ahead=1))
-    command = house.command(
+def test_of_four_processes_with_one_code_one_wins(installed: Machine) -> None:
+    secret = enroll(installed)["secret"]
+    confirm(installed, code_of(secret)).succeeded()
+    (installed.home / "password").write_text(GOOD)
+    (installed.home / "code").write_text(code_of(secret, ahead=1))
+    command = installed.command(
         *("user", "check-password", "ada", "--password-file", "password", "--mfa-code-file", "code", "-o", "json")
     )
-    ends = together(house, [command] * 4)
+    ends = together(installed, [command] * 4)
     assert sorted(end.code for end in ends) == [0, 6, 6, 6], [end.err for end in ends]
     assert sorted(end.json["outcome"] for end in ends) == ["ok", "refused", "refused", "refused"]
-    assert house.rows("SELECT count(*) FROM events WHERE type = 'LoginFailed'") == [(3,)]
-    house.run("audit", "verify").succeeded()
+    assert installed.rows("SELECT count(*) FROM events WHERE type = 'LoginFailed'") == [(3,)]
+    installed.run("audit", "verify").succeeded()
 
 
 @pytest.mark.embedded
-def test_what_cannot_be_is_refused_and_nothing_changes(house: Machine) -> None:
-    refused(confirm(house, "123456"), 4, "mfa.not_pending")
-    refused(house.run("user", "mfa", "recovery-codes", "ada", "-o", "json"), 4, "mfa.not_on")
-    refused(house.run("user", "mfa", "status", "nobody", "-o", "json"), 3, "user.not_found")
-    assert "secret" not in enroll(house, "--dry-run")
-    refused(house.run("user", "mfa", "enroll", "ada", "--digits", "5", "-o", "json"), 2, "input.invalid")
-    refused(house.run("user", "mfa", "enroll", "ada", "--algorithm", "md5", "-o", "json"), 2, "input.invalid")
+def test_what_cannot_be_is_refused_and_nothing_changes(installed: Machine) -> None:
+    refused(confirm(installed, "123456"), 4, "mfa.not_pending")
+    refused(installed.run("user", "mfa", "recovery-codes", "ada", "-o", "json"), 4, "mfa.not_on")
+    refused(installed.run("user", "mfa", "status", "nobody", "-o", "json"), 3, "user.not_found")
+    assert "secret" not in enroll(installed, "--dry-run")
+    refused(installed.run("user", "mfa", "enroll", "ada", "--digits", "5", "-o", "json"), 2, "input.invalid")
+    refused(installed.run("user", "mfa", "enroll", "ada", "--algorithm", "md5", "-o", "json"), 2, "input.invalid")
     for command in ("enroll", "confirm", "recovery-codes"):
         for form in (("-o", "id"), ("--fields", "id,mfa")):  # this would lose a secret that is shown only once
-            assert house.run("user", "mfa", command, "ada", *form).code == 2
-    assert house.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "off\n"
-    secret = enroll(house)["secret"]
-    wrong = refused(confirm(house, "12345"), 6, "mfa.code_wrong")
+            assert installed.run("user", "mfa", command, "ada", *form).code == 2
+    assert installed.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "off\n"
+    secret = enroll(installed)["secret"]
+    wrong = refused(confirm(installed, "12345"), 6, "mfa.code_wrong")
     assert "12345" not in str(wrong)
-    assert house.run("user", "mfa", "confirm", "ada", code_of(secret)).code == 2  # a code is never an argument
-    refused(house.run("user", "mfa", "confirm", "ada", "-o", "json"), 2, "usage")
-    assert house.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "pending\n"
+    assert installed.run("user", "mfa", "confirm", "ada", code_of(secret)).code == 2  # a code is never an argument
+    refused(installed.run("user", "mfa", "confirm", "ada", "-o", "json"), 2, "usage")
+    assert installed.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "pending\n"
 
 
 @pytest.mark.embedded
-def test_secrets_follow_the_primary_key_when_told_to(house: Machine) -> None:
-    enroll(house)
-    house.run("key", "rotate", "--purpose", "encrypt", "--if-older-than", "0d").succeeded()
+def test_secrets_follow_the_primary_key_when_told_to(installed: Machine) -> None:
+    enroll(installed)
+    installed.run("key", "rotate", "--purpose", "encrypt", "--if-older-than", "0d").succeeded()
     for flags, changed in ((("--dry-run",), True), ((), True), ((), False)):
-        moved = house.run("user", "mfa", "reencrypt", "-o", "json", *flags).succeeded().json
+        moved = installed.run("user", "mfa", "reencrypt", "-o", "json", *flags).succeeded().json
         expected = {"moved": int(changed), "unusable": [], "changed": changed}
         assert moved == (expected | {"dry_run": True} if flags else expected)
-    house.rows("UPDATE mfa_secrets SET kid = 'gone'")
-    unusable = house.run("user", "mfa", "reencrypt", "-o", "json")
+    installed.rows("UPDATE mfa_secrets SET kid = 'gone'")
+    unusable = installed.run("user", "mfa", "reencrypt", "-o", "json")
     assert (unusable.code, unusable.json["unusable"]) == (7, ["ada"])
     assert "accounts do not decrypt: 'ada'" in unusable.err
 
 
 @pytest.mark.embedded
-def test_recovery_codes_go_to_a_file_that_only_their_owner_reads(house: Machine) -> None:
-    code = code_of(enroll(house)["secret"])
-    (house.home / "taken").touch()
-    refused(confirm(house, code, "--secret-file", "taken"), 4, "file.exists")
-    wrong = confirm(house, "12345", "--secret-file", "codes")
-    assert (wrong.code, (house.home / "codes").exists()) == (6, False)
-    assert confirm(house, code, "--secret-file", "codes", "--dry-run").succeeded().json["mfa"] == "on"
-    assert not (house.home / "codes").exists()
-    kept = confirm(house, code, "--secret-file", "codes").succeeded().json
+def test_recovery_codes_go_to_a_file_that_only_their_owner_reads(installed: Machine) -> None:
+    code = code_of(enroll(installed)["secret"])
+    (installed.home / "taken").touch()
+    refused(confirm(installed, code, "--secret-file", "taken"), 4, "file.exists")
+    wrong = confirm(installed, "12345", "--secret-file", "codes")
+    assert (wrong.code, (installed.home / "codes").exists()) == (6, False)
+    assert confirm(installed, code, "--secret-file", "codes", "--dry-run").succeeded().json["mfa"] == "on"
+    assert not (installed.home / "codes").exists()
+    kept = confirm(installed, code, "--secret-file", "codes").succeeded().json
     assert list(kept) == [*KEYS, "changed", "secret_file"]
-    written = (house.home / "codes").read_text()
+    written = (installed.home / "codes").read_text()
     assert re.fullmatch(f"({RECOVERY_CODE}\n){{10}}", written)
-    assert stat.S_IMODE((house.home / "codes").stat().st_mode) == 0o600
-    check(house, written.split()[9]).succeeded()
+    assert stat.S_IMODE((installed.home / "codes").stat().st_mode) == 0o600
+    check(installed, written.split()[9]).succeeded()
 
 
 @pytest.mark.embedded
-def test_what_is_shown_once_is_shown_quietly_too(house: Machine) -> None:
+def test_what_is_shown_once_is_shown_quietly_too(installed: Machine) -> None:
     for fields in ("id", "mfa,changed"):
-        refused(house.run("user", "mfa", "enroll", "ada", "--fields", fields, "-o", "json"), 2, "usage")
-    secret = house.run("user", "mfa", "enroll", "ada", "-q").succeeded().out.strip()
+        refused(installed.run("user", "mfa", "enroll", "ada", "--fields", fields, "-o", "json"), 2, "usage")
+    secret = installed.run("user", "mfa", "enroll", "ada", "-q").succeeded().out.strip()
     assert re.fullmatch("[A-Z2-7]{32}", secret)
-    quiet = house.run("user", "mfa", "confirm", "ada", "--code-stdin", "-q", stdin=code_of(secret)).succeeded()
+    quiet = installed.run("user", "mfa", "confirm", "ada", "--code-stdin", "-q", stdin=code_of(secret)).succeeded()
     assert re.fullmatch(f"({RECOVERY_CODE}\n){{10}}", quiet.out)
-    assert house.run("user", "mfa", "disable", "ada", "--yes", "-q").succeeded().out == ""
+    assert installed.run("user", "mfa", "disable", "ada", "--yes", "-q").succeeded().out == ""
 
 
 @pytest.mark.embedded
-def test_a_narrow_terminal_and_a_pipe_show_no_picture(house: Machine) -> None:
-    narrow = house.at_terminal("user", "mfa", "enroll", "ada", env={"COLUMNS": "40"})
+def test_a_narrow_terminal_and_a_pipe_show_no_picture(installed: Machine) -> None:
+    narrow = installed.at_terminal("user", "mfa", "enroll", "ada", env={"COLUMNS": "40"})
     assert ("the terminal is too narrow for the QR code" in narrow.out, "█" in narrow.out) == (True, False)
-    piped = house.run("user", "mfa", "enroll", "ada", "-o", "table").succeeded()
+    piped = installed.run("user", "mfa", "enroll", "ada", "-o", "table").succeeded()
     assert ("█" in piped.out, piped.err) == (False, "")
 
 
 @pytest.mark.embedded
-def test_a_terminal_shows_a_picture_and_asks_for_codes(house: Machine) -> None:
-    screen = house.at_terminal("user", "mfa", "enroll", "ada", "--no-color")
+def test_a_terminal_shows_a_picture_and_asks_for_codes(installed: Machine) -> None:
+    screen = installed.at_terminal("user", "mfa", "enroll", "ada", "--no-color")
     assert screen.code == 0
     found = re.search("secret: +([A-Z2-7]{32})\n", screen.out)
     assert found
     assert "█▀" in screen.out
     code = code_of(found[1])
-    screen = house.at_terminal("user", "mfa", "confirm", "ada", "--no-color", keys=[("code: ", f"{code}\n")])
+    screen = installed.at_terminal("user", "mfa", "confirm", "ada", "--no-color", keys=[("code: ", f"{code}\n")])
     assert screen.code == 0, screen.out
     assert code not in screen.out
     recovery = re.findall(f"^(?:recovery_codes:)? +({RECOVERY_CODE})$", screen.out, re.MULTILINE)
     assert len(recovery) == 10
     keys = [("password: ", f"{GOOD}\n"), ("mfa code: ", f"{recovery[0][0]}\n")]
-    assert house.at_terminal("user", "check-password", "ada", keys=keys).code == 0
+    assert installed.at_terminal("user", "check-password", "ada", keys=keys).code == 0
     question = "let 'ada' log in with a password alone? [y/N] "
-    assert house.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "n\n")]).code == 8
-    assert house.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "y\n")]).code == 0
+    assert installed.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "n\n")]).code == 8
+    assert installed.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "y\n")]).code == 0

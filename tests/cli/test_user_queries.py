@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, Person, contents, refused
+from tests.cli.expected import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, refused
+from tests.cli.files import contents
 
 from backctl.domain.errors import escaped
 
@@ -37,9 +39,9 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(still: Machine) -> Town:
-    lines = still.run("user", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
-    return Town(still, [json.loads(line) for line in lines], contents(still.home))
+def town(prepared: Machine) -> Town:
+    lines = prepared.run("user", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
+    return Town(prepared, [json.loads(line) for line in lines], contents(prepared.home))
 
 
 def usernames(town: Town, *arguments: str) -> list[str]:

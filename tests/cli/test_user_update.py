@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
-from tests.cli.scenes import USER_KEYS, Person, refused
+from tests.cli.expected import USER_KEYS, refused
 
 pytestmark = pytest.mark.every_database
 
@@ -19,13 +20,13 @@ def history(machine: Machine, ident: str) -> list[tuple[str, Any]]:
 # One account.
 
 
-def test_everything_given_changes_at_once_and_only_once(house: Machine) -> None:
+def test_everything_given_changes_at_once_and_only_once(installed: Machine) -> None:
     change = (
         *("user", "update", "ada", "--email", "Lovelace@Example.net", "--username", "lovelace", "--role", "moderator"),
         *("--expires-at", "2031-01-01", "--reason", "married", "-o", "json"),
     )
-    before = house.run("user", "show", "ada", "-o", "json").succeeded().json
-    changed = house.run(*change).succeeded()
+    before = installed.run("user", "show", "ada", "-o", "json").succeeded().json
+    changed = installed.run(*change).succeeded()
     assert changed.err == ""
     assert list(changed.json) == [*USER_KEYS, "changed"]
     assert changed.json == {
@@ -39,35 +40,35 @@ def test_everything_given_changes_at_once_and_only_once(house: Machine) -> None:
         "changed": True,
     }
     assert changed.json["updated_at"] > before["updated_at"]
-    again = house.run(*change[:2], before["id"], *change[3:]).succeeded().json
+    again = installed.run(*change[:2], before["id"], *change[3:]).succeeded().json
     assert again == {**changed.json, "changed": False}
-    assert house.run("user", "exists", "ada").code == 3
-    assert history(house, "lovelace") == [
+    assert installed.run("user", "exists", "ada").code == 3
+    assert history(installed, "lovelace") == [
         ("UserEmailChanged", {"old": "ada@example.org", "new": "Lovelace@example.net", "version": 2}),
         ("UserUsernameChanged", {"old": "ada", "new": "lovelace", "version": 2}),
         ("UserRoleChanged", {"old": "user", "new": "moderator", "version": 2}),
         ("UserExpiryChanged", {"old": None, "new": "2031-01-01T00:00:00.000000Z", "version": 2}),
     ]
-    house.run("audit", "verify").succeeded()
+    installed.run("audit", "verify").succeeded()
 
 
-def test_what_is_not_given_stays(house: Machine) -> None:
-    house.run("user", "update", "ada", "--expires-at", "2031-01-01T00:00:00+01:00").succeeded()
-    renamed = house.run("user", "update", "ada", "--username", "ADA", "-o", "json").succeeded().json
+def test_what_is_not_given_stays(installed: Machine) -> None:
+    installed.run("user", "update", "ada", "--expires-at", "2031-01-01T00:00:00+01:00").succeeded()
+    renamed = installed.run("user", "update", "ada", "--username", "ADA", "-o", "json").succeeded().json
     assert (renamed["username"], renamed["email"], renamed["role"]) == ("ADA", "ada@example.org", "user")
     assert renamed["expires_at"] == "2030-12-31T23:00:00.000000Z"
-    endless = house.run("user", "update", "ada", "--no-expiry", "-o", "json").succeeded().json
+    endless = installed.run("user", "update", "ada", "--no-expiry", "-o", "json").succeeded().json
     assert (endless["expires_at"], endless["changed"], endless["version"]) == (None, True, 4)
-    assert house.run("user", "update", "ada", "--no-expiry", "-o", "json").succeeded().json["changed"] is False
-    assert house.run("user", "update", "ada", "--role", "user", "-q").succeeded().out == ""
+    assert installed.run("user", "update", "ada", "--no-expiry", "-o", "json").succeeded().json["changed"] is False
+    assert installed.run("user", "update", "ada", "--role", "user", "-q").succeeded().out == ""
 
 
-def test_an_expiry_is_counted_from_now(house: Machine) -> None:
-    soon = house.run("user", "update", "ada", "--expires-in", "1h", "-o", "json").succeeded().json
+def test_an_expiry_is_counted_from_now(installed: Machine) -> None:
+    soon = installed.run("user", "update", "ada", "--expires-in", "1h", "-o", "json").succeeded().json
     assert soon["updated_at"] < soon["expires_at"]
-    assert house.run("access", "check", "ada", "self:show", "-q").code == 0
-    house.run("user", "update", "ada", "--expires-in", "0s").succeeded()
-    assert house.run("access", "check", "ada", "self:show", "-q").code == 6
+    assert installed.run("access", "check", "ada", "self:show", "-q").code == 0
+    installed.run("user", "update", "ada", "--expires-in", "0s").succeeded()
+    assert installed.run("access", "check", "ada", "self:show", "-q").code == 6
 
 
 def test_another_accounts_names_are_taken_in_any_spelling(untouched: Machine) -> None:
@@ -77,11 +78,11 @@ def test_another_accounts_names_are_taken_in_any_spelling(untouched: Machine) ->
     refused(dry, 4, "user.username_taken")
 
 
-def test_only_the_version_that_was_seen_is_changed(house: Machine) -> None:
+def test_only_the_version_that_was_seen_is_changed(installed: Machine) -> None:
     change = ("user", "update", "ada", "--username", "eve", "-o", "json")
-    error = refused(house.run(*change, "--if-version", "7"), 4, "user.changed_meanwhile")
+    error = refused(installed.run(*change, "--if-version", "7"), 4, "user.changed_meanwhile")
     assert "version 1, not 7" in error["message"]
-    assert house.run(*change, "--if-version", "1").succeeded().json["version"] == 2
+    assert installed.run(*change, "--if-version", "1").succeeded().json["version"] == 2
 
 
 @pytest.mark.parametrize(
@@ -128,38 +129,41 @@ def test_the_last_administrator_is_neither_demoted_nor_given_an_end(untouched: M
         refused(untouched.run(*change, "-n", "-o", "json"), 8, "user.last_administrator")
 
 
-def test_an_administrator_who_ends_sooner_does_not_replace_one_who_stays(house: Machine) -> None:
-    house.run("role", "assign", "admin", "ada").succeeded()
-    house.run("user", "update", "ada", "--expires-at", "2031-01-01").succeeded()
+def test_an_administrator_who_ends_sooner_does_not_replace_one_who_stays(installed: Machine) -> None:
+    installed.run("role", "assign", "admin", "ada").succeeded()
+    installed.run("user", "update", "ada", "--expires-at", "2031-01-01").succeeded()
     change = ("user", "update", "root", "--expires-at")
-    refused(house.run(*change, "2031-01-01", "-o", "json"), 8, "user.last_administrator")
-    house.run(*change, "2030-12-31").succeeded()
-    house.run("user", "update", "root", "--no-expiry").succeeded()
+    refused(installed.run(*change, "2031-01-01", "-o", "json"), 8, "user.last_administrator")
+    installed.run(*change, "2030-12-31").succeeded()
+    installed.run("user", "update", "root", "--no-expiry").succeeded()
 
 
 # Roles of several accounts.
 
 
-def test_a_role_is_given_once(house: Machine) -> None:
-    first = house.run("role", "assign", "moderator", "ada", "--reason", "helps", "-o", "json").succeeded().json
+def test_a_role_is_given_once(installed: Machine) -> None:
+    first = installed.run("role", "assign", "moderator", "ada", "--reason", "helps", "-o", "json").succeeded().json
     assert list(first) == [*USER_KEYS, "changed"]
     assert (first["role"], first["changed"], first["version"]) == ("moderator", True, 2)
-    assert house.run("role", "assign", "moderator", "ada", "-o", "json").succeeded().json == {**first, "changed": False}
-    assert history(house, "ada") == [("UserRoleChanged", {"old": "user", "new": "moderator", "version": 2})]
+    assert installed.run("role", "assign", "moderator", "ada", "-o", "json").succeeded().json == {
+        **first,
+        "changed": False,
+    }
+    assert history(installed, "ada") == [("UserRoleChanged", {"old": "user", "new": "moderator", "version": 2})]
 
 
-def test_a_role_is_given_to_many_from_arguments_a_file_and_standard_input(house: Machine) -> None:
-    given = house.run("role", "assign", "moderator", "ada", "nobody", "root", "bob", "-o", "json")
+def test_a_role_is_given_to_many_from_arguments_a_file_and_standard_input(installed: Machine) -> None:
+    given = installed.run("role", "assign", "moderator", "ada", "nobody", "root", "bob", "-o", "json")
     assert given.code == 7
     assert [item.get("role") for item in given.json["items"]] == ["moderator", None, None, "moderator"]
     assert [item["error"]["code"] for item in given.json["items"] if "error" in item] == [
         "user.not_found",
         "user.last_administrator",
     ]
-    (house.home / "people.txt").write_text("ada\ngone\n")
-    house.run("role", "assign", "admin", "--from-file", "people.txt").succeeded()
-    house.run("role", "assign", "user", "-", stdin="root\nbob\n").succeeded()
-    listed = house.run("user", "list", "--sort", "username", "--fields", "username,role", "--no-header").succeeded()
+    (installed.home / "people.txt").write_text("ada\ngone\n")
+    installed.run("role", "assign", "admin", "--from-file", "people.txt").succeeded()
+    installed.run("role", "assign", "user", "-", stdin="root\nbob\n").succeeded()
+    listed = installed.run("user", "list", "--sort", "username", "--fields", "username,role", "--no-header").succeeded()
     assert listed.out == "ada\tadmin\nbob\tuser\ngone\tadmin\nroot\tuser\n"
 
 

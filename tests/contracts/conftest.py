@@ -36,7 +36,7 @@ from backctl.infrastructure.sqlite.migrator import create_database
 from backctl.infrastructure.sqlite.reader import SqliteReader
 
 if TYPE_CHECKING:
-    from tests.contracts.token_house import House
+    from tests.contracts.token_services import Services
 
 START = Instant.parse("2026-11-22T09:00:00Z")
 ACTOR = Actor("tester", "root", "box")
@@ -147,14 +147,14 @@ def reader(store: Store) -> Reader:
 
 
 @pytest.fixture
-def house(store: Store) -> "Iterator[House]":
+def services(store: Store) -> "Iterator[Services]":
     """Yield the services on a store with the administrator `root` and the account `ada`."""
-    from tests.contracts.token_house import House
+    from tests.contracts.token_services import Services
 
     store.add(a_user("root", role="admin"), a_user("ada"))
-    house = House(store)
-    yield house
-    assert house.reader.verify_chain(store.audit_keys).intact
+    services = Services(store)
+    yield services
+    assert services.reader.verify_chain(store.audit_keys).intact
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.keyring.maker import make_key, make_keyring
 
 if TYPE_CHECKING:
-    from tests.contracts.token_house import House
+    from tests.contracts.token_services import Services
 
     from backctl.application.ports.security import KeyringChange
     from backctl.application.ports.storage import UnitOfWork
@@ -191,9 +191,9 @@ def test_what_is_erased_at_once_is_marked(accounts: Store, counter: Counter, ste
     assert (deleted.event.type, deleted.erased) == ("UserDeleted", False)
 
 
-def test_steps_of_several_services_log_in_their_order(house: "House", counter: Counter) -> None:
+def test_steps_of_several_services_log_in_their_order(services: "Services", counter: Counter) -> None:
     """The order of events does not depend on the order in which the stores write."""
-    tokens, sessions, steps = house.tokens, house.sessions, house.accounts.steps
+    tokens, sessions, steps = services.tokens, services.sessions, services.accounts.steps
 
     def everything(work: "UnitOfWork") -> Change[UserView]:
         issued = tokens.issuing(
@@ -203,7 +203,7 @@ def test_steps_of_several_services_log_in_their_order(house: "House", counter: C
         sessions.revoking(issued.session_id, work)
         return steps.deactivating(ADA, work)
 
-    house.store.transactions(counter).run(everything, by=BY)
+    services.store.transactions(counter).run(everything, by=BY)
     expected = ["SessionOpened", "UserRoleChanged", "SessionRevoked", "UserDeactivated"]
     assert counter.types == [expected]
 

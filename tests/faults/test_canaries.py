@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from tests.cli.accounts import Person, fresh, populate
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.scenes import Person, contents, fresh, populate
+from tests.cli.files import contents
 from tests.cli.test_every_command import LEAVES
 from tests.servers import Servers
 from tests.starter import STARTER
@@ -56,7 +57,7 @@ def canary_of(secret: str) -> str:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Exposure:
     """A command that handles a secret. `kept` are the files that may contain it; `shown` means that stdout may, too."""
 
     words: tuple[str, ...]
@@ -76,50 +77,50 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return machine
 
 
-def scenes(machine: Machine) -> Iterator[Scene]:
+def exposures(machine: Machine) -> Iterator[Exposure]:
     password = ("--password-stdin",)
     create = ("user", "create", "eve@example.org", "--username", "eve")
-    yield Scene((*create, *password), stdin=CANARY)
-    yield Scene((*create, "--password-env", "PASSWORD"), environment={"PASSWORD": CANARY})
-    yield Scene(("user", "create", "no address", "--username", "eve", *password), stdin=CANARY, codes=(2,))
-    yield Scene((*create, *password), secret="eve@example.org1", stdin="eve@example.org1", codes=(2, 0))
-    yield Scene((*create, "--password-hash-stdin"), stdin=f"$2b$12${CANARY}", codes=(2,))
+    yield Exposure((*create, *password), stdin=CANARY)
+    yield Exposure((*create, "--password-env", "PASSWORD"), environment={"PASSWORD": CANARY})
+    yield Exposure(("user", "create", "no address", "--username", "eve", *password), stdin=CANARY, codes=(2,))
+    yield Exposure((*create, *password), secret="eve@example.org1", stdin="eve@example.org1", codes=(2, 0))
+    yield Exposure((*create, "--password-hash-stdin"), stdin=f"$2b$12${CANARY}", codes=(2,))
     hashed = "$2b$04$abcdefghijklmnopqrstuuPk/4F1dnYZ0Kxk6GnlrJCYXbHkLIbFy"
-    yield Scene((*create, "--password-hash-stdin"), secret=hashed[-30:], stdin=hashed, kept=DATABASE)
+    yield Exposure((*create, "--password-hash-stdin"), secret=hashed[-30:], stdin=hashed, kept=DATABASE)
     taken = ("user", "create", "ada@example.org", "--username", "eve")
-    yield Scene((*taken, "--password-hash-stdin"), secret=hashed[-30:], stdin=hashed, codes=(4,))
-    yield Scene(("user", "set-password", "ada", *password), stdin=CANARY)
-    yield Scene(("user", "set-password", "nobody", *password), stdin=CANARY, codes=(3,))
-    yield Scene(("user", "check-password", "ada", *password), stdin=CANARY, codes=(6,))
-    yield Scene(("user", "check-password", "nobody", *password), stdin=CANARY, codes=(6,))
-    yield Scene(("encrypt", "--context", "x"), stdin=CANARY)
-    yield Scene(("encrypt", "--context", "x", "--lines"), stdin=f"{CANARY}\n")
-    yield Scene(("key", "wrap", "--passphrase-stdin"), stdin=CANARY)
-    yield Scene(("key", "import"), stdin=f'{{"kty": "OKP", "crv": "Ed25519", "d": "{CANARY}"}}', codes=(2,))
+    yield Exposure((*taken, "--password-hash-stdin"), secret=hashed[-30:], stdin=hashed, codes=(4,))
+    yield Exposure(("user", "set-password", "ada", *password), stdin=CANARY)
+    yield Exposure(("user", "set-password", "nobody", *password), stdin=CANARY, codes=(3,))
+    yield Exposure(("user", "check-password", "ada", *password), stdin=CANARY, codes=(6,))
+    yield Exposure(("user", "check-password", "nobody", *password), stdin=CANARY, codes=(6,))
+    yield Exposure(("encrypt", "--context", "x"), stdin=CANARY)
+    yield Exposure(("encrypt", "--context", "x", "--lines"), stdin=f"{CANARY}\n")
+    yield Exposure(("key", "wrap", "--passphrase-stdin"), stdin=CANARY)
+    yield Exposure(("key", "import"), stdin=f'{{"kty": "OKP", "crv": "Ed25519", "d": "{CANARY}"}}', codes=(2,))
     tokens = json.loads(machine.run("token", "issue", "ada", "--pair", "-o", "json").succeeded().out)
     for kind in ("access_token", "refresh_token"):
         token = tokens[kind]
         for verb, codes in (("verify", (0, 6)), ("inspect", (0,)), ("revoke", (0,)), ("refresh", (0, 6))):
-            yield Scene(("token", verb), canary_of(token), token, codes=codes)
+            yield Exposure(("token", verb), canary_of(token), token, codes=codes)
         misplaced = (("token", "verify"), ("user", "show"), ("audit", "list", "--actor"), ("key", "show"))
         for words in misplaced:
-            yield Scene((*words, token), canary_of(token), codes=(0, 2, 3))
-        yield Scene(("token", "verify", "--token-file", token), canary_of(token), codes=(2,))
+            yield Exposure((*words, token), canary_of(token), codes=(0, 2, 3))
+        yield Exposure(("token", "verify", "--token-file", token), canary_of(token), codes=(2,))
     sealed = machine.run("encrypt", "--context", "x", stdin=CANARY).succeeded().out
-    yield Scene(("decrypt", "--context", "x"), stdin=sealed, shown=True)
-    yield Scene(("decrypt", "--context", "y"), stdin=sealed, codes=(6,))
+    yield Exposure(("decrypt", "--context", "x"), stdin=sealed, shown=True)
+    yield Exposure(("decrypt", "--context", "y"), stdin=sealed, codes=(6,))
     keyring = json.loads((machine.data / "keyring.json").read_text())
     signing = next(key for key in keyring["keys"] if key["purpose"] == "sign")
     export = ("key", "export", signing["kid"], "--private")
     private = frozenset({KEYRING})
-    yield Scene(export, signing["d"], kept=private, shown=True)
-    yield Scene((*export, "--secret-file", "key.jwk"), signing["d"], kept=private | {"key.jwk"})
+    yield Exposure(export, signing["d"], kept=private, shown=True)
+    yield Exposure((*export, "--secret-file", "key.jwk"), signing["d"], kept=private | {"key.jwk"})
     queries: tuple[tuple[str, ...], ...] = (("key", "list"), ("key", "jwks"), ("key", "rotate"), ("doctor",))
     for query in queries:
-        yield Scene(query, signing["d"], kept=private)
+        yield Exposure(query, signing["d"], kept=private)
     given = {"BACKCTL_KEYRING_DOCUMENT": (machine.data / "keyring.json").read_text()}
-    yield Scene(("key", "list"), signing["d"], kept=private, environment=given)
-    yield Scene(("token", "issue", "ada"), signing["d"], kept=private, environment=given)
+    yield Exposure(("key", "list"), signing["d"], kept=private, environment=given)
+    yield Exposure(("token", "issue", "ada"), signing["d"], kept=private, environment=given)
 
 
 KEYRING = ".local/share/backctl/keyring.json"
@@ -141,34 +142,36 @@ every_scene = pytest.mark.parametrize("number", range(SCENES))
 
 
 @pytest.fixture(scope="module")
-def all_scenes(template: Machine) -> list[Scene]:
-    found = list(scenes(template))
+def all_exposures(template: Machine) -> list[Exposure]:
+    found = list(exposures(template))
     assert len(found) == SCENES
     return found
 
 
 @every_scene
-def test_a_secret_is_shown_nowhere(all_scenes: list[Scene], copied: Callable[[str], Machine], number: int) -> None:
-    scene = all_scenes[number]
+def test_a_secret_is_shown_nowhere(
+    all_exposures: list[Exposure], copied: Callable[[str], Machine], number: int
+) -> None:
+    exposure = all_exposures[number]
     for place, flags in enumerate(((), ("-v",), ("-v", "-o", "json"))):
         machine = copied(str(place))
-        done = machine.run(*scene.words, *flags, stdin=scene.stdin, env=scene.environment)
-        assert done.code in scene.codes, done
-        kept = scene.kept if KEYRING in scene.kept else scene.kept | {KEYRING}
-        assert_hidden(scene.secret, done, machine, kept=set(kept), shown=scene.shown)
+        done = machine.run(*exposure.words, *flags, stdin=exposure.stdin, env=exposure.environment)
+        assert done.code in exposure.codes, done
+        kept = exposure.kept if KEYRING in exposure.kept else exposure.kept | {KEYRING}
+        assert_hidden(exposure.secret, done, machine, kept=set(kept), shown=exposure.shown)
 
 
 @every_scene
 @pytest.mark.parametrize("form", ["plain", "words"])
 def test_a_secret_is_shown_nowhere_when_something_breaks(
-    all_scenes: list[Scene], copied: Callable[[str], Machine], number: int, form: str
+    all_exposures: list[Exposure], copied: Callable[[str], Machine], number: int, form: str
 ) -> None:
-    scene = all_scenes[number]
+    exposure = all_exposures[number]
 
     def drive(machine: Machine, at: int) -> Outcome:
-        command = [sys.executable, DRIVER, scene.secret, str(at), form, str(machine.home), *scene.words]
-        environment = {**machine.environment, **scene.environment}
-        done = STARTER.run(command, stdin=scene.stdin.encode(), env=environment, cwd=machine.home, timeout_s=120)
+        command = [sys.executable, DRIVER, exposure.secret, str(at), form, str(machine.home), *exposure.words]
+        environment = {**machine.environment, **exposure.environment}
+        done = STARTER.run(command, stdin=exposure.stdin.encode(), env=environment, cwd=machine.home, timeout_s=120)
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     whole = copied("whole")
@@ -177,8 +180,8 @@ def test_a_secret_is_shown_nowhere_when_something_breaks(
     for at in range(1, calls + 1, max(1, calls // FAILURES)):
         machine = copied(str(at))
         done = drive(machine, at)
-        kept = {*scene.kept, KEYRING, "calls", *DATABASE}
-        assert_hidden(scene.secret, done, machine, kept=kept, shown=scene.shown)
+        kept = {*exposure.kept, KEYRING, "calls", *DATABASE}
+        assert_hidden(exposure.secret, done, machine, kept=kept, shown=exposure.shown)
 
 
 # Configured secrets.

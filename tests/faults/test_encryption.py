@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import fresh
 from tests.cli.conftest import Machine
-from tests.cli.scenes import fresh, with_files_of_at_most
+from tests.cli.processes import with_files_of_at_most
 
 MIB = 1 << 20
 CONTEXT = ("--context", "backups:1")

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import fresh, python
 from tests.cli.conftest import Machine
-from tests.cli.scenes import fresh, python
 
 from backctl.domain.errors import BackctlError, exhaustion_of
 from backctl.infrastructure.keyring import text as keyring_text

@@ -10,8 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import Person, fresh, populate
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, fresh, populate, refused, stop_when, together
+from tests.cli.expected import refused
+from tests.cli.processes import stop_when, together
 
 CROWD = 600  # several transactions, so that a signal can arrive between two of them
 

@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import fresh, python
 from tests.cli.conftest import Machine
-from tests.cli.scenes import fresh, python
 from tests.faults.test_secret_files import KILLED
 
 OLD = "[passwords]\nmin_length = 9\n"

@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import fresh, python
 from tests.cli.conftest import Machine
-from tests.cli.scenes import fresh, python
 
 # Kills the process at its nth call that opens, links, renames or removes a file, starting with the first such call in
 # the folder of the secret. Importing modules uses other calls.

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import Person, fresh, populate, python
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, fresh, populate, python
 from tests.starter import STARTER
 
 DRIVER = str(Path(__file__).with_name("signal_driver.py"))

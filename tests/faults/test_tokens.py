@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.accounts import Person, fresh, populate
 from tests.cli.conftest import Machine
-from tests.cli.scenes import Person, fresh, populate, refused, together
+from tests.cli.expected import refused
+from tests.cli.processes import together
 from tests.faults.conftest import COMMIT, Fate, Ground, once
 
 from backctl.application.token_views import IssuedTokens

@@ -115,7 +115,7 @@ class ServerPlace(Place):
 
 
 @dataclass
-class House:
+class Services:
     """An installation with accounts in every state, and its own clock."""
 
     place: Place
@@ -171,13 +171,13 @@ class House:
 class Factor:
     """An authenticator and the recovery codes."""
 
-    house: House
+    services: Services
     secret: bytes
     recovery_codes: tuple[str, ...]
 
     def code(self, ahead: int = 0) -> str:
         """Return the code for now, or for `ahead` time steps later."""
-        return totp(self.secret, self.house.now.plus(ahead * STEP))
+        return totp(self.secret, self.services.now.plus(ahead * STEP))
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres16", "postgres18"])
@@ -205,14 +205,14 @@ def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def house(original: Place, tmp_path: Path) -> Iterator[House]:
-    with original.copied(tmp_path / "house") as place, place.open() as backend:
-        yield House(place, backend)
+def services(original: Place, tmp_path: Path) -> Iterator[Services]:
+    with original.copied(tmp_path / "services") as place, place.open() as backend:
+        yield Services(place, backend)
         assert backend.audit.verify().intact
 
 
 @pytest.fixture
-def work_of(house: House, monkeypatch: pytest.MonkeyPatch) -> Work:
+def work_of(services: Services, monkeypatch: pytest.MonkeyPatch) -> Work:
     """Return a function that measures one check: its bcrypt costs, and its SQL statements without values."""
     costs: list[int] = []
     hash_password = bcrypt.hashpw
@@ -222,12 +222,12 @@ def work_of(house: House, monkeypatch: pytest.MonkeyPatch) -> Work:
         return hash_password(password, setting)
 
     def work(ident: str, password: str, code: str | None = None) -> tuple[list[int], list[str]]:
-        house.check("must")  # loads what only the first use loads
-        house.backend.close()
+        services.check("must")  # loads what only the first use loads
+        services.backend.close()
         costs.clear()
-        with house.place.statements() as statements:
-            house.check(ident, password, code=code)
-            house.backend.close()
+        with services.place.statements() as statements:
+            services.check(ident, password, code=code)
+            services.backend.close()
         return list(costs), [re.sub(r"X?'(?:[^']|'')*'|\$?\b\d+\b", "?", text) for text in statements]
 
     monkeypatch.setattr(bcrypt, "hashpw", counted)

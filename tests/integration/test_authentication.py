@@ -8,7 +8,7 @@ from typing import Any
 
 import bcrypt
 import pytest
-from tests.integration.conftest import ACTOR, COST, GOOD, House, Work
+from tests.integration.conftest import ACTOR, COST, GOOD, Services, Work
 
 from backctl.application.attribution import Attribution
 from backctl.application.authentication import AuthenticationService
@@ -47,9 +47,9 @@ def test_every_refusal_costs_one_hash_and_the_same_statements(
 
 
 @pytest.mark.parametrize(("ident", "password"), REFUSED.values(), ids=REFUSED)
-def test_the_answer_to_every_refusal_is_the_same(house: House, ident: str, password: str) -> None:
-    assert house.check(ident, password) == PasswordCheck(ident, False, "refused", None)
-    assert house.last().type == "LoginFailed"
+def test_the_answer_to_every_refusal_is_the_same(services: Services, ident: str, password: str) -> None:
+    assert services.check(ident, password) == PasswordCheck(ident, False, "refused", None)
+    assert services.last().type == "LoginFailed"
 
 
 @pytest.mark.parametrize(
@@ -64,94 +64,94 @@ def test_the_answer_to_every_refusal_is_the_same(house: House, ident: str, passw
         ("without a password", "wrong"),
     ],
 )
-def test_the_log_alone_knows_the_cause(house: House, attempt: str, cause: str) -> None:
+def test_the_log_alone_knows_the_cause(services: Services, attempt: str, cause: str) -> None:
     ident, password = REFUSED[attempt]
-    house.check(ident, password)
-    event = house.last()
+    services.check(ident, password)
+    event = services.last()
     assert event.data == {"cause": cause}
-    account = house.backend.accounts.find(ident)
+    account = services.backend.accounts.find(ident)
     assert event.subject == (account.id if account else "unknown")
     assert (event.actor, event.os_user, event.host) == ("gate", "www", "web-1")
 
 
-def test_what_was_typed_as_a_name_is_nowhere(house: House) -> None:
-    house.check("MySecretPassphrase", "ada")
-    house.backend.close()
-    assert b"mysecretpassphrase" not in house.place.contents().lower()
+def test_what_was_typed_as_a_name_is_nowhere(services: Services) -> None:
+    services.check("MySecretPassphrase", "ada")
+    services.backend.close()
+    assert b"mysecretpassphrase" not in services.place.contents().lower()
 
 
 @pytest.mark.parametrize("ident", ["ada", "ADA", "ada@example.org", "ADA@EXAMPLE.ORG"])
-def test_the_right_password_opens_under_every_name(house: House, ident: str) -> None:
-    version = house.backend.accounts.show("ada").version
-    assert house.check(ident) == PasswordCheck(ident, True, "ok", None, user_id=house.id_of("ada"))
-    assert [(event.type, event.data) for event in house.events()[1:]] == [
+def test_the_right_password_opens_under_every_name(services: Services, ident: str) -> None:
+    version = services.backend.accounts.show("ada").version
+    assert services.check(ident) == PasswordCheck(ident, True, "ok", None, user_id=services.id_of("ada"))
+    assert [(event.type, event.data) for event in services.events()[1:]] == [
         ("LoginSucceeded", {"must_change": False, "second_factor": None})
     ]
-    assert house.backend.accounts.show("ada").version == version
+    assert services.backend.accounts.show("ada").version == version
 
 
-def test_a_password_that_must_be_changed_opens_and_says_so(house: House) -> None:
-    assert house.check("must") == PasswordCheck("must", True, "must_change", None, user_id=house.id_of("must"))
-    assert house.last().data == {"must_change": True, "second_factor": None}
+def test_a_password_that_must_be_changed_opens_and_says_so(services: Services) -> None:
+    assert services.check("must") == PasswordCheck("must", True, "must_change", None, user_id=services.id_of("must"))
+    assert services.last().data == {"must_change": True, "second_factor": None}
 
 
 # Counting failures.
 
 
 @pytest.mark.parametrize("ident", ["ada", "closed", "nobody", "nobody@example.org"])
-def test_ten_failures_lock_known_and_unknown_names_alike(house: House, ident: str) -> None:
-    until = Instant(house.now + LOCK_US)
-    assert house.fail(ident, 9) == ["refused"] * 9
-    assert house.check(ident, "wrong horse battery") == PasswordCheck(ident, False, "refused", until)
-    assert house.check(ident) == PasswordCheck(ident, False, "locked", until)
-    assert house.last().data == {"cause": "locked"}
-    house.now = Instant(until - 1)
-    assert house.check(ident).outcome == "locked"
-    house.now = until
-    assert house.check(ident).outcome == ("ok" if ident == "ada" else "refused")
+def test_ten_failures_lock_known_and_unknown_names_alike(services: Services, ident: str) -> None:
+    until = Instant(services.now + LOCK_US)
+    assert services.fail(ident, 9) == ["refused"] * 9
+    assert services.check(ident, "wrong horse battery") == PasswordCheck(ident, False, "refused", until)
+    assert services.check(ident) == PasswordCheck(ident, False, "locked", until)
+    assert services.last().data == {"cause": "locked"}
+    services.now = Instant(until - 1)
+    assert services.check(ident).outcome == "locked"
+    services.now = until
+    assert services.check(ident).outcome == ("ok" if ident == "ada" else "refused")
 
 
-def test_the_lock_of_an_account_is_recorded_once(house: House) -> None:
-    house.fail("ada", 13)
-    locks = [event for event in house.events() if event.type == "UserLocked"]
-    assert [event.data for event in locks] == [{"until": Instant(house.now + LOCK_US).isoformat()}]
+def test_the_lock_of_an_account_is_recorded_once(services: Services) -> None:
+    services.fail("ada", 13)
+    locks = [event for event in services.events() if event.type == "UserLocked"]
+    assert [event.data for event in locks] == [{"until": Instant(services.now + LOCK_US).isoformat()}]
 
 
-def test_all_names_of_an_account_count_together(house: House) -> None:
-    id_ = house.backend.accounts.show("ada").id
+def test_all_names_of_an_account_count_together(services: Services) -> None:
+    id_ = services.backend.accounts.show("ada").id
     for ident in ("ada", "ADA", "ada@example.org", id_, id_.upper()) * 2:
-        house.fail(ident, 1)
-    assert house.check("ada").outcome == "locked"
-    assert house.check("must").ok
+        services.fail(ident, 1)
+    assert services.check("ada").outcome == "locked"
+    assert services.check("must").ok
 
 
-def test_all_spellings_of_an_unknown_name_count_together(house: House) -> None:
+def test_all_spellings_of_an_unknown_name_count_together(services: Services) -> None:
     for ident in ("nobody", "NOBODY", "ｎｏｂｏｄｙ", "Nobody", "nObody"):
-        house.fail(ident, 2)
-    assert house.check("nobody").outcome == "locked"
-    assert house.check("somebody").outcome == "refused"
+        services.fail(ident, 2)
+    assert services.check("nobody").outcome == "locked"
+    assert services.check("somebody").outcome == "refused"
 
 
-def test_a_success_forgets_the_failures_before(house: House) -> None:
-    house.fail("ada", 9)
-    assert house.check("ada").ok
-    assert house.fail("ada", 9) == ["refused"] * 9
-    assert house.check("ada").ok
+def test_a_success_forgets_the_failures_before(services: Services) -> None:
+    services.fail("ada", 9)
+    assert services.check("ada").ok
+    assert services.fail("ada", 9) == ["refused"] * 9
+    assert services.check("ada").ok
 
 
-def test_another_password_ends_the_lock(house: House) -> None:
-    house.fail("ada", 10)
-    assert house.check("ada").outcome == "locked"
-    house.backend.accounts.set_password("ada", Secret("another horse battery"), by=Attribution(ACTOR))
-    assert house.check("ada", "another horse battery").ok
+def test_another_password_ends_the_lock(services: Services) -> None:
+    services.fail("ada", 10)
+    assert services.check("ada").outcome == "locked"
+    services.backend.accounts.set_password("ada", Secret("another horse battery"), by=Attribution(ACTOR))
+    assert services.check("ada", "another horse battery").ok
 
 
-def test_no_password_is_found_beside_ten_failures(house: House) -> None:
+def test_no_password_is_found_beside_ten_failures(services: Services) -> None:
     # The password is checked before the lock and the attempt is decided after it.
-    authentication = house.authentication()
+    authentication = services.authentication()
 
     def locked_meanwhile() -> None:
-        house.fail("ada", 10)
+        services.fail("ada", 10)
 
     assert (
         meanwhile(authentication, locked_meanwhile).authenticate("ada", Secret(GOOD), by=Attribution(ACTOR)).outcome
@@ -163,66 +163,66 @@ def test_no_password_is_found_beside_ten_failures(house: House) -> None:
 
 
 @pytest.mark.parametrize("cost", [4, 5])
-def test_a_current_hash_stays_as_it_is(house: House, cost: int) -> None:
-    before = house.hash_of("ada")
-    assert house.check("ada", cost=cost).ok
-    assert house.hash_of("ada") == before
+def test_a_current_hash_stays_as_it_is(services: Services, cost: int) -> None:
+    before = services.hash_of("ada")
+    assert services.check("ada", cost=cost).ok
+    assert services.hash_of("ada") == before
 
 
-def test_a_success_raises_the_cost_of_the_hash(house: House) -> None:
-    assert house.check("ada", "wrong horse battery", cost=6).outcome == "refused"
-    assert house.hash_of("ada").startswith("$2b$05$")
-    assert house.check("ada", cost=6).ok
-    assert house.hash_of("ada").startswith("$2b$06$")
-    assert [event.type for event in house.events()[2:]] == ["UserPasswordRehashed", "LoginSucceeded"]
-    assert house.check("ada", cost=6).ok
-    assert [event.type for event in house.events()[4:]] == ["LoginSucceeded"]
+def test_a_success_raises_the_cost_of_the_hash(services: Services) -> None:
+    assert services.check("ada", "wrong horse battery", cost=6).outcome == "refused"
+    assert services.hash_of("ada").startswith("$2b$05$")
+    assert services.check("ada", cost=6).ok
+    assert services.hash_of("ada").startswith("$2b$06$")
+    assert [event.type for event in services.events()[2:]] == ["UserPasswordRehashed", "LoginSucceeded"]
+    assert services.check("ada", cost=6).ok
+    assert [event.type for event in services.events()[4:]] == ["LoginSucceeded"]
 
 
-def test_a_success_that_opens_nothing_leaves_the_hash_alone(house: House) -> None:
-    assert house.check("closed", cost=6).outcome == "refused"
-    assert house.hash_of("closed").startswith("$2b$05$")
+def test_a_success_that_opens_nothing_leaves_the_hash_alone(services: Services) -> None:
+    assert services.check("closed", cost=6).outcome == "refused"
+    assert services.hash_of("closed").startswith("$2b$05$")
 
 
 @pytest.mark.parametrize("variant", [b"$2a$", b"$2y$"])
-def test_an_older_variant_is_replaced(house: House, variant: bytes) -> None:
-    house.store_hash("ada", bcrypt.hashpw(GOOD.encode(), variant + bcrypt.gensalt(COST)[4:]))
-    assert house.check("ada").ok
-    assert house.hash_of("ada").startswith("$2b$05$")
-    assert house.check("ada").ok
+def test_an_older_variant_is_replaced(services: Services, variant: bytes) -> None:
+    services.store_hash("ada", bcrypt.hashpw(GOOD.encode(), variant + bcrypt.gensalt(COST)[4:]))
+    assert services.check("ada").ok
+    assert services.hash_of("ada").startswith("$2b$05$")
+    assert services.check("ada").ok
 
 
-def test_a_hash_of_the_raw_bytes_opens_and_is_replaced_by_one_of_the_normal_form(house: House) -> None:
+def test_a_hash_of_the_raw_bytes_opens_and_is_replaced_by_one_of_the_normal_form(services: Services) -> None:
     typed = "cafe\u0301 au\u00a0lait"
-    house.store_hash("ada", bcrypt.hashpw(typed.encode(), bcrypt.gensalt(COST)))
-    assert not house.check("ada", "caf\u00e9 au lait").ok
-    assert house.check("ada", typed).ok
-    assert house.check("ada", "caf\u00e9 au lait").ok
+    services.store_hash("ada", bcrypt.hashpw(typed.encode(), bcrypt.gensalt(COST)))
+    assert not services.check("ada", "caf\u00e9 au lait").ok
+    assert services.check("ada", typed).ok
+    assert services.check("ada", "caf\u00e9 au lait").ok
 
 
 @pytest.mark.parametrize("password", ["a" * 73, "\U0001f511" * 64, "x" * 4096, "ä" * 36 + "a"])
-def test_long_passwords_are_told_apart_by_their_last_byte(house: House, password: str) -> None:
-    house.backend.accounts.set_password("ada", Secret(password), by=Attribution(ACTOR))
-    assert house.check("ada", password).ok
-    assert not house.check("ada", password[:-1]).ok
-    assert not house.check("ada", password[:-1] + "y").ok
-    assert not house.check("ada", password.encode()[:72].decode(errors="ignore")).ok
+def test_long_passwords_are_told_apart_by_their_last_byte(services: Services, password: str) -> None:
+    services.backend.accounts.set_password("ada", Secret(password), by=Attribution(ACTOR))
+    assert services.check("ada", password).ok
+    assert not services.check("ada", password[:-1]).ok
+    assert not services.check("ada", password[:-1] + "y").ok
+    assert not services.check("ada", password.encode()[:72].decode(errors="ignore")).ok
 
 
 @pytest.mark.parametrize("password", ["", "correct\0horse", "correct\thorse", "x" * 5000])
-def test_what_no_password_can_be_is_refused_before_anything_is_counted(house: House, password: str) -> None:
-    before = house.last()
+def test_what_no_password_can_be_is_refused_before_anything_is_counted(services: Services, password: str) -> None:
+    before = services.last()
     with pytest.raises(InvalidPassword):
-        house.check("ada", password)
+        services.check("ada", password)
     with pytest.raises(InvalidIdentity):
-        house.check("a b")
-    assert house.last() == before
+        services.check("a b")
+    assert services.last() == before
 
 
 @pytest.mark.parametrize("stored", [b"garbage", b"", b"$2b$05$", b"\xf0\x9f\x94\x91"])
-def test_what_a_stranger_wrote_in_place_of_a_hash_opens_nothing(house: House, stored: bytes) -> None:
-    house.store_hash("ada", stored)
-    assert house.check("ada").outcome == "refused"
+def test_what_a_stranger_wrote_in_place_of_a_hash_opens_nothing(services: Services, stored: bytes) -> None:
+    services.store_hash("ada", stored)
+    assert services.check("ada").outcome == "refused"
 
 
 # passlib 1.7.4, test_handlers_argon2.py; Ory Kratos's documentation; Django's tests, test_hashers.py.
@@ -236,35 +236,35 @@ FOREIGN = [
 
 @pytest.mark.parametrize(("password", "encoded"), FOREIGN)
 def test_a_foreign_hash_opens_with_its_password_and_is_replaced_at_once(
-    house: House, password: str, encoded: str
+    services: Services, password: str, encoded: str
 ) -> None:
-    house.backend.accounts.create(
+    services.backend.accounts.create(
         email="old@example.org", username="old", password_hash=Secret(encoded), by=Attribution(ACTOR)
     )
-    assert house.check("old", password + "x").outcome == "refused"
-    assert house.hash_of("old") == encoded
-    assert house.check("old", password).ok
-    assert house.hash_of("old").startswith("$2b$05$")
+    assert services.check("old", password + "x").outcome == "refused"
+    assert services.hash_of("old") == encoded
+    assert services.check("old", password).ok
+    assert services.hash_of("old").startswith("$2b$05$")
     types = ["UserCreated", "LoginFailed", "UserPasswordRehashed", "LoginSucceeded"]
-    assert [event.type for event in house.events("old")] == types
-    assert house.check("old", password).ok
-    assert house.check("old", password + "x").outcome == "refused"
+    assert [event.type for event in services.events("old")] == types
+    assert services.check("old", password).ok
+    assert services.check("old", password + "x").outcome == "refused"
 
 
-def test_a_foreign_hash_of_the_raw_bytes_opens_and_is_replaced_by_one_of_the_normal_form(house: House) -> None:
+def test_a_foreign_hash_of_the_raw_bytes_opens_and_is_replaced_by_one_of_the_normal_form(services: Services) -> None:
     typed = "cafe\u0301 au\u00a0lait"
     made = hashlib.pbkdf2_hmac("sha256", typed.encode(), b"salt", 10)
-    house.store_hash("ada", f"pbkdf2:sha256:10$salt${made.hex()}".encode())
-    assert not house.check("ada", "caf\u00e9 au lait").ok
-    assert house.check("ada", typed).ok
-    assert house.check("ada", "caf\u00e9 au lait").ok
+    services.store_hash("ada", f"pbkdf2:sha256:10$salt${made.hex()}".encode())
+    assert not services.check("ada", "caf\u00e9 au lait").ok
+    assert services.check("ada", typed).ok
+    assert services.check("ada", "caf\u00e9 au lait").ok
 
 
 def test_a_refusal_by_a_foreign_hash_runs_the_same_statements_as_any_other(
-    house: House, work_of: Callable[[str, str], tuple[list[int], list[str]]]
+    services: Services, work_of: Callable[[str, str], tuple[list[int], list[str]]]
 ) -> None:
     _, statements = work_of("ada", "wrong horse battery")
-    house.store_hash("closed", FOREIGN[0][1].encode())
+    services.store_hash("closed", FOREIGN[0][1].encode())
     costs, found = work_of("closed", "wrong horse battery")
     assert found == statements
     assert sum(2**cost for cost in costs) <= 2**COST
@@ -287,50 +287,50 @@ def meanwhile(service: AuthenticationService, act: Callable[[], object], times: 
     return replace(service, transactions=lambda: replace(transactions, begin=interrupted))
 
 
-def test_a_login_beside_one_that_rehashes_succeeds_too(house: House) -> None:
-    authentication = meanwhile(house.authentication(cost=6), lambda: house.check("ada", cost=6))
+def test_a_login_beside_one_that_rehashes_succeeds_too(services: Services) -> None:
+    authentication = meanwhile(services.authentication(cost=6), lambda: services.check("ada", cost=6))
     assert authentication.authenticate("ada", Secret(GOOD), by=Attribution(ACTOR)).ok
-    assert [event.type for event in house.events()].count("UserPasswordRehashed") == 1
+    assert [event.type for event in services.events()].count("UserPasswordRehashed") == 1
 
 
-def test_the_old_password_opens_nothing_once_it_was_changed_meanwhile(house: House) -> None:
+def test_the_old_password_opens_nothing_once_it_was_changed_meanwhile(services: Services) -> None:
     other = Secret("another horse battery")
-    change = lambda: house.backend.accounts.set_password("ada", other, by=Attribution(ACTOR))  # noqa: E731 - used once
-    authentication = meanwhile(house.authentication(), change)
+    change = lambda: services.backend.accounts.set_password("ada", other, by=Attribution(ACTOR))  # noqa: E731 - used once
+    authentication = meanwhile(services.authentication(), change)
     assert authentication.authenticate("ada", Secret(GOOD), by=Attribution(ACTOR)).outcome == "refused"
 
 
-def test_a_password_that_never_stands_still_is_a_conflict(house: House) -> None:
+def test_a_password_that_never_stands_still_is_a_conflict(services: Services) -> None:
     def change() -> None:
-        house.backend.accounts.set_password("ada", Secret(GOOD), by=Attribution(ACTOR))
+        services.backend.accounts.set_password("ada", Secret(GOOD), by=Attribution(ACTOR))
 
     with pytest.raises(UserChangedMeanwhile, match="again and again"):
-        meanwhile(house.authentication(), change, times=99).authenticate("ada", Secret(GOOD), by=Attribution(ACTOR))
+        meanwhile(services.authentication(), change, times=99).authenticate("ada", Secret(GOOD), by=Attribution(ACTOR))
 
 
-def test_an_account_made_meanwhile_is_looked_at_again(house: House) -> None:
+def test_an_account_made_meanwhile_is_looked_at_again(services: Services) -> None:
     def create() -> None:
-        house.backend.accounts.create(
+        services.backend.accounts.create(
             email="new@example.org", username="new", password=Secret(GOOD), by=Attribution(ACTOR)
         )
 
-    assert meanwhile(house.authentication(), create).authenticate("new", Secret(GOOD), by=Attribution(ACTOR)).ok
+    assert meanwhile(services.authentication(), create).authenticate("new", Secret(GOOD), by=Attribution(ACTOR)).ok
 
 
 # Setting passwords.
 
 
-def test_the_same_password_again_is_a_change_with_a_new_salt(house: House) -> None:
-    before = house.hash_of("ada")
+def test_the_same_password_again_is_a_change_with_a_new_salt(services: Services) -> None:
+    before = services.hash_of("ada")
     for _ in range(2):
-        assert house.backend.accounts.set_password("ada", Secret(GOOD), by=Attribution(ACTOR)).changed
-    assert house.hash_of("ada") != before
-    assert [event.type for event in house.events()[1:]] == ["UserPasswordChanged"] * 2
+        assert services.backend.accounts.set_password("ada", Secret(GOOD), by=Attribution(ACTOR)).changed
+    assert services.hash_of("ada") != before
+    assert [event.type for event in services.events()[1:]] == ["UserPasswordChanged"] * 2
 
 
-def test_a_hash_made_elsewhere_opens_with_its_password(house: House) -> None:
+def test_a_hash_made_elsewhere_opens_with_its_password(services: Services) -> None:
     made = Secret(bcrypt.hashpw(b"tr0ub4dor and 3", bcrypt.gensalt(4)).decode())
-    house.backend.accounts.create(email="old@example.org", username="old", password_hash=made, by=Attribution(ACTOR))
-    assert house.check("old", "tr0ub4dor and 3").ok
-    assert house.hash_of("old").startswith("$2b$05$")
-    assert isinstance(house.authentication().hasher.accept(Secret(house.hash_of("old"))), PasswordHash)
+    services.backend.accounts.create(email="old@example.org", username="old", password_hash=made, by=Attribution(ACTOR))
+    assert services.check("old", "tr0ub4dor and 3").ok
+    assert services.hash_of("old").startswith("$2b$05$")
+    assert isinstance(services.authentication().hasher.accept(Secret(services.hash_of("old"))), PasswordHash)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.integration.conftest import GOOD, House
+from tests.integration.conftest import GOOD, Services
 
 import backctl
 from backctl.backend import Backend
@@ -50,28 +50,28 @@ def names(backend: Backend) -> list[str]:
     return found
 
 
-def test_sixteen_threads_read_verify_and_change_at_once(house: House) -> None:
-    workers = names(house.backend)
-    house.backend.close()  # so that all threads create the services and connect at the same time
+def test_sixteen_threads_read_verify_and_change_at_once(services: Services) -> None:
+    workers = names(services.backend)
+    services.backend.close()  # so that all threads create the services and connect at the same time
     start = threading.Barrier(THREADS)
     with ThreadPoolExecutor(THREADS) as pool:
-        seen = list(pool.map(lambda name: work(house.backend, name, start), workers))
-    assert seen == [[house.id_of("ada")] * ROUNDS] * THREADS
+        seen = list(pool.map(lambda name: work(services.backend, name, start), workers))
+    assert seen == [[services.id_of("ada")] * ROUNDS] * THREADS
     for name in workers:
-        assert house.backend.accounts.show(name).version == 1 + 2 * ROUNDS
-    assert house.backend.audit.verify().intact
+        assert services.backend.accounts.show(name).version == 1 + 2 * ROUNDS
+    assert services.backend.audit.verify().intact
 
 
-def test_services_taken_before_it_is_closed_connect_again(house: House) -> None:
-    accounts, tokens = house.backend.accounts, house.backend.tokens
-    me = house.backend.by("test")
+def test_services_taken_before_it_is_closed_connect_again(services: Services) -> None:
+    accounts, tokens = services.backend.accounts, services.backend.tokens
+    me = services.backend.by("test")
     token = tokens.issue("ada", by=me).value.access_token
     assert token is not None
-    house.backend.close()
+    services.backend.close()
     assert accounts.show("ada").id == tokens.verify(token).sub
     assert accounts.deactivate("none", by=me).changed
-    assert house.backend.accounts is not accounts
-    house.backend.close()
+    assert services.backend.accounts is not accounts
+    services.backend.close()
 
 
 def in_a_child(act: Callable[[], object]) -> None:
@@ -105,32 +105,32 @@ def use(backend: Backend, name: str) -> None:
     assert backend.audit.verify().intact
 
 
-def test_parent_and_forked_child_both_go_on(house: House) -> None:
-    use(house.backend, "parent")
+def test_parent_and_forked_child_both_go_on(services: Services) -> None:
+    use(services.backend, "parent")
     for number in range(3):
-        in_a_child(lambda number=number: use(house.backend, f"child{number}"))  # type: ignore[misc]  # it is bound
-        use(house.backend, "parent")
+        in_a_child(lambda number=number: use(services.backend, f"child{number}"))  # type: ignore[misc]  # it is bound
+        use(services.backend, "parent")
 
 
-def test_what_a_child_commits_outlives_the_connections_of_its_parent(house: House) -> None:
-    use(house.backend, "parent")
-    before = house.backend.accounts.count()
+def test_what_a_child_commits_outlives_the_connections_of_its_parent(services: Services) -> None:
+    use(services.backend, "parent")
+    before = services.backend.accounts.count()
     connected, connecting = os.pipe()
     go, going = os.pipe()
 
     def create() -> None:
         os.close(going)
-        use(house.backend, "child")  # connects before the parent closes
+        use(services.backend, "child")  # connects before the parent closes
         os.write(connecting, b"x")
         os.read(go, 1)
         for number in range(5):
-            house.backend.accounts.create(
-                email=f"late{number}@example.org", username=f"late{number}", by=house.backend.by()
+            services.backend.accounts.create(
+                email=f"late{number}@example.org", username=f"late{number}", by=services.backend.by()
             )
 
     def close() -> None:
         os.read(connected, 1)
-        house.backend.close()
+        services.backend.close()
         os.write(going, b"x")
 
     closing = threading.Thread(target=close)
@@ -142,41 +142,41 @@ def test_what_a_child_commits_outlives_the_connections_of_its_parent(house: Hous
     closing.join()
     for end in (connected, connecting, go, going):
         os.close(end)
-    assert house.backend.accounts.count() == before + 5
-    assert house.backend.audit.verify().intact
+    assert services.backend.accounts.count() == before + 5
+    assert services.backend.audit.verify().intact
 
 
-def test_a_child_forked_while_sqlite_is_in_use_is_refused(house: House) -> None:
-    if not house.place.url.startswith("sqlite"):
-        in_a_child(lambda: use(house.backend, "child"))
+def test_a_child_forked_while_sqlite_is_in_use_is_refused(services: Services) -> None:
+    if not services.place.url.startswith("sqlite"):
+        in_a_child(lambda: use(services.backend, "child"))
         return
-    stream = house.backend.accounts.stream()
+    stream = services.backend.accounts.stream()
     next(stream)
 
     def refused() -> None:
         with pytest.raises(DatabaseUnusable, match="was forked while"):
-            house.backend.accounts.count()
+            services.backend.accounts.count()
 
     in_a_child(refused)
     assert len(list(stream)) > 1
 
 
-def test_a_thread_may_ask_while_it_reads_streams(house: House) -> None:
-    if not house.place.url.startswith("sqlite"):
-        streams = [house.backend.accounts.stream() for _ in range(3)]
+def test_a_thread_may_ask_while_it_reads_streams(services: Services) -> None:
+    if not services.place.url.startswith("sqlite"):
+        streams = [services.backend.accounts.stream() for _ in range(3)]
     else:
-        streams = [house.backend.accounts.stream() for _ in range(2 * CONNECTIONS)]
+        streams = [services.backend.accounts.stream() for _ in range(2 * CONNECTIONS)]
     first = [next(stream) for stream in streams]
-    assert house.backend.accounts.count() == 5
+    assert services.backend.accounts.count() == 5
     assert {user.id for user in first} == {first[0].id}
     for stream in streams:
         assert len(list(stream)) == 4
 
 
-def test_services_are_made_by_two_threads_at_once(house: House) -> None:
+def test_services_are_made_by_two_threads_at_once(services: Services) -> None:
     """One thread takes the lock of the properties first, the other the lock of the installation."""
     for _ in range(50):
-        backend = house.place.open()
+        backend = services.place.open()
         start = threading.Barrier(2)
 
         def care(backend: Backend = backend, start: threading.Barrier = start) -> None:
@@ -193,12 +193,12 @@ def test_services_are_made_by_two_threads_at_once(house: House) -> None:
         backend.close()
 
 
-def test_a_child_forked_while_another_thread_works_has_free_locks(house: House) -> None:
-    house.backend.accounts.show("ada")
+def test_a_child_forked_while_another_thread_works_has_free_locks(services: Services) -> None:
+    services.backend.accounts.show("ada")
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with house.backend._opened.lock, house.backend._storage.installation._lock:
+        with services.backend._opened.lock, services.backend._storage.installation._lock:
             held.set()
             done.wait(60)
 
@@ -206,7 +206,7 @@ def test_a_child_forked_while_another_thread_works_has_free_locks(house: House) 
     holder.start()
     held.wait(60)
     try:
-        in_a_child(lambda: use(house.backend, "child"))
+        in_a_child(lambda: use(services.backend, "child"))
     finally:
         done.set()
         holder.join()

@@ -121,7 +121,7 @@ class PostgresDatabase:
             else:
                 self._was_lost = False
                 connection.pool = self._pool
-                connection.adapters.register_loader("uuid", TextLoader)  # ids are text everywhere in the house
+                connection.adapters.register_loader("uuid", TextLoader)  # ids are text everywhere in backctl
                 return connection
 
     def stored(self) -> StoredInstallation:
@@ -155,7 +155,7 @@ class PostgresDatabase:
 
     @contextmanager
     def mapped_faults(self) -> Iterator[None]:
-        """Turn the driver's errors into those of the house; what is none of the database's state passes unchanged."""
+        """Turn the errors of the driver into BackctlErrors. Errors that are not about the database state pass unchanged."""
         try:
             yield
         except Exception as error:

@@ -1,64 +1,15 @@
-"""Helpers for tests of the command line: creating accounts, checking errors, and running with the rights of a user."""
+"""Runs commands at the same time, with fewer rights, or on a full disk."""
 
-import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import closing
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from tests.cli.machines import Machine, Outcome
-from tests.starter import STARTER
-
-USER_KEYS = [
-    "id",
-    "email",
-    "username",
-    "role",
-    "is_active",
-    "has_password",
-    "must_change_password",
-    "mfa",
-    "expires_at",
-    "created_at",
-    "updated_at",
-    "version",
-]
-EVENT_KEYS = [
-    "seq",
-    "id",
-    "occurred_at",
-    "type",
-    "subject",
-    "actor",
-    "os_user",
-    "host",
-    "reason",
-    "trace_id",
-    "data",
-]
-MORE = "backctl: more results: use --all, or continue with"
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
-UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-
-_POPULATE = """
-import json, sys
-import backctl
-
-with backctl.open_backend() as backend:
-    me = backend.by("seed")
-    for email, username, role, active in json.load(sys.stdin):
-        backend.accounts.create(email=email, username=username, role=role, by=me)
-        if not active:
-            backend.accounts.deactivate(username, by=me)
-"""
 
 # Root ignores file permissions. Without these two capabilities, root has only the rights of an owner.
 _AS_ORDINARY_OWNER = """
@@ -75,62 +26,6 @@ import os, resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-
-
-@dataclass(frozen=True)
-class Person:
-    """An account to create."""
-
-    username: str
-    role: str = "user"
-    active: bool = True
-    domain: str = "example.org"
-
-    @property
-    def email(self) -> str:
-        return f"{self.username}@{self.domain}"
-
-
-def fresh(folder: Path) -> Machine:
-    home = folder / "home"
-    home.mkdir()
-    return Machine(home)
-
-
-def populate(machine: Machine, people: Iterable[Person]) -> None:
-    """Create the accounts in this order, without passwords, in one process."""
-    rows = [(person.email, person.username, person.role, person.active) for person in people]
-    python(machine, _POPULATE, stdin=json.dumps(rows)).succeeded()
-
-
-def python(machine: Machine, script: str, *arguments: str, stdin: str = "") -> Outcome:
-    """Run a Python program that imports the package, in the machine's environment."""
-    command = [sys.executable, "-c", script, *arguments]
-    done = STARTER.run(command, stdin=stdin.encode(), env=machine.environment, cwd=machine.home, timeout_s=120)
-    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def refused(outcome: Outcome, exit_code: int, code: str) -> dict[str, Any]:
-    """Check that a command run with `-o json` failed with this error and no result. Return its error document."""
-    assert outcome.code == exit_code, f"exit {outcome.code}\nstdout: {outcome.out}\nstderr: {outcome.err}"
-    assert outcome.out == ""
-    error: dict[str, Any] = json.loads(outcome.err.splitlines()[-1])["error"]
-    assert list(error) == ["code", "exit", "message", "hint", "retryable"]
-    assert (error["code"], error["exit"]) == (code, exit_code)
-    return error
-
-
-def contents(folder: Path) -> dict[str, bytes | None]:
-    """Return each path below `folder` with its bytes or link target; None for folders. Omits SQLite's shared memory."""
-    return {
-        str(path.relative_to(folder)): os.readlink(path).encode()
-        if path.is_symlink()
-        else None
-        if path.is_dir()
-        else path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.name != "backctl.db-shm"
-    }
 
 
 def as_ordinary_owner(command: list[str]) -> list[str]:
@@ -177,20 +72,6 @@ def stop_when(
     while not condition():
         assert process.poll() is None, "it ended before it could be stopped"
     process.send_signal(number)
-
-
-def execute(machine: Machine, *statements: str) -> None:
-    """Change the database file without its constraints, as an attacker could."""
-    with closing(sqlite3.connect(machine.data / "backctl.db")) as connection, connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        for statement in statements:
-            connection.execute(statement)
-
-
-def revision(path: Path) -> str:
-    """Return the schema revision of a database file."""
-    with closing(sqlite3.connect(path)) as connection:
-        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
 # A full disk for one process: a small file system in a private mount namespace. If mounting is not allowed, even as

@@ -31,7 +31,7 @@ KEYS = Keyring((make_key("sign", START),))
 
 
 @dataclass
-class House:
+class Services:
     """Both services on one store with a clock that tests control. `root` is an administrator, `ada` an account."""
 
     store: Store
