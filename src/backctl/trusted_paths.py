@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from errno import EISDIR, ELOOP, ENOENT
 from pathlib import Path
 
-from backctl.domain.errors import FolderUnusable, quoted
+from backctl.domain.errors import FolderUnusable
+from backctl.domain.quoting import quoted
 
 _LINKS_MAX = 40  # path_resolution(7)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -175,7 +175,7 @@ def test_a_file_that_others_may_write_is_not_trusted_with_a_choice(machine: Mach
 
 def test_the_variable_that_goes_before_the_file_is_told_of(machine: Machine, file: Path) -> None:
     used = machine.run("profile", "use", "staging", env={"BACKCTL_PROFILE": "hidden"}).succeeded()
-    assert used.err == "backctl: BACKCTL_PROFILE goes before the file: it still chooses the profile\n"
+    assert used.err == "backctl: BACKCTL_PROFILE overrides the selected profile\n"
     assert machine.run("profile", "use", "staging", env={"BACKCTL_PROFILE": "staging"}).succeeded().err == ""
 
 
@@ -231,3 +231,33 @@ def test_profiles_lead_to_databases_of_every_kind(machine: Machine, tmp_path: Pa
     assert ("***" in listed["other"]) is url.startswith("postgresql")
     doctor = machine.run("doctor", "-p", "other", "-o", "json").succeeded().json["items"]
     assert listed["other"] in doctor[0]["finding"]
+
+
+# Hints.
+
+
+@pytest.mark.parametrize("words", ["doctor", "db check"])
+def test_the_hint_of_a_finding_names_the_same_profile(machine: Machine, file: Path, words: str) -> None:
+    done = machine.run(*words.split(), "-p", "staging", "-o", "json")
+    hints = [item["hint"] for item in done.json["items"] if item["hint"] and "backctl" in item["hint"]]
+    assert hints
+    assert all("'backctl -p staging " in hint for hint in hints), hints
+
+
+def test_the_hint_of_one_of_many_errors_names_the_same_installation(machine: Machine, file: Path) -> None:
+    machine.run("init", "-p", "staging").succeeded()
+    other = machine.home / "it's mine.toml"
+    other.touch(mode=0o600)
+    other.write_text(file.read_text())
+    flags = ("-p", "staging", "--config", str(other))
+    done = machine.run("user", "deactivate", "nobody", "noone", "--yes", "-o", "json", *flags)
+    hints = {item["error"]["hint"] for item in done.json["items"]}
+    alone = machine.run("user", "deactivate", "nobody", "-o", "json", *flags).error["hint"]
+    assert hints == {alone}
+    assert f"backctl -p staging --config '{other}'".replace("it's", "it'\"'\"'s") in alone
+
+
+def test_the_hint_of_a_usage_error_names_the_same_profile(machine: Machine, file: Path) -> None:
+    done = machine.run("-p", "staging", "user", "show", "--fields", "no,such", "a", "b")
+    assert done.code == 2
+    assert done.err.endswith("see 'backctl user show --help'\n")

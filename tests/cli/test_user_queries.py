@@ -14,7 +14,7 @@ from tests.cli.conftest import Machine
 from tests.cli.expected import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, refused
 from tests.cli.files import contents
 
-from backctl.domain.errors import escaped
+from backctl.domain.quoting import escaped
 
 pytestmark = pytest.mark.every_database
 

@@ -22,7 +22,7 @@ from tests.servers import Servers
 from tests.starter import STARTER
 
 from backctl.domain.values import PasswordHash, Secret
-from backctl.presentation.errors import unexpected
+from backctl.presentation.crash_log import unexpected
 from backctl.settings.secrets import SecretValue
 
 DRIVER = str(Path(__file__).with_name("canary_driver.py"))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backctl.domain.errors import InvalidEmail, escaped
+from backctl.domain.errors import InvalidEmail
+from backctl.domain.quoting import escaped
 from backctl.infrastructure.addresses import EmailValidatorParser
 
 ORDINARY = EmailValidatorParser()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from backctl.application.views import Change, UserDeletion, UserView
 from backctl.domain.access import ADMINISTRATOR, AccessPolicy
-from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
+from backctl.domain.errors import UserChangedMeanwhile, UserNotFound
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, UserId, Username
 
 if TYPE_CHECKING:

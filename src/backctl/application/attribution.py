@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from backctl.domain.errors import InvalidInput, quoted
+from backctl.domain.errors import InvalidInput
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Actor, checked_reason
 
 _TRACE_ID_DIGITS: Final = 32

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backctl.application.event_views import ChainView, EventView
-from backctl.domain.errors import InvalidInput, quoted
+from backctl.domain.errors import InvalidInput
 from backctl.domain.events import event_types
+from backctl.domain.quoting import quoted
 from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, EventCriteria, Page, checked_page_size
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
 from backctl.application.login_views import PasswordCheck
-from backctl.domain.errors import UserChangedMeanwhile, UserNotFound, quoted
+from backctl.domain.errors import UserChangedMeanwhile, UserNotFound
 from backctl.domain.password_policy import prepared
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Identity, Secret, folded
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from backctl.application.key_views import (
     Wrapping,
 )
 from backctl.application.views import Change
-from backctl.domain.errors import InvalidInput, InvalidKey, KeyInUse, KeyTaken, quoted
+from backctl.domain.errors import InvalidInput, InvalidKey, KeyInUse, KeyTaken
 from backctl.domain.events import (
     DomainEvent,
     KeyAdded,
@@ -32,6 +32,7 @@ from backctl.domain.events import (
 )
 from backctl.domain.key import is_kid
 from backctl.domain.keyring import Key, Keyring, Purpose
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Instant, Secret
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")
 """What a rotation turns unless told otherwise: audit and index keys are looked up by more than their kid."""
 
 _WAY_OUT: dict[Purpose, str] = {
-    "encrypt": "'backctl user mfa reencrypt' moves them to the key in use",
-    "index": "they are recovery codes; 'backctl user mfa recovery-codes' makes others for an account",
+    "encrypt": "'{backctl} user mfa reencrypt' moves them to the key in use",
+    "index": "they are recovery codes; '{backctl} user mfa recovery-codes' makes others for an account",
 }
 
 
@@ -234,7 +235,7 @@ class KeyService:
             if other.material == foreign.key.material:
                 raise KeyTaken(
                     f"the keyring has this key already, as {quoted(other.kid)}",
-                    hint=f"use it by that name: 'backctl key show {other.kid}'",
+                    hint=f"use it by that name: '{{backctl}} key show {other.kid}'",
                 )
         if named is None and is_kid(foreign.kid) and not ring.is_taken(foreign.kid):
             named = foreign.kid

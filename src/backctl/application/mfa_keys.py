@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import DecryptFailed, MfaSecretUnusable, quoted
+from backctl.domain.errors import DecryptFailed, MfaSecretUnusable
 from backctl.domain.mfa import StoredCode
 from backctl.domain.one_time_codes import RECOVERY_CODES, recovery_code_meant, recovery_digest
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Instant, Secret, UserId
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class MfaKeys:
         if key is None or key.purpose != "encrypt":
             raise MfaSecretUnusable(
                 f"the secret of the second factor is encrypted under {quoted(enrolment.kid)}, a key that is not here",
-                hint="name the keyring that has it, or take the factor away with 'backctl user mfa disable'",
+                hint="name the keyring that has it, or take the factor away with '{backctl} user mfa disable'",
             )
         try:
             return self._ciphers().of(key).open(enrolment.secret.encode("utf-8", "replace"), _context(user_id))
@@ -84,7 +85,7 @@ class MfaKeys:
         if missing is not None:
             raise MfaSecretUnusable(
                 f"recovery codes of the account are kept under {quoted(missing)}, a key that is not here",
-                hint="name the keyring that has it, or make others with 'backctl user mfa recovery-codes'",
+                hint="name the keyring that has it, or make others with '{backctl} user mfa recovery-codes'",
             )
         return False
 
@@ -93,7 +94,7 @@ def _unreadable() -> MfaSecretUnusable:
     """The error for a secret that is gone, or not what was stored for its account."""
     return MfaSecretUnusable(
         "the secret of the second factor does not decrypt",
-        hint="restore the database from a backup, or take the factor away with 'backctl user mfa disable'",
+        hint="restore the database from a backup, or take the factor away with '{backctl} user mfa disable'",
     )
 
 

@@ -21,8 +21,8 @@ from backctl.domain.errors import (
     TokenRevoked,
     TokenUnknown,
     UserNotFound,
-    quoted,
 )
+from backctl.domain.quoting import quoted
 from backctl.domain.refresh_token import ENTROPY_BYTES, digest_of, looks_like_one, refresh_token
 from backctl.domain.token_id import ENTROPY_BITS, SECOND_US, token_id
 from backctl.domain.values import Identity, Instant, Secret, SessionId
@@ -281,7 +281,7 @@ class TokenService:
         """
         if not (0 < len(jti) <= 255 and jti.isprintable()):
             raise InvalidInput(
-                f"{quoted(jti)} cannot be the jti of a token", hint="'backctl token inspect' shows that of a token"
+                f"{quoted(jti)} cannot be the jti of a token", hint="'{backctl} token inspect' shows that of a token"
             )
         expires_at = self.clock().plus(ACCESS_TTL_MAX)
         return self._deny(jti, None, expires_at, by, dry_run=dry_run)
@@ -302,7 +302,7 @@ class TokenService:
         if sub is None:
             raise TokenNotFound(
                 f"no access token was issued with the jti {quoted(jti)}",
-                hint="'backctl token inspect' shows the jti of a token",
+                hint="'{backctl} token inspect' shows the jti of a token",
             )
         changed = work.sessions.deny(jti, subject=sub, expires_at=expires_at, now=self.clock())
         work.write()

@@ -5,15 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from backctl.domain.errors import (
-    InvalidConfiguration,
-    InvalidPermission,
-    LastAdministrator,
-    RoleNotFound,
-    UnknownRole,
-    escaped,
-    quoted,
-)
+from backctl.domain.errors import InvalidConfiguration, InvalidPermission, LastAdministrator, RoleNotFound, UnknownRole
+from backctl.domain.quoting import escaped, quoted
 
 if TYPE_CHECKING:
     from backctl.domain.user import User

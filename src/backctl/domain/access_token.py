@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from backctl.domain.errors import InvalidInput, TokenExpired, TokenInvalid, TokenNotYetValid, quoted
+from backctl.domain.errors import InvalidInput, TokenExpired, TokenInvalid, TokenNotYetValid
+from backctl.domain.quoting import quoted
 from backctl.domain.values import LATEST, Instant
 
 TOKEN_TYPE = "at+jwt"  # RFC 9068 §2.1: so that no other JWT under the same key passes for an access token
@@ -81,7 +82,7 @@ class AccessClaims:
         if _wrong_member(members):
             raise TokenInvalid(
                 "the token does not say what an access token must say",
-                hint="one of its claims is missing or of the wrong type; `backctl token inspect` shows them",
+                hint="one of its claims is missing or of the wrong type; '{backctl} token inspect' shows them",
             )
         said: Mapping[str, Any] = members  # every type has just been looked at
         return cls(
@@ -129,7 +130,7 @@ class AccessClaims:
         if self.iss != issuer or self.aud != audience:
             raise TokenInvalid(
                 "the token is of another issuer or for another audience",
-                hint="tokens.issuer and tokens.audience say what is expected here; `backctl token inspect` shows both",
+                hint="compare tokens.issuer and tokens.audience with the claims that '{backctl} token inspect' shows",
             )
 
     def require_current(self, now: Instant, *, leeway: int) -> None:

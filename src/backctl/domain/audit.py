@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from backctl.domain.canonical_json import canonical
-from backctl.domain.errors import quoted
+from backctl.domain.quoting import quoted
 
 SALT_BYTES = 16
 MAC_BYTES = 32

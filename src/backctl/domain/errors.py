@@ -5,45 +5,35 @@ string a script may match on: codes are append-only. Messages are lower case wit
 value through `quoted`, and never contain a secret. The next step belongs in `hint`.
 """
 
-import unicodedata
 from errno import EDQUOT, EFBIG, EMFILE, ENFILE, ENOMEM, ENOSPC
-from typing import ClassVar
+from typing import ClassVar, Self
 
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+from backctl.domain.quoting import quoted
+
+PROGRAM = "backctl"
 
 
-def escaped(text: str) -> str:
-    """`text` with control, format, bidirectional and unpaired surrogate characters written as escapes.
+class Hint(str):
+    """What to do about an error. The placeholder `{backctl}` in it stands for the program.
 
-    Safe to show on a terminal: no character of the answer moves the cursor or reorders its neighbours.
+    As a string it names the program `backctl`, for programs that import the package. The command line fills in the
+    program with the options that select the same installation; see `for_program`.
     """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character.encode("unicode_escape").decode("ascii")
-        if character in _BIDI_CONTROLS or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else character
-        for character in text
-    )
 
+    __slots__ = ("_template",)
 
-def masked(text: str) -> str:
-    """`text` with all but the first letters of every token in it taken out: one given in a wrong place is not told."""
-    if "eyJ" not in text and "bkr_" not in text:
-        return text
-    import re
+    _template: str
 
-    return re.sub(r"(bkr_|eyJ)[\w.-]{8,}", r"\1…", text)
+    def __new__(cls, template: str) -> Self:
+        if isinstance(template, cls):
+            return template
+        hint = super().__new__(cls, template.replace("{backctl}", PROGRAM))
+        hint._template = template
+        return hint
 
-
-def quoted(text: str, *, limit: int = 80) -> str:
-    """`text` in single quotes, escaped, and cut after `limit` code points: safe in a message and on a terminal.
-
-    It shows no token, whatever it was taken for.
-    """
-    text = masked(text)
-    shown = escaped(text[:limit])
-    return f"'{shown}…'" if len(text) > limit else f"'{shown}'"
+    def for_program(self, program: str) -> str:
+        """Return the hint with `program`, a command with options, in place of the placeholder."""
+        return self._template.replace("{backctl}", program)
 
 
 class BackctlError(Exception):
@@ -55,7 +45,7 @@ class BackctlError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = None if hint is None else Hint(hint)
 
 
 # The kinds. Each has one exit code.
@@ -203,7 +193,7 @@ class UserNotFound(NotFound):
     def __init__(self, ident: str) -> None:
         super().__init__(
             f"there is no account {quoted(ident)}",
-            hint="'backctl user list --search TEXT' finds parts of names and addresses",
+            hint="'{backctl} user list --search TEXT' finds parts of names and addresses",
         )
 
 

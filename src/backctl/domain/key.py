@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self, TypeGuard, get_args
 
-from backctl.domain.errors import InvalidInput, InvalidKey, quoted
+from backctl.domain.errors import InvalidInput, InvalidKey
+from backctl.domain.quoting import quoted
 from backctl.domain.values import LATEST, Instant
 
 Purpose = Literal["sign", "encrypt", "audit", "index"]

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from backctl.domain.canonical_json import canonical
-from backctl.domain.errors import InvalidKey, KeyInUse, KeyNotFound, KeyringDamaged, KeyTaken, KeyUnfit, quoted
+from backctl.domain.errors import InvalidKey, KeyInUse, KeyNotFound, KeyringDamaged, KeyTaken, KeyUnfit
 from backctl.domain.key import PURPOSES, STATES, Key, KeyState, Purpose, is_kid, is_moment, read_key
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Instant
 
 __all__ = ["PURPOSES", "STATES", "Key", "KeyState", "Keyring", "Purpose", "Tombstone"]
@@ -55,7 +56,9 @@ class Keyring:
         for key in self.keys:
             if key.purpose == purpose and key.state == "primary":
                 return key
-        raise KeyNotFound(f"there is no key of purpose {purpose} yet", hint="'backctl init' makes one of each purpose")
+        raise KeyNotFound(
+            f"there is no key of purpose {purpose} yet", hint="'{backctl} init' makes one of each purpose"
+        )
 
     def find(self, kid: str) -> Key | None:
         return next((key for key in self.keys if key.kid == kid), None)
@@ -69,7 +72,7 @@ class Keyring:
                 raise KeyNotFound(
                     f"the key {quoted(kid)} was destroyed at {stone.destroyed}", hint="only a backup of it has it still"
                 )
-        raise KeyNotFound(f"there is no key {quoted(kid)}", hint="'backctl key list' shows every key")
+        raise KeyNotFound(f"there is no key {quoted(kid)}", hint="'{backctl} key list' shows every key")
 
     def verifying(self, purpose: Purpose, now: Instant) -> tuple[Key, ...]:
         """What was made with these keys is still good: the primary first, then standby, then retired ones.
@@ -129,7 +132,7 @@ class Keyring:
         if key.state == "primary":
             raise KeyInUse(
                 f"the key {quoted(kid)} is the primary one of purpose {key.purpose}",
-                hint=f"promote another: 'backctl key rotate --purpose {key.purpose} --if-older-than 0d'",
+                hint=f"promote another: '{{backctl}} key rotate --purpose {key.purpose} --if-older-than 0d'",
             )
         retired = key.as_retired(now, overlap)
         return self if retired == key else self._with(retired)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-from backctl.domain.errors import InvalidInput, quoted
+from backctl.domain.errors import InvalidInput
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Instant
 
 Algorithm = Literal["sha1", "sha256", "sha512"]

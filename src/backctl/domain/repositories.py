@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, get_args
 
-from backctl.domain.errors import InvalidCursor, InvalidInput, quoted
+from backctl.domain.errors import InvalidCursor, InvalidInput
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:

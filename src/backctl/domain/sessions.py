@@ -6,8 +6,9 @@ Every access token belongs to a session, one without a refresh token too. Pure r
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backctl.domain.errors import AccountUnusable, TokenExpired, TokenNotYetValid, TokenRevoked, quoted
+from backctl.domain.errors import AccountUnusable, TokenExpired, TokenNotYetValid, TokenRevoked
 from backctl.domain.events import DomainEvent, RefreshTokenReused, SessionOpened, SessionRefreshed, SessionRevoked
+from backctl.domain.quoting import quoted
 from backctl.domain.refresh_token import RefreshToken
 from backctl.domain.token_id import SECOND_US, issued_at
 from backctl.domain.user import User
@@ -89,7 +90,7 @@ class Session:
         if barred_until is not None and barred_until > now + leeway:
             raise TokenNotYetValid(
                 f"no token would be valid before {barred_until}: all were revoked under a clock that was ahead",
-                hint="check the clock, then run 'backctl token revoke --all' again",
+                hint="check the clock, then run '{backctl} token revoke --all' again",
             )
         begin = now if barred_until is None else Instant(max(now, barred_until + 1))
         return cls(
@@ -262,10 +263,14 @@ class Standing:
 def _require_usable(user: User, *, now: Instant) -> None:
     obstacle: str | None = user.login_obstacle(now=now)
     if obstacle is not None:
-        hint = "open it with 'backctl user activate'" if obstacle == "inactive" else "give it time with 'user update'"
+        hint = (
+            "open it with '{backctl} user activate'"
+            if obstacle == "inactive"
+            else "give it time with '{backctl} user update'"
+        )
         raise AccountUnusable(f"the account {quoted(user.username.name)} is {obstacle}", hint=hint)
     if user.must_change_password:
         raise AccountUnusable(
             f"the owner of {quoted(user.username.name)} has to choose another password before anything else",
-            hint="set it with 'backctl user set-password'",
+            hint="set it with '{backctl} user set-password'",
         )

@@ -8,7 +8,8 @@ import json
 import re
 from collections.abc import Callable
 
-from backctl.domain.errors import InputTooDeep, InvalidJson, quoted
+from backctl.domain.errors import InputTooDeep, InvalidJson
+from backctl.domain.quoting import quoted
 
 Replace = Callable[[str, Callable[[], str], bool], str]
 """A string, where it stands (an RFC 6901 pointer, `*` for every place of an array; a key stands in its object) and

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending, quoted
+from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending
 from backctl.domain.events import (
     DomainEvent,
     MfaConfirmed,
@@ -22,6 +22,7 @@ from backctl.domain.events import (
     UserRoleChanged,
     UserUsernameChanged,
 )
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
 
 MfaState = Literal["off", "pending", "on"]
@@ -158,7 +159,7 @@ class User:
         if self.mfa_state == "on":
             raise MfaAlreadyOn(
                 f"{quoted(self.username.name)} has a second factor already",
-                hint="'backctl user mfa disable' takes it away, then enroll again",
+                hint="'{backctl} user mfa disable' takes it away, then enroll again",
             )
         self.mfa_state = "pending"
         self._changed(MfaEnrolled(self.id, algorithm=algorithm, digits=digits, period=period), now)
@@ -182,7 +183,7 @@ class User:
         if self.mfa_state != "on":
             raise MfaNotOn(
                 f"{quoted(self.username.name)} has no second factor, so it has no recovery codes",
-                hint="begin with 'backctl user mfa enroll'",
+                hint="begin with '{backctl} user mfa enroll'",
             )
         self._recorded.append(RecoveryCodesRenewed(self.id, count=count, at=now))
 
@@ -223,5 +224,5 @@ def require_mfa_pending(state: str, username: str) -> None:
         raise MfaNotPending(f"the second factor of {quoted(username)} is confirmed already")
     if state != "pending":
         raise MfaNotPending(
-            f"{quoted(username)} has no second factor to confirm", hint="begin with 'backctl user mfa enroll'"
+            f"{quoted(username)} has no second factor to confirm", hint="begin with '{backctl} user mfa enroll'"
         )

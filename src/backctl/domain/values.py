@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NewType, Self
 
-from backctl.domain.errors import InvalidEmail, InvalidIdentity, InvalidInput, InvalidUsername, quoted
+from backctl.domain.errors import InvalidEmail, InvalidIdentity, InvalidInput, InvalidUsername
+from backctl.domain.quoting import quoted
 
 UserId = NewType("UserId", str)
 """A UUIDv7 in its canonical form: 36 lower-case characters with dashes."""

@@ -2,7 +2,8 @@
 
 import re
 
-from backctl.domain.errors import InvalidEmail, escaped, quoted
+from backctl.domain.errors import InvalidEmail
+from backctl.domain.quoting import escaped, quoted
 from backctl.domain.values import EmailAddress, folded
 
 # Far above the 254 octets an address may have, in any normal form: what is longer is refused unread, because

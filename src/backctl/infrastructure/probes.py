@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from backctl.application.database_views import CheckView
-from backctl.domain.errors import quoted
+from backctl.domain.errors import Hint
+from backctl.domain.quoting import quoted
 
 RESTORE: Final = "restore the database from a backup"
 
@@ -19,7 +20,7 @@ class Finding:
     hint: str | None
 
 
-NOTHING_YET: Final = Finding("warn", "nothing was created yet", "the first account creates it, or run 'backctl init'")
+NOTHING_YET: Final = Finding("warn", "nothing was created yet", "the first account creates it, or run '{backctl} init'")
 UNOPENED: Final = Finding("warn", "not checked, for the database does not open", None)
 
 
@@ -36,7 +37,7 @@ class Probe:
             found = self.look()
         except (OSError, OverflowError) as error:  # backctl never writes a time out of range
             return CheckView(self.check, "fail", _reason(error), None)
-        return CheckView(self.check, found.status, found.text, found.hint)
+        return CheckView(self.check, found.status, found.text, None if found.hint is None else Hint(found.hint))
 
 
 def _reason(error: OSError | OverflowError) -> str:

@@ -11,8 +11,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import Abort, Exit
 
-from backctl.domain.errors import BackctlError, UsageError, exhaustion_of, quoted
-from backctl.presentation import errors, parameters, terminal
+from backctl.domain.errors import PROGRAM, BackctlError, UsageError, exhaustion_of
+from backctl.domain.quoting import quoted
+from backctl.presentation import crash_log, errors, parameters, parser_errors, terminal
 from backctl.presentation.commands import NOUNS, Entry
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import LeafSpec, Noun
@@ -30,7 +31,6 @@ from backctl.presentation.typer_internals import (
     get_params_from_function,
 )
 
-PROGRAM = "backctl"
 HELP_FLAGS = ["-h", "--help"]
 
 
@@ -226,11 +226,11 @@ def _unknown_command(ctx: Context, word: str, known: Sequence[str]) -> UsageErro
     synonym = _SYNONYMS.get(word, "")
     near = [synonym] if synonym in known else get_close_matches(word[:50], known)
     if word in ("version", "-V"):
-        hint = f"see '{PROGRAM} --version'"
+        hint = "see '{backctl} --version'"
     elif near:
         hint = "did you mean " + " or ".join(quoted(name) for name in near) + "?"
     else:
-        hint = f"see '{ctx.command_path} --help'"
+        hint = f"see '{{backctl}}{ctx.command_path.removeprefix(PROGRAM)} --help'"
     return UsageError(f"'{ctx.command_path}' has no command {quoted(word)}", hint=hint)
 
 
@@ -293,7 +293,7 @@ class Root(TyperGroup):
         try:
             code = self._run(arguments)
         except Exception as error:  # while reporting another error, whose message Python would print
-            reported = exhaustion_of(error) or errors.unexpected(error)
+            reported = exhaustion_of(error) or crash_log.unexpected(error)
             code = errors.report(reported, as_json=errors.wants_json(arguments))
         if standalone_mode:
             sys.exit(code)
@@ -312,7 +312,7 @@ class Root(TyperGroup):
                 return ExitCode.USAGE
             return errors.report(UsageError("a command is missing"), as_json=True)
         except ClickException as error:
-            return errors.report(errors.reworded(error), as_json=as_json)
+            return errors.report(parser_errors.reworded(error), as_json=as_json)
         except BackctlError as error:
             return errors.report(error, as_json=as_json)
         except terminal.ClosedOutput:
@@ -328,7 +328,7 @@ class Root(TyperGroup):
             if isinstance(error, OSError) and (failure := terminal.output_failure()):  # Typer writes the help
                 terminal.discard(sys.stdout)
                 return errors.report(terminal.output_failed(failure), as_json=as_json)
-            return errors.report(exhaustion_of(error) or errors.unexpected(error), as_json=as_json)
+            return errors.report(exhaustion_of(error) or crash_log.unexpected(error), as_json=as_json)
 
     def _ended(self, arguments: list[str]) -> int:
         try:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import InvalidInput, UsageError, escaped, quoted
+from backctl.domain.errors import InvalidInput, UsageError
+from backctl.domain.quoting import escaped, quoted
 from backctl.presentation import terminal
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from backctl.domain.errors import UsageError, quoted
-from backctl.presentation import terminal
+from backctl.domain.errors import UsageError
+from backctl.domain.quoting import quoted
+from backctl.presentation import program, terminal
 from backctl.presentation.declaration import LeafSpec
-from backctl.presentation.errors import remember_place
 from backctl.presentation.input_files import StandardInput
 from backctl.presentation.messages import Messages, describe, warn_about_variables
 from backctl.presentation.output import Format
@@ -45,7 +45,7 @@ class Invocation:
         self.profile: str | None = _printable("--profile", flags["profile"])
         """The value of `--profile`; None leaves the choice to the environment and the configuration."""
         self.config_file: str | None = flags["config"]
-        remember_place(self.profile, self.config_file)
+        program.select(self.profile, self.config_file)
         self.interactive: bool = not flags["no_input"] and terminal.is_terminal(sys.stdin)
         """Whether a person can be asked: standard input is a terminal and `--no-input` was not given."""
         self.reason: str | None = flags["reason"]

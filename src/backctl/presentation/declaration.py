@@ -13,7 +13,7 @@ other commands cost nothing. A command module looks like this:
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar
 
-from backctl.domain.errors import escaped
+from backctl.domain.quoting import escaped
 from backctl.presentation.commands import NOUNS, WITHIN, Entry
 
 Command = TypeVar("Command", bound=Callable[..., None])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from backctl.domain.errors import UsageError, quoted
+from backctl.domain.errors import UsageError
+from backctl.domain.quoting import quoted
 
 if TYPE_CHECKING:
     from backctl.application.encryption import EncryptionService

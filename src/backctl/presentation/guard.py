@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from backctl.application.guard import Guard
-from backctl.domain.errors import ConfirmationRequired, escaped, quoted
+from backctl.domain.errors import ConfirmationRequired
+from backctl.domain.quoting import escaped, quoted
 from backctl.presentation import terminal
 
 if TYPE_CHECKING:

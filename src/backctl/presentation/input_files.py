@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from backctl.domain.errors import UsageError, quoted, raise_exhaustion
+from backctl.domain.errors import UsageError, raise_exhaustion
+from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import quoted
+from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
 
 if TYPE_CHECKING:

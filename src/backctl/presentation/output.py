@@ -12,8 +12,10 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
-from backctl.domain.errors import UsageError, escaped, quoted
+from backctl.domain.errors import Hint, UsageError
+from backctl.domain.quoting import escaped, quoted
 from backctl.presentation import tables
+from backctl.presentation.program import filled
 from backctl.presentation.terminal import Sink
 
 Row = Sequence[object]
@@ -289,6 +291,8 @@ def _portable(value: object) -> object:
     moment = getattr(value, "isoformat", None)
     if moment is not None:
         return moment()
+    if isinstance(value, Hint):
+        return filled(value)
     if isinstance(value, Mapping):
         return {str(name): _portable(member) for name, member in value.items()}
     if isinstance(value, (tuple, list, frozenset, set)):

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from backctl.domain.errors import InvalidInput, UsageError, quoted
+from backctl.domain.errors import InvalidInput, UsageError
+from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
 from backctl.presentation.asking import LIMIT, ask_secret, decoded
 from backctl.presentation.input_files import NamedFile, StandardInput

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import FolderUnusable, OutcomeUnknown, UsageError, quoted
+from backctl.domain.errors import FolderUnusable, OutcomeUnknown, UsageError
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Secret
 from backctl.presentation.errors import signal_behind
 from backctl.presentation.output import Format

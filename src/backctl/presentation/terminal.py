@@ -8,7 +8,8 @@ from collections.abc import Callable
 from errno import EBADF
 from typing import Literal, TextIO
 
-from backctl.domain.errors import Unavailable, escaped
+from backctl.domain.errors import Unavailable
+from backctl.domain.quoting import escaped
 
 _MESSAGE_MAX = 2_000
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeGuard, TypeVar
 
-from backctl.domain.errors import quoted
+from backctl.domain.quoting import quoted
 from backctl.settings.schema import (
     NAMED_TABLES,
     SECRET_SUFFIXES,

@@ -2,7 +2,8 @@
 
 import re
 
-from backctl.domain.errors import InvalidDuration, quoted
+from backctl.domain.errors import InvalidDuration
+from backctl.domain.quoting import quoted
 
 _MICROSECONDS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _LONGEST_DAYS = 36_500  # a century: longer is a slip, and everything below fits 64 bits

@@ -21,9 +21,9 @@ from backctl.domain.errors import (
     InvalidSetting,
     UnknownProfile,
     UnknownSetting,
-    quoted,
     raise_exhaustion,
 )
+from backctl.domain.quoting import quoted
 from backctl.settings.document import (
     Problem,
     dotted,
@@ -134,7 +134,7 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
     if name in sources:
         return path, "source"
     near = nearest(".".join(inner), [*SETTINGS, *sources, "profile"])
-    hint = f"did you mean {near}?" if near else "`backctl config show` lists every key"
+    hint = f"did you mean {near}?" if near else "'{backctl} config show' lists every key"
     raise UnknownSetting(f"there is no setting {quoted(dotted(path))}", hint=hint)
 
 

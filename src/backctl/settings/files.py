@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import InvalidConfiguration, escaped, quoted, raise_exhaustion
+from backctl.domain.errors import InvalidConfiguration, raise_exhaustion
+from backctl.domain.quoting import escaped, quoted
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -68,7 +69,7 @@ def read_text(path: Path) -> str:
         data = read_guarded(path, what=what, forbidden=0o022, limit=_LIMIT)
     except FileNotFoundError:
         raise InvalidConfiguration(
-            f"{what} {shown_path(path)} does not exist", hint="`backctl config path` shows the file in force"
+            f"{what} {shown_path(path)} does not exist", hint="'{backctl} config path' shows the file in force"
         ) from None
     if data.startswith(b"\xef\xbb\xbf"):
         raise InvalidConfiguration(

@@ -5,14 +5,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from backctl.domain.errors import (
-    BackctlError,
-    InvalidConfiguration,
-    InvalidSetting,
-    UnknownProfile,
-    UnknownSetting,
-    quoted,
-)
+from backctl.domain.errors import BackctlError, InvalidConfiguration, InvalidSetting, UnknownProfile, UnknownSetting
+from backctl.domain.quoting import quoted
 from backctl.settings.document import (
     Document,
     Layer,
@@ -146,7 +140,7 @@ class LoadedSettings:
         if key in known:
             return known[key]
         near = nearest(key, known)
-        hint = f"did you mean {near}?" if near else "`backctl config show` lists every key"
+        hint = f"did you mean {near}?" if near else "'{backctl} config show' lists every key"
         raise UnknownSetting(f"there is no setting {quoted(key)}", hint=hint)
 
     def origin(self, key: str) -> str:
@@ -310,7 +304,7 @@ def as_error(problem: Problem, file: Path | None, text: str, others: int = 0) ->
     """`problem` as the error to raise: the place first; `others` more are counted in the hint."""
     hint = problem.hint
     if others:
-        more = f"`backctl config validate` lists {others} more"
+        more = f"'{{backctl}} config validate' lists {others} more"
         hint = f"{hint}; {more}" if hint else more
     message = f"{place(problem, file, text)}: {problem.message}"
     return InvalidSetting(message, hint=hint) if problem.origin == "flag" else InvalidConfiguration(message, hint=hint)

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from backctl.domain.errors import InvalidDuration, quoted
+from backctl.domain.errors import InvalidDuration
+from backctl.domain.quoting import quoted
 from backctl.settings.durations import format_duration, parse_duration
 from backctl.settings.model import RoleSettings
 

@@ -6,7 +6,8 @@ from errno import EAGAIN
 from io import FileIO
 from pathlib import Path
 
-from backctl.domain.errors import InvalidConfiguration, no_more_threads, quoted, raise_exhaustion
+from backctl.domain.errors import InvalidConfiguration, no_more_threads, raise_exhaustion
+from backctl.domain.quoting import quoted
 from backctl.settings.files import read_guarded
 
 COMMAND_TIMEOUT_SECONDS = 10.0

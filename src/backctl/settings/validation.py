@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
-from backctl.domain.errors import BackctlError, quoted
+from backctl.domain.errors import BackctlError
+from backctl.domain.quoting import quoted
 from backctl.settings.document import Problem
 from backctl.settings.loading import NOTHING, as_error, gather, settings_of, variables
 from backctl.settings.schema import INVOCATION_VARIABLES, SETTINGS, nearest

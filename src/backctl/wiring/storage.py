@@ -119,7 +119,7 @@ class Storage:
         return (self._selected(), *own)
 
     def _selected(self) -> "HealthProbe":
-        from backctl.domain.errors import quoted
+        from backctl.domain.quoting import quoted
         from backctl.infrastructure.probes import Probe, ok
 
         name = self._loaded.settings.profile

@@ -14,7 +14,8 @@ from typer import Argument, Option
 from backctl.application.attribution import Attribution
 from backctl.application.guard import guarded
 from backctl.application.views import Change
-from backctl.domain.errors import BackctlError, DatabaseLocked, NotFound, quoted
+from backctl.domain.errors import BackctlError, DatabaseLocked, NotFound
+from backctl.domain.quoting import quoted
 from backctl.domain.repositories import Page
 from backctl.domain.values import Instant
 from backctl.presentation.batch.run import change_each

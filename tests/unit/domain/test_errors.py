@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backctl.domain import errors
-from backctl.domain.errors import BackctlError, WeakPassword, escaped, masked, quoted
+from backctl.domain.errors import BackctlError, WeakPassword
+from backctl.domain.quoting import escaped, masked, quoted
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BackctlError)]
 KINDS = [cls for cls in CLASSES if cls.__bases__ == (BackctlError,)]

@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 
 from backctl.domain import errors as domain
-from backctl.presentation.errors import ExitCode, exit_code_of, is_private_log, unexpected, wants_json
+from backctl.presentation.crash_log import is_private_log, unexpected
+from backctl.presentation.errors import ExitCode, exit_code_of, wants_json
 
 
 def _leaves(kind: type[domain.BackctlError]) -> Iterator[type[domain.BackctlError]]:

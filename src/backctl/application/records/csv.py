@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from backctl.application.records.fields import ContextTemplate, Field
 from backctl.application.records.rewriting import LONGEST, TOO_LONG, Line, Replace
-from backctl.domain.errors import InvalidInput, UsageError, quoted
+from backctl.domain.errors import InvalidInput, UsageError
+from backctl.domain.quoting import quoted
 
 _HEADER = "the first line holds the names of the columns, with commas between them"
 _BOM = b"\xef\xbb\xbf"

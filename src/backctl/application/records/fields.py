@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from backctl.domain.errors import InvalidInput, UsageError, quoted
+from backctl.domain.errors import InvalidInput, UsageError
+from backctl.domain.quoting import quoted
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from backctl.application.records.fields import ContextTemplate, Field, parse_path
 from backctl.application.records.rewriting import Line, Replace
-from backctl.domain.errors import InvalidInput, UsageError, quoted
+from backctl.domain.errors import InvalidInput, UsageError
+from backctl.domain.quoting import quoted
 
 _BOM = b"\xef\xbb\xbf"
 _SPACE = re.compile(r"[ \t\r\n]*")

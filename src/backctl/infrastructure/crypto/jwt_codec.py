@@ -149,7 +149,7 @@ class JwtCodec:
             raise TokenInvalid(
                 "the token is no access token",
                 hint="its header holds typ, alg and kid and nothing else, typ being at+jwt;"
-                " `backctl token inspect` shows it",
+                " '{backctl} token inspect' shows it",
             )
         key = trusted.named(kid)
         if key is None:
@@ -186,5 +186,5 @@ def _malformed() -> TokenInvalid:
 def _unverified() -> TokenInvalid:
     return TokenInvalid(
         "no key of this installation verifies the token",
-        hint="compare the kid that `backctl token inspect` shows with `backctl key list`",
+        hint="compare the kid that '{backctl} token inspect' shows with '{backctl} key list'",
     )

@@ -8,8 +8,9 @@ import hmac
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from backctl.domain.errors import KeyringDamaged, quoted
+from backctl.domain.errors import KeyringDamaged
 from backctl.domain.key import Key
+from backctl.domain.quoting import quoted
 from backctl.domain.values import LATEST, Instant
 from backctl.infrastructure.crypto.strict_encoding import unpadded
 

@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from errno import EACCES, EIO, ELOOP
 from pathlib import Path
 
-from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, exhaustion_of, quoted
+from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, exhaustion_of
+from backctl.domain.quoting import quoted
 from backctl.staged_files import COPY, INSTALLATION_LOCK, hidden_name, sweep, try_lock
 from backctl.trusted_paths import Place, opened, require_sound, require_sound_folder
 

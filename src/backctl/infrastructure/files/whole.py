@@ -11,7 +11,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backctl.domain.errors import FileTaken, FolderUnusable, quoted
+from backctl.domain.errors import FileTaken, FolderUnusable
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.files import durable
 from backctl.staged_files import Staged, write_all
 from backctl.trusted_paths import Place, opened

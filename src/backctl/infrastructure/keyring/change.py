@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Literal, Self
 
 from backctl.application.reactions import LoggedEvent
-from backctl.domain.errors import BackctlError, DatabaseUnavailable, KeyringLocked, KeyringSealed, quoted
+from backctl.domain.errors import BackctlError, DatabaseUnavailable, KeyringLocked, KeyringSealed
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Keyring
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId, Secret
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.keyring.file import ChangeName, KeyFile

@@ -13,11 +13,9 @@ def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:
         return NOTHING_YET
     ring = keys.read()
     if keys.has_unfinished_change():
-        return warn(
-            "a change of the keyring was interrupted", "the next change finishes it, such as: backctl key rotate"
-        )
+        return warn("a change of the keyring was interrupted", "run '{backctl} key rotate' to finish it")
     for purpose in ROTATING:
         if ring.due(purpose, _CRYPTOPERIOD_US, now):
             finding = f"the key {ring.primary(purpose).kid} has been in use for more than a year"
-            return warn(finding, "backctl key rotate replaces it; cron runs it every day")
+            return warn(finding, "run '{backctl} key rotate', for example daily from cron")
     return ok(f"{len(ring.keys)} keys, one of each purpose in use")

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from backctl.application.ports.security import ForeignKey
-from backctl.domain.errors import InvalidKey, quoted
+from backctl.domain.errors import Hint, InvalidKey
 from backctl.domain.key import KINDS, RSA_BITS, encoded, kind_of, read_material, unpadded
 from backctl.domain.keyring import Key, Purpose
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Instant, Secret
 from backctl.infrastructure.keyring.maker import key_of, new_kid
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 _PRIVATE_PEM = re.compile(r"^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----", re.MULTILINE)
 
-_ANOTHER = "take it anew from where it was made, or make one here: 'backctl key add'"
+_ANOTHER = "take it anew from where it was made, or make one here: '{backctl} key add'"
 _PRIVATE = "give a private one: with 'd', or for a symmetric key with 'k'"
 
 
@@ -37,7 +38,7 @@ class KeyText:
         try:
             return _foreign(text.reveal().strip(), purpose, alg, now)
         except InvalidKey as error:
-            error.hint = error.hint or _ANOTHER
+            error.hint = error.hint or Hint(_ANOTHER)
             raise
 
     def pem(self, key: Key, *, private: bool) -> str:

@@ -14,9 +14,9 @@ from backctl.domain.errors import (
     KeyringMissing,
     KeyringSealed,
     KeyringUnreadable,
-    quoted,
     raise_exhaustion,
 )
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.keyring import text as keyring_text
 from backctl.trusted_paths import followed

@@ -21,8 +21,8 @@ from backctl.domain.errors import (
     DatabaseUnavailable,
     DatabaseUnusable,
     OutcomeUnknown,
-    quoted,
 )
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.postgres import faults as postgres_faults
 from backctl.infrastructure.postgres.dialect import POSTGRES
 from backctl.infrastructure.postgres.limits import Limits
@@ -146,7 +146,7 @@ class PostgresDatabase:
         if row is None:
             raise DatabaseMissing(
                 f"the database {quoted(self.label, limit=400)} holds no installation of backctl",
-                hint="run 'backctl init', or check database.url",
+                hint="run '{backctl} init', or check database.url",
             )
         stored = stored_installation(row, self.label)
         if expected is not None:
@@ -155,7 +155,7 @@ class PostgresDatabase:
 
     @contextmanager
     def mapped_faults(self) -> Iterator[None]:
-        """Turn the errors of the driver into BackctlErrors. Errors that are not about the database state pass unchanged."""
+        """Turn the errors of the driver into BackctlErrors. Other errors pass unchanged."""
         try:
             yield
         except Exception as error:
@@ -184,7 +184,7 @@ class PostgresDatabase:
         unknown = OutcomeUnknown(
             f"the connection to the database {quoted(self.label, limit=400)} was lost while it made the change; "
             "whether it was made is unknown",
-            hint="look with 'backctl audit list' before you repeat it",
+            hint="look with '{backctl} audit list' before you repeat it",
         )
         if event_id is None:
             raise unknown

@@ -20,8 +20,8 @@ from backctl.domain.errors import (
     DatabaseUnusable,
     TransactionAborted,
     exhaustion_of,
-    quoted,
 )
+from backctl.domain.quoting import quoted
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _GIVEN_UP: Final = ("40001", "40P01")  # serialization failure, deadlock
@@ -127,10 +127,10 @@ def _configuration_fault(state: str, database: str) -> BackctlError | None:
             f"{database} refuses the login", hint="check user, password and pg_hba.conf; database.url names the user"
         )
     if state == _NO_DATABASE:
-        return DatabaseMissing(f"{database} does not exist", hint="make it with 'createdb', then run 'backctl init'")
+        return DatabaseMissing(f"{database} does not exist", hint="make it with 'createdb', then run '{backctl} init'")
     if state in _NO_SCHEMA:
         return DatabaseMissing(
-            f"{database} holds no installation of backctl", hint="run 'backctl init', or check database.url"
+            f"{database} holds no installation of backctl", hint="run '{backctl} init', or check database.url"
         )
     if state in _FOREIGN_SCHEMA:
         return DatabaseUnusable(

@@ -18,7 +18,7 @@ _SERVER_TIME = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS b
 class PostgresHealth(DatabaseHealth):
     """Takes a connection for each query and returns it afterwards."""
 
-    upgrade_hint = "run 'backctl db upgrade'"
+    upgrade_hint = "run '{backctl} db upgrade'"
 
     def __init__(self, source: HealthSource, database: "PostgresDatabase") -> None:
         super().__init__(source)

@@ -12,7 +12,8 @@ from backctl.application.attribution import Attribution
 from backctl.application.ports.security import KeyringChange
 from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
-from backctl.domain.errors import DatabaseMissing, KeyringMissing, quoted
+from backctl.domain.errors import DatabaseMissing, KeyringMissing
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.installation import Dependencies, Installation
@@ -148,7 +149,7 @@ class PostgresInstallation(Installation):
         if not self.keys.exists():
             raise KeyringMissing(
                 f"there is no keyring {quoted(self.keys.label, limit=400)} for the database",
-                hint="copy it from the machine where 'backctl init' ran, or restore it from a backup",
+                hint="copy it from the machine where '{backctl} init' ran, or restore it from a backup",
             )
 
     def _made(self, by: Attribution) -> "InstallationView | None":

@@ -8,7 +8,8 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated, quoted
+from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.postgres.connection import PostgresDatabase
 from backctl.infrastructure.postgres.engine import bare_engine, driver_of
 from backctl.infrastructure.sql.migrator import VERSIONS, Founding, UpgradeRecord, fill, migrate, require_known

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, inspect
 
 from backctl.application.ports.storage import HealthProbe
-from backctl.domain.errors import quoted
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.probes import RESTORE, Finding, Probe, fail, ok, warn
 from backctl.infrastructure.sql.comparison import (
     PARTS,
@@ -24,7 +24,7 @@ from backctl.infrastructure.sql.comparison import (
 )
 
 _NAMED = 10  # differences told one by one
-_LOOK = f"look with 'backctl audit verify', then {RESTORE}"
+_LOOK = f"look with '{{backctl}} audit verify', then {RESTORE}"
 
 # Sets, not a lookup per row: an id is a type of its own on PostgreSQL, and no index would serve the comparison.
 _UNRECORDED = "SELECT CAST(id AS TEXT) FROM users EXCEPT SELECT subject FROM events WHERE type = 'UserCreated'"
@@ -62,7 +62,9 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
         def see() -> Finding:
             if is_fresh():
                 return Finding(
-                    "ok", "nothing was created yet", "the first 'backctl user create' does it, or: backctl init"
+                    "ok",
+                    "nothing was created yet",
+                    "the first '{backctl} user create' does it, or run '{backctl} init'",
                 )
             with examined.snapshot() as connection:
                 return look(connection)

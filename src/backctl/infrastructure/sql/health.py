@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from backctl.domain.errors import BackctlError, quoted
+from backctl.domain.errors import BackctlError
 from backctl.domain.keyring import Keyring
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Instant
 from backctl.infrastructure.probes import NOTHING_YET, UNOPENED, Finding, Probe, fail, ok, warn
 from backctl.infrastructure.sql.schema import REVISION, StoredInstallation, check_match, require_current
@@ -155,11 +156,11 @@ def is_issuable(barred: Sequence[Sequence[Any]], ahead: Sequence[Sequence[Any]])
         return fail(
             f"all tokens of {quoted(issuer)} were revoked under a clock that was ahead: none is issued before "
             f"{Instant(moment)}",
-            "check the clock, then run 'backctl token revoke --all' again",
+            "check the clock, then run '{backctl} token revoke --all' again",
         )
     if count := ahead[0][0]:
         return warn(
             f"a clock was ahead when {count} sessions were opened or their accounts' roles changed: they get no tokens",
-            "let their owners log in again, or end all sessions with 'backctl token revoke --all'",
+            "let their owners log in again, or end all sessions with '{backctl} token revoke --all'",
         )
     return ok("tokens issued now are valid now")

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, insert
 
 from backctl.application.attribution import Attribution
 from backctl.domain.audit import genesis
-from backctl.domain.errors import DatabaseUnusable, quoted
+from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.events import InstallationCreated, SchemaUpgraded
 from backctl.domain.keyring import Key, Keyring
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId, Instant
 from backctl.infrastructure.sql import event_log, tables
 from backctl.infrastructure.sql.schema import REVISION

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from backctl.domain.errors import DatabaseUnavailable, DatabaseUnusable, quoted
+from backctl.domain.errors import DatabaseUnavailable, DatabaseUnusable
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.forks import close_before_forks, start_over_in_children
 
 _C = TypeVar("_C")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from backctl.domain.errors import InvalidCursor, quoted
+from backctl.domain.errors import InvalidCursor
+from backctl.domain.quoting import quoted
 from backctl.domain.repositories import Cursor, EventCriteria, SessionCriteria, Sort, SortField, UserCriteria
 from backctl.domain.values import Identity, UserId, folded, is_uuid
 from backctl.infrastructure.sql.dialect import Dialect

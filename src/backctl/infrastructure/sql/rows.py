@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from backctl.application.ports.environment import AddressParser
 from backctl.application.views import UserView
-from backctl.domain.errors import DatabaseUnusable, quoted
+from backctl.domain.errors import DatabaseUnusable
+from backctl.domain.quoting import quoted
 from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
 from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
 from backctl.infrastructure.sql import queries
@@ -258,7 +259,7 @@ class RowReader(ABC):
     def _damaged(self, what: str) -> DatabaseUnusable:
         return DatabaseUnusable(
             f"{what} in {quoted(self._label, limit=400)} holds what was never written",
-            hint="look with 'backctl audit verify', then restore the database from a backup",
+            hint="look with '{backctl} audit verify', then restore the database from a backup",
         )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, SchemaOutdated, SchemaTooNew, quoted
+from backctl.domain.errors import DatabaseUnusable, KeyringMismatch, SchemaOutdated, SchemaTooNew
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.sql import revision as stored_revision
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def require_current(stored: StoredInstallation, path: str | os.PathLike[str], *,
             f"{described}, newer than the {quoted(revision)} of this backctl", hint="install a newer backctl"
         )
     raise SchemaOutdated(
-        f"{described}, older than the {quoted(revision)} of this backctl", hint="run 'backctl db upgrade'"
+        f"{described}, older than the {quoted(revision)} of this backctl", hint="run '{backctl} db upgrade'"
     )
 
 

@@ -19,8 +19,9 @@ from sqlalchemy import (
     update,
 )
 
-from backctl.domain.errors import DatabaseUnusable, SessionNotFound, quoted
+from backctl.domain.errors import DatabaseUnusable, SessionNotFound
 from backctl.domain.events import AccessTokenRevoked, DomainEvent, IssuerTokensRevoked, SessionsRevoked
+from backctl.domain.quoting import quoted
 from backctl.domain.refresh_token import RefreshToken
 from backctl.domain.repositories import Swept
 from backctl.domain.sessions import Cause, Session
@@ -106,7 +107,7 @@ class SqlSessionRepository:
             row = self._connection().execute(found).first()
         if row is None:
             raise SessionNotFound(
-                f"there is no session {quoted(session_id)}", hint="'backctl token list IDENT' shows an account's"
+                f"there is no session {quoted(session_id)}", hint="'{backctl} token list IDENT' shows an account's"
             )
         session = _session(row)
         self._known.append((session, _columns(session)))

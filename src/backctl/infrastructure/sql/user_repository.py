@@ -10,8 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from backctl.application.ports.environment import AddressParser, Clock
 from backctl.domain.access import ADMINISTRATOR
-from backctl.domain.errors import Conflict, EmailTaken, UserChangedMeanwhile, UsernameTaken, UserNotFound, quoted
+from backctl.domain.errors import Conflict, EmailTaken, UserChangedMeanwhile, UsernameTaken, UserNotFound
 from backctl.domain.events import DomainEvent
+from backctl.domain.quoting import quoted
 from backctl.domain.user import MfaState, User
 from backctl.domain.values import EmailAddress, Identity, Instant, PasswordHash, UserId, Username, folded
 from backctl.infrastructure.sql.tables import UserRow
@@ -240,12 +241,12 @@ def _taken(error: IntegrityError, user: User) -> Conflict | None:
     if any(name in rule for name in _EMAIL_KEY):
         return EmailTaken(
             f"the e-mail address {quoted(user.email.address)} belongs to another account",
-            hint="look at it with 'backctl user show'",
+            hint="look at it with '{backctl} user show'",
         )
     if any(name in rule for name in _USERNAME_KEY):
         return UsernameTaken(
             f"the username {quoted(user.username.name)} belongs to another account",
-            hint="look at it with 'backctl user show'",
+            hint="look at it with '{backctl} user show'",
         )
     return None
 

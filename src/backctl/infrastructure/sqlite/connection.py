@@ -7,7 +7,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from backctl.domain.errors import DatabaseMissing, quoted
+from backctl.domain.errors import DatabaseMissing
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.sql.schema import StoredInstallation, stored_installation
 from backctl.infrastructure.sqlite.dialect import SQLITE
 from backctl.infrastructure.sqlite.faults import mapped_faults
@@ -30,7 +31,7 @@ def connect(
     except FileNotFoundError:
         raise DatabaseMissing(
             f"there is no database at {quoted(os.fspath(path), limit=400)}",
-            hint="run 'backctl init', or check the path",
+            hint="run '{backctl} init', or check the path",
         ) from None
     except OSError:
         pass  # SQLite reports the error below

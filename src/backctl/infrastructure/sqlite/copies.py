@@ -9,7 +9,8 @@ from io import BufferedReader
 from pathlib import Path
 
 from backctl.application.database_views import BackupView
-from backctl.domain.errors import FileTaken, FolderUnusable, quoted
+from backctl.domain.errors import FileTaken, FolderUnusable
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.sqlite.connection import connect, read_installation
 from backctl.infrastructure.sqlite.faults import fault_of, fault_of_copy

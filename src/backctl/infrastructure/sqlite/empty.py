@@ -10,7 +10,8 @@ from backctl.application.login_views import MfaStatus
 from backctl.application.ports.storage import AuditKeys
 from backctl.application.views import UserView
 from backctl.domain.audit import ChainReport
-from backctl.domain.errors import SessionNotFound, UserNotFound, quoted
+from backctl.domain.errors import SessionNotFound, UserNotFound
+from backctl.domain.quoting import quoted
 from backctl.domain.repositories import (
     EventCriteria,
     LoginFailures,
@@ -165,7 +166,7 @@ class _NoSessions:
 
     def get(self, session_id: str) -> "Session":
         raise SessionNotFound(
-            f"there is no session {quoted(session_id)}", hint="'backctl token list IDENT' shows an account's"
+            f"there is no session {quoted(session_id)}", hint="'{backctl} token list IDENT' shows an account's"
         )
 
     def token(self, digest: bytes) -> "RefreshToken | None":

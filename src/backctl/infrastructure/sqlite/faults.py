@@ -19,8 +19,8 @@ from backctl.domain.errors import (
     FolderUnusable,
     OutcomeUnknown,
     exhaustion_of,
-    quoted,
 )
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId
 
 # https://www.sqlite.org/rescode.html. The low byte of an extended code is its primary code.
@@ -119,7 +119,7 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
     if code in _UNWRITTEN:
         return DatabaseUnusable(
             f"{database} cannot be written: input/output error ({_name(cause)})",
-            hint="check the disk; look at the database with 'backctl doctor' before going on",
+            hint="check the disk; look at the database with '{backctl} doctor' before going on",
         )
     if primary in _FOREIGN or (primary == sqlite3.SQLITE_ERROR and str(cause) == "unsupported file format"):
         return DatabaseUnusable(f"{database} is no SQLite database, or its first page is damaged", hint=_RESTORE)
@@ -163,7 +163,7 @@ def _fault_without_code(message: str, database: str) -> BackctlError | None:
     # Raised by Python's module itself. The message repeats the text, which stays out of ours.
     if message.startswith("Could not decode to UTF-8"):
         return DatabaseUnusable(
-            f"{database} holds text that is not UTF-8", hint=f"look with 'backctl audit verify', then {_RESTORE}"
+            f"{database} holds text that is not UTF-8", hint=f"look with '{{backctl}} audit verify', then {_RESTORE}"
         )
     return None
 

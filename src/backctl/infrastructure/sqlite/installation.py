@@ -15,7 +15,8 @@ from backctl.application.attribution import Attribution
 from backctl.application.ports.security import KeyringChange
 from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
-from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated, quoted
+from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.installation import Dependencies, Installation

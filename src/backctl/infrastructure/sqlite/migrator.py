@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from backctl.domain.errors import DatabaseUnusable, SchemaOutdated, quoted
+from backctl.domain.errors import DatabaseUnusable, SchemaOutdated
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.sql.migrator import VERSIONS, Founding, UpgradeRecord, fill, migrate, require_known
 from backctl.infrastructure.sql.schema import REVISION, require_current

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from backctl.application.views import Change
-from backctl.domain.errors import TooManyChanges, UsageError, quoted
+from backctl.domain.errors import TooManyChanges, UsageError
+from backctl.domain.quoting import quoted
 
 if TYPE_CHECKING:
     from backctl.application.transactions import Outcome

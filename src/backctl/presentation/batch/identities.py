@@ -6,7 +6,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from backctl.application.records.bounded_lines import bounded_lines
-from backctl.domain.errors import BackctlError, InvalidInput, UsageError, quoted
+from backctl.domain.errors import BackctlError, InvalidInput, UsageError
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Identity
 from backctl.presentation.input_files import NamedFile, StandardInput
 

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from backctl.application.content_views import CipherReport
-from backctl.domain.errors import BackctlError, UsageError, quoted
+from backctl.domain.errors import BackctlError, UsageError
+from backctl.domain.quoting import quoted
 from backctl.presentation.batch.report import Report
 from backctl.presentation.batch.signals import Interruption
 from backctl.presentation.context import Invocation

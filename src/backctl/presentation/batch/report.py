@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from backctl.domain.errors import BackctlError, PartialFailure, quoted
+from backctl.domain.errors import BackctlError, PartialFailure
+from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
 from backctl.presentation.batch.signals import Interruption
 from backctl.presentation.errors import Terminated, document

@@ -4,7 +4,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backctl.application.attribution import Attribution
-from backctl.domain.errors import BackctlError, escaped, quoted
+from backctl.domain.errors import BackctlError
+from backctl.domain.quoting import escaped, quoted
 from backctl.presentation import terminal
 from backctl.presentation.batch.identities import Identities, gather
 from backctl.presentation.batch.report import Report

@@ -7,7 +7,8 @@ from typing import Annotated
 from typer import Argument, Option
 
 from backctl import settings
-from backctl.domain.errors import InvalidConfiguration, UsageError, quoted
+from backctl.domain.errors import InvalidConfiguration, UsageError
+from backctl.domain.quoting import quoted
 from backctl.presentation.configuration_file import configuration_file, remove_setting, require_loadable, write_setting
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun

@@ -18,8 +18,9 @@ from backctl.application.key_views import (
     Wrapping,
 )
 from backctl.application.views import Change
-from backctl.domain.errors import UsageError, escaped, quoted
+from backctl.domain.errors import UsageError
 from backctl.domain.keyring import Purpose
+from backctl.domain.quoting import escaped, quoted
 from backctl.domain.values import Secret
 from backctl.presentation import terminal
 from backctl.presentation.context import Invocation

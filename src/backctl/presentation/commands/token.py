@@ -9,7 +9,8 @@ from typer import Option
 
 from backctl.application.token_views import InspectedToken, IssuedTokens, Revocation, SessionView, VerifiedToken
 from backctl.application.views import Change
-from backctl.domain.errors import InvalidInput, TokenInvalid, UsageError, escaped
+from backctl.domain.errors import InvalidInput, TokenInvalid, UsageError
+from backctl.domain.quoting import escaped
 from backctl.domain.repositories import PAGE_SIZE, Swept
 from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation

@@ -8,7 +8,8 @@ from typer import Option
 from backctl.application.login_views import MfaStatus
 from backctl.application.mfa import MfaReencryption
 from backctl.application.views import Change
-from backctl.domain.errors import PartialFailure, UsageError, escaped
+from backctl.domain.errors import PartialFailure, UsageError
+from backctl.domain.quoting import escaped
 from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
@@ -130,7 +131,7 @@ def reencrypt(call: Invocation) -> None:
 
         raise PartialFailure(
             f"the secrets of {len(failed)} accounts do not decrypt: {named(failed)}",
-            hint="use a keyring that has their key, or remove the second factor with 'backctl user mfa disable'",
+            hint="use a keyring that has their key, or remove the second factor with '{backctl} user mfa disable'",
         )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from typer.core import TyperOption
 
-from backctl.presentation.app import HELP_FLAGS, PROGRAM, Group, Root
+from backctl.domain.errors import PROGRAM
+from backctl.presentation.app import HELP_FLAGS, Group, Root
 from backctl.presentation.completion import kinds
 from backctl.presentation.completion.kinds import NOTHING, Offer
 from backctl.presentation.typer_internals import Command, Context, Parameter, TyperChoice
