@@ -241,6 +241,6 @@ def test_set_under_a_profile_changes_that_profile_alone(machine: Any) -> None:
 def test_set_says_when_another_place_goes_before_the_file(machine: Any) -> None:
     write(machine, 'profile = "prod"\n[profiles.prod.passwords]\nmin_length = 15\n')
     done = machine.run("config", "set", "passwords.min_length", "20").succeeded()
-    assert "the value in force is another one" in done.err
+    assert "overrides this value" in done.err
     done = machine.run("config", "set", "passwords.bcrypt_cost", "11").succeeded()
-    assert "environment BACKCTL_PASSWORDS_BCRYPT_COST goes before it" in done.err
+    assert "environment BACKCTL_PASSWORDS_BCRYPT_COST overrides this value" in done.err

@@ -90,7 +90,7 @@ def test_calibration_writes_the_cost_to_the_configuration(machine: Machine) -> N
         assert tomllib.loads(machine.config_file.read_text())["passwords"]["bcrypt_cost"] == measured["bcrypt_cost"]
     assert machine.run("config", "get", "passwords.bcrypt_cost").succeeded().out == f"{measured['bcrypt_cost']}\n"
     overruled = machine.run("init", "--calibrate", env={"BACKCTL_PASSWORDS_BCRYPT_COST": "4"}).succeeded()
-    assert "environment BACKCTL_PASSWORDS_BCRYPT_COST goes before it" in overruled.err
+    assert "environment BACKCTL_PASSWORDS_BCRYPT_COST overrides this value" in overruled.err
 
 
 def test_a_keyring_without_a_database_is_completed(machine: Machine, original: Path) -> None:

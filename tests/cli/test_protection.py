@@ -236,6 +236,19 @@ def test_a_change_on_a_fresh_machine_is_asked_about_too(machine: Machine) -> Non
         assert contents(machine.home) == {}
 
 
+def test_the_first_setting_is_asked_about_too(machine: Machine) -> None:
+    machine.environment.update(PROTECTED)
+    other = str(machine.home / "other.toml")
+    for flags in ((), ("-p", "production"), ("--config", other), ("-p", "production", "--config", other)):
+        words = ("config", "set", "database.timeout", "3s", *flags, "-o", "json")
+        error = refused(machine.run(*words, *REASON), 8, "confirmation.required")
+        assert error["message"] == "not confirmed: set database.timeout?"
+        refused(machine.run(*words, "--yes"), 8, "confirmation.required")
+        assert contents(machine.home) == {}
+    machine.run("config", "set", "database.timeout", "3s", *REASON, "--yes").succeeded()
+    assert machine.run("config", "get", "database.timeout").succeeded().out == "3s\n"
+
+
 def test_the_question_names_the_profile(installed: Machine) -> None:
     installed.configure("[profiles.production]\nprotected = true\n")
     error = refused(

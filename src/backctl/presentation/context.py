@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backctl.backend import Backend
     from backctl.presentation.guard import CommandGuard
     from backctl.presentation.secret_input import SecretInput
-    from backctl.settings import LoadedSettings
+    from backctl.settings import LoadedSettings, Settings
 
 _NAME_MAX = 200
 
@@ -113,7 +113,7 @@ class Invocation:
             self.flags,
             interactive=self.interactive,
             action=lambda: self._spec.described(self.parameters),
-            settings=lambda: self.settings.settings,
+            settings=self._settings_of_guard,
             mutation=self._spec.mutation,
         )
 
@@ -123,6 +123,15 @@ class Invocation:
         from backctl.presentation.secret_input import SecretInput
 
         return SecretInput(self._spec.secrets, self.flags, stdin=self.stdin, interactive=self.interactive)
+
+    def _settings_of_guard(self) -> "Settings":
+        """The settings that apply, or those of the environment alone if a command creates the configuration file."""
+        from backctl import settings
+
+        file = settings.locate(self.config_file, os.environ)
+        if file is None or not os.path.lexists(file):
+            return settings.load_environment(os.environ).settings
+        return self.settings.settings
 
     def reload(self) -> None:
         """Read the configuration again at its next use, after a command changed it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from backctl.settings.durations import format_duration, parse_duration
 from backctl.settings.files import data_folder, locate, user_file
-from backctl.settings.loading import DATABASE_FILE, KEYRING_FILE, Entry, LoadedSettings, load
+from backctl.settings.loading import DATABASE_FILE, KEYRING_FILE, Entry, LoadedSettings, load, load_environment
 from backctl.settings.model import (
     DEFAULTS,
     AccountSettings,
@@ -52,6 +52,7 @@ __all__ = [
     "format_duration",
     "is_secret",
     "load",
+    "load_environment",
     "locate",
     "misspelt_variables",
     "parse_duration",

@@ -224,6 +224,19 @@ def load(
     return loaded(gathered, profile, environ)
 
 
+def load_environment(environ: Mapping[str, str]) -> LoadedSettings:
+    """Read the settings of the environment alone, for a configuration file that does not exist yet.
+
+    Raises InvalidConfiguration.
+    """
+    problems: list[Problem] = []
+    without_profile = {name: text for name, text in environ.items() if name != "BACKCTL_PROFILE"}
+    gathered = merge(Source(None, "", Document({}, {}, "")), None, without_profile, NOTHING, problems)
+    if problems:
+        raise as_error(problems[0], None, "", len(problems) - 1)
+    return loaded(gathered, None, without_profile)
+
+
 def loaded(gathered: "Gathered", profile: str | None, environ: Mapping[str, str]) -> LoadedSettings:
     """What sources without a problem come to."""
     return LoadedSettings(

@@ -54,9 +54,10 @@ def list_(
 
 @leaf(app, view=ChainView)
 def verify(call: Invocation) -> None:
-    """Verify that no event was changed, inserted or removed: exit code 0 or 6.
+    """Verify that the event log is complete: exit code 0 or 6.
 
-    Checks the chain of events from its beginning and names the first event that is wrong.
+    Detects events that were changed, inserted or removed. Checks the chain of events from its beginning and names
+    the first event that is wrong.
     """
     chain = call.backend.audit.verify()
     call.results.check(chain, chain.intact)

@@ -74,7 +74,7 @@ def show(
 
 @leaf(app, view=FileView)
 def path(call: Invocation) -> None:
-    """Print the path of the configuration file that is used, or would be."""
+    """Print the path of the configuration file."""
     file = configuration_file(call)
     call.results.value(str(file), FileView(str(file), file.exists()))
 
@@ -115,9 +115,9 @@ def set_(
 
 @leaf(app, changes="unset {key}", view=RemovedView)
 def unset(call: Invocation, key: Key) -> None:
-    """Remove a setting from the configuration file; its default applies again.
+    """Remove a setting from the configuration file.
 
-    Comments and all other settings in the file stay as they are.
+    Its default applies again. Comments and all other settings in the file stay as they are.
     """
     file = require_loadable(call)
     changed = remove_setting(call, key)

@@ -91,7 +91,7 @@ def show(call: Invocation, kid: Kid) -> None:
 
 @leaf(app, changes="add a key for {purpose}", view=KeyView)
 def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None) -> None:
-    """Create a standby key and publish it; it is used once it is promoted."""
+    """Create a standby key, which is used once it is promoted."""
     change = call.backend.keys.add(
         _purpose(purpose),
         alg=None if alg is None else alg.value,
@@ -104,9 +104,9 @@ def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm
 
 @leaf(app, changes="promote the key {kid}", view=KeyView)
 def promote(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
-    """Make a key the primary key of its purpose; the previous one retires.
+    """Make a key the primary key of its purpose.
 
-    A retired key still decrypts, and verifies until --overlap has passed.
+    The previous primary key retires. A retired key still decrypts, and verifies until --overlap has passed.
     """
     change = call.backend.keys.promote(kid, overlap=duration(overlap), by=call.attribution, dry_run=call.dry_run)
     call.results.changed(change)
@@ -114,10 +114,10 @@ def promote(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
 
 @leaf(app, changes="retire the key {kid}", view=KeyView)
 def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
-    """Retire a key that is not the primary key: it only verifies and decrypts.
+    """Retire a key that is not the primary key.
 
-    A signing key verifies until --overlap has passed. Retiring it again can shorten this time, but not extend it; 0s
-    ends it at once.
+    A retired key only verifies and decrypts. A signing key verifies until --overlap has passed. Retiring it again
+    can shorten this time, but not extend it; 0s ends it at once.
     """
     change = call.backend.keys.retire(kid, overlap=duration(overlap), by=call.attribution, dry_run=call.dry_run)
     call.results.changed(change)
@@ -125,10 +125,10 @@ def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
 
 @leaf(app, changes="permanently destroy the key {kid}", guard="name", view=DestroyedKey)
 def destroy(call: Invocation, kid: Kid) -> None:
-    """Permanently destroy a key; its name cannot be used again.
+    """Permanently destroy a key.
 
-    Fails if the key is in use or the database refers to it. backctl cannot see data that was encrypted with it
-    elsewhere: that data is lost.
+    Its name cannot be used again. Fails if the key is in use or the database refers to it. backctl cannot see data
+    that was encrypted with it elsewhere: that data is lost.
     """
     keys = call.backend.keys
     call.guard.confirm_name(kid, f"permanently destroy the key {escaped(kid)}")
@@ -139,10 +139,11 @@ def destroy(call: Invocation, kid: Kid) -> None:
 def rotate(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
-    """Rotate keys that are older than a given age. Made for cron.
+    """Rotate keys that are older than a given age.
 
-    A successor is published --overlap before a key reaches the age --if-older-than. At that age the successor becomes
-    the primary key and the old key retires. A retired key still decrypts, and verifies until --overlap has passed.
+    Run it daily from cron. A successor is published --overlap before a key reaches the age --if-older-than. At that
+    age the successor becomes the primary key and the old key retires. A retired key still decrypts, and verifies
+    until --overlap has passed.
     """
     change = call.backend.keys.rotate(
         _purposes(purpose),
@@ -168,9 +169,10 @@ def due(
 
 @leaf(app)
 def jwks(call: Invocation) -> None:
-    """Print the public keys that services need to verify tokens, as a JWK Set.
+    """Print the public keys of the signing keys, as a JWK Set.
 
-    It contains the public half of every signing key that still verifies. Symmetric keys have none and never appear.
+    Services verify tokens with it. It contains the public half of every signing key that still verifies. Symmetric
+    keys have none and never appear.
     """
     import json
 
@@ -239,7 +241,7 @@ def export(
     form: Annotated[FormName, Option("--form", help="Format of the key.")] = FormName.JWK,
     secret_file: SecretFile = None,
 ) -> None:
-    """Print the public half of a key, or the private key with --private.
+    """Print the public half of a key, or the private key.
 
     A private key is written to a file that only its owner can read, or to a pipe, but never to a terminal.
     """

@@ -42,7 +42,7 @@ class SelectionView:
 
 @leaf(app, name="list", view=ProfileView)
 def list_(call: Invocation) -> None:
-    """List the profiles, with their databases and the origin of each."""
+    """List the profiles and their databases."""
     found = settings.profiles(config_file=call.config_file, profile=call.profile, environ=os.environ)
     call.results.show_all((ProfileView(*profile) for profile in found), ProfileView)
 
@@ -52,7 +52,7 @@ def show(
     call: Invocation,
     name: Annotated[str | None, Argument(metavar="[NAME]", help="Profile; the selected one unless given.")] = None,
 ) -> None:
-    """Show the settings of a profile and the origin of each; secrets are masked."""
+    """Show the settings of a profile; secrets are masked."""
     if name is None:
         entries = list(call.settings.entries())
     else:

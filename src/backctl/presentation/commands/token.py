@@ -92,7 +92,7 @@ def inspect(call: Invocation) -> None:
 
 @leaf(app, changes="redeem a refresh token", secrets=("token",), view=IssuedTokens, members=_OBJECT)
 def refresh(call: Invocation) -> None:
-    """Exchange a refresh token for a new access token and refresh token.
+    """Exchange a refresh token for a new pair of tokens.
 
     The access token is printed on the first line, the refresh token on the second. A refresh token works once: using it
     again revokes its session, exit code 6.
@@ -112,7 +112,7 @@ def revoke(
     user: Annotated[str | None, Option("--user", metavar="IDENT", help="Revoke all sessions of this account.")] = None,
     all_: Annotated[bool, Option("--all", help="Revoke all sessions of all accounts.")] = False,
 ) -> None:
-    """Revoke a token, a session, all sessions of an account, or all sessions.
+    """Revoke a token, a session, or many sessions.
 
     Without an option, a token is read from standard input: an access token is revoked alone, a refresh token with its
     session. A token that is unknown or malformed is not an error, and nothing changes.

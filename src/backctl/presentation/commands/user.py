@@ -279,7 +279,7 @@ def check_password(call: Invocation, ident: Ident) -> None:
 
 @leaf(app, changes="activate {idents}", bulk=True, view=UserView, members=_REPORTED)
 def activate(call: Invocation, idents: Idents = None) -> None:
-    """Activate accounts, so that their owners can log in again."""
+    """Activate accounts that were deactivated."""
     accounts = call.backend.accounts
     from backctl.presentation.batch.run import change_each
 
@@ -294,7 +294,7 @@ def activate(call: Invocation, idents: Idents = None) -> None:
 
 @leaf(app, changes="deactivate {idents}", bulk=True, guard="yes", view=UserView, members=_REPORTED)
 def deactivate(call: Invocation, idents: Idents = None) -> None:
-    """Deactivate accounts: their sessions end, and nobody can log in."""
+    """Deactivate accounts: nobody can log in to them."""
     accounts = call.backend.accounts
     from backctl.presentation.batch.run import change_each
 
@@ -322,7 +322,7 @@ def update(
         int | None, Option("--if-version", metavar="N", help="Update only if the account still has this version.")
     ] = None,
 ) -> None:
-    """Update the given attributes of an account, and nothing else."""
+    """Update the given attributes of an account."""
     expiry = expiry_of(expires_at, expires_in, never=no_expiry)
     if email is None and username is None and role is None and expiry is None:
         raise UsageError("no attribute to change was given", hint="add --email, --username, --role or an expiry")
@@ -348,7 +348,7 @@ def delete(
     ] = False,
     if_exists: Annotated[bool, Option("--if-exists", help="Succeed if there is no such account.")] = False,
 ) -> None:
-    """Permanently delete accounts; their events stay in the log.
+    """Permanently delete accounts; their events stay.
 
     Confirm by typing the username or with --confirm USERNAME, for several accounts with their number. --yes is not
     enough. Find the events of a deleted account by its id.

@@ -29,7 +29,7 @@ def enroll(
     ident: Ident,
     algorithm: Annotated[
         str,
-        Option("--algorithm", metavar="NAME", help="sha1, sha256 or sha512; some authenticators only support sha1."),
+        Option("--algorithm", metavar="NAME", help="Hash: sha1, sha256, sha512; some authenticators know sha1 only."),
     ] = "sha1",
     digits: Annotated[int, Option("--digits", metavar="N", help="Number of digits of a code, 6 to 8.")] = 6,
     period: Annotated[int, Option("--period", metavar="SECONDS", help="How long a code is valid, 10 to 300.")] = 30,
@@ -64,7 +64,7 @@ def enroll(
     members=("recovery_codes", "secret_file"),
 )
 def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
-    """Turn the second factor on, with a code from the authenticator.
+    """Turn the second factor on with a code.
 
     Prints ten recovery codes, once. Logins need a code from now on. This revokes the sessions of the account.
     """
@@ -81,15 +81,15 @@ def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> N
 
 @leaf(app, view=MfaStatus)
 def status(call: Invocation, ident: Ident) -> None:
-    """Show the second factor of an account and the number of recovery codes left."""
+    """Show the second factor of an account."""
     call.results.show(call.backend.mfa.status(ident))
 
 
 @leaf(app, changes="remove the second factor of {ident}", guard="yes", view=MfaStatus)
 def disable(call: Invocation, ident: Ident) -> None:
-    """Remove the second factor of an account, with its recovery codes.
+    """Remove the second factor of an account.
 
-    This revokes the sessions of the account.
+    Its recovery codes are removed too. This revokes the sessions of the account.
     """
     mfa = call.backend.mfa
     account = mfa.status(ident)
@@ -106,7 +106,7 @@ def disable(call: Invocation, ident: Ident) -> None:
     members=("recovery_codes", "secret_file"),
 )
 def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
-    """Replace the recovery codes of an account with ten new ones, shown once."""
+    """Replace the recovery codes with ten new ones, shown once."""
     require_place(call, secret_file, "the recovery codes", "recovery_codes")
     mfa = call.backend.mfa
     _with_new_codes(
@@ -118,7 +118,7 @@ def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = Non
 
 @leaf(app, changes="re-encrypt the secrets of all second factors", view=MfaReencryption)
 def reencrypt(call: Invocation) -> None:
-    """Re-encrypt the secrets of all second factors with the primary key.
+    """Re-encrypt all secrets with the primary key.
 
     The previous encryption keys can then be destroyed. Secrets and recovery codes stay valid.
     """
