@@ -302,12 +302,12 @@ def test_after_a_rotation_reencryption_moves_every_value_and_shows_none(ready: M
     assert (moved["kid"], moved["changed"]) == (new, True)
     done = ready.run("reencrypt", *PHONE, "--lines", stdin=lines + moved["value"] + "\nsecret\n")
     assert done.code == 7
-    assert "backctl: 2 moved, 1 already so, 1 of 4 records failed\n" in done.err
+    assert "backctl: 2 re-encrypted, 1 unchanged, 1 of 4 records failed\n" in done.err
     assert done.out.endswith(moved["value"] + "\n")
     assert [line.split(".")[1] for line in done.out.splitlines()] == [new] * 3
     columns = ready.run("reencrypt", "--csv", "phone", *template, stdin=csv).succeeded()
     fields = ready.run("reencrypt", "--jsonl", "phone", *template, stdin=jsonl).succeeded()
-    assert columns.err == "backctl: 2 moved, 0 of 2 records failed\n"
+    assert columns.err == "backctl: 2 re-encrypted, 0 of 2 records failed\n"
     assert fields.err == "backctl: 1 moved, 0 of 1 records failed\n"
     report = ready.run("reencrypt", *PHONE, "--file", "sealed", "--out", "sealed", "--overwrite", "-o", "json").json
     assert (report["values"], report["changed_values"]) == (1, 1)

@@ -54,7 +54,7 @@ def test_lines_that_fail_are_left_out_and_named(machine: Machine) -> None:
     first, second, last = done.err.splitlines()
     assert first.startswith("backctl: error: line 3: this is not JSON: 'N' is not expected")
     assert second.startswith("backctl: error: line 4: the member 'a' stands twice")
-    assert last == "backctl: error: 2 lines could not be cleaned: 3, 4"
+    assert last == "backctl: error: 2 of 5 lines could not be cleaned: line 3, line 4"
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])
@@ -80,7 +80,7 @@ def test_explain_tells_what_changes_instead_of_the_result(machine: Machine) -> N
     assert (line["line"], line["error"]["code"]) == (1, "json.invalid")
     assert (summary["error"]["code"], summary["error"]["message"]) == (
         "batch.partial",
-        "1 line could not be cleaned: 1",
+        "1 of 1 lines could not be cleaned: line 1",
     )
 
 

@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from importlib import import_module
 from types import FrameType
 from typing import Any, ClassVar
@@ -50,14 +51,20 @@ class Leaf(TyperCommand):
     def __init__(self, spec: LeafSpec) -> None:
         self._spec = spec
         self._convertors: dict[str, Callable[[Any], Any]] = {}
+        self._groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
         own: list[Parameter] = []
         for position, (name, meta) in enumerate(get_params_from_function(spec.function).items()):
             if position == 0:  # the Invocation
                 continue
-            parameter, convertor = get_click_param(meta)
-            own.append(parameter)
-            if convertor:
-                self._convertors[name] = convertor
+            members = {name: meta}
+            if isinstance(meta.annotation, type) and is_dataclass(meta.annotation):
+                members = get_params_from_function(meta.annotation)
+                self._groups[name] = meta.annotation, list(members)
+            for member, details in members.items():
+                parameter, convertor = get_click_param(details)
+                own.append(parameter)
+                if convertor:
+                    self._convertors[member] = convertor
         super().__init__(spec.name, params=[*own, *_shared(spec)], help=inspect.getdoc(spec.function))
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
@@ -95,6 +102,8 @@ class Leaf(TyperCommand):
                 _require_text(name, value)
                 convertor = self._convertors.get(name)
                 own[name] = convertor(value) if convertor else value
+        for name, (group, members) in self._groups.items():
+            own[name] = group(**{member: own.pop(member) for member in members})
         call = Invocation(self._spec, _shared_values(ctx), own)
         try:
             self._spec.function(call, **own)

@@ -19,62 +19,6 @@ if TYPE_CHECKING:
 
 RECORDS = "Records and files"
 
-Context = Annotated[
-    str | None,
-    Option(
-        "--context",
-        metavar="TEXT",
-        help="Bind the value to this context, such as users.phone:1, or '' for none.",
-    ),
-]
-Template = Annotated[
-    str | None,
-    Option(
-        "--context-template",
-        metavar="TEXT",
-        help="Context of a record: {id} is the value of its field `id`, {} the name of the encrypted field.",
-        rich_help_panel=RECORDS,
-    ),
-]
-EachLine = Annotated[bool, Option("--lines", help="Treat every line as a value.", rich_help_panel=RECORDS)]
-Jsonl = Annotated[
-    str | None,
-    Option(
-        "--jsonl",
-        metavar="A,B.C",
-        help="Read JSON objects, one per line, and process these strings in them; a? may be missing.",
-        rich_help_panel=RECORDS,
-    ),
-]
-Csv = Annotated[
-    str | None,
-    Option("--csv", metavar="A,B", help="Read CSV with a header, and process these columns.", rich_help_panel=RECORDS),
-]
-File = Annotated[
-    str | None,
-    Option(
-        "--file",
-        metavar="FILE",
-        help="Read this file, whole or as records, of any size; '-' is standard input.",
-        rich_help_panel=RECORDS,
-    ),
-]
-Out = Annotated[
-    str | None,
-    Option(
-        "--out",
-        metavar="FILE",
-        help="Write to this new file, which appears when it is complete, and print a report.",
-        rich_help_panel=RECORDS,
-    ),
-]
-Overwrite = Annotated[
-    bool, Option("--overwrite", help="Replace the file of --out if it exists.", rich_help_panel=RECORDS)
-]
-AllOrNothing = Annotated[
-    bool, Option("--all-or-nothing", help="Write nothing if a record fails.", rich_help_panel=RECORDS)
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Verb:
@@ -91,17 +35,63 @@ class Verb:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The values of the options, checked: the input, its format, and where the output goes."""
+    """The context of the values, the input and its format, and where the output goes."""
 
-    context: str | None
-    template: str | None
-    lines: bool
-    jsonl: str | None
-    csv: str | None
-    file: str | None
-    out: str | None
-    overwrite: bool
-    all_or_nothing: bool
+    context: Annotated[
+        str | None,
+        Option(
+            "--context", metavar="TEXT", help="Bind the value to this context, such as users.phone:1, or '' for none."
+        ),
+    ] = None
+    template: Annotated[
+        str | None,
+        Option(
+            "--context-template",
+            metavar="TEXT",
+            help="Context of a record: {id} is the value of its field `id`, {} the name of the encrypted field.",
+            rich_help_panel=RECORDS,
+        ),
+    ] = None
+    lines: Annotated[bool, Option("--lines", help="Treat every line as a value.", rich_help_panel=RECORDS)] = False
+    jsonl: Annotated[
+        str | None,
+        Option(
+            "--jsonl",
+            metavar="A,B.C",
+            help="Read JSON objects, one per line, and process these strings in them; a? may be missing.",
+            rich_help_panel=RECORDS,
+        ),
+    ] = None
+    csv: Annotated[
+        str | None,
+        Option(
+            "--csv", metavar="A,B", help="Read CSV with a header, and process these columns.", rich_help_panel=RECORDS
+        ),
+    ] = None
+    file: Annotated[
+        str | None,
+        Option(
+            "--file",
+            metavar="FILE",
+            help="Read this file, whole or as records, of any size; '-' is standard input.",
+            rich_help_panel=RECORDS,
+        ),
+    ] = None
+    out: Annotated[
+        str | None,
+        Option(
+            "--out",
+            metavar="FILE",
+            help="Write to this new file, which appears when it is complete, and print a report.",
+            rich_help_panel=RECORDS,
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, Option("--overwrite", help="Replace the file of --out if it exists.", rich_help_panel=RECORDS)
+    ] = False
+    all_or_nothing: Annotated[
+        bool, Option("--all-or-nothing", help="Write nothing if a record fails.", rich_help_panel=RECORDS)
+    ] = False
 
     def __post_init__(self) -> None:
         """Raises UsageError for flags that contradict each other."""

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from typer import Argument, Option
 from typer.core import TyperOption
 
-from backctl.domain.errors import UsageError
 from backctl.presentation.typer_internals import TyperChoice
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "id")
@@ -152,31 +151,6 @@ SecretFile = Annotated[
     str | None,
     Option("--secret-file", metavar="FILE", help="Write the secret to this new file, do not print it."),
 ]
-
-# Lists.
-
-Limit = Annotated[int | None, Option("--limit", metavar="N", help="Page size, 1 to 1000; 50 unless given.")]
-Cursor = Annotated[str | None, Option("--cursor", metavar="CURSOR", help="Continue after the previous page.")]
-EventSort = Annotated[
-    str, Option("--sort", metavar="FIELD", help="'seq' shows the oldest first, '-seq' the newest first.")
-]
-All = Annotated[bool, Option("--all", help="Print everything instead of one page.")]
-
-
-def require_one_paging(*, all_: bool, cursor: str | None, limit: int | None, numbered: bool = False) -> None:
-    """Refuse to mix `--all`, `--cursor` and `--limit`, and `--page` and `--page-size`. Raises UsageError."""
-    ways = [
-        name
-        for name, used in (
-            ("--all", all_),
-            ("--cursor or --limit", cursor is not None or limit is not None),
-            ("--page or --page-size", numbered),
-        )
-        if used
-    ]
-    if len(ways) > 1:
-        raise UsageError(f"{ways[0]} cannot be combined with {ways[1]}", hint="use one of them")
-
 
 # Durations.
 

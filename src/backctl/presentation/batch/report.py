@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from backctl.domain.errors import BackctlError, PartialFailure
-from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
 from backctl.presentation.batch.signals import Interruption
 from backctl.presentation.errors import Terminated, document
@@ -24,7 +23,7 @@ class Report:
         self.done = 0
         self.changed = 0
         self.failed = 0
-        self._failures: list[str] = []
+        self._failures: list[str | int] = []
         self._hint: str | None = None
 
     def succeeded(self, *, changed: int, count: int = 1) -> None:
@@ -32,8 +31,8 @@ class Report:
         self.done += count
         self.changed += changed
 
-    def add_failure(self, name: str, error: BackctlError) -> object:
-        """Count an item that failed; `name` is quoted if it is text of the user. Returns the `error` of its record."""
+    def add_failure(self, name: str | int, error: BackctlError) -> object:
+        """Count an item that failed and return the `error` of its record. `name` is an identity or a line number."""
         self.done += 1
         self.failed += 1
         if self._hint is None:
@@ -44,7 +43,7 @@ class Report:
 
     def add_failed_line(self, number: int, error: BackctlError) -> None:
         """Count a line that failed and print its error, for results that have no place for it."""
-        self.add_failure(f"line {number}", error)
+        self.add_failure(number, error)
         if self._as_json:
             terminal.say_raw(json.dumps({"line": number, "error": document(error)}) + "\n")
         else:
@@ -52,11 +51,12 @@ class Report:
 
     def failure(self, consequence: str = "", *, failed: str = "failed", with_hint: bool = False) -> PartialFailure:
         """The error that ends the command after its other items were processed."""
-        shown = ", ".join(self._failures[:_NAMED]) + (", …" if len(self._failures) > _NAMED else "")
+        names = [name if isinstance(name, str) else f"line {name}" for name in self._failures]
         after = f"; {consequence}" if consequence else ""
         things = f" {self._things}" if self._things else ""
         return PartialFailure(
-            f"{self.failed} of {self.done}{things} {failed}: {shown}{after}", hint=self._hint if with_hint else None
+            f"{self.failed} of {self.done}{things} {failed}{after}: {named(names)}",
+            hint=self._hint if with_hint else None,
         )
 
     def say_stopped(self, *, total: int | None = None) -> None:
@@ -81,5 +81,5 @@ class Report:
 
 
 def named(names: Sequence[str], *, limit: int = _NAMED) -> str:
-    """The first names of a list for a message, quoted."""
-    return ", ".join(map(quoted, names[:limit])) + (", …" if len(names) > limit else "")
+    """The first names of a list for a message."""
+    return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")

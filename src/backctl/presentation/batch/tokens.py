@@ -47,7 +47,7 @@ def verify_lines(call: Invocation, verify: Verify) -> None:
                 report.succeeded(changed=0)
                 record.update((name, getattr(verdict.token, name)) for name in members(VerifiedToken))
             elif verdict.error is not None:
-                record["error"] = report.add_failure(f"line {number}", verdict.error)
+                record["error"] = report.add_failure(number, verdict.error)
             yield record
 
     def summary() -> dict[str, object]:

@@ -5,11 +5,11 @@ from typing import Annotated
 from typer import Option
 
 from backctl.application.event_views import ChainView, EventView
-from backctl.domain.repositories import PAGE_SIZE, EventCriteria, is_newest_first
+from backctl.domain.repositories import EventCriteria
 from backctl.domain.values import Identity, Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
-from backctl.presentation.parameters import All, Cursor, EventSort, Limit, require_one_paging
+from backctl.presentation.paging import EventOrder, Paging
 
 app = noun("audit")
 
@@ -17,6 +17,8 @@ app = noun("audit")
 @leaf(app, name="list", view=EventView)
 def list_(
     call: Invocation,
+    order: EventOrder,
+    paging: Paging,
     type_: Annotated[
         str | None, Option("--type", metavar="NAME", help="Only of this type, for example UserCreated.")
     ] = None,
@@ -29,10 +31,6 @@ def list_(
     trace_id: Annotated[
         str | None, Option("--trace-id", metavar="ID", help="Only of this trace (TRACEPARENT).")
     ] = None,
-    sort: EventSort = "seq",
-    limit: Limit = None,
-    cursor: Cursor = None,
-    all_: All = False,
 ) -> None:
     """List events, oldest first."""
     criteria = EventCriteria(
@@ -42,14 +40,13 @@ def list_(
         until=Instant.parse(until) if until is not None else None,
         trace_id=trace_id,
     )
-    newest_first = is_newest_first(sort)
-    require_one_paging(all_=all_, cursor=cursor, limit=limit)
+    newest_first = order.newest_first
     audit = call.backend.audit
-    if all_:
+    if paging.all_:
         call.results.stream(audit.stream(criteria, newest_first=newest_first), EventView)
     else:
-        size = PAGE_SIZE if limit is None else limit
-        call.results.show_page(audit.page(criteria, limit=size, cursor=cursor, newest_first=newest_first), EventView)
+        page = audit.page(criteria, limit=paging.size, cursor=paging.cursor, newest_first=newest_first)
+        call.results.show_page(page, EventView)
 
 
 @leaf(app, view=ChainView)

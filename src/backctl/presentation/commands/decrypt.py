@@ -27,15 +27,7 @@ _VERB = options.Verb(
 @leaf(app, secrets=("value",), view=DecryptedValue, members=members(CipherReport))
 def decrypt(
     call: Invocation,
-    context: options.Context = None,
-    template: options.Template = None,
-    lines: options.EachLine = False,
-    jsonl: options.Jsonl = None,
-    csv: options.Csv = None,
-    file: options.File = None,
-    out: options.Out = None,
-    overwrite: options.Overwrite = False,
-    all_or_nothing: options.AllOrNothing = False,
+    choices: options.Choices,
     stream: Annotated[
         bool,
         Option(
@@ -50,8 +42,7 @@ def decrypt(
     The output is exactly the bytes of the value. Exit code 6 if it does not decrypt, whatever the cause: another
     context, a missing key, or one changed byte.
     """
-    choices = options.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
-    if stream and (choices.is_records or choices.is_value or out not in (None, "-")):
+    if stream and (choices.is_records or choices.is_value or choices.out not in (None, "-")):
         raise UsageError("--stream is for a whole file to standard output", hint="leave --stream out, or add --file")
     service = call.backend.encryption
     service.require_keyring()  # report a missing key before a secret is read
@@ -60,7 +51,7 @@ def decrypt(
 
         transform(call, service, replace(_VERB, held_back=not stream), choices)
         return
-    plaintext = service.decrypt(options.encrypted_value(call), context=context or "")
+    plaintext = service.decrypt(options.encrypted_value(call), context=choices.context or "")
     call.results.renderer.exactly(plaintext, DecryptedValue(_text(plaintext), base64.b64encode(plaintext).decode()))
 
 

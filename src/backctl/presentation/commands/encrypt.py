@@ -24,18 +24,10 @@ _VERB = options.Verb(
 @leaf(app, secrets=("value",), view=EncryptedValue, members=members(CipherReport))
 def encrypt(
     call: Invocation,
-    context: options.Context = None,
+    choices: options.Choices,
     trim_newline: Annotated[
         bool, Option("--trim-newline", help="Remove one line end from the end of the value, such as echo adds.")
     ] = False,
-    template: options.Template = None,
-    lines: options.EachLine = False,
-    jsonl: options.Jsonl = None,
-    csv: options.Csv = None,
-    file: options.File = None,
-    out: options.Out = None,
-    overwrite: options.Overwrite = False,
-    all_or_nothing: options.AllOrNothing = False,
 ) -> None:
     """Encrypt a value, chosen fields of records, or a file.
 
@@ -43,7 +35,6 @@ def encrypt(
     to another row or column unnoticed. With --lines, --jsonl or --csv, everything except the values stays as it is;
     records that fail are left out and reported on standard error, exit code 7.
     """
-    choices = options.Choices(context, template, lines, jsonl, csv, file, out, overwrite, all_or_nothing)
     if trim_newline and not choices.is_value:
         raise UsageError(
             "--trim-newline is for one value",
@@ -57,5 +48,5 @@ def encrypt(
         transform(call, service, _VERB, choices)
         return
     value = options.value_to_encrypt(call, trim_newline=trim_newline)
-    encrypted = service.encrypt(value, context=context or "")
+    encrypted = service.encrypt(value, context=choices.context or "")
     call.results.value(encrypted, EncryptedValue(encrypted, encrypted.split(".")[1], changed=True))

@@ -84,7 +84,7 @@ def _lines(call: Invocation, service: "SanitizingService", *, explain: bool) -> 
                 elif outcome.cleaned.text.strip():
                     yield _members(outcome.cleaned.text.strip(), outcome.cleaned, _number(outcome))
             elif outcome.error is not None and renderer.is_json and not explain:
-                error = report.add_failure(f"line {outcome.number}", outcome.error)
+                error = report.add_failure(outcome.number, outcome.error)
                 yield "{" + _number(outcome) + '"error": ' + json.dumps(error) + "}"
             elif outcome.error is not None:
                 report.add_failed_line(outcome.number, outcome.error)
@@ -106,7 +106,7 @@ def _lines(call: Invocation, service: "SanitizingService", *, explain: bool) -> 
                 renderer.raw(line + end)
         renderer.sink.flush()
     if report.failed:
-        raise report.failure("they were left out")
+        raise report.failure(failed="could not be cleaned")
 
 
 def _number(outcome: "LineOutcome") -> str:

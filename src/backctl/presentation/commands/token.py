@@ -11,11 +11,12 @@ from backctl.application.token_views import InspectedToken, IssuedTokens, Revoca
 from backctl.application.views import Change
 from backctl.domain.errors import InvalidInput, TokenInvalid, UsageError
 from backctl.domain.quoting import escaped
-from backctl.domain.repositories import PAGE_SIZE, Swept
+from backctl.domain.repositories import Swept
 from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
-from backctl.presentation.parameters import All, Cursor, Ident, Limit, duration, require_one_paging
+from backctl.presentation.paging import Paging
+from backctl.presentation.parameters import Ident, duration
 
 app = noun("token")
 
@@ -151,15 +152,13 @@ def revoke(
 
 
 @leaf(app, name="list", view=SessionView)
-def list_(call: Invocation, ident: Ident, limit: Limit = None, cursor: Cursor = None, all_: All = False) -> None:
+def list_(call: Invocation, ident: Ident, paging: Paging) -> None:
     """List the sessions of an account, oldest first."""
-    require_one_paging(all_=all_, cursor=cursor, limit=limit)
     sessions = call.backend.sessions
-    if all_:
+    if paging.all_:
         call.results.stream(sessions.stream(ident), SessionView)
-        return
-    size = PAGE_SIZE if limit is None else limit
-    call.results.show_page(sessions.page(ident, limit=size, cursor=cursor), SessionView)
+    else:
+        call.results.show_page(sessions.page(ident, limit=paging.size, cursor=paging.cursor), SessionView)
 
 
 @leaf(app, changes="remove expired sessions and tokens", view=Swept)

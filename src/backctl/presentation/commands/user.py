@@ -1,62 +1,64 @@
 """`backctl user …`: create, find, change, activate, deactivate and delete accounts."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from backctl.application.views import Change, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import UsageError
-from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria, is_newest_first
+from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria
 from backctl.domain.values import Instant
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.expiry import ExpiresAt, ExpiresIn, expiry_of
-from backctl.presentation.parameters import (
-    All,
-    Cursor,
-    EventSort,
-    Ident,
-    Idents,
-    Limit,
-    SecretFile,
-    require_one_paging,
-)
+from backctl.presentation.paging import EventOrder, Paging
+from backctl.presentation.parameters import Ident, Idents, SecretFile
 from backctl.presentation.password_input import new_password, require_one_source
+
+if TYPE_CHECKING:
+    from backctl.application.account_steps import AccountSteps
+    from backctl.application.transactions import StepOn
 
 app = noun("user")
 
 _REPORTED = ("ident", "error")
 """Further members in the report of a bulk command."""
 
-Role = Annotated[str | None, Option("--role", metavar="NAME", help="Only with this role.")]
-Active = Annotated[bool | None, Option("--active/--inactive", help="Only active or only inactive accounts.")]
-After = Annotated[str | None, Option("--created-after", metavar="TIME", help="Only created at this time or later.")]
-Before = Annotated[str | None, Option("--created-before", metavar="TIME", help="Only created before this time.")]
-Domain = Annotated[str | None, Option("--email-domain", metavar="DOMAIN", help="Only with an address in this domain.")]
-Search = Annotated[
-    str | None, Option("--search", metavar="TEXT", help="Only with this text in the username or the address.")
-]
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The options that select accounts."""
 
-def _criteria(
-    role: str | None,
-    active: bool | None,
-    after: str | None,
-    before: str | None,
-    domain: str | None,
-    search: str | None,
-) -> UserCriteria:
-    return UserCriteria(
-        role=role,
-        is_active=active,
-        created_after=Instant.parse(after) if after is not None else None,
-        created_before=Instant.parse(before) if before is not None else None,
-        email_domain=domain,
-        search=search,
-    )
+    role: Annotated[str | None, Option("--role", metavar="NAME", help="Only with this role.")] = None
+    active: Annotated[bool | None, Option("--active/--inactive", help="Only active or only inactive accounts.")] = None
+    created_after: Annotated[
+        str | None, Option("--created-after", metavar="TIME", help="Only created at this time or later.")
+    ] = None
+    created_before: Annotated[
+        str | None, Option("--created-before", metavar="TIME", help="Only created before this time.")
+    ] = None
+    email_domain: Annotated[
+        str | None, Option("--email-domain", metavar="DOMAIN", help="Only with an address in this domain.")
+    ] = None
+    search: Annotated[
+        str | None, Option("--search", metavar="TEXT", help="Only with this text in the username or the address.")
+    ] = None
+
+    def criteria(self) -> UserCriteria:
+        """Raises InvalidInput for a time that cannot be read."""
+        return UserCriteria(
+            role=self.role,
+            is_active=self.active,
+            created_after=Instant.parse(self.created_after) if self.created_after is not None else None,
+            created_before=Instant.parse(self.created_before) if self.created_before is not None else None,
+            email_domain=self.email_domain,
+            search=self.search,
+        )
 
 
 GeneratePassword = Annotated[bool, Option("--generate-password", help="Generate a password and print it once.")]
@@ -150,12 +152,8 @@ def create(
 @leaf(app, name="list", view=UserView)
 def list_(
     call: Invocation,
-    role: Role = None,
-    active: Active = None,
-    created_after: After = None,
-    created_before: Before = None,
-    email_domain: Domain = None,
-    search: Search = None,
+    filters: Filters,
+    paging: Paging,
     sort: Annotated[
         str,
         Option(
@@ -164,27 +162,23 @@ def list_(
             help="Sort by created_at, email, username or id; '-' in front reverses it.",
         ),
     ] = "created_at",
-    limit: Limit = None,
-    cursor: Cursor = None,
     page: Annotated[int | None, Option("--page", metavar="N", help="Print page N, starting at 1.")] = None,
     page_size: Annotated[int | None, Option("--page-size", metavar="N", help="Accounts per numbered page.")] = None,
-    all_: All = False,
 ) -> None:
     """List accounts, page by page."""
-    criteria = _criteria(role, active, created_after, created_before, email_domain, search)
+    criteria = filters.criteria()
     order = Sort.parse(sort)
     numbered = page is not None or page_size is not None
-    require_one_paging(all_=all_, cursor=cursor, limit=limit, numbered=numbered)
+    paging.require_one_way(numbered=numbered)
     accounts = call.backend.accounts
-    if all_:
+    if paging.all_:
         call.results.stream(accounts.stream(criteria, order), UserView)
     elif numbered:
         number, size = 1 if page is None else page, PAGE_SIZE if page_size is None else page_size
         found = accounts.numbered_page(criteria, order, page=number, page_size=size)
         call.results.show_page(found, UserView, next_page=f"--page {number + 1}")
     else:
-        size = PAGE_SIZE if limit is None else limit
-        call.results.show_page(accounts.page(criteria, order, limit=size, cursor=cursor), UserView)
+        call.results.show_page(accounts.page(criteria, order, limit=paging.size, cursor=paging.cursor), UserView)
 
 
 @leaf(app, view=UserView)
@@ -203,16 +197,10 @@ def exists(call: Invocation, ident: Ident) -> None:
 @leaf(app)
 def count(
     call: Invocation,
-    role: Role = None,
-    active: Active = None,
-    created_after: After = None,
-    created_before: Before = None,
-    email_domain: Domain = None,
-    search: Search = None,
+    filters: Filters,
 ) -> None:
     """Count accounts."""
-    criteria = _criteria(role, active, created_after, created_before, email_domain, search)
-    number = call.backend.accounts.count(criteria)
+    number = call.backend.accounts.count(filters.criteria())
     call.results.value(str(number), {"count": number})
 
 
@@ -277,35 +265,31 @@ def check_password(call: Invocation, ident: Ident) -> None:
     call.results.check(check, check.ok)
 
 
+def _change_each(
+    call: Invocation,
+    idents: list[str] | None,
+    step: "Callable[[AccountSteps], StepOn[UserView]]",
+    doing: str,
+    *,
+    ask: str | None = None,
+) -> None:
+    from backctl.presentation.batch.run import change_each
+
+    accounts = call.backend.accounts
+    action = partial(accounts.change_each, step=step(accounts.steps))
+    change_each(call, idents, action, view=UserView, doing=doing, ask=ask)
+
+
 @leaf(app, changes="activate {idents}", bulk=True, view=UserView, members=_REPORTED)
 def activate(call: Invocation, idents: Idents = None) -> None:
     """Activate accounts that were deactivated."""
-    accounts = call.backend.accounts
-    from backctl.presentation.batch.run import change_each
-
-    change_each(
-        call,
-        idents,
-        partial(accounts.change_each, step=accounts.steps.activating),
-        view=UserView,
-        doing="activating",
-    )
+    _change_each(call, idents, lambda steps: steps.activating, "activating")
 
 
 @leaf(app, changes="deactivate {idents}", bulk=True, guard="yes", view=UserView, members=_REPORTED)
 def deactivate(call: Invocation, idents: Idents = None) -> None:
     """Deactivate accounts: nobody can log in to them."""
-    accounts = call.backend.accounts
-    from backctl.presentation.batch.run import change_each
-
-    change_each(
-        call,
-        idents,
-        partial(accounts.change_each, step=accounts.steps.deactivating),
-        view=UserView,
-        doing="deactivating",
-        ask="deactivate",
-    )
+    _change_each(call, idents, lambda steps: steps.deactivating, "deactivating", ask="deactivate")
 
 
 @leaf(app, changes="update {ident}", view=UserView)
@@ -373,23 +357,13 @@ def _event() -> type:
 
 
 @leaf(app, view=_event)
-def history(
-    call: Invocation,
-    ident: Ident,
-    sort: EventSort = "seq",
-    limit: Limit = None,
-    cursor: Cursor = None,
-    all_: All = False,
-) -> None:
+def history(call: Invocation, ident: Ident, order: EventOrder, paging: Paging) -> None:
     """Show the events of an account, oldest first."""
-    newest_first = is_newest_first(sort)
-    require_one_paging(all_=all_, cursor=cursor, limit=limit)
-    if all_:
+    newest_first = order.newest_first
+    if paging.all_:
         subject = call.backend.accounts.history(ident, limit=1).items[0].subject
-        call.results.stream(
-            call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first), _event()
-        )
-        return
-    size = PAGE_SIZE if limit is None else limit
-    page = call.backend.accounts.history(ident, limit=size, cursor=cursor, newest_first=newest_first)
-    call.results.show_page(page, _event())
+        events = call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first)
+        call.results.stream(events, _event())
+    else:
+        page = call.backend.accounts.history(ident, limit=paging.size, cursor=paging.cursor, newest_first=newest_first)
+        call.results.show_page(page, _event())

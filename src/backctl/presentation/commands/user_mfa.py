@@ -9,7 +9,7 @@ from backctl.application.login_views import MfaStatus
 from backctl.application.mfa import MfaReencryption
 from backctl.application.views import Change
 from backctl.domain.errors import PartialFailure, UsageError
-from backctl.domain.quoting import escaped
+from backctl.domain.quoting import escaped, quoted
 from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
@@ -130,7 +130,7 @@ def reencrypt(call: Invocation) -> None:
         from backctl.presentation.batch.report import named
 
         raise PartialFailure(
-            f"the secrets of {len(failed)} accounts do not decrypt: {named(failed)}",
+            f"the secrets of {len(failed)} accounts do not decrypt: {named([quoted(name) for name in failed])}",
             hint="use a keyring that has their key, or remove the second factor with '{backctl} user mfa disable'",
         )
 
