@@ -308,7 +308,7 @@ def test_after_a_rotation_reencryption_moves_every_value_and_shows_none(ready: M
     columns = ready.run("reencrypt", "--csv", "phone", *template, stdin=csv).succeeded()
     fields = ready.run("reencrypt", "--jsonl", "phone", *template, stdin=jsonl).succeeded()
     assert columns.err == "backctl: 2 re-encrypted, 0 of 2 records failed\n"
-    assert fields.err == "backctl: 1 moved, 0 of 1 records failed\n"
+    assert fields.err == "backctl: 1 re-encrypted, 0 of 1 records failed\n"
     report = ready.run("reencrypt", *PHONE, "--file", "sealed", "--out", "sealed", "--overwrite", "-o", "json").json
     assert (report["values"], report["changed_values"]) == (1, 1)
     again = ready.run("reencrypt", *PHONE, "--file", "sealed", "--out", "copy", "-o", "json").succeeded().json

@@ -204,6 +204,6 @@ def test_a_terminal_shows_a_picture_and_asks_for_codes(installed: Machine) -> No
     assert len(recovery) == 10
     keys = [("password: ", f"{GOOD}\n"), ("mfa code: ", f"{recovery[0][0]}\n")]
     assert installed.at_terminal("user", "check-password", "ada", keys=keys).code == 0
-    question = "let 'ada' log in with a password alone? [y/N] "
+    question = "let ada log in with only a password? [y/N] "
     assert installed.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "n\n")]).code == 8
     assert installed.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "y\n")]).code == 0
