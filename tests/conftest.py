@@ -1,8 +1,10 @@
 """Fixtures and options for all tests."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
+from tests import programs
 from tests.servers import Servers
 from tests.starter import STARTER
 
@@ -14,10 +16,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     STARTER.cold = config.getoption("--long")
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, commands would ignore it too
+    if programs.must_all_be_there() and (names := programs.missing()):
+        raise pytest.UsageError(f"CI=true allows no gaps; {programs.notice(names)}")
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the starter; the last line of a run names what was not tested, and what to install."""
     STARTER.close()
+    if not hasattr(config, "workerinput") and (names := programs.missing()):
+        print(programs.notice(names))  # noqa: T201 - for the person who runs the tests
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -87,12 +88,24 @@ def test_the_table_of_nouns_is_true(name: str, entry: Entry) -> None:
     assert list(noun.leaves) == [name] if entry.verb else noun.leaves
 
 
+def leaves(noun: Noun, *words: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command of a noun and of the nouns within it."""
+    yield from ((*words, name) for name in noun.leaves)
+    for name, entry in noun.nouns.items():
+        yield from leaves(import_module(entry.module).app, *words, name)
+
+
 @pytest.mark.parametrize("name", NOUNS)
 def test_every_leaf_has_help(runner: CliRunner, name: str) -> None:
     noun: Noun = import_module(NOUNS[name].module).app
-    for leaf in noun.leaves:
-        words = [name] if NOUNS[name].verb else [name, leaf]
+    commands = [(name,)] if NOUNS[name].verb else list(leaves(noun, name))
+    assert commands
+    for words in commands:
         shown = runner.invoke(app, [*words, "--help"])
         assert shown.exit_code == 0, shown.stderr
         assert f"Usage: backctl {' '.join(words)} [OPTIONS]" in shown.stdout
         assert "Common options:" in shown.stdout
+
+
+def test_the_commands_of_a_noun_within_another_have_help_too() -> None:
+    assert ("user", "mfa", "enroll") in set(leaves(import_module(NOUNS["user"].module).app, "user"))

@@ -21,7 +21,7 @@ NOUNS: dict[str, Entry] = {
     "key": Entry(_HERE + "key", "List, rotate, publish, import and export keys."),
     "encrypt": Entry(_HERE + "encrypt", "Encrypt a value, chosen fields of records, or a file.", verb=True),
     "decrypt": Entry(_HERE + "decrypt", "Decrypt a value, chosen fields of records, or a file.", verb=True),
-    "reencrypt": Entry(_HERE + "reencrypt", "Re-encrypt values, records or files with the primary key.", verb=True),
+    "reencrypt": Entry(_HERE + "reencrypt", "Re-encrypt a value, chosen fields of records, or a file.", verb=True),
     "audit": Entry(_HERE + "audit", "Read and verify the event log."),
     "config": Entry(_HERE + "config", "Show, validate and change the configuration."),
     "profile": Entry(_HERE + "profile", "List profiles and select one."),

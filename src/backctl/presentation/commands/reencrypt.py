@@ -21,10 +21,10 @@ def reencrypt(
     call: Invocation,
     choices: options.Choices,
 ) -> None:
-    """Re-encrypt a value, chosen fields of records, or a file with the primary key.
+    """Re-encrypt a value, chosen fields of records, or a file.
 
-    Every value is verified with its context. Values that use the primary key already stay the same, byte for byte. The
-    plaintext is never written anywhere.
+    The result uses the primary key. Every value is verified with its context. Values that use the primary key
+    already stay the same, byte for byte. The plaintext is never written anywhere.
     """
     service = call.backend.encryption
     service.require_keyring()  # report a missing key before a secret is read

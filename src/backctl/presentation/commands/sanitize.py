@@ -34,9 +34,10 @@ def sanitize(
     ] = InputFormat.TEXT,
     explain: Annotated[bool, Option("--explain", help="Print what would be removed instead of the result.")] = False,
 ) -> None:
-    """Remove HTML and control characters from text or JSON that other people wrote.
+    """Remove HTML and control characters from text or JSON.
 
-    Reads standard input. Removes control and bidirectional characters and HTML, also from the keys of JSON.
+    Use it for content that other people wrote. Reads standard input. Removes control and bidirectional characters
+    and HTML, also from the keys of JSON.
 
     If sanitize.tags is not set, the result is plain text: character references are decoded, and it is safe as the
     content of an HTML element, so 'a < b & c' stays the same. If it is set, the result is HTML: 'a &lt; b &amp; c'.
