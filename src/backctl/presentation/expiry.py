@@ -1,4 +1,4 @@
-"""The flags that say when an account ends."""
+"""The options for the expiry of an account."""
 
 from typing import Annotated
 
@@ -8,17 +8,19 @@ from backctl.domain.errors import UsageError
 from backctl.domain.values import NEVER, Expiry, Instant
 
 ExpiresAt = Annotated[
-    str | None, Option("--expires-at", metavar="TIME", help="End the account at this time, such as 2026-12-31.")
+    str | None,
+    Option("--expires-at", metavar="TIME", help="Let the account expire at this time, for example 2026-12-31."),
 ]
 ExpiresIn = Annotated[
-    str | None, Option("--expires-in", metavar="DURATION", help="End the account after this time, such as 8h or 30d.")
+    str | None,
+    Option("--expires-in", metavar="DURATION", help="Let the account expire after this time, for example 8h or 30d."),
 ]
 
 
 def expiry_of(at: str | None, after: str | None, *, never: bool = False) -> Expiry | None:
-    """What the flags ask for; None when they say nothing. Raises UsageError for two of them, InvalidInput kinds."""
+    """Return the expiry that the options give, None for none. Raises UsageError for two of them; InvalidInput."""
     if (at is not None) + (after is not None) + never > 1:
-        raise UsageError("an account ends in one way only", hint="choose --expires-at or --expires-in")
+        raise UsageError("the options give more than one expiry", hint="use --expires-at or --expires-in")
     if at is not None:
         return Expiry(at=Instant.parse(at))
     if after is not None:

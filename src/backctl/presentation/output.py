@@ -1,8 +1,8 @@
-"""The one renderer: a table for people, tsv, csv and identifiers for shells, JSON for programs.
+"""Renders results: tables for people, TSV, CSV and identifiers for shells, JSON for programs.
 
-What is rendered is a view, a frozen dataclass; its members in order are the columns, their names the JSON keys. In a
-pipe the data leaves as it is, in the form's own quoting. On a terminal, control and bidirectional characters are
-escaped in every form, in JSON as `\\uXXXX`, so the meaning stays.
+A view is a frozen dataclass. Its members are the columns, in order, and their names the JSON keys. In a pipe, data is
+quoted as its format requires. On a terminal, control and bidirectional characters are also escaped, in JSON as
+`\\uXXXX`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from backctl.presentation.terminal import Sink
 Row = Sequence[object]
 
 _BLOCK = 512
-"""Rows written at once: big enough for speed, small enough for memory and for a reader that waits."""
+"""Rows per write: large enough for speed, small enough for memory and for a reader that waits."""
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -37,18 +37,18 @@ class Format(StrEnum):
 
 
 def members(view: type) -> tuple[str, ...]:
-    """The names of a view's members: its columns, in order."""
+    """Return the names of the members of a view, in order."""
     return tuple(field.name for field in dataclass_fields(view))
 
 
 def table_columns(view: type) -> tuple[str, ...]:
-    """What a table shows of a view when nobody chose: its `TABLE` where it has one, so that a row fits a terminal."""
+    """Return the default columns of a table: `TABLE` of the view if it has one, so that a row fits a terminal."""
     chosen: tuple[str, ...] | None = getattr(view, "TABLE", None)
     return chosen if chosen is not None else members(view)
 
 
 class Renderer:
-    """Writes the result of one command. `fields` selects and orders members; `form` None means the stream's default."""
+    """Writes the result of one command. `fields` selects and orders members; `form` None is the default format."""
 
     def __init__(
         self,
@@ -71,23 +71,23 @@ class Renderer:
         self.is_table = self._form is Format.TABLE
 
     def require_known(self, view: type, extra: Sequence[str] = ()) -> None:
-        """Refuse `--fields` that name no member of `view` nor of `extra`. Raises UsageError naming the known ones."""
+        """Raise UsageError if `--fields` contains a name that is neither in `view` nor in `extra`."""
         known = (*members(view), *extra)
         for name in self.fields or ():
             if name not in known:
                 raise self._unknown(name, known)
 
     def leaves_out(self, *names: str) -> bool:
-        """Whether `--fields` chooses members, and none of these."""
+        """Whether `--fields` is given and contains none of these names."""
         return self.fields is not None and not set(names) & set(self.fields)
 
     def one(self, view: object, extra: Mapping[str, object] | None = None) -> None:
-        """One object, with further members after its own."""
+        """Write one object, followed by further members."""
         names, row = _taken_apart(view)
         if extra:
             names, row = (*names, *extra), (*row, *extra.values())
         if self.fields is not None:
-            # A member that this outcome lacks (`dry_run` of a real run) is empty; a misspelt one was refused before.
+            # A member that this outcome lacks, such as `dry_run`, is empty; a misspelt one was refused before.
             if not extra:
                 self._pick(names)
             values = dict(zip(names, row, strict=True))
@@ -102,11 +102,11 @@ class Renderer:
         self.sink.flush()
 
     def page(self, items: Sequence[object], view: type, next_cursor: str | None) -> None:
-        """Some objects of one class and, in a JSON document, the cursor after them."""
+        """Write objects of one class and, in a JSON document, the cursor after them."""
         self._many(iter(items), view, next_cursor)
 
     def stream(self, items: Iterator[object], view: type) -> None:
-        """Any number of objects in constant memory."""
+        """Write any number of objects in constant memory."""
         self._many(items, view, None)
 
     def records(
@@ -115,9 +115,9 @@ class Renderer:
         records: Iterator[Mapping[str, object]],
         tail: Callable[[], Mapping[str, object]],
     ) -> None:
-        """Objects that lack some of `names`; a JSON document ends with the members of `tail`, asked for at the end.
+        """Write objects that may lack some of `names`. A JSON document ends with the members that `tail` returns.
 
-        Text forms leave missing members empty, JSON leaves them out.
+        Missing members are empty in text formats and omitted in JSON.
         """
         chosen = self.fields or names
         if self.is_json:
@@ -131,14 +131,14 @@ class Renderer:
         self.sink.flush()
 
     def value(self, text: str, view: object) -> None:
-        """An answer that is one value: bare in text forms, `view` in JSON and where its fields are asked for."""
+        """Write a single value: only the value in text formats, `view` in JSON and with `--fields`."""
         if self.is_json or self.fields is not None:
             self.one(view)
         else:
             self._bare(text)
 
     def alone(self, text: str, member: Mapping[str, object]) -> None:
-        """One member of a result that is not shown otherwise, whatever `--fields` say: bare in text forms."""
+        """Write one member of a result that is not printed, whatever `--fields` contains."""
         if self.is_json:
             self._write(_json(member) + "\n")
             self.sink.flush()
@@ -146,18 +146,18 @@ class Renderer:
             self._bare(text)
 
     def raw(self, text: str) -> None:
-        """Text that is the result itself, to the byte; on a terminal without what could steer it."""
+        """Write text unchanged; on a terminal, escape control characters."""
         self.sink.write(_safe_lines(text) if self.sink.terminal else text)
 
     def exactly(self, data: bytes, view: object) -> None:
-        """An answer that is bytes: nothing is added to them in text forms, `view` where `value` shows it."""
+        """Write a result that consists of bytes: unchanged in text formats, `view` in JSON and with `--fields`."""
         if self.is_json or self.fields is not None:
             self.one(view)
         else:
             self.data(data)
 
     def data(self, data: bytes) -> None:
-        """Bytes that are the result in whatever form was asked for; on a terminal without what could steer it."""
+        """Write bytes unchanged in every format; on a terminal, escape control characters."""
         if self.sink.terminal:
             self._write(_safe_lines(data.decode("utf-8", "backslashreplace")))
             self.sink.flush()
@@ -170,7 +170,7 @@ class Renderer:
         names, pick = self._pick(members(view), table_columns(view) if self.is_table else None)
         rows = map(pick, items)
         if self.is_json:
-            # The same text as json.dumps makes, three times as fast: for lists of a million.
+            # The same text as json.dumps, three times as fast, for long lists.
             template = "{" + ", ".join(f"{_json(name)}: %s" for name in names) + "}"  # names are identifiers
             text = _json_text()
             lines = (template % tuple(map(text, row)) for row in rows)
@@ -199,7 +199,7 @@ class Renderer:
             for block in _blocks(line + "\n" for line in lines):
                 self._write("".join(block))
             return
-        # One document written as it comes: a member list that is never whole in memory.
+        # One document, written item by item, because the list may not fit in memory.
         separator = '{"items": ['
         for block in _blocks(lines):
             self._write(separator + ",\n".join(block))
@@ -254,7 +254,7 @@ class Renderer:
         return escaped(_cell(value))
 
     def _on_card(self, value: object) -> str:
-        # A list is no member of a view, but something a change made: a line for each, to be copied from.
+        # A list, such as recovery codes, is printed with one item per line.
         return "\n".join(map(self._shown, value)) if isinstance(value, list) else self._shown(value)
 
     def _write(self, text: str) -> None:
@@ -262,12 +262,12 @@ class Renderer:
 
 
 def _identity(names: Sequence[str]) -> str:
-    """The member that names an object: `id`, a token's `jti` or a key's `kid` where there is one, else the first."""
+    """Return the name of the member that identifies an object: `id`, `jti` or `kid` if there is one, else the first."""
     return next((name for name in ("id", "jti", "kid") if name in names), names[0])
 
 
 def _each(identity: object) -> Iterable[object]:
-    """One line for each of several identifiers in one member, none for none."""
+    """Return the identifiers in a member, which can contain several."""
     return identity if isinstance(identity, tuple) else (identity,)
 
 
@@ -285,7 +285,7 @@ def _blocks(items: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _portable(value: object) -> object:
-    """`value` in the types of JSON. Raises TypeError for what has no place in a result, a secret above all."""
+    """Convert `value` to the types of JSON. Raises TypeError for anything else, in particular a secret."""
     if type(value) in _PLAIN:
         return value
     moment = getattr(value, "isoformat", None)
@@ -297,7 +297,7 @@ def _portable(value: object) -> object:
         return {str(name): _portable(member) for name, member in value.items()}
     if isinstance(value, (tuple, list, frozenset, set)):
         return [_portable(member) for member in value]
-    if isinstance(value, (str, int)):  # their subclasses, enumerations above all
+    if isinstance(value, (str, int)):  # subclasses, such as enumerations
         return str.__str__(value) if isinstance(value, str) else int(value)
     if hasattr(value, "__dataclass_fields__"):
         names, row = _taken_apart(value)
@@ -306,7 +306,7 @@ def _portable(value: object) -> object:
 
 
 def _cell(value: object) -> str:
-    """`value` as the text of one cell: empty for None, members joined by commas, JSON for what is deeper."""
+    """Convert `value` to the text of a cell: empty for None, items joined by commas, JSON for nested values."""
     plain = value if type(value) in _PLAIN else _portable(value)
     if isinstance(plain, str):
         return plain
@@ -342,7 +342,7 @@ def _json_text() -> Callable[[object], str]:
 
 
 def _brief(value: object) -> str:
-    """The cell of a table: a time to the second, for a person compares days and minutes."""
+    """Convert `value` to the cell of a table, in which times have seconds."""
     moment = getattr(value, "isoformat", None)
     return _cell(value) if moment is None else f"{moment()[:19]}Z"
 
@@ -354,12 +354,12 @@ def _json(value: object) -> str:
 
 
 def _safe_lines(text: str) -> str:
-    """Escape what could steer a terminal, but keep the lines."""
+    """Escape control characters, except line ends."""
     return "\n".join(map(escaped, text.split("\n")))
 
 
 def _safe_json(text: str) -> str:
-    """JSON of the same meaning without characters that could steer a terminal."""
+    """Escape control characters in JSON without changing its meaning."""
     if text.isascii():
         import re
 

@@ -1,7 +1,7 @@
-"""How long work comes along: count, rate and time left, on standard error.
+"""Shows the progress of long work on standard error: count, rate and time left.
 
-On a terminal one line that is rewritten a few times a second; otherwise, with `-v`, a line every ten seconds; else
-nothing. The clock is passed in, in seconds on any steady scale.
+On a terminal, one line is rewritten a few times per second. Elsewhere a line is printed every ten seconds with `-v`,
+and nothing without it. `clock` returns seconds since any start.
 """
 
 import sys
@@ -17,7 +17,7 @@ _LINE_SECONDS = 10.0
 
 
 class Progress:
-    """A count that grows; a context manager, so that its line is gone when something else is printed."""
+    """Counts and shows finished work. As a context manager it clears its line at the end."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Progress:
             self._show(now)
 
     def clear(self) -> None:
-        """Take the line off the terminal, before something else is written there."""
+        """Clear the line, before something else is written to the terminal."""
         if self._drawn:
             self._write("\r\x1b[K")
             self._drawn = False

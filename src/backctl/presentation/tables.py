@@ -1,4 +1,4 @@
-"""Plain aligned columns for people. Cells come in already escaped; nothing here is parsed by a program."""
+"""Tables with aligned columns. Cells must be escaped already."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from backctl.presentation import terminal
 
 MEASURED = 200
-"""Rows that decide the widths; later ones may stick out, so a table of any length needs no memory."""
+"""Rows that determine the widths of columns. Later rows may be wider, so a long table needs no memory."""
 
 _GAP = "  "
 _NARROWEST = 16
 _FOLDED = 30
-"""Columns that the last column gets before others are cut."""
+"""Width that the last column gets before others are cut."""
 
 _BOLD, _RESET = "\x1b[1m", "\x1b[0m"
 
@@ -19,8 +19,8 @@ _BOLD, _RESET = "\x1b[1m", "\x1b[0m"
 class Columns:
     """The layout of a table.
 
-    When it is wider than the terminal, the last column is folded below itself, and the widest of the others are cut
-    with `…`; the first, which names the thing, at half the terminal only. What still does not fit sticks out.
+    If it is wider than the terminal, the last column is wrapped, and the widest of the others are cut with `…`. The
+    first column identifies the row and keeps at least half the width of the terminal. A table can still be too wide.
     """
 
     def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]], *, color: bool) -> None:
@@ -69,8 +69,8 @@ class Columns:
 
 
 def _folded(text: str, columns: int) -> list[str]:
-    """`text` in lines of at most `columns`, broken at spaces where there are any."""
-    narrow = terminal.display_width(text) == len(text)  # wide characters are counted as if all were
+    """Wrap `text` to lines of at most `columns`, at spaces if possible."""
+    narrow = terminal.display_width(text) == len(text)  # otherwise every character counts as wide
     return textwrap.wrap(text, columns if narrow else max(1, columns // 2), break_on_hyphens=False) or [""]
 
 
@@ -86,7 +86,7 @@ def _shortened(text: str, columns: int) -> str:
 
 
 def card(names: Sequence[str], cells: Sequence[str], *, color: bool) -> str:
-    """One object as lines of `name: value`, nothing cut. Further lines of a value stand below its first."""
+    """Format one object as lines of `name: value`. Further lines of a value are aligned with its first."""
     widest = max(map(len, names), default=0)
     margin = "\n" + " " * (widest + 2)
     bold, reset = (_BOLD, _RESET) if color else ("", "")

@@ -1,4 +1,4 @@
-"""Standard streams as they really are: closed, full, a terminal, a pipe whose reader left, in any locale."""
+"""The standard streams: closed or full, a terminal or a pipe without a reader, in any locale."""
 
 import io
 import os
@@ -15,7 +15,7 @@ _MESSAGE_MAX = 2_000
 
 
 class ClosedOutput(Exception):
-    """Whoever read standard output has left: end quietly."""
+    """The reader of standard output has closed the pipe: end quietly."""
 
 
 class OutputFailed(Unavailable):
@@ -23,7 +23,7 @@ class OutputFailed(Unavailable):
 
 
 class ResultLost(OutputFailed):
-    """The change is made and cannot be told: repeating the command would be wrong."""
+    """The change was made, but its result cannot be written: do not repeat the command."""
 
     code = "output.lost"
     retryable = False
@@ -33,10 +33,10 @@ _closed: set[str] = set()
 
 
 def prepare_streams() -> None:
-    """UTF-8 whatever the locale says, every byte written or an error, and something behind each of the descriptors.
+    """Use UTF-8 in every locale, write every byte or fail, and keep a file open on each of the three descriptors.
 
-    A closed one would be given to the next file opened: the database would then be standard output. What stands in its
-    place fails as a closed one does, with EBADF.
+    The next file to be opened would get a closed descriptor: the database could become standard output. Its
+    replacement fails like a closed descriptor, with EBADF.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -44,7 +44,7 @@ def prepare_streams() -> None:
         except OSError:
             _closed.add(name)
             dead = os.open(os.devnull, os.O_RDONLY if descriptor else os.O_WRONLY)
-            if dead != descriptor:  # pragma: no cover - the lowest free number is given first
+            if dead != descriptor:  # pragma: no cover - open returns the lowest free number
                 os.dup2(dead, descriptor)
                 os.close(dead)
         make_blocking(descriptor)
@@ -55,12 +55,11 @@ def prepare_streams() -> None:
 
 
 def make_blocking(descriptor: int) -> None:
-    """Have reads and writes wait for the other end: of a pipe that another process made non-blocking, what has not
-    come yet would be taken for the end, and what the pipe cannot take at once would be lost.
+    """Make reads and writes wait. In a non-blocking pipe, missing data looks like the end, and excess data is lost.
 
-    On Linux without changing it for whoever else has the same end of the pipe. Raises OSError for a closed descriptor.
+    On Linux this does not affect other processes with the same end of the pipe. Raises OSError for a closed descriptor.
     """
-    if os.get_blocking(descriptor) or stat.S_ISREG(os.fstat(descriptor).st_mode):  # a file never has one wait
+    if os.get_blocking(descriptor) or stat.S_ISREG(os.fstat(descriptor).st_mode):  # a file never blocks
         return
     import fcntl
 
@@ -76,8 +75,8 @@ def make_blocking(descriptor: int) -> None:
 
 
 def _written_whole(descriptor: int) -> TextIO:
-    """With PYTHONUNBUFFERED set, Python's own stream writes as much as fits on a full disk and drops the rest."""
-    buffer = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - it is the process's own
+    """Open a buffered stream: with PYTHONUNBUFFERED, Python writes what fits on a full disk and drops the rest."""
+    buffer = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - stays open as long as the process
     is_terminal = os.isatty(descriptor)
     return io.TextIOWrapper(
         buffer, encoding="utf-8", errors="backslashreplace", line_buffering=is_terminal or descriptor == 2
@@ -85,12 +84,12 @@ def _written_whole(descriptor: int) -> TextIO:
 
 
 def input_is_closed() -> bool:
-    """Whether the program was started without a standard input, or has none."""
+    """Whether the program has no standard input."""
     return sys.stdin is None or "stdin" in _closed
 
 
 def output_failure() -> OSError | None:
-    """Why standard output cannot be written, if it could not be; what it did not take waits in its buffer."""
+    """Why standard output cannot be written; None if it can."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -103,8 +102,8 @@ _refused_color = False
 
 
 def refuse_color(refused: bool) -> None:
-    """Remember `--no-color` for everything written from here on, errors about the command line itself included."""
-    global _refused_color  # noqa: PLW0603 - a property of the process's streams, like the environment beside it
+    """Apply `--no-color` from here on, also to errors about the command line."""
+    global _refused_color  # noqa: PLW0603 - a property of the process, like its environment
     _refused_color = refused or os.environ.get("BACKCTL_NO_COLOR", "").lower() in _YES
 
 
@@ -116,7 +115,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def color_wanted(stream: TextIO | None) -> bool:
-    """Whether to colour what goes to `stream`: https://no-color.org, then FORCE_COLOR, then what the stream is."""
+    """Whether to use colours on `stream`: https://no-color.org, then FORCE_COLOR, then whether it is a terminal."""
     if _refused_color or os.environ.get("NO_COLOR"):
         return False
     forced = os.environ.get("FORCE_COLOR")
@@ -126,14 +125,14 @@ def color_wanted(stream: TextIO | None) -> bool:
 
 
 def width() -> int:
-    """Columns of the terminal; `COLUMNS` overrides, 80 when nobody knows."""
+    """Columns of the terminal: `COLUMNS`, else its size, else 80."""
     import shutil
 
     return shutil.get_terminal_size().columns
 
 
 def display_width(text: str) -> int:
-    """Columns that `text` takes: two for wide East Asian characters, none for marks that combine."""
+    """Columns that `text` takes: two for wide East Asian characters, none for combining marks."""
     if text.isascii():
         return len(text)
     import unicodedata
@@ -149,22 +148,22 @@ def display_width(text: str) -> int:
 
 
 def shell_word(text: str) -> str:
-    """`text` as one word for a POSIX shell, safe on a terminal."""
+    """Quote `text` as one word for a POSIX shell, safe on a terminal."""
     import shlex
 
     return shlex.quote(escaped(text))
 
 
 def _encodable(text: str) -> str:
-    """Unpaired surrogates as `\\udcXX`: what no UTF-8 text may hold, and what JSON writes for them."""
+    """Write unpaired surrogates as `\\udcXX`, as JSON does, because UTF-8 cannot contain them."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Sink:
-    """Standard output as the renderer sees it: writes are UTF-8, and fail in two ways only.
+    """Standard output for the renderer, in UTF-8.
 
-    Raises ClosedOutput when the reader has left, OutputFailed for everything else (a full disk). With `patient` set, a
-    reader's leaving is remembered and the rest dropped, so that a batch of changes does not stop half-way.
+    Methods raise ClosedOutput if the reader closed the pipe, and OutputFailed for other errors, such as a full disk.
+    With `patient` set, a closed pipe is ignored, so that a batch of changes does not stop half-way.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -172,7 +171,7 @@ class Sink:
         self.terminal = is_terminal(stream)
         self.patient = False
         self.before_write: Callable[[], None] | None = None
-        """Called before every write: takes a progress line off the terminal."""
+        """Called before every write, to clear a progress line."""
 
     def write(self, text: str) -> None:
         if self._stream is None:
@@ -188,7 +187,7 @@ class Sink:
             self._failed(error)
 
     def write_bytes(self, data: bytes) -> None:
-        """Bytes as they are, at once: for what is no text, or has to stay exactly the same."""
+        """Write bytes unchanged and unbuffered."""
         if self._stream is None:
             return
         if self.before_write is not None:
@@ -224,19 +223,19 @@ def output_failed(error: OSError) -> OutputFailed:
 
 
 def discard(stream: TextIO | None) -> None:
-    """Point a broken stream's descriptor at nothing, so that what it still buffers is dropped without a word."""
+    """Redirect the descriptor of a broken stream to /dev/null, so that its buffer is dropped without an error."""
     try:
         if stream is not None:
             descriptor = stream.fileno()
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, descriptor)
             os.close(nothing)
-    except (OSError, ValueError):  # no descriptor behind it: nothing to drop
+    except (OSError, ValueError):  # the stream has no descriptor
         return
 
 
 def reader_left() -> bool:
-    """Whether standard output is a pipe that nobody reads any more."""
+    """Whether standard output is a pipe without a reader."""
     import select
 
     poll = select.poll()
@@ -249,7 +248,7 @@ def reader_left() -> bool:
 
 
 def say(text: str, kind: Literal["error", "hint", "warning"] | None = None) -> None:
-    """One line on standard error, `backctl: kind: text`; never an exception, and nothing that moves the cursor."""
+    """Print one line on standard error, `backctl: kind: text`, escaped. Never raises."""
     stream = sys.stderr
     shown = escaped(text)
     if len(shown) > _MESSAGE_MAX:
@@ -261,7 +260,7 @@ def say(text: str, kind: Literal["error", "hint", "warning"] | None = None) -> N
 
 
 def say_raw(text: str) -> None:
-    """Text on standard error as it is."""
+    """Print text on standard error unchanged. Never raises."""
     try:
         if sys.stderr is not None:
             try:
@@ -269,12 +268,12 @@ def say_raw(text: str) -> None:
             except UnicodeEncodeError:
                 sys.stderr.write(_encodable(text))
             sys.stderr.flush()
-    except (OSError, ValueError):  # closed or full: there is nobody left to tell
+    except (OSError, ValueError):  # closed or full
         discard(sys.stderr)
 
 
 def collect_garbage_again() -> None:
-    """Undo the start-up's `gc.disable()` before work that makes much: the modules imported so far stay unscanned."""
+    """Turn the garbage collector on again, which is off at start-up. Loaded modules are not scanned."""
     import gc
 
     if not gc.isenabled():
