@@ -45,6 +45,8 @@ class KeyView:
 
 @dataclass(frozen=True, slots=True)
 class DestroyedKey:
+    """A key that was destroyed."""
+
     kid: str
     purpose: Purpose
     destroyed_at: Instant

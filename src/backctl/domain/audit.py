@@ -12,6 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from backctl.domain.canonical_json import canonical
 from backctl.domain.quoting import quoted
@@ -39,8 +40,7 @@ class RecordedEvent:
     mac: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The end of the chain: the last sequence number given out and the last MAC."""
 
     seq: int

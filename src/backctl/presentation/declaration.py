@@ -11,7 +11,7 @@ other commands cost nothing. A command module looks like this:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from backctl.domain.quoting import escaped
 from backctl.presentation.commands import NOUNS, WITHIN, Entry
@@ -21,31 +21,17 @@ Guard = Literal["yes", "name"]
 View = type | Callable[[], type]
 
 
-class LeafSpec:
+class LeafSpec(NamedTuple):
     """The declaration of one leaf command; see `leaf`."""
 
-    __slots__ = ("bulk", "changes", "function", "guard", "members", "name", "secrets", "view")
-
-    def __init__(
-        self,
-        function: Callable[..., None],
-        name: str,
-        *,
-        changes: str | None,
-        guard: Guard | None,
-        bulk: bool,
-        secrets: tuple[str, ...],
-        view: View | None,
-        members: tuple[str, ...],
-    ) -> None:
-        self.function = function
-        self.name = name
-        self.changes = changes
-        self.guard = guard
-        self.bulk = bulk
-        self.secrets = secrets
-        self.view = view
-        self.members = members
+    function: Callable[..., None]
+    name: str
+    changes: str | None
+    guard: Guard | None
+    bulk: bool
+    secrets: tuple[str, ...]
+    view: View | None
+    members: tuple[str, ...]
 
     @property
     def mutation(self) -> bool:
@@ -106,16 +92,7 @@ def leaf(
 
     def declare(function: Command) -> Command:
         spelling = name or function.__name__.replace("_", "-")
-        app.leaves[spelling] = LeafSpec(
-            function,
-            spelling,
-            changes=changes,
-            guard=guard,
-            bulk=bulk,
-            secrets=secrets,
-            view=view,
-            members=members,
-        )
+        app.leaves[spelling] = LeafSpec(function, spelling, changes, guard, bulk, secrets, view, members)
         return function
 
     return declare

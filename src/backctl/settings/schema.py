@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from backctl.domain.errors import InvalidDuration
 from backctl.domain.quoting import quoted
@@ -38,7 +38,7 @@ class WrongValue(ValueError):
     """A value that its setting does not take. The message never holds a secret."""
 
 
-class Setting:
+class Setting(NamedTuple):
     """One configuration value.
 
     `low` and `high` limit integers, durations (microseconds) and the length of strings. The kind `text` takes any
@@ -46,48 +46,34 @@ class Setting:
     in TOML syntax. `required` applies to members of named tables.
     """
 
-    __slots__ = (
-        "example", "high", "item", "key", "kind", "low", "name", "refused", "required", "secret", "section", "variable"
-    )  # fmt: skip
+    key: str
+    kind: Kind
+    low: int = 0
+    high: int = 0
+    secret: bool = False
+    item: str = ""
+    refused: str = ""
+    example: str = ""
+    required: bool = False
 
-    def __init__(
-        self,
-        key: str,
-        kind: Kind,
-        *,
-        low: int = 0,
-        high: int = 0,
-        secret: bool = False,
-        item: str = "",
-        refused: str = "",
-        example: str = "",
-        required: bool = False,
-    ) -> None:
-        self.key = key
-        self.section, _, self.name = key.rpartition(".")
-        self.kind = kind
-        self.low = low
-        self.high = high
-        self.secret = secret
-        self.item = item
-        self.refused = refused
-        self.example = example
-        self.required = required
-        self.variable = "BACKCTL_" + key.upper().replace(".", "_")
+    @property
+    def section(self) -> str:
+        """The table that contains it; empty for the top of the document."""
+        return self.key.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in its table."""
+        return self.key.rpartition(".")[2]
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return "BACKCTL_" + self.key.upper().replace(".", "_")
 
     def under(self, prefix: str) -> "Setting":
         """Return the same setting with `prefix` before its key."""
-        return Setting(
-            f"{prefix}.{self.key}",
-            self.kind,
-            low=self.low,
-            high=self.high,
-            secret=self.secret,
-            item=self.item,
-            refused=self.refused,
-            example=self.example,
-            required=self.required,
-        )
+        return self._replace(key=f"{prefix}.{self.key}")
 
 
 SETTINGS = {

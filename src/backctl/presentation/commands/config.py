@@ -23,12 +23,16 @@ Key = Annotated[str, Argument(metavar="KEY", help="Setting, for example database
 
 @dataclass(frozen=True, slots=True)
 class SettingView:
+    """One setting."""
+
     key: str
     value: Shown
 
 
 @dataclass(frozen=True, slots=True)
 class OriginView:
+    """One setting with the place where its value comes from."""
+
     key: str
     value: Shown
     origin: str
@@ -36,25 +40,34 @@ class OriginView:
 
 @dataclass(frozen=True, slots=True)
 class FileView:
+    """The configuration file."""
+
     path: str
     exists: bool
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenView:
+    """A setting that was written."""
+
     key: str
     value: str
+    """Masked for a secret."""
     file: str
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedView:
+    """A setting that was removed."""
+
     key: str
     file: str
 
 
 @dataclass(frozen=True, slots=True)
 class FindingView:
+    """An error in the configuration."""
+
     message: str
     hint: str
 

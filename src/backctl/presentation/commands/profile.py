@@ -18,6 +18,8 @@ app = noun("profile")
 
 @dataclass(frozen=True, slots=True)
 class ProfileView:
+    """One profile. `origin` is the place where its database comes from."""
+
     name: str
     in_force: bool
     protected: bool
@@ -27,6 +29,8 @@ class ProfileView:
 
 @dataclass(frozen=True, slots=True)
 class SettingView:
+    """One setting of a profile."""
+
     key: str
     value: bool | int | str | list[str]
     origin: str
