@@ -168,15 +168,14 @@ def _target(name: str, folder: int, link: os.stat_result, shown: Path) -> str:
     """Where a link leads. Raises FolderUnusable for one that may not be followed."""
     if not may_follow(link, os.fstat(folder), user=os.geteuid()):
         named = quoted(str(shown / name), limit=400)
-        why = f"belongs to user {link.st_uid}" if link.st_uid not in (0, os.geteuid()) else "other users may move"
-        raise FolderUnusable(
-            f"{named} is a link that {why}", hint="name another file, or the one that the link leads to"
-        )
+        why = f"belongs to user {link.st_uid}" if link.st_uid not in (0, os.geteuid()) else "other users can move"
+        raise FolderUnusable(f"{named} is a link that {why}", hint="use another path, or the target of the link")
     target = os.readlink(name, dir_fd=folder)
     now = _status(name, folder)
     if now is None or (now.st_dev, now.st_ino, now.st_ctime_ns) != (link.st_dev, link.st_ino, link.st_ctime_ns):
         raise FolderUnusable(
-            f"the link {quoted(str(shown / name), limit=400)} was replaced while it was followed", hint="try again"
+            f"the link {quoted(str(shown / name), limit=400)} was replaced while it was being followed",
+            hint="try again",
         )
     return target
 
@@ -196,6 +195,6 @@ def _require_sound(status: os.stat_result, path: Path) -> None:
         raise FolderUnusable(f"{quoted(str(path), limit=400)} is not a folder")
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         raise FolderUnusable(
-            f"everybody may replace files in {quoted(str(path), limit=400)}",
-            hint="take that right away with chmod o-w, or name another folder in the configuration",
+            f"every user can replace files in {quoted(str(path), limit=400)}",
+            hint="remove that permission with 'chmod o-w', or configure another folder",
         )

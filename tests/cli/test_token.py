@@ -114,7 +114,7 @@ def test_a_refresh_token_used_twice_ends_its_session(house: Machine) -> None:
     assert [bool(re.fullmatch(form, line)) for form, line in zip((ACCESS, REFRESH), next_, strict=True)] == [True] * 2
     verify(house, next_[0]).succeeded()
     error = refused(refresh(house, lines[1]), 6, "token.reused")
-    assert "somebody else has it" in error["hint"]
+    assert "somebody else has a copy" in error["hint"]
     for access in (lines[0], next_[0]):
         refused(verify(house, access), 6, "token.revoked")
     refused(refresh(house, next_[1]), 6, "token.revoked")

@@ -95,7 +95,7 @@ class AccountService:
         from backctl.domain.password_policy import prepared
 
         if password is not None and password_hash is not None:
-            raise InvalidInput("a password and the hash of one exclude each other")
+            raise InvalidInput("a password and a password hash cannot be used together")
         address = self.addresses.parse(email)
         name = Username.parse(username)
         self.access.require_known(role)

@@ -47,7 +47,7 @@ def _require_sensible(criteria: EventCriteria) -> None:
     """Refuse what nothing can ever match: an investigator would take the silence for an answer."""
     if criteria.type is not None and criteria.type not in event_types():
         raise InvalidInput(
-            f"there is no type of event {quoted(criteria.type)}", hint=f"known types: {', '.join(event_types())}"
+            f"there is no event type {quoted(criteria.type)}", hint=f"known types: {', '.join(event_types())}"
         )
     if criteria.since is not None and criteria.until is not None and criteria.since >= criteria.until:
         raise InvalidInput("the period ends before it begins", hint="give --since an earlier time than --until")

@@ -69,9 +69,7 @@ class AuthenticationService:
             answer = self._attempt(identity, forms, mfa_code, by)
             if answer is not None:
                 return answer.told(ident)
-        raise UserChangedMeanwhile(
-            f"the password of {quoted(ident)} was changed again and again meanwhile", hint="try again"
-        )
+        raise UserChangedMeanwhile(f"the password of {quoted(ident)} kept changing during the login", hint="try again")
 
     def _attempt(
         self, identity: Identity, forms: tuple[Secret, ...], code: Secret | None, by: Attribution

@@ -170,7 +170,7 @@ def _context(context: str) -> bytes:
 
 
 def _not_unicode() -> InvalidInput:
-    return InvalidInput("a value or its context holds an unpaired surrogate, so it is no Unicode text")
+    return InvalidInput("a value or its context contains an unpaired surrogate, so it is not valid Unicode")
 
 
 class _Witness:

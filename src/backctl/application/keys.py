@@ -43,8 +43,8 @@ ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")
 """What a rotation turns unless told otherwise: audit and index keys are looked up by more than their kid."""
 
 _WAY_OUT: dict[Purpose, str] = {
-    "encrypt": "'backctl user mfa reencrypt' moves them to the key in use",
-    "index": "they are recovery codes; 'backctl user mfa recovery-codes' makes others for an account",
+    "encrypt": "run 'backctl user mfa reencrypt' to move them to the primary key",
+    "index": "replace the recovery codes of each account with 'backctl user mfa recovery-codes'",
 }
 
 
@@ -138,8 +138,8 @@ class KeyService:
         after = change.ring.destroy(kid, now=self.clock())
         if change.needs(kid):
             raise KeyInUse(
-                f"rows of the database refer to the key {quoted(kid)}",
-                hint=_WAY_OUT.get(change.ring.get(kid).purpose, "it stays as long as they do"),
+                f"rows in the database still use the key {quoted(kid)}",
+                hint=_WAY_OUT.get(change.ring.get(kid).purpose, "keep the key as long as these rows exist"),
             )
         change.replace(after, *_events(change.ring, after))
         stone = after.tombstones[-1]
@@ -225,8 +225,8 @@ class KeyService:
         for other in ring.keys:
             if other.material == foreign.key.material:
                 raise KeyTaken(
-                    f"the keyring has this key already, as {quoted(other.kid)}",
-                    hint=f"use it by that name: 'backctl key show {other.kid}'",
+                    f"the keyring already has this key, as {quoted(other.kid)}",
+                    hint=f"see it with 'backctl key show {other.kid}'",
                 )
         if named is None and is_kid(foreign.kid) and not ring.is_taken(foreign.kid):
             named = foreign.kid
@@ -241,8 +241,8 @@ class KeyService:
         key = self.keyring().get(kid)
         if key.is_symmetric:
             raise InvalidKey(
-                f"the key {quoted(kid)} is symmetric: nothing of it is public",
-                hint="--private gives the key itself, to whoever is trusted as this machine is",
+                f"the key {quoted(kid)} is symmetric and has no public half",
+                hint="to export the secret key itself, use --private",
             )
         return self._exported(key, form, private=False)
 
@@ -337,7 +337,7 @@ def _checked(kid: str | None) -> str | None:
     """Raises InvalidKey for what cannot name a key."""
     if kid is None or is_kid(kid):
         return kid
-    raise InvalidKey(f"{quoted(kid)} is no kid", hint="1 to 64 letters, digits, '_' and '-' of ASCII")
+    raise InvalidKey(f"{quoted(kid)} is not a valid kid", hint="use 1 to 64 ASCII letters, digits, '_' and '-'")
 
 
 def _events(before: Keyring, after: Keyring) -> tuple[DomainEvent, ...]:

@@ -139,8 +139,8 @@ class MfaService:
         )
         if step is None or not work.second_factors.use_step(user.id, step):
             raise MfaCodeWrong(
-                "the code is not the one of this moment",
-                hint="wait for the next one; the clocks of both sides may differ by half a minute",
+                "the code is not the current one",
+                hint="try the next code; the two clocks may differ by at most half a minute",
             )
         user.confirm_mfa(now=now)
         work.second_factors.confirm(user.id, now=user.updated_at)

@@ -43,8 +43,8 @@ class MfaKeys:
         key = self._keyring().find(enrolment.kid)
         if key is None or key.purpose != "encrypt":
             raise MfaSecretUnusable(
-                f"the secret of the second factor is encrypted under {quoted(enrolment.kid)}, a key that is not here",
-                hint="name the keyring that has it, or take the factor away with 'backctl user mfa disable'",
+                f"the second factor is encrypted under the key {quoted(enrolment.kid)}, which is not in the keyring",
+                hint="use the keyring that has this key, or remove the factor with 'backctl user mfa disable'",
             )
         try:
             return self._ciphers().of(key).open(enrolment.secret.encode("utf-8", "replace"), _context(user_id))
@@ -61,7 +61,7 @@ class MfaKeys:
         """What is stored of new recovery codes. Raises ValueError for any but ten different ones."""
         meant = {recovery_code_meant(code.reveal()) for code in codes} - {None}
         if not len(meant) == len(codes) == RECOVERY_CODES:
-            raise ValueError("these are not the recovery codes that were made for one account")
+            raise ValueError("an account has ten different recovery codes")
         key = self._keyring().primary("index")
         digests = (recovery_digest(key.secret_bytes(), user_id, code.reveal()) for code in codes)
         return tuple(StoredCode(digest, key.kid) for digest in digests)
@@ -83,8 +83,8 @@ class MfaKeys:
                 return True
         if missing is not None:
             raise MfaSecretUnusable(
-                f"recovery codes of the account are kept under {quoted(missing)}, a key that is not here",
-                hint="name the keyring that has it, or make others with 'backctl user mfa recovery-codes'",
+                f"recovery codes of the account use the key {quoted(missing)}, which is not in the keyring",
+                hint="use the keyring that has this key, or create new codes with 'backctl user mfa recovery-codes'",
             )
         return False
 
@@ -92,8 +92,8 @@ class MfaKeys:
 def _unreadable() -> MfaSecretUnusable:
     """The error for a secret that is gone, or not what was stored for its account."""
     return MfaSecretUnusable(
-        "the secret of the second factor does not decrypt",
-        hint="restore the database from a backup, or take the factor away with 'backctl user mfa disable'",
+        "the secret of the second factor cannot be decrypted",
+        hint="restore the database from a backup, or remove the factor with 'backctl user mfa disable'",
     )
 
 

@@ -125,7 +125,7 @@ class SanitizingService:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidInput(f"this is not UTF-8 text: byte {error.start + 1} cannot be read") from None
+            raise InvalidInput(f"this is not UTF-8 text: byte {error.start + 1} is invalid") from None
 
     def _too_large(self) -> InputTooLarge:
-        return InputTooLarge(f"this is longer than {self.max_bytes} bytes", hint="sanitize.max_bytes is the bound")
+        return InputTooLarge(f"this is longer than {self.max_bytes} bytes", hint="raise sanitize.max_bytes")

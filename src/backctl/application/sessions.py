@@ -65,7 +65,7 @@ class SessionService:
         if not 1 <= batch_size <= _BATCH_MAX:
             raise InvalidInput(f"a batch has 1 to {_BATCH_MAX} rows, not {batch_size}")
         if older_than < 0:
-            raise InvalidInput("what is to come is not past")
+            raise InvalidInput("the age cannot be negative")
         from backctl.application.transactions import always
 
         before = self.clock().plus(-max(older_than, self.leeway))

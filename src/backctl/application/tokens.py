@@ -205,7 +205,7 @@ class TokenService:
         if issued is None:
             raise TokenReused(
                 "the refresh token was used before; its session is revoked",
-                hint="log in again; if you did not use it twice, somebody else has it",
+                hint="log in again; if you used it only once, somebody else has a copy",
             )
         return Change(issued, changed=True)
 
@@ -220,9 +220,7 @@ class TokenService:
             raise _unknown() from None
         session, now = work.sessions.get(owner[1]), self.clock()
         if session.issuer != self.issuer:
-            raise TokenInvalid(
-                "the refresh token is of another issuer", hint="tokens.issuer says which one redeems here"
-            )
+            raise TokenInvalid("the refresh token is from another issuer", hint="compare its issuer with tokens.issuer")
         secret = _new_refresh_token()
         successor = digest_of(secret)
         first_use = work.sessions.use(digest, successor=successor, now=now)
@@ -281,7 +279,7 @@ class TokenService:
         """
         if not (0 < len(jti) <= 255 and jti.isprintable()):
             raise InvalidInput(
-                f"{quoted(jti)} cannot be the jti of a token", hint="'backctl token inspect' shows that of a token"
+                f"{quoted(jti)} is not a valid jti", hint="run 'backctl token inspect' to see the jti of a token"
             )
         expires_at = self.clock().plus(ACCESS_TTL_MAX)
         return self._deny(jti, None, expires_at, by, dry_run=dry_run)
@@ -302,7 +300,7 @@ class TokenService:
         if sub is None:
             raise TokenNotFound(
                 f"no access token was issued with the jti {quoted(jti)}",
-                hint="'backctl token inspect' shows the jti of a token",
+                hint="run 'backctl token inspect' to see the jti of a token",
             )
         changed = work.sessions.deny(jti, subject=sub, expires_at=expires_at, now=self.clock())
         work.write()
@@ -322,7 +320,9 @@ class TokenService:
         if ttl is None:
             return self.access_ttl
         if not SECOND_US <= ttl <= ACCESS_TTL_MAX or ttl % SECOND_US:
-            raise InvalidInput("an access token lasts whole seconds, from 1s to 1d", hint="write 15m, for example")
+            raise InvalidInput(
+                "the lifetime of an access token must be whole seconds from 1s to 1d", hint="write 15m, for example"
+            )
         return ttl
 
     def _issued(
@@ -367,7 +367,9 @@ class TokenService:
     def _signed_by_us(self, token: str | Secret, now: Instant, audience: str | None) -> AccessClaims:
         text = token.reveal() if isinstance(token, Secret) else token
         if looks_like_one(text):
-            raise TokenInvalid("this is a refresh token, not an access token", hint="'token refresh' redeems it")
+            raise TokenInvalid(
+                "this is a refresh token, not an access token", hint="redeem it with 'backctl token refresh'"
+            )
         return self.codec.verify(text, now=now, audience=audience)
 
     def _claims_or_refusal(
@@ -382,11 +384,11 @@ class TokenService:
 def _require_good(claims: AccessClaims, standings: "dict[tuple[str, str], Standing]", now: Instant) -> None:
     """Raises TokenRevoked for a token that the database knows to be void, or whose session it does not know."""
     standing = standings.get((claims.sid, claims.jti))
-    why: str | None = "its session is gone"
+    why: str | None = "its session no longer exists"
     if standing is not None:
         why = standing.why_void(sub=claims.sub, iss=claims.iss, jti=claims.jti, iat=claims.iat, now=now)
     if why is not None:
-        raise TokenRevoked(f"the token is void: {why}", hint="log in again")
+        raise TokenRevoked(f"the token is not valid: {why}", hint="log in again")
 
 
 def _new_refresh_token() -> Secret:
@@ -396,4 +398,4 @@ def _new_refresh_token() -> Secret:
 
 
 def _unknown() -> TokenUnknown:
-    return TokenUnknown("there is no such refresh token", hint="it was issued elsewhere, or its session is long past")
+    return TokenUnknown("unknown refresh token", hint="log in again; its session may have been removed long ago")

@@ -74,10 +74,10 @@ def _builtin(name: str, description: str, *permissions: str) -> Role:
 
 
 BUILTIN_ROLES = (
-    _builtin("user", "owns an account and nothing else", "self:*"),
+    _builtin("user", "can manage its own account only", "self:*"),
     _builtin(
         "moderator",
-        "keeps order among accounts",
+        "can list, activate and deactivate accounts, and revoke tokens",
         "self:*",
         "user:list",
         "user:show",
@@ -87,7 +87,7 @@ BUILTIN_ROLES = (
         "token:list",
         "token:revoke",
     ),
-    _builtin("admin", "may do everything", "*"),
+    _builtin("admin", "has every permission", "*"),
 )
 
 
@@ -101,7 +101,7 @@ class AccessPolicy:
             if not _ROLE_NAME.fullmatch(role.name):
                 raise InvalidConfiguration(
                     f"{quoted(role.name)} is not a role name",
-                    hint="up to 50 lower-case letters, digits, '_' or '-', starting with a letter",
+                    hint="use up to 50 lower-case letters, digits, '_' or '-', starting with a letter",
                 )
             if role.name in roles:
                 raise InvalidConfiguration(f"the role {quoted(role.name)} is built in and cannot be redefined")
@@ -151,8 +151,8 @@ class AccessPolicy:
         )
         if not lasting and any(other.id == user.id for other in administrators):
             raise LastAdministrator(
-                f"after {moment} no active administrator would be left but {quoted(user.username.name)}",
-                hint="make another account an administrator first, or give one more time",
+                f"no active administrator would be left after {moment}, when {quoted(user.username.name)} expires",
+                hint="make another account an administrator first, or let one expire later",
             )
 
     def _known(self) -> str:

@@ -64,10 +64,10 @@ class AccessClaims:
         claims = cls(iss, aud, sub, client_id, second, second, expires // _SECOND, jti, sid, role, scope)
         if wrong := _wrong_member(claims.members()):
             raise InvalidInput(
-                f"{quoted(str(getattr(claims, wrong)))} cannot be the {quoted(wrong)} of a token",
-                hint="a scope is words of ASCII with one space between two"
+                f"{quoted(str(getattr(claims, wrong)))} is not a valid {quoted(wrong)} claim",
+                hint="write scopes as ASCII words separated by single spaces"
                 if wrong == "scope"
-                else f"it must be 1 to {TEXT_MAX} printable characters",
+                else f"use 1 to {TEXT_MAX} printable characters",
             )
         return claims
 
@@ -80,8 +80,8 @@ class AccessClaims:
         """
         if _wrong_member(members):
             raise TokenInvalid(
-                "the token does not say what an access token must say",
-                hint="one of its claims is missing or of the wrong type; `backctl token inspect` shows them",
+                "a claim of the token is missing or has the wrong type",
+                hint="run 'backctl token inspect' to see its claims",
             )
         said: Mapping[str, Any] = members  # every type has just been looked at
         return cls(
@@ -128,8 +128,8 @@ class AccessClaims:
         """Raises TokenInvalid for the token of another issuer, or for another audience; both are compared exactly."""
         if self.iss != issuer or self.aud != audience:
             raise TokenInvalid(
-                "the token is of another issuer or for another audience",
-                hint="tokens.issuer and tokens.audience say what is expected here; `backctl token inspect` shows both",
+                "the token is from another issuer or for another audience",
+                hint="compare tokens.issuer and tokens.audience with the output of 'backctl token inspect'",
             )
 
     def require_current(self, now: Instant, *, leeway: int) -> None:
@@ -141,13 +141,13 @@ class AccessClaims:
         """
         if now - leeway >= self.exp * _SECOND:
             raise TokenExpired(
-                f"the token expired at {self.expires_at}", hint="issue another one, or refresh its session"
+                f"the token expired at {self.expires_at}", hint="issue a new token, or refresh the session"
             )
         begins = max(self.nbf, self.iat)
         if now + leeway < begins * _SECOND:
             raise TokenNotYetValid(
-                f"the token counts from {Instant(begins * _SECOND)} on",
-                hint="compare the clocks of this machine and of the issuing one; tokens.leeway allows for little",
+                f"the token is not valid before {Instant(begins * _SECOND)}",
+                hint="compare the clocks of this machine and of the issuing machine, or raise tokens.leeway",
             )
 
 

@@ -100,10 +100,10 @@ def verify(rows: Iterable[RecordedEvent], keys: Mapping[str, bytes], installatio
     if last == head and last.seq:
         return ChainReport(last.seq, erased)
     if last == head:
-        return ChainReport(0, 0, 1, "the log is empty, though every database begins with an event")
+        return ChainReport(0, 0, 1, "the log is empty, but every database starts with an event")
     if isinstance(head.seq, int) and last.seq < head.seq:  # SQLite stores any type in any column
         return ChainReport(last.seq, erased, last.seq + 1, "the newest events are missing")
-    return ChainReport(last.seq, erased, last.seq, "the stored head of the chain is another one")
+    return ChainReport(last.seq, erased, last.seq, "the stored head of the chain does not match the last event")
 
 
 def _flaw(row: RecordedEvent, last: Head, keys: Mapping[str, bytes]) -> str | None:
@@ -112,7 +112,7 @@ def _flaw(row: RecordedEvent, last: Head, keys: Mapping[str, bytes]) -> str | No
     try:
         key = keys.get(row.audit_kid)
         if key is None:
-            return f"it was written with the audit key {quoted(row.audit_kid)}, which the keyring does not hold"
+            return f"it was written with the audit key {quoted(row.audit_kid)}, which is not in the keyring"
         if not hmac.compare_digest(link(key, last.mac, row), row.mac):
             return "a column or the MAC was changed"
         if row.data is None and row.salt is None:
@@ -122,5 +122,5 @@ def _flaw(row: RecordedEvent, last: Head, keys: Mapping[str, bytes]) -> str | No
         if row.data_digest == data_digest(row.salt, row.data):
             return None
     except (ValueError, TypeError, AttributeError):  # a column of another type than was ever written
-        return "a column holds something that was never written"
+        return "a column contains a value that backctl never writes"
     return "its data were changed"

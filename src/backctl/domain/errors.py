@@ -140,8 +140,8 @@ class WeakPassword(InvalidInput):
 
     def __init__(self, violations: tuple[str, ...]) -> None:
         super().__init__(
-            "the password is refused: " + "; ".join(violations),
-            hint="choose a longer, less guessable password, or let --generate-password make one",
+            "the password is too weak: " + "; ".join(violations),
+            hint="choose a longer, less guessable password, or use --generate-password",
         )
         self.violations = violations
 
@@ -203,7 +203,7 @@ class UserNotFound(NotFound):
     def __init__(self, ident: str) -> None:
         super().__init__(
             f"there is no account {quoted(ident)}",
-            hint="'backctl user list --search TEXT' finds parts of names and addresses",
+            hint="run 'backctl user list --search TEXT' to search names and addresses",
         )
 
 
@@ -314,8 +314,8 @@ class DecryptFailed(AnswerIsNo):
 
     def __init__(self) -> None:
         super().__init__(
-            "it does not decrypt",
-            hint="its key may be gone, its context another one, or it was changed; whole files need --file",
+            "decryption failed",
+            hint="check the context and the keyring, and that the data is intact; decrypt whole files with --file",
         )
 
 
@@ -379,7 +379,7 @@ class DiskFull(Unavailable):
 
     def __init__(self, file: str) -> None:
         super().__init__(
-            f"there is no room for {quoted(file, limit=400)}: the disk or a quota is full", hint="free some space"
+            f"no space left for {quoted(file, limit=400)}: the disk or a quota is full", hint="free some disk space"
         )
 
     @staticmethod
@@ -411,9 +411,11 @@ def exhaustion_of(error: BaseException) -> Unavailable | None:
     # Python itself, where there was none for a MemoryError.
     unsaid = "without exception set" in words or "without setting an exception" in words
     if isinstance(error, MemoryError) or number == ENOMEM or unloadable or unsaid:
-        return MemoryExhausted("there is not enough memory", hint="free some, or raise the limit of 'ulimit -v'")
+        return MemoryExhausted(
+            "there is not enough memory", hint="free some memory, or raise the limit with 'ulimit -v'"
+        )
     if number in (EMFILE, ENFILE):
-        return FilesExhausted("too many files are open", hint="close some, or raise the limit of 'ulimit -n'")
+        return FilesExhausted("too many files are open", hint="close some files, or raise the limit with 'ulimit -n'")
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return no_more_threads()
     return None
@@ -421,7 +423,7 @@ def exhaustion_of(error: BaseException) -> Unavailable | None:
 
 def no_more_threads() -> ThreadsExhausted:
     return ThreadsExhausted(
-        "no further thread or process can be started", hint="end other programs, or raise the limit of 'ulimit -u'"
+        "cannot start another thread or process", hint="stop other programs, or raise the limit with 'ulimit -u'"
     )
 
 

@@ -177,7 +177,9 @@ def kind_of(purpose: Purpose, alg: str | None = None) -> Kind:
         if alg in (None, kind.alg):
             return kind
     known = ", ".join(kind.alg for kind in KINDS[purpose])
-    raise InvalidKey(f"no key of purpose {purpose} has the algorithm {quoted(str(alg))}", hint=f"known here: {known}")
+    raise InvalidKey(
+        f"keys of purpose {purpose} cannot use the algorithm {quoted(str(alg))}", hint=f"use one of: {known}"
+    )
 
 
 def is_kid(text: object) -> TypeGuard[str]:
@@ -198,7 +200,7 @@ def read_key(entry: object) -> Key:
     A member that this program does not know is refused: dropping it at the next change would lose it.
     """
     if not isinstance(entry, dict):
-        raise InvalidKey("a key is no object")
+        raise InvalidKey("a key is not a JSON object")
     kid = entry.get("kid")
     if not is_kid(kid):
         raise InvalidKey("a key has no valid kid")
@@ -208,20 +210,20 @@ def read_key(entry: object) -> Key:
         raise InvalidKey(f"{named} has an unknown purpose or state", hint=_NEWER)
     kind = next((kind for kind in KINDS[purpose] if kind[:3] == tuple(map(entry.get, ("kty", "alg", "use")))), None)
     if kind is None:
-        raise InvalidKey(f"{named} is of a kind that does not serve its purpose", hint=_NEWER)
+        raise InvalidKey(f"{named} has a type or algorithm that does not fit its purpose", hint=_NEWER)
     if not is_moment(created := entry.get("created")):
-        raise InvalidKey(f"{named} has no valid dates")
+        raise InvalidKey(f"{named} has a missing or invalid date")
     promoted, not_after = entry.get("promoted"), entry.get("not_after")
     if not (promoted is None or is_moment(promoted)) or not (not_after is None or is_moment(not_after)):
-        raise InvalidKey(f"{named} has no valid dates")
+        raise InvalidKey(f"{named} has a missing or invalid date")
     for name in entry:
         if name not in _OWN and name not in kind.members:
-            raise InvalidKey(f"{named} has a member {quoted(str(name))} that is not known here", hint=_NEWER)
+            raise InvalidKey(f"{named} has an unknown member {quoted(str(name))}", hint=_NEWER)
     material = read_material(named, purpose, kind, entry)
     return Key(kid, purpose, state, *kind[:3], created, not_after, material, promoted)
 
 
-_NEWER = "it may come from a newer backctl"
+_NEWER = "upgrade backctl: the keyring may come from a newer version"
 
 
 def read_material(named: str, purpose: Purpose, kind: Kind, entry: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -233,7 +235,7 @@ def read_material(named: str, purpose: Purpose, kind: Kind, entry: Mapping[str, 
             raise InvalidKey(f"{named} has a malformed member {quoted(name)}")
         material.append((name, value))
     if kind.alg == "RS256" and not _is_rsa_pair({name: _number(value) for name, value in material}):
-        raise InvalidKey(f"{named} is no RSA key of {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
+        raise InvalidKey(f"{named} is not a valid RSA key of {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
     return tuple(material)
 
 

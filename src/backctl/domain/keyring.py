@@ -55,7 +55,9 @@ class Keyring:
         for key in self.keys:
             if key.purpose == purpose and key.state == "primary":
                 return key
-        raise KeyNotFound(f"there is no key of purpose {purpose} yet", hint="'backctl init' makes one of each purpose")
+        raise KeyNotFound(
+            f"there is no key of purpose {purpose} yet", hint="run 'backctl init' to create one for each purpose"
+        )
 
     def find(self, kid: str) -> Key | None:
         return next((key for key in self.keys if key.kid == kid), None)
@@ -67,9 +69,9 @@ class Keyring:
         for stone in self.tombstones:
             if stone.kid == kid:
                 raise KeyNotFound(
-                    f"the key {quoted(kid)} was destroyed at {stone.destroyed}", hint="only a backup of it has it still"
+                    f"the key {quoted(kid)} was destroyed at {stone.destroyed}", hint="restore it from a backup"
                 )
-        raise KeyNotFound(f"there is no key {quoted(kid)}", hint="'backctl key list' shows every key")
+        raise KeyNotFound(f"there is no key {quoted(kid)}", hint="run 'backctl key list' to see all keys")
 
     def verifying(self, purpose: Purpose, now: Instant) -> tuple[Key, ...]:
         """What was made with these keys is still good: the primary first, then standby, then retired ones.
@@ -99,9 +101,9 @@ class Keyring:
     def add(self, key: Key) -> Self:
         """With another key, published and not yet used. Raises KeyTaken for a kid that is or was in use."""
         if self.find(key.kid) is not None:
-            raise KeyTaken(f"there is a key {quoted(key.kid)} already", hint="choose another name")
+            raise KeyTaken(f"the key {quoted(key.kid)} already exists", hint="choose another kid")
         if self.is_taken(key.kid):
-            raise KeyTaken(f"the kid {quoted(key.kid)} belonged to a key that was destroyed", hint="choose another")
+            raise KeyTaken(f"the kid {quoted(key.kid)} belonged to a key that was destroyed", hint="choose another kid")
         return replace(self, keys=(*self.keys, key.as_standby()))
 
     def promote(self, kid: str, *, now: Instant, overlap: int | None = None) -> Self:
@@ -114,7 +116,7 @@ class Keyring:
             return self
         if key.state == "retired":
             raise KeyUnfit(
-                f"the key {quoted(kid)} is retired and does not come back", hint="add a new key and promote that one"
+                f"the key {quoted(kid)} is retired and cannot be promoted", hint="add a new key and promote it"
             )
         old = self.primary(key.purpose).as_retired(now, overlap)
         return self._with(old)._with(key.as_primary(now))
@@ -128,8 +130,8 @@ class Keyring:
         key = self.get(kid)
         if key.state == "primary":
             raise KeyInUse(
-                f"the key {quoted(kid)} is the primary one of purpose {key.purpose}",
-                hint=f"promote another: 'backctl key rotate --purpose {key.purpose} --if-older-than 0d'",
+                f"the key {quoted(kid)} is the primary key of purpose {key.purpose}",
+                hint=f"promote another key: 'backctl key rotate --purpose {key.purpose} --if-older-than 0d'",
             )
         retired = key.as_retired(now, overlap)
         return self if retired == key else self._with(retired)
@@ -143,12 +145,12 @@ class Keyring:
         key = self.get(kid)
         if key.state == "primary":
             raise KeyInUse(
-                f"the key {quoted(kid)} is the primary one of purpose {key.purpose}",
-                hint="promote another key, and destroy this one when nothing needs it any more",
+                f"the key {quoted(kid)} is the primary key of purpose {key.purpose}",
+                hint="promote another key first, and destroy this one when nothing needs it",
             )
         if key.purpose == "audit" and key.state == "retired":
             raise KeyInUse(
-                f"the key {quoted(kid)} authenticates events of the log", hint="audit keys stay as long as the log does"
+                f"the key {quoted(kid)} authenticates events in the log", hint="keep audit keys as long as the log"
             )
         left = tuple(other for other in self.keys if other.kid != kid)
         return replace(self, keys=left, tombstones=(*self.tombstones, Tombstone(kid, key.purpose, now.isoformat())))
@@ -213,16 +215,16 @@ class Keyring:
         try:
             checksum = _checksum(body)
         except (ValueError, RecursionError):
-            raise _damaged("it holds a value that a keyring never holds") from None
+            raise _damaged("it contains an invalid value") from None
         if not hmac.compare_digest(checksum.encode(), document["checksum"].encode("utf-8", "replace")):
             raise _damaged("its checksum does not match")
         if type(version := body.get("format")) is not int or version != _FORMAT:  # True is 1, too
             raise _damaged(f"its format is not {_FORMAT}", hint=_NEWER)
         if unknown := sorted(body.keys() - _MEMBERS):
-            raise _damaged(f"it has a member {quoted(unknown[0])} that is not known here", hint=_NEWER)
+            raise _damaged(f"it has an unknown member {quoted(unknown[0])}", hint=_NEWER)
         entries, stones = body.get("keys"), body.get("tombstones")
         if not isinstance(entries, list) or not isinstance(stones, list):
-            raise _damaged("it has no list of keys, or none of tombstones")
+            raise _damaged("its list of keys or of tombstones is missing")
         try:
             ring = cls(tuple(map(read_key, entries)), tuple(map(_read_tombstone, stones)))
         except InvalidKey as error:
@@ -238,7 +240,7 @@ class Keyring:
 
 
 _RESTORE = "restore keyring.json from a backup"
-_NEWER = "it may come from a newer backctl"
+_NEWER = "upgrade backctl: the keyring may come from a newer version"
 
 
 def _damaged(why: str, *, hint: str = _RESTORE) -> KeyringDamaged:
@@ -251,8 +253,8 @@ def _checksum(body: Mapping[str, object]) -> str:
 
 def _read_tombstone(entry: object) -> Tombstone:
     if not isinstance(entry, dict) or entry.keys() != {"kid", "purpose", "destroyed"}:
-        raise InvalidKey("a tombstone is not made of kid, purpose and destroyed", hint=_NEWER)
+        raise InvalidKey("a tombstone does not have exactly the members kid, purpose and destroyed", hint=_NEWER)
     kid, purpose, destroyed = entry["kid"], entry["purpose"], entry["destroyed"]
     if not is_kid(kid) or purpose not in PURPOSES or not is_moment(destroyed):
-        raise InvalidKey("a tombstone has no valid kid, purpose or date", hint=_NEWER)
+        raise InvalidKey("a tombstone has an invalid kid, purpose or date", hint=_NEWER)
     return Tombstone(kid, purpose, destroyed)

@@ -43,12 +43,12 @@ class TotpSettings:
     def __post_init__(self) -> None:
         if self.algorithm not in ("sha1", "sha256", "sha512"):
             raise InvalidInput(
-                f"{quoted(self.algorithm)} is no algorithm of one-time codes", hint="use sha1, sha256 or sha512"
+                f"invalid one-time code algorithm {quoted(self.algorithm)}", hint="use sha1, sha256 or sha512"
             )
         if not 6 <= self.digits <= 8:  # RFC 4226 §5.3: at least 6; nobody shows more than 8
             raise InvalidInput(f"one-time codes have 6 to 8 digits, not {self.digits}")
         if not 10 <= self.period <= 300:
-            raise InvalidInput(f"a one-time code counts for 10 to 300 seconds, not {self.period}")
+            raise InvalidInput(f"a one-time code is valid for 10 to 300 seconds, not {self.period}")
 
     def step_of(self, now: Instant) -> int:
         """The number of the step at this moment: RFC 6238 §4.2, T0 = 0."""
@@ -112,7 +112,9 @@ def otpauth_uri(secret: bytes, *, issuer: str, account: str, settings: TotpSetti
     """
     for name, text in (("issuer", issuer), ("account", account)):
         if not text or ":" in text or not text.isprintable():
-            raise InvalidInput(f"the {name} {quoted(text)} of a one-time code is empty, or holds a colon or a control")
+            raise InvalidInput(
+                f"the {name} {quoted(text)} of a one-time code is empty, or contains a colon or a control character"
+            )
     parameters = {
         "secret": encoded_secret(secret),
         "issuer": quote(issuer, safe=""),

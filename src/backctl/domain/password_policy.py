@@ -19,7 +19,9 @@ def prepared(password: Secret) -> Secret:
     """
     text = password.reveal()
     if not text:
-        raise InvalidPassword("the password is empty", hint="only a new account can go without one: --no-password")
+        raise InvalidPassword(
+            "the password is empty", hint="to create an account without a password, use --no-password"
+        )
     if len(text) > PASSWORD_MAX_OCTETS:
         raise InvalidPassword(f"the password is longer than {PASSWORD_MAX_OCTETS} bytes")
     if not text.isascii():
@@ -27,7 +29,7 @@ def prepared(password: Secret) -> Secret:
     # RFC 8264 §9.11, §9.12: controls, surrogates, noncharacters and unassigned code points are never allowed; nor are
     # the line and paragraph separators, which belong to no class of §4.3.
     if any(unicodedata.category(character) in ("Cc", "Cs", "Cn", "Zl", "Zp") for character in text):
-        raise InvalidPassword("the password contains a control character or one that no text contains")
+        raise InvalidPassword("the password contains a control character or an invalid Unicode character")
     if len(text.encode()) > PASSWORD_MAX_OCTETS:
         raise InvalidPassword(f"the password is longer than {PASSWORD_MAX_OCTETS} bytes")
     return Secret(text)
@@ -53,7 +55,7 @@ class PasswordPolicy:
         if self.is_common(plain):
             violations.append("it is one of the most common passwords")
         if _is_made_of(plain, (username.key, email.key, email.key.rpartition("@")[0], email.domain)):
-            violations.append("it is made of the account's own names")
+            violations.append("it is based on the account's username or e-mail address")
         if violations:
             raise WeakPassword(tuple(violations))
 

@@ -50,12 +50,11 @@ def digest_of(token: Secret) -> bytes:
     )
     if not well_formed:
         raise TokenInvalid(
-            "this is no refresh token", hint=f"one begins with {PREFIX} and has {LENGTH} characters, all on one line"
+            "this is not a refresh token",
+            hint=f"pass a token that starts with {PREFIX} and has {LENGTH} characters on one line",
         )
     if _checksum(payload) != text[-_CHECKSUM:]:
-        raise TokenInvalid(
-            "the checksum of the refresh token does not match", hint="it was cut or mistyped; take it anew"
-        )
+        raise TokenInvalid("the checksum of the refresh token does not match", hint="copy the whole token again")
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -204,7 +204,7 @@ class Swept:
 def checked_page_size(size: int) -> int:
     """Raises InvalidInput for a page that nobody is given."""
     if not 1 <= size <= PAGE_SIZE_MAX:
-        raise InvalidInput(f"a page holds 1 to {PAGE_SIZE_MAX} items, not {size}", hint="take --all for everything")
+        raise InvalidInput(f"a page has 1 to {PAGE_SIZE_MAX} items, not {size}", hint="use --all for all results")
     return size
 
 
@@ -231,7 +231,8 @@ class Sort:
             if name == field:
                 return cls(field, text.startswith("-"))
         raise InvalidInput(
-            f"cannot sort by {quoted(text)}", hint=f"sort by one of {', '.join(SORT_FIELDS)}; '-' reverses"
+            f"cannot sort by {quoted(text)}",
+            hint=f"sort by one of {', '.join(SORT_FIELDS)}; put '-' before it to reverse the order",
         )
 
     def __str__(self) -> str:
@@ -272,7 +273,9 @@ EVERY_EVENT = EventCriteria()
 def is_newest_first(sort: str) -> bool:
     """Which way through the log `seq` or `-seq` asks for; events have no other order. Raises InvalidInput."""
     if sort not in ("seq", "-seq"):
-        raise InvalidInput(f"cannot sort events by {quoted(sort)}", hint="'seq' is oldest first, '-seq' newest first")
+        raise InvalidInput(
+            f"cannot sort events by {quoted(sort)}", hint="use 'seq' for oldest first, '-seq' for newest first"
+        )
     return sort == "-seq"
 
 
@@ -319,7 +322,7 @@ class Cursor:
             ) from None
         if not isinstance(payload, list) or not payload or payload[0] != _question(order, criteria):
             raise InvalidCursor(
-                "the cursor belongs to another question", hint="keep the filters and --sort of the previous page"
+                "the cursor belongs to another query", hint="keep the filters and --sort of the previous page"
             )
         position = tuple(payload[1:])
         # Keys and ids are printable and times fit a column; anything else would be an error of the database's driver.

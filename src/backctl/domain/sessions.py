@@ -88,7 +88,7 @@ class Session:
         _require_usable(user, now=now)
         if barred_until is not None and barred_until > now + leeway:
             raise TokenNotYetValid(
-                f"no token would be valid before {barred_until}: all were revoked under a clock that was ahead",
+                f"no token can be valid before {barred_until}: all tokens were revoked while a clock was ahead",
                 hint="check the clock, then run 'backctl token revoke --all' again",
             )
         begin = now if barred_until is None else Instant(max(now, barred_until + 1))
@@ -139,13 +139,15 @@ class Session:
         moment = Instant(max(now, self.created_at, -1 if self.not_before is None else self.not_before + 1))
         if moment // SECOND_US * SECOND_US > now + leeway:
             raise TokenNotYetValid(
-                f"a token of this session would not be valid before {moment}: a clock was ahead when "
-                + ("it was opened" if moment == self.created_at else "the role of its account changed"),
+                f"a token of this session cannot be valid before {moment}: a clock was ahead when "
+                + ("the session was opened" if moment == self.created_at else "the role of its account changed"),
                 hint="check the clocks, then log in again",
             )
         end = self._bounded(user, moment + self.access_ttl) // SECOND_US
         if end <= moment // SECOND_US:
-            raise TokenExpired("less than a second is left for a token", hint="the session or its account ends")
+            raise TokenExpired(
+                "the session or its account ends within a second", hint="log in again, or let them end later"
+            )
         grant = Grant(moment, Instant(end * SECOND_US))
         self.issued_at = Instant(max(self.issued_at, moment))
         self.expires_at = Instant(max(self.expires_at, grant.expires_at))
@@ -185,7 +187,7 @@ class Session:
             obstacle=user.login_obstacle(now=now),
         )
         if why is not None:
-            raise TokenRevoked(f"the refresh token is void: {why}", hint="log in again")
+            raise TokenRevoked(f"the refresh token is not valid: {why}", hint="log in again")
         if min(token.expires_at, self.ends_at) <= now:
             raise TokenExpired("the refresh token has expired", hint="log in again")
         return "rotated" if first_use else "retried"
@@ -223,7 +225,7 @@ def why_void(*, revoked: bool, created_at: Instant, barred_until: Instant | None
     if revoked:
         return "its session was revoked"
     if barred_until is not None and created_at <= barred_until:
-        return "all sessions that were open then were revoked"
+        return "all sessions that were open at that time were revoked"
     return None if obstacle is None else f"its account is {obstacle}"
 
 
@@ -244,7 +246,7 @@ class Standing:
     def why_void(self, *, sub: str, iss: str, jti: str, iat: int, now: Instant) -> str | None:
         """Why a token with these claims, whose signature holds, is void all the same; None when it is good."""
         if (sub, iss) != (self.user_id, self.issuer):
-            return "its session is another account's"
+            return "its session belongs to another account or issuer"
         if self.denied:
             return "it was revoked"
         expired = self.account_expires_at is not None and self.account_expires_at <= now
@@ -255,17 +257,18 @@ class Standing:
             obstacle="inactive" if not self.is_active else "expired" if expired else None,
         )
         if why is None and self.not_before is not None and issued_at(jti, iat) <= self.not_before:
-            return "the role of its account has changed since"
+            return "the role of its account has changed since it was issued"
         return why
 
 
 def _require_usable(user: User, *, now: Instant) -> None:
     obstacle: str | None = user.login_obstacle(now=now)
     if obstacle is not None:
-        hint = "open it with 'backctl user activate'" if obstacle == "inactive" else "give it time with 'user update'"
+        inactive = obstacle == "inactive"
+        hint = "run 'backctl user activate'" if inactive else "give it a later expiry with 'backctl user update'"
         raise AccountUnusable(f"the account {quoted(user.username.name)} is {obstacle}", hint=hint)
     if user.must_change_password:
         raise AccountUnusable(
-            f"the owner of {quoted(user.username.name)} has to choose another password before anything else",
+            f"the owner of {quoted(user.username.name)} must change the password first",
             hint="set it with 'backctl user set-password'",
         )

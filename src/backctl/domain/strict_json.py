@@ -77,7 +77,7 @@ class _Rewriting:
                 self._skip()
                 return
             if len(self._open) == self._max_depth:
-                raise InputTooDeep(f"the JSON nests deeper than {self._max_depth}, at {self._place()}")
+                raise InputTooDeep(f"the JSON is nested deeper than {self._max_depth} levels, at {self._place()}")
             self._open.append(_Container(closing))
             self._take(1)
             self._skip()
@@ -98,7 +98,7 @@ class _Rewriting:
         key = self._string(is_key=True)
         if key in container.seen:
             self._at = start
-            raise InvalidJson(f"the member {quoted(key)} stands twice in one object, at {self._place()}")
+            raise InvalidJson(f"the member {quoted(key)} appears twice in one object, at {self._place()}")
         container.seen.add(key)
         container.key = key
         self._open.append(container)
@@ -153,9 +153,7 @@ class _Rewriting:
 
     def _unexpected(self) -> InvalidJson:
         found = self._next()
-        what = f"{quoted(found)} is not expected" if found else "it ends too early"
+        what = f"unexpected {quoted(found)}" if found else "unexpected end"
         if found == '"':
-            what = "a string is not closed, or holds a control character or an unknown escape"
-        return InvalidJson(
-            f"this is not JSON: {what}, at {self._place()}", hint="numbers, strings and names as RFC 8259"
-        )
+            what = "a string is not closed, or contains a control character or an invalid escape"
+        return InvalidJson(f"invalid JSON: {what}, at {self._place()}", hint="write JSON as specified in RFC 8259")

@@ -157,8 +157,8 @@ class User:
         """
         if self.mfa_state == "on":
             raise MfaAlreadyOn(
-                f"{quoted(self.username.name)} has a second factor already",
-                hint="'backctl user mfa disable' takes it away, then enroll again",
+                f"{quoted(self.username.name)} already has a second factor",
+                hint="remove it with 'backctl user mfa disable', then enroll again",
             )
         self.mfa_state = "pending"
         self._changed(MfaEnrolled(self.id, algorithm=algorithm, digits=digits, period=period), now)
@@ -182,7 +182,7 @@ class User:
         if self.mfa_state != "on":
             raise MfaNotOn(
                 f"{quoted(self.username.name)} has no second factor, so it has no recovery codes",
-                hint="begin with 'backctl user mfa enroll'",
+                hint="run 'backctl user mfa enroll' first",
             )
         self._recorded.append(RecoveryCodesRenewed(self.id, count=count, at=now))
 
@@ -220,8 +220,8 @@ class User:
 def require_mfa_pending(state: str, username: str) -> None:
     """Raises MfaNotPending when there is nothing to confirm."""
     if state == "on":
-        raise MfaNotPending(f"the second factor of {quoted(username)} is confirmed already")
+        raise MfaNotPending(f"the second factor of {quoted(username)} is already confirmed")
     if state != "pending":
         raise MfaNotPending(
-            f"{quoted(username)} has no second factor to confirm", hint="begin with 'backctl user mfa enroll'"
+            f"{quoted(username)} has no second factor to confirm", hint="run 'backctl user mfa enroll' first"
         )

@@ -82,12 +82,12 @@ class Instant(int):
             moment = datetime.fromisoformat(f"{date}T{time or '00:00:00'}{fraction or ''}{(offset or 'Z').upper()}")
         except ValueError:
             raise InvalidInput(
-                f"{quoted(text)} is not a point in time",
+                f"{quoted(text)} is not a date or time",
                 hint="write a date such as 2026-11-22, or RFC 3339 such as 2026-11-22T09:24:02Z",
             ) from None
         stamp = (moment - _EPOCH) // _MICROSECOND
         if not EARLIEST <= stamp <= LATEST:  # the offset moved it there
-            raise InvalidInput(f"{quoted(text)} is out of range", hint="in UTC it lies outside the years 1 to 9999")
+            raise InvalidInput(f"{quoted(text)} is out of range", hint="use a time within the years 1 to 9999 in UTC")
         return cls(stamp)
 
 
@@ -102,7 +102,7 @@ class Expiry:
         """The moment meant; None is never. Raises InvalidInput outside the years 1 to 9999."""
         moment = self.at if self.after is None else now.plus(self.after)
         if moment is not None and not EARLIEST <= moment <= LATEST:
-            raise InvalidInput("the expiry lies outside the years 1 to 9999")
+            raise InvalidInput("the expiry is outside the years 1 to 9999")
         return moment
 
 
@@ -153,13 +153,13 @@ class Actor:
     def __post_init__(self) -> None:
         for name in (self.label, self.os_user, self.host):
             if not name or len(name) > 200 or not name.isprintable():
-                raise InvalidInput(f"the actor {quoted(name)} is not 1 to 200 printable characters")
+                raise InvalidInput(f"the actor {quoted(name)} must be 1 to 200 printable characters")
 
 
 def checked_reason(reason: str | None) -> str | None:
     """The reason for a change as it may be recorded. Raises InvalidInput for one that is not printable text."""
     if reason is not None and not (0 < len(reason) <= REASON_MAX and reason.isprintable()):
-        raise InvalidInput(f"the reason {quoted(reason)} is not 1 to {REASON_MAX} printable characters")
+        raise InvalidInput(f"the reason {quoted(reason)} must be 1 to {REASON_MAX} printable characters")
     return reason
 
 
@@ -222,14 +222,14 @@ class Username:
             if _UUID.match(form):
                 raise cls._refusal(text, "it looks like an account's id")
         if not USERNAME_MIN <= len(key) <= USERNAME_MAX:
-            raise cls._refusal(text, f"written out it has {len(key)} characters, not {USERNAME_MIN} to {USERNAME_MAX}")
+            raise cls._refusal(text, f"normalized it has {len(key)} characters, not {USERNAME_MIN} to {USERNAME_MAX}")
         return cls(name, key)
 
     @staticmethod
     def _refusal(text: str, why: str) -> InvalidUsername:
         return InvalidUsername(
             f"{quoted(text)} is not a username: {why}",
-            hint="3 to 50 letters, digits, '.', '_' or '-', starting with a letter or digit",
+            hint="use 3 to 50 letters, digits, '.', '_' or '-', starting with a letter or digit",
         )
 
 
@@ -258,7 +258,7 @@ class Identity:
         """
         if not text or len(text) > _IDENTITY_MAX or not text.isprintable() or any(map(str.isspace, text)):
             raise InvalidIdentity(
-                f"{quoted(text)} names no account",
+                f"{quoted(text)} cannot be an account",
                 hint="give an id, an e-mail address or a username",
             )
         if _UUID.match(text):

@@ -37,8 +37,8 @@ def bounded_lines(read_line: "Read", most: int) -> Iterator[BoundedLine]:
 
 def endless_line(number: int) -> InputTooLarge:
     return InputTooLarge(
-        f"line {number} is longer than {ENDLESS} bytes, so this input is not lines",
-        hint="check that it is the text file that was meant",
+        f"line {number} is longer than {ENDLESS} bytes",
+        hint="check that the input is a text file",
     )
 
 

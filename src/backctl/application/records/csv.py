@@ -7,7 +7,7 @@ from backctl.application.records.fields import ContextTemplate, Field
 from backctl.application.records.rewriting import LONGEST, TOO_LONG, Line, Replace
 from backctl.domain.errors import InvalidInput, UsageError, quoted
 
-_HEADER = "the first line holds the names of the columns, with commas between them"
+_HEADER = "write the column names in the first line, separated by commas"
 _BOM = b"\xef\xbb\xbf"
 _CELL = re.compile(rb'"[^"]*(?:""[^"]*)*"|[^",\r\n]*')
 _QUOTES = re.compile(rb'""?')
@@ -26,7 +26,7 @@ class CsvRecords:
         self._context = context
         for name in context.names:
             if any(name == chosen.name for chosen in self._fields):
-                raise UsageError(f"the context cannot hold {quoted(name)}, which is itself replaced")
+                raise UsageError(f"the context cannot use {quoted(name)}, a column that is itself replaced")
         self._width = 0
         self._places: list[tuple[int, str]] = []
         self._needed: dict[str, int] = {}
@@ -48,16 +48,16 @@ class CsvRecords:
             else:
                 records.append(record._replace(number=0))
         if last and not self._width:
-            raise InvalidInput("there is no header, so no column has a name", hint=_HEADER)
+            raise InvalidInput("there is no header", hint=_HEADER)
         if last and self._held_from:
-            records.append(Line(self._held_from, b"", b"", "a quote that opens here is never closed"))
+            records.append(Line(self._held_from, b"", b"", "a quote that starts here is never closed"))
         return records
 
     def rewrite(self, content: bytes, replace: Replace) -> bytes:
         end = b"\r" if content.endswith(b"\r") else b""
         cells = _cells(content.removesuffix(b"\r"))
         if len(cells) != self._width:
-            raise InvalidInput(f"its number of fields is {len(cells)}, and the header's {self._width}")
+            raise InvalidInput(f"its number of fields is {len(cells)}, but the header has {self._width}")
         changed = False
         for place, name in self._places:
             before = _plain(cells[place])
@@ -101,7 +101,8 @@ class CsvRecords:
         for name in (*(chosen.name for chosen in self._fields), *self._context.names):
             if names.count(name) > 1:
                 raise InvalidInput(
-                    f"the header has {names.count(name)} columns {quoted(name)}", hint="give each a name of its own"
+                    f"the header has {names.count(name)} columns named {quoted(name)}",
+                    hint="give each column a unique name",
                 )
         for chosen in self._fields:
             if chosen.name in names:
@@ -118,7 +119,7 @@ class CsvRecords:
         try:
             return _plain(cells[self._needed[name]]).decode("utf-8")
         except UnicodeDecodeError:
-            raise InvalidInput(f"its {quoted(name)}, which the context needs, is not UTF-8") from None
+            raise InvalidInput(f"its field {quoted(name)}, which the context needs, is not UTF-8") from None
 
 
 def _leaves_open(line: bytes, *, within: bool = False) -> bool:
@@ -154,7 +155,7 @@ def _cells(record: bytes) -> list[bytes]:
     while True:
         match = _CELL.match(record, at)
         if match is None or record[match.end() : match.end() + 1] not in (b",", b""):
-            raise InvalidInput(f"its field {len(cells) + 1} is not written as RFC 4180 has it")
+            raise InvalidInput(f"its field {len(cells) + 1} is not valid CSV (RFC 4180)")
         cells.append(match[0])
         if match.end() == len(record):
             return cells

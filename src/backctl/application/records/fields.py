@@ -38,7 +38,7 @@ def parse_fields(text: str, *, nested: bool) -> tuple[Field, ...]:
     paths = [field.path for field in fields]
     for path in paths:
         if any(other[: len(path)] == path for other in paths if other is not path):
-            raise UsageError(f"{quoted(text)} names {quoted('.'.join(path))} twice, or something within it")
+            raise UsageError(f"{quoted(text)} names {quoted('.'.join(path))} twice, or a field inside it")
     return tuple(fields)
 
 
@@ -83,7 +83,7 @@ class ContextTemplate:
             if match[0] in ("{{", "}}"):
                 parts[-1] += match[0][0]
             elif match[1] is None:
-                raise UsageError(f"{quoted(text)} has a single brace", hint="write {{ or }} for a brace of the context")
+                raise UsageError(f"{quoted(text)} has a single brace", hint="write {{ or }} for a literal brace")
             else:
                 parts += [match[1], ""]
         parts[-1] += text[at:]
@@ -107,9 +107,9 @@ class ContextTemplate:
         for name, after in zip(self.parts[1::2], self.parts[2::2], strict=True):
             filling = content(name) if name else field
             if not filling:
-                raise InvalidInput(f"its {quoted(name)}, which the context needs, is empty")
+                raise InvalidInput(f"its field {quoted(name)}, which the context needs, is empty")
             text += filling + after
         try:
             return text.encode()
         except UnicodeEncodeError:
-            raise InvalidInput("its context would hold an unpaired surrogate") from None
+            raise InvalidInput("its context would contain an unpaired surrogate") from None

@@ -49,7 +49,7 @@ class JsonLines:
         self._wanted: _Tree = {}
         for name, path in self._needed.items():
             if any(path[: len(chosen.path)] == chosen.path for chosen in self._fields):
-                raise UsageError(f"the context cannot hold {quoted(name)}, which is itself replaced")
+                raise UsageError(f"the context cannot use {quoted(name)}, a field that is itself replaced")
         for path in (*(chosen.path for chosen in self._fields), *self._needed.values()):
             tree = self._wanted
             for name in path:
@@ -70,7 +70,7 @@ class JsonLines:
         except (ValueError, IndexError, RecursionError):
             raise InvalidInput("it is not a JSON object") from None
         if _after_space(text, end) != len(text):
-            raise InvalidInput("something follows its JSON object")
+            raise InvalidInput("there is text after its JSON object")
         replaced = [new for chosen in self._fields if (new := self._replaced(chosen, found, replace)) is not None]
         at, parts = 0, []
         for start, end, after in sorted(replaced):
@@ -89,12 +89,12 @@ class JsonLines:
         if place.value is None:
             return None
         if type(place.value) is not str:
-            raise InvalidInput(f"its field {quoted(chosen.name)} holds no string")
+            raise InvalidInput(f"its field {quoted(chosen.name)} is not a string")
         context = self._context.context(chosen.name, lambda name: self._text(name, found))
         try:
             before = place.value.encode("utf-8")
         except UnicodeEncodeError:
-            raise InvalidInput(f"its field {quoted(chosen.name)} holds an unpaired surrogate") from None
+            raise InvalidInput(f"its field {quoted(chosen.name)} contains an unpaired surrogate") from None
         after = replace(before, context)
         if after is before:
             return None
@@ -102,13 +102,13 @@ class JsonLines:
             return place.start, place.end, after.decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidInput(
-                f"what its field {quoted(chosen.name)} holds is no text, so JSON cannot hold it"
+                f"the new value of its field {quoted(chosen.name)} is not UTF-8, so JSON cannot contain it"
             ) from None
 
     def _text(self, name: str, found: dict[_Path, _Found]) -> str:
         place = found.get(self._needed[name])
         if place is None or not isinstance(place.value, str):
-            raise InvalidInput(f"it has no text or number {quoted(name)}, which the context needs")
+            raise InvalidInput(f"it has no string or number {quoted(name)}, which the context needs")
         return str(place.value)
 
 

@@ -104,7 +104,7 @@ class Lines:
         ends = content.endswith(b"\r")
         after = replace(content[:-1] if ends else content, self._context)
         if b"\n" in after:
-            raise InvalidInput("it holds a line end, so it is no line", hint="decrypt it alone")
+            raise InvalidInput("it contains a line break, so it does not fit on one line", hint="decrypt it separately")
         return after + b"\r" if ends else after
 
 
