@@ -1,8 +1,8 @@
-"""Everything that can go wrong, as one tree.
+"""All errors, as one class hierarchy.
 
-A class says which *kind* of failure it is; presentation maps kinds to exit codes in one table. `code` is the stable
-string a script may match on: codes are append-only. Messages are lower case without a full stop, quote the offending
-value through `quoted`, and never contain a secret. The next step belongs in `hint`.
+The base class of an error is its *kind*; presentation maps kinds to exit codes in one table. `code` is the stable
+string that scripts match on; codes are append-only. Messages are lower case without a full stop, quote the offending
+value with `quoted`, and never contain a secret. `hint` says what to do next.
 """
 
 import unicodedata
@@ -13,9 +13,9 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 
 
 def escaped(text: str) -> str:
-    """`text` with control, format, bidirectional and unpaired surrogate characters written as escapes.
+    """Return `text` with control, format, bidirectional and unpaired surrogate characters as escapes.
 
-    Safe to show on a terminal: no character of the answer moves the cursor or reorders its neighbours.
+    The result is safe on a terminal: no character moves the cursor or reorders its neighbours.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -28,7 +28,7 @@ def escaped(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """`text` with all but the first letters of every token in it taken out: one given in a wrong place is not told."""
+    """Return `text` with every token cut to its prefix, so that a token passed in the wrong place is not shown."""
     if "eyJ" not in text and "bkr_" not in text:
         return text
     import re
@@ -37,9 +37,9 @@ def masked(text: str) -> str:
 
 
 def quoted(text: str, *, limit: int = 80) -> str:
-    """`text` in single quotes, escaped, and cut after `limit` code points: safe in a message and on a terminal.
+    """Return `text` in single quotes, escaped and cut after `limit` code points, for messages and terminals.
 
-    It shows no token, whatever it was taken for.
+    Tokens are masked.
     """
     text = masked(text)
     shown = escaped(text[:limit])
@@ -47,7 +47,7 @@ def quoted(text: str, *, limit: int = 80) -> str:
 
 
 class BackctlError(Exception):
-    """The root of the tree. Raise a leaf, never this."""
+    """The base class of all errors. Raise a subclass, never this class."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
@@ -58,36 +58,36 @@ class BackctlError(Exception):
         self.hint = hint
 
 
-# The kinds. Each has one exit code.
+# The kinds; each has one exit code.
 
 
 class InvalidInput(BackctlError):
-    """The caller's words are wrong; nothing was looked up or changed."""
+    """The input is invalid; nothing was looked up or changed."""
 
     code = "input.invalid"
 
 
 class NotFound(BackctlError):
-    """The thing named does not exist."""
+    """The named object does not exist."""
 
     code = "not_found"
 
 
 class Conflict(BackctlError):
-    """It exists already, or somebody else changed it meanwhile."""
+    """The object already exists, or was changed concurrently."""
 
     code = "conflict"
 
 
 class Unavailable(BackctlError):
-    """A backend cannot answer at the moment; the same call may succeed later."""
+    """A backend is temporarily unavailable; the same call may succeed later."""
 
     code = "backend.unavailable"
     retryable = True
 
 
 class AnswerIsNo(BackctlError):
-    """The question was understood and the answer is no."""
+    """The check ran and its result is negative, such as a wrong password or an expired token."""
 
     code = "answer.no"
 
@@ -99,13 +99,13 @@ class PartialFailure(BackctlError):
 
 
 class Refused(BackctlError):
-    """A guard stands in the way: no confirmation, over a bound, the last administrator."""
+    """A safety check prevents the operation: missing confirmation, too many changes, the last administrator."""
 
     code = "refused"
 
 
 class Unusable(BackctlError):
-    """Configuration, schema, storage or key material cannot be used; nothing was touched."""
+    """Configuration, schema, storage or key material cannot be used; nothing was changed."""
 
     code = "unusable"
 
@@ -134,7 +134,7 @@ class InvalidPassword(InvalidInput):
 
 
 class WeakPassword(InvalidInput):
-    """Reports every broken rule at once; `violations` are short phrases without the password."""
+    """Reports all violated rules at once; `violations` are short phrases that do not contain the password."""
 
     code = "password.weak"
 
@@ -228,7 +228,7 @@ class MfaAlreadyOn(Conflict):
 
 
 class MfaNotPending(Conflict):
-    """There is nothing to confirm."""
+    """The account has no unconfirmed second factor."""
 
     code = "mfa.not_pending"
 
@@ -246,52 +246,52 @@ class LastAdministrator(Refused):
 
 
 class AccountUnusable(AnswerIsNo):
-    """The account is inactive or expired, or its owner has to choose another password before anything else."""
+    """The account is inactive or expired, or its owner must change the password first."""
 
     code = "user.unusable"
 
 
 class MfaCodeWrong(AnswerIsNo):
-    """Whatever is wrong with a code. No message repeats it."""
+    """A code is wrong, for any reason. No message contains the code."""
 
     code = "mfa.code_wrong"
 
 
-# Tokens. No message repeats any part of a token.
+# Tokens. No message contains any part of a token.
 
 
 class TokenInvalid(AnswerIsNo):
-    """It is no access token of ours: its form, its header, its signature or what it says."""
+    """The token is not valid here: its format, header, signature or claims are wrong."""
 
     code = "token.invalid"
 
 
 class TokenExpired(AnswerIsNo):
-    """It was one of ours, and its time is over."""
+    """The token was issued here and has expired."""
 
     code = "token.expired"
 
 
 class TokenNotYetValid(AnswerIsNo):
-    """It is one of ours, from a clock that is ahead of this one."""
+    """The token was issued here, by a clock that is ahead of this one."""
 
     code = "token.not_yet_valid"
 
 
 class TokenUnknown(AnswerIsNo):
-    """A well-formed refresh token that was never issued here, or is long past."""
+    """A well-formed refresh token that was never issued here, or was removed after it expired."""
 
     code = "token.unknown"
 
 
 class TokenRevoked(AnswerIsNo):
-    """It, its session or its account was ended before its time."""
+    """The token or its session was revoked, or its account was deactivated, before the token expired."""
 
     code = "token.revoked"
 
 
 class TokenReused(AnswerIsNo):
-    """A refresh token was used before; its whole session is revoked."""
+    """A refresh token was used a second time; its session is revoked."""
 
     code = "token.reused"
 
@@ -308,7 +308,7 @@ class SessionNotFound(NotFound):
 
 
 class DecryptFailed(AnswerIsNo):
-    """One answer to whatever is wrong, so that nobody learns from it how near a forgery came."""
+    """Decryption failed. The message is the same for every cause, so that it does not help a forger."""
 
     code = "decrypt.failed"
 
@@ -331,13 +331,13 @@ class KeyTaken(Conflict):
 
 
 class KeyInUse(Refused):
-    """Something needs the key as it is."""
+    """The key is still needed."""
 
     code = "key.in_use"
 
 
 class KeyUnfit(Refused):
-    """The key is in a state from which there is no way to the one asked for."""
+    """The key cannot change from its state to the requested one."""
 
     code = "key.unfit"
 
@@ -347,19 +347,19 @@ class DatabaseUnavailable(Unavailable):
 
 
 class TransactionAborted(DatabaseUnavailable):
-    """The database gave a whole transaction up; nothing of it was made, and it may be tried again from its start."""
+    """The database rolled back the whole transaction. Nothing was changed; retry it from the start."""
 
     code = "database.transaction_aborted"
 
 
 class ConnectionLost(TransactionAborted):
-    """The connection broke before the transaction was made."""
+    """The connection broke before the transaction was committed."""
 
     code = "database.connection_lost"
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The connection broke while the change was made, and nobody can tell whether it was: look before repeating."""
+    """The connection broke during the commit. The change may or may not be stored: check before retrying."""
 
     code = "database.outcome_unknown"
 
@@ -373,7 +373,7 @@ class DatabaseFull(Unavailable):
 
 
 class DiskFull(Unavailable):
-    """There is no room for a file that is not the database."""
+    """There is no space for a file other than the database."""
 
     code = "disk.full"
 
@@ -400,15 +400,15 @@ class FilesExhausted(Unavailable):
 
 
 def exhaustion_of(error: BaseException) -> Unavailable | None:
-    """What this process or machine has run out of, when an error of Python's own says so; None for other errors.
+    """Return the error for a resource that this process or machine has run out of; None for other errors.
 
-    Whoever turns errors of the system into others asks here first: too many open files are not a missing permission.
+    Call this before you translate a system error: too many open files, for example, is not a missing permission.
     """
     number = error.errno if isinstance(error, OSError) else None
-    # A module for which there is no memory fails with the words of the C library.
+    # Importing a module without enough memory fails with a message of the C library.
     words = str(error) if isinstance(error, (ImportError, SystemError)) else ""
     unloadable = "allocate memory" in words or "failed to map segment" in words
-    # Python itself, where there was none for a MemoryError.
+    # Messages of Python when it could not even allocate a MemoryError.
     unsaid = "without exception set" in words or "without setting an exception" in words
     if isinstance(error, MemoryError) or number == ENOMEM or unloadable or unsaid:
         return MemoryExhausted(
@@ -428,7 +428,7 @@ def no_more_threads() -> ThreadsExhausted:
 
 
 def raise_exhaustion(error: BaseException) -> None:
-    """Raises what `exhaustion_of` finds."""
+    """Raise the error that `exhaustion_of` returns, if any."""
     exhausted = exhaustion_of(error)
     if exhausted is not None:
         raise exhausted from error
@@ -475,7 +475,7 @@ class KeyringExposed(Unusable):
 
 
 class KeyringSealed(Unusable):
-    """It is wrapped under a passphrase and does not open. Whether that is the passphrase's fault cannot be told."""
+    """The keyring is encrypted with a passphrase and cannot be opened: the passphrase is wrong or the file damaged."""
 
     code = "keyring.sealed"
 
@@ -493,13 +493,13 @@ class KeyringMismatch(Unusable):
 
 
 class PasswordHashUnsupported(Unusable):
-    """A stored hash is of a function that this machine cannot compute: no answer, rather than a wrong one."""
+    """A stored hash uses a function that this machine cannot compute, so the password cannot be checked."""
 
     code = "password.hash_unsupported"
 
 
 class MfaSecretUnusable(Unusable):
-    """What is stored of a second factor cannot be read: its key is not here, or it was tampered with."""
+    """The stored secret of a second factor cannot be read: its key is missing, or the secret was tampered with."""
 
     code = "mfa.secret_unusable"
 

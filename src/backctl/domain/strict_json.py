@@ -1,7 +1,7 @@
-"""JSON read strictly (RFC 8259) and written back with nothing but its strings replaced.
+"""Read JSON strictly (RFC 8259) and write it back with only its strings replaced.
 
-Numbers, white space, order and every string that stays as it is pass byte for byte: no parser in between rounds
-12345678901234567890 or 1.10. A member that stands twice is refused, for two readers would take two values.
+Numbers, white space, order and unchanged strings are copied byte for byte, so 12345678901234567890 and 1.10 are not
+rounded. Duplicate members are refused, because readers disagree on which value applies.
 """
 
 import json
@@ -11,8 +11,9 @@ from collections.abc import Callable
 from backctl.domain.errors import InputTooDeep, InvalidJson, quoted
 
 Replace = Callable[[str, Callable[[], str], bool], str]
-"""A string, where it stands (an RFC 6901 pointer, `*` for every place of an array; a key stands in its object) and
-whether it is a key: what to write in its place."""
+"""Takes a string, a function that returns its place, and whether it is a key; returns the replacement.
+
+The place is an RFC 6901 pointer with `*` for array indexes; the place of a key is its object."""
 
 _SPACE = re.compile(r"[ \t\n\r]+")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
@@ -21,7 +22,7 @@ _OPENING = {"{": "}", "[": "]"}
 
 
 class _Container:
-    """An object or an array that is being read."""
+    """An object or array that is still open."""
 
     __slots__ = ("closing", "key", "seen")
 
@@ -32,10 +33,10 @@ class _Container:
 
 
 def rewrite(text: str, replace: Replace, *, max_depth: int) -> str:
-    """The same JSON with every string, keys too, replaced by what `replace` says.
+    """Return the JSON text with every string, including keys, replaced by the result of `replace`.
 
-    Raises InvalidJson with the line and column, also for a member that stands twice once it is replaced, and
-    InputTooDeep beyond `max_depth` objects and arrays inside each other.
+    Raises InvalidJson with the line and column, also for members that are duplicates after the replacement, and
+    InputTooDeep for more than `max_depth` nested objects and arrays.
     """
     return _Rewriting(text, replace, max_depth).whole()
 
@@ -50,7 +51,7 @@ class _Rewriting:
         self._open: list[_Container] = []
 
     def whole(self) -> str:
-        """Without recursion: what nests is bounded by the caller's word, not by the interpreter's stack."""
+        """Rewrite the text. Not recursive, so that `max_depth` limits the nesting and not the interpreter's stack."""
         self._value()
         while self._open:
             container = self._open[-1]
@@ -65,10 +66,10 @@ class _Rewriting:
             raise self._unexpected()
         return "".join(self._out)
 
-    # What stands at the place reached.
+    # Parsers for the current position.
 
     def _value(self) -> None:
-        """One value; of an object or array that is not empty, all up to the end of its first member."""
+        """Parse a value; for a non-empty object or array, only up to the end of its first member."""
         while True:
             self._skip()
             closing = _OPENING.get(self._next())
@@ -93,7 +94,7 @@ class _Rewriting:
         self._value()
 
     def _key(self) -> None:
-        container = self._open.pop()  # a key stands in its object, not below itself
+        container = self._open.pop()  # the place of a key is its object
         start = self._at
         key = self._string(is_key=True)
         if key in container.seen:
@@ -130,7 +131,7 @@ class _Rewriting:
             raise self._unexpected()
         self._take(1)
 
-    # Inside.
+    # Helpers.
 
     def _next(self) -> str:
         return self._text[self._at : self._at + 1]
