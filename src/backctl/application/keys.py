@@ -1,4 +1,4 @@
-"""The use cases of the keyring: one method each."""
+"""The use cases of the keyring."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from backctl.application.transactions import Transactions
 
 ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")
-"""What a rotation turns unless told otherwise: audit and index keys are looked up by more than their kid."""
+"""The default purposes of a rotation, without audit and index keys, which are looked up by more than their kid."""
 
 _WAY_OUT: dict[Purpose, str] = {
     "encrypt": "run 'backctl user mfa reencrypt' to move them to the primary key",
@@ -50,9 +50,9 @@ _WAY_OUT: dict[Purpose, str] = {
 
 @dataclass(frozen=True, slots=True)
 class KeyService:
-    """Keys, looked at and changed. Durations are microseconds.
+    """Show and change keys. Durations are microseconds.
 
-    Every change is one step of the keyring with the events that tell of it; looking opens no database.
+    Every change of the keyring is saved together with its events. Queries do not open the database.
     """
 
     keyring: Callable[[], Keyring]
@@ -62,10 +62,10 @@ class KeyService:
     exchange: "KeyExchange"
     clock: "Clock"
 
-    # Looking.
+    # Queries.
 
     def all(self, purpose: Purpose | None = None) -> tuple[KeyView, ...]:
-        """Every key, or those of a purpose, in the order in which they came."""
+        """Return all keys, or those of a purpose, in the order in which they were added."""
         return tuple(KeyView.of(key) for key in self.keyring().keys if purpose in (None, key.purpose))
 
     def show(self, kid: str) -> KeyView:
@@ -73,15 +73,15 @@ class KeyService:
         return KeyView.of(self.keyring().get(kid))
 
     def jwks(self) -> dict[str, object]:
-        """The JWK Set (RFC 7517) that verifiers need: the public half of every signing key that still verifies.
+        """Return the JWK Set (RFC 7517) for verifiers: the public half of every signing key that still verifies.
 
-        Of a symmetric key nothing is public: it never appears.
+        It contains no symmetric keys, because they have no public half.
         """
         serving = self.keyring().verifying("sign", self.clock())
         return {"keys": [key.public_document() for key in serving if not key.is_symmetric]}
 
     def due(self, purposes: Sequence[Purpose], *, older_than: int, overlap: int) -> tuple[DueView, ...]:
-        """What `rotate` would do now; nothing for an installation that is not there yet."""
+        """Return what `rotate` would do now; nothing if there is no installation yet."""
         ring, now = self.keyring(), self.clock()
         views = []
         for purpose in purposes if ring.keys else ():
@@ -90,7 +90,7 @@ class KeyService:
             views.append(DueView(purpose, primary.kid, primary.primary_since, step is not None, step))
         return tuple(views)
 
-    # Changing.
+    # Changes.
 
     def add(
         self,
@@ -101,7 +101,7 @@ class KeyService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[KeyView]:
-        """Make a key and publish it as standby. Raises InvalidKey, KeyTaken."""
+        """Create a key and publish it as standby. Raises InvalidKey, KeyTaken."""
         key = self.new_key(purpose, self.clock(), alg=alg, kid=_checked(kid))
         return self.transactions().change_keyring(partial(self.adding, key), by=by, dry_run=dry_run)
 
@@ -112,23 +112,23 @@ class KeyService:
         return Change(KeyView.of(after.get(key.kid)), changed=True)
 
     def promote(self, kid: str, *, overlap: int | None, by: Attribution, dry_run: bool = False) -> Change[KeyView]:
-        """Take a standby key in use; the one in use retires, a signing key for `overlap` (None: without an end).
+        """Make a standby key primary. The previous primary key retires; a signing key for `overlap` (None: no end).
 
         Raises KeyNotFound, KeyUnfit.
         """
         return self._one(kid, lambda ring, now: ring.promote(kid, now=now, overlap=overlap), by, dry_run)
 
     def retire(self, kid: str, *, overlap: int | None, by: Attribution, dry_run: bool = False) -> Change[KeyView]:
-        """Let a key only verify or decrypt, a signing key for `overlap` (None: without an end).
+        """Let a key only verify or decrypt; a signing key for `overlap` (None: no end).
 
         Raises KeyNotFound, KeyInUse.
         """
         return self._one(kid, lambda ring, now: ring.retire(kid, now=now, overlap=overlap), by, dry_run)
 
     def destroy(self, kid: str, *, by: Attribution, dry_run: bool = False) -> Change[DestroyedKey]:
-        """Give a key up for good. What was encrypted with it elsewhere cannot be seen from here.
+        """Destroy a key permanently. Does not check for data encrypted with it outside of backctl's tables.
 
-        Raises KeyNotFound, and KeyInUse for a primary key and while a table of backctl's own refers to it.
+        Raises KeyNotFound, and KeyInUse for a primary key or while one of backctl's tables refers to the key.
         """
         self._require_installation_for(kid)
         return self.transactions().change_keyring(partial(self.destroying, kid), by=by, dry_run=dry_run)
@@ -154,10 +154,10 @@ class KeyService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[RotationView]:
-        """Do what is due, if anything, for each purpose; see `Keyring.rotate`.
+        """Do the due step, if any, for each purpose; see `Keyring.rotate`.
 
-        Where nothing is due the database is not opened. Of two at once the second finds that the primary key is no
-        longer the one it saw when it was called, and leaves that purpose alone.
+        Does not open the database if nothing is due. If two rotations run at once, the second finds a new primary key
+        and skips that purpose.
         """
         seen = self.keyring()
         now = self.clock()
@@ -166,7 +166,7 @@ class KeyService:
         for purpose in purposes if seen.keys else ():
             step = seen.next_step(purpose, older_than=older_than, overlap=overlap, now=now)
             steps += step is not None
-            if step is not None and not seen.has_standby(purpose):  # before anything is locked, for RSA takes a second
+            if step is not None and not seen.has_standby(purpose):  # before any lock: RSA takes a second
                 made[purpose] = self.new_key(purpose, now, alg=seen.primary(purpose).alg)
         if seen.keys and not steps and not self.has_unfinished_change():
             return Change(_rotation(seen, seen), changed=False)
@@ -208,9 +208,9 @@ class KeyService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[ImportedKey]:
-        """Publish a key that was made elsewhere, a private JWK or PEM, as standby.
+        """Import a key made elsewhere, a private JWK or PEM, and publish it as standby.
 
-        It keeps its kid where that is a name here and free, else it is given one. Raises InvalidKey, KeyTaken.
+        It keeps its kid if that is valid and free; otherwise it gets a new one. Raises InvalidKey, KeyTaken.
         """
         foreign, named = self.exchange.read(text, purpose=purpose, alg=alg, now=self.clock()), _checked(kid)
         return self.transactions().change_keyring(
@@ -237,7 +237,7 @@ class KeyService:
         return Change(ImportedKey(added.kid, purpose, added.state, added.alg, renamed_from), changed=True)
 
     def export_public(self, kid: str, form: Form) -> KeyExport:
-        """The public half of a signing key. Raises KeyNotFound, and InvalidKey for a key that has none."""
+        """Export the public half of a signing key. Raises KeyNotFound, and InvalidKey for a symmetric key."""
         key = self.keyring().get(kid)
         if key.is_symmetric:
             raise InvalidKey(
@@ -255,9 +255,9 @@ class KeyService:
         dry_run: bool = False,
         hand_over: Callable[[KeyExport], AbstractContextManager[object]] = nullcontext,
     ) -> KeyExport:
-        """The key itself, once the event is recorded that it leaves. Raises KeyNotFound, InvalidKey.
+        """Export the private key and record the export. Raises KeyNotFound, InvalidKey.
 
-        The event is recorded while the context of `hand_over` is open, which takes back what it did when it is not.
+        The event is recorded while the context of `hand_over` is open. If that fails, the context must undo its work.
         """
         from backctl.application.transactions import always
 
@@ -287,9 +287,9 @@ class KeyService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[Wrapping]:
-        """Store the keyring under a passphrase, or with None in plain.
+        """Encrypt the stored keyring with a passphrase, or store it unencrypted for None.
 
-        `rewrap`: under this passphrase although it is wrapped already. Raises InvalidInput for an empty passphrase.
+        `rewrap` replaces the passphrase of a keyring that already has one. Raises InvalidInput for an empty passphrase.
         """
         if passphrase is not None and not passphrase.reveal():
             raise InvalidInput("the passphrase is empty")
@@ -304,10 +304,10 @@ class KeyService:
             change.rewrap(passphrase, KeyringRewrapped("keyring", wanted))
         return Change(Wrapping(wanted, len(change.ring.keys)), changed)
 
-    # Inside.
+    # Helpers.
 
     def _require_installation_for(self, kid: str) -> None:
-        """Raises KeyNotFound on a fresh machine: what can find nothing makes nothing."""
+        """Raises KeyNotFound on a fresh machine, instead of creating an installation without the key."""
         ring = self.keyring()
         if not ring.keys:
             ring.get(kid)
@@ -334,14 +334,14 @@ class KeyService:
 
 
 def _checked(kid: str | None) -> str | None:
-    """Raises InvalidKey for what cannot name a key."""
+    """Return `kid` if it is valid or None. Raises InvalidKey."""
     if kid is None or is_kid(kid):
         return kid
     raise InvalidKey(f"{quoted(kid)} is not a valid kid", hint="use 1 to 64 ASCII letters, digits, '_' and '-'")
 
 
 def _events(before: Keyring, after: Keyring) -> tuple[DomainEvent, ...]:
-    """What happened between two keyrings, found by comparing them: nothing that changed goes without its event."""
+    """Return the events for the differences between two keyrings, so that every change has its event."""
     events: list[DomainEvent] = [
         KeyAdded(key.kid, key.purpose, key.alg) for key in after.keys if before.find(key.kid) is None
     ]

@@ -1,4 +1,4 @@
-"""CSV as RFC 4180 has it, in which the cells of chosen columns are replaced and every other byte stays."""
+"""Rewrite the cells of selected columns in CSV (RFC 4180) and keep every other byte."""
 
 import re
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ _NEEDS_QUOTES = re.compile(rb'[",\r\n]')
 
 
 class CsvRecords:
-    """Chosen columns, by their names in the first record; blank lines stay as they are.
+    """Rewrites columns selected by their names in the header. Blank lines stay unchanged.
 
-    A quoted cell may go over several lines; a record's number is that of its first.
+    A quoted cell may span several lines; the number of a record is that of its first line.
     """
 
     def __init__(self, fields: Iterable[Field], context: ContextTemplate) -> None:
-        """Raises UsageError when the context needs a column that is itself replaced."""
+        """Raises UsageError if the context needs a column that is replaced."""
         self._fields = tuple(fields)
         self._context = context
         for name in context.names:
@@ -30,11 +30,11 @@ class CsvRecords:
         self._width = 0
         self._places: list[tuple[int, str]] = []
         self._needed: dict[str, int] = {}
-        self._held_from = 0  # the line where the open quote's record begins; 0 when no quote is open
-        self._held = bytearray()  # not the lines themselves: an empty one takes a hundred bytes
+        self._held_from = 0  # first line of the record with an open quote; 0 if no quote is open
+        self._held = bytearray()  # not a list of lines: an empty bytes object takes a hundred bytes
 
     def gather(self, lines: list[Line], *, last: bool) -> list[Line]:
-        """Raises InvalidInput for a header that cannot be used."""
+        """Raises InvalidInput for an unusable header."""
         records = []
         for line in lines:
             record = self._whole(line)
@@ -68,7 +68,7 @@ class CsvRecords:
         return b",".join(cells) + end if changed else content
 
     def _whole(self, line: Line) -> Line | None:
-        """The record that the line completes; None while a quote is open."""
+        """Return the record that the line completes; None while a quote is open."""
         if not self._held_from:
             start = line.content if self._width else line.content.removeprefix(_BOM)
             if start.count(b'"') % 2 == 0 or not _leaves_open(start):
@@ -123,9 +123,9 @@ class CsvRecords:
 
 
 def _leaves_open(line: bytes, *, within: bool = False) -> bool:
-    """Whether the line ends in a quoted cell; `within`: it begins in one.
+    """Whether the line ends inside a quoted cell; `within`: it starts inside one.
 
-    A quote within a cell without quotes, or text after one, is a slip: it spoils its own record alone.
+    A quote inside an unquoted cell, or text after a closing quote, is an error of this record only.
     """
     at = 0
     if not within and line.startswith(b'"'):
@@ -147,7 +147,7 @@ def _leaves_open(line: bytes, *, within: bool = False) -> bool:
 
 
 def _cells(record: bytes) -> list[bytes]:
-    """The cells as they are written; joined by commas they are the record again. Raises InvalidInput."""
+    """Split a record into its cells as written, including quotes. Raises InvalidInput."""
     if b'"' not in record and b"\r" not in record:
         return record.split(b",")
     cells: list[bytes] = []

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, in which the chosen strings are replaced and every other byte stays."""
+"""Rewrite selected strings in JSON lines, one object per line, and keep every other byte."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class _Number(str):
-    """A number as it is written."""
+    """A number as written."""
 
     __slots__ = ()
 
@@ -39,10 +39,10 @@ class _Found(NamedTuple):
 
 
 class JsonLines:
-    """Chosen fields of objects. A chosen field holds a string, or null, which stays; blank lines stay too."""
+    """Rewrites selected fields, which must be strings or null. Null and blank lines stay unchanged."""
 
     def __init__(self, fields: Iterable[Field], context: ContextTemplate) -> None:
-        """Raises UsageError when the context needs a field that is itself replaced."""
+        """Raises UsageError if the context needs a field that is replaced."""
         self._fields = tuple(fields)
         self._context = context
         self._needed = {name: parse_path(name) for name in context.names}
@@ -113,9 +113,9 @@ class JsonLines:
 
 
 def _walk(text: str, at: int, wanted: _Tree, path: _Path, found: dict[_Path, _Found]) -> int:
-    """Note where the wanted members of the object at `at` stand; answers where it ends.
+    """Find the wanted members of the object at `at`; return the position after the object.
 
-    Raises ValueError, IndexError for what is no JSON, or no object; RecursionError.
+    Raises ValueError or IndexError for invalid JSON or another type, and RecursionError.
     """
     if text[at] != "{":
         raise ValueError("no object")
