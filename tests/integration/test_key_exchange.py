@@ -178,7 +178,7 @@ def test_pem_of_another_kind_is_refused() -> None:
     assert "P-256" in refused(pem_of(ec.generate_private_key(ec.SECP384R1())))
     assert "Ed25519, EC on P-256, or RSA" in refused(pem_of(ed448.Ed448PrivateKey.generate()))
     assert "1024 bits" in refused(pem_of(rsa.generate_private_key(65537, 1024)))
-    assert "is no RSA key" in refused(pem_of(rsa.generate_private_key(3, 2048)))
+    assert "is not a valid RSA key" in refused(pem_of(rsa.generate_private_key(3, 2048)))
     assert "is encrypted" in refused(pem_of(ed25519.Ed25519PrivateKey.generate(), b"secret"))
 
 
