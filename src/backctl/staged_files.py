@@ -1,7 +1,7 @@
-"""Files on their way to a name: staged in its folder, complete and flushed before they get it.
+"""Stage new files: a file gets its name only after it is complete and flushed to disk.
 
-A staged file has no name at all where the system has such files (O_TMPFILE on Linux), else a hidden one. Whoever stages
-something holds a lock on it, so that what a killed process has left can be told from what a living one still writes.
+A staged file has no name where the system supports that (O_TMPFILE on Linux), else a hidden name. The process that
+stages a file holds a lock on it, so that files left by killed processes can be recognized.
 """
 
 import os
@@ -13,26 +13,26 @@ from errno import EINVAL, EISDIR, EOPNOTSUPP
 from backctl.trusted_paths import Place
 
 INSTALLATION_LOCK = "backctl.lock"
-"""The file that whoever makes an installation, or changes a keyring, holds a lock on in the folder."""
+"""The lock file in the folder, locked while an installation is created or a keyring changes."""
 
 COPY = "copy"
-"""The file in a hidden folder that a database is copied to."""
+"""The name of a database copy inside its hidden folder."""
 
 _STAGED = re.compile(r"\..+\.[0-9a-f]{16}\.new")
-_SHOWN = 50  # characters of the name, at most 200 bytes: a hidden name has room for 233
-_NO_UNNAMED_FILES = (EISDIR, EOPNOTSUPP, EINVAL)  # open(2): of the kernel, of the file system
+_SHOWN = 50  # characters of the name, at most 200 bytes; a hidden name has room for 233
+_NO_UNNAMED_FILES = (EISDIR, EOPNOTSUPP, EINVAL)  # open(2): not supported by the kernel or the file system
 
 
 def hidden_name(name: str) -> str:
-    """An unused name for what is to be called `name`, which `sweep` will recognise."""
+    """Return an unused hidden name for a file that will be called `name`. `sweep` recognizes it."""
     return f".{name[:_SHOWN]}.{os.urandom(8).hex()}.new"
 
 
 class Staged:
-    """A new file for a place, 0600. Close it in the end, whatever became of it. Raises OSError."""
+    """A new file for a place, with mode 0600. Always close it. Raises OSError."""
 
     def __init__(self, place: Place) -> None:
-        """Removes first what killed processes have staged in the folder."""
+        """Stages a file, after removing files left by killed processes in the folder."""
         self._place = place
         self._name: str | None = None
         sweep(place.folder)
@@ -46,12 +46,12 @@ class Staged:
         write_all(self.descriptor, piece)
 
     def put_in_place(self, *, replace: bool) -> None:
-        """Give the file its name, durably. Raises FileExistsError for a taken one unless `replace`, OSError."""
+        """Give the file its name, durably. Raises FileExistsError if the name is taken, unless `replace`; OSError."""
         os.fsync(self.descriptor)
         folder, name = self._place.folder, self._place.name
         if self._name is None:
             staged = hidden_name(name) if replace else name
-            # With a folder given, Python calls linkat(2), which follows the link in /proc to the file itself.
+            # With dst_dir_fd, Python calls linkat(2), which follows the link in /proc to the file.
             os.link(_of_process(self.descriptor), staged, dst_dir_fd=folder)
             self._name = staged if replace else None
         else:
@@ -78,16 +78,16 @@ class Staged:
 
 
 def write_all(descriptor: int, piece: bytes) -> None:
-    """Write every byte: the system may take fewer than it is given."""
+    """Write every byte; a single os.write may write fewer."""
     written = os.write(descriptor, piece)
     while written < len(piece):
         written += os.write(descriptor, memoryview(piece)[written:])
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock what is staged until the descriptor is closed; False while another process has it.
+    """Lock a staged file until its descriptor is closed; False if another process holds the lock.
 
-    True, too, on a file system without locks: then nobody can lock it to remove it.
+    Also True on a file system without locks, where `sweep` removes nothing because it needs the lock.
     """
     import fcntl
 
@@ -101,25 +101,25 @@ def try_lock(descriptor: int) -> bool:
 
 
 def sweep(folder: int) -> None:
-    """Remove what killed processes of this user have staged in an open folder, for whatever name.
+    """Remove files that killed processes of this user left staged in an open folder.
 
-    Only files and folders with such a name, of this user, that others cannot write and nobody has locked. Nothing while
-    an installation is made or a keyring changed there, whose staged files that other lock keeps.
+    Removes only files and folders with a hidden name that belong to this user, that others cannot write to, and that
+    are not locked. Removes nothing while INSTALLATION_LOCK is held, which protects the files staged meanwhile.
     """
     import fcntl
 
     left = [entry for entry in os.listdir(folder) if _STAGED.fullmatch(entry)]
     if not left:
         return
-    with suppress(OSError):  # another user's lock, or one that is held
+    with suppress(OSError):  # the lock belongs to another user or is held
         lock = None
-        with suppress(FileNotFoundError):  # when the folder was listed nobody was making an installation
+        with suppress(FileNotFoundError):  # no installation was being created when the folder was listed
             lock = os.open(INSTALLATION_LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         try:
             if lock is not None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for entry in left:
-                with suppress(OSError):  # a living process's, or gone
+                with suppress(OSError):  # in use, or already gone
                     _remove_abandoned(entry, folder)
         finally:
             if lock is not None:
@@ -142,7 +142,7 @@ def _remove_abandoned(entry: str, folder: int) -> None:
         if is_folder:
             with suppress(FileNotFoundError):
                 os.unlink(COPY, dir_fd=descriptor)
-            os.rmdir(entry, dir_fd=folder)  # refused where anything else is in it
+            os.rmdir(entry, dir_fd=folder)  # fails if the folder contains anything else
         else:
             os.unlink(entry, dir_fd=folder)
     finally:
@@ -150,7 +150,7 @@ def _remove_abandoned(entry: str, folder: int) -> None:
 
 
 def _unnamed(folder: int) -> int | None:
-    """A file without a name that can be given one; None where there are none. Raises OSError."""
+    """Create a file without a name; None if the system does not support that. Raises OSError."""
     flag = getattr(os, "O_TMPFILE", None)
     if flag is None:
         return None
@@ -160,7 +160,7 @@ def _unnamed(folder: int) -> int | None:
         if error.errno in _NO_UNNAMED_FILES:
             return None
         raise
-    if not os.path.exists(_of_process(descriptor)):  # no /proc: it could never be given a name
+    if not os.path.exists(_of_process(descriptor)):  # without /proc it can never get a name
         os.close(descriptor)
         return None
     os.fchmod(descriptor, 0o600)
@@ -169,7 +169,7 @@ def _unnamed(folder: int) -> int | None:
 
 
 def _named(name: str, folder: int) -> int | None:
-    """A file with a hidden name; None when it was swept before it could be locked. Raises OSError."""
+    """Create a file with a hidden name; None if `sweep` removed it before it was locked. Raises OSError."""
     how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(name, how, 0o600, dir_fd=folder)
     os.fchmod(descriptor, 0o600)

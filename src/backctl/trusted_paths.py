@@ -1,8 +1,8 @@
-"""Where a command may write: which folders and which links other users cannot turn against it.
+"""Decide which folders a command may write to and which links it may follow, so that other users cannot misuse it.
 
-In a folder in which everybody may make names, such as /tmp, another user can plant a link under the name that a command
-is about to write, and have it write somewhere else with the rights of whoever runs it. Where everybody may also replace
-files, nothing is safe. What was judged is held open, so that nothing can be put in its place afterwards.
+In a folder where every user can create files, such as /tmp, another user can create a link under the name that a
+command will write, so that it writes elsewhere with its own rights. Where every user can also replace files, nothing is
+safe. Checked folders are kept open, so that nobody can replace them after the check.
 """
 
 import os
@@ -20,24 +20,24 @@ from backctl.domain.quoting import quoted
 _LINKS_MAX = 40  # path_resolution(7)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-"""For folders on the way, which need not be readable."""
+"""For the folders on a path, which need not be readable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A name in a folder that is held open, whatever becomes of the path that led there."""
+    """A name in an open folder. It stays valid when the path to the folder changes."""
 
     folder: int
     """The folder's descriptor."""
     path: Path
-    """Absolute, and without links before its last name."""
+    """Absolute, with no links before the last name."""
 
     @property
     def name(self) -> str:
         return self.path.name
 
     def status(self) -> os.stat_result | None:
-        """What has the name, itself and not what it leads to; None when nothing has."""
+        """Return the status of the file with this name, without following a link; None if there is none."""
         try:
             return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -46,10 +46,10 @@ class Place:
 
 @contextmanager
 def opened(path: Path, *, follow_last: bool, make_folders: bool = False) -> Iterator[Place]:
-    """The place of a file that a user has named, whether the file is there or not.
+    """Open the folder of a file that a user named; the file need not exist.
 
-    Links on the way are followed if `may_follow` says so; one under the last name only with `follow_last`, else it is
-    what has the name. `make_folders` makes missing folders, 0700. Raises FolderUnusable for other links, OSError.
+    Links on the path are followed if `may_follow` allows it; a link under the last name only with `follow_last`.
+    `make_folders` creates missing folders with mode 0700. Raises FolderUnusable for other links, and OSError.
     """
     with _walked(path, follow_last=follow_last, make_folders=make_folders) as (passage, folder, rest):
         if not rest:
@@ -65,16 +65,17 @@ def opened(path: Path, *, follow_last: bool, make_folders: bool = False) -> Iter
 
 
 def followed(path: Path) -> Path:
-    """The absolute path without links; the last names of it need not exist. Raises FolderUnusable, OSError."""
+    """Return the absolute path without links; its last names need not exist. Raises FolderUnusable, OSError."""
     with _walked(path, follow_last=True, make_folders=False) as (_, folder, rest):
         return folder.joinpath(*rest)
 
 
 def may_follow(link: os.stat_result, folder: os.stat_result, *, user: int) -> bool:
-    """Whether only `user` and root can have made a link in `folder`, and given it this name.
+    """Whether only `user` and root can have created a link in `folder` under this name.
 
-    Everybody can give a link another name where everybody may rename files, the owner of a sticky folder too; and make
-    a hard link to another user's symbolic one, where Linux does not forbid it (proc_sys_fs(5), protected_hardlinks).
+    In a folder that every user can write to, others can rename a link, unless the sticky bit is set; the owner of a
+    sticky folder still can. Others can also create a hard link to another user's symbolic link, unless Linux forbids it
+    (proc_sys_fs(5), protected_hardlinks).
     """
     if link.st_uid not in (0, user):
         return False
@@ -85,9 +86,9 @@ def may_follow(link: os.stat_result, folder: os.stat_result, *, user: int) -> bo
 
 @contextmanager
 def _walked(path: Path, *, follow_last: bool, make_folders: bool) -> Iterator[tuple[int, Path, deque[str]]]:
-    """The last folder on the way that is there: its descriptor and its path. And the names that are left.
+    """Yield the descriptor and path of the last existing folder on the path, and the remaining names.
 
-    That is none where the path ends with a folder above, the last one, or those from the first that is missing.
+    No name remains if the path ends with `..` or at the root; else the last name, or all from the first missing one on.
     """
     rest = deque(path.parts)
     here, descriptor = Path(os.sep) if path.is_absolute() else Path.cwd(), -1
@@ -126,7 +127,7 @@ def _walked(path: Path, *, follow_last: bool, make_folders: bool) -> Iterator[tu
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Errors of the system with the whole path: they know the last name of it only."""
+    """Put the whole path into system errors, which contain only the last name."""
     try:
         yield
     except OSError as error:
@@ -141,7 +142,7 @@ def _status(name: str, folder: int) -> os.stat_result | None:
 
 
 def _exchanged(descriptor: int, name: str) -> int:
-    """Another folder, in place of one that is closed."""
+    """Open another folder and close this one."""
     other = os.open(name, _PASSAGE, dir_fd=descriptor)
     os.close(descriptor)
     return other
@@ -150,45 +151,44 @@ def _exchanged(descriptor: int, name: str) -> int:
 def _make(name: str, folder: int) -> None:
     try:
         os.mkdir(name, 0o700, dir_fd=folder)
-    except FileExistsError:  # another process was quicker
+    except FileExistsError:  # another process created it first
         return
     descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
     try:
-        os.fchmod(descriptor, 0o700)  # whatever the umask took away
+        os.fchmod(descriptor, 0o700)  # independent of the umask
     finally:
         os.close(descriptor)
-    with suppress(PermissionError):  # above a folder that may be written and not read
+    with suppress(PermissionError):  # a folder may be writable but not readable
         descriptor = os.open(os.curdir, _FOLDER, dir_fd=folder)
         try:
-            os.fsync(descriptor)  # or a power failure takes the folder away with all that is in it
+            os.fsync(descriptor)  # or a power failure can lose the folder with its contents
         finally:
             os.close(descriptor)
 
 
 def _target(name: str, folder: int, link: os.stat_result, shown: Path) -> str:
-    """Where a link leads. Raises FolderUnusable for one that may not be followed."""
+    """Return the target of a link. Raises FolderUnusable for a link that must not be followed."""
     if not may_follow(link, os.fstat(folder), user=os.geteuid()):
         named = quoted(str(shown / name), limit=400)
-        why = f"belongs to user {link.st_uid}" if link.st_uid not in (0, os.geteuid()) else "other users may move"
-        raise FolderUnusable(
-            f"{named} is a link that {why}", hint="name another file, or the one that the link leads to"
-        )
+        why = f"belongs to user {link.st_uid}" if link.st_uid not in (0, os.geteuid()) else "other users can move"
+        raise FolderUnusable(f"{named} is a link that {why}", hint="use another path, or the target of the link")
     target = os.readlink(name, dir_fd=folder)
     now = _status(name, folder)
     if now is None or (now.st_dev, now.st_ino, now.st_ctime_ns) != (link.st_dev, link.st_ino, link.st_ctime_ns):
         raise FolderUnusable(
-            f"the link {quoted(str(shown / name), limit=400)} was replaced while it was followed", hint="try again"
+            f"the link {quoted(str(shown / name), limit=400)} was replaced while it was being followed",
+            hint="try again",
         )
     return target
 
 
 def require_sound_folder(path: Path) -> None:
-    """Raises FolderUnusable for a path that is not a folder, or where everybody may replace files; OSError."""
+    """Raises FolderUnusable if the path is not a folder or every user can replace files in it; OSError."""
     _require_sound(path.stat(), path)
 
 
 def require_sound(place: Place) -> None:
-    """Raises FolderUnusable for a place in a folder in which everybody may replace files."""
+    """Raises FolderUnusable if every user can replace files in the folder of the place."""
     _require_sound(os.fstat(place.folder), place.path.parent)
 
 
@@ -197,6 +197,6 @@ def _require_sound(status: os.stat_result, path: Path) -> None:
         raise FolderUnusable(f"{quoted(str(path), limit=400)} is not a folder")
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         raise FolderUnusable(
-            f"everybody may replace files in {quoted(str(path), limit=400)}",
-            hint="take that right away with chmod o-w, or name another folder in the configuration",
+            f"every user can replace files in {quoted(str(path), limit=400)}",
+            hint="remove that permission with 'chmod o-w', or configure another folder",
         )

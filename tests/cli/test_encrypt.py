@@ -155,8 +155,8 @@ def test_lines_come_back_and_failures_are_named_by_their_line(ready: Machine) ->
     back = ready.run("decrypt", *PHONE, "--lines", stdin=damaged)
     assert back.code == 7
     assert back.out.encode(errors="surrogateescape") == b"one\n\xff two\r\nlast"
-    assert "backctl: error: line 2: it does not decrypt\n" in back.err
-    assert "backctl: error: line 3: it does not decrypt\n" in back.err
+    assert "backctl: error: line 2: decryption failed\n" in back.err
+    assert "backctl: error: line 3: decryption failed\n" in back.err
     assert "2 of 5 records failed; they were left out" in back.err
 
 

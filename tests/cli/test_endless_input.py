@@ -148,7 +148,7 @@ def test_endless_standard_input_is_read_to_a_bound_and_no_further(
 def test_a_line_without_an_end_ends_a_stream_of_documents(untouched: Machine) -> None:
     outcome, size = fed(untouched, chain([b"[1]\n"], repeat(bytes(1 << 16))), "sanitize", "--format", "jsonl")
     assert (outcome.code, outcome.out) == (2, "[1]\n")
-    assert "line 2 is longer than 268435456 bytes, so this input is not lines" in outcome.err
+    assert "line 2 is longer than 268435456 bytes" in outcome.err
     assert size <= 274 << 20
 
 
@@ -164,4 +164,4 @@ def test_an_open_quote_holds_bytes_and_not_lines(untouched: Machine) -> None:
     outcome, size = fed(untouched, chain([b'a\n"'], repeat(b"\n" * (1 << 16), 96)), *ENCRYPT, "--csv", "a")
     assert size > 6 << 20
     assert (outcome.code, outcome.out) == (7, "a\n")
-    assert "line 2: a quote that opens here is never closed" in outcome.err
+    assert "line 2: a quote that starts here is never closed" in outcome.err

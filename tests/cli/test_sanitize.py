@@ -52,8 +52,8 @@ def test_lines_that_fail_are_left_out_and_named(machine: Machine) -> None:
     done = sanitize(machine, "--format", "jsonl", stdin=LINES)
     assert (done.code, done.out) == (7, f'{CLEAN}\n\n"fine"')
     first, second, last = done.err.splitlines()
-    assert first.startswith("backctl: error: line 3: this is not JSON: 'N' is not expected")
-    assert second.startswith("backctl: error: line 4: the member 'a' stands twice")
+    assert first.startswith("backctl: error: line 3: invalid JSON: unexpected 'N'")
+    assert second.startswith("backctl: error: line 4: the member 'a' appears twice")
     assert last == "backctl: error: 2 of 5 lines could not be cleaned: line 3, line 4"
 
 

@@ -116,7 +116,7 @@ def test_a_refresh_token_used_twice_ends_its_session(installed: Machine) -> None
     assert [bool(re.fullmatch(form, line)) for form, line in zip((ACCESS, REFRESH), next_, strict=True)] == [True] * 2
     verify(installed, next_[0]).succeeded()
     error = refused(refresh(installed, lines[1]), 6, "token.reused")
-    assert "somebody else has it" in error["hint"]
+    assert "somebody else has a copy" in error["hint"]
     for access in (lines[0], next_[0]):
         refused(verify(installed, access), 6, "token.revoked")
     refused(refresh(installed, next_[1]), 6, "token.revoked")

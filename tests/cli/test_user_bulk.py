@@ -228,8 +228,8 @@ def test_yes_on_a_terminal_does_it(installed: Machine) -> None:
         (("-",), b'ada\n{"name": "bob"}\n', "line 2 of standard input"),
         (("-",), b'{"username": bob}\n', "is not JSON"),
         (("-",), b"[" * 100_000, "line 1 of standard input"),
-        (("ada", "a\x1b[2Jb"), b"", "names no account"),
-        (tuple("x" * 100_000 for _ in range(10)), b"", "names no account"),
+        (("ada", "a\x1b[2Jb"), b"", "cannot be an account"),
+        (tuple("x" * 100_000 for _ in range(10)), b"", "cannot be an account"),
     ],
 )
 def test_bad_identities_are_found_before_the_first_change(

@@ -39,9 +39,9 @@ def opens(machine: Machine, password: str, username: str = "ada") -> bool:
     [
         ("q7#vX", ["fewer than 8"]),
         ("password1", ["most common"]),
-        ("ADALOVELACE", ["own names"]),
-        ("1example.org1", ["own names"]),
-        ("ada", ["fewer than 8", "most common", "own names"]),
+        ("ADALOVELACE", ["based on the account's"]),
+        ("1example.org1", ["based on the account's"]),
+        ("ada", ["fewer than 8", "most common", "based on the account's"]),
     ],
 )
 @pytest.mark.embedded

@@ -190,7 +190,7 @@ def test_a_password_that_will_not_do_need_not_be_typed_again(installed: Machine,
     before = contents(installed.home)
     screen = installed.at_terminal("user", *arguments, keys=[("password: ", f"{arguments[-1]}{arguments[-1]}\n")])
     assert screen.code == 2
-    assert "the password is refused: it has fewer" in screen.out
+    assert "the password is too weak: it has fewer" in screen.out
     assert "again" not in screen.out
     assert contents(installed.home) == before
 

@@ -183,12 +183,12 @@ def test_a_cursor_of_another_question_is_refused(store: Store) -> None:
     reader = store.open_reader()
     cursor = reader.users(EVERY_USER, BY_CREATION, limit=1).next_cursor
     for criteria, sort in ((UserCriteria(role="user"), BY_CREATION), (EVERY_USER, Sort("email"))):
-        with pytest.raises(InvalidCursor, match="belongs to another question"):
+        with pytest.raises(InvalidCursor, match="belongs to another query"):
             reader.users(criteria, sort, limit=1, cursor=cursor)
     with pytest.raises(InvalidCursor):
         reader.events(EVERY_EVENT, limit=1, cursor=cursor)
     cursor = reader.events(EVERY_EVENT, limit=1).next_cursor
-    with pytest.raises(InvalidCursor, match="belongs to another question"):
+    with pytest.raises(InvalidCursor, match="belongs to another query"):
         reader.events(EVERY_EVENT, limit=1, cursor=cursor, newest_first=True)
 
 

@@ -156,7 +156,7 @@ def test_revoking_everything_under_a_clock_that_is_ahead_is_mended_by_doing_it_a
     ahead = services.pair()
     services.later(-YEARS)
     for refused in (services.issue, services.pair):
-        with pytest.raises(TokenNotYetValid, match="all were revoked under a clock that was ahead"):
+        with pytest.raises(TokenNotYetValid, match="all tokens were revoked while a clock was ahead"):
             refused()
     assert services.states() == [("revoked", "requested"), ("open", None)]  # the refused calls leave nothing behind
     services.sessions.revoke_all(by=BY)
@@ -176,10 +176,10 @@ def test_a_session_opened_under_a_clock_that_is_ahead_gets_no_token_that_is_not_
     services.later(YEARS)
     ahead = services.pair()
     services.later(-YEARS)
-    with pytest.raises(TokenNotYetValid, match="a clock was ahead when it was opened"):
+    with pytest.raises(TokenNotYetValid, match="a clock was ahead when the session was opened"):
         services.refresh(ahead)
     services.later(YEARS)
-    assert services.verify(services.refresh(ahead)).sid == ahead.session_id  # its refresh token was not used
+    assert services.verify(services.refresh(ahead)).sid == ahead.session_id  # its refresh token was not used up
 
 
 def test_a_role_changed_under_a_clock_that_is_ahead_asks_for_another_login(services: Services) -> None:

@@ -321,7 +321,7 @@ def test_a_new_audit_key_continues_the_chain(store: Store) -> None:
     report = store.open_reader().verify_chain(store.audit_keys)
     assert (report.broken_seq, report.reason) == (
         3,
-        "it was written with the audit key 'audit-2', which the keyring does not hold",
+        "it was written with the audit key 'audit-2', which is not in the keyring",
     )
 
 

@@ -304,7 +304,7 @@ def test_a_password_that_never_stands_still_is_a_conflict(services: Services) ->
     def change() -> None:
         services.backend.accounts.set_password("ada", Secret(GOOD), by=Attribution(ACTOR))
 
-    with pytest.raises(UserChangedMeanwhile, match="again and again"):
+    with pytest.raises(UserChangedMeanwhile, match="kept changing"):
         meanwhile(services.authentication(), change, times=99).authenticate("ada", Secret(GOOD), by=Attribution(ACTOR))
 
 

@@ -88,7 +88,7 @@ def test_a_failed_line_is_left_out_and_the_others_are_written() -> None:
 
     run = Run(Lines(b""), b"a\nbad\nb\nbad", fussy)
     assert run.out == b"A\nB\n"
-    assert run.failures == [(2, "it does not decrypt"), (4, "it does not decrypt")]
+    assert run.failures == [(2, "decryption failed"), (4, "decryption failed")]
     assert run.tally == Tally(records=4, values=2, changed=2, failed=2)
 
 
@@ -103,7 +103,7 @@ def test_what_is_no_failure_of_a_record_ends_the_run() -> None:
 def test_a_plaintext_with_a_line_end_is_no_line() -> None:
     run = Run(Lines(b""), b"a\nb\n", Seen(lambda value: b"x\ny" if value == b"a" else value))
     assert run.out == b"b\n"
-    assert run.failures == [(1, "it holds a line end, so it is no line")]
+    assert run.failures == [(1, "it contains a line break, so it does not fit on one line")]
 
 
 @pytest.mark.parametrize("step", [3, 1000])
@@ -194,12 +194,12 @@ def test_null_stays_and_what_may_be_missing_may_be_missing() -> None:
     ("line", "why"),
     [
         (b"{}", "it has no field 'phone'"),
-        (b'{"phone":1}', "its field 'phone' holds no string"),
-        (b'{"phone":{"x":"y"}}', "its field 'phone' holds no string"),
+        (b'{"phone":1}', "its field 'phone' is not a string"),
+        (b'{"phone":{"x":"y"}}', "its field 'phone' is not a string"),
         (b'{"phone":"a","phone":"b"}', "its field 'phone' appears twice"),
-        (b'{"phone":"\\ud800"}', "its field 'phone' holds an unpaired surrogate"),
-        (b'{"phone":"a"} x', "something follows its JSON object"),
-        (b'{"phone":"a"}{}', "something follows its JSON object"),
+        (b'{"phone":"\\ud800"}', "its field 'phone' contains an unpaired surrogate"),
+        (b'{"phone":"a"} x', "there is text after its JSON object"),
+        (b'{"phone":"a"}{}', "there is text after its JSON object"),
         (b'["phone"]', "it is not a JSON object"),
         (b'"phone"', "it is not a JSON object"),
         (b'{"phone":"a"', "it is not a JSON object"),
@@ -213,7 +213,7 @@ def test_null_stays_and_what_may_be_missing_may_be_missing() -> None:
         (b"x", "it is not a JSON object"),
         (b'{"phone":"\xff"}', "it is not UTF-8"),
         (b'{"n":' + b"[" * 100_000 + b"}", "it is not a JSON object"),
-        (b'{"phone":' * 5000 + b"}" * 5000, "its field 'phone' holds no string"),
+        (b'{"phone":' * 5000 + b"}" * 5000, "its field 'phone' is not a string"),
     ],
 )
 def test_a_line_that_cannot_be_read_fails_without_being_shown(line: bytes, why: str) -> None:
@@ -233,7 +233,7 @@ def test_a_context_without_what_it_needs_fails(line: bytes) -> None:
 
 def test_a_plaintext_that_is_no_text_has_no_place_in_json() -> None:
     run = Run(jsonl("p"), b'{"p":"x"}', Seen(lambda value: b"\xff"))
-    assert run.failures == [(1, "what its field 'p' holds is no text, so JSON cannot hold it")]
+    assert run.failures == [(1, "the new value of its field 'p' is not UTF-8, so JSON cannot contain it")]
 
 
 def test_a_byte_order_mark_stays() -> None:
@@ -301,15 +301,15 @@ def test_what_needs_quotes_gets_them() -> None:
 @pytest.mark.parametrize(
     ("record", "line", "why"),
     [
-        (b"1", 3, "its number of fields is 1, and the header's 2"),
-        (b"1,2,3", 3, "its number of fields is 3, and the header's 2"),
-        (b'a"b"c,2', 3, "its field 1 is not written as RFC 4180 has it"),
-        (b'"a" ,2', 3, "its field 1 is not written as RFC 4180 has it"),
-        (b'"a"",2\n', 3, "a quote that opens here is never closed"),
-        (b'1,"never closed\n\n', 3, "a quote that opens here is never closed"),
-        (b"a\rb,2", 3, "its field 1 is not written as RFC 4180 has it"),
-        (b"\xff,", 3, "its 'id', which the context needs, is not UTF-8"),
-        (b",x", 3, "its 'id', which the context needs, is empty"),
+        (b"1", 3, "its number of fields is 1, but the header has 2"),
+        (b"1,2,3", 3, "its number of fields is 3, but the header has 2"),
+        (b'a"b"c,2', 3, "its field 1 is not valid CSV (RFC 4180)"),
+        (b'"a" ,2', 3, "its field 1 is not valid CSV (RFC 4180)"),
+        (b'"a"",2\n', 3, "a quote that starts here is never closed"),
+        (b'1,"never closed\n\n', 3, "a quote that starts here is never closed"),
+        (b"a\rb,2", 3, "its field 1 is not valid CSV (RFC 4180)"),
+        (b"\xff,", 3, "its field 'id', which the context needs, is not UTF-8"),
+        (b",x", 3, "its field 'id', which the context needs, is empty"),
     ],
 )
 def test_a_record_that_cannot_be_read_fails_alone(record: bytes, line: int, why: str) -> None:

@@ -46,7 +46,7 @@ def test_keys_and_values_of_a_document_are_cleaned_and_counted_by_place() -> Non
 
 
 def test_two_members_that_become_the_same_are_refused() -> None:
-    with pytest.raises(InvalidJson, match="the member 'a' stands twice"):
+    with pytest.raises(InvalidJson, match="the member 'a' appears twice"):
         SERVICE.document(b'{"a": 1, "ax": 2}')
 
 
@@ -70,7 +70,7 @@ def test_more_bytes_than_the_bound_are_refused(raw: bytes) -> None:
 
 @pytest.mark.parametrize("raw", [b"ab\xff", b"ab\xc3", b"ab\xed\xa0\x80", b"ab\xc0\x80"])
 def test_what_is_not_utf_8_is_refused_with_its_place(raw: bytes) -> None:
-    with pytest.raises(InvalidInput, match="byte 3 cannot be read"):
+    with pytest.raises(InvalidInput, match="byte 3 is invalid"):
         SERVICE.text(raw)
 
 

@@ -125,7 +125,7 @@ def test_a_link_that_is_replaced_while_it_is_followed_is_refused(links: Links, m
         return real(name, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "readlink", replaced)
-    with pytest.raises(FolderUnusable, match="was replaced while it was followed"):
+    with pytest.raises(FolderUnusable, match="was replaced while it was being followed"):
         followed(path)
 
 

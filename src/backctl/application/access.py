@@ -1,4 +1,4 @@
-"""The use cases of roles and of what they permit."""
+"""The use cases of roles and permissions."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ class AccessService:
     clock: "Clock"
 
     def roles(self) -> tuple[RoleView, ...]:
-        """The built-in roles, then those of the configuration."""
+        """Return the built-in roles, then the configured roles."""
         return tuple(map(RoleView.of, self.policy))
 
     def role(self, name: str) -> RoleView:
@@ -31,19 +31,19 @@ class AccessService:
         return RoleView.of(self.policy.role(name))
 
     def assignable(self, role: str) -> str:
-        """The name of a role that can be given to accounts. Raises UnknownRole."""
+        """Return `role` if accounts can have it. Raises UnknownRole."""
         return self.policy.require_known(role)
 
     def check(self, ident: str, permission: str) -> AccessView:
-        """Whether the account may do this now. Raises InvalidPermission, UserNotFound."""
+        """Check whether an account has a permission now. Raises InvalidPermission, UserNotFound."""
         found = self.explain(ident, permission)
         return AccessView(found.ident, found.permission, found.allowed, found.reason, found.granted_by)
 
     def explain(self, ident: str, permission: str) -> AccessExplanation:
-        """Whether the account may do this now, and everything that decides it.
+        """Check whether an account has a permission now, and return the data that decides it.
 
-        Nobody may do anything with a closed or an expired account, nor with a role that the configuration no longer
-        names. Raises InvalidPermission, UserNotFound.
+        An inactive or expired account has no permissions, and neither has a role that is no longer configured.
+        Raises InvalidPermission, UserNotFound.
         """
         wanted = Permission.asked(permission)
         user = self.reader().find_user(Identity.parse(ident))

@@ -1,6 +1,6 @@
-"""The changes of accounts, each a step on an open unit of work: for `AccountService`, and for whoever composes them.
+"""Changes of accounts, each a step in an open unit of work, for `AccountService` and for code that combines them.
 
-Nothing slow happens here: passwords are judged and hashed before the transaction begins.
+Steps are fast: passwords are checked and hashed before the transaction starts.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """What an account is made of, judged already. Without a hash nobody can log in to it."""
+    """The validated data of a new account. Without a hash, password logins are impossible."""
 
     email: EmailAddress
     username: Username
@@ -31,9 +31,9 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class AccountChanges:
-    """What is to be different about an account, judged already; None stays as it is.
+    """Validated changes of an account; None leaves a value unchanged.
 
-    `if_version` is the state that the caller saw.
+    `if_version` is the version that the caller read.
     """
 
     email: EmailAddress | None = None
@@ -45,15 +45,15 @@ class AccountChanges:
 
 @dataclass(frozen=True, slots=True)
 class AccountSteps:
-    """One method a change, named for what is going on. Each raises what the method of `AccountService` raises."""
+    """One method for each change. Each raises the same errors as the method of `AccountService`."""
 
     access: AccessPolicy
     clock: "Clock"
     new_id: "IdSource"
 
     def creating(self, new: NewAccount, work: "UnitOfWork") -> Change[UserView]:
-        """Open an account."""
-        from backctl.domain.user import User  # with all events; queries need neither
+        """Create an account."""
+        from backctl.domain.user import User  # imports all events, which queries do not need
 
         now = self.clock()
         user = User.create(
@@ -74,7 +74,7 @@ class AccountSteps:
     def setting_password(
         self, identity: Identity, password_hash: PasswordHash, must_change: bool, work: "UnitOfWork"
     ) -> Change[UserView]:
-        """Give the account another password; end its sessions and a lock after failed logins."""
+        """Set the password, revoke all sessions, and end a lock after failed logins."""
         user, now = work.users.get(identity), self.clock()
         user.change_password(password_hash, must_change=must_change, now=now)
         work.sessions.revoke_all(user.id, "password_changed", now=now)
@@ -83,7 +83,7 @@ class AccountSteps:
         return Change(UserView.of(user), changed=True)
 
     def updating(self, identity: Identity, changes: AccountChanges, work: "UnitOfWork") -> Change[UserView]:
-        """Give the account what is not None."""
+        """Change the values that are not None."""
         role, expiry = changes.role, changes.expiry
         administrators = work.users.lock_administrators() if role is not None or expiry is not None else ()
         user = work.users.get(identity)
@@ -108,7 +108,7 @@ class AccountSteps:
             self.access.require_administrator_beyond(user, administrators, moment)
             expired = user.has_expired(now)
             if user.set_expiry(moment, now=now):
-                if expired or user.has_expired(now):  # more time does not bring back what ended with the account
+                if expired or user.has_expired(now):  # sessions that ended with the account stay ended
                     work.sessions.revoke_all(user.id, "expired", now=now)
                 changed = True
         if changed:
@@ -116,11 +116,11 @@ class AccountSteps:
         return Change(UserView.of(user), changed)
 
     def assigning(self, role: str, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
-        """Give the account this role, which must be known."""
+        """Assign a role, which must exist."""
         return self.updating(identity, AccountChanges(role=role), work)
 
     def activating(self, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
-        """Open a closed account."""
+        """Activate an account."""
         user = work.users.get(identity)
         changed = user.activate(now=self.clock())
         if changed:
@@ -128,7 +128,7 @@ class AccountSteps:
         return Change(UserView.of(user), changed)
 
     def deactivating(self, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
-        """Close the account and end its sessions."""
+        """Deactivate an account and revoke its sessions."""
         administrators = work.users.lock_administrators()
         user = work.users.get(identity)
         self.access.require_another_administrator(user, administrators)
@@ -140,7 +140,7 @@ class AccountSteps:
         return Change(UserView.of(user), changed)
 
     def deleting(self, identity: Identity, work: "UnitOfWork", *, erase: bool, if_exists: bool) -> Change[UserDeletion]:
-        """Remove the account with its sessions; with `erase` its events lose their data."""
+        """Delete an account and its sessions; `erase` also erases the data of its events."""
         administrators = work.users.lock_administrators()
         try:
             user = work.users.get(identity)
@@ -153,5 +153,5 @@ class AccountSteps:
         user.delete(erased=erase, now=self.clock())
         work.login_failures.forget(user.id)
         erased = work.erase_events(user.id) if erase else 0
-        work.write()  # after the erasure, so that the event of the deletion keeps its data
+        work.write()  # after the erasure, so that the deletion event keeps its data
         return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)

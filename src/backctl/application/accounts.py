@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class AccountService:
-    """Create, find, change, open, close and delete accounts. Every mutation is one transaction with its events."""
+    """Create, find, change and delete accounts. Every change is one transaction with its events."""
 
     transactions: "Callable[[], Transactions]"
     reader: "Callable[[], Reader]"
@@ -48,19 +48,19 @@ class AccountService:
 
     @property
     def steps(self) -> "AccountSteps":
-        """The changes as steps, for whoever makes several of them in one transaction."""
-        from backctl.application.account_steps import AccountSteps  # queries need none of it
+        """The changes as steps, to make several of them in one transaction."""
+        from backctl.application.account_steps import AccountSteps  # queries do not need it
 
         return AccountSteps(self.access, self.clock, self.new_id)
 
     def require_creatable(self, *, email: str, username: str, role: str) -> None:
-        """Judge what can be judged before a password is asked for. Raises what `create` raises for these three."""
+        """Check these values before asking for a password. Raises the errors of `create` for them."""
         self.addresses.parse(email)
         Username.parse(username)
         self.access.require_known(role)
 
     def require_acceptable(self, password: Secret, *, email: str, username: str) -> None:
-        """Judge a password before it is repeated, for an account there is or will be.
+        """Check a password before asking to repeat it, for an existing or a new account.
 
         Raises InvalidPassword, WeakPassword.
         """
@@ -85,22 +85,22 @@ class AccountService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserView]:
-        """Open an account; without a password nobody can log in to it.
+        """Create an account. Without a password, nobody can log in to it.
 
-        `password_hash` is one made elsewhere, in place of a password; a login replaces it by one of ours.
+        `password_hash` is a hash made elsewhere, used instead of a password; the next login replaces it by a new hash.
         Raises InvalidEmail, InvalidUsername, InvalidInput for the reason, UnknownRole, InvalidPassword, WeakPassword
-        and InvalidPasswordHash before anything is opened; EmailTaken and UsernameTaken from the database's unique keys.
+        and InvalidPasswordHash before it opens the database; EmailTaken and UsernameTaken from its unique keys.
         """
         from backctl.application.account_steps import NewAccount
         from backctl.domain.password_policy import prepared
 
         if password is not None and password_hash is not None:
-            raise InvalidInput("a password and the hash of one exclude each other")
+            raise InvalidInput("a password and a password hash cannot be used together")
         address = self.addresses.parse(email)
         name = Username.parse(username)
         self.access.require_known(role)
         made_elsewhere = self.hasher().accept(password_hash) if password_hash is not None else None
-        hashing: Callable[[], PasswordHash | None] = lambda: made_elsewhere  # noqa: E731 - or a hash that is being made
+        hashing: Callable[[], PasswordHash | None] = lambda: made_elsewhere  # noqa: E731 - replaced below for a password
         if password is not None:
             password = prepared(password)
             self.passwords().check(password, email=address, username=name)
@@ -109,7 +109,7 @@ class AccountService:
         def step(work: "UnitOfWork") -> Change[UserView]:
             return self.steps.creating(NewAccount(address, name, role, expiry, hashing(), must_change_password), work)
 
-        # Loads the database's libraries while the hash is made.
+        # The database libraries load while the hash is computed.
         return self.transactions().run(step, by=by, dry_run=dry_run, creates=True, prepare=hashing)
 
     def set_password(
@@ -121,10 +121,10 @@ class AccountService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserView]:
-        """Give the account another password; end its sessions, and a lock that failed logins brought about.
+        """Set the password of an account, revoke its sessions, and end a lock after failed logins.
 
-        `must_change_password` obliges its owner to choose another at the next login. Always a change, for the hash has
-        a new salt. Raises UserNotFound, InvalidPassword, WeakPassword.
+        `must_change_password` requires a new password at the next login. Always a change, because the hash has a new
+        salt. Raises UserNotFound, InvalidPassword, WeakPassword.
         """
         from backctl.domain.password_policy import prepared
 
@@ -155,12 +155,12 @@ class AccountService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserView]:
-        """The account with this address, by `create` where there is none.
+        """Return the account with this address; call `create` if there is none.
 
-        One that exists is left as it is, or with `update` given what is not None here; its password is never touched.
-        `create` is this service's, called with the same values and a password that may cost a question: it is only
-        called to make an account, and its conflict is forgiven when somebody else was quicker. A made account is a
-        change of version 1. Raises what `create` and `update` raise.
+        An existing account is left unchanged, or with `update` gets the values that are not None; its password never
+        changes. `create` must call this service's `create` with the same values; it is called only if no account
+        exists, so it may prompt for a password. If another process creates the account first, that one is used. A
+        created account has version 1. Raises the errors of `create` and `update`.
         """
         address = self.addresses.parse(email)
         Username.parse(username)
@@ -172,7 +172,7 @@ class AccountService:
                 return create()
             except (EmailTaken, UsernameTaken):
                 existing = self.find(address.address)
-                if existing is None:  # it is the name that belongs to another account
+                if existing is None:  # another account has the username
                     raise
         if not update:
             return Change(existing, changed=False)
@@ -189,9 +189,9 @@ class AccountService:
     def differences(
         self, account: UserView, *, email: str, username: str, role: str | None = None, expiry: Expiry | None = None
     ) -> tuple[str, ...]:
-        """Which of these attributes the account has otherwise, by their names in a view; None asks nothing.
+        """Return the names of the view's attributes that differ from these values; None is not compared.
 
-        An expiry counted from now is another one only where there is none.
+        An expiry relative to now differs only from no expiry.
         """
         given = {
             "email": self.addresses.parse(email).address,
@@ -215,12 +215,12 @@ class AccountService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserView]:
-        """Give the account what is not None here; a no-op when it is so already.
+        """Change the values that are not None; a no-op if none differs.
 
-        Another role voids the access tokens issued so far, an expiry that is past ends all sessions.
-        `if_version` is the state that the caller saw. Raises UserNotFound; UserChangedMeanwhile for another version;
-        EmailTaken, UsernameTaken; LastAdministrator when at some time nobody else could administer; and for the values
-        what `create` raises.
+        A new role voids the access tokens issued so far; an expiry in the past revokes all sessions. `if_version` is
+        the version that the caller read. Raises UserNotFound; UserChangedMeanwhile for another version; EmailTaken,
+        UsernameTaken; LastAdministrator if no active administrator would be left, now or later; and the errors of
+        `create` for the values.
         """
         identity = Identity.parse(ident)
         address = None if email is None else self.addresses.parse(email)
@@ -233,22 +233,22 @@ class AccountService:
         return self.transactions().run(partial(self.steps.updating, identity, changes), by=by, dry_run=dry_run)
 
     def assign_role(self, ident: str, role: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
-        """Give the account this role; a no-op when it has it already.
+        """Assign a role to an account; a no-op if it already has the role.
 
-        Raises UnknownRole, UserNotFound, and LastAdministrator when nobody else could administer.
+        Raises UnknownRole, UserNotFound, and LastAdministrator if no active administrator would be left.
         """
         return self.update(ident, role=role, by=by, dry_run=dry_run)
 
     def activate(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
-        """Open a closed account; a no-op when it is open already. Raises UserNotFound."""
+        """Activate an account; a no-op if it is already active. Raises UserNotFound."""
         step = partial(self.steps.activating, Identity.parse(ident))
         return self.transactions().run(step, by=by, dry_run=dry_run)
 
     def deactivate(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
-        """Close the account and end its sessions; a no-op when it is closed already.
+        """Deactivate an account and revoke its sessions; a no-op if it is already inactive.
 
-        Administrators' rows are locked first: two sessions closing the last two must not both succeed.
-        Raises UserNotFound, and LastAdministrator when nobody else could administer.
+        Locks all administrators first, so that two transactions cannot deactivate the last two at the same time.
+        Raises UserNotFound, and LastAdministrator if no active administrator would be left.
         """
         step = partial(self.steps.deactivating, Identity.parse(ident))
         return self.transactions().run(step, by=by, dry_run=dry_run)
@@ -262,11 +262,11 @@ class AccountService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[UserDeletion]:
-        """Remove the account with its sessions; its events stay, and with `erase` lose their data, not their reasons.
+        """Delete an account and its sessions. Its events stay; `erase` erases their data, but not their reasons.
 
-        Administrators' rows are locked first: two sessions deleting the last two must not both succeed.
-        Raises UserNotFound, unless `if_exists` makes that a no-op, and LastAdministrator when nobody else could
-        administer.
+        Locks all administrators first, so that two transactions cannot delete the last two at the same time.
+        Raises UserNotFound, unless `if_exists` makes that a no-op, and LastAdministrator if no active administrator
+        would be left.
         """
         step = partial(self.steps.deleting, Identity.parse(ident), erase=erase, if_exists=if_exists)
         return self.transactions().run(step, by=by, dry_run=dry_run)
@@ -280,10 +280,10 @@ class AccountService:
         dry_run: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> "Iterator[Outcome[T]]":
-        """Make the same change of each account, such as `steps.deactivating`; many share a transaction.
+        """Apply the same step, such as `steps.deactivating`, to each account; many accounts share a transaction.
 
-        Lazy, and in order; see `Transactions.run_each`, also for what is raised. An outcome is the change, or what the
-        method for one account raises.
+        Lazy and in order; see `Transactions.run_each`, also for the errors. An outcome is the change, or the error
+        that the method for one account raises.
         """
         return self.transactions().run_each(idents, step, by=by, dry_run=dry_run, stop=stop)
 
@@ -309,7 +309,7 @@ class AccountService:
         limit: int = PAGE_SIZE,
         cursor: str | None = None,
     ) -> Page[UserView]:
-        """At most `limit` (1–1000) accounts from the cursor on, as cheap at any depth as at the beginning."""
+        """Return at most `limit` (1–1000) accounts after the cursor. The cost is the same for every page."""
         return self.reader().users(self._checked(criteria), sort, limit=checked_page_size(limit), cursor=cursor)
 
     def numbered_page(
@@ -320,14 +320,14 @@ class AccountService:
         page: int,
         page_size: int = PAGE_SIZE,
     ) -> Page[UserView]:
-        """The page with that number, from 1 on. Its cost grows with the number; `page` does not have that fault."""
+        """Return the page with this number, starting at 1. The cost grows with the number, unlike that of `page`."""
         if not 1 <= page <= 10**9:
             raise InvalidInput(f"there is no page {page}", hint="pages are numbered from 1")
         size = checked_page_size(page_size)
         return self.reader().users(self._checked(criteria), sort, limit=size, offset=(page - 1) * size)
 
     def stream(self, criteria: UserCriteria = EVERY_USER, sort: Sort = BY_CREATION) -> Iterator[UserView]:
-        """Every account that fits, one after the other, in constant memory and from one snapshot."""
+        """Yield all matching accounts in constant memory, from one snapshot."""
         return self.reader().stream_users(self._checked(criteria), sort)
 
     def count(self, criteria: UserCriteria = EVERY_USER) -> int:
@@ -336,35 +336,35 @@ class AccountService:
     def history(
         self, ident: str, *, limit: int = PAGE_SIZE, cursor: str | None = None, newest_first: bool = False
     ) -> "Page[EventView]":
-        """What happened to one account; a deleted one is known by its id. Raises UserNotFound."""
+        """Return the events of an account; pass the id of a deleted one. Raises UserNotFound."""
         user, identity = self.find(ident), Identity.parse(ident)
         if user is None and identity.kind != "id":
             raise UserNotFound(ident)
         subject = user.id if user else identity.text
         deletion = EventCriteria(type="UserDeleted", subject=subject)
         if user is None and not self.reader().events(deletion, limit=1).items:
-            raise UserNotFound(ident)  # other things have ids and events too
+            raise UserNotFound(ident)  # the id may belong to something else that has events
         return self.reader().events(
             EventCriteria(subject=subject), limit=checked_page_size(limit), cursor=cursor, newest_first=newest_first
         )
 
     def _checked(self, criteria: UserCriteria) -> UserCriteria:
         if criteria.role is not None and not self.reader().count_users(UserCriteria(role=criteria.role)):
-            self.access.require_known(criteria.role)  # a slip; but a role may have accounts and be configured no more
+            self.access.require_known(criteria.role)  # accounts may still have a role that is no longer configured
         if criteria.email_domain is None:
             return criteria
-        # Through the parser's key, so that a domain is found in any case and in its xn-- form alike.
+        # The parser's key matches a domain in any case and in its xn-- form.
         domain = self.addresses.key_of(f"x@{criteria.email_domain.removeprefix('@')}").rpartition("@")[2]
         return replace(criteria, email_domain=domain)
 
 
-# 57 letters and digits that are not taken for one another; 20 of them are 116 bits.
+# 57 letters and digits that do not look alike; 20 of them give 116 bits.
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _GENERATED_LENGTH = 20
 
 
 def generate_password() -> Secret:
-    """A password that nobody guesses: 116 bits from the system's random source."""
+    """Generate a password with 116 bits from the system's random source."""
     from secrets import choice
 
     return Secret("".join(choice(_ALPHABET) for _ in range(_GENERATED_LENGTH)))

@@ -26,7 +26,7 @@ class Attribution:
         checked_reason(self.reason)
         if self.trace_id is not None and not _is_trace_id(self.trace_id):
             raise InvalidInput(
-                f"the trace id {quoted(self.trace_id)} is not {_TRACE_ID_DIGITS} lower-case hex digits, or is all 0"
+                f"the trace id {quoted(self.trace_id)} must be {_TRACE_ID_DIGITS} lower-case hex digits, not all 0"
             )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AuditService:
-    """Read the log and prove that it is whole."""
+    """Read and verify the event log."""
 
     reader: "Callable[[], Reader]"
     audit_keys: "AuditKeys"
@@ -29,26 +29,26 @@ class AuditService:
         cursor: str | None = None,
         newest_first: bool = False,
     ) -> Page[EventView]:
-        """At most `limit` (1–1000) events from the cursor on."""
+        """Return at most `limit` (1–1000) events after the cursor."""
         _require_sensible(criteria)
         return self.reader().events(criteria, limit=checked_page_size(limit), cursor=cursor, newest_first=newest_first)
 
     def stream(self, criteria: EventCriteria = EVERY_EVENT, *, newest_first: bool = False) -> Iterator[EventView]:
-        """Every event that fits, in constant memory and from one snapshot."""
+        """Yield all matching events in constant memory, from one snapshot."""
         _require_sensible(criteria)
         return self.reader().stream_events(criteria, newest_first=newest_first)
 
     def verify(self) -> ChainView:
-        """Walk the whole chain. A broken chain is an answer, not an error; a missing keyring is an error."""
+        """Verify the whole chain. A broken chain is a result, not an error; a missing keyring is an error."""
         report = self.reader().verify_chain(self.audit_keys)
         return ChainView(report.intact, report.events, report.erased, report.broken_seq, report.reason)
 
 
 def _require_sensible(criteria: EventCriteria) -> None:
-    """Refuse what nothing can ever match: an investigator would take the silence for an answer."""
+    """Refuse criteria that can never match, so that an empty result is not mistaken for an answer."""
     if criteria.type is not None and criteria.type not in event_types():
         raise InvalidInput(
-            f"there is no type of event {quoted(criteria.type)}", hint=f"known types: {', '.join(event_types())}"
+            f"there is no event type {quoted(criteria.type)}", hint=f"known types: {', '.join(event_types())}"
         )
     if criteria.since is not None and criteria.until is not None and criteria.since >= criteria.until:
         raise InvalidInput("the period ends before it begins", hint="give --since an earlier time than --until")

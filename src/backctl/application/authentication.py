@@ -1,5 +1,4 @@
-"""Whether a password, and a code beside it, open an account: counted, recorded, and answered alike for every reason to
-refuse."""
+"""Check passwords and codes of the second factor. Failures are counted and recorded; all refusals look the same."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,14 +22,14 @@ if TYPE_CHECKING:
     from backctl.domain.user import User
     from backctl.domain.values import Instant, PasswordHash, UserId
 
-_ATTEMPTS = 3  # a login beside this one may have rehashed the same password
+_ATTEMPTS = 3  # a concurrent login may have rehashed the password
 
 
 @dataclass(frozen=True, slots=True)
 class AuthenticationService:
     """Check passwords and codes. Every check is one transaction with its events.
 
-    `mfa_keys` are loaded when the first account asks for a code.
+    `mfa_keys` are loaded when the first account requires a code.
     """
 
     transactions: "Callable[[], Transactions]"
@@ -50,29 +49,29 @@ class AuthenticationService:
         *,
         by: Attribution,
     ) -> PasswordCheck:
-        """Say whether this password opens the account, and remember the answer.
+        """Check a password, and a code if the account has a second factor. Records the outcome.
 
-        Where the account has a second factor it takes a one-time code or a recovery code too, and each of them opens it
-        once: without one the answer to the right password is `mfa_required`, which is no failure; with a wrong one it
-        is `refused`, which counts like a wrong password. An account without a second factor needs no code, and ignores
-        one. Unknown, closed, expired and wrong are all `refused`, cost one hash at the configured cost and run the same
-        statements; the event log alone knows the cause. Where the stored hash took more work to make, elsewhere or at
-        a higher cost, a refusal takes that long, until a success has replaced it. After ten failures in fifteen
-        minutes the answer is `locked` for fifteen minutes, for names that no account has too. A success resets the
-        count and replaces a hash of an older cost or scheme. Raises InvalidIdentity, InvalidPassword for what no
-        password can be, PasswordHashUnsupported, and MfaSecretUnusable.
+        A second factor requires a one-time code or a recovery code; each can be used once. Without a code, the outcome
+        of the right password is `mfa_required`, which is not a failure; a wrong code is `refused`, a failure like a
+        wrong password. An account without a second factor ignores the code.
+
+        Unknown, inactive and expired accounts and wrong passwords are all `refused`, take the time of one hash at the
+        configured cost and run the same statements; only the event log records the cause. If the stored hash is more
+        expensive than that, a refusal takes longer until a successful login replaces the hash. Ten failures within
+        fifteen minutes make the outcome `locked` for fifteen minutes, for unknown names too. A success resets the
+        failures and replaces a hash with a lower cost or an older scheme.
+
+        Raises InvalidIdentity, InvalidPassword for an impossible password, PasswordHashUnsupported, MfaSecretUnusable.
         """
         identity = Identity.parse(ident)
-        # As typed, too: a hash from elsewhere was made of the raw bytes.
+        # Try the password as typed too: a hash made elsewhere used the raw bytes.
         typed, normal = password, prepared(password)
         forms = (normal,) if normal.reveal() == typed.reveal() else (normal, typed)
         for _ in range(_ATTEMPTS):
             answer = self._attempt(identity, forms, mfa_code, by)
             if answer is not None:
                 return answer.told(ident)
-        raise UserChangedMeanwhile(
-            f"the password of {quoted(ident)} was changed again and again meanwhile", hint="try again"
-        )
+        raise UserChangedMeanwhile(f"the password of {quoted(ident)} kept changing during the login", hint="try again")
 
     def _attempt(
         self, identity: Identity, forms: tuple[Secret, ...], code: Secret | None, by: Attribution
@@ -88,7 +87,7 @@ class AuthenticationService:
         def step(work: "UnitOfWork") -> "_Answer | None":
             return self._judging(identity, stored, checking() is not None, better(), code, work)
 
-        # The database's libraries load while the password is hashed.
+        # The database libraries load while the password is hashed.
         return self.transactions().run_any(step, by=by, prepare=better, commits=lambda answer: answer is not None)
 
     def _judging(
@@ -103,7 +102,7 @@ class AuthenticationService:
         """The step that `_attempt` runs. `fits` says whether the password matches the `stored` hash."""
         from backctl.domain.lockout import RecentFailures, asks_for_code, judge
 
-        if self.is_fresh():  # there is no key to count a name under, and nothing to count it in
+        if self.is_fresh():  # there is neither a key nor a table for the failures yet
             return _Answer(judge(None, RecentFailures(), fits=False, now=self.clock()))
         try:
             user = work.users.get(identity)
@@ -126,7 +125,7 @@ class AuthenticationService:
         return _Answer(verdict, user.id if user is not None and verdict.ok else None, factor)
 
     def _proven(self, work: "UnitOfWork", user: "User", code: Secret | None, now: "Instant") -> "_Factor":
-        """What the code is worth; one that is right is used up by it."""
+        """Check the code; a right code is used up."""
         from backctl.domain.one_time_codes import fitting_step, recovery_code_meant
 
         if code is None:
@@ -155,7 +154,7 @@ class AuthenticationService:
         return self.hasher.begin(forms[0])()
 
     def _spelt_one_way(self, identity: Identity) -> str:
-        """The same text for every spelling that would find the same account, if there were one."""
+        """Return the same text for every spelling of the same identity."""
         match identity.kind:
             case "id":
                 return identity.text
@@ -167,7 +166,7 @@ class AuthenticationService:
 
 @dataclass(frozen=True, slots=True)
 class _Factor:
-    """What became of the second factor; `left` is how many recovery codes are, when one was used."""
+    """The result for the second factor; `left` is the number of remaining recovery codes if one was used."""
 
     proof: "Proof"
     left: int | None = None

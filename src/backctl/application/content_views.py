@@ -1,4 +1,4 @@
-"""What the services answer that work on contents: encryption and cleaning."""
+"""Results of the services for encryption and sanitizing."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,10 +6,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class SanitizedPart:
-    """How many strings at one place of an input were changed in one way.
+    """The number of strings at one place of an input that were changed in one way.
 
-    `path` is an RFC 6901 pointer with `*` for any place of an array, empty for the whole; that of a key names its
-    object. `kind` is `html`, `control` or `bidi`.
+    `path` is an RFC 6901 pointer with `*` for array indexes, and empty for the whole input; the path of a key is that
+    of its object. `kind` is `html`, `control` or `bidi`.
     """
 
     path: str
@@ -20,7 +20,7 @@ class SanitizedPart:
 
 @dataclass(frozen=True, slots=True)
 class EncryptedValue:
-    """A value under the key `kid`; `changed` says whether it came there just now."""
+    """A value encrypted under the key `kid`; `changed` is False if it already was."""
 
     value: str
     kid: str
@@ -29,7 +29,7 @@ class EncryptedValue:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DecryptedValue:
-    """A plaintext: as text where it is UTF-8, and in base64."""
+    """A plaintext: `value` as text if it is UTF-8, and always in base64."""
 
     value: str | None
     base64: str
@@ -37,7 +37,7 @@ class DecryptedValue:
 
 @dataclass(frozen=True, slots=True)
 class CipherReport:
-    """What became of a file: its values, how many of them changed, and how many records were left out."""
+    """The result for a file: its values, how many of them changed, and how many records failed and were left out."""
 
     out: str
     size_bytes: int

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseService:
-    """Says what the database is, brings it up to date, examines and copies it."""
+    """Show the status of the database, upgrade it, check it and back it up."""
 
     care: "DatabaseCare"
     guard: Guard
@@ -36,10 +36,7 @@ class DatabaseService:
         return guarded(once, guard=self.guard, changes=lambda change: change.changed, dry_run=dry_run)
 
     def check(self) -> Iterator[CheckView]:
-        """Ask every probe; a part that is unusable is a finding, a database that cannot answer now is not.
-
-        Raises Unavailable.
-        """
+        """Run every probe. An unusable part is reported as a failed check. Raises Unavailable."""
         for probe in self.care.probes():
             try:
                 yield probe.examine()
@@ -49,5 +46,5 @@ class DatabaseService:
                 yield CheckView(probe.check, "fail", error.message, error.hint)
 
     def back_up(self, file: str) -> BackupView:
-        """Raises what `DatabaseCare.back_up` raises."""
+        """Back up the database to `file`. Raises the errors of `DatabaseCare.back_up`."""
         return self.care.back_up(file)

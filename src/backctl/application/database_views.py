@@ -1,4 +1,4 @@
-"""What the services answer that look after an installation and its database."""
+"""Results of the services for the installation and its database."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class InstallationView:
-    """Where an installation lives and what is there. Paths are absolute; the URL carries no password."""
+    """The location and properties of an installation. Paths are absolute; the URL contains no password."""
 
     database: str
     keyring: str
@@ -27,7 +27,7 @@ class CheckView:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """What a database is and holds. Counts and revision are None where there is none; a server says no size."""
+    """The state of a database. Counts and revision are None if there is no database; a server reports no size."""
 
     database: str
     state: Literal["current", "outdated", "newer", "absent"]
@@ -40,7 +40,7 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeView:
-    """The revision before and after; `copy` is the file that keeps the database as it was, where one was made."""
+    """The revision before and after; `copy` is the file with a copy of the old database, if one was made."""
 
     database: str
     previous_revision: str
@@ -50,7 +50,7 @@ class UpgradeView:
 
 @dataclass(frozen=True, slots=True)
 class BackupView:
-    """A finished copy: its absolute path, its length in bytes and its SHA-256 in hexadecimal."""
+    """A finished backup: its absolute path, size in bytes, and SHA-256 in hexadecimal."""
 
     path: str
     size_bytes: int

@@ -1,4 +1,4 @@
-"""The use case of examining an installation."""
+"""The use case of checking an installation."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DoctorService:
-    """Asks every probe; one that breaks is a finding and does not stop the others."""
+    """Runs every probe. A probe that fails is reported as a failed check and does not stop the others."""
 
     probes: "tuple[HealthProbe, ...]"
 

@@ -1,4 +1,4 @@
-"""What the key service answers. Nothing here holds a secret but `KeyExport`, which is made to."""
+"""Results of the key service. Only `KeyExport` contains a secret."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
@@ -13,7 +13,7 @@ Form = Literal["jwk", "pem"]
 class KeyView:
     """A key without its secret.
 
-    `promoted_at` None: it was in use from its creation, or never was. `not_after` None: it serves without an end.
+    `promoted_at` is None if the key was created as primary or never was primary. `not_after` is None for no end.
     """
 
     TABLE: ClassVar = ("kid", "purpose", "state", "alg", "created_at", "promoted_at", "not_after")
@@ -54,7 +54,7 @@ class DestroyedKey:
 
 @dataclass(frozen=True, slots=True)
 class DueView:
-    """What a rotation would do now for a purpose; `step` is None for nothing."""
+    """What a rotation would do now for a purpose; `step` is None if nothing is due."""
 
     purpose: Purpose
     kid: str
@@ -65,7 +65,7 @@ class DueView:
 
 @dataclass(frozen=True, slots=True)
 class RotationView:
-    """The kids of the keys that a rotation touched; a promoted one that it made stands in `added`, too."""
+    """The kids of the keys that a rotation changed; a new primary key is in both `added` and `promoted`."""
 
     added: tuple[str, ...]
     promoted: tuple[str, ...]
@@ -74,7 +74,7 @@ class RotationView:
 
 @dataclass(frozen=True, slots=True)
 class Wrapping:
-    """Whether the keyring is stored under a passphrase, and how many keys it holds."""
+    """Whether the keyring is encrypted with a passphrase, and its number of keys."""
 
     wrapped: bool
     keys: int
@@ -82,7 +82,7 @@ class Wrapping:
 
 @dataclass(frozen=True, slots=True)
 class ImportedKey:
-    """A key from elsewhere. `foreign_kid` is how it was called there, where that is not its name here."""
+    """An imported key. `foreign_kid` is its original kid if that differs from `kid`."""
 
     kid: str
     purpose: Purpose
@@ -93,7 +93,7 @@ class ImportedKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyExport:
-    """A key for elsewhere: its JWK as JSON, or PEM; None where that went into a file. Its `repr` shows no secret."""
+    """An exported key: its JWK as JSON, or PEM; None if it was written to a file. Its `repr` shows no secret."""
 
     kid: str
     form: Form

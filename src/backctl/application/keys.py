@@ -1,4 +1,4 @@
-"""The use cases of the keyring: one method each."""
+"""The use cases of the keyring."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -44,11 +44,11 @@ HandOver = Callable[[KeyExport, bool], AbstractContextManager[object]]
 """Hands an exported key over; the second argument is whether this is a dry run, which hands nothing over."""
 
 ROTATING: tuple[Purpose, ...] = ("sign", "encrypt")
-"""What a rotation turns unless told otherwise: audit and index keys are looked up by more than their kid."""
+"""The default purposes of a rotation, without audit and index keys, which are looked up by more than their kid."""
 
 _WAY_OUT: dict[Purpose, str] = {
-    "encrypt": "'{backctl} user mfa reencrypt' moves them to the key in use",
-    "index": "they are recovery codes; '{backctl} user mfa recovery-codes' makes others for an account",
+    "encrypt": "run '{backctl} user mfa reencrypt' to move them to the primary key",
+    "index": "replace the recovery codes of each account with '{backctl} user mfa recovery-codes'",
 }
 
 
@@ -59,9 +59,9 @@ def _keep(export: KeyExport, is_dry_run: bool) -> AbstractContextManager[object]
 
 @dataclass(frozen=True, slots=True)
 class KeyService:
-    """Keys, looked at and changed. Durations are microseconds.
+    """Show and change keys. Durations are microseconds.
 
-    Every change is one step of the keyring with the events that tell of it; looking opens no database.
+    Every change of the keyring is saved together with its events. Queries do not open the database.
     """
 
     keyring: Callable[[], Keyring]
@@ -71,10 +71,10 @@ class KeyService:
     exchange: "KeyExchange"
     clock: "Clock"
 
-    # Looking.
+    # Queries.
 
     def all(self, purpose: Purpose | None = None) -> tuple[KeyView, ...]:
-        """Every key, or those of a purpose, in the order in which they came."""
+        """Return all keys, or those of a purpose, in the order in which they were added."""
         return tuple(KeyView.of(key) for key in self.keyring().keys if purpose in (None, key.purpose))
 
     def show(self, kid: str) -> KeyView:
@@ -82,15 +82,15 @@ class KeyService:
         return KeyView.of(self.keyring().get(kid))
 
     def jwks(self) -> dict[str, object]:
-        """The JWK Set (RFC 7517) that verifiers need: the public half of every signing key that still verifies.
+        """Return the JWK Set (RFC 7517) for verifiers: the public half of every signing key that still verifies.
 
-        Of a symmetric key nothing is public: it never appears.
+        It contains no symmetric keys, because they have no public half.
         """
         serving = self.keyring().verifying("sign", self.clock())
         return {"keys": [key.public_document() for key in serving if not key.is_symmetric]}
 
     def due(self, purposes: Sequence[Purpose], *, older_than: int, overlap: int) -> tuple[DueView, ...]:
-        """What `rotate` would do now; nothing for an installation that is not there yet."""
+        """Return what `rotate` would do now; nothing if there is no installation yet."""
         ring, now = self.keyring(), self.clock()
         views = []
         for purpose in purposes if ring.keys else ():
@@ -99,7 +99,7 @@ class KeyService:
             views.append(DueView(purpose, primary.kid, primary.primary_since, step is not None, step))
         return tuple(views)
 
-    # Changing.
+    # Changes.
 
     def add(
         self,
@@ -110,7 +110,7 @@ class KeyService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[KeyView]:
-        """Make a key and publish it as standby. Raises InvalidKey, KeyTaken."""
+        """Create a key and publish it as standby. Raises InvalidKey, KeyTaken."""
         key = self.new_key(purpose, self.clock(), alg=alg, kid=_checked(kid))
         return self.transactions().change_keyring(partial(self.adding, key), by=by, dry_run=dry_run)
 
@@ -121,23 +121,23 @@ class KeyService:
         return Change(KeyView.of(after.get(key.kid)), changed=True)
 
     def promote(self, kid: str, *, overlap: int | None, by: Attribution, dry_run: bool = False) -> Change[KeyView]:
-        """Take a standby key in use; the one in use retires, a signing key for `overlap` (None: without an end).
+        """Make a standby key primary. The previous primary key retires; a signing key for `overlap` (None: no end).
 
         Raises KeyNotFound, KeyUnfit.
         """
         return self._one(kid, lambda ring, now: ring.promote(kid, now=now, overlap=overlap), by, dry_run)
 
     def retire(self, kid: str, *, overlap: int | None, by: Attribution, dry_run: bool = False) -> Change[KeyView]:
-        """Let a key only verify or decrypt, a signing key for `overlap` (None: without an end).
+        """Let a key only verify or decrypt; a signing key for `overlap` (None: no end).
 
         Raises KeyNotFound, KeyInUse.
         """
         return self._one(kid, lambda ring, now: ring.retire(kid, now=now, overlap=overlap), by, dry_run)
 
     def destroy(self, kid: str, *, by: Attribution, dry_run: bool = False) -> Change[DestroyedKey]:
-        """Give a key up for good. What was encrypted with it elsewhere cannot be seen from here.
+        """Destroy a key permanently. Does not check for data encrypted with it outside of backctl's tables.
 
-        Raises KeyNotFound, and KeyInUse for a primary key and while a table of backctl's own refers to it.
+        Raises KeyNotFound, and KeyInUse for a primary key or while one of backctl's tables refers to the key.
         """
         self._require_installation_for(kid)
         return self.transactions().change_keyring(partial(self.destroying, kid), by=by, dry_run=dry_run)
@@ -147,8 +147,8 @@ class KeyService:
         after = change.ring.destroy(kid, now=self.clock())
         if change.needs(kid):
             raise KeyInUse(
-                f"rows of the database refer to the key {quoted(kid)}",
-                hint=_WAY_OUT.get(change.ring.get(kid).purpose, "it stays as long as they do"),
+                f"rows in the database still use the key {quoted(kid)}",
+                hint=_WAY_OUT.get(change.ring.get(kid).purpose, "keep the key as long as these rows exist"),
             )
         change.replace(after, *_events(change.ring, after))
         stone = after.tombstones[-1]
@@ -163,10 +163,10 @@ class KeyService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[RotationView]:
-        """Do what is due, if anything, for each purpose; see `Keyring.rotate`.
+        """Do the due step, if any, for each purpose; see `Keyring.rotate`.
 
-        Where nothing is due the database is not opened. Of two at once the second finds that the primary key is no
-        longer the one it saw when it was called, and leaves that purpose alone.
+        Does not open the database if nothing is due. If two rotations run at once, the second finds a new primary key
+        and skips that purpose.
         """
         seen = self.keyring()
         now = self.clock()
@@ -175,7 +175,7 @@ class KeyService:
         for purpose in purposes if seen.keys else ():
             step = seen.next_step(purpose, older_than=older_than, overlap=overlap, now=now)
             steps += step is not None
-            if step is not None and not seen.has_standby(purpose):  # before anything is locked, for RSA takes a second
+            if step is not None and not seen.has_standby(purpose):  # before any lock: RSA takes a second
                 made[purpose] = self.new_key(purpose, now, alg=seen.primary(purpose).alg)
         if seen.keys and not steps and not self.has_unfinished_change():
             return Change(_rotation(seen, seen), changed=False)
@@ -217,9 +217,9 @@ class KeyService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[ImportedKey]:
-        """Publish a key that was made elsewhere, a private JWK or PEM, as standby.
+        """Import a key made elsewhere, a private JWK or PEM, and publish it as standby.
 
-        It keeps its kid where that is a name here and free, else it is given one. Raises InvalidKey, KeyTaken.
+        It keeps its kid if that is valid and free; otherwise it gets a new one. Raises InvalidKey, KeyTaken.
         """
         foreign, named = self.exchange.read(text, purpose=purpose, alg=alg, now=self.clock()), _checked(kid)
         return self.transactions().change_keyring(
@@ -234,8 +234,8 @@ class KeyService:
         for other in ring.keys:
             if other.material == foreign.key.material:
                 raise KeyTaken(
-                    f"the keyring has this key already, as {quoted(other.kid)}",
-                    hint=f"use it by that name: '{{backctl}} key show {other.kid}'",
+                    f"the keyring already has this key, as {quoted(other.kid)}",
+                    hint=f"see it with '{{backctl}} key show {other.kid}'",
                 )
         if named is None and is_kid(foreign.kid) and not ring.is_taken(foreign.kid):
             named = foreign.kid
@@ -246,12 +246,12 @@ class KeyService:
         return Change(ImportedKey(added.kid, purpose, added.state, added.alg, renamed_from), changed=True)
 
     def export_public(self, kid: str, form: Form) -> KeyExport:
-        """The public half of a signing key. Raises KeyNotFound, and InvalidKey for a key that has none."""
+        """Export the public half of a signing key. Raises KeyNotFound, and InvalidKey for a symmetric key."""
         key = self.keyring().get(kid)
         if key.is_symmetric:
             raise InvalidKey(
-                f"the key {quoted(kid)} is symmetric: nothing of it is public",
-                hint="--private gives the key itself, to whoever is trusted as this machine is",
+                f"the key {quoted(kid)} is symmetric and has no public half",
+                hint="to export the secret key itself, use --private",
             )
         return self._exported(key, form, private=False)
 
@@ -296,9 +296,9 @@ class KeyService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[Wrapping]:
-        """Store the keyring under a passphrase, or with None in plain.
+        """Encrypt the stored keyring with a passphrase, or store it unencrypted for None.
 
-        `rewrap`: under this passphrase although it is wrapped already. Raises InvalidInput for an empty passphrase.
+        `rewrap` replaces the passphrase of a keyring that already has one. Raises InvalidInput for an empty passphrase.
         """
         if passphrase is not None and not passphrase.reveal():
             raise InvalidInput("the passphrase is empty")
@@ -313,10 +313,10 @@ class KeyService:
             change.rewrap(passphrase, KeyringRewrapped("keyring", wanted))
         return Change(Wrapping(wanted, len(change.ring.keys)), changed)
 
-    # Inside.
+    # Helpers.
 
     def _require_installation_for(self, kid: str) -> None:
-        """Raises KeyNotFound on a fresh machine: what can find nothing makes nothing."""
+        """Raises KeyNotFound on a fresh machine, instead of creating an installation without the key."""
         ring = self.keyring()
         if not ring.keys:
             ring.get(kid)
@@ -343,14 +343,14 @@ class KeyService:
 
 
 def _checked(kid: str | None) -> str | None:
-    """Raises InvalidKey for what cannot name a key."""
+    """Return `kid` if it is valid or None. Raises InvalidKey."""
     if kid is None or is_kid(kid):
         return kid
-    raise InvalidKey(f"{quoted(kid)} is no kid", hint="1 to 64 letters, digits, '_' and '-' of ASCII")
+    raise InvalidKey(f"{quoted(kid)} is not a valid kid", hint="use 1 to 64 ASCII letters, digits, '_' and '-'")
 
 
 def _events(before: Keyring, after: Keyring) -> tuple[DomainEvent, ...]:
-    """What happened between two keyrings, found by comparing them: nothing that changed goes without its event."""
+    """Return the events for the differences between two keyrings, so that every change has its event."""
     events: list[DomainEvent] = [
         KeyAdded(key.kid, key.purpose, key.alg) for key in after.keys if before.find(key.kid) is None
     ]

@@ -1,4 +1,4 @@
-"""The use cases of second factors: one-time codes of an authenticator, and recovery codes for when it is lost."""
+"""The use cases of second factors: one-time codes from an authenticator, and recovery codes if it is lost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,18 +36,18 @@ _BATCH = 100  # accounts that one transaction locks
 
 @dataclass(frozen=True, slots=True)
 class MfaEnrolment:
-    """One-time codes that wait to be confirmed: what an authenticator has to be told, shown this once."""
+    """An unconfirmed enrolment: the data to enter into an authenticator. It cannot be shown again."""
 
     status: MfaStatus
     secret: Secret
-    """In base32, as it is typed."""
+    """In base32, for typing."""
     uri: Secret
-    """The same with everything else, as it is scanned."""
+    """Secret and settings, for a QR code."""
 
 
 @dataclass(frozen=True, slots=True)
 class MfaReencryption:
-    """How many secrets were moved to the primary key, and the usernames whose secret does not decrypt."""
+    """The number of secrets re-encrypted under the primary key, and the usernames whose secret cannot be decrypted."""
 
     moved: int
     unusable: tuple[str, ...]
@@ -55,9 +55,9 @@ class MfaReencryption:
 
 @dataclass(frozen=True, slots=True)
 class MfaService:
-    """Give accounts a second factor and take it away. Every mutation is one transaction with its events.
+    """Enroll, confirm and remove second factors. Every change is one transaction with its events.
 
-    `issuer` is the name under which authenticators show the account.
+    `issuer` is the name that authenticators show for the account.
     """
 
     transactions: "Callable[[], Transactions]"
@@ -75,7 +75,7 @@ class MfaService:
         return status
 
     def require_pending(self, ident: str) -> None:
-        """Judge what can be judged before a code is asked for. Raises UserNotFound, MfaNotPending."""
+        """Check the account before asking for a code. Raises UserNotFound, MfaNotPending."""
         found = self.status(ident)
         require_mfa_pending(found.mfa, found.username)
 
@@ -87,9 +87,9 @@ class MfaService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[MfaEnrolment]:
-        """Make a secret for the account's authenticator; no login asks for a code before one has confirmed it.
+        """Create a secret for the account's authenticator; logins require a code only after `confirm`.
 
-        Again for one that was never confirmed: then the secret before is void. Raises UserNotFound, MfaAlreadyOn.
+        Replaces an unconfirmed secret. Raises UserNotFound, MfaAlreadyOn.
         """
         from secrets import token_bytes
 
@@ -119,10 +119,10 @@ class MfaService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[MfaStatus]:
-        """Have a code shown that the authenticator made; from now on a login asks for one. Ends all sessions.
+        """Confirm the second factor with a code from the authenticator; logins require one from now on.
 
-        `codes` are recovery codes from `new_recovery_codes`, to be handed to the account's owner. The code shown is
-        used up by it. Raises UserNotFound, MfaNotPending, MfaCodeWrong, and MfaSecretUnusable.
+        Revokes all sessions. `codes` are recovery codes from `new_recovery_codes`, for the account's owner. The
+        confirming code is used up. Raises UserNotFound, MfaNotPending, MfaCodeWrong, MfaSecretUnusable.
         """
         step = partial(self.confirming, Identity.parse(ident), code, codes)
         return self.transactions().run(step, by=by, dry_run=dry_run)
@@ -139,8 +139,8 @@ class MfaService:
         )
         if step is None or not work.second_factors.use_step(user.id, step):
             raise MfaCodeWrong(
-                "the code is not the one of this moment",
-                hint="wait for the next one; the clocks of both sides may differ by half a minute",
+                "the code is not the current one",
+                hint="try the next code; the two clocks may differ by at most half a minute",
             )
         user.confirm_mfa(now=now)
         work.second_factors.confirm(user.id, now=user.updated_at)
@@ -158,7 +158,7 @@ class MfaService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[MfaStatus]:
-        """Let the account have these recovery codes, from `new_recovery_codes`, and no others.
+        """Replace the recovery codes of the account by these, from `new_recovery_codes`.
 
         Raises UserNotFound, MfaNotOn.
         """
@@ -176,9 +176,9 @@ class MfaService:
         return Change(MfaStatus.of(user, enrolment, recovery_codes_left=len(codes)), changed=True)
 
     def disable(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[MfaStatus]:
-        """Ask for no code any more, and forget secret and recovery codes; a no-op where there is no second factor.
+        """Remove the second factor with its secret and recovery codes; a no-op if there is none.
 
-        One that was in use takes all sessions with it. Raises UserNotFound.
+        Revokes all sessions if the second factor was confirmed. Raises UserNotFound.
         """
         return self.transactions().run(partial(self.disabling, Identity.parse(ident)), by=by, dry_run=dry_run)
 
@@ -201,10 +201,10 @@ class MfaService:
         dry_run: bool = False,
         progress: "Callable[[int], None]" = lambda accounts: None,
     ) -> Change[MfaReencryption]:
-        """Move every secret to the primary key, as its next login would, so that the keys before it can be destroyed.
+        """Re-encrypt every secret under the primary key, as the next login would, so that old keys can be destroyed.
 
-        A transaction moves a hundred at most; `progress` is told of how many accounts it was. A secret that does not
-        decrypt stays as it is, and its account is named. No event is recorded: the account is the same.
+        A transaction handles at most 100 accounts and then calls `progress` with their number. A secret that cannot be
+        decrypted stays unchanged, and its account is reported. No event is recorded, because no account changes.
         """
         moved, unusable = 0, list[str]()
         after: UserId | None = None
@@ -243,7 +243,7 @@ class MfaService:
         return _Seen(moved, unusable, found[-1]) if found else None
 
     def new_recovery_codes(self) -> tuple[Secret, ...]:
-        """Ten codes of 80 bits from the system's random source. Each opens an account once, when it was given to it."""
+        """Generate ten recovery codes of 80 bits each. Pass them to `confirm` or `renew_recovery_codes`."""
         from secrets import token_bytes
 
         return tuple(map(Secret, recovery_codes(token_bytes(RECOVERY_CODES * RECOVERY_BYTES))))
@@ -255,7 +255,7 @@ class MfaService:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What became of some accounts, and which was the last of them."""
+    """The result for a batch of accounts, and the last id in it."""
 
     moved: int
     unusable: list[str]
@@ -267,6 +267,6 @@ class _Seen:
 
 
 def _shown(issuer: str) -> str:
-    """The issuer as an authenticator can show it: of a URL the host, and no colon, which ends it in a URI."""
+    """Return the issuer to show in an authenticator: the host of a URL, without colons, which end it in a URI."""
     bare = issuer.partition("://")[2].partition("/")[0] if "://" in issuer else issuer
     return bare.replace(":", " ").strip() or issuer.replace(":", " ").strip() or "backctl"

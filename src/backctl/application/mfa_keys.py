@@ -1,4 +1,4 @@
-"""What the keyring does for second factors: it encrypts secrets, and hides recovery codes."""
+"""Encrypt secrets of second factors and hash recovery codes with keys of the keyring."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 
 class MfaKeys:
-    """`keyring` answers with the keyring as it is at the moment; `ciphers` are loaded when the first is needed."""
+    """`keyring` returns the current keyring; `ciphers` is called when the first cipher is needed."""
 
     def __init__(self, keyring: "Callable[[], Keyring]", ciphers: "Callable[[], FieldCiphers]") -> None:
         self._keyring = keyring
         self._ciphers = ciphers
 
     def primary_kid(self) -> str:
-        """Of the key under which secrets are to be kept."""
+        """Return the kid of the key that encrypts secrets."""
         return self._keyring().primary("encrypt").kid
 
     def seal(self, secret: bytes, user_id: UserId) -> tuple[str, str]:
-        """The secret, encrypted for the row of this account and no other, and the kid of the key."""
+        """Encrypt a secret, bound to this account; return it with the kid of the key."""
         key = self._keyring().primary("encrypt")
         return self._ciphers().of(key).seal(secret, _context(user_id)).decode("ascii"), key.kid
 
     def stored(self, factors: "SecondFactors", user_id: UserId) -> "tuple[Enrolment, bytes]":
-        """The one-time codes of an account that must have some, and their secret. Raises MfaSecretUnusable."""
+        """Return the enrolment of an account, which must have one, and its secret. Raises MfaSecretUnusable."""
         enrolment = factors.of(user_id)
         if enrolment is None:
             raise _unreadable()
         return enrolment, self.opened(enrolment, user_id)
 
     def opened(self, enrolment: "Enrolment", user_id: UserId) -> bytes:
-        """The secret of the one-time codes of this account. Raises MfaSecretUnusable."""
+        """Decrypt the secret of an enrolment. Raises MfaSecretUnusable."""
         key = self._keyring().find(enrolment.kid)
         if key is None or key.purpose != "encrypt":
             raise MfaSecretUnusable(
-                f"the secret of the second factor is encrypted under {quoted(enrolment.kid)}, a key that is not here",
-                hint="name the keyring that has it, or take the factor away with '{backctl} user mfa disable'",
+                f"the second factor is encrypted under the key {quoted(enrolment.kid)}, which is not in the keyring",
+                hint="use the keyring that has this key, or remove the factor with '{backctl} user mfa disable'",
             )
         try:
             return self._ciphers().of(key).open(enrolment.secret.encode("utf-8", "replace"), _context(user_id))
@@ -53,24 +53,24 @@ class MfaKeys:
             raise _unreadable() from None
 
     def follow_primary(self, secret: bytes, enrolment: "Enrolment", factors: "SecondFactors", user_id: UserId) -> None:
-        """Encrypt a secret anew that is kept under another key than the primary."""
+        """Re-encrypt a secret under the primary key, unless it already is."""
         if enrolment.kid != self.primary_kid():
             sealed, kid = self.seal(secret, user_id)
             factors.move(user_id, secret=sealed, kid=kid)
 
     def hidden(self, codes: Sequence[Secret], user_id: UserId) -> tuple[StoredCode, ...]:
-        """What is stored of new recovery codes. Raises ValueError for any but ten different ones."""
+        """Return what to store for new recovery codes. Raises ValueError unless they are ten different codes."""
         meant = {recovery_code_meant(code.reveal()) for code in codes} - {None}
         if not len(meant) == len(codes) == RECOVERY_CODES:
-            raise ValueError("these are not the recovery codes that were made for one account")
+            raise ValueError("an account has ten different recovery codes")
         key = self._keyring().primary("index")
         digests = (recovery_digest(key.secret_bytes(), user_id, code.reveal()) for code in codes)
         return tuple(StoredCode(digest, key.kid) for digest in digests)
 
     def use_recovery_code(self, code: Secret, factors: "SecondFactors", user_id: UserId, *, now: Instant) -> bool:
-        """Use the code up, under whatever key it is kept; False when it is none, or none any more.
+        """Mark a recovery code as used, whatever its key; False if it is wrong or was used before.
 
-        Raises MfaSecretUnusable when it may be one whose key is not here: that is no answer about the code.
+        Raises MfaSecretUnusable if a key is missing, because then the code may be right.
         """
         meant = recovery_code_meant(code.reveal())
         if meant is None:
@@ -84,17 +84,17 @@ class MfaKeys:
                 return True
         if missing is not None:
             raise MfaSecretUnusable(
-                f"recovery codes of the account are kept under {quoted(missing)}, a key that is not here",
-                hint="name the keyring that has it, or make others with '{backctl} user mfa recovery-codes'",
+                f"recovery codes of the account use the key {quoted(missing)}, which is not in the keyring",
+                hint="use the keyring that has this key, or create new codes with '{backctl} user mfa recovery-codes'",
             )
         return False
 
 
 def _unreadable() -> MfaSecretUnusable:
-    """The error for a secret that is gone, or not what was stored for its account."""
+    """The error for a secret that is missing, damaged or copied from another account."""
     return MfaSecretUnusable(
-        "the secret of the second factor does not decrypt",
-        hint="restore the database from a backup, or take the factor away with '{backctl} user mfa disable'",
+        "the secret of the second factor cannot be decrypted",
+        hint="restore the database from a backup, or remove the factor with '{backctl} user mfa disable'",
     )
 
 

@@ -1,4 +1,4 @@
-"""Make text, JSON and JSON lines that others wrote harmless, within bounds of size and depth."""
+"""Sanitize untrusted text, JSON and JSON lines, within limits of size and depth."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _JSON_SPACE = " \t\n\r"
 
 @dataclass(slots=True)
 class Tally:
-    """What was changed, counted by place: every string counts once for each kind, whatever it held of it."""
+    """Counts of changed strings by place. A string adds one for each kind of removal."""
 
     _counts: dict[tuple[str, Part, str], int] = field(default_factory=dict)
 
@@ -40,13 +40,13 @@ class Tally:
         self._counts[place] = self._counts.get(place, 0) + count
 
     def parts(self) -> tuple[SanitizedPart, ...]:
-        """In the order of first occurrence."""
+        """Return the counts in the order of first occurrence."""
         return tuple(SanitizedPart(*place, count) for place, count in self._counts.items())
 
 
 @dataclass(frozen=True, slots=True)
 class CleanedInput:
-    """A cleaned text or document, and what was changed in it."""
+    """A sanitized text or document, and its changes."""
 
     text: str
     changes: Tally
@@ -58,7 +58,7 @@ class CleanedInput:
 
 @dataclass(frozen=True, slots=True)
 class LineOutcome:
-    """One line, counted from 1: cleaned, with its line end, or why it could not be."""
+    """One line, numbered from 1: sanitized, with its line end, or the error."""
 
     number: int
     cleaned: CleanedInput | None
@@ -67,33 +67,33 @@ class LineOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SanitizingService:
-    """Clean what comes in as bytes. `max_bytes` bounds a text, a document or a line, `max_depth` its nesting."""
+    """Sanitizes bytes. `max_bytes` limits a text, a document or a line, and `max_depth` its nesting."""
 
     clean: "TextCleaner"
     max_bytes: int
     max_depth: int
 
     def text(self, raw: bytes) -> CleanedInput:
-        """Clean a text as a whole. Raises InvalidInput for what is not UTF-8, InputTooLarge, InputTooDeep."""
+        """Sanitize a text. Raises InvalidInput if it is not UTF-8, InputTooLarge, InputTooDeep."""
         cleaned = self.clean(self._decoded(raw))
         tally = Tally()
         tally.add("", "value", cleaned.changes)
         return CleanedInput(cleaned.text, tally)
 
     def document(self, raw: bytes) -> CleanedInput:
-        """Clean every key and string of a JSON document; all else passes byte for byte.
+        """Sanitize every key and string of a JSON document and copy the rest byte for byte.
 
-        Raises InvalidJson, also where two members of an object have the same name once they are cleaned; InvalidInput
-        for what is not UTF-8; InputTooLarge, InputTooDeep.
+        Raises InvalidJson, also if two members of an object have the same sanitized name; InvalidInput if it is not
+        UTF-8; InputTooLarge, InputTooDeep.
         """
         tally = Tally()
         return CleanedInput(self._rewritten(self._decoded(raw), tally), tally)
 
     def lines(self, read_line: "Read") -> Iterator[LineOutcome]:
-        """Clean one JSON document a line; `read_line(n)` gives the next line or its first n bytes, b"" at the end.
+        """Sanitize one JSON document per line; `read_line(n)` returns at most n bytes of a line, b"" at the end.
 
-        A line that cannot be cleaned is an outcome like any other, and the next one is read. Blank lines pass. Raises
-        InputTooLarge for a line without end.
+        A line that cannot be sanitized yields an outcome with the error; the next lines follow. Blank lines stay.
+        Raises InputTooLarge for an endless line.
         """
         for number, raw, is_cut in bounded_lines(read_line, self.max_bytes):
             try:
@@ -125,7 +125,7 @@ class SanitizingService:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidInput(f"this is not UTF-8 text: byte {error.start + 1} cannot be read") from None
+            raise InvalidInput(f"this is not UTF-8 text: byte {error.start + 1} is invalid") from None
 
     def _too_large(self) -> InputTooLarge:
-        return InputTooLarge(f"this is longer than {self.max_bytes} bytes", hint="sanitize.max_bytes is the bound")
+        return InputTooLarge(f"this is longer than {self.max_bytes} bytes", hint="raise sanitize.max_bytes")

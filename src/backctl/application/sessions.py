@@ -1,4 +1,4 @@
-"""The use cases of sessions: look at them, end them, and clear away those that are past."""
+"""The use cases of sessions: list, revoke and sweep."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 1000
 OLDER_THAN = 86_400 * 1_000_000
-"""Microseconds that what is past is kept, so that `token list` still shows what ended yesterday."""
+"""Microseconds for which ended sessions are kept, so that `token list` still shows them for a day."""
 _BATCH_MAX = 100_000
 
 
@@ -27,7 +27,7 @@ _BATCH_MAX = 100_000
 class SessionService:
     """Sessions of accounts, with or without a refresh token. Every change is one transaction with its events.
 
-    `leeway` is how long an expired access token may still be taken, in microseconds.
+    `leeway` is how long services may accept an expired access token, in microseconds.
     """
 
     transactions: "Callable[[], Transactions]"
@@ -37,7 +37,7 @@ class SessionService:
     leeway: int
 
     def page(self, ident: str, *, limit: int = PAGE_SIZE, cursor: str | None = None) -> Page[SessionView]:
-        """The sessions of an account, the oldest first, revoked and expired ones too until they are swept.
+        """Return the sessions of an account, oldest first, including revoked and expired ones until they are swept.
 
         Raises UserNotFound.
         """
@@ -45,7 +45,7 @@ class SessionService:
         return self.reader().sessions(user_id, now=self.clock(), limit=size, cursor=cursor)
 
     def stream(self, ident: str) -> Iterator[SessionView]:
-        """All of them, in constant memory. Raises UserNotFound."""
+        """Yield all sessions of an account in constant memory. Raises UserNotFound."""
         return self.reader().stream_sessions(self._account(ident), now=self.clock())
 
     def sweep(
@@ -59,13 +59,13 @@ class SessionService:
     ) -> Change[Swept]:
         """Remove sessions, refresh tokens and revocations that expired `older_than` microseconds ago or earlier.
 
-        Every transaction removes at most `batch_size` of each; `progress` is told how many it was. Nothing that a
-        token in its leeway needs is removed. A dry run is one transaction. Raises InvalidInput.
+        Every transaction removes at most `batch_size` of each and then calls `progress` with their number. Keeps what a
+        token within its leeway needs. A dry run is one transaction. Raises InvalidInput.
         """
         if not 1 <= batch_size <= _BATCH_MAX:
             raise InvalidInput(f"a batch has 1 to {_BATCH_MAX} rows, not {batch_size}")
         if older_than < 0:
-            raise InvalidInput("what is to come is not past")
+            raise InvalidInput("the age cannot be negative")
         before = self.clock().plus(-max(older_than, self.leeway))
         step = partial(self.sweeping, before, batch_size, everything=dry_run)
         swept, more = Swept(), True
@@ -85,7 +85,7 @@ class SessionService:
         return swept
 
     def revoke(self, session_id: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
-        """End one session and all its tokens; a no-op when it is revoked already. Raises SessionNotFound."""
+        """Revoke a session and all its tokens; a no-op if it is already revoked. Raises SessionNotFound."""
         return self.transactions().run(partial(self.revoking, session_id), by=by, dry_run=dry_run)
 
     def revoking(self, session_id: str, work: "UnitOfWork") -> Change[Revocation]:
@@ -96,7 +96,7 @@ class SessionService:
         return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed)
 
     def revoke_user(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
-        """End every session of an account; a no-op when none is left. Raises UserNotFound."""
+        """Revoke all sessions of an account; a no-op if none is open. Raises UserNotFound."""
         return self.transactions().run(partial(self.revoking_user, Identity.parse(ident)), by=by, dry_run=dry_run)
 
     def revoking_user(self, identity: Identity, work: "UnitOfWork") -> Change[Revocation]:
@@ -107,9 +107,9 @@ class SessionService:
         return Change(Revocation("user", user.id, user.id, sessions=count), changed=count > 0)
 
     def revoke_all(self, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
-        """End every session of the configured issuer that was opened so far. Always a change: time has moved on.
+        """Revoke all sessions of the configured issuer that were opened so far. Always a change.
 
-        Run again, it mends what was done under a clock that was ahead: new tokens are valid at once, old ones are not.
+        If this ran while the clock was ahead, run it again: then new tokens are valid at once, and old ones are not.
         """
         return self.transactions().run(self.revoking_all, by=by, dry_run=dry_run)
 

@@ -1,4 +1,4 @@
-"""What the services of tokens and sessions answer."""
+"""Results of the services for tokens and sessions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """A session of an account. `issued_at` is when its latest access token was, `expires_at` when its last token ends,
-    `ends_at` when it does however often it is refreshed. `refreshable`: it has a refresh token that nobody used."""
+    """A session of an account. `issued_at` is when its latest access token was issued, `expires_at` when its last token
+    expires, `ends_at` its end regardless of refreshes. `refreshable`: it has an unused refresh token."""
 
     TABLE: ClassVar = ("id", "state", "client_id", "created_at", "expires_at", "revoked_because")
 
@@ -35,9 +35,9 @@ class SessionView:
 
 @dataclass(frozen=True, slots=True)
 class IssuedTokens:
-    """New tokens of a session, which are nowhere to be had again. A dry run makes none: both are None then.
+    """New tokens of a session. They cannot be shown again. In a dry run both tokens are None.
 
-    `expires_in` counts seconds, as RFC 6749 §5.1 has it.
+    `expires_in` is in seconds (RFC 6749 §5.1).
     """
 
     access_token: Secret | None
@@ -55,9 +55,9 @@ class IssuedTokens:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a good access token says: its claims by their own names, times in seconds, and both times readable.
+    """The claims of a valid access token, with times in seconds, and two of the times as instants.
 
-    `revocation` says whether the database was asked, too.
+    `revocation` says whether the database was checked too.
     """
 
     iss: str
@@ -97,7 +97,7 @@ class VerifiedToken:
 
 @dataclass(frozen=True, slots=True)
 class InspectedToken:
-    """What a token says about itself. `verified` is always False: anybody may have written it."""
+    """The unverified contents of a token. `verified` is always False: anyone may have written them."""
 
     verified: bool
     kind: Literal["access", "refresh"]
@@ -109,7 +109,7 @@ class InspectedToken:
 class Revocation:
     """What was revoked: a `token` by its jti, a `session`, the sessions of a `user`, or those of an `issuer`.
 
-    `id` is None for a token that was not issued here. `sessions` is how many of them were open.
+    `id` is None for a token that was not issued here. `sessions` is the number of open sessions that were revoked.
     """
 
     revoked: Literal["token", "session", "user", "issuer"]

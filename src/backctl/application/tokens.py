@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from backctl.domain.user import User
 
 ACCESS_TTL_MAX = 86_400 * SECOND_US
-"""The longest an access token may count, and so the longest that a revoked one whose end nobody knows is remembered."""
+"""The longest lifetime of an access token, and how long a revoked one with an unknown expiry is remembered."""
 
 NOTHING_REVOKED = Change(Revocation("token", None, None, sessions=0), changed=False)
-"""The answer to the revocation of what is not a token of this installation."""
+"""The result of revoking something that is not a token of this installation."""
 
 _VERIFIED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class TokenVerdict:
-    """One of many tokens: what it says, or why it is refused."""
+    """The result for one token of a batch: its claims, or why it is refused."""
 
     token: VerifiedToken | None
     error: AnswerIsNo | None
@@ -55,10 +55,10 @@ class TokenVerdict:
 
 @dataclass(frozen=True, slots=True)
 class TokenService:
-    """Issue, verify, refresh and revoke tokens. SQL alone decides over sessions; every change is one transaction.
+    """Issue, verify, refresh and revoke tokens. Session state is only in the database; every change is one transaction.
 
-    `access_ttl` is in microseconds, like `lifetimes`. `leeway` is how far ahead of this clock a token may be dated
-    and still be valid, in microseconds too.
+    `access_ttl`, `lifetimes` and `leeway` are in microseconds. `leeway` is how far ahead of this clock a token may be
+    dated and still be valid.
     """
 
     transactions: "Callable[[], Transactions]"
@@ -84,12 +84,12 @@ class TokenService:
         by: Attribution,
         dry_run: bool = False,
     ) -> Change[IssuedTokens]:
-        """Open a session of an account and issue its access token, with `pair` a refresh token too.
+        """Open a session of an account and issue an access token, with `pair` also a refresh token.
 
-        Whoever calls vouches for the account: no password and no second factor is asked for. `ttl` counts microseconds,
-        whole seconds up to a day. Raises UserNotFound; AccountUnusable when it is closed or expired or has to change
-        its password first, TokenExpired when it ends within this second, TokenNotYetValid when all tokens were revoked
-        under a clock that was ahead; InvalidInput for what no token can say.
+        Checks no password and no second factor: the caller must have authenticated the account. `ttl` is in
+        microseconds and must be whole seconds up to a day. Raises UserNotFound; AccountUnusable if the account is
+        inactive or expired, or must change its password first; TokenExpired if it expires within this second;
+        TokenNotYetValid if all tokens were revoked while a clock was ahead; InvalidInput for invalid claims.
         """
         step = partial(
             self.issuing,
@@ -147,11 +147,11 @@ class TokenService:
         return Change(issued, changed=True)
 
     def verify(self, token: str | Secret, *, audience: str | None = None, offline: bool = False) -> VerifiedToken:
-        """What a token says that one of our keys signed, that counts now and that nobody revoked.
+        """Verify an access token and return its claims: signature, validity period, and revocation.
 
-        `audience` stands for the configured one. `offline` asks no database, so that revocations go unseen. The cost is
-        that of one signature check (20 to 100 µs) and, unless `offline`, of one statement. Raises TokenInvalid,
-        TokenExpired, TokenNotYetValid, TokenRevoked.
+        `audience` replaces the configured one. `offline` does not use the database and ignores revocations. Costs one
+        signature check (20 to 100 µs) and, unless `offline`, one statement. Raises TokenInvalid, TokenExpired,
+        TokenNotYetValid, TokenRevoked.
         """
         now = self.clock()
         claims = self._signed_by_us(token, now, audience)
@@ -162,7 +162,7 @@ class TokenService:
     def verify_batch(
         self, tokens: Iterable[str | Secret], *, audience: str | None = None, offline: bool = False
     ) -> Iterator[TokenVerdict]:
-        """Verify many, each by itself, in their order and in constant memory; one statement for hundreds of them."""
+        """Verify many tokens, in order and in constant memory, with one statement for hundreds of them."""
         source = iter(tokens)
         while batch := list(islice(source, _VERIFIED_AT_ONCE)):
             now = self.clock()
@@ -182,7 +182,7 @@ class TokenService:
                     yield TokenVerdict(VerifiedToken.of(found, checked=not offline), None)
 
     def inspect(self, token: Secret) -> InspectedToken:
-        """What a token says about itself; nobody checked it. Raises TokenInvalid for what cannot be read."""
+        """Return the unverified contents of a token. Raises TokenInvalid if it is malformed."""
         if looks_like_one(token.reveal()):
             digest_of(token)
             return InspectedToken(False, "refresh", None, None)
@@ -190,12 +190,11 @@ class TokenService:
         return InspectedToken(False, "access", found.header, found.payload)
 
     def refresh(self, token: Secret, *, by: Attribution, dry_run: bool = False) -> Change[IssuedTokens]:
-        """Redeem a refresh token for new tokens of its session; it is used up by that.
+        """Redeem a refresh token for new tokens of its session, with the account's current role. Uses the token up.
 
-        They have the role that the account has now. A token that was used before revokes its session, whatever was
-        issued since included, and that is made durable although the answer is TokenReused. Raises TokenInvalid for what
-        no refresh token is, TokenUnknown, TokenExpired, TokenRevoked; TokenNotYetValid, and the token is not used up,
-        when the session is from a clock that was ahead.
+        A token that was used before revokes its session with all its tokens; this is committed even though TokenReused
+        is raised. Raises TokenInvalid for a malformed token, TokenUnknown, TokenExpired, TokenRevoked; and
+        TokenNotYetValid, without using the token up, if a clock was ahead when the session was opened.
         """
         from backctl.application.transactions import always
 
@@ -205,7 +204,7 @@ class TokenService:
         if issued is None:
             raise TokenReused(
                 "the refresh token was used before; its session is revoked",
-                hint="log in again; if you did not use it twice, somebody else has it",
+                hint="log in again; if you used it only once, somebody else has a copy",
             )
         return Change(issued, changed=True)
 
@@ -220,9 +219,7 @@ class TokenService:
             raise _unknown() from None
         session, now = work.sessions.get(owner[1]), self.clock()
         if session.issuer != self.issuer:
-            raise TokenInvalid(
-                "the refresh token is of another issuer", hint="tokens.issuer says which one redeems here"
-            )
+            raise TokenInvalid("the refresh token is from another issuer", hint="compare its issuer with tokens.issuer")
         secret = _new_refresh_token()
         successor = digest_of(secret)
         first_use = work.sessions.use(digest, successor=successor, now=now)
@@ -252,13 +249,13 @@ class TokenService:
         work.write()
         return issued
 
-    # Revoking.
+    # Revocation.
 
     def revoke(self, token: Secret, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
-        """Void what the token stands for: an access token itself, the whole session of a refresh token (RFC 7009 §2.1).
+        """Revoke an access token, or the whole session of a refresh token (RFC 7009 §2.1).
 
-        No change when it is void or expired already, and none when it was not issued here or is malformed, for then it
-        is as invalid as it is meant to be (RFC 7009 §2.2).
+        No change if it is already void or expired, was not issued here or is malformed: then it is invalid anyway
+        (RFC 7009 §2.2).
         """
         text, now = token.reveal(), self.clock()
         try:
@@ -271,17 +268,17 @@ class TokenService:
         except TokenExpired:
             return Change(Revocation("token", said.jti, said.sub, sessions=0), changed=False)
         except TokenNotYetValid:
-            pass  # its signature is right, and it will be valid one day
+            pass  # its signature is right, and it will become valid
         return self._deny(said.jti, said.sub, said.expires_at, by, dry_run=dry_run)
 
     def revoke_jti(self, jti: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
-        """Void the access token with this `jti`.
+        """Revoke the access token with this `jti`.
 
-        Raises TokenNotFound when none was issued with it, InvalidInput for what cannot be one.
+        Raises TokenNotFound if no token was issued with it, InvalidInput for an invalid `jti`.
         """
         if not (0 < len(jti) <= 255 and jti.isprintable()):
             raise InvalidInput(
-                f"{quoted(jti)} cannot be the jti of a token", hint="'{backctl} token inspect' shows that of a token"
+                f"{quoted(jti)} is not a valid jti", hint="run '{backctl} token inspect' to see the jti of a token"
             )
         expires_at = self.clock().plus(ACCESS_TTL_MAX)
         return self._deny(jti, None, expires_at, by, dry_run=dry_run)
@@ -302,13 +299,13 @@ class TokenService:
         if sub is None:
             raise TokenNotFound(
                 f"no access token was issued with the jti {quoted(jti)}",
-                hint="'{backctl} token inspect' shows the jti of a token",
+                hint="run '{backctl} token inspect' to see the jti of a token",
             )
         changed = work.sessions.deny(jti, subject=sub, expires_at=expires_at, now=self.clock())
         work.write()
         return Change(Revocation("token", jti, sub, sessions=0), changed=changed)
 
-    # Inside.
+    # Helpers.
 
     def _deny(
         self, jti: str, sub: str | None, expires_at: Instant, by: Attribution, *, dry_run: bool
@@ -322,7 +319,9 @@ class TokenService:
         if ttl is None:
             return self.access_ttl
         if not SECOND_US <= ttl <= ACCESS_TTL_MAX or ttl % SECOND_US:
-            raise InvalidInput("an access token lasts whole seconds, from 1s to 1d", hint="write 15m, for example")
+            raise InvalidInput(
+                "the lifetime of an access token must be whole seconds from 1s to 1d", hint="write 15m, for example"
+            )
         return ttl
 
     def _issued(
@@ -367,7 +366,9 @@ class TokenService:
     def _signed_by_us(self, token: str | Secret, now: Instant, audience: str | None) -> AccessClaims:
         text = token.reveal() if isinstance(token, Secret) else token
         if looks_like_one(text):
-            raise TokenInvalid("this is a refresh token, not an access token", hint="'token refresh' redeems it")
+            raise TokenInvalid(
+                "this is a refresh token, not an access token", hint="redeem it with '{backctl} token refresh'"
+            )
         return self.codec.verify(text, now=now, audience=audience)
 
     def _claims_or_refusal(
@@ -380,13 +381,13 @@ class TokenService:
 
 
 def _require_good(claims: AccessClaims, standings: "dict[tuple[str, str], Standing]", now: Instant) -> None:
-    """Raises TokenRevoked for a token that the database knows to be void, or whose session it does not know."""
+    """Raises TokenRevoked for a token that is void according to the database, or whose session is unknown."""
     standing = standings.get((claims.sid, claims.jti))
-    why: str | None = "its session is gone"
+    why: str | None = "its session no longer exists"
     if standing is not None:
         why = standing.why_void(sub=claims.sub, iss=claims.iss, jti=claims.jti, iat=claims.iat, now=now)
     if why is not None:
-        raise TokenRevoked(f"the token is void: {why}", hint="log in again")
+        raise TokenRevoked(f"the token is not valid: {why}", hint="log in again")
 
 
 def _new_refresh_token() -> Secret:
@@ -396,4 +397,4 @@ def _new_refresh_token() -> Secret:
 
 
 def _unknown() -> TokenUnknown:
-    return TokenUnknown("there is no such refresh token", hint="it was issued elsewhere, or its session is long past")
+    return TokenUnknown("unknown refresh token", hint="log in again; its session may have been removed long ago")

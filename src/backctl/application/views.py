@@ -1,6 +1,6 @@
-"""What services answer: frozen, without secrets. The order of the members is the order of the columns.
+"""Results of services: frozen, without secrets. The order of the members is the order of the columns.
 
-`TABLE` names the few that a table on a terminal has room for.
+`TABLE` names the members that a table on a terminal shows.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[T_co]):
-    """What a mutation left behind, and whether it changed anything."""
+    """The result of a mutation, and whether it changed anything."""
 
     value: T_co
     changed: bool
@@ -60,7 +60,7 @@ class UserView:
 
 @dataclass(frozen=True, slots=True)
 class UserExistence:
-    """Whether an identity names an account, and which."""
+    """Whether an identity names an account, and the id of that account."""
 
     ident: str
     exists: bool
@@ -69,7 +69,7 @@ class UserExistence:
 
 @dataclass(frozen=True, slots=True)
 class UserDeletion:
-    """The account that is gone, all None when there was none, and how many of its events were erased."""
+    """The deleted account (all None if there was none), and the number of its events that were erased."""
 
     TABLE: ClassVar = ("username", "email", "erased_events")
 

@@ -1,4 +1,4 @@
-"""Roles, the permissions they carry, and the rule that somebody can always administer."""
+"""Roles, their permissions, and the rule that the last active administrator cannot be removed."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,20 +22,20 @@ _PERMISSION_HINT = "write 'noun:verb', 'noun:*' or '*', e.g. 'user:deactivate'"
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """`noun:verb`; `noun:*` grants every verb of a noun and `*` everything."""
+    """A permission `noun:verb`. `noun:*` grants every verb of a noun, and `*` grants everything."""
 
     text: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A permission of the configuration. Raises InvalidConfiguration."""
+        """Parse a permission from the configuration. Raises InvalidConfiguration."""
         if not _PERMISSION.fullmatch(text):
             raise InvalidConfiguration(f"{quoted(text)} is not a permission", hint=_PERMISSION_HINT)
         return cls(text)
 
     @classmethod
     def asked(cls, text: str) -> Self:
-        """A permission that a caller asks about. Raises InvalidPermission."""
+        """Parse a permission that a caller checks. Raises InvalidPermission."""
         if not _PERMISSION.fullmatch(text):
             raise InvalidPermission(f"{quoted(text)} is not a permission", hint=_PERMISSION_HINT)
         return cls(text)
@@ -58,7 +58,7 @@ class Role:
         return self.granting(wanted) is not None
 
     def granting(self, wanted: Permission) -> Permission | None:
-        """The first permission of the role that grants `wanted`."""
+        """Return the first permission of the role that grants `wanted`, or None."""
         return next((permission for permission in self.permissions if permission.grants(wanted)), None)
 
 
@@ -67,10 +67,10 @@ def _builtin(name: str, description: str, *permissions: str) -> Role:
 
 
 BUILTIN_ROLES = (
-    _builtin("user", "owns an account and nothing else", "self:*"),
+    _builtin("user", "can manage its own account only", "self:*"),
     _builtin(
         "moderator",
-        "keeps order among accounts",
+        "can list, activate and deactivate accounts, and revoke tokens",
         "self:*",
         "user:list",
         "user:show",
@@ -80,21 +80,21 @@ BUILTIN_ROLES = (
         "token:list",
         "token:revoke",
     ),
-    _builtin("admin", "may do everything", "*"),
+    _builtin("admin", "has every permission", "*"),
 )
 
 
 class AccessPolicy:
-    """The roles of this installation: the three built in, and those the configuration names."""
+    """The roles of this installation: the three built-in roles and the configured ones."""
 
     def __init__(self, custom: Iterable[Role] = ()) -> None:
-        """Raises InvalidConfiguration when a custom role's name is malformed or built in."""
+        """Raises InvalidConfiguration when the name of a custom role is malformed or built in."""
         roles = {role.name: role for role in BUILTIN_ROLES}
         for role in custom:
             if not _ROLE_NAME.fullmatch(role.name):
                 raise InvalidConfiguration(
                     f"{quoted(role.name)} is not a role name",
-                    hint="up to 50 lower-case letters, digits, '_' or '-', starting with a letter",
+                    hint="use up to 50 lower-case letters, digits, '_' or '-', starting with a letter",
                 )
             if role.name in roles:
                 raise InvalidConfiguration(f"the role {quoted(role.name)} is built in and cannot be redefined")
@@ -112,13 +112,13 @@ class AccessPolicy:
             raise RoleNotFound(f"there is no role {quoted(name)}", hint=self._known()) from None
 
     def require_known(self, name: str) -> str:
-        """The name, when it can be given to an account. Raises UnknownRole."""
+        """Return `name` if accounts can have this role. Raises UnknownRole."""
         if name not in self._roles:
             raise UnknownRole(f"there is no role {quoted(name)}", hint=self._known())
         return name
 
     def require_another_administrator(self, user: "User", administrators: "Sequence[User]") -> None:
-        """Refuse to take the last active administrator away. `administrators` must be locked by the caller.
+        """Refuse to remove the last active administrator. The caller must have locked `administrators`.
 
         Raises LastAdministrator.
         """
@@ -132,9 +132,9 @@ class AccessPolicy:
     def require_administrator_beyond(
         self, user: "User", administrators: "Sequence[User]", moment: "Instant | None"
     ) -> None:
-        """Refuse to end an administrator's account at `moment` when no other one lasts longer.
+        """Refuse to let an administrator's account expire at `moment` when no other administrator's lasts longer.
 
-        More time than the account has is never refused. `administrators` must be locked by the caller.
+        A later expiry than the current one is never refused. The caller must have locked `administrators`.
         Raises LastAdministrator.
         """
         if moment is None or (user.expires_at is not None and user.expires_at <= moment):
@@ -144,8 +144,8 @@ class AccessPolicy:
         )
         if not lasting and any(other.id == user.id for other in administrators):
             raise LastAdministrator(
-                f"after {moment} no active administrator would be left but {quoted(user.username.name)}",
-                hint="make another account an administrator first, or give one more time",
+                f"no active administrator would be left after {moment}, when {quoted(user.username.name)} expires",
+                hint="make another account an administrator first, or let one expire later",
             )
 
     def _known(self) -> str:

@@ -1,7 +1,7 @@
-"""Access tokens: what one says and when it counts (RFC 7519, RFC 9068), apart from how it is signed.
+"""The claims of access tokens and when a token is valid (RFC 7519, RFC 9068), apart from how it is signed.
 
-Times are whole seconds here, as in the token itself, and `Instant`s at every door. Nothing of a token that was refused
-stands in the error: whoever sent it chose those words.
+Claims hold times in whole seconds, as the token does; parameters and results are `Instant`s. Errors contain no part of
+a refused token, because its sender chose the text.
 """
 
 import re
@@ -13,7 +13,7 @@ from backctl.domain.errors import InvalidInput, TokenExpired, TokenInvalid, Toke
 from backctl.domain.quoting import quoted
 from backctl.domain.values import LATEST, Instant
 
-TOKEN_TYPE = "at+jwt"  # RFC 9068 §2.1: so that no other JWT under the same key passes for an access token
+TOKEN_TYPE = "at+jwt"  # RFC 9068 §2.1: no other JWT signed with the same key is accepted as an access token
 CLIENT_ID = "backctl"
 
 TEXT_MAX = 255
@@ -22,13 +22,13 @@ _SECOND = 1_000_000
 _LATEST = LATEST // _SECOND
 _TEXTS = ("iss", "aud", "sub", "client_id", "jti", "sid", "role")
 _TIMES = ("iat", "nbf", "exp")
-# RFC 6749 §3.3: tokens of visible ASCII without `"` and `\`, one space between two.
+# RFC 6749 §3.3: tokens of visible ASCII without `"` and `\`, separated by single spaces.
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """The claims of an access token. `sub` is an account's id, `sid` its session's; an empty `scope` is left out."""
+    """The claims of an access token. `sub` is the account's id, `sid` the session's; an empty `scope` is omitted."""
 
     iss: str
     aud: str
@@ -57,34 +57,34 @@ class AccessClaims:
         expires: Instant,
         client_id: str = CLIENT_ID,
     ) -> Self:
-        """The claims of a token issued `now`. Seconds begun are cut off: it never counts longer than `expires`.
+        """Return the claims of a token issued `now`. Times are rounded down, so it is never valid after `expires`.
 
-        Raises InvalidInput for what `read` would refuse.
+        Raises InvalidInput for values that `read` would refuse.
         """
         second = now // _SECOND
         claims = cls(iss, aud, sub, client_id, second, second, expires // _SECOND, jti, sid, role, scope)
         if wrong := _wrong_member(claims.members()):
             raise InvalidInput(
-                f"{quoted(str(getattr(claims, wrong)))} cannot be the {quoted(wrong)} of a token",
-                hint="a scope is words of ASCII with one space between two"
+                f"{quoted(str(getattr(claims, wrong)))} is not a valid {quoted(wrong)} claim",
+                hint="write scopes as ASCII words separated by single spaces"
                 if wrong == "scope"
-                else f"it must be 1 to {TEXT_MAX} printable characters",
+                else f"use 1 to {TEXT_MAX} printable characters",
             )
         return claims
 
     @classmethod
     def read(cls, members: Mapping[str, object]) -> Self:
-        """The claims of a payload whose signature was right. What it says besides is ignored, as RFC 7519 §4 has it.
+        """Return the claims of a payload whose signature was verified. Other claims are ignored (RFC 7519 §4).
 
-        Every claim but `scope` must be there and of its exact type: `aud` is one text, not a list; a time is no
-        fraction, no text and no boolean. Raises TokenInvalid.
+        Every claim but `scope` is required and must have its exact type: `aud` is a string, not a list; times are
+        integers, not fractions, strings or booleans. Raises TokenInvalid.
         """
         if _wrong_member(members):
             raise TokenInvalid(
-                "the token does not say what an access token must say",
-                hint="one of its claims is missing or of the wrong type; '{backctl} token inspect' shows them",
+                "a claim of the token is missing or has the wrong type",
+                hint="run '{backctl} token inspect' to see its claims",
             )
-        said: Mapping[str, Any] = members  # every type has just been looked at
+        said: Mapping[str, Any] = members  # every type was checked above
         return cls(
             said["iss"],
             said["aud"],
@@ -100,7 +100,7 @@ class AccessClaims:
         )
 
     def members(self) -> dict[str, str | int]:
-        """The payload, in the order in which RFC 9068 §2.2 names its claims."""
+        """Return the payload, with the claims in the order of RFC 9068 §2.2."""
         members: dict[str, str | int] = {
             "iss": self.iss,
             "exp": self.exp,
@@ -126,42 +126,41 @@ class AccessClaims:
         return Instant(self.exp * _SECOND)
 
     def require_meant_for(self, *, issuer: str, audience: str) -> None:
-        """Raises TokenInvalid for the token of another issuer, or for another audience; both are compared exactly."""
+        """Raises TokenInvalid unless issuer and audience are exactly these."""
         if self.iss != issuer or self.aud != audience:
             raise TokenInvalid(
-                "the token is of another issuer or for another audience",
-                hint="compare tokens.issuer and tokens.audience with the claims that '{backctl} token inspect' shows",
+                "the token is from another issuer or for another audience",
+                hint="compare tokens.issuer and tokens.audience with the output of '{backctl} token inspect'",
             )
 
     def require_current(self, now: Instant, *, leeway: int) -> None:
-        """Whether it counts at `now`, give or take `leeway` microseconds for the clocks of two machines.
+        """Require that the token is valid at `now`, allowing a clock difference of `leeway` microseconds.
 
-        It counts from `nbf` on, that moment included, and until `exp`, that moment excluded (RFC 7519 §4.1.4, §4.1.5).
-        One that says it was issued later than now counts no more than one that is to begin then. Raises TokenExpired,
-        TokenNotYetValid.
+        It is valid from `nbf`, inclusive, to `exp`, exclusive (RFC 7519 §4.1.4, §4.1.5). A token issued in the future
+        is treated like one that is not valid yet. Raises TokenExpired, TokenNotYetValid.
         """
         if now - leeway >= self.exp * _SECOND:
             raise TokenExpired(
-                f"the token expired at {self.expires_at}", hint="issue another one, or refresh its session"
+                f"the token expired at {self.expires_at}", hint="issue a new token, or refresh the session"
             )
         begins = max(self.nbf, self.iat)
         if now + leeway < begins * _SECOND:
             raise TokenNotYetValid(
-                f"the token counts from {Instant(begins * _SECOND)} on",
-                hint="compare the clocks of this machine and of the issuing one; tokens.leeway allows for little",
+                f"the token is not valid before {Instant(begins * _SECOND)}",
+                hint="compare the clocks of this machine and of the issuing machine, or raise tokens.leeway",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedToken:
-    """What a token says about itself. Nobody checked it: anyone may have written this."""
+    """The unverified header and payload of a token. Anyone may have written them."""
 
     header: Mapping[str, object]
     payload: Mapping[str, object]
 
 
 def _wrong_member(members: Mapping[str, object]) -> str | None:
-    """The first claim that is missing or of a wrong type; None when all are right."""
+    """Return the first claim that is missing or has the wrong type; None when all are valid."""
     get = members.get
     for name in _TEXTS:
         text = get(name)
@@ -169,7 +168,7 @@ def _wrong_member(members: Mapping[str, object]) -> str | None:
             return name
     for name in _TIMES:
         time = get(name)
-        if type(time) is not int or not 0 <= time <= _LATEST:  # `type`, because a boolean is an int to `isinstance`
+        if type(time) is not int or not 0 <= time <= _LATEST:  # not isinstance: bool is a subclass of int
             return name
     if "scope" in members:
         scope = members["scope"]

@@ -1,11 +1,11 @@
-"""The hash chain over recorded events: whoever lacks the audit key cannot change, add or remove one unnoticed.
+"""The hash chain of recorded events: nobody can change, add or remove one unnoticed without the audit key.
 
     data_digest = SHA-256(salt ‖ data)
     mac         = HMAC-SHA256(audit key, previous mac ‖ RFC 8785 of every column but data, salt and mac)
     the first previous mac = SHA-256("backctl-chain-1" ‖ installation_id)
 
-The data stand behind a salted digest, so personal data can be blanked without breaking the chain. Cutting off the
-newest rows together with the stored head is not detected.
+The chain contains a salted digest of the data, so personal data can be erased without breaking the chain. Removing the
+newest rows and changing the stored head to match is not detected.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ MAC_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One row of the log. Digests and MACs are raw bytes, times are µs, `data` and `salt` None once erased."""
+    """One row of the log. Digests and MACs are raw bytes, times are in µs, `data` and `salt` are None once erased."""
 
     seq: int
     id: str
@@ -41,7 +41,7 @@ class RecordedEvent:
 
 
 class Head(NamedTuple):
-    """The end of the chain: the last sequence number given out and the last MAC."""
+    """The end of the chain: the last sequence number and the last MAC."""
 
     seq: int
     mac: bytes
@@ -49,7 +49,7 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What a walk found: how many rows hold, how many of them are erased, and the first that does not, with why."""
+    """The result of `verify`: the number of valid rows, how many of them are erased, and the first invalid row."""
 
     events: int
     erased: int
@@ -70,7 +70,7 @@ def data_digest(salt: bytes, data: str) -> bytes:
 
 
 def link(key: bytes, previous: bytes, row: RecordedEvent) -> bytes:
-    """The MAC that ties `row` to the one before it. Raises ValueError when a column has no canonical form."""
+    """Return the MAC that links `row` to the previous one. Raises ValueError if a column has no canonical form."""
     columns = canonical(
         {
             "seq": row.seq,
@@ -89,7 +89,7 @@ def link(key: bytes, previous: bytes, row: RecordedEvent) -> bytes:
 
 
 def verify(rows: Iterable[RecordedEvent], keys: Mapping[str, bytes], installation_id: str, head: Head) -> ChainReport:
-    """Walk the whole chain and stop at the first row that does not hold."""
+    """Verify the whole chain; stop at the first invalid row."""
     erased = 0
     last = genesis(installation_id)
     for row in rows:
@@ -100,10 +100,10 @@ def verify(rows: Iterable[RecordedEvent], keys: Mapping[str, bytes], installatio
     if last == head and last.seq:
         return ChainReport(last.seq, erased)
     if last == head:
-        return ChainReport(0, 0, 1, "the log is empty, though every database begins with an event")
+        return ChainReport(0, 0, 1, "the log is empty, but every database starts with an event")
     if isinstance(head.seq, int) and last.seq < head.seq:  # SQLite stores any type in any column
         return ChainReport(last.seq, erased, last.seq + 1, "the newest events are missing")
-    return ChainReport(last.seq, erased, last.seq, "the stored head of the chain is another one")
+    return ChainReport(last.seq, erased, last.seq, "the stored head of the chain does not match the last event")
 
 
 def _flaw(row: RecordedEvent, last: Head, keys: Mapping[str, bytes]) -> str | None:
@@ -112,7 +112,7 @@ def _flaw(row: RecordedEvent, last: Head, keys: Mapping[str, bytes]) -> str | No
     try:
         key = keys.get(row.audit_kid)
         if key is None:
-            return f"it was written with the audit key {quoted(row.audit_kid)}, which the keyring does not hold"
+            return f"it was written with the audit key {quoted(row.audit_kid)}, which is not in the keyring"
         if not hmac.compare_digest(link(key, last.mac, row), row.mac):
             return "a column or the MAC was changed"
         if row.data is None and row.salt is None:
@@ -121,6 +121,6 @@ def _flaw(row: RecordedEvent, last: Head, keys: Mapping[str, bytes]) -> str | No
             return "its data were changed"
         if row.data_digest == data_digest(row.salt, row.data):
             return None
-    except (ValueError, TypeError, AttributeError):  # a column of another type than was ever written
-        return "a column holds something that was never written"
+    except (ValueError, TypeError, AttributeError):  # a column has an unexpected type
+        return "a column contains a value that backctl never writes"
     return "its data were changed"

@@ -1,17 +1,17 @@
-"""RFC 8785 (JSON Canonicalization Scheme) for the values that backctl signs: one value, one sequence of bytes.
+"""RFC 8785 (JSON Canonicalization Scheme) for the values that backctl signs: equal values give equal bytes.
 
-Floating-point numbers are left out on purpose: nothing that is digested here contains one.
+Floating-point numbers are not supported: no digested value contains one.
 """
 
 import json
 
-_INTEGER_BOUND = 2**53  # RFC 8785 §3.2.2.3 rests on IEEE 754 doubles: beyond, a reader may round
+_INTEGER_BOUND = 2**53  # RFC 8785 §3.2.2.3 uses IEEE 754 doubles, which round larger integers
 
 
 def canonical(value: object) -> bytes:
-    """UTF-8 bytes of `value`: no white space, members sorted by UTF-16 code units, minimal escapes.
+    """Encode `value` as UTF-8: no white space, members sorted by UTF-16 code units, minimal escapes.
 
-    Raises ValueError for a float, an integer beyond ±2⁵³, an unpaired surrogate, a key that is no string, or any
+    Raises ValueError for a float, an integer beyond ±2⁵³, an unpaired surrogate, a key that is not a string, or any
     other type.
     """
     return json.dumps(_ordered(value), ensure_ascii=False, separators=(",", ":")).encode()

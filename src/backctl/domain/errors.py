@@ -1,8 +1,8 @@
-"""Everything that can go wrong, as one tree.
+"""All errors, as one class hierarchy.
 
-A class says which *kind* of failure it is; presentation maps kinds to exit codes in one table. `code` is the stable
-string a script may match on: codes are append-only. Messages are lower case without a full stop, quote the offending
-value through `quoted`, and never contain a secret. The next step belongs in `hint`.
+The base class of an error is its *kind*; presentation maps kinds to exit codes in one table. `code` is the stable
+string that scripts match on; codes are append-only. Messages are lower case without a full stop, quote the offending
+value with `quoted`, and never contain a secret. `hint` says what to do next.
 """
 
 from errno import EDQUOT, EFBIG, EMFILE, ENFILE, ENOMEM, ENOSPC
@@ -37,7 +37,7 @@ class Hint(str):
 
 
 class BackctlError(Exception):
-    """The root of the tree. Raise a leaf, never this."""
+    """The base class of all errors. Raise a subclass, never this class."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
@@ -48,36 +48,36 @@ class BackctlError(Exception):
         self.hint = None if hint is None else Hint(hint)
 
 
-# The kinds. Each has one exit code.
+# The kinds; each has one exit code.
 
 
 class InvalidInput(BackctlError):
-    """The caller's words are wrong; nothing was looked up or changed."""
+    """The input is invalid; nothing was looked up or changed."""
 
     code = "input.invalid"
 
 
 class NotFound(BackctlError):
-    """The thing named does not exist."""
+    """The named object does not exist."""
 
     code = "not_found"
 
 
 class Conflict(BackctlError):
-    """It exists already, or somebody else changed it meanwhile."""
+    """The object already exists, or was changed concurrently."""
 
     code = "conflict"
 
 
 class Unavailable(BackctlError):
-    """A backend cannot answer at the moment; the same call may succeed later."""
+    """A backend is temporarily unavailable; the same call may succeed later."""
 
     code = "backend.unavailable"
     retryable = True
 
 
 class AnswerIsNo(BackctlError):
-    """The question was understood and the answer is no."""
+    """The check ran and its result is negative, such as a wrong password or an expired token."""
 
     code = "answer.no"
 
@@ -89,13 +89,13 @@ class PartialFailure(BackctlError):
 
 
 class Refused(BackctlError):
-    """A guard stands in the way: no confirmation, over a bound, the last administrator."""
+    """A safety check prevents the operation: missing confirmation, too many changes, the last administrator."""
 
     code = "refused"
 
 
 class Unusable(BackctlError):
-    """Configuration, schema, storage or key material cannot be used; nothing was touched."""
+    """Configuration, schema, storage or key material cannot be used; nothing was changed."""
 
     code = "unusable"
 
@@ -124,14 +124,14 @@ class InvalidPassword(InvalidInput):
 
 
 class WeakPassword(InvalidInput):
-    """Reports every broken rule at once; `violations` are short phrases without the password."""
+    """Reports all violated rules at once; `violations` are short phrases that do not contain the password."""
 
     code = "password.weak"
 
     def __init__(self, violations: tuple[str, ...]) -> None:
         super().__init__(
-            "the password is refused: " + "; ".join(violations),
-            hint="choose a longer, less guessable password, or let --generate-password make one",
+            "the password is too weak: " + "; ".join(violations),
+            hint="choose a longer, less guessable password, or use --generate-password",
         )
         self.violations = violations
 
@@ -193,7 +193,7 @@ class UserNotFound(NotFound):
     def __init__(self, ident: str) -> None:
         super().__init__(
             f"there is no account {quoted(ident)}",
-            hint="'{backctl} user list --search TEXT' finds parts of names and addresses",
+            hint="run '{backctl} user list --search TEXT' to search names and addresses",
         )
 
 
@@ -218,7 +218,7 @@ class MfaAlreadyOn(Conflict):
 
 
 class MfaNotPending(Conflict):
-    """There is nothing to confirm."""
+    """The account has no unconfirmed second factor."""
 
     code = "mfa.not_pending"
 
@@ -236,52 +236,52 @@ class LastAdministrator(Refused):
 
 
 class AccountUnusable(AnswerIsNo):
-    """The account is inactive or expired, or its owner has to choose another password before anything else."""
+    """The account is inactive or expired, or its owner must change the password first."""
 
     code = "user.unusable"
 
 
 class MfaCodeWrong(AnswerIsNo):
-    """Whatever is wrong with a code. No message repeats it."""
+    """A code is wrong, for any reason. No message contains the code."""
 
     code = "mfa.code_wrong"
 
 
-# Tokens. No message repeats any part of a token.
+# Tokens. No message contains any part of a token.
 
 
 class TokenInvalid(AnswerIsNo):
-    """It is no access token of ours: its form, its header, its signature or what it says."""
+    """The token is not valid here: its format, header, signature or claims are wrong."""
 
     code = "token.invalid"
 
 
 class TokenExpired(AnswerIsNo):
-    """It was one of ours, and its time is over."""
+    """The token was issued here and has expired."""
 
     code = "token.expired"
 
 
 class TokenNotYetValid(AnswerIsNo):
-    """It is one of ours, from a clock that is ahead of this one."""
+    """The token was issued here, by a clock that is ahead of this one."""
 
     code = "token.not_yet_valid"
 
 
 class TokenUnknown(AnswerIsNo):
-    """A well-formed refresh token that was never issued here, or is long past."""
+    """A well-formed refresh token that was never issued here, or was removed after it expired."""
 
     code = "token.unknown"
 
 
 class TokenRevoked(AnswerIsNo):
-    """It, its session or its account was ended before its time."""
+    """The token or its session was revoked, or its account was deactivated, before the token expired."""
 
     code = "token.revoked"
 
 
 class TokenReused(AnswerIsNo):
-    """A refresh token was used before; its whole session is revoked."""
+    """A refresh token was used a second time; its session is revoked."""
 
     code = "token.reused"
 
@@ -298,14 +298,14 @@ class SessionNotFound(NotFound):
 
 
 class DecryptFailed(AnswerIsNo):
-    """One answer to whatever is wrong, so that nobody learns from it how near a forgery came."""
+    """Decryption failed. The message is the same for every cause, so that it does not help a forger."""
 
     code = "decrypt.failed"
 
     def __init__(self) -> None:
         super().__init__(
-            "it does not decrypt",
-            hint="its key may be gone, its context another one, or it was changed; whole files need --file",
+            "decryption failed",
+            hint="check the context and the keyring, and that the data is intact; decrypt whole files with --file",
         )
 
 
@@ -321,13 +321,13 @@ class KeyTaken(Conflict):
 
 
 class KeyInUse(Refused):
-    """Something needs the key as it is."""
+    """The key is still needed."""
 
     code = "key.in_use"
 
 
 class KeyUnfit(Refused):
-    """The key is in a state from which there is no way to the one asked for."""
+    """The key cannot change from its state to the requested one."""
 
     code = "key.unfit"
 
@@ -337,19 +337,19 @@ class DatabaseUnavailable(Unavailable):
 
 
 class TransactionAborted(DatabaseUnavailable):
-    """The database gave a whole transaction up; nothing of it was made, and it may be tried again from its start."""
+    """The database rolled back the whole transaction. Nothing was changed; retry it from the start."""
 
     code = "database.transaction_aborted"
 
 
 class ConnectionLost(TransactionAborted):
-    """The connection broke before the transaction was made."""
+    """The connection broke before the transaction was committed."""
 
     code = "database.connection_lost"
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The connection broke while the change was made, and nobody can tell whether it was: look before repeating."""
+    """The connection broke during the commit. The change may or may not be stored: check before retrying."""
 
     code = "database.outcome_unknown"
 
@@ -363,13 +363,13 @@ class DatabaseFull(Unavailable):
 
 
 class DiskFull(Unavailable):
-    """There is no room for a file that is not the database."""
+    """There is no space for a file other than the database."""
 
     code = "disk.full"
 
     def __init__(self, file: str) -> None:
         super().__init__(
-            f"there is no room for {quoted(file, limit=400)}: the disk or a quota is full", hint="free some space"
+            f"no space left for {quoted(file, limit=400)}: the disk or a quota is full", hint="free some disk space"
         )
 
     @staticmethod
@@ -390,20 +390,22 @@ class FilesExhausted(Unavailable):
 
 
 def exhaustion_of(error: BaseException) -> Unavailable | None:
-    """What this process or machine has run out of, when an error of Python's own says so; None for other errors.
+    """Return the error for a resource that this process or machine has run out of; None for other errors.
 
-    Whoever turns errors of the system into others asks here first: too many open files are not a missing permission.
+    Call this before you translate a system error: too many open files, for example, is not a missing permission.
     """
     number = error.errno if isinstance(error, OSError) else None
-    # A module for which there is no memory fails with the words of the C library.
+    # Importing a module without enough memory fails with a message of the C library.
     words = str(error) if isinstance(error, (ImportError, SystemError)) else ""
     unloadable = "allocate memory" in words or "failed to map segment" in words
-    # Python itself, where there was none for a MemoryError.
+    # Messages of Python when it could not even allocate a MemoryError.
     unsaid = "without exception set" in words or "without setting an exception" in words
     if isinstance(error, MemoryError) or number == ENOMEM or unloadable or unsaid:
-        return MemoryExhausted("there is not enough memory", hint="free some, or raise the limit of 'ulimit -v'")
+        return MemoryExhausted(
+            "there is not enough memory", hint="free some memory, or raise the limit with 'ulimit -v'"
+        )
     if number in (EMFILE, ENFILE):
-        return FilesExhausted("too many files are open", hint="close some, or raise the limit of 'ulimit -n'")
+        return FilesExhausted("too many files are open", hint="close some files, or raise the limit with 'ulimit -n'")
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return no_more_threads()
     return None
@@ -411,12 +413,12 @@ def exhaustion_of(error: BaseException) -> Unavailable | None:
 
 def no_more_threads() -> ThreadsExhausted:
     return ThreadsExhausted(
-        "no further thread or process can be started", hint="end other programs, or raise the limit of 'ulimit -u'"
+        "cannot start another thread or process", hint="stop other programs, or raise the limit with 'ulimit -u'"
     )
 
 
 def raise_exhaustion(error: BaseException) -> None:
-    """Raises what `exhaustion_of` finds."""
+    """Raise the error that `exhaustion_of` returns, if any."""
     exhausted = exhaustion_of(error)
     if exhausted is not None:
         raise exhausted from error
@@ -463,7 +465,7 @@ class KeyringExposed(Unusable):
 
 
 class KeyringSealed(Unusable):
-    """It is wrapped under a passphrase and does not open. Whether that is the passphrase's fault cannot be told."""
+    """The keyring is encrypted with a passphrase and cannot be opened: the passphrase is wrong or the file damaged."""
 
     code = "keyring.sealed"
 
@@ -481,13 +483,13 @@ class KeyringMismatch(Unusable):
 
 
 class PasswordHashUnsupported(Unusable):
-    """A stored hash is of a function that this machine cannot compute: no answer, rather than a wrong one."""
+    """A stored hash uses a function that this machine cannot compute, so the password cannot be checked."""
 
     code = "password.hash_unsupported"
 
 
 class MfaSecretUnusable(Unusable):
-    """What is stored of a second factor cannot be read: its key is not here, or it was tampered with."""
+    """The stored secret of a second factor cannot be read: its key is missing, or the secret was tampered with."""
 
     code = "mfa.secret_unusable"
 

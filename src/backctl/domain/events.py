@@ -1,9 +1,9 @@
-"""Everything that happens, by name. Names and members are append-only: old rows must stay readable.
+"""All domain events. Names and members are append-only, so that old rows stay readable.
 
-`subject` is what the event is about (an account's id, an installation's id). The other members are its data: strings,
-whole numbers within ±2⁵³, booleans, None, and lists of those. Never a secret, never a password hash.
+`subject` is the id of the affected object, such as an account or an installation. The other members are the event's
+data: strings, integers within ±2⁵³, booleans, None, and lists of those; never a secret or a password hash.
 
-Events determine state: folding those of an account gives every column of its row but the password's hash.
+Replaying the events of an account gives every column of its row except the password hash.
 """
 
 from dataclasses import dataclass, field, fields
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DomainEvent:
-    """`at` is the time that stands in the row that was changed; None for the time at which the event is recorded.
+    """The base class of all events.
 
-    `version` is the version of the account that the change made. Events of one change have the same; an event that
-    changes no account has none. Both are left out of comparisons: two events are equal when they say the same.
+    `at` is the time stored in the changed row; None means the time at which the event is recorded. `version` is the
+    account's version after the change, the same for all events of one change; None if no account changed.
+    Comparisons ignore both.
     """
 
     subject: str
@@ -30,7 +31,7 @@ class DomainEvent:
         return type(self).__name__
 
     def data(self) -> dict[str, object]:
-        """The members beside the subject, ready for canonical JSON."""
+        """Return the event's data, without the subject, for canonical JSON."""
         members: dict[str, object] = {}
         for member in fields(self):
             value = getattr(self, member.name)
@@ -43,14 +44,14 @@ class DomainEvent:
 
 @dataclass(frozen=True, slots=True)
 class InstallationCreated(DomainEvent):
-    """A database was made; the chain begins here. `keys` are the kids of the keyring it was made with."""
+    """A database was created; the chain starts here. `keys` are the kids of its keyring."""
 
     keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaUpgraded(DomainEvent):
-    """The tables were brought from one revision to another; the subject is the installation."""
+    """The schema was upgraded from one revision to another. The subject is the installation."""
 
     old: str
     new: str
@@ -85,7 +86,7 @@ class UserRoleChanged(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class UserExpiryChanged(DomainEvent):
-    """RFC 3339, for microseconds since 1970 soon exceed the whole numbers of an event; None is no end."""
+    """Times are RFC 3339, because microseconds since 1970 can exceed ±2⁵³; None means no expiry."""
 
     old: str | None
     new: str | None
@@ -93,29 +94,29 @@ class UserExpiryChanged(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class UserActivated(DomainEvent):
-    """A closed account was opened again."""
+    """An inactive account was activated."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserDeactivated(DomainEvent):
-    """An account was closed; it cannot log in until it is activated."""
+    """An account was deactivated; it cannot log in until it is activated."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserPasswordChanged(DomainEvent):
-    """The account has another password; `must_change` says that its owner has to choose one at the next login."""
+    """The account has a new password. `must_change`: its owner must change it at the next login."""
 
     must_change: bool
 
 
 @dataclass(frozen=True, slots=True)
 class UserPasswordRehashed(DomainEvent):
-    """The same password is stored at a higher cost or in a newer scheme. Happens at a successful login."""
+    """A successful login stored the same password with a higher cost or a newer scheme."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginSucceeded(DomainEvent):
-    """`second_factor`: `totp` or `recovery_code`; None for an account that has none."""
+    """`second_factor`: `totp` or `recovery_code`; None for an account without a second factor."""
 
     must_change: bool
     second_factor: str | None = None
@@ -123,27 +124,27 @@ class LoginSucceeded(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class LoginFailed(DomainEvent):
-    """`cause`: `unknown`, `wrong`, `inactive`, `expired`, `locked`, or `code` where the password was right and the code
-    of the second factor was not. The subject of unknown names is `unknown`."""
+    """`cause`: `unknown`, `wrong`, `inactive`, `expired`, `locked`, or `code` if the password was right but the code of
+    the second factor was wrong. The subject is `unknown` for an unknown name."""
 
     cause: str
 
 
 @dataclass(frozen=True, slots=True)
 class LoginChallenged(DomainEvent):
-    """The password was right, no code of the second factor was given, and it was asked for."""
+    """The password was right, but the code of the second factor is still required."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserLocked(DomainEvent):
-    """Too many logins failed: none succeeds `until` then (RFC 3339)."""
+    """Too many logins failed: the account is locked `until` this time (RFC 3339)."""
 
     until: str
 
 
 @dataclass(frozen=True, slots=True)
 class MfaEnrolled(DomainEvent):
-    """One-time codes of this kind were given to an account; they count once a code has confirmed them."""
+    """An account was enrolled in one-time codes; they apply once a code has confirmed them."""
 
     algorithm: str
     digits: int
@@ -152,35 +153,35 @@ class MfaEnrolled(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class MfaConfirmed(DomainEvent):
-    """A code was shown: from now on a login takes one."""
+    """A code confirmed the second factor: logins require one from now on."""
 
 
 @dataclass(frozen=True, slots=True)
 class MfaDisabled(DomainEvent):
-    """A login takes no code any more. `was`: `on`, or `pending` for one that was never confirmed."""
+    """The second factor was removed. `was`: `on`, or `pending` if it was never confirmed."""
 
     was: str
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCodesRenewed(DomainEvent):
-    """The account has so many new recovery codes, and those before are void."""
+    """The account has `count` new recovery codes; the previous ones are invalid."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCodeUsed(DomainEvent):
-    """A recovery code opened the account in place of a one-time code; so many are `left`."""
+    """A recovery code was used in place of a one-time code; `left` codes remain."""
 
     left: int
 
 
 @dataclass(frozen=True, slots=True)
 class UserDeleted(DomainEvent):
-    """An account is gone. `erased`: the data of its earlier events were blanked in the same transaction.
+    """An account was deleted. `erased`: the data of its earlier events was erased in the same transaction.
 
-    Holds nothing personal, so that it stays readable then and tells an erasure from a blanking by a stranger.
+    Contains no personal data, so it is never erased and distinguishes an erasure from tampering.
     """
 
     erased: bool
@@ -188,7 +189,7 @@ class UserDeleted(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class KeyAdded(DomainEvent):
-    """A key was made and published; it is not used yet. The subject of all events about keys is the kid."""
+    """A key was created and published, but is not used yet. The subject of all key events is the kid."""
 
     purpose: str
     alg: str
@@ -196,7 +197,7 @@ class KeyAdded(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class KeyImported(DomainEvent):
-    """A key that was made elsewhere was published; it is not used yet."""
+    """A key made elsewhere was published, but is not used yet."""
 
     purpose: str
     alg: str
@@ -204,7 +205,7 @@ class KeyImported(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class KeyPromoted(DomainEvent):
-    """A key is in use for its purpose from now on; `previous` was until now."""
+    """A key became the primary key of its purpose, in place of `previous`."""
 
     purpose: str
     previous: str
@@ -212,7 +213,7 @@ class KeyPromoted(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class KeyRetired(DomainEvent):
-    """A key only verifies or decrypts from now on, or the end of one moved nearer (RFC 3339; None is no end)."""
+    """A key was retired, or the end of a retired key moved nearer (RFC 3339; None means no end)."""
 
     purpose: str
     not_after: str | None
@@ -220,21 +221,21 @@ class KeyRetired(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class KeyDestroyed(DomainEvent):
-    """A key is gone for good; its kid stays taken."""
+    """A key was destroyed; its kid cannot be used again."""
 
     purpose: str
 
 
 @dataclass(frozen=True, slots=True)
 class KeyringRewrapped(DomainEvent):
-    """The keyring's file was written anew: under a passphrase, or in plain. The subject is `keyring`."""
+    """The keyring file was rewritten, with or without a passphrase. The subject is `keyring`."""
 
     wrapped: bool
 
 
 @dataclass(frozen=True, slots=True)
 class KeyExported(DomainEvent):
-    """The secret half of a key was handed out. `form`: `jwk` or `pem`."""
+    """The secret half of a key was exported. `form`: `jwk` or `pem`."""
 
     purpose: str
     form: str
@@ -242,7 +243,7 @@ class KeyExported(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened(DomainEvent):
-    """The first tokens of a session were issued to an account. `jti` is the access token's."""
+    """The first tokens of a session were issued. `jti` is the id of the access token."""
 
     session: str
     jti: str
@@ -254,7 +255,7 @@ class SessionOpened(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionRefreshed(DomainEvent):
-    """A refresh token was redeemed for new tokens. `retried`: again, within the grace, and its first successor died."""
+    """A refresh token was redeemed. `retried`: a second time within the grace period; its first successor is void."""
 
     session: str
     jti: str
@@ -271,8 +272,8 @@ class SessionRevoked(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionsRevoked(DomainEvent):
-    """All sessions of an account that were open. `cause`: `requested`, `deactivated`, `password_changed`, `expired` or
-    `mfa_reset`: a second factor was confirmed or taken away."""
+    """All open sessions of an account were revoked. `cause`: `requested`, `deactivated`, `password_changed`, `expired`,
+    or `mfa_reset` when a second factor was confirmed or removed."""
 
     count: int
     cause: str
@@ -280,26 +281,26 @@ class SessionsRevoked(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class RefreshTokenReused(DomainEvent):
-    """A refresh token was presented a second time: somebody has a copy. Its session is revoked with it."""
+    """A refresh token was used a second time, so it was probably copied. Its session is revoked."""
 
     session: str
 
 
 @dataclass(frozen=True, slots=True)
 class AccessTokenRevoked(DomainEvent):
-    """One access token is void. The subject is its account, or its `jti` where nobody said whose it is."""
+    """One access token was revoked. The subject is its account, or its `jti` if the account is unknown."""
 
     jti: str
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerTokensRevoked(DomainEvent):
-    """Every session of an issuer, the subject, that was opened before is void; `count` of them were open."""
+    """All sessions of an issuer were revoked. The subject is the issuer; `count` sessions were open."""
 
     count: int
 
 
 def event_types() -> tuple[str, ...]:
-    """The names of all events, in the order of their definition."""
-    # A class with slots is made twice, and both are subclasses.
+    """Return the names of all events, in the order of their definition."""
+    # dataclass(slots=True) creates each class twice, and both are subclasses.
     return tuple(dict.fromkeys(event.__name__ for event in DomainEvent.__subclasses__()))

@@ -1,8 +1,8 @@
-"""One key: what it is for, in which state it is, and the JWK (RFC 7517) that holds it.
+"""One key: its purpose, its state and its JWK (RFC 7517).
 
-A key begins as `standby`: published, so that everybody who verifies or decrypts knows it before it is used. `primary`
-is the one in use for its purpose. `retired` only verifies and decrypts; a signing key may have an end, `not_after`,
-from which on it verifies nothing either.
+A key starts as `standby`: published, so that every verifier knows it before it is used. The `primary` key of a purpose
+is the one in use. A `retired` key only verifies or decrypts; a retired signing key may have an end, `not_after`, after
+which it verifies nothing.
 """
 
 import base64
@@ -21,10 +21,10 @@ PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 STATES: tuple[KeyState, ...] = get_args(KeyState)
 
 SECRET_BYTES = 32
-"""Bytes of a symmetric key; HS256 keys that sign tokens may have more: RFC 7518 §3.2 asks for at least these."""
+"""Bytes of a symmetric key. HS256 keys that sign tokens may be longer: RFC 7518 §3.2 sets this minimum."""
 LONGEST_HMAC_KEY = 512
 
-RSA_BITS = range(2048, 8193)  # RFC 7518 §3.3: at least 2048; beyond 8192 every verification becomes a burden
+RSA_BITS = range(2048, 8193)  # RFC 7518 §3.3: at least 2048; above 8192 verification is too slow
 _RSA_EXPONENTS = range(65537, 1 << 256)  # FIPS 186-5 §A.1.1
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PUBLIC = ("kty", "kid", "alg", "use", "crv", "x", "y", "n", "e")
@@ -33,7 +33,7 @@ _CURVES = {"EdDSA": "Ed25519", "ES256": "P-256"}
 
 
 class Kind(NamedTuple):
-    """What a key can be: the members of its JWK that say so, and those that hold it (RFC 7518 §6, RFC 8037 §2)."""
+    """A kind of key: the JWK members that identify the kind, and those that hold the key (RFC 7518 §6, RFC 8037 §2)."""
 
     kty: str
     alg: str
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 
 
 _SYMMETRIC = ("k",)
-# The first kind of each purpose is what `init` makes.
+# `init` creates the first kind of each purpose.
 KINDS: Mapping[Purpose, tuple[Kind, ...]] = {
     "sign": (
         Kind("OKP", "EdDSA", "sig", ("crv", "x", "d")),
@@ -60,7 +60,7 @@ KINDS: Mapping[Purpose, tuple[Kind, ...]] = {
 class Key:
     """One key. `material` holds the JWK members of its kind, each base64url as in RFC 7518.
 
-    Moments are RFC 3339. `promoted` is when a key became primary; a key that was made as primary has none.
+    Times are RFC 3339. `promoted` is when the key became primary; None for a key that was created as primary.
     """
 
     kid: str
@@ -82,24 +82,24 @@ class Key:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether whoever verifies with it could sign as well: such a key is never published."""
+        """Whether the key is symmetric. Such a key is never published, because verifiers could sign with it."""
         return self.kty == "oct"
 
     @property
     def primary_since(self) -> Instant:
-        """From when its age counts: its promotion, else its creation."""
+        """When the key became primary: its promotion, else its creation."""
         return Instant.parse(self.promoted or self.created)
 
     def has_ended(self, now: Instant) -> bool:
-        """Whether it serves nothing any more, because its `not_after` has come."""
+        """Whether its `not_after` has passed."""
         return self.not_after is not None and Instant.parse(self.not_after) <= now
 
     def secret_bytes(self) -> bytes:
-        """The raw bytes of a symmetric key: 32, or 32 to 512 of one that signs."""
+        """Return the raw bytes of a symmetric key: 32, or 32 to 512 for a signing key."""
         return unpadded(dict(self.material)["k"])
 
     def document(self) -> dict[str, object]:
-        """The key as a private JWK. Never log it."""
+        """Return the key as a private JWK. Never log it."""
         later = (("promoted", self.promoted), ("not_after", self.not_after))
         return {
             "kid": self.kid,
@@ -114,21 +114,21 @@ class Key:
         }
 
     def public_document(self) -> dict[str, object]:
-        """The JWK that anybody may see: an allow-list of public members, without `k` of a symmetric key."""
+        """Return the public JWK: an allow-list of members, which excludes `k` of a symmetric key."""
         document = self.document()
         return {name: document[name] for name in _PUBLIC if name in document}
 
     def as_standby(self) -> Self:
-        """The same key, published and not yet used."""
+        """Return the key as standby: published but not used yet."""
         return replace(self, state="standby", promoted=None, not_after=None)
 
     def as_primary(self, now: Instant) -> Self:
         return replace(self, state="primary", promoted=now.isoformat(), not_after=None)
 
     def as_retired(self, now: Instant, overlap: int | None) -> Self:
-        """Only verifying or decrypting, a signing key for `overlap` more microseconds (None: without an end).
+        """Return the key as retired; a signing key verifies for `overlap` more microseconds (None: no end).
 
-        An end that it has already moves nearer, never further away: nobody revives a key that was ended.
+        An end that is already set can only move nearer, so that a key that has ended stays ended.
         """
         end = self.not_after
         if self.purpose == "sign" and overlap is not None:
@@ -138,7 +138,7 @@ class Key:
 
     @classmethod
     def symmetric(cls, kid: str, purpose: Purpose, secret: bytes, *, created: str, state: KeyState = "primary") -> Self:
-        """A new key from 32 raw bytes; one that signs (HS256) may have up to 512."""
+        """Create a key from 32 raw bytes; a signing key (HS256) may have up to 512."""
         longest = LONGEST_HMAC_KEY if purpose == "sign" else SECRET_BYTES
         if not SECRET_BYTES <= len(secret) <= longest:
             raise ValueError(f"a symmetric key has {SECRET_BYTES} bytes, one that signs up to {LONGEST_HMAC_KEY}")
@@ -147,7 +147,7 @@ class Key:
 
     @classmethod
     def ed25519(cls, kid: str, *, public: bytes, private: bytes, created: str, state: KeyState = "primary") -> Self:
-        """A signing key (RFC 8037) from its raw 32-byte halves."""
+        """Create a signing key (RFC 8037) from its raw 32-byte halves."""
         material = {"crv": "Ed25519", "x": encoded(public), "d": encoded(private)}
         return cls._signing(kid, "EdDSA", material, created, state)
 
@@ -155,13 +155,13 @@ class Key:
     def ec_p256(
         cls, kid: str, *, x: bytes, y: bytes, private: bytes, created: str, state: KeyState = "primary"
     ) -> Self:
-        """A signing key (RFC 7518 §6.2) from 32-byte big-endian numbers."""
+        """Create a signing key (RFC 7518 §6.2) from 32-byte big-endian numbers."""
         material = {"crv": "P-256", "x": encoded(x), "y": encoded(y), "d": encoded(private)}
         return cls._signing(kid, "ES256", material, created, state)
 
     @classmethod
     def rsa(cls, kid: str, numbers: Mapping[str, int], *, created: str, state: KeyState = "primary") -> Self:
-        """A signing key (RFC 7518 §6.3) from its numbers n, e, d, p, q, dp, dq and qi."""
+        """Create a signing key (RFC 7518 §6.3) from its numbers n, e, d, p, q, dp, dq and qi."""
         material = {name: encoded(number.to_bytes((number.bit_length() + 7) // 8)) for name, number in numbers.items()}
         return cls._signing(kid, "RS256", material, created, state)
 
@@ -173,16 +173,18 @@ class Key:
 
 
 def kind_of(purpose: Purpose, alg: str | None = None) -> Kind:
-    """The kind of a purpose's keys with this algorithm; without one, what `init` makes. Raises InvalidKey."""
+    """Return the kind of keys with this purpose and algorithm; the default kind if None. Raises InvalidKey."""
     for kind in KINDS[purpose]:
         if alg in (None, kind.alg):
             return kind
     known = ", ".join(kind.alg for kind in KINDS[purpose])
-    raise InvalidKey(f"no key of purpose {purpose} has the algorithm {quoted(str(alg))}", hint=f"known here: {known}")
+    raise InvalidKey(
+        f"keys of purpose {purpose} cannot use the algorithm {quoted(str(alg))}", hint=f"use one of: {known}"
+    )
 
 
 def is_kid(text: object) -> TypeGuard[str]:
-    """Whether a text can name a key: 1 to 64 ASCII letters, digits, `_` and `-`."""
+    """Whether `text` is a valid kid: 1 to 64 ASCII letters, digits, `_` and `-`."""
     return isinstance(text, str) and _KID.fullmatch(text) is not None
 
 
@@ -194,12 +196,12 @@ def is_moment(value: object) -> TypeGuard[str]:
 
 
 def read_key(entry: object) -> Key:
-    """The key that `Key.document` wrote. Raises InvalidKey naming what is wrong, never the key itself.
+    """Read a key written by `Key.document`. Raises InvalidKey with the cause but never the key itself.
 
-    A member that this program does not know is refused: dropping it at the next change would lose it.
+    Unknown members are refused, because the next change would drop them.
     """
     if not isinstance(entry, dict):
-        raise InvalidKey("a key is no object")
+        raise InvalidKey("a key is not a JSON object")
     kid = entry.get("kid")
     if not is_kid(kid):
         raise InvalidKey("a key has no valid kid")
@@ -209,24 +211,24 @@ def read_key(entry: object) -> Key:
         raise InvalidKey(f"{named} has an unknown purpose or state", hint=_NEWER)
     kind = next((kind for kind in KINDS[purpose] if kind[:3] == tuple(map(entry.get, ("kty", "alg", "use")))), None)
     if kind is None:
-        raise InvalidKey(f"{named} is of a kind that does not serve its purpose", hint=_NEWER)
+        raise InvalidKey(f"{named} has a type or algorithm that does not fit its purpose", hint=_NEWER)
     if not is_moment(created := entry.get("created")):
-        raise InvalidKey(f"{named} has no valid dates")
+        raise InvalidKey(f"{named} has a missing or invalid date")
     promoted, not_after = entry.get("promoted"), entry.get("not_after")
     if not (promoted is None or is_moment(promoted)) or not (not_after is None or is_moment(not_after)):
-        raise InvalidKey(f"{named} has no valid dates")
+        raise InvalidKey(f"{named} has a missing or invalid date")
     for name in entry:
         if name not in _OWN and name not in kind.members:
-            raise InvalidKey(f"{named} has a member {quoted(str(name))} that is not known here", hint=_NEWER)
+            raise InvalidKey(f"{named} has an unknown member {quoted(str(name))}", hint=_NEWER)
     material = read_material(named, purpose, kind, entry)
     return Key(kid, purpose, state, *kind[:3], created, not_after, material, promoted)
 
 
-_NEWER = "it may come from a newer backctl"
+_NEWER = "upgrade backctl: the keyring may come from a newer version"
 
 
 def read_material(named: str, purpose: Purpose, kind: Kind, entry: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """The members of `entry` that hold a key of this kind. Raises InvalidKey; `named` is how the key is called."""
+    """Return the members of `entry` that hold a key of this kind. Raises InvalidKey; messages call the key `named`."""
     material: list[tuple[str, str]] = []
     for name in kind.members:
         value = entry.get(name)
@@ -234,7 +236,7 @@ def read_material(named: str, purpose: Purpose, kind: Kind, entry: Mapping[str, 
             raise InvalidKey(f"{named} has a malformed member {quoted(name)}")
         material.append((name, value))
     if kind.alg == "RS256" and not _is_rsa_pair({name: _number(value) for name, value in material}):
-        raise InvalidKey(f"{named} is no RSA key of {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
+        raise InvalidKey(f"{named} is not a valid RSA key of {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
     return tuple(material)
 
 
@@ -246,13 +248,13 @@ def _is_sound(purpose: Purpose, alg: str, name: str, value: str) -> bool:
     except ValueError:
         return False
     if alg == "RS256":
-        return raw[:1] not in (b"", b"\0")  # RFC 7518 §2, Base64urlUInt: as few octets as there can be
+        return raw[:1] not in (b"", b"\0")  # RFC 7518 §2, Base64urlUInt: no leading zero octets
     longest = LONGEST_HMAC_KEY if purpose == "sign" and name == "k" else SECRET_BYTES
     return SECRET_BYTES <= len(raw) <= longest
 
 
 def _is_rsa_pair(of: Mapping[str, int]) -> bool:
-    """Whether the numbers belong together (RFC 8017 §3.2) and are of a size that is safe and bearable."""
+    """Whether the numbers form a valid key (RFC 8017 §3.2) of an acceptable size."""
     p, q, d, e = of["p"], of["q"], of["d"], of["e"]
     return (
         of["n"].bit_length() in RSA_BITS
@@ -267,12 +269,12 @@ def _is_rsa_pair(of: Mapping[str, int]) -> bool:
 
 
 def encoded(raw: bytes) -> str:
-    """Base64url without padding (RFC 7515 §2)."""
+    """Encode as base64url without padding (RFC 7515 §2)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def unpadded(text: str) -> bytes:
-    """The bytes of strict base64url without padding (RFC 7515 §2). Raises ValueError."""
+    """Decode strict base64url without padding (RFC 7515 §2). Raises ValueError."""
     raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     if encoded(raw) != text:
         raise ValueError("not base64url")

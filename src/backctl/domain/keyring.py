@@ -1,11 +1,11 @@
-"""The keys of an installation: which one is in use for each purpose, and how one follows another.
+"""The keys of an installation: which key is in use for each purpose, and how keys are replaced.
 
-A keyring is immutable; every change answers a new one. It is stored as a private JWK Set (RFC 7517) with a checksum
-over the RFC 8785 form of the rest; this module owns that document, a key file owns the bytes around it.
+A keyring is immutable; every change returns a new one. It is stored as a private JWK Set (RFC 7517) with a checksum
+over the RFC 8785 form of the rest. This module defines that document; the key file defines how it is stored.
 
-A member that this program does not know, of the document, a key or a tombstone, makes the whole keyring unreadable: it
-comes from a newer program, and dropping it at the next change would lose it. So the format grows by new members,
-purposes and kinds; its number changes only when an old member comes to mean something else.
+An unknown member of the document, a key or a tombstone makes the keyring unreadable: a newer version wrote it, and the
+next change would drop it. New members, purposes and kinds therefore need no new format number; it changes only when an
+existing member changes its meaning.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ __all__ = ["PURPOSES", "STATES", "Key", "KeyState", "Keyring", "Purpose", "Tombs
 
 NextStep = Literal["promote", "prepare"]
 NewKey = Callable[[Purpose, str], Key]
-"""A new key of a purpose and an algorithm."""
+"""Creates a key with a purpose and an algorithm."""
 
 _FORMAT = 1
 _MEMBERS = {"format", "keys", "tombstones"}
@@ -32,7 +32,7 @@ _MEMBERS = {"format", "keys", "tombstones"}
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What is left of a destroyed key, so that its kid never names another one."""
+    """The record of a destroyed key, so that its kid is never reused."""
 
     kid: str
     purpose: Purpose
@@ -44,124 +44,124 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """All keys of an installation; each purpose has exactly one primary."""
+    """All keys of an installation; each purpose has exactly one primary key."""
 
     keys: tuple[Key, ...]
     tombstones: tuple[Tombstone, ...] = ()
 
-    # Looking.
+    # Queries.
 
     def primary(self, purpose: Purpose) -> Key:
-        """The key in use. Raises KeyNotFound for the keyring of a machine where nothing was made yet."""
+        """Return the primary key of a purpose. Raises KeyNotFound if the keyring is empty, as on a fresh machine."""
         for key in self.keys:
             if key.purpose == purpose and key.state == "primary":
                 return key
         raise KeyNotFound(
-            f"there is no key of purpose {purpose} yet", hint="'{backctl} init' makes one of each purpose"
+            f"there is no key of purpose {purpose} yet", hint="run '{backctl} init' to create one for each purpose"
         )
 
     def find(self, kid: str) -> Key | None:
         return next((key for key in self.keys if key.kid == kid), None)
 
     def get(self, kid: str) -> Key:
-        """The key of that kid. Raises KeyNotFound, saying when it was destroyed."""
+        """Return the key with this kid. Raises KeyNotFound, with the time if the key was destroyed."""
         if key := self.find(kid):
             return key
         for stone in self.tombstones:
             if stone.kid == kid:
                 raise KeyNotFound(
-                    f"the key {quoted(kid)} was destroyed at {stone.destroyed}", hint="only a backup of it has it still"
+                    f"the key {quoted(kid)} was destroyed at {stone.destroyed}", hint="restore it from a backup"
                 )
-        raise KeyNotFound(f"there is no key {quoted(kid)}", hint="'{backctl} key list' shows every key")
+        raise KeyNotFound(f"there is no key {quoted(kid)}", hint="run '{backctl} key list' to see all keys")
 
     def verifying(self, purpose: Purpose, now: Instant) -> tuple[Key, ...]:
-        """What was made with these keys is still good: the primary first, then standby, then retired ones.
+        """Return the keys that verify or decrypt: the primary key first, then standby, then retired keys.
 
-        Standby keys are among them: another machine may use one already. Keys that have ended are not.
+        Standby keys are included, because another machine may already use one. Keys that have ended are not.
         """
         serving = [key for key in self.keys if key.purpose == purpose and not key.has_ended(now)]
         return tuple(sorted(serving, key=lambda key: ("primary", "standby", "retired").index(key.state)))
 
     def secrets(self, purpose: Purpose) -> dict[str, bytes]:
-        """kid → raw bytes of every symmetric key of a purpose, whatever its state."""
+        """Return kid → raw bytes of every symmetric key of a purpose, in any state."""
         return {key.kid: key.secret_bytes() for key in self.keys if key.purpose == purpose and key.is_symmetric}
 
     def has_standby(self, purpose: Purpose) -> bool:
-        """Whether a successor of the primary key is there."""
+        """Whether the purpose has a standby key."""
         return self._successor(purpose) is not None
 
     def is_taken(self, kid: str) -> bool:
-        """Whether a key has that name, or had it."""
+        """Whether a key has this kid, or a destroyed key had it."""
         return self.find(kid) is not None or any(stone.kid == kid for stone in self.tombstones)
 
     def kids(self) -> tuple[str, ...]:
         return tuple(key.kid for key in self.keys)
 
-    # Changing. `now` is the moment of the change, durations are microseconds.
+    # Changes. `now` is the time of the change, durations are microseconds.
 
     def add(self, key: Key) -> Self:
-        """With another key, published and not yet used. Raises KeyTaken for a kid that is or was in use."""
+        """Add a key as standby. Raises KeyTaken for a kid that is or was in use."""
         if self.find(key.kid) is not None:
-            raise KeyTaken(f"there is a key {quoted(key.kid)} already", hint="choose another name")
+            raise KeyTaken(f"the key {quoted(key.kid)} already exists", hint="choose another kid")
         if self.is_taken(key.kid):
-            raise KeyTaken(f"the kid {quoted(key.kid)} belonged to a key that was destroyed", hint="choose another")
+            raise KeyTaken(f"the kid {quoted(key.kid)} belonged to a key that was destroyed", hint="choose another kid")
         return replace(self, keys=(*self.keys, key.as_standby()))
 
     def promote(self, kid: str, *, now: Instant, overlap: int | None = None) -> Self:
-        """With a standby key in use instead of the primary of its purpose, which retires for `overlap`.
+        """Make a standby key primary and retire the current primary key of its purpose, with this `overlap`.
 
-        Itself when it is primary already. Raises KeyNotFound, and KeyUnfit for a retired key.
+        Returns the same keyring if the key is already primary. Raises KeyNotFound, and KeyUnfit for a retired key.
         """
         key = self.get(kid)
         if key.state == "primary":
             return self
         if key.state == "retired":
             raise KeyUnfit(
-                f"the key {quoted(kid)} is retired and does not come back", hint="add a new key and promote that one"
+                f"the key {quoted(kid)} is retired and cannot be promoted", hint="add a new key and promote it"
             )
         old = self.primary(key.purpose).as_retired(now, overlap)
         return self._with(old)._with(key.as_primary(now))
 
     def retire(self, kid: str, *, now: Instant, overlap: int | None = None) -> Self:
-        """With a key that only verifies or decrypts; a signing key does so for `overlap` (None: without an end).
+        """Let a key only verify or decrypt; a signing key does so for `overlap` (None: no end).
 
-        The end of a retired signing key moves nearer, never further away. Itself when nothing changes. Raises
+        The end of a retired signing key can only move nearer. Returns the same keyring if nothing changes. Raises
         KeyNotFound, and KeyInUse for a primary key.
         """
         key = self.get(kid)
         if key.state == "primary":
             raise KeyInUse(
-                f"the key {quoted(kid)} is the primary one of purpose {key.purpose}",
-                hint=f"promote another: '{{backctl}} key rotate --purpose {key.purpose} --if-older-than 0d'",
+                f"the key {quoted(kid)} is the primary key of purpose {key.purpose}",
+                hint=f"promote another key: '{{backctl}} key rotate --purpose {key.purpose} --if-older-than 0d'",
             )
         retired = key.as_retired(now, overlap)
         return self if retired == key else self._with(retired)
 
     def destroy(self, kid: str, *, now: Instant) -> Self:
-        """Without a key, for good; its kid stays taken. Whether something still needs it is not known here.
+        """Remove a key permanently; its kid stays taken. Does not check whether data still needs the key.
 
-        Raises KeyNotFound, and KeyInUse for a primary key and for an audit key that ever was one: the events that it
-        authenticates could not be verified again.
+        Raises KeyNotFound, and KeyInUse for a primary key and for a retired audit key, whose events could no longer be
+        verified.
         """
         key = self.get(kid)
         if key.state == "primary":
             raise KeyInUse(
-                f"the key {quoted(kid)} is the primary one of purpose {key.purpose}",
-                hint="promote another key, and destroy this one when nothing needs it any more",
+                f"the key {quoted(kid)} is the primary key of purpose {key.purpose}",
+                hint="promote another key first, and destroy this one when nothing needs it",
             )
         if key.purpose == "audit" and key.state == "retired":
             raise KeyInUse(
-                f"the key {quoted(kid)} authenticates events of the log", hint="audit keys stay as long as the log does"
+                f"the key {quoted(kid)} authenticates events in the log", hint="keep audit keys as long as the log"
             )
         left = tuple(other for other in self.keys if other.kid != kid)
         return replace(self, keys=left, tombstones=(*self.tombstones, Tombstone(kid, key.purpose, now.isoformat())))
 
     def due(self, purpose: Purpose, older_than: int, now: Instant) -> bool:
-        """Whether the primary key has been in use for `older_than` or longer."""
+        """Whether the primary key has been primary for `older_than` or longer."""
         return now - self.primary(purpose).primary_since >= older_than
 
     def next_step(self, purpose: Purpose, *, older_than: int, overlap: int, now: Instant) -> NextStep | None:
-        """What `rotate` would do now."""
+        """Return what `rotate` would do now; None for nothing."""
         if self.due(purpose, older_than, now):
             return "promote"
         if self._successor(purpose) is None and self.due(purpose, older_than - overlap, now):
@@ -169,16 +169,16 @@ class Keyring:
         return None
 
     def rotate(self, purpose: Purpose, *, older_than: int, overlap: int, new_key: NewKey, now: Instant) -> Self:
-        """One step of a rotation that may be asked for at any time, as often as one likes: the verb for cron.
+        """Do the next step of a rotation, if one is due. Call it regularly, for example from cron.
 
-        - `overlap` before the primary key is `older_than` old, a successor of its kind is made and published as
-          standby: verifiers and other machines have that long to learn of it.
-        - Once the primary key is `older_than` old, the oldest standby key takes its place. Where there is none, because
-          nobody asked in time or `older_than` is too short, a new key is made and takes it at once.
-        - The old key retires. A signing key verifies for `overlap` more and then ends by itself, without another step;
-          every other key serves without an end, since what was made with it lasts.
+        - `overlap` before the primary key is `older_than` old, a successor of the same kind is created as standby, so
+          that verifiers and other machines can learn of it in time.
+        - Once the primary key is `older_than` old, the oldest standby key becomes primary. If there is none, because
+          `rotate` was not called in time or `older_than` is too short, a new key becomes primary at once.
+        - The old key retires. A signing key verifies for `overlap` more and then ends without another step; other keys
+          have no end, because data made with them lasts.
 
-        Itself when there is nothing to do: right after a step there is not, unless `older_than` is 0.
+        Returns the same keyring if nothing is due. Right after a step nothing is due, unless `older_than` is 0.
         """
         step = self.next_step(purpose, older_than=older_than, overlap=overlap, now=now)
         if step is None:
@@ -199,7 +199,7 @@ class Keyring:
     # The document.
 
     def document(self) -> dict[str, object]:
-        """The whole keyring as it is stored, checksum included. Never log it."""
+        """Return the whole keyring as stored, including the checksum. Never log it."""
         body: dict[str, object] = {
             "format": _FORMAT,
             "keys": [key.document() for key in self.keys],
@@ -209,23 +209,23 @@ class Keyring:
 
     @classmethod
     def from_document(cls, document: object) -> Self:
-        """Read what `document` wrote. Raises KeyringDamaged naming what is wrong, never a key."""
+        """Read a keyring written by `document`. Raises KeyringDamaged with the cause but never a key."""
         if not isinstance(document, dict) or not isinstance(document.get("checksum"), str):
             raise _damaged("it is not a keyring")
         body = {name: value for name, value in document.items() if name != "checksum"}
         try:
             checksum = _checksum(body)
         except (ValueError, RecursionError):
-            raise _damaged("it holds a value that a keyring never holds") from None
+            raise _damaged("it contains an invalid value") from None
         if not hmac.compare_digest(checksum.encode(), document["checksum"].encode("utf-8", "replace")):
             raise _damaged("its checksum does not match")
-        if type(version := body.get("format")) is not int or version != _FORMAT:  # True is 1, too
+        if type(version := body.get("format")) is not int or version != _FORMAT:  # True == 1
             raise _damaged(f"its format is not {_FORMAT}", hint=_NEWER)
         if unknown := sorted(body.keys() - _MEMBERS):
-            raise _damaged(f"it has a member {quoted(unknown[0])} that is not known here", hint=_NEWER)
+            raise _damaged(f"it has an unknown member {quoted(unknown[0])}", hint=_NEWER)
         entries, stones = body.get("keys"), body.get("tombstones")
         if not isinstance(entries, list) or not isinstance(stones, list):
-            raise _damaged("it has no list of keys, or none of tombstones")
+            raise _damaged("its list of keys or of tombstones is missing")
         try:
             ring = cls(tuple(map(read_key, entries)), tuple(map(_read_tombstone, stones)))
         except InvalidKey as error:
@@ -241,7 +241,7 @@ class Keyring:
 
 
 _RESTORE = "restore keyring.json from a backup"
-_NEWER = "it may come from a newer backctl"
+_NEWER = "upgrade backctl: the keyring may come from a newer version"
 
 
 def _damaged(why: str, *, hint: str = _RESTORE) -> KeyringDamaged:
@@ -254,8 +254,8 @@ def _checksum(body: Mapping[str, object]) -> str:
 
 def _read_tombstone(entry: object) -> Tombstone:
     if not isinstance(entry, dict) or entry.keys() != {"kid", "purpose", "destroyed"}:
-        raise InvalidKey("a tombstone is not made of kid, purpose and destroyed", hint=_NEWER)
+        raise InvalidKey("a tombstone does not have exactly the members kid, purpose and destroyed", hint=_NEWER)
     kid, purpose, destroyed = entry["kid"], entry["purpose"], entry["destroyed"]
     if not is_kid(kid) or purpose not in PURPOSES or not is_moment(destroyed):
-        raise InvalidKey("a tombstone has no valid kid, purpose or date", hint=_NEWER)
+        raise InvalidKey("a tombstone has an invalid kid, purpose or date", hint=_NEWER)
     return Tombstone(kid, purpose, destroyed)

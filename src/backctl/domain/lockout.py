@@ -1,7 +1,7 @@
-"""How many failed logins are too many, and what follows: pure rules, time passed in.
+"""Rules for failed logins and account locks. They do no I/O; the time is a parameter.
 
-Ten failures within fifteen minutes lock an account for fifteen minutes (NIST SP 800-63B-4 §3.2.2 asks for at most a
-hundred in a row). Names that no account has are counted alike, or the lock itself would tell them apart.
+Ten failures within fifteen minutes lock an account for fifteen minutes (NIST SP 800-63B-4 §3.2.2 allows at most a
+hundred in a row). Unknown names are locked in the same way, so that a lock does not reveal which accounts exist.
 """
 
 from dataclasses import dataclass
@@ -16,33 +16,33 @@ WINDOW_US = 15 * 60 * 1_000_000
 LOCK_US = 15 * 60 * 1_000_000
 
 Outcome = Literal["ok", "must_change", "mfa_required", "refused", "locked"]
-"""`must_change`: the password is right, and its owner has to choose another before anything else. `mfa_required`: the
-password is right, and a code of the second factor is needed beside it."""
+"""`must_change`: the password is right, but must be changed first. `mfa_required`: the password is right, but a code of
+the second factor is required too."""
 
 Proof = Literal["totp", "recovery_code", "missing", "wrong"]
-"""What became of the second factor: which kind of code was right, that none was given, or that it was wrong."""
+"""The result of checking the second factor: the kind of code that was right, or that it was missing or wrong."""
 
 NOBODY = "unknown"
-"""The subject of a failed login under a name that no account has. The name itself may be somebody's password."""
+"""The subject of a failed login with an unknown name. The name is not recorded: it may be a mistyped password."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecentFailures:
-    """The failed logins that still count, oldest first, and until when they lock the account, if they do."""
+    """The recent failed logins, oldest first, and the end of the lock, if the account is locked."""
 
     at: tuple[Instant, ...] = ()
     locked_until: Instant | None = None
 
     def seen(self, now: Instant) -> "RecentFailures":
-        """What of it still holds at `now`. A clock set back makes no lock longer than it was meant to be."""
+        """Return what still applies at `now`. A clock that was set back does not lengthen a lock."""
         if self.locked_until is not None:
             if self.locked_until <= now:
-                return RecentFailures()  # the failures have served their time with the lock
+                return RecentFailures()  # the failures expire with the lock
             return RecentFailures(self.at, min(self.locked_until, now.plus(LOCK_US)))
         return RecentFailures(tuple(min(at, now) for at in self.at if at > now - WINDOW_US))
 
     def after_one_more(self, now: Instant) -> "RecentFailures":
-        """With a failure at `now`. While locked nothing is counted, so no attacker can prolong the lock."""
+        """Add a failure at `now`. Failures during a lock are not added, so that an attacker cannot prolong it."""
         recent = self.seen(now)
         if recent.locked_until is not None:
             return recent
@@ -50,7 +50,7 @@ class RecentFailures:
         return RecentFailures(at, now.plus(LOCK_US) if len(at) >= FAILURES_MAX else None)
 
     def expires_at(self) -> Instant | None:
-        """From when on all of it is forgotten; None when there is nothing to forget."""
+        """Return when all of it expires; None if there is nothing to expire."""
         if self.locked_until is not None:
             return self.locked_until
         return self.at[-1].plus(WINDOW_US) if self.at else None
@@ -58,7 +58,7 @@ class RecentFailures:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to a login, what is to be remembered, and what is to be recorded."""
+    """The outcome of a login, the failures to store, and the events to record."""
 
     outcome: Outcome
     failures: RecentFailures
@@ -70,7 +70,7 @@ class Verdict:
 
 
 def asks_for_code(user: User | None, failures: RecentFailures, *, fits: bool, now: Instant) -> bool:
-    """Whether all else is in order, so that the second factor decides. Nobody else learns that there is one."""
+    """Whether everything but the second factor is right. Otherwise the caller must not learn that there is one."""
     return (
         user is not None
         and fits
@@ -83,12 +83,12 @@ def asks_for_code(user: User | None, failures: RecentFailures, *, fits: bool, no
 def judge(
     user: User | None, failures: RecentFailures, *, fits: bool, now: Instant, proof: Proof = "missing"
 ) -> Verdict:
-    """Decide over a login as `user`, None when nobody has that name; `fits` says whether the password is right.
+    """Decide a login as `user`, None for an unknown name; `fits` says whether the password is right.
 
-    Whatever is wrong, the answer is `refused`, and only the log knows the cause. A lock goes before everything, the
-    right password included: who guesses on must not learn when he has found it. `proof` means something only where the
-    account has a second factor. A missing code is no failure, nor does it forget any: who has the password could else
-    guess codes without an end.
+    For every cause the outcome is `refused`; only the log records the cause. A lock overrides even the right password,
+    so that guessing during a lock reveals nothing. `proof` is used only if the account has a second factor. A missing
+    code is not a failure and does not reset the failures; otherwise somebody with the password could guess codes
+    without limit.
     """
     recent = failures.seen(now)
     subject = user.id if user is not None else NOBODY

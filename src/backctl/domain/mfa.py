@@ -1,4 +1,4 @@
-"""What is stored of the second factor of an account."""
+"""The stored state of an account's second factor."""
 
 from dataclasses import dataclass, field
 
@@ -6,14 +6,14 @@ from backctl.domain.one_time_codes import TotpSettings
 from backctl.domain.values import Instant
 
 NEVER_USED = -1
-"""Before the first step there is: RFC 6238 counts from 0."""
+"""A value before the first step; RFC 6238 counts steps from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """One-time codes that an account has or is about to have.
+    """The one-time codes of an account, confirmed or not.
 
-    `secret` is encrypted under the key `kid`. A code of `last_used_step` or of a step before it counts no more.
+    `secret` is encrypted under the key `kid`. Codes of `last_used_step` and earlier steps are no longer valid.
     """
 
     secret: str = field(repr=False)
@@ -26,7 +26,7 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class StoredCode:
-    """A recovery code as it is kept: its HMAC-SHA256, in hexadecimal, under the `index` key `kid`."""
+    """A stored recovery code: its HMAC-SHA256 under the `index` key `kid`, in hexadecimal."""
 
     digest: str = field(repr=False)
     kid: str

@@ -1,6 +1,6 @@
-"""One-time codes: TOTP (RFC 6238 over RFC 4226) with its secret and its URI, and recovery codes.
+"""One-time codes (TOTP, RFC 6238 and RFC 4226) with their secret and URI, and recovery codes.
 
-Pure functions: the time, the key and every random byte are passed in. Comparisons take the same time whatever is given.
+Pure functions: time, keys and random bytes are parameters. Comparisons take constant time.
 """
 
 import base64
@@ -17,15 +17,15 @@ from backctl.domain.values import Instant
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 
-SECRET_BYTES = 20  # RFC 4226 §4, R6: 160 bits are recommended
+SECRET_BYTES = 20  # RFC 4226 §4, R6 recommends 160 bits
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10
-"""Of each recovery code: 80 bits, which nobody guesses and which no slow hash has to protect."""
+"""Bytes of a recovery code: 80 bits cannot be guessed and need no slow hash."""
 
 _STEPS_EITHER_SIDE = 1  # RFC 6238 §5.2
 _MICROSECONDS = 1_000_000
 _GROUP = 4
-# https://www.crockford.com/base32.html: no I, L, O and U, and whoever writes one of the first three is understood.
+# https://www.crockford.com/base32.html: no I, L, O and U; I, L and O are read as 1, 1 and 0.
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RFC4648 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _TO_CROCKFORD = str.maketrans(_RFC4648, _CROCKFORD)
@@ -34,34 +34,34 @@ _MISREAD = str.maketrans("OIL", "011", "- ")
 
 @dataclass(frozen=True, slots=True)
 class TotpSettings:
-    """What both sides agree on. Raises InvalidInput for what no authenticator has."""
+    """The parameters of one-time codes. Raises InvalidInput for values that no authenticator supports."""
 
     algorithm: Algorithm = "sha1"
     digits: int = 6
     period: int = 30
-    """Seconds of one step."""
+    """Length of a step in seconds."""
 
     def __post_init__(self) -> None:
         if self.algorithm not in ("sha1", "sha256", "sha512"):
             raise InvalidInput(
-                f"{quoted(self.algorithm)} is no algorithm of one-time codes", hint="use sha1, sha256 or sha512"
+                f"invalid one-time code algorithm {quoted(self.algorithm)}", hint="use sha1, sha256 or sha512"
             )
-        if not 6 <= self.digits <= 8:  # RFC 4226 §5.3: at least 6; nobody shows more than 8
+        if not 6 <= self.digits <= 8:  # RFC 4226 §5.3: at least 6; no authenticator shows more than 8
             raise InvalidInput(f"one-time codes have 6 to 8 digits, not {self.digits}")
         if not 10 <= self.period <= 300:
-            raise InvalidInput(f"a one-time code counts for 10 to 300 seconds, not {self.period}")
+            raise InvalidInput(f"a one-time code is valid for 10 to 300 seconds, not {self.period}")
 
     def step_of(self, now: Instant) -> int:
-        """The number of the step at this moment: RFC 6238 §4.2, T0 = 0."""
+        """Return the number of the step at `now` (RFC 6238 §4.2, T0 = 0)."""
         return now // (self.period * _MICROSECONDS)
 
 
 DEFAULT_TOTP = TotpSettings()
-"""What every authenticator understands; some ignore what else a URI says."""
+"""The settings that every authenticator supports; some ignore other settings in a URI."""
 
 
 def hotp(secret: bytes, counter: int, *, digits: int = 6, algorithm: Algorithm = "sha1") -> str:
-    """The code for a counter: RFC 4226 §5.3, with the other hash functions of RFC 6238 §1.2."""
+    """Return the code for a counter (RFC 4226 §5.3), also with the hash functions of RFC 6238 §1.2."""
     mac = hmac.digest(secret, counter.to_bytes(8), algorithm)
     offset = mac[-1] & 0xF
     number = int.from_bytes(mac[offset : offset + 4]) & 0x7FFF_FFFF
@@ -69,18 +69,18 @@ def hotp(secret: bytes, counter: int, *, digits: int = 6, algorithm: Algorithm =
 
 
 def totp(secret: bytes, now: Instant, settings: TotpSettings = DEFAULT_TOTP) -> str:
-    """The code at this moment: RFC 6238 §4.2. Raises OverflowError before 1970."""
+    """Return the code at `now` (RFC 6238 §4.2). Raises OverflowError before 1970."""
     return hotp(secret, settings.step_of(now), digits=settings.digits, algorithm=settings.algorithm)
 
 
 def fitting_step(
     secret: bytes, code: str, *, now: Instant, last_used: int | None, settings: TotpSettings = DEFAULT_TOTP
 ) -> int | None:
-    """The step that the code is of: this one, the one before or the one after, and later than the last one used.
+    """Return the step of a valid code: the current, previous or next step, and later than `last_used`; else None.
 
-    None when it fits none of them. The caller stores the step in the transaction that accepts the code: that, and
-    nothing here, makes a code good for one use. Of two steps that happen to have the same code it is the later, or the
-    code could be used again. What is typed may hold spaces.
+    The caller must store the step in the transaction that accepts the code; only that makes a code single-use. If two
+    steps have the same code, the later one is returned, because otherwise the code could be used again. Spaces in the
+    code are ignored.
     """
     given = code.replace(" ", "")
     if re.fullmatch(f"[0-9]{{{settings.digits}}}", given, re.ASCII) is None:
@@ -101,19 +101,21 @@ def _steps_around(step: int) -> Iterator[int]:
 
 
 def encoded_secret(secret: bytes) -> str:
-    """The secret as authenticators take it: base32 (RFC 4648 §6), capital letters, no padding."""
+    """Encode the secret for authenticators: base32 (RFC 4648 §6) in capital letters without padding."""
     return base64.b32encode(secret).decode().rstrip("=")
 
 
 def otpauth_uri(secret: bytes, *, issuer: str, account: str, settings: TotpSettings = DEFAULT_TOTP) -> str:
-    """What the QR code of an authenticator holds: https://github.com/google/google-authenticator/wiki/Key-Uri-Format
+    """Return the URI for a QR code: https://github.com/google/google-authenticator/wiki/Key-Uri-Format
 
-    Every parameter is written: some apps have other defaults. Raises InvalidInput for an issuer or account that is
-    empty or holds a colon, which separates the two. The URI holds the secret.
+    It names every parameter, because the defaults of apps differ. Raises InvalidInput for an issuer or account that is
+    empty or contains a colon, which separates the two. The URI contains the secret.
     """
     for name, text in (("issuer", issuer), ("account", account)):
         if not text or ":" in text or not text.isprintable():
-            raise InvalidInput(f"the {name} {quoted(text)} of a one-time code is empty, or holds a colon or a control")
+            raise InvalidInput(
+                f"the {name} {quoted(text)} of a one-time code is empty, or contains a colon or a control character"
+            )
     parameters = {
         "secret": encoded_secret(secret),
         "issuer": quote(issuer, safe=""),
@@ -129,7 +131,7 @@ def otpauth_uri(secret: bytes, *, issuer: str, account: str, settings: TotpSetti
 
 
 def recovery_codes(randomness: bytes) -> tuple[str, ...]:
-    """Ten codes such as `7K3M-0QZX-ABCD-8J2W`, 80 bits each, from a hundred random bytes."""
+    """Return ten codes such as `7K3M-0QZX-ABCD-8J2W`, of 80 bits each, made from 100 random bytes."""
     if len(randomness) != RECOVERY_CODES * RECOVERY_BYTES:
         raise ValueError(f"ten codes take {RECOVERY_CODES * RECOVERY_BYTES} bytes, not {len(randomness)}")
     pieces = (randomness[at : at + RECOVERY_BYTES] for at in range(0, len(randomness), RECOVERY_BYTES))
@@ -137,9 +139,9 @@ def recovery_codes(randomness: bytes) -> tuple[str, ...]:
 
 
 def recovery_code_meant(text: str) -> str | None:
-    """The code as it was given out, whatever case, dashes and spaces were typed, and O, I and L for digits.
+    """Return the code in its canonical form; None for a text that is not a code.
 
-    None for what is no code.
+    Case, dashes and spaces are ignored, and the letters O, I and L are read as digits.
     """
     bare = text.upper().translate(_MISREAD)
     if not text.isascii() or re.fullmatch(f"[{_CROCKFORD}]{{{RECOVERY_BYTES * 8 // 5}}}", bare) is None:
@@ -148,9 +150,9 @@ def recovery_code_meant(text: str) -> str | None:
 
 
 def recovery_digest(key: bytes, user_id: str, code: str) -> str:
-    """What is stored of a code: HMAC-SHA256 under the keyring's `index` key, 64 hexadecimal digits.
+    """Return the digest to store for a code: HMAC-SHA256 under the keyring's `index` key, 64 hexadecimal digits.
 
-    Bound to its account, so that a row moved to another one opens nothing there. `code` is as it was given out.
+    It is bound to the account, so that a row copied to another account is useless there. `code` must be canonical.
     """
     return hmac.digest(key, b"\0".join((_RECOVERY_LABEL, user_id.encode(), code.encode())), "sha256").hex()
 

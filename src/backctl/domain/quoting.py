@@ -6,9 +6,9 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 
 
 def escaped(text: str) -> str:
-    """`text` with control, format, bidirectional and unpaired surrogate characters written as escapes.
+    """Return `text` with control, format, bidirectional and unpaired surrogate characters as escapes.
 
-    Safe to show on a terminal: no character of the answer moves the cursor or reorders its neighbours.
+    The result is safe on a terminal: no character moves the cursor or reorders its neighbours.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -21,7 +21,7 @@ def escaped(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """`text` with all but the first letters of every token in it taken out: one given in a wrong place is not told."""
+    """Return `text` with every token cut to its prefix, so that a token passed in the wrong place is not shown."""
     if "eyJ" not in text and "bkr_" not in text:
         return text
     import re
@@ -30,9 +30,9 @@ def masked(text: str) -> str:
 
 
 def quoted(text: str, *, limit: int = 80) -> str:
-    """`text` in single quotes, escaped, and cut after `limit` code points: safe in a message and on a terminal.
+    """Return `text` in single quotes, escaped and cut after `limit` code points, for messages and terminals.
 
-    It shows no token, whatever it was taken for.
+    Tokens are masked.
     """
     text = masked(text)
     shown = escaped(text[:limit])

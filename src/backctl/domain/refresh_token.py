@@ -1,9 +1,9 @@
-"""The text of a refresh token, and what a database keeps of it.
+"""The format of refresh tokens, and the digest that the database stores.
 
 `bkr_`, then 256 random bits as 43 base62 digits, then the CRC-32 (ISO 3309, as zlib computes it) of these 43 characters
-as 6 base62 digits, all big-endian with leading zeros. The form follows GitHub's tokens: the prefix lets scanners of
-repositories find a leaked one, the checksum tells a typo from an unknown token without a look into the database, and
-nothing in it wants quoting in a shell or a URL.
+as 6 base62 digits, all big-endian with leading zeros. The format follows GitHub's tokens: secret scanners find leaked
+tokens by the prefix, the checksum distinguishes a typo from an unknown token without the database, and no character
+needs quoting in a shell or a URL.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ LENGTH = len(PREFIX) + _PAYLOAD + _CHECKSUM
 
 
 def refresh_token(entropy: bytes) -> Secret:
-    """The token of these 32 random bytes."""
+    """Return the token made from these 32 random bytes."""
     if len(entropy) != ENTROPY_BYTES:
         raise ValueError(f"a refresh token has {ENTROPY_BYTES} random bytes")
     payload = _base62(int.from_bytes(entropy), _PAYLOAD)
@@ -31,14 +31,14 @@ def refresh_token(entropy: bytes) -> Secret:
 
 
 def looks_like_one(text: str) -> bool:
-    """Whether it begins as a refresh token does; an access token never has this prefix."""
+    """Whether the text has the prefix of refresh tokens, which access tokens never have."""
     return text.startswith(PREFIX)
 
 
 def digest_of(token: Secret) -> bytes:
-    """SHA-256 of the token: all that is stored. 256 random bits need no salt and no slow hash.
+    """Return the SHA-256 of the token, which is all that is stored: 256 random bits need no salt and no slow hash.
 
-    Raises TokenInvalid, without a word of the text, for what no refresh token is.
+    Raises TokenInvalid, without any part of the text, for a malformed token.
     """
     text = token.reveal()
     payload = text[len(PREFIX) : -_CHECKSUM]
@@ -50,19 +50,18 @@ def digest_of(token: Secret) -> bytes:
     )
     if not well_formed:
         raise TokenInvalid(
-            "this is no refresh token", hint=f"one begins with {PREFIX} and has {LENGTH} characters, all on one line"
+            "this is not a refresh token",
+            hint=f"pass a token that starts with {PREFIX} and has {LENGTH} characters on one line",
         )
     if _checksum(payload) != text[-_CHECKSUM:]:
-        raise TokenInvalid(
-            "the checksum of the refresh token does not match", hint="it was cut or mistyped; take it anew"
-        )
+        raise TokenInvalid("the checksum of the refresh token does not match", hint="copy the whole token again")
     return hashlib.sha256(text.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """What is known of a refresh token. `successor` is the digest of the one that took its place when it was used;
-    a used one without a successor was itself replaced by a retry."""
+    """A stored refresh token. `successor` is the digest of the token that replaced it when it was used; a used token
+    without a successor was replaced by a retry."""
 
     digest: bytes
     session_id: SessionId

@@ -1,4 +1,4 @@
-"""What the domain asks of its stores: one account at a time to change, many at a time to look at."""
+"""The repositories that units of work use to change state, and the criteria, sorting and paging of queries."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,165 +26,165 @@ SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
 
 
 class UserRepository(Protocol):
-    """The accounts a unit of work may change. Everything handed out is written back at its commit."""
+    """The accounts in a unit of work. Every returned account is written back at the commit."""
 
     def add(self, user: "User") -> None:
-        """Raises EmailTaken or UsernameTaken at the latest when the unit of work commits."""
+        """Add a new account. Raises EmailTaken or UsernameTaken, at the latest when the unit of work commits."""
         ...
 
     def get(self, ident: Identity) -> "User":
-        """The account, locked for this transaction. Raises UserNotFound."""
+        """Return an account, locked for this transaction. Raises UserNotFound."""
         ...
 
     def lock(self, idents: Iterable[Identity]) -> None:
-        """Lock those accounts that exist, in ascending order of id, so that `get` finds them locked.
+        """Lock those of the accounts that exist, in ascending order of id.
 
-        What is about to work on several accounts locks them all first: one after the other, in another order than
-        somebody else's, each would wait for the other.
+        Call this before you work on several accounts: transactions that lock the same accounts in different orders
+        deadlock.
         """
         ...
 
     def remove(self, user: "User") -> None:
-        """Take an account away that was handed out. Raises UserChangedMeanwhile."""
+        """Remove an account that `get` returned. Raises UserChangedMeanwhile."""
         ...
 
     def lock_administrators(self) -> "Sequence[User]":
-        """Every account that can administer now, its row locked, in ascending order of id."""
+        """Lock and return all active administrators, in ascending order of id."""
         ...
 
 
 class LoginFailures(Protocol):
-    """The failed logins that still count, by account or by a name that no account has."""
+    """The recent failed logins, by account or by unknown name."""
 
     def of(self, key: str) -> "RecentFailures":
-        """Those of a key, locked for this transaction, so that no failure beside it is lost."""
+        """Return the failures of a key, locked for this transaction so that no concurrent failure is lost."""
         ...
 
     def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> None:
-        """Remember them, and forget some that expired before `now`."""
+        """Store the failures, and delete some that expired before `now`."""
         ...
 
     def forget(self, key: str) -> None:
-        """Count from nothing again, and end a lock."""
+        """Delete the failures, which also ends a lock."""
         ...
 
 
 class SecondFactors(Protocol):
-    """One-time codes and recovery codes, each of an account that is locked. They go away with it."""
+    """The one-time codes and recovery codes of locked accounts. They are deleted with the account."""
 
     def of(self, user_id: UserId) -> "Enrolment | None": ...
 
     def enroll(self, user_id: UserId, enrolment: "Enrolment") -> None:
-        """Keep it in place of whatever there was, recovery codes included."""
+        """Store an enrolment; replaces the previous one and all recovery codes."""
         ...
 
     def confirm(self, user_id: UserId, *, now: Instant) -> None: ...
 
     def use_step(self, user_id: UserId, step: int) -> bool:
-        """Mark a step and all before it as used, in one statement; False when it was used before."""
+        """Mark a step and all earlier ones as used, in one statement; False if the step was used before."""
         ...
 
     def move(self, user_id: UserId, *, secret: str, kid: str) -> None:
-        """Keep the same secret under another key."""
+        """Store the same secret, encrypted under another key."""
         ...
 
     def not_under(self, kid: str, *, after: UserId | None, limit: int) -> "Sequence[UserId]":
-        """Whose secrets are kept under another key than `kid`: the first ones past the id `after`, nothing locked."""
+        """Return the first accounts after the id `after` whose secret is not under the key `kid`. Locks nothing."""
         ...
 
     def give_codes(self, user_id: UserId, codes: "Sequence[StoredCode]", *, now: Instant) -> None:
-        """Keep these recovery codes in place of all others, used ones included."""
+        """Store these recovery codes; replaces all others, including used ones."""
         ...
 
     def code_kids(self, user_id: UserId) -> Sequence[str]:
-        """The keys under which recovery codes are kept that nobody has used."""
+        """Return the kids of the account's unused recovery codes."""
         ...
 
     def use_code(self, user_id: UserId, digest: str, *, now: Instant) -> bool:
-        """Mark a recovery code as used, in one statement; False for one that is unknown or was used before."""
+        """Mark a recovery code as used, in one statement; False if it is unknown or was used before."""
         ...
 
     def codes_left(self, user_id: UserId) -> int: ...
 
     def forget(self, user_id: UserId) -> None:
-        """Let nothing be left of it."""
+        """Delete the second factor and all recovery codes."""
         ...
 
 
 class SessionRepository(Protocol):
-    """The sessions that a unit of work may change. Everything handed out is written back at its commit.
+    """The sessions in a unit of work. Every returned session is written back at the commit.
 
-    Lock an account before its sessions. What is revoked is recorded by whatever revokes it.
+    Lock an account before its sessions. Each method that revokes something records the event.
     """
 
     def add(self, session: "Session") -> None:
-        """Store a new session of an account that is locked."""
+        """Store a new session of a locked account."""
         ...
 
     def owner(self, digest: bytes) -> "tuple[UserId, SessionId] | None":
-        """Whose refresh token this is and of which session, nothing locked; None for one that is unknown."""
+        """Return the account and session of a refresh token; None for an unknown token. Locks nothing."""
         ...
 
     def get(self, session_id: str) -> "Session":
-        """The session, locked for this transaction. Raises SessionNotFound."""
+        """Return a session, locked for this transaction. Raises SessionNotFound."""
         ...
 
     def token(self, digest: bytes) -> "RefreshToken | None":
-        """A refresh token of a session that is locked; None for one that is gone."""
+        """Return a refresh token of a locked session; None if it was removed."""
         ...
 
     def use(self, digest: bytes, *, successor: bytes, now: Instant) -> bool:
-        """Mark a refresh token as used, in one statement; False when it was used before, and stays as it is."""
+        """Mark a refresh token as used, in one statement; False, and no change, if it was used before."""
         ...
 
     def retry(self, token: "RefreshToken", *, successor: bytes, now: Instant) -> None:
-        """Put another in the place of the unused successor of a used token, which is void from now on."""
+        """Replace the unused successor of a used token; the old successor is void from now on."""
         ...
 
     def issue(self, token: "RefreshToken") -> None:
-        """Store the next refresh token of a session that was added or handed out."""
+        """Store the next refresh token of a session that was added or returned."""
         ...
 
     def revoke_all(self, user_id: UserId, cause: "Cause", *, now: Instant) -> int:
-        """Revoke the sessions of a locked account that are open. How many that were."""
+        """Revoke all open sessions of a locked account; return their number."""
         ...
 
     def void_access_tokens(self, user_id: UserId, *, now: Instant) -> None:
-        """Void every access token that the sessions of a locked account were given so far; the sessions go on."""
+        """Void all access tokens issued so far to a locked account; its sessions stay open."""
         ...
 
     def issued_to(self, jti: str) -> "UserId | None":
-        """The account that an access token with this jti was issued to, as the log tells; None when none was."""
+        """Return the account to which the token `jti` was issued according to the event log, or None."""
         ...
 
     def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
-        """Void one access token, and remember it until it has expired; False when it was denied already.
+        """Void one access token and store that until it expires; False if it was void already.
 
-        `subject` is the account it was issued to.
+        `subject` is the account to which it was issued.
         """
         ...
 
     def barred_until(self, issuer: str) -> Instant | None:
-        """Sessions of this issuer that were opened then or earlier are void; None when that never happened."""
+        """Return the time up to which sessions of this issuer are void, inclusive; None if `bar` was never called."""
         ...
 
     def bar(self, issuer: str, *, leeway: int, now: Instant) -> int:
-        """Void every session of this issuer that was opened so far. How many of them were open.
+        """Void all sessions of this issuer opened so far; return how many of them were open.
 
-        The bar moves to now. It stays where it is when it is up to `leeway` microseconds ahead, the skew of another
-        machine's clock; one further ahead moves back. Sessions opened after it, by a clock that is ahead, are revoked
-        one by one.
+        Moves the bar to `now`. A bar that is at most `leeway` microseconds ahead, because of another machine's clock,
+        stays; one further ahead moves back. Sessions opened after the bar, by a clock that is ahead, are revoked one by
+        one.
         """
         ...
 
     def sweep(self, before: Instant, *, limit: int) -> "Swept":
-        """Remove what expired at `before` or earlier, at most `limit` rows of each kind."""
+        """Remove rows that expired at `before` or earlier, at most `limit` of each kind."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How much was removed. The refresh tokens of a removed session go uncounted with it."""
+    """The number of removed rows, without the refresh tokens that were removed with their session."""
 
     sessions: int = 0
     refresh_tokens: int = 0
@@ -203,15 +203,15 @@ class Swept:
 
 
 def checked_page_size(size: int) -> int:
-    """Raises InvalidInput for a page that nobody is given."""
+    """Return `size` if it is a valid page size. Raises InvalidInput."""
     if not 1 <= size <= PAGE_SIZE_MAX:
-        raise InvalidInput(f"a page holds 1 to {PAGE_SIZE_MAX} items, not {size}", hint="take --all for everything")
+        raise InvalidInput(f"a page has 1 to {PAGE_SIZE_MAX} items, not {size}", hint="use --all for all results")
     return size
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T_co]):
-    """Some of the answer. `next_cursor` continues it and is None at the end."""
+    """One page of results. `next_cursor` continues after it and is None on the last page."""
 
     items: tuple[T_co, ...]
     next_cursor: str | None = None
@@ -226,13 +226,14 @@ class Sort:
 
     @classmethod
     def parse(cls, text: str) -> "Sort":
-        """`email` ascending, `-email` descending. Raises InvalidInput naming the known fields."""
+        """Parse a field such as `email`, or `-email` for descending. Raises InvalidInput with the known fields."""
         name = text.removeprefix("-")
         for field in SORT_FIELDS:
             if name == field:
                 return cls(field, text.startswith("-"))
         raise InvalidInput(
-            f"cannot sort by {quoted(text)}", hint=f"sort by one of {', '.join(SORT_FIELDS)}; '-' reverses"
+            f"cannot sort by {quoted(text)}",
+            hint=f"sort by one of {', '.join(SORT_FIELDS)}; put '-' before it to reverse the order",
         )
 
     def __str__(self) -> str:
@@ -241,7 +242,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class UserCriteria:
-    """Which accounts. `search` is a substring of username or e-mail, compared by their keys; times are half-open:
+    """Selects accounts. `search` is a substring of the username or e-mail key. Times are half-open:
     `created_after` ≤ created_at < `created_before`."""
 
     role: str | None = None
@@ -258,7 +259,7 @@ BY_CREATION = Sort()
 
 @dataclass(frozen=True, slots=True)
 class EventCriteria:
-    """Which events; always by their sequence numbers, one way or the other. Times are half-open as in UserCriteria."""
+    """Selects events. Times are half-open, as in UserCriteria."""
 
     type: str | None = None
     subject: UserId | str | None = None
@@ -271,15 +272,17 @@ EVERY_EVENT = EventCriteria()
 
 
 def is_newest_first(sort: str) -> bool:
-    """Which way through the log `seq` or `-seq` asks for; events have no other order. Raises InvalidInput."""
+    """Whether the order of events is `-seq`; the only other order is `seq`. Raises InvalidInput."""
     if sort not in ("seq", "-seq"):
-        raise InvalidInput(f"cannot sort events by {quoted(sort)}", hint="'seq' is oldest first, '-seq' newest first")
+        raise InvalidInput(
+            f"cannot sort events by {quoted(sort)}", hint="use 'seq' for oldest first, '-seq' for newest first"
+        )
     return sort == "-seq"
 
 
 @dataclass(frozen=True, slots=True)
 class SessionCriteria:
-    """Which sessions: an account's, in the order in which they were opened."""
+    """Selects the sessions of an account, oldest first."""
 
     user_id: UserId
 
@@ -289,16 +292,16 @@ Criteria = UserCriteria | EventCriteria | SessionCriteria
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in an order: the sort values of the last row seen. Opaque outside, checked when it comes back.
+    """A position in a sorted result: the sort values of the last row. Opaque to clients, and validated when decoded.
 
-    It carries a digest of order and criteria, so a cursor of one question is not taken for another's.
+    It contains a digest of order and criteria, so that a cursor works only with its own query.
     """
 
     order: str
     position: tuple[str | int, ...]
 
     def encode(self, criteria: Criteria) -> str:
-        import base64  # only whoever pages on pays for these
+        import base64  # imported only when paging
         import json
 
         payload = json.dumps([_question(self.order, criteria), *self.position], separators=(",", ":"))
@@ -306,7 +309,7 @@ class Cursor:
 
     @classmethod
     def decode(cls, text: str, order: str, criteria: Criteria, shape: tuple[type[str] | type[int], ...]) -> "Cursor":
-        """Read a cursor of this very question. Raises InvalidCursor for any other text."""
+        """Decode a cursor of this query. Raises InvalidCursor for any other text."""
         import base64
         import json
 
@@ -320,10 +323,10 @@ class Cursor:
             ) from None
         if not isinstance(payload, list) or not payload or payload[0] != _question(order, criteria):
             raise InvalidCursor(
-                "the cursor belongs to another question", hint="keep the filters and --sort of the previous page"
+                "the cursor belongs to another query", hint="keep the filters and --sort of the previous page"
             )
         position = tuple(payload[1:])
-        # Keys and ids are printable and times fit a column; anything else would be an error of the database's driver.
+        # Keys and ids are printable and times fit a column; the database driver would fail on anything else.
         if tuple(map(type, position)) != shape or any(
             abs(part) >= 2**63 if isinstance(part, int) else not part.isprintable() for part in position
         ):

@@ -1,6 +1,6 @@
-"""Sessions: what a login may still do, what its refresh token is redeemed for, and what ends all of it.
+"""Sessions: rules for issuing access tokens, for redeeming refresh tokens, and for revocation.
 
-Every access token belongs to a session, one without a refresh token too. Pure rules; times are passed in.
+Every access token belongs to a session, even without a refresh token. No I/O; times are parameters.
 """
 
 from dataclasses import dataclass, field
@@ -15,16 +15,18 @@ from backctl.domain.user import User
 from backctl.domain.values import Instant, SessionId, UserId
 
 Cause = Literal["requested", "reused", "deactivated", "password_changed", "expired", "mfa_reset"]
-"""Why a session was revoked. Stored and recorded: append-only."""
+"""Why a session was revoked. The values are stored, so they are append-only."""
 
 Use = Literal["rotated", "retried", "replayed"]
-"""What presenting a refresh token turned out to be."""
+"""How a refresh token was used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """Microseconds. A refresh token lasts `refresh`, a session at most `session`. Within `grace` of its use a refresh
-    token may be presented again, as long as nobody used its successor."""
+    """Lifetimes in microseconds. A refresh token lasts `refresh`, a session at most `session`.
+
+    Within `grace` of its use a refresh token may be used again, as long as its successor is unused.
+    """
 
     refresh: int
     session: int
@@ -33,7 +35,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An access token to be signed: issued at this microsecond, expiring at this whole second."""
+    """The times of an access token to sign: issued at a microsecond, expiring at a whole second."""
 
     issued_at: Instant
     expires_at: Instant
@@ -41,11 +43,11 @@ class Grant:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Session:
-    """What was granted to one login of one account. Change it through its methods only.
+    """A session of an account. Change it only through its methods.
 
-    `access_ttl` is how long an access token of it lasts, in microseconds. `ends_at` is when it ends whatever happens,
-    `expires_at` when its last token does. `issued_at` is when its latest access token was issued; those issued at
-    `not_before` or earlier are void.
+    `access_ttl` is the lifetime of its access tokens in microseconds. `ends_at` is its latest possible end,
+    `expires_at` the expiry of its last token. `issued_at` is when its latest access token was issued; access tokens
+    issued at `not_before` or earlier are void.
     """
 
     id: SessionId
@@ -80,16 +82,16 @@ class Session:
         leeway: int,
         now: Instant,
     ) -> "Session":
-        """A session without tokens yet, `lifetime` microseconds long at most.
+        """Open a session without tokens, which lasts at most `lifetime` microseconds.
 
-        `barred_until` is the issuer's not-before: the session begins after it, whatever the clock says. Raises
+        `barred_until` is the issuer's not-before: the session starts after it, even if the clock is behind. Raises
         TokenNotYetValid when that is more than `leeway` microseconds ahead; AccountUnusable for an account that is
-        closed or expired, or whose owner has to choose a password first.
+        inactive or expired, or whose owner must change the password first.
         """
         _require_usable(user, now=now)
         if barred_until is not None and barred_until > now + leeway:
             raise TokenNotYetValid(
-                f"no token would be valid before {barred_until}: all were revoked under a clock that was ahead",
+                f"no token can be valid before {barred_until}: all tokens were revoked while a clock was ahead",
                 hint="check the clock, then run '{backctl} token revoke --all' again",
             )
         begin = now if barred_until is None else Instant(max(now, barred_until + 1))
@@ -108,7 +110,7 @@ class Session:
         )
 
     def opened(self, jti: str, *, refreshable: bool) -> None:
-        """Record that its first tokens were issued. Without a refresh token it ends with its access token."""
+        """Record that the first tokens were issued. Without a refresh token, the session ends with the access token."""
         if not refreshable:
             self.ends_at = self.expires_at
         self._recorded.append(
@@ -131,29 +133,31 @@ class Session:
         )
 
     def grant(self, user: User, *, leeway: int, now: Instant) -> Grant:
-        """The next access token: younger than what made earlier ones void, and never past the account's end.
+        """Return the times of the next access token: issued after `not_before`, and never past the account's end.
 
-        Raises TokenNotYetValid when it would have to be dated more than `leeway` microseconds ahead, because a clock
-        was ahead when the session was opened, all sessions were revoked or the role changed; TokenExpired when no whole
-        second is left for one.
+        Raises TokenNotYetValid when its date would be more than `leeway` microseconds ahead, because a clock was ahead
+        when the session was opened, all sessions were revoked or the role changed; TokenExpired when less than a whole
+        second is left.
         """
         moment = Instant(max(now, self.created_at, -1 if self.not_before is None else self.not_before + 1))
         if moment // SECOND_US * SECOND_US > now + leeway:
             raise TokenNotYetValid(
-                f"a token of this session would not be valid before {moment}: a clock was ahead when "
-                + ("it was opened" if moment == self.created_at else "the role of its account changed"),
+                f"a token of this session cannot be valid before {moment}: a clock was ahead when "
+                + ("the session was opened" if moment == self.created_at else "the role of its account changed"),
                 hint="check the clocks, then log in again",
             )
         end = self._bounded(user, moment + self.access_ttl) // SECOND_US
         if end <= moment // SECOND_US:
-            raise TokenExpired("less than a second is left for a token", hint="the session or its account ends")
+            raise TokenExpired(
+                "the session or its account ends within a second", hint="log in again, or let them end later"
+            )
         grant = Grant(moment, Instant(end * SECOND_US))
         self.issued_at = Instant(max(self.issued_at, moment))
         self.expires_at = Instant(max(self.expires_at, grant.expires_at))
         return grant
 
     def refresh_token(self, digest: bytes, user: User, *, lifetime: int, now: Instant) -> RefreshToken:
-        """The next refresh token, valid for `lifetime` microseconds and never past the end of session or account."""
+        """Return the next refresh token, valid for `lifetime` microseconds or until session or account end."""
         token = RefreshToken(digest, self.id, now, Instant(max(now, self._bounded(user, now + lifetime))))
         self.expires_at = Instant(max(self.expires_at, token.expires_at))
         return token
@@ -169,11 +173,11 @@ class Session:
         grace: int,
         now: Instant,
     ) -> Use:
-        """Judge the use of a refresh token of this session; both rows are locked by the caller.
+        """Decide how a refresh token of this session is used. The caller must have locked both rows.
 
-        `first_use` says that it was unused until this moment, else `token` tells when it was used and `successor` what
-        took its place. A replay revokes the session: of the two who have the token, nobody can tell the thief (RFC 9700
-        §4.14.2). Raises TokenRevoked and TokenExpired for a session or token that is at its end.
+        `first_use`: the token was unused until now. Otherwise `token` says when it was used, and `successor` is the
+        token that replaced it. A replay revokes the session, because the thief cannot be told from the owner (RFC 9700
+        §4.14.2). Raises TokenRevoked, and TokenExpired for a session or token that has ended.
         """
         if not first_use and not self._may_retry(token, successor, grace=grace, now=now):
             if self.revoke("reused", now=now):
@@ -186,13 +190,13 @@ class Session:
             obstacle=user.login_obstacle(now=now),
         )
         if why is not None:
-            raise TokenRevoked(f"the refresh token is void: {why}", hint="log in again")
+            raise TokenRevoked(f"the refresh token is not valid: {why}", hint="log in again")
         if min(token.expires_at, self.ends_at) <= now:
             raise TokenExpired("the refresh token has expired", hint="log in again")
         return "rotated" if first_use else "retried"
 
     def revoke(self, cause: Cause, *, now: Instant) -> bool:
-        """End it at once; False when it is revoked already."""
+        """Revoke the session; False if it is already revoked."""
         if self.revoked_at is not None:
             return False
         self.revoked_at, self.revoked_because = Instant(max(now, self.created_at)), cause
@@ -200,7 +204,7 @@ class Session:
         return True
 
     def take_events(self) -> list[DomainEvent]:
-        """What happened since the last call, in order."""
+        """Return and clear the events recorded since the last call, in order."""
         recorded, self._recorded = self._recorded, []
         return recorded
 
@@ -210,27 +214,27 @@ class Session:
     def _may_retry(self, token: RefreshToken, successor: RefreshToken | None, *, grace: int, now: Instant) -> bool:
         return (
             token.used_at is not None
-            and abs(now - token.used_at) < grace  # a clock that is behind, this one or another's, lends no more
+            and abs(now - token.used_at) < grace  # abs: a clock that is behind must not extend the grace period
             and successor is not None
             and successor.used_at is None
         )
 
 
 def why_void(*, revoked: bool, created_at: Instant, barred_until: Instant | None, obstacle: str | None) -> str | None:
-    """What voids every token of a session, as the end of a sentence; None when nothing does.
+    """Return why all tokens of a session are void, as the end of a sentence; None if they are not.
 
-    `barred_until` is its issuer's not-before, `obstacle` what is wrong with its account.
+    `barred_until` is the issuer's not-before, `obstacle` the result of `User.login_obstacle`.
     """
     if revoked:
         return "its session was revoked"
     if barred_until is not None and created_at <= barred_until:
-        return "all sessions that were open then were revoked"
+        return "all sessions that were open at that time were revoked"
     return None if obstacle is None else f"its account is {obstacle}"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a database knows of one access token whose session it still has. `denied`: this very token was revoked."""
+    """The stored state that decides whether an access token is valid. `denied`: this token itself was revoked."""
 
     user_id: UserId
     issuer: str
@@ -243,9 +247,9 @@ class Standing:
     denied: bool
 
     def why_void(self, *, sub: str, iss: str, jti: str, iat: int, now: Instant) -> str | None:
-        """Why a token with these claims, whose signature holds, is void all the same; None when it is good."""
+        """Return why a token with these claims and a valid signature is void; None if it is valid."""
         if (sub, iss) != (self.user_id, self.issuer):
-            return "its session is another account's"
+            return "its session belongs to another account or issuer"
         if self.denied:
             return "it was revoked"
         expired = self.account_expires_at is not None and self.account_expires_at <= now
@@ -256,21 +260,18 @@ class Standing:
             obstacle="inactive" if not self.is_active else "expired" if expired else None,
         )
         if why is None and self.not_before is not None and issued_at(jti, iat) <= self.not_before:
-            return "the role of its account has changed since"
+            return "the role of its account has changed since it was issued"
         return why
 
 
 def _require_usable(user: User, *, now: Instant) -> None:
     obstacle: str | None = user.login_obstacle(now=now)
     if obstacle is not None:
-        hint = (
-            "open it with '{backctl} user activate'"
-            if obstacle == "inactive"
-            else "give it time with '{backctl} user update'"
-        )
+        inactive = obstacle == "inactive"
+        hint = "run '{backctl} user activate'" if inactive else "give it a later expiry with '{backctl} user update'"
         raise AccountUnusable(f"the account {quoted(user.username.name)} is {obstacle}", hint=hint)
     if user.must_change_password:
         raise AccountUnusable(
-            f"the owner of {quoted(user.username.name)} has to choose another password before anything else",
+            f"the owner of {quoted(user.username.name)} must change the password first",
             hint="set it with '{backctl} user set-password'",
         )

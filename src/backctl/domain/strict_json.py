@@ -1,7 +1,7 @@
-"""JSON read strictly (RFC 8259) and written back with nothing but its strings replaced.
+"""Read JSON strictly (RFC 8259) and write it back with only its strings replaced.
 
-Numbers, white space, order and every string that stays as it is pass byte for byte: no parser in between rounds
-12345678901234567890 or 1.10. A member that stands twice is refused, for two readers would take two values.
+Numbers, white space, order and unchanged strings are copied byte for byte, so 12345678901234567890 and 1.10 are not
+rounded. Duplicate members are refused, because readers disagree on which value applies.
 """
 
 import json
@@ -12,8 +12,9 @@ from backctl.domain.errors import InputTooDeep, InvalidJson
 from backctl.domain.quoting import quoted
 
 Replace = Callable[[str, Callable[[], str], bool], str]
-"""A string, where it stands (an RFC 6901 pointer, `*` for every place of an array; a key stands in its object) and
-whether it is a key: what to write in its place."""
+"""Takes a string, a function that returns its place, and whether it is a key; returns the replacement.
+
+The place is an RFC 6901 pointer with `*` for array indexes; the place of a key is its object."""
 
 _SPACE = re.compile(r"[ \t\n\r]+")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
@@ -22,7 +23,7 @@ _OPENING = {"{": "}", "[": "]"}
 
 
 class _Container:
-    """An object or an array that is being read."""
+    """An object or array that is still open."""
 
     __slots__ = ("closing", "key", "seen")
 
@@ -33,10 +34,10 @@ class _Container:
 
 
 def rewrite(text: str, replace: Replace, *, max_depth: int) -> str:
-    """The same JSON with every string, keys too, replaced by what `replace` says.
+    """Return the JSON text with every string, including keys, replaced by the result of `replace`.
 
-    Raises InvalidJson with the line and column, also for a member that stands twice once it is replaced, and
-    InputTooDeep beyond `max_depth` objects and arrays inside each other.
+    Raises InvalidJson with the line and column, also for members that are duplicates after the replacement, and
+    InputTooDeep for more than `max_depth` nested objects and arrays.
     """
     return _Rewriting(text, replace, max_depth).whole()
 
@@ -51,7 +52,7 @@ class _Rewriting:
         self._open: list[_Container] = []
 
     def whole(self) -> str:
-        """Without recursion: what nests is bounded by the caller's word, not by the interpreter's stack."""
+        """Rewrite the text. Not recursive, so that `max_depth` limits the nesting and not the interpreter's stack."""
         self._value()
         while self._open:
             container = self._open[-1]
@@ -66,10 +67,10 @@ class _Rewriting:
             raise self._unexpected()
         return "".join(self._out)
 
-    # What stands at the place reached.
+    # Parsers for the current position.
 
     def _value(self) -> None:
-        """One value; of an object or array that is not empty, all up to the end of its first member."""
+        """Parse a value; for a non-empty object or array, only up to the end of its first member."""
         while True:
             self._skip()
             closing = _OPENING.get(self._next())
@@ -78,7 +79,7 @@ class _Rewriting:
                 self._skip()
                 return
             if len(self._open) == self._max_depth:
-                raise InputTooDeep(f"the JSON nests deeper than {self._max_depth}, at {self._place()}")
+                raise InputTooDeep(f"the JSON is nested deeper than {self._max_depth} levels, at {self._place()}")
             self._open.append(_Container(closing))
             self._take(1)
             self._skip()
@@ -94,12 +95,12 @@ class _Rewriting:
         self._value()
 
     def _key(self) -> None:
-        container = self._open.pop()  # a key stands in its object, not below itself
+        container = self._open.pop()  # the place of a key is its object
         start = self._at
         key = self._string(is_key=True)
         if key in container.seen:
             self._at = start
-            raise InvalidJson(f"the member {quoted(key)} stands twice in one object, at {self._place()}")
+            raise InvalidJson(f"the member {quoted(key)} appears twice in one object, at {self._place()}")
         container.seen.add(key)
         container.key = key
         self._open.append(container)
@@ -131,7 +132,7 @@ class _Rewriting:
             raise self._unexpected()
         self._take(1)
 
-    # Inside.
+    # Helpers.
 
     def _next(self) -> str:
         return self._text[self._at : self._at + 1]
@@ -154,9 +155,7 @@ class _Rewriting:
 
     def _unexpected(self) -> InvalidJson:
         found = self._next()
-        what = f"{quoted(found)} is not expected" if found else "it ends too early"
+        what = f"unexpected {quoted(found)}" if found else "unexpected end"
         if found == '"':
-            what = "a string is not closed, or holds a control character or an unknown escape"
-        return InvalidJson(
-            f"this is not JSON: {what}, at {self._place()}", hint="numbers, strings and names as RFC 8259"
-        )
+            what = "a string is not closed, or contains a control character or an invalid escape"
+        return InvalidJson(f"invalid JSON: {what}, at {self._place()}", hint="write JSON as specified in RFC 8259")

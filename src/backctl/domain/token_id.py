@@ -1,8 +1,8 @@
-"""The `jti` of an access token: a UUIDv7 that tells to the microsecond when the token was issued.
+"""The `jti` of an access token: a UUIDv7 that contains the time of issue in microseconds.
 
-`iat` counts whole seconds, which is too coarse to say whether a token is older than a revocation within the same
-second. RFC 9562 §6.2 (method 3) lets the twelve bits after the version carry the fraction of the millisecond, so the
-identifier every token has anyway says it, and a token of any other origin falls back to its `iat`.
+`iat` has whole seconds, which is too coarse to decide whether a token is older than a revocation in the same second.
+RFC 9562 §6.2 (method 3) allows the twelve bits after the version to hold the fraction of the millisecond. Tokens with
+another kind of `jti` fall back to `iat`.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ ENTROPY_BITS: Final = 62
 
 
 def token_id(moment: Instant, entropy: int) -> str:
-    """The identifier of a token issued at `moment`, not before 1970, made unique by 62 random bits."""
+    """Return the `jti` of a token issued at `moment`, not before 1970, made unique by 62 random bits."""
     if not 0 <= entropy < 1 << ENTROPY_BITS:
         raise ValueError(f"a token's identifier has {ENTROPY_BITS} random bits")
     milliseconds, microseconds = divmod(int(moment), 1000)
@@ -25,10 +25,10 @@ def token_id(moment: Instant, entropy: int) -> str:
 
 
 def issued_at(jti: str, iat: int) -> Instant:
-    """When the token with this identifier was issued.
+    """Return when a token was issued.
 
-    `iat` is its claim in seconds. An identifier that is none of ours, or contradicts the claim, counts from the
-    beginning of that second: a token that cannot prove to be younger than a revocation is taken to be older.
+    `iat` is its claim in seconds. If the `jti` has another format or contradicts `iat`, the start of that second is
+    used, so that a token issued in the same second as a revocation is treated as older.
     """
     if is_uuid(jti) and jti[14] == "7":
         number = int(jti.replace("-", ""), 16)

@@ -1,4 +1,4 @@
-"""The trace that a caller says this work belongs to (W3C Trace Context, https://www.w3.org/TR/trace-context/)."""
+"""Read the trace-id that a caller passes (W3C Trace Context, https://www.w3.org/TR/trace-context/)."""
 
 import re
 
@@ -9,7 +9,7 @@ _TRACEPARENT = re.compile(
 
 
 def trace_id_of(traceparent: str | None) -> str | None:
-    """The trace-id of a `traceparent`; None for one that is invalid, which the standard tells to ignore."""
+    """Return the trace-id of a `traceparent`; None for an invalid one, which the standard says to ignore."""
     found = _TRACEPARENT.fullmatch(traceparent or "")
     if found is None or found["version"] == "ff" or (found["version"] == "00" and found["more"] is not None):
         return None

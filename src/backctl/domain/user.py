@@ -1,4 +1,4 @@
-"""The User aggregate: one account, its rules, and the events of what was done to it."""
+"""The User aggregate: one account, its rules, and the events that record its changes."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -30,10 +30,10 @@ MfaState = Literal["off", "pending", "on"]
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class User:
-    """An account. Change it through its methods only: they keep the rules and record the events.
+    """An account. Change it only through its methods, which enforce the rules and record the events.
 
-    `password_hash` None means that nobody can log in with a password. `expires_at` ends a break-glass account by
-    itself. `version` counts the stored states and is the repository's to advance; `is_stored` says that there is one.
+    Without a `password_hash`, password logins are impossible. At `expires_at` the account expires, for example a
+    break-glass account. The repository increments `version` at every write; `is_stored` is False for a new account.
     """
 
     id: UserId
@@ -63,7 +63,7 @@ class User:
         now: Instant,
         must_change_password: bool = False,
     ) -> "User":
-        """A new, active account. The role must exist; the caller asks the AccessPolicy."""
+        """Create an active account. The caller must check with the AccessPolicy that the role exists."""
         user = cls(
             id=id,
             email=email,
@@ -94,7 +94,7 @@ class User:
         return user
 
     def change_email(self, email: EmailAddress, *, now: Instant) -> bool:
-        """False when it has this very spelling already. Whether it is taken, the repository finds out."""
+        """Change the e-mail address; False if it is the same. The repository checks whether it is taken."""
         if self.email.address == email.address:
             return False
         event = UserEmailChanged(self.id, old=self.email.address, new=email.address)
@@ -102,7 +102,7 @@ class User:
         return self._changed(event, now)
 
     def rename(self, username: Username, *, now: Instant) -> bool:
-        """False when it has this very spelling already. Whether it is taken, the repository finds out."""
+        """Change the username; False if it is the same. The repository checks whether it is taken."""
         if self.username.name == username.name:
             return False
         event = UserUsernameChanged(self.id, old=self.username.name, new=username.name)
@@ -110,7 +110,7 @@ class User:
         return self._changed(event, now)
 
     def assign_role(self, role: str, *, now: Instant) -> bool:
-        """False when it has this role. The caller asks the AccessPolicy, about administrators too."""
+        """Change the role; False if it is the same. Check role and administrators with the AccessPolicy first."""
         if self.role == role:
             return False
         event = UserRoleChanged(self.id, old=self.role, new=role)
@@ -118,7 +118,7 @@ class User:
         return self._changed(event, now)
 
     def set_expiry(self, moment: Instant | None, *, now: Instant) -> bool:
-        """End the account at `moment`, or never; False when that is so. Ask the AccessPolicy about administrators."""
+        """Set the expiry, None for never; False if it is the same. Check administrators with the AccessPolicy first."""
         if self.expires_at == moment:
             return False
         old, new = (None if end is None else end.isoformat() for end in (self.expires_at, moment))
@@ -126,52 +126,52 @@ class User:
         return self._changed(UserExpiryChanged(self.id, old=old, new=new), now)
 
     def delete(self, *, erased: bool, now: Instant) -> None:
-        """Record the end; the repository removes the account. Ask the AccessPolicy about administrators first."""
+        """Record the deletion; the repository removes the row. Check administrators with the AccessPolicy first."""
         self._recorded.append(UserDeleted(self.id, erased=erased, at=now))
 
     def activate(self, *, now: Instant) -> bool:
-        """Open the account; False when it is open already."""
+        """Activate the account; False if it is already active."""
         return self._set_active(True, UserActivated(self.id), now)
 
     def deactivate(self, *, now: Instant) -> bool:
-        """Close the account; False when it is closed already. Ask the AccessPolicy about administrators first."""
+        """Deactivate the account; False if it is inactive. Check administrators with the AccessPolicy first."""
         return self._set_active(False, UserDeactivated(self.id), now)
 
     def change_password(self, password_hash: PasswordHash, *, must_change: bool, now: Instant) -> None:
-        """Give the account another password; `must_change` obliges its owner to choose one at the next login.
+        """Set the password; `must_change` requires the owner to change it at the next login.
 
-        Always a change, with the same password too: it has a new salt.
+        Always a change, even for the same password, because the salt is new.
         """
         self.password_hash = password_hash
         self.must_change_password = must_change
         self._changed(UserPasswordChanged(self.id, must_change=must_change), now)
 
     def rehash_password(self, password_hash: PasswordHash, *, now: Instant) -> None:
-        """Keep the password under a better hash."""
+        """Replace the hash by a better one of the same password."""
         self.password_hash = password_hash
         self._changed(UserPasswordRehashed(self.id), now)
 
     def enroll_mfa(self, *, algorithm: str, digits: int, period: int, now: Instant) -> None:
-        """Give it one-time codes that count once they are confirmed; those that wait for it are replaced.
+        """Enroll the account in one-time codes, pending until confirmed. Replaces an unconfirmed enrolment.
 
-        Always a change, for the secret is another. Raises MfaAlreadyOn.
+        Always a change, because the secret is new. Raises MfaAlreadyOn.
         """
         if self.mfa_state == "on":
             raise MfaAlreadyOn(
-                f"{quoted(self.username.name)} has a second factor already",
-                hint="'{backctl} user mfa disable' takes it away, then enroll again",
+                f"{quoted(self.username.name)} already has a second factor",
+                hint="remove it with '{backctl} user mfa disable', then enroll again",
             )
         self.mfa_state = "pending"
         self._changed(MfaEnrolled(self.id, algorithm=algorithm, digits=digits, period=period), now)
 
     def confirm_mfa(self, *, now: Instant) -> None:
-        """Ask for a code at every login from now on. Raises MfaNotPending."""
+        """Confirm the second factor: every login requires a code from now on. Raises MfaNotPending."""
         require_mfa_pending(self.mfa_state, self.username.name)
         self.mfa_state = "on"
         self._changed(MfaConfirmed(self.id), now)
 
     def disable_mfa(self, *, now: Instant) -> bool:
-        """Ask for no code any more; False when none is asked for and none waits to be confirmed."""
+        """Remove the second factor, confirmed or pending; False if there is none."""
         if self.mfa_state == "off":
             return False
         event = MfaDisabled(self.id, was=self.mfa_state)
@@ -179,20 +179,20 @@ class User:
         return self._changed(event, now)
 
     def renew_recovery_codes(self, count: int, *, now: Instant) -> None:
-        """Record that it has other recovery codes. Raises MfaNotOn: without a second factor they would open nothing."""
+        """Record that the recovery codes were replaced. Raises MfaNotOn without a second factor."""
         if self.mfa_state != "on":
             raise MfaNotOn(
                 f"{quoted(self.username.name)} has no second factor, so it has no recovery codes",
-                hint="begin with '{backctl} user mfa enroll'",
+                hint="run '{backctl} user mfa enroll' first",
             )
         self._recorded.append(RecoveryCodesRenewed(self.id, count=count, at=now))
 
     def use_recovery_code(self, *, left: int, now: Instant) -> None:
-        """Record that one of its recovery codes was used up."""
+        """Record that a recovery code was used; `left` codes remain."""
         self._recorded.append(RecoveryCodeUsed(self.id, left=left, at=now))
 
     def login_obstacle(self, *, now: Instant) -> Literal["inactive", "expired"] | None:
-        """Why nobody can log in although the password is right; None when somebody can."""
+        """Return why logins fail even with the right password, or None."""
         if not self.is_active:
             return "inactive"
         return "expired" if self.has_expired(now) else None
@@ -201,7 +201,7 @@ class User:
         return self.expires_at is not None and self.expires_at <= now
 
     def take_events(self) -> list[DomainEvent]:
-        """What happened since the last call, in order; the unit of work appends them to the log."""
+        """Return and clear the events since the last call, in order; the unit of work appends them to the log."""
         recorded, self._recorded = self._recorded, []
         return recorded
 
@@ -212,17 +212,17 @@ class User:
         return self._changed(event, now)
 
     def _changed(self, event: DomainEvent, now: Instant) -> bool:
-        self.updated_at = max(now, self.created_at)  # a clock set back must not date a change before the account
+        self.updated_at = max(now, self.created_at)  # the clock may have been set back
         version = self.version + 1 if self.is_stored else self.version
         self._recorded.append(replace(event, at=self.updated_at, version=version))
         return True
 
 
 def require_mfa_pending(state: str, username: str) -> None:
-    """Raises MfaNotPending when there is nothing to confirm."""
+    """Raises MfaNotPending when the account has no unconfirmed second factor."""
     if state == "on":
-        raise MfaNotPending(f"the second factor of {quoted(username)} is confirmed already")
+        raise MfaNotPending(f"the second factor of {quoted(username)} is already confirmed")
     if state != "pending":
         raise MfaNotPending(
-            f"{quoted(username)} has no second factor to confirm", hint="begin with '{backctl} user mfa enroll'"
+            f"{quoted(username)} has no second factor to confirm", hint="run '{backctl} user mfa enroll' first"
         )

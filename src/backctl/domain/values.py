@@ -1,6 +1,6 @@
-"""The value objects of accounts: parsed once, valid ever after.
+"""The value objects of accounts. An instance is always valid.
 
-Nothing here reads a clock, a file or a random source. Unicode tables are the interpreter's.
+Nothing here reads a clock, a file or a random source. Unicode tables are those of the interpreter.
 """
 
 import re
@@ -16,16 +16,16 @@ UserId = NewType("UserId", str)
 """A UUIDv7 in its canonical form: 36 lower-case characters with dashes."""
 
 SessionId = NewType("SessionId", str)
-"""A UUIDv7 in its canonical form, too."""
+"""A UUIDv7 in its canonical form."""
 
 EventId = NewType("EventId", str)
-"""A UUIDv7 in its canonical form, too."""
+"""A UUIDv7 in its canonical form."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 
 def is_uuid(text: str) -> bool:
-    """Whether `text` has the shape of a UUID, of whatever version and case."""
+    """Whether `text` has the format of a UUID, in any version and case."""
     return _UUID.match(text) is not None
 
 
@@ -33,16 +33,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""The instants of the years 1 to 9999: all that RFC 3339 can write."""
-# RFC 3339 §5.6, or its full-date alone. `datetime.fromisoformat` takes more of ISO 8601: week dates, compact and other
-# separators, hour 24 from Python 3.13 on.
+"""The first and last instant of the years 1 to 9999, the range of RFC 3339."""
+# RFC 3339 §5.6, or only its full-date. `datetime.fromisoformat` accepts more of ISO 8601: week dates, compact forms,
+# other separators, and hour 24 since Python 3.13.
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"(?:[Tt ]((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:(\.\d{1,6})\d*)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d))?",
     re.ASCII,
 )
 
-EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3, less the angle brackets (erratum 1690)
+EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3 without the angle brackets (erratum 1690)
 USERNAME_MIN, USERNAME_MAX = 3, 50
 REASON_MAX = 1000
 _IDENTITY_MAX = 320
@@ -55,13 +55,13 @@ _IGNORABLE = re.compile(
 
 
 class Instant(int):
-    """A moment: microseconds since 1970-01-01T00:00:00Z. A whole number inside, RFC 3339 outside."""
+    """A point in time: an integer of microseconds since 1970-01-01T00:00:00Z, shown as RFC 3339."""
 
     __slots__ = ()
 
     def isoformat(self) -> str:
-        """RFC 3339 in UTC with microseconds and `Z`, e.g. `2026-11-22T09:24:02.123456Z`."""
-        # Not strftime: its %Y has no leading zeros before the year 1000 on some systems.
+        """Return RFC 3339 in UTC with microseconds and `Z`, e.g. `2026-11-22T09:24:02.123456Z`."""
+        # Not strftime: on some systems its %Y has no leading zeros before the year 1000.
         return (_NAIVE_EPOCH + timedelta(microseconds=self)).isoformat(timespec="microseconds") + "Z"
 
     __str__ = isoformat
@@ -71,10 +71,10 @@ class Instant(int):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read RFC 3339, or a bare date meaning its midnight in UTC. Raises InvalidInput for anything else.
+        """Parse RFC 3339, or a date, which means midnight in UTC. Raises InvalidInput for anything else.
 
-        A time without an offset is refused: it would mean another moment on another machine. So is a leap second.
-        What is finer than a microsecond is cut off.
+        Times without an offset are refused, because they depend on the machine's time zone. So are leap seconds.
+        Fractions of a microsecond are dropped.
         """
         try:
             if (match := _RFC3339.fullmatch(text)) is None:
@@ -83,27 +83,27 @@ class Instant(int):
             moment = datetime.fromisoformat(f"{date}T{time or '00:00:00'}{fraction or ''}{(offset or 'Z').upper()}")
         except ValueError:
             raise InvalidInput(
-                f"{quoted(text)} is not a point in time",
+                f"{quoted(text)} is not a date or time",
                 hint="write a date such as 2026-11-22, or RFC 3339 such as 2026-11-22T09:24:02Z",
             ) from None
         stamp = (moment - _EPOCH) // _MICROSECOND
-        if not EARLIEST <= stamp <= LATEST:  # the offset moved it there
-            raise InvalidInput(f"{quoted(text)} is out of range", hint="in UTC it lies outside the years 1 to 9999")
+        if not EARLIEST <= stamp <= LATEST:  # because of the offset
+            raise InvalidInput(f"{quoted(text)} is out of range", hint="use a time within the years 1 to 9999 in UTC")
         return cls(stamp)
 
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """When an account is to end: at a moment, or so many microseconds from now, or, with neither, never."""
+    """When an account expires: `at` a time, `after` this many microseconds, or never if both are None."""
 
     at: Instant | None = None
     after: int | None = None
 
     def counted_from(self, now: Instant) -> Instant | None:
-        """The moment meant; None is never. Raises InvalidInput outside the years 1 to 9999."""
+        """Return the time of expiry, or None for never. Raises InvalidInput outside the years 1 to 9999."""
         moment = self.at if self.after is None else now.plus(self.after)
         if moment is not None and not EARLIEST <= moment <= LATEST:
-            raise InvalidInput("the expiry lies outside the years 1 to 9999")
+            raise InvalidInput("the expiry is outside the years 1 to 9999")
         return moment
 
 
@@ -111,7 +111,7 @@ NEVER = Expiry()
 
 
 class Secret:
-    """Text that must not show itself: no `repr`, no formatting, no comparison by accident."""
+    """A secret text that `repr` and formatting do not show, and that compares by identity only."""
 
     __slots__ = ("_text",)
 
@@ -145,7 +145,7 @@ class PasswordHash:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it: a label the caller chose, beside the operating system's user and host."""
+    """Who made a change: a label chosen by the caller, and the user and host of the operating system."""
 
     label: str
     os_user: str
@@ -154,18 +154,18 @@ class Actor:
     def __post_init__(self) -> None:
         for name in (self.label, self.os_user, self.host):
             if not name or len(name) > 200 or not name.isprintable():
-                raise InvalidInput(f"the actor {quoted(name)} is not 1 to 200 printable characters")
+                raise InvalidInput(f"the actor {quoted(name)} must be 1 to 200 printable characters")
 
 
 def checked_reason(reason: str | None) -> str | None:
-    """The reason for a change as it may be recorded. Raises InvalidInput for one that is not printable text."""
+    """Return the reason for a change if it can be recorded. Raises InvalidInput."""
     if reason is not None and not (0 < len(reason) <= REASON_MAX and reason.isprintable()):
-        raise InvalidInput(f"the reason {quoted(reason)} is not 1 to {REASON_MAX} printable characters")
+        raise InvalidInput(f"the reason {quoted(reason)} must be 1 to {REASON_MAX} printable characters")
     return reason
 
 
 def folded(text: str, form: Literal["NFC", "NFKC"]) -> str:
-    """Normalise and casefold until nothing changes: equal for every spelling that a person takes for the same."""
+    """Normalize and casefold until nothing changes, so that spellings that look the same are equal."""
     while True:
         step = unicodedata.normalize(form, unicodedata.normalize(form, text).casefold())
         if step == text:
@@ -175,10 +175,10 @@ def folded(text: str, form: Literal["NFC", "NFKC"]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EmailAddress:
-    """A mail address as given (normalised) and the key under which it is unique.
+    """An e-mail address as given (normalized) and the key under which it is unique.
 
-    Syntax is judged by the `AddressParser` port (RFC 5321, 5322, 6531); here stand only the invariants that
-    everything else relies on.
+    The `AddressParser` port checks the syntax (RFC 5321, 5322, 6531); this class checks only the invariants that other
+    code relies on.
     """
 
     address: str
@@ -187,7 +187,7 @@ class EmailAddress:
 
     @classmethod
     def of(cls, normalised: str) -> Self:
-        """Take an address that an AddressParser normalised. Raises InvalidEmail when it breaks an invariant."""
+        """Create it from an address that an AddressParser normalized. Raises InvalidEmail for a broken invariant."""
         local, at, domain = normalised.rpartition("@")
         printable = normalised.isprintable() and " " not in normalised
         if not (at and local and domain and printable and len(normalised.encode()) <= EMAIL_MAX_OCTETS):
@@ -204,10 +204,9 @@ class Username:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """3–50 code points of letters, marks, digits and `._-`, the first a letter or digit; not shaped like a UUID.
+        """Parse 3–50 letters, marks, digits and `._-`, starting with a letter or digit; not in the format of a UUID.
 
-        The key obeys the same rules, so no compatibility form can smuggle in what the name itself may not contain.
-        Raises InvalidUsername.
+        The key must obey the same rules, so that compatibility characters cannot bypass them. Raises InvalidUsername.
         """
         if len(text) > 4 * USERNAME_MAX:
             raise cls._refusal(text, f"it has more than {USERNAME_MAX} characters")
@@ -223,14 +222,14 @@ class Username:
             if _UUID.match(form):
                 raise cls._refusal(text, "it looks like an account's id")
         if not USERNAME_MIN <= len(key) <= USERNAME_MAX:
-            raise cls._refusal(text, f"written out it has {len(key)} characters, not {USERNAME_MIN} to {USERNAME_MAX}")
+            raise cls._refusal(text, f"normalized it has {len(key)} characters, not {USERNAME_MIN} to {USERNAME_MAX}")
         return cls(name, key)
 
     @staticmethod
     def _refusal(text: str, why: str) -> InvalidUsername:
         return InvalidUsername(
             f"{quoted(text)} is not a username: {why}",
-            hint="3 to 50 letters, digits, '.', '_' or '-', starting with a letter or digit",
+            hint="use 3 to 50 letters, digits, '.', '_' or '-', starting with a letter or digit",
         )
 
 
@@ -246,20 +245,20 @@ def _first_forbidden(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a person typed to name an account, read by shape alone; `text` is not yet a key."""
+    """An account's id, e-mail address or username as typed. The format decides the kind; `text` is not yet a key."""
 
     kind: Literal["id", "email", "username"]
     text: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A UUID is an id, anything with `@` an e-mail address, everything else a username. Never a second guess.
+        """Parse a UUID as an id, a text with `@` as an e-mail address, and anything else as a username.
 
-        Raises InvalidIdentity for what can be none of them.
+        Raises InvalidIdentity for a text that can be none of them.
         """
         if not text or len(text) > _IDENTITY_MAX or not text.isprintable() or any(map(str.isspace, text)):
             raise InvalidIdentity(
-                f"{quoted(text)} names no account",
+                f"{quoted(text)} cannot be an account",
                 hint="give an id, an e-mail address or a username",
             )
         if _UUID.match(text):

@@ -52,7 +52,7 @@ def require_one_source(
         if none is not None:
             flags[1:1] = ["--no-password", "--password-hash-…"]
         raise UsageError(
-            "the flags give more than one password", hint=f"use one of {', '.join(flags[:-1])} and {flags[-1]}"
+            "the flags give more than one password", hint=f"choose one of {', '.join(flags[:-1])} and {flags[-1]}"
         )
     if generate or secret_file == "-":
         require_place(call, secret_file, "the password", "password")

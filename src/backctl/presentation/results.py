@@ -165,5 +165,5 @@ class Results:
                 raise
             raise terminal.ResultLost(
                 f"{done}, but {what} could not be written",
-                hint="check what was changed before you repeat the command",
+                hint="check what was changed instead of repeating the command",
             ) from error

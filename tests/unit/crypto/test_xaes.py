@@ -151,7 +151,7 @@ def test_every_changed_byte_of_every_part_is_found() -> None:
         for other in {byte ^ 1, byte ^ 0x80, byte ^ 0x20, *b".-_+/=A\n"} - {byte}:
             with pytest.raises(DecryptFailed) as caught:
                 cipher.open(value[:place] + bytes([other]) + value[place + 1 :], b"users.phone:1")
-            assert (caught.value.code, caught.value.message) == ("decrypt.failed", "it does not decrypt")
+            assert (caught.value.code, caught.value.message) == ("decrypt.failed", "decryption failed")
     raw = payload(value)
     for place in range(len(raw)):
         for bit in range(8):

@@ -66,7 +66,7 @@ def test_claims_do_not_change() -> None:
      ("scope", 'a"b'), ("scope", "x" * 1001)],
 )  # fmt: skip
 def test_what_could_not_be_read_is_not_issued(claim: str, value: str) -> None:
-    with pytest.raises(InvalidInput, match="cannot be the") as error:
+    with pytest.raises(InvalidInput, match="is not a valid") as error:
         issued(**{claim: value})
     assert f"'{claim}'" in error.value.message
     assert error.value.hint
@@ -86,7 +86,7 @@ def test_the_edges_of_time_are_exact() -> None:
         first, last = Instant(1000 * SECOND - leeway), Instant(2000 * SECOND + leeway - 1)
         claims.require_current(first, leeway=leeway)
         claims.require_current(last, leeway=leeway)
-        with pytest.raises(TokenNotYetValid, match=r"from 1970-01-01T00:16:40\.000000Z on"):
+        with pytest.raises(TokenNotYetValid, match=r"not valid before 1970-01-01T00:16:40\.000000Z"):
             claims.require_current(first.plus(-1), leeway=leeway)
         with pytest.raises(TokenExpired, match=r"expired at 1970-01-01T00:33:20\.000000Z"):
             claims.require_current(last.plus(1), leeway=leeway)

@@ -82,7 +82,7 @@ def test_a_cursor_of_another_question_is_refused(
     order: str, other_order: str, asked: UserCriteria, other: UserCriteria, position: tuple[str, int]
 ) -> None:
     assume((order, asked) != (other_order, other))
-    assert "another question" in refused(Cursor(order, position).encode(asked), other_order, other)
+    assert "another query" in refused(Cursor(order, position).encode(asked), other_order, other)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_cursor_of_another_question_is_refused(
 def test_questions_that_look_alike_are_told_apart(
     asked: UserCriteria | EventCriteria, other: UserCriteria | EventCriteria
 ) -> None:
-    assert "another question" in refused(Cursor("id", ("a", 1)).encode(asked), "id", other)
+    assert "another query" in refused(Cursor("id", ("a", 1)).encode(asked), "id", other)
 
 
 @relaxed

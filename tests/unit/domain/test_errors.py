@@ -94,7 +94,7 @@ def test_an_error_is_its_message_and_a_hint() -> None:
 def test_a_weak_password_names_all_violations_in_one_message() -> None:
     error = WeakPassword(("it is short", "it is common"))
     assert error.violations == ("it is short", "it is common")
-    assert error.message == "the password is refused: it is short; it is common"
+    assert error.message == "the password is too weak: it is short; it is common"
     assert error.hint
 
 

@@ -76,7 +76,7 @@ def test_a_retired_key_does_not_come_back() -> None:
 
 def test_a_primary_key_is_neither_retired_nor_destroyed() -> None:
     for change in (ring().retire, ring().destroy):
-        with pytest.raises(KeyInUse, match="'sign-0' is the primary one of purpose sign") as refusal:
+        with pytest.raises(KeyInUse, match="'sign-0' is the primary key of purpose sign") as refusal:
             change("sign-0", now=START)
         assert refusal.value.hint
 

@@ -16,7 +16,7 @@ COMMON = {"password", "p@ssw0rd1", "love"}
 POLICY = PasswordPolicy(8, COMMON.__contains__)
 SHORT = "it has fewer than 8 characters"
 KNOWN = "it is one of the most common passwords"
-OWN = "it is made of the account's own names"
+OWN = "it is based on the account's username or e-mail address"
 
 relaxed = settings(deadline=None, max_examples=200)
 

@@ -71,7 +71,7 @@ def test_flags_of_one_verb(runner: CliRunner, words: list[str], message: str) ->
         (["--value-file", "nowhere"], "--value-file 'nowhere' cannot be read: No such file or directory"),
         (["--value-stdin", "--value-env", "X"], "--value-stdin and --value-env exclude each other"),
         (["--jsonl", "a,,b"], "'a,,b' has an empty name"),
-        (["--csv", "a,a"], "'a,a' names 'a' twice, or something within it"),
+        (["--csv", "a,a"], "'a,a' names 'a' twice, or a field inside it"),
     ],
 )
 def test_what_cannot_be_read(runner: CliRunner, flags: list[str], message: str) -> None:

@@ -32,5 +32,5 @@ def refused(codec: JwtCodec, token: str, why: str = "", *, now: Instant = NOW) -
 MALFORMED = "is malformed"
 NO_ACCESS_TOKEN = "is no access token"
 NO_KEY = "no key of this installation verifies"
-NOT_SAID = "does not say what"
+NOT_SAID = "is missing or has the wrong type"
 NOT_FOR_US = "another issuer or for another audience"

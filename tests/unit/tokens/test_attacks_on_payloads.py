@@ -182,7 +182,7 @@ def test_a_token_counts_from_nbf_included_and_not_before_it_was_issued(claims: d
         assert isinstance(error, TokenNotYetValid)
         assert (error.code, error.message) == (
             "token.not_yet_valid",
-            "the token counts from 2026-11-22T09:24:02.000000Z on",
+            "the token is not valid before 2026-11-22T09:24:02.000000Z",
         )
 
 

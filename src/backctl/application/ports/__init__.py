@@ -1,1 +1,1 @@
-"""The ports: what use cases need of the outside, one file per concern."""
+"""The ports: interfaces that the use cases need, one file per concern."""

@@ -1,1 +1,1 @@
-"""Rows of JSON lines and CSV, read and written with a selection of their fields."""
+"""Rewrite selected fields in JSON lines and CSV."""

@@ -1,4 +1,4 @@
-"""Lines of an input that may be endless, each in bounded memory."""
+"""Read the lines of an input that may be endless, in bounded memory."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from backctl.application.ports.security import Read
 
 ENDLESS = 256 << 20
-"""Bytes of one line after which the input is not taken for lines any more: /dev/zero has no line end."""
+"""Bytes of a line after which the whole input is refused; /dev/zero, for example, has no line end."""
 _DISCARDED_AT_ONCE = 1 << 16
 
 
 class BoundedLine(NamedTuple):
-    """A line, counted from 1, with its end; `is_cut` where it is longer and only its beginning was kept."""
+    """A line, numbered from 1, with its line end; `is_cut` if it was too long and only its beginning was kept."""
 
     number: int
     content: bytes
@@ -22,9 +22,9 @@ class BoundedLine(NamedTuple):
 
 
 def bounded_lines(read_line: "Read", most: int) -> Iterator[BoundedLine]:
-    """Every line, of which at most `most` bytes and its `\\n` are kept; `read_line(n)` gives n bytes of it at most.
+    """Yield every line, cut to `most` bytes plus `\\n`; `read_line(n)` must return at most n bytes of a line.
 
-    The rest of a line that was cut is read when the next line is asked for. Raises InputTooLarge for one without end.
+    The rest of a cut line is skipped when the next line is requested. Raises InputTooLarge for an endless line.
     """
     number = 0
     while content := read_line(most + 1):
@@ -37,8 +37,8 @@ def bounded_lines(read_line: "Read", most: int) -> Iterator[BoundedLine]:
 
 def endless_line(number: int) -> InputTooLarge:
     return InputTooLarge(
-        f"line {number} is longer than {ENDLESS} bytes, so this input is not lines",
-        hint="check that it is the text file that was meant",
+        f"line {number} is longer than {ENDLESS} bytes",
+        hint="check that the input is a text file",
     )
 
 

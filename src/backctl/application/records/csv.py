@@ -1,4 +1,4 @@
-"""CSV as RFC 4180 has it, in which the cells of chosen columns are replaced and every other byte stays."""
+"""Rewrite the cells of selected columns in CSV (RFC 4180) and keep every other byte."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from backctl.application.records.rewriting import LONGEST, TOO_LONG, Line, Repla
 from backctl.domain.errors import InvalidInput, UsageError
 from backctl.domain.quoting import quoted
 
-_HEADER = "the first line holds the names of the columns, with commas between them"
+_HEADER = "write the column names in the first line, separated by commas"
 _BOM = b"\xef\xbb\xbf"
 _CELL = re.compile(rb'"[^"]*(?:""[^"]*)*"|[^",\r\n]*')
 _QUOTES = re.compile(rb'""?')
@@ -16,26 +16,26 @@ _NEEDS_QUOTES = re.compile(rb'[",\r\n]')
 
 
 class CsvRecords:
-    """Chosen columns, by their names in the first record; blank lines stay as they are.
+    """Rewrites columns selected by their names in the header. Blank lines stay unchanged.
 
-    A quoted cell may go over several lines; a record's number is that of its first.
+    A quoted cell may span several lines; the number of a record is that of its first line.
     """
 
     def __init__(self, fields: Iterable[Field], context: ContextTemplate) -> None:
-        """Raises UsageError when the context needs a column that is itself replaced."""
+        """Raises UsageError if the context needs a column that is replaced."""
         self._fields = tuple(fields)
         self._context = context
         for name in context.names:
             if any(name == chosen.name for chosen in self._fields):
-                raise UsageError(f"the context cannot hold {quoted(name)}, which is itself replaced")
+                raise UsageError(f"the context cannot use {quoted(name)}, a column that is itself replaced")
         self._width = 0
         self._places: list[tuple[int, str]] = []
         self._needed: dict[str, int] = {}
-        self._held_from = 0  # the line where the open quote's record begins; 0 when no quote is open
-        self._held = bytearray()  # not the lines themselves: an empty one takes a hundred bytes
+        self._held_from = 0  # first line of the record with an open quote; 0 if no quote is open
+        self._held = bytearray()  # not a list of lines: an empty bytes object takes a hundred bytes
 
     def gather(self, lines: list[Line], *, last: bool) -> list[Line]:
-        """Raises InvalidInput for a header that cannot be used."""
+        """Raises InvalidInput for an unusable header."""
         records = []
         for line in lines:
             record = self._whole(line)
@@ -49,16 +49,16 @@ class CsvRecords:
             else:
                 records.append(record._replace(number=0))
         if last and not self._width:
-            raise InvalidInput("there is no header, so no column has a name", hint=_HEADER)
+            raise InvalidInput("there is no header", hint=_HEADER)
         if last and self._held_from:
-            records.append(Line(self._held_from, b"", b"", "a quote that opens here is never closed"))
+            records.append(Line(self._held_from, b"", b"", "a quote that starts here is never closed"))
         return records
 
     def rewrite(self, content: bytes, replace: Replace) -> bytes:
         end = b"\r" if content.endswith(b"\r") else b""
         cells = _cells(content.removesuffix(b"\r"))
         if len(cells) != self._width:
-            raise InvalidInput(f"its number of fields is {len(cells)}, and the header's {self._width}")
+            raise InvalidInput(f"its number of fields is {len(cells)}, but the header has {self._width}")
         changed = False
         for place, name in self._places:
             before = _plain(cells[place])
@@ -69,7 +69,7 @@ class CsvRecords:
         return b",".join(cells) + end if changed else content
 
     def _whole(self, line: Line) -> Line | None:
-        """The record that the line completes; None while a quote is open."""
+        """Return the record that the line completes; None while a quote is open."""
         if not self._held_from:
             start = line.content if self._width else line.content.removeprefix(_BOM)
             if start.count(b'"') % 2 == 0 or not _leaves_open(start):
@@ -102,7 +102,8 @@ class CsvRecords:
         for name in (*(chosen.name for chosen in self._fields), *self._context.names):
             if names.count(name) > 1:
                 raise InvalidInput(
-                    f"the header has {names.count(name)} columns {quoted(name)}", hint="give each a name of its own"
+                    f"the header has {names.count(name)} columns named {quoted(name)}",
+                    hint="give each column a unique name",
                 )
         for chosen in self._fields:
             if chosen.name in names:
@@ -119,13 +120,13 @@ class CsvRecords:
         try:
             return _plain(cells[self._needed[name]]).decode("utf-8")
         except UnicodeDecodeError:
-            raise InvalidInput(f"its {quoted(name)}, which the context needs, is not UTF-8") from None
+            raise InvalidInput(f"its field {quoted(name)}, which the context needs, is not UTF-8") from None
 
 
 def _leaves_open(line: bytes, *, within: bool = False) -> bool:
-    """Whether the line ends in a quoted cell; `within`: it begins in one.
+    """Whether the line ends inside a quoted cell; `within`: it starts inside one.
 
-    A quote within a cell without quotes, or text after one, is a slip: it spoils its own record alone.
+    A quote inside an unquoted cell, or text after a closing quote, is an error of this record only.
     """
     at = 0
     if not within and line.startswith(b'"'):
@@ -147,7 +148,7 @@ def _leaves_open(line: bytes, *, within: bool = False) -> bool:
 
 
 def _cells(record: bytes) -> list[bytes]:
-    """The cells as they are written; joined by commas they are the record again. Raises InvalidInput."""
+    """Split a record into its cells as written, including quotes. Raises InvalidInput."""
     if b'"' not in record and b"\r" not in record:
         return record.split(b",")
     cells: list[bytes] = []
@@ -155,7 +156,7 @@ def _cells(record: bytes) -> list[bytes]:
     while True:
         match = _CELL.match(record, at)
         if match is None or record[match.end() : match.end() + 1] not in (b",", b""):
-            raise InvalidInput(f"its field {len(cells) + 1} is not written as RFC 4180 has it")
+            raise InvalidInput(f"its field {len(cells) + 1} is not valid CSV (RFC 4180)")
         cells.append(match[0])
         if match.end() == len(record):
             return cells

@@ -1,4 +1,4 @@
-"""Which fields of a record are meant, and where what stands in them lives."""
+"""Select fields of a record, and build the encryption context of each field."""
 
 import re
 from collections.abc import Callable
@@ -13,9 +13,9 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A chosen field. `path` leads to it: its name, in JSON the names of the objects around it before that.
+    """A selected field. `path` is its name, in JSON preceded by the names of the enclosing objects.
 
-    `optional`: records may lack it.
+    `optional`: it may be missing in a record.
     """
 
     name: str
@@ -24,9 +24,9 @@ class Field:
 
 
 def parse_fields(text: str, *, nested: bool) -> tuple[Field, ...]:
-    """Read a list such as `phone,address.street?`: `?` marks what may be missing.
+    """Parse a list such as `phone,address.street?`; `?` marks an optional field.
 
-    With `nested`, dots lead into objects. A backslash takes its meaning from the character after it. Raises UsageError.
+    With `nested`, dots separate nested names. A backslash escapes the next character. Raises UsageError.
     """
     fields = []
     for word in _split(text, ","):
@@ -39,17 +39,17 @@ def parse_fields(text: str, *, nested: bool) -> tuple[Field, ...]:
     paths = [field.path for field in fields]
     for path in paths:
         if any(other[: len(path)] == path for other in paths if other is not path):
-            raise UsageError(f"{quoted(text)} names {quoted('.'.join(path))} twice, or something within it")
+            raise UsageError(f"{quoted(text)} names {quoted('.'.join(path))} twice, or a field inside it")
     return tuple(fields)
 
 
 def parse_path(name: str) -> tuple[str, ...]:
-    """The way to a field in JSON, for a placeholder."""
+    """Parse the path of a JSON field in a placeholder."""
     return tuple(map(_unescaped, _split(name, ".")))
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Split at the separators that no backslash takes the meaning of."""
+    """Split at separators that are not escaped by a backslash."""
     words, escaped = [""], False
     for character in text:
         if character == separator and not escaped:
@@ -68,11 +68,11 @@ def _unescaped(word: str) -> str:
 class ContextTemplate:
     """The context of a field of a record, such as `users.{}:{id}`.
 
-    `{}` is the name of the field itself, `{name}` what another field of the record holds, `{{` and `}}` are braces.
+    `{}` is the name of the field, `{name}` the value of another field of the record, `{{` and `}}` are literal braces.
     """
 
     parts: tuple[str, ...]
-    """Text and names in turn, beginning and ending with text."""
+    """Text and names alternately, starting and ending with text."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -84,7 +84,7 @@ class ContextTemplate:
             if match[0] in ("{{", "}}"):
                 parts[-1] += match[0][0]
             elif match[1] is None:
-                raise UsageError(f"{quoted(text)} has a single brace", hint="write {{ or }} for a brace of the context")
+                raise UsageError(f"{quoted(text)} has a single brace", hint="write {{ or }} for a literal brace")
             else:
                 parts += [match[1], ""]
         parts[-1] += text[at:]
@@ -96,21 +96,22 @@ class ContextTemplate:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fields whose contents it needs, as they were written."""
+        """The names of the fields whose values it needs, as written."""
         return tuple(name for name in self.parts[1::2] if name)
 
     def context(self, field: str, content: Callable[[str], str]) -> bytes:
-        """The context of `field`. `content` finds what a named field holds; empty contents would bind to nothing.
+        """Return the context of `field`. `content` returns the value of a named field.
 
-        Raises InvalidInput, and what `content` raises.
+        Raises InvalidInput, also for an empty value, which would not bind the context to anything; and the errors of
+        `content`.
         """
         text = self.parts[0]
         for name, after in zip(self.parts[1::2], self.parts[2::2], strict=True):
             filling = content(name) if name else field
             if not filling:
-                raise InvalidInput(f"its {quoted(name)}, which the context needs, is empty")
+                raise InvalidInput(f"its field {quoted(name)}, which the context needs, is empty")
             text += filling + after
         try:
             return text.encode()
         except UnicodeEncodeError:
-            raise InvalidInput("its context would hold an unpaired surrogate") from None
+            raise InvalidInput("its context would contain an unpaired surrogate") from None

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, in which the chosen strings are replaced and every other byte stays."""
+"""Rewrite selected strings in JSON lines, one object per line, and keep every other byte."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class _Number(str):
-    """A number as it is written."""
+    """A number as written."""
 
     __slots__ = ()
 
@@ -40,17 +40,17 @@ class _Found(NamedTuple):
 
 
 class JsonLines:
-    """Chosen fields of objects. A chosen field holds a string, or null, which stays; blank lines stay too."""
+    """Rewrites selected fields, which must be strings or null. Null and blank lines stay unchanged."""
 
     def __init__(self, fields: Iterable[Field], context: ContextTemplate) -> None:
-        """Raises UsageError when the context needs a field that is itself replaced."""
+        """Raises UsageError if the context needs a field that is replaced."""
         self._fields = tuple(fields)
         self._context = context
         self._needed = {name: parse_path(name) for name in context.names}
         self._wanted: _Tree = {}
         for name, path in self._needed.items():
             if any(path[: len(chosen.path)] == chosen.path for chosen in self._fields):
-                raise UsageError(f"the context cannot hold {quoted(name)}, which is itself replaced")
+                raise UsageError(f"the context cannot use {quoted(name)}, a field that is itself replaced")
         for path in (*(chosen.path for chosen in self._fields), *self._needed.values()):
             tree = self._wanted
             for name in path:
@@ -71,7 +71,7 @@ class JsonLines:
         except (ValueError, IndexError, RecursionError):
             raise InvalidInput("it is not a JSON object") from None
         if _after_space(text, end) != len(text):
-            raise InvalidInput("something follows its JSON object")
+            raise InvalidInput("there is text after its JSON object")
         replaced = [new for chosen in self._fields if (new := self._replaced(chosen, found, replace)) is not None]
         at, parts = 0, []
         for start, end, after in sorted(replaced):
@@ -90,12 +90,12 @@ class JsonLines:
         if place.value is None:
             return None
         if type(place.value) is not str:
-            raise InvalidInput(f"its field {quoted(chosen.name)} holds no string")
+            raise InvalidInput(f"its field {quoted(chosen.name)} is not a string")
         context = self._context.context(chosen.name, lambda name: self._text(name, found))
         try:
             before = place.value.encode("utf-8")
         except UnicodeEncodeError:
-            raise InvalidInput(f"its field {quoted(chosen.name)} holds an unpaired surrogate") from None
+            raise InvalidInput(f"its field {quoted(chosen.name)} contains an unpaired surrogate") from None
         after = replace(before, context)
         if after is before:
             return None
@@ -103,20 +103,20 @@ class JsonLines:
             return place.start, place.end, after.decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidInput(
-                f"what its field {quoted(chosen.name)} holds is no text, so JSON cannot hold it"
+                f"the new value of its field {quoted(chosen.name)} is not UTF-8, so JSON cannot contain it"
             ) from None
 
     def _text(self, name: str, found: dict[_Path, _Found]) -> str:
         place = found.get(self._needed[name])
         if place is None or not isinstance(place.value, str):
-            raise InvalidInput(f"it has no text or number {quoted(name)}, which the context needs")
+            raise InvalidInput(f"it has no string or number {quoted(name)}, which the context needs")
         return str(place.value)
 
 
 def _walk(text: str, at: int, wanted: _Tree, path: _Path, found: dict[_Path, _Found]) -> int:
-    """Note where the wanted members of the object at `at` stand; answers where it ends.
+    """Find the wanted members of the object at `at`; return the position after the object.
 
-    Raises ValueError, IndexError for what is no JSON, or no object; RecursionError.
+    Raises ValueError or IndexError for invalid JSON or another type, and RecursionError.
     """
     if text[at] != "{":
         raise ValueError("no object")

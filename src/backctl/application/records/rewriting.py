@@ -1,6 +1,6 @@
-"""Records, one after the other, in which chosen values are replaced and every other byte stays.
+"""Rewrite the selected values of a stream of records and keep every other byte.
 
-A shape knows where the values of a record stand. What is done to a value is passed in; it gets its context too.
+A shape finds the values in a record. The function that replaces a value is a parameter; it also gets the context.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,41 +14,41 @@ if TYPE_CHECKING:
     from backctl.application.ports.security import Read
 
 Replace = Callable[[bytes, bytes], bytes]
-"""(value, context) → what takes its place; the same object where nothing does. Raises InvalidInput, DecryptFailed."""
+"""(value, context) → the new value, or the same object for no change. Raises InvalidInput, DecryptFailed."""
 
 LONGEST = 128 << 20
-"""Bytes of one record: the longest value, encrypted, and as much again around it."""
+"""Maximum bytes of a record: the longest encrypted value, and as many bytes around it."""
 _BLOCK = 256 << 10
 
 
 class Line(NamedTuple):
-    """One line or record: where it begins, counted from 1, its bytes, and its end. Number 0 stays as it is."""
+    """A line or record: the number of its first line, from 1, its bytes, and its line end. Number 0: keep it as is."""
 
     number: int
     content: bytes
     end: bytes
     problem: str | None = None
-    """Why there is nothing to do with it."""
+    """Why it cannot be rewritten."""
 
 
 TOO_LONG = f"it is longer than {LONGEST} bytes"
 
 
 class Shape(Protocol):
-    """How records are written."""
+    """A format of records."""
 
     def gather(self, lines: list[Line], *, last: bool) -> list[Line]:
-        """Whole records of what has come so far. Raises InvalidInput for input that cannot be read on."""
+        """Return the records completed by these lines. Raises InvalidInput if the rest of the input cannot be read."""
         ...
 
     def rewrite(self, content: bytes, replace: Replace) -> bytes:
-        """The record with its values replaced. Raises what `replace` raises, and InvalidInput."""
+        """Return the record with its values replaced. Raises the errors of `replace`, and InvalidInput."""
         ...
 
 
 @dataclass(slots=True)
 class Tally:
-    """How a run came along."""
+    """The counts of a run."""
 
     records: int = 0
     values: int = 0
@@ -59,7 +59,7 @@ class Tally:
 def rewritten(
     read: "Read", shape: Shape, replace: Replace, tally: Tally, failed: Callable[[int, BackctlError], None]
 ) -> Iterator[bytes]:
-    """The records that could be rewritten, in blocks as they come; `failed` is told line and cause of the others."""
+    """Yield the rewritten records in blocks; call `failed` with line number and error for each other record."""
 
     values = changed = 0
 
@@ -92,7 +92,7 @@ def rewritten(
 
 
 class Lines:
-    """Every line is a value; its end, `\\n` or `\\r\\n`, stays."""
+    """Treats every line as a value and keeps its line end, `\\n` or `\\r\\n`."""
 
     def __init__(self, context: bytes) -> None:
         self._context = context
@@ -104,12 +104,12 @@ class Lines:
         ends = content.endswith(b"\r")
         after = replace(content[:-1] if ends else content, self._context)
         if b"\n" in after:
-            raise InvalidInput("it holds a line end, so it is no line", hint="decrypt it alone")
+            raise InvalidInput("it contains a line break, so it does not fit on one line", hint="decrypt it separately")
         return after + b"\r" if ends else after
 
 
 def _lines(read: "Read") -> Iterator[tuple[list[Line], bool]]:
-    """The lines of each block that is read, and whether they are the last ones. Raises InputTooLarge."""
+    """Yield the lines of each block, and whether they are the last. Raises InputTooLarge."""
     number, size = 1, 0
     held: list[bytes] = []
 

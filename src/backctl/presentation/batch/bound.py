@@ -49,6 +49,6 @@ class ChangeBound:
                 changing.add(outcome.value.id)
             if len(changing) > most:
                 raise TooManyChanges(
-                    f"more than {most} accounts would change, and --max-changes is {self}; nothing was changed",
+                    f"more than {most} would change, over --max-changes {self}; nothing was changed",
                     hint="run it with --dry-run and without --max-changes to see what would change, or raise the limit",
                 )

@@ -253,7 +253,7 @@ def export(
         call.results.value(str(public.document), public)
         return
     if secret_file is None and terminal.is_terminal(sys.stdout) and not call.dry_run:
-        raise UsageError("a private key is not printed on a terminal", hint="add --secret-file FILE, or a pipe")
+        raise UsageError("a private key is not shown on a terminal", hint="add --secret-file FILE, or a pipe")
     if secret_file == "-":
         raise UsageError("'-' is not a file for a key", hint="leave --secret-file out to print it")
     from backctl.presentation.secret_output import in_secret_file

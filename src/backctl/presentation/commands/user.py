@@ -143,7 +143,7 @@ def create(
         if not upsert and (
             stays := accounts.differences(change.value, email=email, username=username, role=role, expiry=expiry)
         ):
-            call.messages.warn(f"the account exists with a different {' and '.join(stays)}; --upsert would change that")
+            call.messages.warn(f"the account exists with another {' and '.join(stays)}; --upsert would change that")
         if has_password:
             call.messages.warn("the account exists and keeps its password")
     call.results.changed(change, **members)
