@@ -279,7 +279,7 @@ class Backend:
         import logging
 
         # Omit the message and the traceback of the error: they may contain personal data from an event.
-        failure = f"the change is made, but {reaction} failed after it: {type(error).__name__}"
+        failure = f"the change was saved, but the reaction {reaction} failed: {type(error).__name__}"
         logging.getLogger("backctl.reactions").error(failure)
         self._notice(failure)
 

@@ -75,4 +75,6 @@ def _normalised(text: str, *, shown: str, dotless: bool = False) -> str:
 def _refusal(text: str, reason: str) -> InvalidEmail:
     reason = escaped(reason[:200]).rstrip(".").replace(". It ", ", it ").replace("email address", "e-mail address")
     reason = re.sub(r"(?:\A|(?<=: ))(?:The|An|There|After|Quoting|A)\b", lambda word: word[0].lower(), reason)
-    return InvalidEmail(f"{quoted(text)} is not an e-mail address: {reason}", hint="write it as in 'ada@example.org'")
+    return InvalidEmail(
+        f"{quoted(text)} is not an e-mail address: {reason}", hint="write an address such as 'ada@example.org'"
+    )

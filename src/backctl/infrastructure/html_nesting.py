@@ -74,14 +74,15 @@ def require_shallow(html: str) -> None:
     than 1000 attributes.
     """
     if has_more_attributes(html, _ATTRIBUTES_MAX):
-        raise InputTooDeep(
-            f"the markup cannot be parsed in good time: a tag has more than {_ATTRIBUTES_MAX} attributes"
-        )
+        raise InputTooDeep(f"the markup would take too long to parse: a tag has more than {_ATTRIBUTES_MAX} attributes")
     found = measured(html)
     if found.deepest > _DEPTH_MAX:
-        raise InputTooDeep(f"the markup nests deeper than {_DEPTH_MAX} elements")
+        raise InputTooDeep(f"the markup nests elements deeper than {_DEPTH_MAX} levels")
     if found.tags * found.formatting > _REPEATED_MAX:
-        raise InputTooDeep(f"the markup leaves {found.formatting} formatting elements open among {found.tags} tags")
+        raise InputTooDeep(
+            f"the markup would take too long to parse: it has {found.tags} tags and leaves {found.formatting} "
+            "formatting elements open"
+        )
 
 
 def has_more_attributes(html: str, limit: int) -> bool:

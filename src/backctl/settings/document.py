@@ -88,7 +88,7 @@ def known_profiles(name: str, profiles: Iterable[str]) -> str:
     if near := nearest(name, names):
         return f"did you mean {quoted(near)}?"
     if names:
-        return "configured are " + ", ".join(quoted(name) for name in names[:10])
+        return "configured profiles: " + ", ".join(quoted(name) for name in names[:10])
     return "no profile is configured"
 
 
@@ -166,7 +166,7 @@ class _Reader:
 
     def _keep(self, key: str, value: Value | None, path: KeyPath, values: Layer) -> None:
         if key in values:
-            self.refuse(f"{key} is given twice", path, hint=f"keep one of {key}, {key}_file and {key}_command")
+            self.refuse(f"{key} is set twice", path, hint=f"keep one of {key}, {key}_file and {key}_command")
         elif value is not None:
             values[key] = Written(value, "file", path)
 
@@ -200,7 +200,7 @@ class _Reader:
         word = str(path[-1])
         every = [name for setting in SETTINGS.values() for name in (setting.key, *_secret_variants(setting))]
         near = word if word in every else nearest(word, candidates) or nearest(word, every)
-        hint = f"did you mean {near}?" if near else "known here are " + ", ".join(candidates)
+        hint = f"did you mean {near}?" if near else "known keys: " + ", ".join(candidates)
         self.refuse(f"unknown key {quoted(dotted(path))}", path, hint=hint)
 
 
@@ -212,7 +212,7 @@ def secret_source(key: str, value: object) -> SecretSource:
         check_path(key, value)
         return SecretSource(file=value)
     if not is_list_of_strings(value) or not value or not value[0]:
-        raise WrongValue(f"{key} must be an array of strings, the command and its arguments: no shell reads it")
+        raise WrongValue(f"{key} must be an array of strings: a command and its arguments, run without a shell")
     if "/" in value[0] and not value[0].startswith("/"):
         raise WrongValue(f"{key} starts with {quoted(value[0])}; it must be an absolute path or a bare name")
     if any("\0" in word for word in value):

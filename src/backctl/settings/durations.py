@@ -18,7 +18,7 @@ def parse_duration(text: str) -> int:
     if match is None:
         raise InvalidDuration(
             f"{quoted(text)} is not a duration",
-            hint="write a whole number and one of the units ms, s, m, h, d, such as 30s",
+            hint="write a whole number and a unit (ms, s, m, h or d), such as 30s",
         )
     duration = int(match[1]) * _MICROSECONDS[match[2]]
     if duration > _LONGEST_DAYS * _MICROSECONDS["d"]:

@@ -120,7 +120,7 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
     """The path that `key` means in the document, and what may be written there. Raises UnknownSetting."""
     path = parse_key(key)
     if path is None:
-        raise UnknownSetting(f"{quoted(key)} is not a key", hint="keys look like passwords.min_length")
+        raise UnknownSetting(f"{quoted(key)} is not a valid key", hint="use a key such as passwords.min_length")
     inner = _inner(path)
     # A quoted part may hold a dot: it is not the dotted key it looks like.
     name = ".".join(inner) if all("." not in part for part in inner) else ""
@@ -134,7 +134,7 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
     if name in sources:
         return path, "source"
     near = nearest(".".join(inner), [*SETTINGS, *sources, "profile"])
-    hint = f"did you mean {near}?" if near else "`backctl config show` lists every key"
+    hint = f"did you mean {near}?" if near else "run 'backctl config show' to list every key"
     raise UnknownSetting(f"there is no setting {quoted(dotted(path))}", hint=hint)
 
 
@@ -253,8 +253,8 @@ def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue | Non
     # The editor is trusted as far as an independent parser agrees with it.
     if changed is None or not _agree(parse_toml(changed, file), expected, path if value is None else ()):
         raise InvalidConfiguration(
-            f"{shown_path(file)} is laid out in a way that cannot be edited automatically",
-            hint=f"{'set' if value is not None else 'take out'} {dotted(path)} in it by hand",
+            f"{shown_path(file)} has a layout that cannot be edited automatically",
+            hint=f"{'set' if value is not None else 'remove'} {dotted(path)} by hand",
         )
     return changed
 

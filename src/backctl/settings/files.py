@@ -68,7 +68,7 @@ def read_text(path: Path) -> str:
         data = read_guarded(path, what=what, forbidden=0o022, limit=_LIMIT)
     except FileNotFoundError:
         raise InvalidConfiguration(
-            f"{what} {shown_path(path)} does not exist", hint="`backctl config path` shows the file in force"
+            f"{what} {shown_path(path)} does not exist", hint="run 'backctl config path' to see which file is used"
         ) from None
     if data.startswith(b"\xef\xbb\xbf"):
         raise InvalidConfiguration(
@@ -105,7 +105,7 @@ def _syntax_error(message: str, text: str) -> tuple[int, str]:
         return text.count("\n", 0, digits.start()) + 1 if digits else 1, "a number is out of range"
     line = int(match[2] or text.rstrip("\n").count("\n") + 1)
     if "overwrite" in match[1] or "twice" in match[1]:
-        return line, "the key or table is given twice"
+        return line, "the key or table is defined twice"
     return line, escaped(match[1][:1].lower() + match[1][1:])
 
 
@@ -143,10 +143,10 @@ def _refuse_exposed(status: os.stat_result, path: Path, what: str, forbidden: in
             hint=f"chown it to user {os.geteuid()}",
         )
     if status.st_mode & forbidden:
-        exposed = "may be changed by others" if status.st_mode & forbidden & 0o022 else "may be read by everybody"
+        exposed = "can be changed by other users" if status.st_mode & forbidden & 0o022 else "can be read by every user"
         raise InvalidConfiguration(
             f"{what} {shown_path(path)} {exposed} (mode {stat.S_IMODE(status.st_mode):04o})",
-            hint=f"chmod {stat.S_IMODE(status.st_mode) & ~forbidden & 0o777:04o} it",
+            hint=f"run chmod {stat.S_IMODE(status.st_mode) & ~forbidden & 0o777:04o} on it",
         )
 
 

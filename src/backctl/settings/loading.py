@@ -114,9 +114,9 @@ class LoadedSettings:
             return None
         if self.settings.keyring.path:
             raise InvalidConfiguration(
-                f"the keyring is given twice: keyring.path ({self.origin('keyring.path')}) and keyring.document "
+                f"the keyring is configured twice: keyring.path ({self.origin('keyring.path')}) and keyring.document "
                 f"({self.origin('keyring.document')})",
-                hint="keep one of them; the other may be empty",
+                hint="keep one of them, and remove or empty the other",
             )
         return document
 
@@ -146,7 +146,7 @@ class LoadedSettings:
         if key in known:
             return known[key]
         near = nearest(key, known)
-        hint = f"did you mean {near}?" if near else "`backctl config show` lists every key"
+        hint = f"did you mean {near}?" if near else "run 'backctl config show' to list every key"
         raise UnknownSetting(f"there is no setting {quoted(key)}", hint=hint)
 
     def origin(self, key: str) -> str:
@@ -310,7 +310,7 @@ def as_error(problem: Problem, file: Path | None, text: str, others: int = 0) ->
     """`problem` as the error to raise: the place first; `others` more are counted in the hint."""
     hint = problem.hint
     if others:
-        more = f"`backctl config validate` lists {others} more"
+        more = f"run 'backctl config validate' to list {others} more"
         hint = f"{hint}; {more}" if hint else more
     message = f"{place(problem, file, text)}: {problem.message}"
     return InvalidSetting(message, hint=hint) if problem.origin == "flag" else InvalidConfiguration(message, hint=hint)
@@ -340,9 +340,9 @@ def _environment_layer(environ: Mapping[str, str], problems: list[Problem]) -> L
         try:
             value: Value = secret_source(f"{setting.key}{suffix}", text) if suffix else from_text(setting, text)
             if setting.key == "protected" and not value:
-                raise WrongValue("protected may only be switched on by a variable, never off")
+                raise WrongValue("a variable can only turn protected on, not off")
             if setting.key in layer:
-                raise WrongValue(f"{setting.key} is given by {setting.variable} too; keep one")
+                raise WrongValue(f"{setting.key} is also set by {setting.variable}; keep one")
         except WrongValue as error:
             problems.append(Problem(str(error), (name,), None, "environment"))
         else:

@@ -231,9 +231,9 @@ def _items(setting: Setting, items: list[object]) -> tuple[str, ...]:
     checked = []
     for item in items:
         if not isinstance(item, str) or re.fullmatch(setting.item, item) is None:
-            raise WrongValue(f"{setting.key} holds {describe(item)}; it must be {expected(setting)}")
+            raise WrongValue(f"{setting.key} contains {describe(item)}; it must be {expected(setting)}")
         if setting.refused and re.fullmatch(setting.refused, item):
-            raise WrongValue(f"{setting.key} holds {quoted(item)}, which nothing can make harmless")
+            raise WrongValue(f"{setting.key} contains {quoted(item)}, which cannot be made safe")
         checked.append(item)
     return tuple(checked)
 
@@ -271,7 +271,7 @@ def expected(setting: Setting) -> str:
             return f"a whole number from {setting.low} to {setting.high}"
         case "duration":
             low, high = format_duration(setting.low), format_duration(setting.high)
-            return f"a duration from {low} to {high}, a whole number and one of the units ms, s, m, h, d"
+            return f"a duration from {low} to {high}: a whole number and a unit (ms, s, m, h or d)"
         case "string":
             return f"a string of {setting.low} to {setting.high} printable characters"
         case "list":
@@ -307,7 +307,7 @@ def check_database_url(key: str, text: str) -> None:
         raise WrongValue(f"{key} has the scheme {quoted(scheme[1])}, which is not supported; {form}")
     path = text.removeprefix("sqlite:///")
     if path == text or not path.startswith("/"):
-        raise WrongValue(f"{key} names no absolute path; {form}")
+        raise WrongValue(f"{key} does not contain an absolute path; {form}")
     if path.endswith("/") or path.rpartition("/")[2] in (".", ".."):
         raise WrongValue(f"{key} names a folder; {form}")
     if "?" in path or "#" in path or re.search(_UNSAFE, path):
@@ -318,15 +318,15 @@ def _check_server_url(key: str, text: str) -> None:
     """What can be told without libpq, which repeats in its complaints what may be a password."""
     if re.search(rf"\s|{_UNSAFE}", text):
         raise WrongValue(
-            f"{key} contains white space, a control character or broken Unicode; write it as %20 and alike"
+            f"{key} contains white space, a control character or broken Unicode; percent-encode it, for example as %20"
         )
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
-        raise WrongValue(f"{key} contains '%' without two hexadecimal digits; a percent sign itself is %25")
+        raise WrongValue(f"{key} contains '%' without two hexadecimal digits; write a percent sign as %25")
     location, _, parameters = text.removeprefix("postgresql://").partition("?")
     hosts = location.partition("/")[0].rpartition("@")[2]
     if any(not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{0,5})?", host) for host in hosts.split(",")):
         raise WrongValue(
-            f"{key} has no host and port in their place; write '@', ':' and '/' in a password as %40 %3A %2F"
+            f"{key} has a malformed host or port; write '@', ':' and '/' in a password as %40, %3A and %2F"
         )
     if parameters and any(not re.fullmatch(r"[a-z_]+=[^=&]*", part) for part in parameters.split("&")):
         raise WrongValue(

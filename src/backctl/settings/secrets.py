@@ -136,7 +136,7 @@ def run_secret_command(key: str, command: Sequence[str], environ: Mapping[str, s
     elif len(data) > _LIMIT:
         failure = f"printed more than {_LIMIT} bytes"
     elif status:
-        failure = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
+        failure = f"exited with status {status}" if status > 0 else f"was killed by signal {-status}"
     else:
         return _one_line(data, what)
     raise InvalidConfiguration(f"{what} {failure}", hint="its output is not shown; run it by hand to see why")

@@ -34,7 +34,7 @@ def validate(*, config_file: str | None, profile: str | None, environ: Mapping[s
     return [
         *_findings(config_file, profile, environ, follow=True),
         *(
-            Finding(f"environment {quoted(name)}: no setting has this variable", f"did you mean {near}?")
+            Finding(f"environment {quoted(name)}: no setting uses this variable", f"did you mean {near}?")
             for name, near in unknown_variables(environ)
             if near
         ),

@@ -84,7 +84,7 @@ class MessageKeys:
     def derived(cls, key: bytes, salt: bytes, context: bytes, digest: str = "sha512") -> Self:
         """From an input key of 32 bytes. Cobblestone-256 has SHA-512; the specification leaves the digest open."""
         if len(key) != _KEY:
-            raise ValueError(f"an input key has {_KEY} bytes")
+            raise ValueError(f"an input key must have {_KEY} bytes")
         made = hkdf_expand(digest, key, _SCHEME + salt + context, _KEY + _NONCE + _COMMITMENT)
         return cls(made[:_KEY], made[_KEY : _KEY + _NONCE], made[_KEY + _NONCE :])
 
@@ -149,7 +149,7 @@ def _nonces(base: bytes) -> Iterator[bytes]:
     number = int.from_bytes(base)
     for chunk in range(_MOST):
         yield (number ^ chunk).to_bytes(_NONCE)
-    raise InvalidInput("a stream has 4 PiB at most")
+    raise InvalidInput("a stream must not exceed 4 PiB")
 
 
 def _filled(read: Read, size: int) -> bytes:

@@ -24,7 +24,7 @@ class KeyCipher:
         return f"KeyCipher({self._kid!r})"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a cipher is not pickled")
+        raise TypeError("a cipher cannot be pickled")
 
     def seal_stream(self, read: "Read", context: bytes) -> Iterator[bytes]:
         from backctl.infrastructure.crypto import chunked

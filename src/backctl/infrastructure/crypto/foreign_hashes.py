@@ -81,9 +81,9 @@ def _read_argon2(match: re.Match[str]) -> ForeignHash | None:
     version = int(match["version"] or 16)  # the reference implementation's 1.0 wrote none
     excess = _memory_excess(memory, memory * passes)
     if lanes > _LANES_MAX:
-        excess = f"asks for {lanes} lanes, more than {_LANES_MAX}"
+        excess = f"requires {lanes} lanes; the limit is {_LANES_MAX}"
     if version != _ARGON2_VERSION:
-        excess = f"is of argon2's version {version}, and only version {_ARGON2_VERSION} can be checked"
+        excess = f"has argon2 version {version}; only version {_ARGON2_VERSION} is supported"
     derive = partial(
         _argon2, kind=match["kind"], salt=salt, length=len(digest), memory=memory, passes=passes, lanes=lanes
     )
@@ -112,7 +112,7 @@ def _scrypt_of(n: int, match: re.Match[str], salt: bytes | None, digest: bytes |
     memory = 128 * r * (n + p - 1) // 1024  # §2: V holds N blocks of 128·r bytes, B holds p of them
     excess = _memory_excess(memory, 128 * r * n * p // 1024)
     if n > _SCRYPT_N_MAX:
-        excess = f"asks for N = {n}, more than {_SCRYPT_N_MAX}"
+        excess = f"requires N = {n}; the limit is {_SCRYPT_N_MAX}"
     return _made(digest, partial(_scrypt, salt=salt, length=len(digest), n=n, r=r, p=p), excess)
 
 
@@ -136,7 +136,7 @@ def _pbkdf2_of(match: re.Match[str], iterations: int, salt: bytes | None, digest
     blocks = -(-len(digest) // _DIGEST_SIZES[function])  # RFC 8018 §5.2: the iterations are made for each
     excess = None
     if iterations * blocks > _ITERATIONS_MAX:
-        excess = f"asks for {iterations * blocks} iterations, more than {_ITERATIONS_MAX}"
+        excess = f"requires {iterations * blocks} iterations; the limit is {_ITERATIONS_MAX}"
     derive = partial(_pbkdf2, function=function, salt=salt, length=len(digest), iterations=iterations)
     return _made(digest, derive, excess)
 
@@ -191,9 +191,9 @@ def _made(
 
 def _memory_excess(kib: int, kib_touched: int) -> str | None:
     if kib > _KIB_MAX:
-        return f"asks for {kib} KiB of memory, more than {_KIB_MAX}"
+        return f"requires {kib} KiB of memory; the limit is {_KIB_MAX}"
     if kib_touched > _KIB_MAX * _PASSES_MAX:
-        return f"fills {kib_touched} KiB of memory altogether, more than {_KIB_MAX * _PASSES_MAX}"
+        return f"fills {kib_touched} KiB of memory in total; the limit is {_KIB_MAX * _PASSES_MAX}"
     return None
 
 
@@ -228,8 +228,8 @@ def _argon2(password: bytes, *, kind: str, salt: bytes, length: int, memory: int
         return function.derive(password)
     except UnsupportedAlgorithm:
         raise PasswordHashUnsupported(
-            f"the stored hash is made with argon2{kind}, which the OpenSSL of this machine lacks",
-            hint="install cryptography from a wheel, which brings an OpenSSL of its own, or set another password",
+            f"the stored hash uses argon2{kind}, which OpenSSL on this machine does not support",
+            hint="install cryptography from a wheel, which includes OpenSSL, or set another password",
         ) from None
 
 

@@ -94,7 +94,7 @@ class JwtCodec:
         token = jwt.encode(claims.members(), signing[1], algorithm=key.alg, headers=headers)  # type: ignore[arg-type]  # `signing_key` gives what PyJWT takes for that algorithm
         if len(token) > TOKEN_MAX:
             raise InvalidInput(
-                f"the token would have more than {TOKEN_MAX} characters", hint="give it a shorter scope or audience"
+                f"the token would have more than {TOKEN_MAX} characters", hint="use a shorter scope or audience"
             )
         return Secret(token)
 
@@ -147,9 +147,9 @@ class JwtCodec:
         kid, alg = members.get("kid"), members.get("alg")
         if members.keys() != _HEADER or members["typ"] != TOKEN_TYPE or not isinstance(kid, str):
             raise TokenInvalid(
-                "the token is no access token",
-                hint="its header holds typ, alg and kid and nothing else, typ being at+jwt;"
-                " `backctl token inspect` shows it",
+                "the token is not an access token",
+                hint="the header of an access token has exactly the members typ (at+jwt), alg and kid; "
+                "run 'backctl token inspect' to see the header",
             )
         key = trusted.named(kid)
         if key is None:
@@ -179,12 +179,12 @@ def _object_in(segment: bytes) -> dict[str, object] | None:
 def _malformed() -> TokenInvalid:
     return TokenInvalid(
         "the token is malformed",
-        hint=f"a signed token is three parts of base64url with a dot between two, of at most {TOKEN_MAX} characters",
+        hint=f"a signed token is three base64url parts separated by dots, at most {TOKEN_MAX} characters long",
     )
 
 
 def _unverified() -> TokenInvalid:
     return TokenInvalid(
         "no key of this installation verifies the token",
-        hint="compare the kid that `backctl token inspect` shows with `backctl key list`",
+        hint="compare the kid that 'backctl token inspect' shows with 'backctl key list'",
     )

@@ -116,17 +116,16 @@ class BcryptHasher:
         parsed = _parse(encoded.reveal())
         if parsed is None:
             raise InvalidPasswordHash(
-                "this is no hash of a password that backctl can check",
-                hint="it takes bcrypt ($2a$, $2b$, $2y$), argon2, scrypt and pbkdf2 as PHC strings, and as passlib, "
-                "Django and Werkzeug write them",
+                "unsupported password hash",
+                hint="use bcrypt ($2a$, $2b$, $2y$), or argon2, scrypt or pbkdf2 as a PHC string or in the format of "
+                "passlib, Django or Werkzeug",
             )
         if isinstance(parsed, _Parsed):
             if parsed.cost > _COST_ACCEPTED_MAX:
-                too_slow = f"more than {_COST_ACCEPTED_MAX} would keep every login waiting"
-                raise InvalidPasswordHash(f"the hash has a cost of {parsed.cost}; {too_slow}")
+                raise InvalidPasswordHash(f"the hash has bcrypt cost {parsed.cost}; the limit is {_COST_ACCEPTED_MAX}")
         elif parsed.excess is not None:
             raise InvalidPasswordHash(
-                f"the hash {parsed.excess}", hint="create the account with --no-password and give it a new one"
+                f"the hash {parsed.excess}", hint="create the account with --no-password, then set a new password"
             )
         return PasswordHash(encoded.reveal())
 

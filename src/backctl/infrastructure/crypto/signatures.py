@@ -46,7 +46,7 @@ class Verifier(NamedTuple):
 def verifier(key: Key) -> Verifier:
     """The verifying half of a key of purpose `sign`. Raises KeyringDamaged for one that is malformed or too weak."""
     if _TYPES.get(key.alg) != key.kty:
-        raise _unfit(key, "its kind and its algorithm do not belong together")
+        raise _unfit(key, "its key type does not match its algorithm")
     length, accepts = _HALVES[key.alg](key)
     not_after = LATEST if key.not_after is None else Instant.parse(key.not_after)
     return Verifier(key.kid, key.alg, not_after, length, accepts)
@@ -66,7 +66,7 @@ def signing_key(key: Key) -> "Ed25519PrivateKey | EllipticCurvePrivateKey | RSAP
 
             private = Ed25519PrivateKey.from_private_bytes(_octets(key, "d", _ED25519_KEY))
             if private.public_key().public_bytes_raw() != _octets(key, "x", _ED25519_KEY):
-                raise _unfit(key, "its numbers do not belong together")
+                raise _unfit(key, "its private half does not match its public half")
             return private
         case "ES256":
             from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateNumbers
@@ -204,11 +204,11 @@ def _parsed(key: Key, parse: Callable[[], _Parsed]) -> _Parsed:
     try:
         return parse()
     except ValueError:
-        raise _unfit(key, "its numbers do not belong together") from None
+        raise _unfit(key, "its numbers do not form a valid key") from None
 
 
 def _unfit(key: Key, why: str) -> KeyringDamaged:
     return KeyringDamaged(
-        f"the key {quoted(key.kid)} cannot serve for {quoted(key.alg)}: {why}",
+        f"the key {quoted(key.kid)} cannot be used for {quoted(key.alg)}: {why}",
         hint="restore keyring.json from a backup, or destroy that key and add another",
     )

@@ -76,7 +76,7 @@ def _integer(digits: str) -> int:
 
 def _fraction(digits: str) -> float:
     if not isfinite(number := float(digits)):
-        raise ValueError("a number beyond a double")
+        raise ValueError("a number outside the range of a double")
     return number
 
 

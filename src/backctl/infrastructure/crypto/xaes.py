@@ -64,14 +64,16 @@ class XaesCipher:
         return f"XaesCipher({self._start[:-1].decode()!r})"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a cipher is not pickled")
+        raise TypeError("a cipher cannot be pickled")
 
     def seal(self, plaintext: bytes, context: bytes) -> bytes:
         """The value, without a line end. Raises InvalidInput above LONGEST_VALUE."""
         cost = 1
         if len(plaintext) >= _CHARGED:
             if len(plaintext) > LONGEST_VALUE:
-                raise InvalidInput(f"the value is longer than {LONGEST_VALUE} bytes", hint="--file takes any size")
+                raise InvalidInput(
+                    f"the value is longer than {LONGEST_VALUE} bytes", hint="use --file for larger values"
+                )
             cost += len(plaintext) // _CHARGED
         current, left = self._current, self._left - cost
         if left < 0 or current is None:
@@ -119,7 +121,7 @@ class SubkeySource:
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != 32:
-            raise ValueError("an XAES-256-GCM key has 32 bytes")
+            raise ValueError("an XAES-256-GCM key must have 32 bytes")
         self._secret = secret
         self._k1: int | None = None
 

@@ -114,7 +114,7 @@ def _open_lock(path: Path) -> int:
             return descriptor
         os.close(descriptor)
     raise FolderUnusable(
-        f"{quoted(str(path), limit=400)} is not a lock file of backctl", hint="find out who made it, and remove it"
+        f"{quoted(str(path), limit=400)} is not a lock file of backctl", hint="find out who created it, then remove it"
     )
 
 
@@ -199,7 +199,7 @@ def unusable(
     folder: Path,
     error: OSError,
     *,
-    hint: str = "make the folder writable for this user, or name another one in the configuration",
+    hint: str = "make the folder writable for this user, or configure another folder",
 ) -> BackctlError:
     """What an operating-system error about a file or folder means. `hint` is for a folder that cannot be written."""
     where = quoted(error.filename if isinstance(error.filename, str) else str(folder), limit=400)

@@ -17,8 +17,8 @@ from backctl.staged_files import Staged, write_all
 from backctl.trusted_paths import Place, opened
 
 _BLOCK = 64 << 10
-_OR_REPLACE = "name a new file, or have it replaced with --overwrite"
-_ANOTHER_NAME = "name a file that does not exist"
+_OR_REPLACE = "choose a new file name, or replace the file with --overwrite"
+_ANOTHER_NAME = "choose a file that does not exist"
 
 
 class WholeFiles:
@@ -99,7 +99,8 @@ def _staged(path: str, *, replace: bool, when_taken: str = _ANOTHER_NAME) -> Ite
                 raise FileExistsError
             if status is not None and not stat.S_ISREG(status.st_mode):
                 raise FolderUnusable(
-                    f"{quoted(path, limit=400)} is not a regular file, so it is not replaced", hint="name another file"
+                    f"{quoted(path, limit=400)} is not a regular file, so it is not replaced",
+                    hint="choose another file",
                 )
             staged = held.enter_context(closing(Staged(place)))
         yield staged
@@ -108,7 +109,7 @@ def _staged(path: str, *, replace: bool, when_taken: str = _ANOTHER_NAME) -> Ite
 @contextmanager
 def _opened(path: str, *, follow_last: bool) -> Iterator[Place]:
     if "\0" in path or not Path(path).name:
-        raise FolderUnusable(f"{quoted(path)} is not the name of a file", hint="name the file that is to appear")
+        raise FolderUnusable(f"{quoted(path)} is not a file name", hint="give the name of the file to create")
     with opened(Path(path), follow_last=follow_last) as place:
         yield place
 
@@ -119,12 +120,12 @@ def _told(path: str, when_taken: str = _ANOTHER_NAME) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise FileTaken(f"{quoted(path, limit=400)} exists already", hint=when_taken) from None
+        raise FileTaken(f"{quoted(path, limit=400)} already exists", hint=when_taken) from None
     except OSError as cause:
         raise durable.unusable(
             Path(path),
             OSError(cause.errno, cause.strerror),  # not the temporary name
-            hint="name a file in a folder that this user can write",
+            hint="choose a file in a folder that this user can write to",
         ) from None
 
 

@@ -137,9 +137,9 @@ class FileKeyringChange:
         for change, staged in self._file.staged_changes().items():
             if change.installation_id != self._installation_id:
                 raise KeyringLocked(
-                    f"a change of the keyring {quoted(str(self._file.path), limit=400)} was interrupted, and only "
-                    "the log of another database can tell what became of it",
-                    hint="finish it with the profile of that database: 'backctl -p PROFILE key rotate'",
+                    f"a change to the keyring {quoted(str(self._file.path), limit=400)} was interrupted, and only "
+                    "the event log of another database shows whether it was recorded",
+                    hint="complete it with the profile of that database: 'backctl -p PROFILE key rotate'",
                 )
             recorded = event_log.holds(self.work.session.connection(), EventId(change.event_id))
             if recorded:

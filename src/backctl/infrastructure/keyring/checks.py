@@ -14,10 +14,10 @@ def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:
     ring = keys.read()
     if keys.has_unfinished_change():
         return warn(
-            "a change of the keyring was interrupted", "the next change finishes it, such as: backctl key rotate"
+            "a change to the keyring was interrupted", "run 'backctl key rotate', which first completes that change"
         )
     for purpose in ROTATING:
         if ring.due(purpose, _CRYPTOPERIOD_US, now):
             finding = f"the key {ring.primary(purpose).kid} has been in use for more than a year"
-            return warn(finding, "backctl key rotate replaces it; cron runs it every day")
-    return ok(f"{len(ring.keys)} keys, one of each purpose in use")
+            return warn(finding, "run 'backctl key rotate', for example every day with cron")
+    return ok(f"{len(ring.keys)} keys, with a primary key for each purpose")

@@ -179,7 +179,7 @@ class KeyFile:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         except FileNotFoundError:
             if self.path.is_symlink():
-                raise self._damaged("it is a link that leads nowhere") from None
+                raise self._damaged("it is a dangling symbolic link") from None
             raise KeyringMissing(f"there is no keyring {quoted(str(self.path), limit=400)}", hint=_RESTORE) from None
         except OSError as error:
             raise self._unreadable(error) from None
@@ -201,18 +201,18 @@ class KeyFile:
         named = f"the keyring {quoted(str(self.path), limit=400)}"
         if status.st_uid not in (0, os.geteuid()):
             raise KeyringExposed(
-                f"{named} belongs to another user (uid {status.st_uid})", hint="give it to the user who runs backctl"
+                f"{named} belongs to another user (uid {status.st_uid})", hint="chown it to the user who runs backctl"
             )
         if status.st_mode & stat.S_IRWXO:
             raise KeyringExposed(
-                f"{named} is open to everybody on this machine (mode {status.st_mode & 0o777:04o})",
-                hint="take its keys for known to others; at least: chmod 600 on that file",
+                f"{named} is accessible to every user of this machine (mode {status.st_mode & 0o777:04o})",
+                hint="treat its keys as compromised; at least run chmod 600 on the file",
             )
         permitted = stat.S_IRGRP if self._allow_group_read else 0
         if status.st_mode & stat.S_IRWXG & ~permitted:
             raise KeyringExposed(
-                f"{named} is open to its group (mode {status.st_mode & 0o777:04o})",
-                hint="chmod 600 on that file; where the group must read it, set keyring.allow_group_read and chmod 640",
+                f"{named} is accessible to its group (mode {status.st_mode & 0o777:04o})",
+                hint="run chmod 600 on it; if the group must read it, set keyring.allow_group_read and run chmod 640",
             )
 
     def _damaged(self, why: str) -> KeyringDamaged:
@@ -223,9 +223,7 @@ class KeyFile:
         reason = (error.strerror or str(error)).lower()
         return KeyringUnreadable(
             f"the keyring {quoted(str(self.path), limit=400)} cannot be read: {reason}",
-            hint="check the disk"
-            if error.errno == EIO
-            else "it must be readable for the user who runs backctl, and for nobody else",
+            hint="check the disk" if error.errno == EIO else "make it readable only by the user who runs backctl",
         )
 
 

@@ -51,6 +51,6 @@ class GivenKeyring:
     def in_file(self) -> NoReturn:
         """Raise KeyringReadOnly: a keyring that the configuration gives cannot be changed."""
         raise KeyringReadOnly(
-            f"the keyring comes from {self.label} and cannot be changed there",
-            hint="change the keys where its file is kept, and give the new one from there",
+            f"the keyring comes from {self.label}, which backctl cannot change",
+            hint="change the keys where the keyring file is kept, then provide the new keyring",
         )

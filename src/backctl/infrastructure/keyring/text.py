@@ -94,12 +94,12 @@ def _unwrapped(document: Mapping[str, object], passphrase: Passphrase | None) ->
         } if (version, cipher) == (_FORMAT, _CIPHER) and not more and not others:
             pass
         case _:
-            raise KeyringDamaged("the keyring is damaged: it is wrapped in a way that is not known here", hint=_NEWER)
+            raise KeyringDamaged("the keyring is damaged: its wrapping format is unknown", hint=_NEWER)
     if not _is_bearable(n, r, p):
-        raise KeyringDamaged("the keyring is damaged: opening it would take too much work", hint=_RESTORE)
+        raise KeyringDamaged("the keyring is damaged: decrypting it would take too much work", hint=_RESTORE)
     if passphrase is None:
         raise KeyringSealed(
-            "the keyring is wrapped under a passphrase, and none is configured",
+            "the keyring is wrapped with a passphrase, but none is configured",
             hint="set keyring.passphrase_file, keyring.passphrase_command or BACKCTL_KEYRING_PASSPHRASE",
         )
     head: dict[str, object] = {"cipher": cipher, "n": n, "r": r, "p": p, "salt": salt, "nonce": nonce}
@@ -109,8 +109,8 @@ def _unwrapped(document: Mapping[str, object], passphrase: Passphrase | None) ->
         return AESGCM(key).decrypt(unpadded(nonce), unpadded(ciphertext), bound)
     except (InvalidTag, ValueError):
         raise KeyringSealed(
-            "the keyring does not open: it is wrapped under another passphrase, or it was changed",
-            hint="check keyring.passphrase; a damaged keyring is restored from a backup",
+            "the keyring cannot be decrypted: the passphrase is wrong, or the keyring was changed",
+            hint="check keyring.passphrase; restore a damaged keyring from a backup",
         ) from None
 
 

@@ -60,8 +60,8 @@ class PostgresCare:
     def back_up(self, file: str) -> BackupView:
         """Raises UsageError naming the command that does it: a copy of a server's database is the server's work."""
         raise UsageError(
-            "a database on a PostgreSQL server is copied by PostgreSQL's own program",
-            hint=f"{pg_dump(self._database.label, file)}; it takes the password from ~/.pgpass or PGPASSWORD",
+            "a database on a PostgreSQL server is backed up with pg_dump",
+            hint=f"{pg_dump(self._database.label, file)}; it reads the password from ~/.pgpass or PGPASSWORD",
         )
 
 

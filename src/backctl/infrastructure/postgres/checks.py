@@ -75,8 +75,11 @@ def validity(connection: Driver) -> Finding:
     """Check that every index and constraint of backctl's tables is valid."""
     invalid = [str(name) for (name,) in connection.execute(_INVALID, {"tables": list(TABLES)})]
     if invalid:
-        return fail(f"not valid: {', '.join(invalid)}", "REINDEX an index, VALIDATE CONSTRAINT a constraint")
-    return ok("every index and constraint is valid; the server itself watches over its pages")
+        return fail(
+            f"invalid indexes or constraints: {', '.join(invalid)}",
+            "run REINDEX for an index, or ALTER TABLE ... VALIDATE CONSTRAINT for a constraint",
+        )
+    return ok("every index and constraint is valid; the server checks its pages itself")
 
 
 def _triggers(connection: Connection) -> list[str]:

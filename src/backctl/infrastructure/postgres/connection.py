@@ -145,7 +145,7 @@ class PostgresDatabase:
         row = cursor.fetchone()
         if row is None:
             raise DatabaseMissing(
-                f"the database {quoted(self.label, limit=400)} holds no installation of backctl",
+                f"the database {quoted(self.label, limit=400)} does not contain a backctl installation",
                 hint="run 'backctl init', or check database.url",
             )
         stored = stored_installation(row, self.label)
@@ -182,9 +182,9 @@ class PostgresDatabase:
         """
         self._was_lost = True
         unknown = OutcomeUnknown(
-            f"the connection to the database {quoted(self.label, limit=400)} was lost while it made the change; "
-            "whether it was made is unknown",
-            hint="look with 'backctl audit list' before you repeat it",
+            f"the connection to the database {quoted(self.label, limit=400)} was lost during the change; "
+            "it is unknown whether the change was made",
+            hint="check with 'backctl audit list' before you repeat the change",
         )
         if event_id is None:
             raise unknown
@@ -203,8 +203,8 @@ class PostgresDatabase:
             given = conninfo_to_dict(self._url)
         except psycopg.ProgrammingError:  # whose words repeat what may be a password
             raise DatabaseUnusable(
-                "database.url is none that libpq takes: a parameter is unknown, or a part is not in its place",
-                hint="write special characters of a password as %40 and alike",
+                "database.url is not a valid PostgreSQL URL: a parameter is unknown, or a part is misplaced",
+                hint="percent-encode special characters in the password, for example '@' as %40",
             ) from None
         seconds = max(_LEAST_CONNECT_S, -(-self.limits.connect_us // 1_000_000))
         parameters: dict[str, Any] = {name: value for name, value in _KEEPALIVE.items() if name not in given}

@@ -80,7 +80,8 @@ def connecting_fault(error: psycopg.Error, label: str) -> BackctlError:
         return exhausted
     reason = "it did not answer in time" if isinstance(error, psycopg.errors.ConnectionTimeout) else _reason(error)
     return DatabaseUnavailable(
-        f"{_named(label)} cannot be reached: {reason}", hint="check that the server runs and that the URL names it"
+        f"{_named(label)} cannot be reached: {reason}",
+        hint="check that the server is running and that database.url is correct",
     )
 
 
@@ -98,7 +99,7 @@ def fault_of(error: BaseException, label: str) -> BackctlError | None:
 def _fault_of_state(state: str, database: str) -> BackctlError | None:
     if state in _GIVEN_UP:
         return TransactionAborted(
-            f"{database} gave the transaction up, for others changed the same rows",
+            f"{database} aborted the transaction because another one changed the same rows",
             hint="nothing was changed; try again",
         )
     if state == _LOCKED:
@@ -116,7 +117,7 @@ def _fault_of_state(state: str, database: str) -> BackctlError | None:
             f"the disk of {database} is full", hint="free some space and try again; nothing was changed"
         )
     if state == _NOT_YET or state[:2] in ("08", "53", "57"):
-        return DatabaseUnavailable(f"{database} takes no work at the moment ({state})", hint="try again later")
+        return DatabaseUnavailable(f"{database} is temporarily unavailable ({state})", hint="try again later")
     return _configuration_fault(state, database)
 
 
@@ -124,27 +125,28 @@ def _configuration_fault(state: str, database: str) -> BackctlError | None:
     """Nothing that waiting would mend."""
     if state[:2] == "28":
         return DatabaseUnusable(
-            f"{database} refuses the login", hint="check user, password and pg_hba.conf; database.url names the user"
+            f"{database} rejected the login", hint="check the user in database.url, the password and pg_hba.conf"
         )
     if state == _NO_DATABASE:
-        return DatabaseMissing(f"{database} does not exist", hint="make it with 'createdb', then run 'backctl init'")
+        return DatabaseMissing(f"{database} does not exist", hint="create it with 'createdb', then run 'backctl init'")
     if state in _NO_SCHEMA:
         return DatabaseMissing(
-            f"{database} holds no installation of backctl", hint="run 'backctl init', or check database.url"
+            f"{database} does not contain a backctl installation", hint="run 'backctl init', or check database.url"
         )
     if state in _FOREIGN_SCHEMA:
         return DatabaseUnusable(
-            f"{database} holds tables of something else under the same names",
-            hint="name a database or a schema of its own in database.url",
+            f"{database} contains tables of another application with the same names",
+            hint="set database.url to a separate database or schema",
         )
     if state == _NO_RIGHT:
         return DatabaseUnusable(
-            f"{database} does not let this user do that",
-            hint="make the user the owner of its tables and of their schema",
+            f"{database} denies this user the required permission",
+            hint="make the user the owner of the tables and their schema",
         )
     if state == _READ_ONLY:
         return DatabaseUnusable(
-            f"{database} can only be read", hint="name the primary server, or add target_session_attrs=read-write"
+            f"{database} is read-only",
+            hint="set database.url to the primary server, or add target_session_attrs=read-write",
         )
     if state[:2] == "XX" or state == "58030":
         return DatabaseUnusable(f"{database} is damaged ({state})", hint="restore it from a backup")

@@ -119,6 +119,6 @@ def _require_unicode(connection: Connection, database: PostgresDatabase) -> None
     if encoding != "UTF8":
         raise DatabaseUnusable(
             f"the database {quoted(database.label, limit=400)} has the encoding {quoted(str(encoding))}, "
-            "which cannot hold every name",
-            hint="make one with 'createdb --encoding UTF8 --template template0'",
+            "which cannot store every name",
+            hint="create one with 'createdb --encoding UTF8 --template template0'",
         )

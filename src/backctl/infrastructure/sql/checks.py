@@ -24,7 +24,7 @@ from backctl.infrastructure.sql.comparison import (
 )
 
 _NAMED = 10  # differences told one by one
-_LOOK = f"look with 'backctl audit verify', then {RESTORE}"
+_LOOK = f"run 'backctl audit verify', then {RESTORE}"
 
 # Sets, not a lookup per row: an id is a type of its own on PostgreSQL, and no index would serve the comparison.
 _UNRECORDED = "SELECT CAST(id AS TEXT) FROM users EXCEPT SELECT subject FROM events WHERE type = 'UserCreated'"
@@ -61,9 +61,7 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
     def probe(check: str, look: Callable[[Connection], Finding]) -> Probe:
         def see() -> Finding:
             if is_fresh():
-                return Finding(
-                    "ok", "nothing was created yet", "the first 'backctl user create' does it, or: backctl init"
-                )
+                return Finding("ok", "nothing has been created yet", "run 'backctl init', or create the first account")
             with examined.snapshot() as connection:
                 return look(connection)
 
@@ -89,7 +87,7 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
         )
 
     return (
-        probe("database.revision", lambda connection: ok("the revision is the one of this backctl")),
+        probe("database.revision", lambda connection: ok("the schema revision is current")),
         probe("database.integrity", examined.integrity),
         probe("schema.tables", tables),
         *map(compared, PARTS),
@@ -104,35 +102,35 @@ def _compared(found: Iterable[Difference], what: str) -> Finding:
     for difference in found:
         (missing if difference.missing else others).append(difference.text)
     if missing:
-        return fail(_some(missing + others), f"{RESTORE}, or undo what was changed by hand")
+        return fail(_some(missing + others), f"{RESTORE}, or undo the manual changes")
     if others:
-        return warn(_some(others), "backctl neither needs it nor looks after it")
-    return ok(f"every {what} is as this backctl makes it")
+        return warn(_some(others), "backctl neither uses nor maintains it")
+    return ok(f"every {what} matches the expected schema")
 
 
 def _accounts(connection: Connection) -> Finding:
     unrecorded = _ids(connection, _UNRECORDED)
     lost = _ids(connection, _LOST)
     if unrecorded:
-        return fail(f"accounts that no event tells of: {_some(unrecorded)}", _LOOK)
+        return fail(f"accounts without a creation event: {_some(unrecorded)}", _LOOK)
     if lost:
-        return fail(f"accounts that are gone without an event: {_some(lost)}", _LOOK)
+        return fail(f"accounts that disappeared without a deletion event: {_some(lost)}", _LOOK)
     count = connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one()
-    return ok(f"accounts: {count}, each with the event that made it")
+    return ok(f"accounts: {count}, each with its creation event")
 
 
 def _log(connection: Connection) -> Finding:
     row = connection.exec_driver_sql(_LOG).first()
     if row is None:
-        return fail("the log has lost its head", _LOOK)
+        return fail("the event log has no head", _LOOK)
     count, first, last, head, ends_there = row
     if (count, head) == (0, 0):
         return ok("no events")
     if (first, last, count) != (1, head, head):
-        return fail(f"{count} events from {first} to {last}, where the head says {head}", _LOOK)
+        return fail(f"{count} events from {first} to {last}, but the head is at {head}", _LOOK)
     if not ends_there:
-        return fail(f"the head is not the end of event {last}", _LOOK)
-    return ok(f"events: {count}, without a gap, and the head is the end of the last")
+        return fail(f"the head does not match event {last}", _LOOK)
+    return ok(f"events: {count}, without gaps; the head matches the last event")
 
 
 def _ids(connection: Connection, statement: str) -> list[str]:

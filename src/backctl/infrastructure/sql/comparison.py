@@ -64,7 +64,7 @@ def missing_tables(found: Schema) -> Iterator[Difference]:
 def added(described: Iterable[str]) -> Iterator[Difference]:
     """What somebody put beside the tables, such as `trigger x`."""
     for text in described:
-        yield Difference(f"{text} is not of this program", missing=False)
+        yield Difference(f"{text} does not belong to backctl", missing=False)
 
 
 def differences(part: Part, expected: Schema, found: Schema) -> Iterator[Difference]:
@@ -81,7 +81,7 @@ def _differences(table: str, expected: Mapping[str, str], found: Mapping[str, st
             yield Difference(f"{table}: {name} is {found[name]} instead of {description}", missing=True)
     for name in found:
         if name not in expected:
-            yield Difference(f"{table}: {name} is not of this program", missing=False)
+            yield Difference(f"{table}: {name} does not belong to backctl", missing=False)
 
 
 def _columns(inspector: Inspector, table: str, schema: str | None) -> dict[str, str]:

@@ -167,6 +167,6 @@ def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 def _headless() -> DatabaseUnusable:
     return DatabaseUnusable(
-        "the head of the event log is not the end of its chain",
-        hint="look with 'backctl audit verify', then restore the database from a backup",
+        "the head of the event log does not match its last event",
+        hint="run 'backctl audit verify', then restore the database from a backup",
     )

@@ -65,7 +65,7 @@ def _read(recent: object, locked_until: object) -> RecentFailures:
     except (ValueError, RecursionError):
         pass
     raise DatabaseUnusable(
-        "the count of failed logins holds what was never written",
+        "the count of failed logins contains invalid data",
         hint="restore the database from a backup, or give the account a new password",
     )
 

@@ -202,7 +202,7 @@ def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor 
 
 def _with_an_id(cursor: Cursor, text: str) -> Cursor:
     if not is_uuid(str(cursor.position[-1])):  # PostgreSQL's type takes nothing else
-        raise InvalidCursor(f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page")
+        raise InvalidCursor(f"invalid cursor {quoted(text)}", hint="use the next_cursor of the previous page")
     return cursor
 
 

@@ -257,8 +257,8 @@ class RowReader(ABC):
 
     def _damaged(self, what: str) -> DatabaseUnusable:
         return DatabaseUnusable(
-            f"{what} in {quoted(self._label, limit=400)} holds what was never written",
-            hint="look with 'backctl audit verify', then restore the database from a backup",
+            f"{what} in {quoted(self._label, limit=400)} contains invalid data",
+            hint="run 'backctl audit verify', then restore the database from a backup",
         )
 
 

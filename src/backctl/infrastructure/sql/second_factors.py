@@ -129,5 +129,5 @@ def _enrolment(row: Row[Any]) -> Enrolment:
         )
     except (ValueError, InvalidInput):
         raise DatabaseUnusable(
-            "a second factor holds what was never written", hint="restore the database from a backup"
+            "a second factor contains invalid data", hint="restore the database from a backup"
         ) from None

@@ -106,7 +106,8 @@ class SqlSessionRepository:
             row = self._connection().execute(found).first()
         if row is None:
             raise SessionNotFound(
-                f"there is no session {quoted(session_id)}", hint="'backctl token list IDENT' shows an account's"
+                f"there is no session {quoted(session_id)}",
+                hint="run 'backctl token list IDENT' to list the sessions of an account",
             )
         session = _session(row)
         self._known.append((session, _columns(session)))
@@ -275,4 +276,4 @@ def _instant(stored: object) -> Instant:
     # An SQLite file can be written by anybody who has it.
     if type(stored) is int and EARLIEST <= stored <= LATEST:
         return Instant(stored)
-    raise DatabaseUnusable("a session holds what was never written", hint="restore the database from a backup")
+    raise DatabaseUnusable("a session contains invalid data", hint="restore the database from a backup")

@@ -222,8 +222,8 @@ class SqlUserRepository:
             raise taken from error
         if statement is not _ADD and written.rowcount != 1:
             raise UserChangedMeanwhile(
-                f"{quoted(user.username.name)} was changed by somebody else meanwhile",
-                hint="look at the account again, then repeat the command",
+                f"{quoted(user.username.name)} was changed by someone else in the meantime",
+                hint="check the account, then repeat the command",
             )
 
 
@@ -240,12 +240,12 @@ def _taken(error: IntegrityError, user: User) -> Conflict | None:
     if any(name in rule for name in _EMAIL_KEY):
         return EmailTaken(
             f"the e-mail address {quoted(user.email.address)} belongs to another account",
-            hint="look at it with 'backctl user show'",
+            hint="run 'backctl user show' to see that account",
         )
     if any(name in rule for name in _USERNAME_KEY):
         return UsernameTaken(
             f"the username {quoted(user.username.name)} belongs to another account",
-            hint="look at it with 'backctl user show'",
+            hint="run 'backctl user show' to see that account",
         )
     return None
 

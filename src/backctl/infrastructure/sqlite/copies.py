@@ -36,13 +36,13 @@ def back_up(database: Path, file: Path, *, timeout_us: int) -> BackupView:
                 copy.put_in_place()
     except FileExistsError:
         raise FileTaken(
-            f"{quoted(str(file), limit=400)} exists already", hint="name a file that does not exist"
+            f"{quoted(str(file), limit=400)} already exists", hint="choose a file that does not exist"
         ) from None
     except OSError as error:
         raise durable.unusable(
             file,
             OSError(error.errno, error.strerror),  # not the temporary name
-            hint="name a new file in a folder that this user can write",
+            hint="choose a new file in a folder that this user can write to",
         ) from None
     return BackupView(str(file), length, digest)
 
@@ -114,5 +114,5 @@ def _require_opened(descriptor: int, staged: Path) -> None:
                     return
         raise FolderUnusable(
             f"{quoted(str(staged.parent.parent), limit=400)} was replaced while a copy was being made in it",
-            hint="name a file in a folder that nobody else can move",
+            hint="choose a file in a folder that no other user can move",
         )

@@ -93,7 +93,7 @@ class EmptyUnitOfWork:
     @property
     def second_factors(self) -> SecondFactors:
         """Nobody comes here without an account."""
-        raise RuntimeError("there is no account whose second factor this could be")
+        raise RuntimeError("there are no accounts, so no second factor can exist")
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +127,7 @@ class EmptyUnitOfWork:
 
 class _NoUsers:
     def add(self, user: "User") -> None:
-        raise RuntimeError("a use case that adds accounts begins a unit of work that creates")
+        raise RuntimeError("begin the unit of work with creates=True to add an account")
 
     def get(self, ident: Identity) -> "User":
         raise UserNotFound(ident.text)
@@ -158,14 +158,15 @@ class _NoLoginFailures:
 
 class _NoSessions:
     def add(self, session: "Session") -> None:
-        raise RuntimeError("there is no account whose session this could be")
+        raise RuntimeError("there are no accounts, so no session can be added")
 
     def owner(self, digest: bytes) -> tuple[UserId, SessionId] | None:
         return None
 
     def get(self, session_id: str) -> "Session":
         raise SessionNotFound(
-            f"there is no session {quoted(session_id)}", hint="'backctl token list IDENT' shows an account's"
+            f"there is no session {quoted(session_id)}",
+            hint="run 'backctl token list IDENT' to list the sessions of an account",
         )
 
     def token(self, digest: bytes) -> "RefreshToken | None":
@@ -178,7 +179,7 @@ class _NoSessions:
         """Nothing was used."""
 
     def issue(self, token: "RefreshToken") -> None:
-        raise RuntimeError("there is no session whose token this could be")
+        raise RuntimeError("there are no sessions, so no token can be issued")
 
     def revoke_all(self, user_id: UserId, cause: "Cause", *, now: Instant) -> int:
         return 0

@@ -90,8 +90,8 @@ class SqliteFaults:
     def was_committed(self, event_id: EventId | None) -> bool:
         """Nobody can tell. Raises OutcomeUnknown."""
         raise OutcomeUnknown(
-            f"the disk failed while a change of {_named(self.path)} was being committed: it may or may not be made",
-            hint="check the disk, then look whether the change is there before repeating it",
+            f"the disk failed during a change to {_named(self.path)}; it is unknown whether the change was made",
+            hint="check the disk, then check whether the change was made before you repeat it",
         )
 
 
@@ -119,10 +119,10 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
     if code in _UNWRITTEN:
         return DatabaseUnusable(
             f"{database} cannot be written: input/output error ({_name(cause)})",
-            hint="check the disk; look at the database with 'backctl doctor' before going on",
+            hint="check the disk, then run 'backctl doctor' before you continue",
         )
     if primary in _FOREIGN or (primary == sqlite3.SQLITE_ERROR and str(cause) == "unsupported file format"):
-        return DatabaseUnusable(f"{database} is no SQLite database, or its first page is damaged", hint=_RESTORE)
+        return DatabaseUnusable(f"{database} is not an SQLite database, or its first page is damaged", hint=_RESTORE)
     if primary == sqlite3.SQLITE_CORRUPT:
         return DatabaseUnusable(f"{database} is damaged", hint=_RESTORE)
     if exhausted := _exhaustion(code):
@@ -130,8 +130,8 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
     if primary in _UNWRITABLE:
         return DatabaseUnusable(
             f"{database} cannot be opened or written",
-            hint="check the owner and the permissions of the file and of its folder; "
-            "reading needs a writable folder too, for SQLite keeps its log beside the file",
+            hint="check the owner and the permissions of the file and its folder; "
+            "SQLite needs a writable folder even for reading",
         )
     if primary == sqlite3.SQLITE_IOERR:
         return DatabaseUnusable(f"{database} cannot be read: {_name(cause)}", hint=f"check the disk, or {_RESTORE}")
@@ -163,7 +163,7 @@ def _fault_without_code(message: str, database: str) -> BackctlError | None:
     # Raised by Python's module itself. The message repeats the text, which stays out of ours.
     if message.startswith("Could not decode to UTF-8"):
         return DatabaseUnusable(
-            f"{database} holds text that is not UTF-8", hint=f"look with 'backctl audit verify', then {_RESTORE}"
+            f"{database} holds text that is not UTF-8", hint=f"run 'backctl audit verify', then {_RESTORE}"
         )
     return None
 

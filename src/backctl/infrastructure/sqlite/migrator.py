@@ -62,7 +62,9 @@ def upgrade(
     done = migrate_file(path, timeout_us=timeout_us, record=record, revision=revision, versions=versions)
     if done is None:
         return False
-    notice(f"migrated the database from revision {done.before} to {revision}; a copy of the old one is {done.copy}")
+    notice(
+        f"migrated the database from revision {done.before} to {revision}; the old database was copied to {done.copy}"
+    )
     return True
 
 
@@ -106,7 +108,7 @@ def migrate_file(
                 if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
                     raise DatabaseUnusable(
                         f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
-                        hint="the database was left as it is; please report this",
+                        hint="the database was not changed; please report this",
                     )
                 if record is not None:
                     record.append(connection, old=before, new=revision)
@@ -152,7 +154,7 @@ def _move_log_into_file(engine: Engine, path: Path) -> None:
     log = path.with_name(f"{path.name}-wal")
     if busy or logged != moved or (log.exists() and log.stat().st_size):
         raise DatabaseUnusable(
-            f"the new database {quoted(str(path), limit=400)} cannot be completed: its log does not become part of it",
+            f"the new database {quoted(str(path), limit=400)} cannot be completed: its log cannot be merged into it",
             hint="check the disk, and try again",
         )
 

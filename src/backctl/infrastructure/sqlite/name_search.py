@@ -58,7 +58,7 @@ def _names(connection: sqlite3.Connection, column: str, prefix: str) -> list[Nam
 def _open(path: str) -> sqlite3.Connection:
     file = os.path.realpath(path)
     if not S_ISREG(os.stat(file).st_mode) or os.path.exists(f"{file}-journal"):
-        raise OSError(f"{file} is not a database at rest")
+        raise OSError(f"{file} is not a cleanly closed database")
     # https://www.sqlite.org/wal.html §8: where the two files beside it exist, nothing is created by reading. Where
     # there is no log, nobody has begun to write: https://www.sqlite.org/uri.html#uriimmutable then needs neither.
     if _size(f"{file}-wal"):
