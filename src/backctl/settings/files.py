@@ -1,4 +1,4 @@
-"""Finding and reading the one configuration file that counts."""
+"""Finds and reads the configuration file."""
 
 import os
 import stat
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 
 APPLICATION = "backctl"
 FILE_NAME = "config.toml"
-_LIMIT = 262_144  # bytes; a hundred times what a person writes
+_LIMIT = 262_144  # bytes; about a hundred times the size of a typical file
 
 
 def shown_path(path: Path | str) -> str:
-    """`path` in quotes, escaped, safe in a message."""
+    """Quote and escape `path` for a message."""
     return quoted(str(path), limit=1024)
 
 
 def user_file() -> Path:
-    """Where the user's own configuration file is, or would be."""
+    """Return the path of the user's configuration file, which may not exist."""
     import platformdirs
 
     return platformdirs.user_config_path(APPLICATION) / FILE_NAME
 
 
 def data_folder() -> Path:
-    """Where the embedded database and the keyring live by default. Not created here."""
+    """Return the default folder of the embedded database and the keyring. Does not create it."""
     import platformdirs
 
     return platformdirs.user_data_path(APPLICATION)
 
 
 def locate(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The file in force: the one asked for, else `BACKCTL_CONFIG`, else the user's, else the site's, else None.
+    """Return the configuration file to use: `config_file`, `BACKCTL_CONFIG`, the user's, the site's, or None.
 
-    A file asked for need not exist; whoever reads it will say so. A dangling link counts as present: passing it over
-    would silently work on another database.
+    A requested file may be missing; reading it reports that. A dangling link is treated as present, because skipping
+    it would silently select another database.
     """
     asked = config_file if config_file is not None else environ.get("BACKCTL_CONFIG")
     if asked or config_file is not None:
@@ -58,10 +58,10 @@ def locate(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def read_text(path: Path) -> str:
-    """The text of the configuration file at `path`.
+    """Read the configuration file at `path`.
 
-    Raises InvalidConfiguration when it is missing, no regular file, writable by others, owned by a stranger, larger
-    than 256 KiB, or not UTF-8 without a byte order mark.
+    Raises InvalidConfiguration when it is missing, not a regular file, writable by other users, owned by another user,
+    larger than 256 KiB, not UTF-8, or starts with a byte order mark.
     """
     what = "the configuration file"
     try:
@@ -82,7 +82,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_toml(text: str, path: Path) -> dict[str, object]:
-    """`text` as TOML 1.0. Raises InvalidConfiguration with the line of the first syntax error in the file at `path`."""
+    """Parse `text` as TOML 1.0. Raises InvalidConfiguration with `path` and the line of the first syntax error."""
     import tomllib
 
     try:
@@ -96,11 +96,11 @@ def parse_toml(text: str, path: Path) -> dict[str, object]:
 
 
 def _syntax_error(message: str, text: str) -> tuple[int, str]:
-    """The line and the reason that tomllib packs into one sentence."""
+    """Split a message of tomllib into the line and the reason."""
     import re
 
     match = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.DOTALL)
-    if match is None:  # the limit on the digits of an integer says no line
+    if match is None:  # the error about too many digits names no line
         digits = re.search(r"[0-9_]{4000}", text)
         return text.count("\n", 0, digits.start()) + 1 if digits else 1, "a number is out of range"
     line = int(match[2] or text.rstrip("\n").count("\n") + 1)
@@ -110,10 +110,10 @@ def _syntax_error(message: str, text: str) -> tuple[int, str]:
 
 
 def read_guarded(path: Path, *, what: str, forbidden: int, limit: int, foreign_owner: bool = False) -> bytes:
-    """The bytes of a regular file, at most `limit`, unless its mode has one of the `forbidden` bits.
+    """Read a regular file of at most `limit` bytes whose mode has none of the `forbidden` bits.
 
-    The checks are made on the opened file, so nothing can be swapped in between; opening never waits for the other end
-    of a pipe. `what` names the file in messages. Raises FileNotFoundError, and InvalidConfiguration for all else.
+    Checks the opened file, so that it cannot be swapped after the check. Never waits for the other end of a pipe.
+    `what` names the file in messages. Raises FileNotFoundError, and InvalidConfiguration for everything else.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
