@@ -5,7 +5,7 @@ from backctl.domain.values import Instant
 from backctl.infrastructure.keyring.store import KeyringStore
 from backctl.infrastructure.probes import NOTHING_YET, Finding, ok, warn
 
-_CRYPTOPERIOD_US = 365 * 86_400_000_000  # NIST SP 800-57 part 1 §5.3.6: one to two years for what signs or encrypts
+_CRYPTOPERIOD_US = 365 * 86_400_000_000  # NIST SP 800-57 part 1 §5.3.6: one to two years for keys that sign or encrypt
 
 
 def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:

@@ -1,4 +1,4 @@
-"""Keys as others write them: JWK (RFC 7517) and PEM (RFC 7468). Nothing here shows what it cannot read."""
+"""Imports and exports keys as JWK (RFC 7517) and PEM (RFC 7468). Errors never show the input."""
 
 import math
 import re
@@ -25,12 +25,12 @@ _PRIVATE = "give a private key: a JWK with 'd', or with 'k' if it is symmetric"
 
 
 class KeyText:
-    """Reads and writes keys for the world outside."""
+    """Reads and writes keys in exchange formats."""
 
     def read(self, text: Secret, *, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
-        """The key that a private JWK or a PEM text holds, with both halves checked against each other.
+        """Read the key from a private JWK or a PEM text. Checks that its private and public halves match.
 
-        A JWK says its algorithm by `alg` or its kind; `alg` must not contradict it. Raises InvalidKey.
+        The member `alg` or the key type of a JWK sets its algorithm; `alg` must not contradict it. Raises InvalidKey.
         """
         if alg is not None:
             kind_of(purpose, alg)
@@ -41,7 +41,7 @@ class KeyText:
             raise
 
     def pem(self, key: Key, *, private: bool) -> str:
-        """PKCS #8 (RFC 5958) without a passphrase, or SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
+        """Format as PKCS #8 (RFC 5958), unencrypted, or SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
         if key.is_symmetric:
@@ -55,9 +55,9 @@ class KeyText:
 
 
 def private_key(key: Key) -> "PrivateKey":
-    """The key as the cryptography library knows it, its halves checked against each other.
+    """Convert the key for the cryptography library. Checks that its private and public halves match.
 
-    Raises ValueError when they do not belong together or are on no curve.
+    Raises ValueError when they do not match or do not form a valid key.
     """
     members = {name: value for name, value in key.material if name != "crv"}
     if key.alg == "EdDSA":
@@ -96,7 +96,7 @@ def _foreign(content: str, purpose: Purpose, alg: str | None, now: Instant) -> F
 
 
 def _members(content: str) -> dict[str, object]:
-    """The JWK of a text, which may be the only one of a JWK Set. Raises InvalidKey."""
+    """Parse a JWK, or the only JWK of a JWK Set. Raises InvalidKey."""
     from backctl.infrastructure.crypto.strict_json import parsed
 
     try:
@@ -141,7 +141,7 @@ def _of_jwk(jwk: Mapping[str, object], purpose: Purpose, alg: str | None, now: I
 
 
 def _factors(jwk: Mapping[str, object]) -> dict[str, str]:
-    """What a JWK of RSA may leave out (RFC 7518 §6.3.2). Raises InvalidKey for numbers that do not belong together."""
+    """Compute the members that an RSA JWK may omit (RFC 7518 §6.3.2). Raises InvalidKey for inconsistent numbers."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     numbers = []
@@ -164,7 +164,7 @@ def _of_pem(content: str, now: Instant) -> Key:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     count = len(_PRIVATE_PEM.findall(content))
-    if count > 1:  # the library would take the first and say nothing of the others
+    if count > 1:  # the library would silently ignore all but the first
         raise InvalidKey(f"the PEM text holds {count} private keys", hint="give one key at a time")
     try:
         private = load_pem_private_key(content.encode(), password=None)
@@ -189,7 +189,7 @@ def _known(key: Key, purpose: Purpose, alg: str | None) -> Key:
             f"the PEM text holds a signing key for {key.alg}, not the requested kind of key",
             hint="omit --purpose and --alg",
         )
-    # Read again by the rules of the keyring: an exponent that it does not hold must not come in this way either.
+    # Apply the rules of the keyring, for example to the public exponent.
     material = read_material("the PEM text", "sign", kind_of("sign", key.alg), dict(key.material))
     return replace(key, material=material)
 
