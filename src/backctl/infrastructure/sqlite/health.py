@@ -58,7 +58,7 @@ class SqliteHealth(DatabaseHealth):
 
 
 def integrity(connection: sqlite3.Connection) -> Finding:
-    """Whether every page, index and reference is in order."""
+    """Check that every page, index and reference is intact."""
     found = [str(text) for (text,) in connection.execute("PRAGMA integrity_check(10)")]
     if found != ["ok"]:
         return fail(f"the database is damaged: {'; '.join(found)}", RESTORE)

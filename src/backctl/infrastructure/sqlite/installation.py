@@ -199,7 +199,7 @@ class SqliteInstallation(Installation):
     # Creation.
 
     def _paths(self) -> tuple[Path, ...]:
-        """The files that make up the installation, in the order in which they get their names."""
+        """Return the files of the installation, in the order in which they are linked to their names."""
         return (*self.keys.paths, self.database)
 
     def _is_complete(self) -> bool:
