@@ -1,6 +1,6 @@
-"""What `db check` looks at: the pages, the schema against the tables, the accounts against the log.
+"""The checks of `db check`: the database's pages, its schema, and its accounts against the event log.
 
-Every check sees one moment of the database, and none changes it.
+Every check uses a snapshot, and none changes the database.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,10 +23,10 @@ from backctl.infrastructure.sql.comparison import (
     read_schema,
 )
 
-_NAMED = 10  # differences told one by one
+_NAMED = 10  # the limit of differences to list
 _LOOK = f"run 'backctl audit verify', then {RESTORE}"
 
-# Sets, not a lookup per row: an id is a type of its own on PostgreSQL, and no index would serve the comparison.
+# Compare sets instead of looking up each row: PostgreSQL's ids need a cast, so no index would help.
 _UNRECORDED = "SELECT CAST(id AS TEXT) FROM users EXCEPT SELECT subject FROM events WHERE type = 'UserCreated'"
 _LOST = """
 SELECT subject FROM events WHERE type = 'UserCreated'
@@ -42,11 +42,11 @@ FROM event_head AS head LEFT JOIN events AS last ON last.seq = head.seq WHERE he
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """How one kind of database is examined.
+    """How to examine one kind of database.
 
-    `snapshot` opens it at one moment, for reading only, and raises SchemaOutdated or SchemaTooNew for another revision
-    than this program's. `model` is the schema as that kind of database reads it back when this program makes it.
-    `beside` says what else is there, such as `trigger x`.
+    `snapshot` opens a read-only snapshot and raises SchemaOutdated or SchemaTooNew for another revision than this
+    program's. `model` returns the expected schema, as this kind of database reads it back. `beside` returns other
+    objects in the database, such as `trigger x`.
     """
 
     snapshot: Callable[[], AbstractContextManager[Connection]]
@@ -56,7 +56,7 @@ class Examined:
 
 
 def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> tuple[HealthProbe, ...]:
-    """The checks in the order in which one explains the next; where nothing was made yet, nothing is wrong."""
+    """Return the checks. A failed check can explain the failures after it. On a fresh machine, all checks pass."""
 
     def probe(check: str, look: Callable[[Connection], Finding]) -> Probe:
         def see() -> Finding:
@@ -71,7 +71,7 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
         inner = probe(f"schema.{part}", within(part))
 
         def see() -> Finding:
-            examined.model()  # before the snapshot is taken: no check needs two connections at once
+            examined.model()  # before the snapshot, so that no check needs two connections at once
             return inner.look()
 
         return Probe(inner.check, see)

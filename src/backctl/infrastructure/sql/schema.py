@@ -1,4 +1,4 @@
-"""Checks that run before a database is used: does it belong to backctl, to which installation, at which revision.
+"""Checks before a database is used: whether it belongs to backctl, to which installation, and its revision.
 
 Uses no driver and loads no heavy modules.
 """
