@@ -106,17 +106,13 @@ class SqlUnitOfWork:
 
     @cached_property
     def sessions(self) -> "SqlSessionRepository":
-        from backctl.infrastructure.sql.session_repository import (
-            SqlSessionRepository,
-        )  # few changes need it
+        from backctl.infrastructure.sql.session_repository import SqlSessionRepository  # few changes need it
 
         return self._joined(SqlSessionRepository(self.session.connection))
 
     @cached_property
     def second_factors(self) -> "SqlSecondFactors":
-        from backctl.infrastructure.sql.second_factors import (
-            SqlSecondFactors,
-        )  # few changes need it
+        from backctl.infrastructure.sql.second_factors import SqlSecondFactors  # few changes need it
 
         return SqlSecondFactors(self.session.connection)
 
