@@ -163,7 +163,7 @@ class SqliteInstallation(Installation):
     def _say_fresh(self) -> None:
         if not self._said_fresh:
             self._said_fresh = True
-            self._notice(f"there is no database at {self.database} yet; continuing with an empty one")
+            self._notice(f"there is no database at {self.database} yet; treating it as empty")
 
     def _opened(self, by: Attribution | None = None) -> "tuple[StoredInstallation, Keyring]":
         """Return the stored installation and its keyring. Migrate an older database if its keyring matches.
