@@ -1,9 +1,9 @@
-"""Administration of a backend's accounts and security core.
+"""Administers the accounts, tokens, keys and encryption of a backend.
 
-A service imports it for `open_backend`; the command line is `python -m backctl`.
+Services call `open_backend`. The command line is `python -m backctl`.
 """
 
-TYPE_CHECKING = False  # type checkers know the name; importing it from typing would cost `--version` 5 ms
+TYPE_CHECKING = False  # known to type checkers; importing it from typing would slow down `--version` by 5 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ def open_backend(
 ) -> "Backend":
     """Open the installation that the configuration names, for use in a `with` block.
 
-    Has the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
+    Provides the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
     `keys`, `sanitizing`, `audit`, `access`, `doctor`. `config_file` and `profile` work like the flags `--config` and
     `--profile`. Reads the `BACKCTL_…` variables from `environ`, by default the process environment. Connects lazily.
     Calls each of `reactions` with the events of every transaction once they are durable. Raises InvalidConfiguration

@@ -1,16 +1,16 @@
-"""Entry point of the program. What needs nothing is answered before anything is imported."""
+"""Entry point of the program. `--version` and `__complete` run before the command line is imported."""
 
 import sys
 
 _NO_MEMORY = ("allocate memory", "failed to map segment", "without exception set", "without setting an exception")
-"""What the C library says, and Python where there is none for a MemoryError."""
+"""Messages of the C library, and of Python when it cannot create a MemoryError."""
 
 
 def main() -> int:
-    """Run the command line and answer the exit code.
+    """Run the command line and return the exit code.
 
-    Garbage collection is off while modules load: nothing they make is garbage, and scanning it takes a fifth of the
-    start-up. Work that makes much turns it on again. Frozen at the end, the modules are not scanned on the way out.
+    Garbage collection is off while modules load, because they create no garbage and scanning takes a fifth of the
+    start-up time. Commands that create many objects turn it on again. `gc.freeze` avoids a scan of the modules at exit.
     """
     try:
         if sys.argv[1:2] == ["--version"]:
@@ -34,13 +34,13 @@ def main() -> int:
     except BaseException as end:
         if not hasattr(end, "exit_code"):
             raise
-        code = _ended(end.exit_code)  # SIGTERM or SIGHUP, when all was done and told
+        code = _ended(end.exit_code)  # SIGTERM or SIGHUP, after all work and output were done
     _leave_threads(code)
     return code
 
 
 def _tell_exhaustion(error: Exception) -> bool:
-    """Say that modules could not be loaded for want of memory or files, without loading any; False for other causes."""
+    """Report that memory or files ran out while modules loaded, without loading more. False for other causes."""
     from errno import EMFILE, ENFILE
 
     words = str(error)
@@ -56,7 +56,7 @@ def _tell_exhaustion(error: Exception) -> bool:
 
 
 def _ended(code: int) -> int:
-    """Ignore signals; answers the exit code, that of a signal which arrives meanwhile."""
+    """Ignore signals and return the exit code: `code`, or that of a signal that arrives meanwhile."""
     try:
         _ignore_signals()
     except KeyboardInterrupt:
@@ -67,20 +67,20 @@ def _ended(code: int) -> int:
 
 
 def _ignore_signals() -> None:
-    """All is done and told: a signal from here on could only break off the interpreter's own end."""
-    if "signal" not in sys.modules:  # it ended while modules were loading
+    """Ignore signals from now on: all work is done, so a signal could only interrupt the interpreter's exit."""
+    if "signal" not in sys.modules:  # the program ended while modules were loading
         return
     import signal
 
-    # The last one brings back a signal that arrived in a finalizer; Python's end would let it kill.
+    # SIGALRM repeats a signal that arrived in a finalizer; without this it would kill the process at exit.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_threads(code: int) -> None:
-    """End at once where a hash is still being computed for nobody.
+    """Exit at once if a thread still computes a hash that nobody needs.
 
-    A thread that comes back from bcrypt while the interpreter ends is thrown out of foreign code, which aborts the
+    A thread that returns from bcrypt while the interpreter exits is terminated inside foreign code, which aborts the
     process: https://docs.python.org/3.11/c-api/init.html#c.PyEval_RestoreThread.
     """
     if "threading" not in sys.modules:

@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 class Backend:
     """The services of one installation, each a property.
 
-    One backend serves all threads of a process: services, readers and transactions may be used at the same time, over
-    at most eight connections for reading and eight for writing on SQLite, eight in all on PostgreSQL; more threads take
-    turns. Close or finish a stream before you ask for something else: on PostgreSQL each keeps one of the eight, on
-    SQLite a thread that reads streams gets more. A child that is forked while no thread uses the backend may go on
-    using it, over connections of its own; forked at another moment it gets DatabaseUnusable on SQLite. Only `close`
-    does not wait for other threads: call it when none is using the backend.
+    All threads of a process can use one backend at the same time. It opens at most eight connections for reading and
+    eight for writing on SQLite, and eight in total on PostgreSQL; more threads take turns. Close or finish a stream
+    before you ask for something else: on PostgreSQL each stream keeps one of the eight connections, on SQLite a thread
+    that reads streams gets more. A child that is forked while no thread uses the backend can use it too, with its own
+    connections. A child that is forked at another moment gets DatabaseUnusable on SQLite. `close` does not wait for
+    other threads: call it when no thread uses the backend.
 
-    Nothing is connected before it is used. `close` releases connections and forgets keys; the next use, also of a
-    service that was taken before, connects again. Use it as a context manager, or call `close` at the end.
+    Connects lazily. `close` releases connections and forgets keys; the next use reconnects, even through a service that
+    was obtained before. Use the backend as a context manager, or call `close` at the end.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Backend:
         self._storage.close()
 
     def by(self, label: str | None = None, *, reason: str | None = None, trace_id: str | None = None) -> "Attribution":
-        """Return who makes a change, why, and under which trace. Pass it as the `by` of a change.
+        """Return an attribution: who makes a change, why, and in which trace. Pass it as the `by` of a change.
 
         `label` names the actor, by default the operating-system user. That user and this host are always recorded too.
         Raises InvalidInput.
@@ -241,7 +241,7 @@ class Backend:
         from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
         from backctl.infrastructure.keyring.watched import WatchedKeyring
 
-        # Only the keyring: encryption needs no database, so it works while a server is down.
+        # Use only the keyring, so that encryption works while a database server is down.
         keyring = WatchedKeyring(
             self._keys,
             is_fresh=self._storage.is_fresh,
@@ -296,7 +296,7 @@ class Backend:
         import logging
 
         # Omit the message and the traceback of the error: they may contain personal data from an event.
-        failure = f"the change is made, but {reaction} failed after it: {type(error).__name__}"
+        failure = f"the change was saved, but the reaction {reaction} failed: {type(error).__name__}"
         logging.getLogger("backctl.reactions").error(failure)
         self._notice(failure)
 

@@ -145,29 +145,29 @@ SPOILT: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a row put in": (
         ("UPDATE users SET id = '00000000-0000-4000-8000-000000000000' WHERE username = 'bob'",),
         "contents.accounts",
-        "accounts that no event tells of: '00000000-0000-4000-8000-000000000000'",
+        "accounts without a creation event: '00000000-0000-4000-8000-000000000000'",
     ),
     "a row taken away": (
         ("DELETE FROM users WHERE username = 'bob'",),
         "contents.accounts",
-        "accounts that are gone without an event",
+        "accounts that disappeared without a deletion event",
     ),
     "the log cut off": (
         ("DELETE FROM events WHERE seq = 5",),
         "contents.events",
-        "4 events from 1 to 4, where the head says 5",
+        "4 events from 1 to 4, but the head is at 5",
     ),
     "a gap": (
         ("DELETE FROM events WHERE seq = 2",),
         "contents.events",
-        "4 events from 1 to 5, where the head says 5",
+        "4 events from 1 to 5, but the head is at 5",
     ),
     "another end": (
         ("UPDATE event_head SET mac = zeroblob(32)",),
         "contents.events",
-        "the head is not the end of event 5",
+        "the head does not match event 5",
     ),
-    "no head": (("DELETE FROM event_head",), "contents.events", "the log has lost its head"),
+    "no head": (("DELETE FROM event_head",), "contents.events", "the event log has no head"),
     "a broken rule": (
         ("UPDATE users SET mfa_state = 'maybe' WHERE username = 'bob'",),
         "database.integrity",
@@ -200,9 +200,10 @@ def test_what_somebody_added_is_a_warning(installed: Machine) -> None:
     assert code == 0
     assert statuses == {"schema.tables": "warn", "schema.columns": "warn", "schema.indices": "warn"}
     assert told["schema.tables"] == (
-        "table notes is not of this program; view names is not of this program; trigger quietly is not of this program"
+        "table notes does not belong to backctl; view names does not belong to backctl; "
+        "trigger quietly does not belong to backctl"
     )
-    assert told["schema.columns"] == "users: nickname is not of this program"
+    assert told["schema.columns"] == "users: nickname does not belong to backctl"
 
 
 @pytest.mark.parametrize("stored", ["0000", "9999"])

@@ -168,13 +168,17 @@ def test_a_sound_database_passes_every_check(installed: Machine) -> None:
             "users: ck_users_version is missing",
         ),
         ("ALTER TABLE users DROP CONSTRAINT uq_users_email_key", "schema.constraints", "uq_users_email_key is missing"),
-        ("DELETE FROM users WHERE username = 'bob'", "contents.accounts", "accounts that are gone without an event"),
-        ("UPDATE users SET id = gen_random_uuid()", "contents.accounts", "accounts that no event tells of"),
-        ("DELETE FROM events WHERE seq = 3", "contents.events", "2 events from 1 to 2, where the head says 3"),
+        (
+            "DELETE FROM users WHERE username = 'bob'",
+            "contents.accounts",
+            "accounts that disappeared without a deletion event",
+        ),
+        ("UPDATE users SET id = gen_random_uuid()", "contents.accounts", "accounts without a creation event"),
+        ("DELETE FROM events WHERE seq = 3", "contents.events", "2 events from 1 to 2, but the head is at 3"),
         (
             "ALTER TABLE users ADD CONSTRAINT late CHECK (version < 1000) NOT VALID",
             "database.integrity",
-            "not valid: late",
+            "invalid indexes or constraints: late",
         ),
     ],
 )
@@ -195,7 +199,9 @@ def test_what_others_keep_in_the_same_database_is_theirs(installed: Machine) -> 
         "CREATE TRIGGER quietly AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION nothing()",
     )
     items = installed.run("db", "check", "-o", "json").succeeded().json["items"]
-    assert [item["finding"] for item in items if item["status"] == "warn"] == ["trigger quietly is not of this program"]
+    assert [item["finding"] for item in items if item["status"] == "warn"] == [
+        "trigger quietly does not belong to backctl"
+    ]
 
 
 def test_a_server_that_is_down_is_worth_retrying(installed: Machine) -> None:

@@ -66,7 +66,9 @@ COPY = "backctl.db.0001.1.bak"
 )
 def test_the_first_command_copies_and_migrates_and_says_so(older: Machine, command: str) -> None:
     done = older.run(*command.split()).succeeded()
-    said = rf"backctl: migrated the database from revision 0001 to {REVISION}; a copy of the old one is \S*{COPY}\n"
+    said = (
+        rf"backctl: migrated the database from revision 0001 to {REVISION}; the old database was copied to \S*{COPY}\n"
+    )
     assert re.fullmatch(said, done.err)
     assert (revision(older), revision(older, COPY)) == (REVISION, "0001")
     assert stat.S_IMODE((older.data / COPY).stat().st_mode) == 0o600

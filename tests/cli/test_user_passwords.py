@@ -322,7 +322,7 @@ def test_what_names_no_account_is_a_usage_error(installed: Machine) -> None:
 def test_a_check_on_a_fresh_machine_answers_and_makes_nothing(machine: Machine) -> None:
     done = check(machine)
     assert (done.code, done.json["outcome"]) == (6, "refused")
-    assert "there is nothing at" in done.err
+    assert "there is no database at" in done.err
     assert contents(machine.home) == {}
 
 

@@ -206,7 +206,7 @@ def test_what_was_changed_back_has_the_version_that_its_events_say(store: Store)
 
 def test_an_account_that_somebody_else_stored_meanwhile_is_not_overwritten(store: Store) -> None:
     store.add(a_user())
-    with pytest.raises(UserChangedMeanwhile, match="'ada' was changed by somebody else"):
+    with pytest.raises(UserChangedMeanwhile, match="'ada' was changed by someone else"):
         store.change("ada", close, meanwhile="UPDATE users SET version = version + 1")
     assert stored(store, "ada").is_active
 

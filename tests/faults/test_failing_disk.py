@@ -155,7 +155,7 @@ def test_a_flush_that_fails_at_commit_leaves_the_outcome_open(tmp_path: Path) ->
         judge, _ = fail_at(at, errno.EIO, folder, FLUSHES)
         outcome = run_with(judge, partial(answer, "write", folder))
         assert outcome["error"] == "OutcomeUnknown"
-        assert "may or may not be made" in outcome["message"]
+        assert "it is unknown whether the change was made" in outcome["message"]
         assert other.execute("SELECT count(*) FROM users").fetchone() == (1,)
         assert after_a_crash(folder, tmp_path / "crashed") == 2
 

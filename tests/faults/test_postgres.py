@@ -109,7 +109,7 @@ def test_a_database_that_can_only_be_read_is_read_and_not_written(ground: Ground
     ground.execute(f"ALTER DATABASE {ground.name} SET default_transaction_read_only = on")
     backend = ground.backend()
     assert backend.accounts.count() == 2
-    with pytest.raises(DatabaseUnusable, match="can only be read"):
+    with pytest.raises(DatabaseUnusable, match="is read-only"):
         close_ada(backend)
 
 
@@ -117,7 +117,7 @@ def test_a_user_without_rights_is_told_so(ground: Ground) -> None:
     ground.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
     try:
         backend = ground.backend(DATABASE_URL=ground.server.url(ground.name, user="guest", password="guest"))
-        with pytest.raises(DatabaseUnusable, match="does not let this user"):
+        with pytest.raises(DatabaseUnusable, match="denies this user"):
             backend.accounts.count()
     finally:
         ground.execute("DROP ROLE guest")
@@ -200,7 +200,7 @@ def test_an_outcome_that_nobody_can_tell_is_said_to_be_unknown(ground: Ground) -
         judge=once(COMMIT, "cut after", lambda: ground.wire.refuse()),  # noqa: PLW0108 - the wire does not exist yet
         DATABASE_CONNECT_TIMEOUT="1s",
     )
-    with pytest.raises(OutcomeUnknown, match="whether it was made is unknown") as refusal:
+    with pytest.raises(OutcomeUnknown, match="it is unknown whether the change was made") as refusal:
         close_ada(backend)
     assert refusal.value.code == "database.outcome_unknown"
     assert not isinstance(refusal.value, TransactionAborted)
@@ -228,7 +228,7 @@ def test_a_made_password_is_kept_where_nobody_can_tell_whether_it_has_an_account
     )
     assert done.returncode == 5, done.stderr
     assert "warning: 'bob.txt' is kept" in done.stderr
-    assert "whether it was made is unknown" in done.stderr
+    assert "it is unknown whether the change was made" in done.stderr
     backend = ground.backend()
     password = Secret((ground.folder / "bob.txt").read_text().rstrip("\n"))
     assert backend.authentication.authenticate("bob", password, by=backend.by()).ok

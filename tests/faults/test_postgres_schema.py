@@ -154,7 +154,7 @@ def test_tables_without_their_keyring_are_not_given_another(bare: Ground) -> Non
 
 def test_tables_of_something_else_are_left_alone(bare: Ground) -> None:
     bare.execute("CREATE TABLE users (id int)")
-    with pytest.raises(DatabaseUnusable, match="tables of something else"):
+    with pytest.raises(DatabaseUnusable, match="tables of another application"):
         initialise(bare)
     assert tables(bare) == [("users",)]
     assert [path.name for path in bare.folder.iterdir()] == ["backctl.lock"]
@@ -219,7 +219,7 @@ def test_of_two_upgrades_at_once_one_does_it(ground: Ground, versions: Callable[
 
 def test_from_a_revision_that_never_was_there_is_no_way(ground: Ground) -> None:
     ground.execute("UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(DatabaseUnusable, match="which never was"):
+    with pytest.raises(DatabaseUnusable, match="the unknown revision"):
         upgrade_schema(ground.database())
 
 

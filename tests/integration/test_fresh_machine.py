@@ -97,7 +97,7 @@ def test_a_change_of_an_account_finds_none_and_makes_nothing(
     with pytest.raises(UserNotFound, match=ident):
         CHANGES[name](backend, ident, dry_run)
     assert list(home.iterdir()) == []
-    assert [notice.startswith("there is nothing at") for notice in told] == [True]
+    assert [notice.startswith("there is no database at") for notice in told] == [True]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -81,7 +81,7 @@ def machine(fresh: Machine) -> Machine:
 
 def test_a_fresh_machine_is_told_and_stays_fresh(fresh: Machine) -> None:
     assert set(fresh.unwell().values()) == {"warn"}
-    assert "nothing was created yet" in fresh.examine()["database.open"].finding
+    assert "nothing has been created yet" in fresh.examine()["database.open"].finding
     assert not fresh.folder.exists()
 
 

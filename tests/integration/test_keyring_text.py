@@ -122,7 +122,7 @@ def test_what_would_take_too_much_is_not_begun(parameters: dict[str, int]) -> No
 def test_what_is_wrapped_in_another_way_is_refused(change: Callable[[Any], object]) -> None:
     document = wrapped()
     change(document)
-    with pytest.raises(KeyringDamaged, match="not known here") as refusal:
+    with pytest.raises(KeyringDamaged, match="wrapping format is unknown") as refusal:
         read(document)
     assert refusal.value.hint == "it may come from a newer backctl"
 

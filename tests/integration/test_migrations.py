@@ -286,7 +286,7 @@ def test_an_older_database_is_copied_and_migrated(path: Path, next_revision: Cal
         versions = next_revision(ADD_A_COLUMN)
         assert upgrade(path, timeout_us=PATIENCE_US, notice=said.append, revision=NEXT, versions=versions)
     copy = path.with_name(f"backctl.db.{REVISION}.1.bak")
-    assert said == [f"migrated the database from revision {REVISION} to {NEXT}; a copy of the old one is {copy}"]
+    assert said == [f"migrated the database from revision {REVISION} to {NEXT}; the old database was copied to {copy}"]
     assert (revision_of(path), revision_of(copy)) == (NEXT, REVISION)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(reader(copy)) as opened:
@@ -342,7 +342,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, next_revision: Calla
 def test_a_revision_that_never_was_is_not_migrated_and_not_copied(path: Path, revision: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
-    with pytest.raises(DatabaseUnusable, match="never was"):
+    with pytest.raises(DatabaseUnusable, match="the unknown revision"):
         upgrade(path, timeout_us=0, notice=pytest.fail)
     assert list(path.parent.glob("*.bak")) == []
 

@@ -161,7 +161,7 @@ def test_what_is_no_database_of_this_program_says_nothing(path: Path) -> None:
 
 def test_a_pending_rollback_is_left_alone(path: Path) -> None:
     path.with_name("backctl.db-journal").write_bytes(b"x")
-    with pytest.raises(OSError, match="at rest"):
+    with pytest.raises(OSError, match="cleanly closed"):
         names_beginning(str(path), "a")
 
 

@@ -96,7 +96,7 @@ def test_when_all_are_in_use_for_too_long_that_is_said(server: PostgresServer) -
 def test_a_connection_that_cannot_be_opened_takes_no_place(server: PostgresServer) -> None:
     database = PostgresDatabase(server.url("postgres", password="wrong"), label="x", limits=SOON, connections=1)
     for _ in range(3):
-        with pytest.raises(DatabaseUnusable, match="refuses the login"):
+        with pytest.raises(DatabaseUnusable, match="rejected the login"):
             database.connect()
 
 

@@ -1,4 +1,4 @@
-"""Resets in a forked child what it must not share with its parent: connections, and locks that a thread held."""
+"""Resets what a forked child must not share with its parent: connections, and locks held by other threads."""
 
 import os
 from typing import Protocol
@@ -22,7 +22,7 @@ def start_over_in_children(resource: Forked) -> None:
 
 
 class ClosedBeforeForks(Protocol):
-    """Something that a child may not even inherit."""
+    """A resource that a forked child must not inherit."""
 
     def before_fork(self) -> None:
         """Close what can be closed. Called in the parent."""
@@ -33,7 +33,7 @@ _closed: WeakSet[ClosedBeforeForks] = WeakSet()
 
 
 def close_before_forks(resource: ClosedBeforeForks) -> None:
-    """Call `before_fork` of `resource` whenever this process is about to fork, for as long as it exists."""
+    """Call `resource.before_fork` before every fork of this process, as long as `resource` exists."""
     _closed.add(resource)
 
 

@@ -1,4 +1,4 @@
-"""What the world outside gives: the time and a pause, new identifiers, and which operating-system user is at work."""
+"""Provides the time, pauses, new identifiers and the operating-system user."""
 
 import os
 import time
@@ -9,12 +9,12 @@ _SHOWN = 200  # code points of an Actor's members
 
 
 def now() -> Instant:
-    """The system clock."""
+    """Read the system clock."""
     return Instant(time.time_ns() // 1000)
 
 
 def new_id() -> str:
-    """A UUIDv7 (RFC 9562 §5.7): ordered by the time it was made, otherwise random."""
+    """Create a UUIDv7 (RFC 9562 §5.7): ordered by its creation time, otherwise random."""
     import sys
 
     if sys.version_info >= (3, 14):
@@ -25,10 +25,10 @@ def new_id() -> str:
 
 
 def os_actor(label: str | None = None) -> Actor:
-    """Whoever runs this process, under the label they chose or else their user name.
+    """Return the user who runs this process, with `label` or else the user name.
 
-    The user comes from the real user id, not from the environment, which anybody can set. A container often has no
-    entry for it: then the number stands for the name. Raises InvalidInput for a label that Actor refuses.
+    Uses the real user id, not the environment, which anyone can set. Uses the number if the id has no user name, as
+    often in containers. Raises InvalidInput for a label that Actor rejects.
     """
     import pwd
 
@@ -43,12 +43,12 @@ def os_actor(label: str | None = None) -> Actor:
 
 
 def _shown(text: str) -> str:
-    """`text` with everything that does not print replaced, cut to what an Actor takes."""
+    """Replace unprintable characters in `text` and cut it to the length that Actor accepts."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text[:_SHOWN])
 
 
 def jittered_pause(number: int) -> None:
-    """Wait before the try of that number: up to 50 ms, doubled each time, so that two do not collide for ever."""
+    """Wait before the given attempt: a random time of up to 50 ms, doubled each time, to avoid collisions."""
     from random import uniform
 
-    time.sleep(uniform(0, 0.05 * 2 ** (number - 2)))  # noqa: S311 - against collisions, not against anybody
+    time.sleep(uniform(0, 0.05 * 2 ** (number - 2)))  # noqa: S311 - avoids collisions, protects nothing

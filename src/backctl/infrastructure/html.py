@@ -1,14 +1,15 @@
-"""Text that others wrote, made harmless: HTML through nh3 (the parser of a browser), steering characters removed.
+"""Cleans text from untrusted authors: HTML with nh3 (a browser-grade parser), and control characters.
 
-What comes out depends on what is allowed:
+The output depends on the allowed tags:
 
-- No tags (the default): plain text. Elements and comments go, their text stays (but that of `script` and `style`), and
-  character references become what they stand for, again and again until nothing changes. So the answer reads the same
-  as text and as the content of an HTML element, and cannot become markup by being decoded once more. `a < b & c` stays
-  as it is; of `a<b` a parser of HTML keeps `a`. In attributes, scripts and URLs it has to be escaped as any text.
-- Some tags: HTML. `a < b & c` becomes `a &lt; b &amp; c`, for that is how HTML writes it.
+- No tags (the default): plain text. Removes elements and comments but keeps their text, except for `script` and
+  `style`. Decodes character references until nothing changes, so the result reads the same as text and inside an HTML
+  element, and decoding it again cannot produce markup. `a < b & c` is unchanged; of `a<b`, an HTML parser keeps `a`.
+  Escape the result like any text in attributes, scripts and URLs.
+- Some tags: HTML. `a < b & c` becomes `a &lt; b &amp; c`, as HTML requires.
 
-Cleaning goes on until a pass changes nothing: what one pass puts together (`java&#x202e;script:`) the next one takes.
+Cleaning repeats until a pass changes nothing, because one pass can assemble what the next one must remove
+(`java&#x202e;script:`).
 """
 
 import re
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from nh3 import Cleaner
 
 _PASSES_MAX = 8
-"""Nobody nests references deeper; whoever does, has what is left of `&` and `<` taken away."""
+"""The limit of nested references. Beyond it, the remaining `&` and `<` are removed."""
 
 
 class HtmlSanitizer:
-    """Cleans one string after another by one allow-list. `attributes` are `tag.attribute`, or `*.attribute`."""
+    """Cleans strings with one allow-list. `attributes` are `tag.attribute`, or `*.attribute` for every tag."""
 
     def __init__(self, *, tags: tuple[str, ...], attributes: tuple[str, ...], url_schemes: tuple[str, ...]) -> None:
         self._tags = frozenset(tags)
@@ -36,7 +37,7 @@ class HtmlSanitizer:
         self._url_schemes = url_schemes
 
     def clean(self, text: str) -> CleanedText:
-        """Raises InputTooDeep for markup that a parser would need too long for."""
+        """Clean `text`. Raises InputTooDeep for markup that would take too long to parse."""
         bare, found = without_controls(text)
         cleaned = self._as_html(bare) if self._tags else self._as_text(bare)
         return CleanedText(cleaned, found if cleaned == bare else {**found, "html": 1})
@@ -67,7 +68,7 @@ class HtmlSanitizer:
     def _cleaner(self) -> "Cleaner":
         import nh3
 
-        attributes: dict[str, set[str]] = {"*": set()}  # without it the library allows `lang` and `title` everywhere
+        attributes: dict[str, set[str]] = {"*": set()}  # without it, nh3 allows `lang` and `title` everywhere
         for pair in self._attributes:
             tag, _, attribute = pair.partition(".")
             attributes.setdefault(tag, set()).add(attribute)

@@ -1,10 +1,10 @@
-"""How deep markup nests, judged without building it.
+"""Estimates how deep markup nests, without building its tree.
 
-A parser of HTML needs time that grows with tags times depth: 500 kB of `<div>` keep one busy for a minute. Worse, it
-repeats every formatting element left open in each paragraph that follows: 23 kB can become a million elements. So what
-will be parsed is measured first, and never found shallower than it is: an end tag only counts where it certainly closes
-the innermost element, and no more once the text holds what hides tags from a simple reader.
-And it compares every attribute of a tag with all others of it: 2 MB of them keep it busy for half a minute.
+The time of an HTML parser grows with the number of tags times their depth: 500 kB of `<div>` take a minute. Worse, the
+parser repeats every open formatting element in each following paragraph: 23 kB can become a million elements. It also
+compares every attribute of a tag with all others: 2 MB of attributes take half a minute. So the markup is measured
+before it is parsed. The estimate is never too low: it uses an end tag only where the tag certainly closes the innermost
+element, and ignores all end tags after text that can hide tags from a simple reader.
 https://html.spec.whatwg.org/multipage/parsing.html
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from backctl.domain.errors import InputTooDeep
 
 _DEPTH_MAX = 256  # browsers' engines stop at 512
-_REPEATED_MAX = 250_000  # formatting elements that may have to be made anew: some 60 MB
+_REPEATED_MAX = 250_000  # formatting elements that the parser may repeat: about 60 MB
 
 _ATTRIBUTES_MAX = 1_000
 
@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 _START = re.compile("<[a-z]", re.IGNORECASE | re.ASCII)
-# A tag as the standard's tokenizer reads it, §13.2.5.8 and §13.2.5.32 to .40, however it is written.
+# Any spelling of a tag that the standard's tokenizer accepts, §13.2.5.8 and §13.2.5.32 to .40.
 _TAG = re.compile(r"</?[a-z][^\s/>]*+", re.IGNORECASE | re.ASCII)
 _ATTRIBUTE = re.compile(
     r"""[\s/]*+(?:=[^\s/>=]*+|[^\s/>=]++)(?:\s*+=\s*+(?:"[^"]*+"?|'[^']*+'?|[^\s>]*+))?+""", re.ASCII
@@ -44,7 +44,7 @@ _FORMATTING = frozenset((
     "a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u",
 ))
 # fmt: on
-# Which elements a start tag closes when one stands innermost: it begins the next paragraph, item, cell or row.
+# The innermost elements that a start tag closes, because it begins the next paragraph, item, cell or row.
 _ENDED_BY = {
     "p": frozenset(["p"]),
     "li": frozenset(["li"]),
@@ -55,12 +55,12 @@ _ENDED_BY = {
     "th": frozenset(["td", "th"]),
     "tr": frozenset(["tr", "td", "th"]),
 }
-# Below these, tags are read in another way: some are none, others close something else.
+# Inside these, the parser reads tags differently: it ignores some, and others close other elements.
 _OTHERWISE_READ = frozenset(["listing", "math", "noscript", "plaintext", "select", "svg", "template", *_RAW.split("|")])
 
 
 class Nesting(NamedTuple):
-    """The most that a parser can find: elements inside each other, start tags, and formatting elements left open."""
+    """Upper bounds of what a parser finds: nesting depth, start tags, and open formatting elements."""
 
     deepest: int
     tags: int
@@ -68,32 +68,34 @@ class Nesting(NamedTuple):
 
 
 def require_shallow(html: str) -> None:
-    """Raises InputTooDeep when a parser would need too long.
+    """Raise InputTooDeep for markup that would take too long to parse.
 
-    That is when elements nest deeper than 256, or leave too much open that has to be repeated, or when a tag has more
-    than 1000 attributes.
+    That is when elements nest deeper than 256 levels, too many open formatting elements would be repeated, or a tag has
+    more than 1000 attributes.
     """
     if has_more_attributes(html, _ATTRIBUTES_MAX):
-        raise InputTooDeep(
-            f"the markup cannot be parsed in good time: a tag has more than {_ATTRIBUTES_MAX} attributes"
-        )
+        raise InputTooDeep(f"the markup would take too long to parse: a tag has more than {_ATTRIBUTES_MAX} attributes")
     found = measured(html)
     if found.deepest > _DEPTH_MAX:
-        raise InputTooDeep(f"the markup nests deeper than {_DEPTH_MAX} elements")
+        raise InputTooDeep(f"the markup nests elements deeper than {_DEPTH_MAX} levels")
     if found.tags * found.formatting > _REPEATED_MAX:
-        raise InputTooDeep(f"the markup leaves {found.formatting} formatting elements open among {found.tags} tags")
+        raise InputTooDeep(
+            f"the markup would take too long to parse: it has {found.tags} tags and leaves {found.formatting} "
+            "formatting elements open"
+        )
 
 
 def has_more_attributes(html: str, limit: int) -> bool:
-    """Whether some tag, or what may be one, has more attributes than `limit`; in time that grows with the length."""
+    """Whether a tag, or text that may be one, has more than `limit` attributes. Takes linear time."""
     begun = _suspect(html, limit)
     return begun is not None and _has_more_from(html, begun, limit)
 
 
 def _suspect(html: str, limit: int) -> int | None:
-    """Where a tag begins that may have so many attributes: before each stands white space, a slash or a quote.
+    """Return where a tag may begin that has more than `limit` attributes; None if there is none.
 
-    A tag ends at `>`, but for one in a quoted value: there the last quote of its kind follows an equals sign.
+    White space, a slash or a quote precedes each attribute. A tag ends at `>`, except in a quoted value: there the
+    last quote of its kind follows an equals sign.
     """
     at, begun, count = 0, None, 0
     opened = {'"': False, "'": False}
@@ -118,7 +120,7 @@ def _suspect(html: str, limit: int) -> int | None:
 
 
 def _has_more_from(html: str, at: int, limit: int) -> bool:
-    """The same, by reading every tag that may begin from here on; too many that begin within others count as well."""
+    """Check every tag that may begin from `at` on. True also if too many of them begin inside others."""
     work = 8 * len(html)
     for tag in _TAG.finditer(html, at):
         end, count = tag.end(), 0
@@ -133,7 +135,7 @@ def _has_more_from(html: str, at: int, limit: int) -> bool:
 
 
 def measured(html: str) -> Nesting:
-    """An upper bound of what a parser of HTML makes of this, in time that grows with its length alone."""
+    """Return an upper bound of what an HTML parser builds from this. Takes linear time."""
     reading = _Reading()
     for match in _TOKEN.finditer(html):
         reading.take(match)
@@ -141,7 +143,7 @@ def measured(html: str) -> Nesting:
 
 
 class _Reading:
-    """What is open at the place reached, at least."""
+    """The elements that may be open at the current position."""
 
     def __init__(self) -> None:
         self.tags = 0
@@ -154,7 +156,7 @@ class _Reading:
     def take(self, token: re.Match[str]) -> None:
         name = (token["name"] or "").lower()
         if token["raw"] or token["comment"]:
-            if not self._certain:  # it may be neither, and the tags in it be tags
+            if not self._certain:  # it may be neither, so its tags may be real tags
                 for _ in _START.findall(token[0]):
                     self._start("")
             elif token["raw"]:
@@ -171,7 +173,7 @@ class _Reading:
                 self.tags += 1
 
     def _start(self, name: str) -> None:
-        """An empty name is an element that nobody knows."""
+        """Open an element. An empty name stands for an unknown element."""
         self.tags += 1
         if self._certain:
             ended = _ENDED_BY.get(name, frozenset())
@@ -183,7 +185,7 @@ class _Reading:
         self.most_formatting = max(self.most_formatting, self._formatting)
 
     def _end(self, name: str) -> None:
-        """Close the innermost element if it is this one, with the items and cells that end in it; else nothing."""
+        """Close the innermost element if it has this name, with the items and cells that end in it."""
         if not self._certain:
             return
         at = len(self._open) - 1

@@ -105,7 +105,7 @@ class Installation(ABC):
 
     @abstractmethod
     def stored(self) -> "StoredInstallation":
-        """What the database says about itself, whatever its revision. Raises DatabaseMissing, DatabaseUnusable."""
+        """Read the stored installation, at any revision. Raises DatabaseMissing, DatabaseUnusable."""
 
     @abstractmethod
     def care(self) -> DatabaseCare:
@@ -122,7 +122,7 @@ class Installation(ABC):
     def probes(self, *, leeway: int, config_file: Path | None) -> tuple[HealthProbe, ...]:
         """Return the checks of `doctor`. A failed check can explain the failures after it.
 
-        `leeway` is how far ahead a token may be dated, in microseconds.
+        `leeway` is how far in the future a token may be dated, in microseconds.
         """
         from backctl.infrastructure.crypto.checks import is_costly
         from backctl.infrastructure.files.checks import are_private
@@ -162,7 +162,7 @@ class Installation(ABC):
         return self._described(self._opened()[0])
 
     def open_keyring(self) -> "Keyring":
-        """The keyring, read again when its file was replaced.
+        """Return the keyring. Reads it again after its file was replaced.
 
         Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """
@@ -193,7 +193,7 @@ class Installation(ABC):
         )
 
     def blind_index(self, text: str) -> str:
-        """HMAC-SHA256 of the text under the keyring's `index` key, in hexadecimal."""
+        """Return the HMAC-SHA256 of the text with the keyring's `index` key, in hexadecimal."""
         import hmac
 
         return hmac.digest(self.open_keyring().primary("index").secret_bytes(), text.encode(), "sha256").hex()

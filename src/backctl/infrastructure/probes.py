@@ -20,8 +20,10 @@ class Finding:
     hint: str | None
 
 
-NOTHING_YET: Final = Finding("warn", "nothing was created yet", "the first account creates it, or run '{backctl} init'")
-UNOPENED: Final = Finding("warn", "not checked, for the database does not open", None)
+NOTHING_YET: Final = Finding(
+    "warn", "nothing has been created yet", "run '{backctl} init', or create the first account"
+)
+UNOPENED: Final = Finding("warn", "not checked: the database cannot be opened", None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Settings: where they come from, what they may be, and how they are shown, checked and changed.
+"""Reads, checks, shows and changes the settings.
 
-Importing this package costs a few milliseconds and no parser; TOML, platform folders and the editor are imported by the
-function that needs them.
+Importing this package takes a few milliseconds. The TOML parser, the platform folders and the editor are imported only
+by the functions that need them.
 """
 
 from pathlib import Path
@@ -82,14 +82,14 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
 
 
 def unset_value(file: Path, key: str, *, dry_run: bool = False) -> bool:
-    """Take one value out of a configuration file; see `settings.edit.unset_value`."""
+    """Remove one value from a configuration file; see `settings.edit.unset_value`."""
     from backctl.settings import edit
 
     return edit.unset_value(file, key, dry_run=dry_run)
 
 
 def misspelt_variables(environ: "Mapping[str, str]") -> "list[tuple[str, str]]":
-    """Each `BACKCTL_` variable that names nothing but is close to one that does, and that one."""
+    """Return each unknown `BACKCTL_` variable that resembles a known one, with that known one."""
     if not any(name.startswith("BACKCTL_") for name in environ):
         return []
     from backctl.settings import validation
@@ -98,7 +98,7 @@ def misspelt_variables(environ: "Mapping[str, str]") -> "list[tuple[str, str]]":
 
 
 def profiles(*, config_file: str | None, profile: str | None, environ: "Mapping[str, str]") -> "list[ProfileEntry]":
-    """Every profile that is configured; see `settings.selection.profiles`."""
+    """Return every configured profile; see `settings.selection.profiles`."""
     from backctl.settings import selection
 
     return selection.profiles(config_file=config_file, profile=profile, environ=environ)
@@ -112,14 +112,14 @@ def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:
 
 
 def validate(*, config_file: str | None, profile: str | None, environ: "Mapping[str, str]") -> "list[Finding]":
-    """Every problem of the configuration in force; see `settings.validation.validate`."""
+    """Return every problem of the effective configuration; see `settings.validation.validate`."""
     from backctl.settings import validation
 
     return validation.validate(config_file=config_file, profile=profile, environ=environ)
 
 
 def validate_file(path: str) -> "list[Finding]":
-    """Every problem of one file; see `settings.validation.validate_file`."""
+    """Return every problem of one file; see `settings.validation.validate_file`."""
     from backctl.settings import validation
 
     return validation.validate_file(path)

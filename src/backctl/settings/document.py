@@ -1,4 +1,4 @@
-"""From a parsed TOML document to checked values, with every problem in it and where each value stands."""
+"""Checks a parsed TOML document. Reports every problem, and the path of every value."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeGuard, TypeVar
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class SecretSource(NamedTuple):
-    """A secret that is not written down in place: the path of a file, or a command and its arguments."""
+    """The source of a secret that is not written in place: the path of a file, or a command and its arguments."""
 
     file: str = ""
     command: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ Value = Plain | SecretSource | Members
 
 
 class Problem(NamedTuple):
-    """One thing wrong: in a document at `path`, or with the variable or flag `path[0]` names."""
+    """One problem, either in the document at `path` or in the variable or flag that `path[0]` names."""
 
     message: str
     path: KeyPath = ()
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A checked value, the kind of place it comes from (file, environment, flag), and where there."""
+    """A checked value, its kind of source (file, environment, flag), and the path within that source."""
 
     value: Value
     origin: str
@@ -65,7 +65,7 @@ class Document(NamedTuple):
 
 
 def read_document(document: Mapping[str, object], problems: list[Problem]) -> Document:
-    """Check all of `document`, the profiles that are not selected too; append to `problems` what is wrong."""
+    """Check all of `document`, including unselected profiles. Append what is wrong to `problems`."""
     reader = _Reader(problems)
     base = reader.layer(document, (), {"profile"})
     profiles = {
@@ -83,12 +83,12 @@ def read_document(document: Mapping[str, object], problems: list[Problem]) -> Do
 
 
 def known_profiles(name: str, profiles: Iterable[str]) -> str:
-    """The hint for a profile that does not exist."""
+    """Return the hint for a profile that does not exist."""
     names = sorted(profiles)
     if near := nearest(name, names):
         return f"did you mean {quoted(near)}?"
     if names:
-        return "configured are " + ", ".join(quoted(name) for name in names[:10])
+        return "configured profiles: " + ", ".join(quoted(name) for name in names[:10])
     return "no profile is configured"
 
 
@@ -100,7 +100,7 @@ class _Reader:
         self._problems.append(Problem(message, path, hint))
 
     def layer(self, table: Mapping[str, object], prefix: KeyPath, handled: set[str]) -> Layer:
-        """The sections of `table`, which is the document itself or one profile; `handled` are keys read elsewhere."""
+        """Return the values in `table`, the document itself or a profile. `handled` are keys read elsewhere."""
         values: Layer = {}
         for name, value in table.items():
             path = (*prefix, name)
@@ -140,7 +140,7 @@ class _Reader:
     def _section(self, section: str, table: Mapping[str, object], prefix: KeyPath, values: Layer) -> None:
         for name, value in table.items():
             path = (*prefix, name)
-            # A quoted key may hold a dot: it is not the dotted key it looks like.
+            # A quoted key that contains a dot is not the dotted key it looks like.
             key = f"{section}.{name}" if "." not in name else ""
             suffix = next((suffix for suffix in SECRET_SUFFIXES if key.endswith(suffix)), "")
             plain = SETTINGS.get(key.removesuffix(suffix))
@@ -166,7 +166,7 @@ class _Reader:
 
     def _keep(self, key: str, value: Value | None, path: KeyPath, values: Layer) -> None:
         if key in values:
-            self.refuse(f"{key} is given twice", path, hint=f"keep one of {key}, {key}_file and {key}_command")
+            self.refuse(f"{key} is set twice", path, hint=f"keep one of {key}, {key}_file and {key}_command")
         elif value is not None:
             values[key] = Written(value, "file", path)
 
@@ -200,19 +200,19 @@ class _Reader:
         word = str(path[-1])
         every = [name for setting in SETTINGS.values() for name in (setting.key, *_secret_variants(setting))]
         near = word if word in every else nearest(word, candidates) or nearest(word, every)
-        hint = f"did you mean {near}?" if near else "known here are " + ", ".join(candidates)
+        hint = f"did you mean {near}?" if near else "known keys: " + ", ".join(candidates)
         self.refuse(f"unknown key {quoted(dotted(path))}", path, hint=hint)
 
 
 def secret_source(key: str, value: object) -> SecretSource:
-    """The checked value of `X_file` or `X_command`. Raises WrongValue."""
+    """Check the value of `X_file` or `X_command` and return it as a source. Raises WrongValue."""
     if key.endswith("_file"):
         if not isinstance(value, str) or not value:
             raise WrongValue(f"{key} is {describe(value)}; it must be the absolute path of a file")
         check_path(key, value)
         return SecretSource(file=value)
     if not is_list_of_strings(value) or not value or not value[0]:
-        raise WrongValue(f"{key} must be an array of strings, the command and its arguments: no shell reads it")
+        raise WrongValue(f"{key} must be an array of strings: a command and its arguments, run without a shell")
     if "/" in value[0] and not value[0].startswith("/"):
         raise WrongValue(f"{key} starts with {quoted(value[0])}; it must be an absolute path or a bare name")
     if any("\0" in word for word in value):
@@ -225,7 +225,7 @@ def is_list_of_strings(value: object) -> TypeGuard[list[str]]:
 
 
 def dotted(path: KeyPath) -> str:
-    """`path` as a person would write it in TOML."""
+    """Format `path` as a dotted TOML key."""
     import re
 
     return ".".join(

@@ -1,4 +1,4 @@
-"""Changing one value of a configuration file, its comments and layout kept."""
+"""Changes one value in a configuration file and keeps its comments and layout."""
 
 import copy
 import errno
@@ -58,11 +58,11 @@ _LOCK_PAUSE_SECONDS = 0.02
 
 
 def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool:
-    """Set `key` of the configuration file to `text`; True when that changes the file, which is replaced atomically.
+    """Set `key` in the configuration file to `text` and return whether the file changed. Replaces it atomically.
 
-    `key` may begin with `profiles.NAME`. Lists are TOML arrays, permissions also a comma-separated text. The file is
-    created with 0600, its folder with 0700; an existing file keeps its mode, and a link keeps pointing to it. Nothing
-    is written that could not be loaded. Raises UnknownSetting, InvalidSetting, InvalidConfiguration,
+    `key` may start with `profiles.NAME`. Lists are TOML arrays; permissions can also be a comma-separated text. Creates
+    the file with mode 0600 and its folder with 0700. An existing file keeps its mode, and a link keeps pointing to it.
+    Never writes a file that could not be loaded. Raises UnknownSetting, InvalidSetting, InvalidConfiguration,
     InstallationLocked.
     """
     path, kind = _addressed(key)
@@ -70,19 +70,19 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
 
 
 def unset_value(file: Path, key: str, *, dry_run: bool = False) -> bool:
-    """Take `key` out of the configuration file; True when it was there. Its comment on the same line goes with it.
+    """Remove `key`, and the comment on its line, from the configuration file. Return whether it was there.
 
-    Written like any value: see `set_value`. Raises UnknownSetting, InvalidConfiguration, InstallationLocked.
+    Writes the file like `set_value`. Raises UnknownSetting, InvalidConfiguration, InstallationLocked.
     """
     path, _ = _addressed(key)
     return os.path.lexists(file) and _write(file, path, None, dry_run=dry_run)
 
 
 def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:
-    """Have the configuration file select the profile `name`, or none; True when that changes the file.
+    """Select the profile `name`, or none, in the configuration file and return whether the file changed.
 
-    Written like any value: see `set_value`. A file that does not exist selects none already and is not made for that.
-    Raises UnknownProfile naming the nearest, InvalidConfiguration, InstallationLocked.
+    Writes the file like `set_value`. Does not create a file to select no profile.
+    Raises UnknownProfile, which names the most similar one, InvalidConfiguration, InstallationLocked.
     """
     known: dict[str, object] = {}
     if os.path.lexists(file):
@@ -98,7 +98,7 @@ def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:
 
 
 def _write(file: Path, path: tuple[str, ...], value: TomlValue | None, *, dry_run: bool) -> bool:
-    # Replacing a link would leave the file that it points to behind, so it is followed.
+    # Follow a link, because replacing it would leave its target unchanged.
     with _system_errors(file):
         if dry_run:
             return _changed_text(followed(file), file, path, value) is not None
@@ -117,12 +117,12 @@ def is_secret(key: str) -> bool:
 
 
 def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
-    """The path that `key` means in the document, and what may be written there. Raises UnknownSetting."""
+    """Return the path of `key` in the document, and the kind of value it accepts. Raises UnknownSetting."""
     path = parse_key(key)
     if path is None:
-        raise UnknownSetting(f"{quoted(key)} is not a key", hint="keys look like passwords.min_length")
+        raise UnknownSetting(f"{quoted(key)} is not a valid key", hint="use a key such as passwords.min_length")
     inner = _inner(path)
-    # A quoted part may hold a dot: it is not the dotted key it looks like.
+    # A quoted part that contains a dot is not the dotted key it looks like.
     name = ".".join(inner) if all("." not in part for part in inner) else ""
     if path == ("profile",):
         return path, "text"
@@ -134,7 +134,7 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
     if name in sources:
         return path, "source"
     near = nearest(".".join(inner), [*SETTINGS, *sources, "profile"])
-    hint = f"did you mean {near}?" if near else "'{backctl} config show' lists every key"
+    hint = f"did you mean {near}?" if near else "run '{backctl} config show' to list every key"
     raise UnknownSetting(f"there is no setting {quoted(dotted(path))}", hint=hint)
 
 
@@ -153,10 +153,10 @@ def _member(path: tuple[str, ...]) -> Setting | None:
 
 
 def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
-    """`text` as it is written in the document. Raises InvalidSetting."""
+    """Parse `text` into the value to write in the document. Raises InvalidSetting."""
     if kind == "text":
         return text
-    # `protected` is the one setting without a section, at the top or in a profile.
+    # `protected` is the only setting without a section. It is at the top or in a profile.
     key = path[-1] if path[-1] in SETTINGS else ".".join(path[-2:])
     try:
         if kind == "source":
@@ -168,7 +168,7 @@ def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
         value = from_toml(setting, _list(setting.key, text)) if setting.kind == "list" else from_text(setting, text)
         if isinstance(value, tuple):
             return list(value)
-        return text if setting.kind == "duration" else value  # a duration stays as it was written
+        return text if setting.kind == "duration" else value  # keep a duration as written
     except WrongValue as error:
         raise InvalidSetting(str(error)) from None
 
@@ -192,9 +192,9 @@ def _array(key: str, text: str) -> list[str]:
 
 
 def _changed_text(target: Path, file: Path, path: tuple[str, ...], value: TomlValue | None) -> str | None:
-    """The whole new text, without `path` when the value is None; None when the file says so already.
+    """Return the new text of the file, or None when nothing changes. A `value` of None removes `path`.
 
-    Raises when it would not load.
+    Raises InvalidConfiguration or InvalidSetting when the new text could not be loaded.
     """
     text = ""
     with suppress(FileNotFoundError):
@@ -227,7 +227,7 @@ def _changed_text(target: Path, file: Path, path: tuple[str, ...], value: TomlVa
 
 
 def _same(document: dict[str, object], path: tuple[str, ...], value: TomlValue) -> bool:
-    """Equal values may still differ: in Python 1 is True and 1.0."""
+    """Whether the type is the same too: in Python, 1 equals True and 1.0."""
     found: object = document
     for part in path:
         found = found[part] if isinstance(found, dict) else None
@@ -240,7 +240,7 @@ def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue | Non
         table: tomlkit.TOMLDocument | tomlkit.items.AbstractTable = document
         for depth, part in enumerate(path[:-1], 1):
             if part not in table:
-                # A table that only holds tables needs no header of its own.
+                # A table that contains only tables needs no header.
                 table.add(part, tomlkit.table(is_super_table=depth < len(path) - 1))
             table = table[part]
         if value is None:
@@ -250,17 +250,17 @@ def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue | Non
         changed: str | None = tomlkit.dumps(document)
     except (TOMLKitError, ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError):
         changed = None
-    # The editor is trusted as far as an independent parser agrees with it.
+    # Check the result of the editor with an independent parser.
     if changed is None or not _agree(parse_toml(changed, file), expected, path if value is None else ()):
         raise InvalidConfiguration(
-            f"{shown_path(file)} is laid out in a way that cannot be edited automatically",
-            hint=f"{'set' if value is not None else 'take out'} {dotted(path)} in it by hand",
+            f"{shown_path(file)} has a layout that cannot be edited automatically",
+            hint=f"{'set' if value is not None else 'remove'} {dotted(path)} by hand",
         )
     return changed
 
 
 def _agree(found: dict[str, object], expected: dict[str, object], removed: tuple[str, ...]) -> bool:
-    """Equal, but that a table without a header of its own goes with its last value."""
+    """Whether both are equal, except that a table without a header disappears with its last value."""
     if found == expected:
         return True
     for depth in range(len(removed) - 1, 0, -1):
@@ -291,7 +291,7 @@ def _system_errors(file: Path) -> Iterator[None]:
 
 
 def _lock(place: Place, file: Path) -> None:
-    """Lock the folder until it is closed, so that neither of two changes at once is lost. It leaves no file behind."""
+    """Lock the folder until it is closed, so that concurrent changes do not overwrite each other. Creates no file."""
     deadline = monotonic() + _LOCK_SECONDS
     while True:
         try:
@@ -310,7 +310,7 @@ def _replace(place: Place, text: str) -> None:
     with closing(Staged(place)) as staged:
         staged.write(text.encode())
         if status is not None and stat.S_ISREG(status.st_mode):
-            with suppress(PermissionError):  # only root may give a file away
+            with suppress(PermissionError):  # only root can change the owner
                 os.fchown(staged.descriptor, status.st_uid, status.st_gid)
             os.fchmod(staged.descriptor, stat.S_IMODE(status.st_mode))
         staged.put_in_place(replace=True)

@@ -1,4 +1,4 @@
-"""Finding and reading the one configuration file that counts."""
+"""Finds and reads the configuration file."""
 
 import os
 import stat
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
 
 APPLICATION = "backctl"
 FILE_NAME = "config.toml"
-_LIMIT = 262_144  # bytes; a hundred times what a person writes
+_LIMIT = 262_144  # bytes; about a hundred times the size of a typical file
 
 
 def shown_path(path: Path | str) -> str:
-    """`path` in quotes, escaped, safe in a message."""
+    """Quote and escape `path` for a message."""
     return quoted(str(path), limit=1024)
 
 
 def user_file() -> Path:
-    """Where the user's own configuration file is, or would be."""
+    """Return the path of the user's configuration file, which may not exist."""
     import platformdirs
 
     return platformdirs.user_config_path(APPLICATION) / FILE_NAME
 
 
 def data_folder() -> Path:
-    """Where the embedded database and the keyring live by default. Not created here."""
+    """Return the default folder of the embedded database and the keyring. Does not create it."""
     import platformdirs
 
     return platformdirs.user_data_path(APPLICATION)
 
 
 def locate(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The file in force: the one asked for, else `BACKCTL_CONFIG`, else the user's, else the site's, else None.
+    """Return the configuration file to use: `config_file`, `BACKCTL_CONFIG`, the user's, the site's, or None.
 
-    A file asked for need not exist; whoever reads it will say so. A dangling link counts as present: passing it over
-    would silently work on another database.
+    A requested file may be missing; reading it reports that. A dangling link is treated as present, because skipping
+    it would silently select another database.
     """
     asked = config_file if config_file is not None else environ.get("BACKCTL_CONFIG")
     if asked or config_file is not None:
@@ -59,17 +59,17 @@ def locate(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def read_text(path: Path) -> str:
-    """The text of the configuration file at `path`.
+    """Read the configuration file at `path`.
 
-    Raises InvalidConfiguration when it is missing, no regular file, writable by others, owned by a stranger, larger
-    than 256 KiB, or not UTF-8 without a byte order mark.
+    Raises InvalidConfiguration when it is missing, not a regular file, writable by other users, owned by another user,
+    larger than 256 KiB, not UTF-8, or starts with a byte order mark.
     """
     what = "the configuration file"
     try:
         data = read_guarded(path, what=what, forbidden=0o022, limit=_LIMIT)
     except FileNotFoundError:
         raise InvalidConfiguration(
-            f"{what} {shown_path(path)} does not exist", hint="'{backctl} config path' shows the file in force"
+            f"{what} {shown_path(path)} does not exist", hint="run '{backctl} config path' to see which file is used"
         ) from None
     if data.startswith(b"\xef\xbb\xbf"):
         raise InvalidConfiguration(
@@ -83,7 +83,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_toml(text: str, path: Path) -> dict[str, object]:
-    """`text` as TOML 1.0. Raises InvalidConfiguration with the line of the first syntax error in the file at `path`."""
+    """Parse `text` as TOML 1.0. Raises InvalidConfiguration with `path` and the line of the first syntax error."""
     import tomllib
 
     try:
@@ -97,24 +97,24 @@ def parse_toml(text: str, path: Path) -> dict[str, object]:
 
 
 def _syntax_error(message: str, text: str) -> tuple[int, str]:
-    """The line and the reason that tomllib packs into one sentence."""
+    """Split a message of tomllib into the line and the reason."""
     import re
 
     match = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.DOTALL)
-    if match is None:  # the limit on the digits of an integer says no line
+    if match is None:  # the error about too many digits names no line
         digits = re.search(r"[0-9_]{4000}", text)
         return text.count("\n", 0, digits.start()) + 1 if digits else 1, "a number is out of range"
     line = int(match[2] or text.rstrip("\n").count("\n") + 1)
     if "overwrite" in match[1] or "twice" in match[1]:
-        return line, "the key or table is given twice"
+        return line, "the key or table is defined twice"
     return line, escaped(match[1][:1].lower() + match[1][1:])
 
 
 def read_guarded(path: Path, *, what: str, forbidden: int, limit: int, foreign_owner: bool = False) -> bytes:
-    """The bytes of a regular file, at most `limit`, unless its mode has one of the `forbidden` bits.
+    """Read a regular file of at most `limit` bytes whose mode has none of the `forbidden` bits.
 
-    The checks are made on the opened file, so nothing can be swapped in between; opening never waits for the other end
-    of a pipe. `what` names the file in messages. Raises FileNotFoundError, and InvalidConfiguration for all else.
+    Checks the opened file, so that it cannot be swapped after the check. Never waits for the other end of a pipe.
+    `what` names the file in messages. Raises FileNotFoundError, and InvalidConfiguration for everything else.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -144,10 +144,10 @@ def _refuse_exposed(status: os.stat_result, path: Path, what: str, forbidden: in
             hint=f"chown it to user {os.geteuid()}",
         )
     if status.st_mode & forbidden:
-        exposed = "may be changed by others" if status.st_mode & forbidden & 0o022 else "may be read by everybody"
+        exposed = "can be changed by other users" if status.st_mode & forbidden & 0o022 else "can be read by every user"
         raise InvalidConfiguration(
             f"{what} {shown_path(path)} {exposed} (mode {stat.S_IMODE(status.st_mode):04o})",
-            hint=f"chmod {stat.S_IMODE(status.st_mode) & ~forbidden & 0o777:04o} it",
+            hint=f"run chmod {stat.S_IMODE(status.st_mode) & ~forbidden & 0o777:04o} on it",
         )
 
 

@@ -1,4 +1,4 @@
-"""One answer from every source: flag, else environment, else the one file, else the default."""
+"""Merges the sources of each setting: flag, environment, file, default, in this order."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +42,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
-    """One line of `config show`: the value as it may be shown, and where it comes from."""
+    """One line of `config show`: the displayable value and its origin."""
 
     key: str
     value: Scalar | list[str]
@@ -50,7 +50,7 @@ class Entry(NamedTuple):
 
 
 class LoadedSettings:
-    """The settings in force, and where each came from."""
+    """The effective settings and the origin of each."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class LoadedSettings:
     ) -> None:
         self.settings = settings
         self.file = file
-        """The configuration file that was read; None when there is none."""
+        """The configuration file that was read; None without one."""
         self.names_storage = names_storage
-        """Whether a file was found, or a flag or variable names a database, keyring or profile: no fresh machine."""
+        """Whether a file was found, or a flag or variable names a database, keyring or profile: not a fresh machine."""
         self._written = written
         self._text = text
         self._lines: Mapping[tuple[str | int, ...], int] | None = None
@@ -73,24 +73,24 @@ class LoadedSettings:
 
     @property
     def data_folder(self) -> Path:
-        """The platform's folder for the embedded database and the keyring. Created by whoever writes there first."""
+        """The platform's folder for the embedded database and the keyring. Created at the first write."""
         if self._data_folder is None:
             self._data_folder = data_folder()
         return self._data_folder
 
     @property
     def database_url(self) -> str:
-        """Where the database is: `sqlite:///` and the path of a file, taken literally, or the URL of a server.
+        """The URL of the database: `sqlite:///` and the literal path of a file, or the URL of a server.
 
-        Raises InvalidConfiguration when a source of it fails.
+        Raises InvalidConfiguration when its file or command fails.
         """
         return self.settings.database.url.reveal() or f"sqlite:///{self.data_folder / DATABASE_FILE}"
 
     @property
     def database_shown(self) -> str:
-        """The database as it may be shown: a file, a URL without its password, `***` where that is kept elsewhere.
+        """The displayable database: a file, a URL without its password, or `***` if a file or command provides the URL.
 
-        Opens no file and runs no command for it.
+        Opens no file and runs no command.
         """
         shown = self.settings.database.url.masked()
         return shown.removeprefix("sqlite:///") if shown else str(self.data_folder / DATABASE_FILE)
@@ -102,21 +102,21 @@ class LoadedSettings:
 
     @property
     def keyring_given(self) -> SecretValue | None:
-        """The keyring that stands in place of the file, not yet read. Raises InvalidConfiguration for both of them."""
+        """The unread keyring from the configuration; None for the file. Raises InvalidConfiguration if both are set."""
         document = self.settings.keyring.document
         if not document.is_given:
             return None
         if self.settings.keyring.path:
             raise InvalidConfiguration(
-                f"the keyring is given twice: keyring.path ({self.origin('keyring.path')}) and keyring.document "
+                f"the keyring is configured twice: keyring.path ({self.origin('keyring.path')}) and keyring.document "
                 f"({self.origin('keyring.document')})",
-                hint="keep one of them; the other may be empty",
+                hint="keep one of them, and remove or empty the other",
             )
         return document
 
     @property
     def keyring_shown(self) -> str:
-        """Where the keyring comes from, as it may be shown."""
+        """The source of the keyring, for display."""
         if not self.settings.keyring.document.is_given:
             return str(self.keyring_file)
         return self.origin("keyring.document")
@@ -135,18 +135,18 @@ class LoadedSettings:
                         yield Entry(dotted((*table.split("."), name, member.name)), shown, origin)
 
     def entry(self, key: str) -> Entry:
-        """The entry of one key. Raises UnknownSetting, naming the nearest."""
+        """Return the entry of one key. Raises UnknownSetting, which names the most similar one."""
         known = {entry.key: entry for entry in self.entries()}
         if key in known:
             return known[key]
         near = nearest(key, known)
-        hint = f"did you mean {near}?" if near else "'{backctl} config show' lists every key"
+        hint = f"did you mean {near}?" if near else "run '{backctl} config show' to list every key"
         raise UnknownSetting(f"there is no setting {quoted(key)}", hint=hint)
 
     def origin(self, key: str) -> str:
-        """Where the value of `key` comes from: `default`, `file PATH:LINE`, `environment NAME` or `flag --x`.
+        """Return the origin of the value of `key`: `default`, `file PATH:LINE`, `environment NAME` or `flag --x`.
 
-        For a secret that is not written down in place, its file or command, followed by the place that names it.
+        For a secret from a file or command, returns that file or command, followed by the place that names it.
         """
         written = self._written.get(key)
         if written is None:
@@ -155,13 +155,13 @@ class LoadedSettings:
         if written.origin == "file":
             place = f"file {self.file}:{self._line(written.path)}"
         if isinstance(written.value, SecretSource):
-            # Arguments of a command may be telling: only its name is shown.
+            # Show only the name of a command, because its arguments may be sensitive.
             source = f"file {written.value.file}" if written.value.file else f"command {written.value.command[0]}"
             return f"{source} ({place})"
         return place
 
     def overruled_by(self, key: str, path: KeyPath) -> str | None:
-        """Which place goes before `path` of the file for the value of `key`; None when that is the one in force."""
+        """Return the origin that overrides `path` of the file for `key`; None when `path` provides the value."""
         written = self._written.get(key)
         if written is None or (written.origin == "file" and written.path == path):
             return None
@@ -180,7 +180,7 @@ class LoadedSettings:
 
 
 def _shown(setting: Setting, value: Any) -> Scalar | list[str]:
-    """A value as `config show` prints it."""
+    """Return a value in the form that `config show` prints."""
     if isinstance(value, SecretValue):
         return value.masked()
     if isinstance(value, tuple):
@@ -210,11 +210,11 @@ def load(
     environ: Mapping[str, str],
     overrides: Mapping[str, str] = NOTHING,
 ) -> LoadedSettings:
-    """Read the configuration in force.
+    """Read the effective configuration.
 
-    `config_file` and `profile` are the flags' values; without them `BACKCTL_CONFIG` and `BACKCTL_PROFILE` of `environ`
-    count. `overrides` are the texts of flags by the key of their setting. A variable that is empty counts
-    as not set. No secret file is opened and no secret command run before its value is revealed.
+    `config_file` and `profile` are the values of the flags; without them, `BACKCTL_CONFIG` and `BACKCTL_PROFILE` in
+    `environ` apply. `overrides` are the texts of flags by the key of their setting. An empty variable is treated as not
+    set. Opens a secret file and runs a secret command only when the secret is revealed.
     Raises InvalidConfiguration, UnknownProfile, and InvalidSetting for an override.
     """
     problems: list[Problem] = []
@@ -238,7 +238,7 @@ def load_environment(environ: Mapping[str, str]) -> LoadedSettings:
 
 
 def loaded(gathered: "Gathered", profile: str | None, environ: Mapping[str, str]) -> LoadedSettings:
-    """What sources without a problem come to."""
+    """Return the settings from sources that have no problems."""
     return LoadedSettings(
         settings_of(gathered, environ),
         file=gathered.file,
@@ -249,11 +249,11 @@ def loaded(gathered: "Gathered", profile: str | None, environ: Mapping[str, str]
 
 
 _FLAGS = {"database.timeout": "--timeout"}
-"""The settings that every command has a flag for."""
+"""The settings for which every command has a flag."""
 
 
 class Gathered(NamedTuple):
-    """What the sources say, before anybody decided what to do about the problems in it."""
+    """The merged sources, which may still have problems."""
 
     file: Path | None
     text: str
@@ -268,12 +268,12 @@ def gather(
     overrides: Mapping[str, str],
     problems: list[Problem],
 ) -> Gathered:
-    """Merge every source; append to `problems` what is wrong. Raises only where nothing can be read at all."""
+    """Merge every source and append what is wrong to `problems`. Raises only when nothing can be read at all."""
     return merge(read_source(config_file, environ, problems), profile, environ, overrides, problems)
 
 
 class Source(NamedTuple):
-    """The file in force, its text and what it says; None, and nothing, where there is no file."""
+    """The configuration file, its text and its document. Without a file, they are None and empty."""
 
     file: Path | None
     text: str
@@ -295,7 +295,7 @@ def merge(
     overrides: Mapping[str, str],
     problems: list[Problem],
 ) -> Gathered:
-    """Lay the profile asked for, else the one that is selected, and the other sources over the file."""
+    """Merge the requested or selected profile and the other sources over the file."""
     file, text, document = source
     values = dict(document.base)
     asked = profile or environ.get("BACKCTL_PROFILE", "")
@@ -314,17 +314,17 @@ def merge(
 
 
 def as_error(problem: Problem, file: Path | None, text: str, others: int = 0) -> BackctlError:
-    """`problem` as the error to raise: the place first; `others` more are counted in the hint."""
+    """Return the error for `problem`. Its message starts with the place; its hint mentions `others` more problems."""
     hint = problem.hint
     if others:
-        more = f"'{{backctl}} config validate' lists {others} more"
+        more = f"run '{{backctl}} config validate' to list {others} more"
         hint = f"{hint}; {more}" if hint else more
     message = f"{place(problem, file, text)}: {problem.message}"
     return InvalidSetting(message, hint=hint) if problem.origin == "flag" else InvalidConfiguration(message, hint=hint)
 
 
 def place(problem: Problem, file: Path | None, text: str) -> str:
-    """Where `problem` stands, as the beginning of a message."""
+    """Return the place of `problem`, as the beginning of a message."""
     if problem.origin != "file" or file is None:
         return f"{problem.origin} {problem.path[0]}"
     from backctl.settings.positions import line_numbers
@@ -333,7 +333,7 @@ def place(problem: Problem, file: Path | None, text: str) -> str:
 
 
 def variables() -> dict[str, tuple[Setting, str]]:
-    """Every environment variable that carries a setting: its setting and, for a secret's file, the suffix."""
+    """Return every environment variable of a setting, with the setting and, for a secret's file, the suffix."""
     names = {setting.variable: (setting, "") for setting in SETTINGS.values()}
     return names | {f"{setting.variable}_FILE": (setting, "_file") for setting in SETTINGS.values() if setting.secret}
 
@@ -347,9 +347,9 @@ def _environment_layer(environ: Mapping[str, str], problems: list[Problem]) -> L
         try:
             value: Value = secret_source(f"{setting.key}{suffix}", text) if suffix else from_text(setting, text)
             if setting.key == "protected" and not value:
-                raise WrongValue("protected may only be switched on by a variable, never off")
+                raise WrongValue("a variable can only turn protected on, not off")
             if setting.key in layer:
-                raise WrongValue(f"{setting.key} is given by {setting.variable} too; keep one")
+                raise WrongValue(f"{setting.key} is also set by {setting.variable}; keep one")
         except WrongValue as error:
             problems.append(Problem(str(error), (name,), None, "environment"))
         else:
@@ -372,7 +372,7 @@ def _flag_layer(overrides: Mapping[str, str], problems: list[Problem]) -> Layer:
 
 def _profile_written(selected: str, flag: str | None, environ: Mapping[str, str]) -> Written:
     variable = environ.get("BACKCTL_PROFILE")
-    if flag and flag != variable:  # whoever parses flags may have filled this one from the variable
+    if flag and flag != variable:  # the flag parser may have taken this value from the variable
         return Written(selected, "flag", ("--profile",))
     if variable:
         return Written(selected, "environment", ("BACKCTL_PROFILE",))
@@ -380,20 +380,20 @@ def _profile_written(selected: str, flag: str | None, environ: Mapping[str, str]
 
 
 def _names_storage(gathered: Gathered, profile: str | None, environ: Mapping[str, str]) -> bool:
-    """Whether anything points to an installation. A variable that is set but empty does: the script that meant to name
-    one must not find a new one created instead."""
+    """Whether anything names an installation. A variable that is set but empty does too: backctl must not create a new
+    installation for a script that meant to name one."""
     pointing = ["BACKCTL_CONFIG", "BACKCTL_PROFILE"]
     pointing += [name for name, (setting, _) in variables().items() if setting.key in STORAGE_KEYS]
     return gathered.file is not None or bool(profile) or any(name in environ for name in pointing)
 
 
 def settings_of(gathered: Gathered, environ: Mapping[str, str]) -> Settings:
-    """The typed settings of sources that hold no problem."""
+    """Return the typed settings from sources that have no problems."""
     values = gathered.values
     if not values:
         return DEFAULTS
 
-    # Each value was checked against the schema, and a test holds the schema against the types of the model.
+    # Each value was checked against the schema, and a test compares the schema with the types of the model.
     def section(name: str) -> dict[str, Any]:
         prefix = f"{name}."
         return {
@@ -412,7 +412,7 @@ def settings_of(gathered: Gathered, environ: Mapping[str, str]) -> Settings:
 
 
 def _tables_of(values: Layer) -> dict[str, dict[str, object]]:
-    """The values of named tables: by the key of the table, then by name."""
+    """Return the values of named tables, by the key of the table and then by name."""
     found: dict[str, dict[str, object]] = {}
     for key, written in values.items():
         if isinstance(written.value, Mapping):

@@ -1,4 +1,4 @@
-"""What the rest of the program receives: plain values, every one checked. The defaults stand here and nowhere else."""
+"""The typed settings that the rest of the program receives. Every value is checked. Defines all defaults."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from backctl.settings.secrets import SecretValue
 
-# Named tuples, because defining a dataclass takes five times as long, and every command does it at its start.
+# Named tuples, because defining a dataclass takes five times as long, and every command defines these at start-up.
 
 NOTHING_WRITTEN = SecretValue("")
 
@@ -16,23 +16,23 @@ class DatabaseSettings(NamedTuple):
     """Empty for the embedded file `backctl.db` in the data folder, else `sqlite:////absolute/path.db` or
     `postgresql://…`."""
     timeout: int = 10_000_000
-    """Microseconds to wait for a lock; on PostgreSQL no wait below is longer."""
+    """Microseconds to wait for a lock. On PostgreSQL it also limits the three timeouts below."""
     connect_timeout: int = 5_000_000
-    """Microseconds for a server to answer; libpq counts whole seconds, at least 2."""
+    """Microseconds to wait for a connection to a server. libpq uses whole seconds, at least 2."""
     statement_timeout: int = 10_000_000
-    """Microseconds for one statement."""
+    """Microseconds that one statement may take."""
     lock_timeout: int = 5_000_000
-    """Microseconds for the locks of one statement."""
+    """Microseconds that one statement may wait for locks."""
 
 
 class KeyringSettings(NamedTuple):
     path: str = ""
-    """Absolute; empty for `keyring.json` in the data folder."""
+    """Absolute path; empty for `keyring.json` in the data folder."""
     allow_group_read: bool = False
     document: SecretValue = NOTHING_WRITTEN
-    """The keyring itself, read only, in place of the file at `path`; empty for that file."""
+    """The keyring itself, which replaces the file at `path` and is never changed; empty to use the file."""
     passphrase: SecretValue = NOTHING_WRITTEN
-    """What the keyring is wrapped under; empty for nothing."""
+    """The passphrase that wraps the keyring; empty for none."""
 
 
 class AccountSettings(NamedTuple):
@@ -41,7 +41,7 @@ class AccountSettings(NamedTuple):
 
 class PasswordSettings(NamedTuple):
     min_length: int = 8
-    """Code points. NIST SP 800-63B-4 §3.1.1.2: at least 8, and no demand beyond 64."""
+    """Code points. NIST SP 800-63B-4 §3.1.1.2: at least 8; verifiers must not require more than 64."""
     bcrypt_cost: int = 12
     """The base-2 logarithm of the rounds, 4 to 31."""
 
@@ -50,42 +50,42 @@ class TokenSettings(NamedTuple):
     issuer: str = "advanced-backend"
     audience: str = "api-users"
     access_ttl: int = 900_000_000
-    """Microseconds; tokens count whole seconds."""
+    """Microseconds; tokens use whole seconds."""
     refresh_ttl: int = 604_800_000_000
-    """Microseconds from one refresh to the latest next one."""
+    """Microseconds until a refresh token expires."""
     session_ttl: int = 2_592_000_000_000
-    """Microseconds from a login to the end of its session, however often it is refreshed."""
+    """Microseconds from the login to the end of the session, even if the session is refreshed."""
     leeway: int = 10_000_000
-    """Microseconds that the clock of another machine may differ."""
+    """The tolerated clock difference between machines, in microseconds."""
     grace: int = 0
-    """Microseconds in which a refresh may be repeated whose answer was lost."""
+    """Microseconds in which a client may repeat a refresh whose response was lost."""
 
 
 class SanitizeSettings(NamedTuple):
     tags: tuple[str, ...] = ()
-    """Elements that stay; none for plain text."""
+    """The allowed elements; empty for plain text."""
     attributes: tuple[str, ...] = ()
     """`tag.attribute`, or `*.attribute` for every element."""
     url_schemes: tuple[str, ...] = ("http", "https", "mailto")
     max_bytes: int = 16_777_216
-    """Of a text, a JSON document or a line."""
+    """The size limit of a text, a JSON document or a line."""
     max_depth: int = 64
-    """Objects and arrays inside each other."""
+    """The nesting limit of objects and arrays."""
 
 
 class RoleSettings(NamedTuple):
     permissions: tuple[str, ...]
-    """As written; the domain decides whether each is a permission."""
+    """As written; the domain checks that each one is a permission."""
     description: str = ""
 
 
 class Settings(NamedTuple):
-    """The values in force, after every source has spoken."""
+    """The effective values, merged from every source."""
 
     profile: str = ""
     """The selected profile; empty for none."""
     protected: bool = False
-    """Whether every mutation asks and demands a reason."""
+    """Whether every mutation requires a confirmation and a reason."""
     database: DatabaseSettings = DatabaseSettings()
     keyring: KeyringSettings = KeyringSettings()
     accounts: AccountSettings = AccountSettings()
@@ -93,7 +93,7 @@ class Settings(NamedTuple):
     tokens: TokenSettings = TokenSettings()
     sanitize: SanitizeSettings = SanitizeSettings()
     tables: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    """The values of named tables: by the key of the table, then by name."""
+    """The values of named tables, by the key of the table and then by name."""
 
     @property
     def roles(self) -> Mapping[str, RoleSettings]:

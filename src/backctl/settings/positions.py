@@ -2,7 +2,7 @@
 
 from backctl.settings.schema import KeyPath
 
-_DEEPEST = 24  # levels remembered; a path of thousands of levels would cost its square
+_DEEPEST = 24  # the limit of remembered levels; the cost grows with the square of the levels
 
 
 def line_numbers(text: str) -> dict[KeyPath, int]:
@@ -18,7 +18,7 @@ def line_numbers(text: str) -> dict[KeyPath, int]:
     start = 0
     for end in range(1, len(rows) + 1):
         if start < end - 1 and not any(closing in rows[end - 1] for closing in ("]", '"""', "'''")):
-            continue  # no value of several lines ends here
+            continue  # no multi-line value ends here
         piece = "\n".join(rows[start:end])
         try:
             found = tomllib.loads(piece)

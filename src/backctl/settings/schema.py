@@ -1,4 +1,4 @@
-"""Every configuration value: its key, its kind, its bounds, and how a text or a TOML value becomes it."""
+"""Declares every setting with its key, kind and limits, and parses its value from text or TOML."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -13,11 +13,11 @@ Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url
 Scalar = bool | int | str
 Plain = Scalar | tuple[str, ...]
 KeyPath = tuple[str | int, ...]
-"""From the top of a document to a value: keys of tables, indices of arrays."""
+"""The path from the top of a document to a value: keys of tables and indices of arrays."""
 
 SECRET_SUFFIXES = ("_file", "_command")
 
-# Read by the presentation, which also offers a flag for each.
+# The presentation reads these variables and has a flag for each.
 INVOCATION_VARIABLES = (
     "BACKCTL_PROFILE",
     "BACKCTL_CONFIG",
@@ -28,14 +28,14 @@ INVOCATION_VARIABLES = (
     "BACKCTL_ACTOR",
 )
 
-# Compiled on their first use: most starts never come to it.
+# Compiled at their first use, because most commands never need them.
 _SCHEME = r"([A-Za-z][A-Za-z0-9+.-]{0,31})://"
 _UNSAFE = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 class WrongValue(ValueError):
-    """A value that its setting does not take. The message never holds a secret."""
+    """A value that its setting does not accept. The message never contains a secret."""
 
 
 class Setting(NamedTuple):
@@ -80,10 +80,10 @@ SETTINGS = {
     setting.key: setting
     for setting in (
         Setting("protected", "boolean"),
-        # A secret may also come as database.url_file and database.url_command.
+        # A secret can also be set with database.url_file or database.url_command.
         Setting("database.url", "database-url", secret=True),
         Setting("database.timeout", "duration", high=3_600_000_000),
-        # From 1 ms: PostgreSQL takes 0 for no limit.
+        # At least 1 ms, because 0 means no limit in PostgreSQL.
         Setting("database.connect_timeout", "duration", low=1_000, high=3_600_000_000),
         Setting("database.statement_timeout", "duration", low=1_000, high=3_600_000_000),
         Setting("database.lock_timeout", "duration", low=1_000, high=3_600_000_000),
@@ -96,13 +96,13 @@ SETTINGS = {
         Setting("passwords.bcrypt_cost", "integer", low=4, high=31),
         Setting("tokens.issuer", "string", low=1, high=255),
         Setting("tokens.audience", "string", low=1, high=255),
-        # From 1 s: the times of a token are whole seconds (RFC 7519).
+        # At least 1 s, because the times in a token are whole seconds (RFC 7519).
         Setting("tokens.access_ttl", "duration", low=1_000_000, high=86_400_000_000),
         Setting("tokens.refresh_ttl", "duration", low=1_000_000, high=31_536_000_000_000),
         Setting("tokens.session_ttl", "duration", low=1_000_000, high=31_536_000_000_000),
         Setting("tokens.leeway", "duration", high=300_000_000),
         Setting("tokens.grace", "duration", high=300_000_000),
-        # What runs a program, loads a document or is parsed by other rules cannot be made harmless by a list.
+        # An allow-list cannot make elements safe that run a program, load a document or have their own parsing rules.
         Setting(
             "sanitize.tags",
             "list",
@@ -178,12 +178,12 @@ def sections() -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, found)))
 
 
-# Naming any of these says that an installation exists elsewhere, so this machine is not a fresh one.
+# If one of these is set, an installation exists elsewhere, so this machine is not fresh.
 STORAGE_KEYS = ("database.url", "keyring.path", "keyring.document")
 
 
 def from_toml(setting: Setting, value: object) -> Plain:
-    """The checked value of `setting` as written in a file. Raises WrongValue naming what is allowed."""
+    """Check the value of `setting` from a file and return it. Raises WrongValue, which names the allowed values."""
     kind = setting.kind
     if kind == "list":
         if not isinstance(value, list):
@@ -200,7 +200,7 @@ def from_toml(setting: Setting, value: object) -> Plain:
 
 
 def from_text(setting: Setting, text: str) -> Plain:
-    """The checked value of `setting` as written in a variable, a flag or `config set`. Raises WrongValue."""
+    """Parse and check the value of `setting` from a variable, a flag or `config set`. Raises WrongValue."""
     if setting.kind == "boolean":
         if text.lower() not in _WORDS:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be true or false")
@@ -218,9 +218,9 @@ def _items(setting: Setting, items: list[object]) -> tuple[str, ...]:
     checked = []
     for item in items:
         if not isinstance(item, str) or re.fullmatch(setting.item, item) is None:
-            raise WrongValue(f"{setting.key} holds {describe(item)}; it must be {expected(setting)}")
+            raise WrongValue(f"{setting.key} contains {describe(item)}; it must be {expected(setting)}")
         if setting.refused and re.fullmatch(setting.refused, item):
-            raise WrongValue(f"{setting.key} holds {quoted(item)}, which nothing can make harmless")
+            raise WrongValue(f"{setting.key} contains {quoted(item)}, which cannot be made safe")
         checked.append(item)
     return tuple(checked)
 
@@ -231,7 +231,7 @@ def _from_string(setting: Setting, text: str) -> Plain:
             return _within(setting, parse_duration(text), quoted(text))
         except InvalidDuration:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
-    if setting.kind not in ("secret", "text") and re.search(_UNSAFE, text):  # the code that uses those checks them
+    if setting.kind not in ("secret", "text") and re.search(_UNSAFE, text):  # checked where they are used
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):
@@ -250,7 +250,7 @@ def _within(setting: Setting, number: int, shown: str) -> int:
 
 
 def expected(setting: Setting) -> str:
-    """What `setting` takes, as the end of a sentence."""
+    """Describe the values that `setting` accepts, as the end of a sentence."""
     match setting.kind:
         case "boolean":
             return "true or false"
@@ -258,7 +258,7 @@ def expected(setting: Setting) -> str:
             return f"a whole number from {setting.low} to {setting.high}"
         case "duration":
             low, high = format_duration(setting.low), format_duration(setting.high)
-            return f"a duration from {low} to {high}, a whole number and one of the units ms, s, m, h, d"
+            return f"a duration from {low} to {high}: a whole number and a unit (ms, s, m, h or d)"
         case "string":
             return f"a string of {setting.low} to {setting.high} printable characters"
         case "list":
@@ -268,7 +268,7 @@ def expected(setting: Setting) -> str:
 
 
 def check_path(key: str, text: str) -> None:
-    """Refuse a relative path: it would mean another file in every folder the program is started from."""
+    """Reject a relative path, because it would name another file in every working directory. Raises WrongValue."""
     if not text.startswith("/"):
         raise WrongValue(f"{key} is {quoted(text)}; it must be an absolute path")
     if re.search(_UNSAFE, text):
@@ -276,9 +276,9 @@ def check_path(key: str, text: str) -> None:
 
 
 def check_database_url(key: str, text: str) -> None:
-    """Accept nothing, `sqlite:///` and the absolute path of a file, taken literally, or a URL of libpq.
+    """Accept an empty text, `sqlite:///` followed by the literal absolute path of a file, or a libpq URL.
 
-    The text is never shown, whatever its form: it may turn out to hold a password. Raises WrongValue.
+    Errors never show the text, because it may contain a password. Raises WrongValue.
     """
     if not text:
         return
@@ -294,7 +294,7 @@ def check_database_url(key: str, text: str) -> None:
         raise WrongValue(f"{key} has the scheme {quoted(scheme[1])}, which is not supported; {form}")
     path = text.removeprefix("sqlite:///")
     if path == text or not path.startswith("/"):
-        raise WrongValue(f"{key} names no absolute path; {form}")
+        raise WrongValue(f"{key} does not contain an absolute path; {form}")
     if path.endswith("/") or path.rpartition("/")[2] in (".", ".."):
         raise WrongValue(f"{key} names a folder; {form}")
     if "?" in path or "#" in path or re.search(_UNSAFE, path):
@@ -302,18 +302,18 @@ def check_database_url(key: str, text: str) -> None:
 
 
 def _check_server_url(key: str, text: str) -> None:
-    """What can be told without libpq, which repeats in its complaints what may be a password."""
+    """Check what can be checked without libpq, whose errors may repeat a password."""
     if re.search(rf"\s|{_UNSAFE}", text):
         raise WrongValue(
-            f"{key} contains white space, a control character or broken Unicode; write it as %20 and alike"
+            f"{key} contains white space, a control character or broken Unicode; percent-encode it, for example as %20"
         )
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
-        raise WrongValue(f"{key} contains '%' without two hexadecimal digits; a percent sign itself is %25")
+        raise WrongValue(f"{key} contains '%' without two hexadecimal digits; write a percent sign as %25")
     location, _, parameters = text.removeprefix("postgresql://").partition("?")
     hosts = location.partition("/")[0].rpartition("@")[2]
     if any(not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{0,5})?", host) for host in hosts.split(",")):
         raise WrongValue(
-            f"{key} has no host and port in their place; write '@', ':' and '/' in a password as %40 %3A %2F"
+            f"{key} has a malformed host or port; write '@', ':' and '/' in a password as %40, %3A and %2F"
         )
     if parameters and any(not re.fullmatch(r"[a-z_]+=[^=&]*", part) for part in parameters.split("&")):
         raise WrongValue(
@@ -322,7 +322,7 @@ def _check_server_url(key: str, text: str) -> None:
 
 
 def describe(value: object, *, secret: bool = False) -> str:
-    """A TOML value as it may stand in a message."""
+    """Describe a TOML value for a message."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -336,13 +336,13 @@ def describe(value: object, *, secret: bool = False) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` most likely stands for; None when nothing is near."""
+    """Return the candidate that is most similar to `word`; None when none is similar."""
     import difflib
 
     names = list(candidates)
     if found := difflib.get_close_matches(word[:80], names, 1, 0.6):
         return found[0]
-    # The right name in the wrong place: `bcrypt_cost` for `passwords.bcrypt_cost`.
+    # Find the right name in the wrong section, such as `bcrypt_cost` for `passwords.bcrypt_cost`.
     last_parts = {name.rpartition(".")[2]: name for name in names}
     found = difflib.get_close_matches(word[:80].rpartition(".")[2], last_parts, 1, 0.8)
     return last_parts[found[0]] if found else None

@@ -1,4 +1,4 @@
-"""Values that must not show themselves, and the three ways they come: written down, in a file, from a command."""
+"""Secret values, which can be written in place, read from a file, or printed by a command."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +11,16 @@ from backctl.domain.quoting import quoted
 from backctl.settings.files import read_guarded
 
 COMMAND_TIMEOUT_SECONDS = 10.0
-_LIMIT = 65_536  # bytes; no secret is longer, and a command gone wild must not fill the memory
+_LIMIT = 65_536  # bytes; limits the memory that a runaway command can fill
 
 _SECRET_PARAMETER = r"(?i)([?&][^=&#]*(?:pass|secret|token|key)[^=&#]*=)[^&#]*"
 
 
 def redact_url(url: str) -> str:
-    """`url` with its password, and every query parameter that sounds like one, replaced by `***`.
+    """Replace the password in `url`, and every query parameter whose name suggests a secret, with `***`.
 
-    Everything up to the last `@` counts as user and password, because an unescaped `/` or `@` inside a password is the
-    usual slip; hiding too much is the safe side. Text that is no URL is hidden whole.
+    Treats everything up to the last `@` as user and password, because people often forget to escape `/` or `@` in a
+    password; hiding too much is safe. Replaces the whole text if it is not a URL.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -33,10 +33,10 @@ def redact_url(url: str) -> str:
 
 
 class SecretValue:
-    """A configured secret. Read when it is first needed, checked then, kept afterwards; never in a `repr`.
+    """A configured secret. Read and checked at its first use, then kept. Its `repr` never shows it.
 
-    `source` is empty for a value written down in place, else the file or the command that yields it. Two secrets are
-    compared by it, since neither is read for that.
+    `source` is empty for a value written in place, otherwise the file or command that provides it. Equality compares
+    the sources, so it reads no file and runs no command.
     """
 
     __slots__ = ("_read", "_text", "source")
@@ -47,18 +47,18 @@ class SecretValue:
         self.source = source
 
     def reveal(self) -> str:
-        """The text itself. Raises InvalidConfiguration when its file or command does not yield a valid one."""
+        """Return the secret text. Raises InvalidConfiguration when its file or command does not provide a valid one."""
         if self._text is None:
             self._text = self._read() if self._read else ""
         return self._text
 
     @property
     def is_given(self) -> bool:
-        """Whether there is one at all. Opens no file and runs no command."""
+        """Whether the secret is configured. Opens no file and runs no command."""
         return bool(self.source or self._text)
 
     def masked(self) -> str:
-        """What may be shown; never runs a command or opens a file for it."""
+        """Return the displayable form. Opens no file and runs no command."""
         return "***" if self.source else redact_url(self._text or "")
 
     def __eq__(self, other: object) -> bool:
@@ -76,14 +76,14 @@ class SecretValue:
 
 
 def read_secret_file(key: str, path: str) -> str:
-    """The text of `path`, less one trailing newline. `key` names the setting in errors.
+    """Read the text of the file at `path`, without one trailing newline. `key` names the setting in errors.
 
-    Raises InvalidConfiguration when everybody may read the file, when others may write it, when it is empty, too long,
-    not text, or no regular file.
+    Raises InvalidConfiguration when every user can read the file, when other users can write to it, or when it is
+    empty, too long, not text, or not a regular file.
     """
     what = f"the file of {key}"
     try:
-        # Readable by everybody, or writable by anybody but the owner.
+        # Forbid reading by every user, and writing by anyone but the owner.
         data = read_guarded(Path(path), what=what, forbidden=0o026, limit=_LIMIT, foreign_owner=True)
     except FileNotFoundError:
         raise InvalidConfiguration(f"{what}, {quoted(path, limit=1024)}, does not exist") from None
@@ -91,10 +91,11 @@ def read_secret_file(key: str, path: str) -> str:
 
 
 def run_secret_command(key: str, command: Sequence[str], environ: Mapping[str, str], *, timeout: float) -> str:
-    """The standard output of `command`, less one trailing newline; `timeout` in seconds.
+    """Run `command` and return its standard output without one trailing newline. `timeout` is in seconds.
 
-    No shell, no standard input, the root folder as working directory, and no `BACKCTL_` variables, which may hold
-    secrets of their own. Its output appears in no error. Raises InvalidConfiguration when it fails in any way.
+    The command runs without a shell and without standard input, in the root folder, and without the `BACKCTL_`
+    variables, which may contain other secrets. No error shows its output. Raises InvalidConfiguration when the command
+    fails in any way.
     """
     import os
     import signal
@@ -106,7 +107,7 @@ def run_secret_command(key: str, command: Sequence[str], environ: Mapping[str, s
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as pipe:
         try:
-            child = subprocess.Popen(  # noqa: S603 - the words come from a file that only its owner and root can write
+            child = subprocess.Popen(  # noqa: S603 - the command comes from a file that only its owner and root can write
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
@@ -129,7 +130,7 @@ def run_secret_command(key: str, command: Sequence[str], environ: Mapping[str, s
             data, status = None, 0
         finally:
             if child.returncode is None:
-                # The whole session: a grandchild must not outlive the wait either.
+                # Kill the whole session, so that no grandchild survives.
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
     if data is None:
@@ -137,14 +138,14 @@ def run_secret_command(key: str, command: Sequence[str], environ: Mapping[str, s
     elif len(data) > _LIMIT:
         failure = f"printed more than {_LIMIT} bytes"
     elif status:
-        failure = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
+        failure = f"exited with status {status}" if status > 0 else f"was killed by signal {-status}"
     else:
         return _one_line(data, what)
     raise InvalidConfiguration(f"{what} {failure}", hint="its output is not shown; run it by hand to see why")
 
 
 def _read_until(pipe: FileIO, deadline: float) -> bytes:
-    """All of `pipe`, or a little more than the limit. Raises TimeoutError at `deadline` (monotonic seconds)."""
+    """Read all of `pipe`, or slightly more than the limit. Raises TimeoutError at `deadline` (monotonic seconds)."""
     import selectors
     from time import monotonic
 

@@ -1,4 +1,4 @@
-"""The profiles of the configuration in force, and what each would mean."""
+"""The profiles of the effective configuration, and the database that each one selects."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from backctl.settings.loading import NOTHING, as_error, loaded, merge, read_sour
 
 
 class ProfileEntry(NamedTuple):
-    """One line of `profile list`. `database` carries no password, `origin` is `file PATH:LINE`."""
+    """One line of `profile list`. `database` contains no password; `origin` is `file PATH:LINE`."""
 
     name: str
     in_force: bool
@@ -18,9 +18,9 @@ class ProfileEntry(NamedTuple):
 
 
 def profiles(*, config_file: str | None, profile: str | None, environ: Mapping[str, str]) -> list[ProfileEntry]:
-    """Every profile in the order of the file, as a command would find it that chooses it; the environment included.
+    """Return every profile in the order of the file, with the values that a command would get if it selected it.
 
-    `profile` is the flag's value. No secret file is opened and no secret command run.
+    `profile` is the value of the flag. Includes the environment. Opens no secret file and runs no secret command.
     Raises InvalidConfiguration, UnknownProfile.
     """
     problems: list[Problem] = []
@@ -34,7 +34,7 @@ def profiles(*, config_file: str | None, profile: str | None, environ: Mapping[s
 
     lines = line_numbers(source.text)
     entries = []
-    for name in filter(None, source.document.profiles):  # one without a name cannot be chosen
+    for name in filter(None, source.document.profiles):  # a profile with an empty name cannot be selected
         chosen = loaded(merge(source, name, environ, NOTHING, problems), name, environ)
         place = f"file {source.file}:{lines.get(('profiles', name), 1)}"
         entries.append(ProfileEntry(name, name == selected, chosen.settings.protected, chosen.database_shown, place))

@@ -1,4 +1,4 @@
-"""Every problem of a configuration at once, for `config validate`; loading stops at the first."""
+"""Finds every problem of a configuration, for `config validate`. Loading stops at the first one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ _PREFIX = "BACKCTL_"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to put right. The message begins with its place; the hint is empty where there is no obvious step."""
+    """One problem. The message begins with its place; the hint is empty if there is no obvious fix."""
 
     message: str
     hint: str
 
 
 def validate_file(path: str) -> list[Finding]:
-    """What is wrong with the file at `path` alone. Runs no command of it and opens no file it names."""
+    """Return the problems of the file at `path` alone. Runs no command and opens no file that it names."""
     return list(_findings(path, None, {}, follow=False))
 
 
 def validate(*, config_file: str | None, profile: str | None, environ: Mapping[str, str]) -> list[Finding]:
-    """What is wrong with the configuration in force, its variables and its secret sources included.
+    """Return the problems of the effective configuration, including variables and secret sources.
 
-    A `BACKCTL_` variable that names nothing is a finding when its name is close to one that does: a typing error would
-    otherwise silently work on another database.
+    Reports an unknown `BACKCTL_` variable if its name resembles a known one, because a typing error could otherwise
+    silently select another database.
     """
     return [
         *_findings(config_file, profile, environ, follow=True),
         *(
-            Finding(f"environment {quoted(name)}: no setting has this variable", f"did you mean {near}?")
+            Finding(f"environment {quoted(name)}: no setting uses this variable", f"did you mean {near}?")
             for name, near in unknown_variables(environ)
             if near
         ),
@@ -43,9 +43,9 @@ def validate(*, config_file: str | None, profile: str | None, environ: Mapping[s
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
-    """Each `BACKCTL_` variable that names no setting, with the name it most likely stands for.
+    """Yield each `BACKCTL_` variable that belongs to no setting, with the most similar known name.
 
-    They are ignored otherwise: other programs may have reasons of their own to export such names.
+    Variables without a similar name are ignored, because other programs may export them.
     """
     known = [*INVOCATION_VARIABLES, *variables()]
     for name in sorted(environ):

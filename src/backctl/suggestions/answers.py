@@ -39,7 +39,7 @@ class Sources(NamedTuple):
 
 
 def is_plain(word: bytes) -> bool:
-    """Whether `word` is a letter or digit and then letters, digits and `@._+-`: nothing that a shell evaluates."""
+    """Whether `word` is a letter or digit followed by letters, digits and `@._+-`, so that no shell evaluates it."""
     return 0 < len(word) <= _LONGEST and word[:1].isalnum() and not word.translate(None, _PLAIN)
 
 
@@ -48,7 +48,7 @@ def _accounts(sources: Sources, prefix: str) -> Iterable[object]:
 
     start = prefix.encode()
     for name, key in names_beginning(sources.database(), prefix):
-        # As its owner writes it, unless that is not what was typed or cannot be; both name the account.
+        # Prefer the owner's spelling. Use the key if that does not match the typed text or is not plain.
         yield name if isinstance(name, bytes) and name.startswith(start) and is_plain(name) else key
 
 
@@ -62,13 +62,13 @@ To add a kind, add a line here, and one in `presentation/completion/kinds.py` fo
 
 
 def answer(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Write what completes `arguments` to descriptor 1; the exit code, which is 0."""
+    """Write the completions of `arguments` to descriptor 1 and return the exit code, always 0."""
     try:
         words = b"".join(word + b"\n" for word in _found(arguments, environ))
         if words:
-            os.write(1, words)  # unbuffered: a reader that left is no reason to complain at the end
+            os.write(1, words)  # unbuffered, so that a closed pipe causes no error at exit
     except Exception:
-        return 0  # whoever presses TAB asked nothing, so is told nothing
+        return 0  # pressing TAB must never print an error
     return 0
 
 
@@ -84,5 +84,5 @@ def _found(arguments: Sequence[str], environ: Mapping[str, str]) -> list[bytes]:
         word for word in candidates if isinstance(word, bytes) and word.startswith(start) and is_plain(word)
     )
     words = list(offered)
-    # With the last one, what all answers have in common is what all words have in common.
+    # Keep the last word, so that the common prefix of the answers is the common prefix of all words.
     return words if len(words) <= _MOST else [*words[: _MOST - 1], words[-1]]

@@ -1,1 +1,1 @@
-"""The factories. Only they choose adapters. Each imports its adapter when it is called."""
+"""The factories that choose the adapters. Each one imports its adapter when it is called."""

@@ -1,4 +1,4 @@
-"""Properties that are created at their first use, once for all threads, and dropped when their owner is closed."""
+"""Properties that are created once, at their first use in any thread, and dropped when their owner is closed."""
 
 from collections.abc import Callable
 from contextlib import ExitStack

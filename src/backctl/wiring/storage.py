@@ -1,4 +1,4 @@
-"""Chooses the installation by the configured URL, and provides the handle that services hold."""
+"""Chooses the installation by the configured URL, and provides the handle that services use."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +52,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {"sqlite": sqlite, "postgresql": postgr
 
 
 class Storage:
-    """The lazy handle of the installation that services hold. It stays valid after `close`.
+    """The lazy handle to the installation that services use. It stays valid after `close`.
 
     Works in any thread and after a fork. Chooses the installation and loads its code at the first call.
     """
@@ -70,7 +70,7 @@ class Storage:
     @property
     def installation(self) -> "Installation":
         if self._made is None:
-            dependencies = self._dependencies()  # before the lock: making them takes another one
+            dependencies = self._dependencies()  # before the lock, because creating them takes another lock
             with self._lock:
                 if self._made is None:
                     scheme = self._loaded.database_url.partition(":")[0]

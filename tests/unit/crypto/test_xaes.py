@@ -223,7 +223,7 @@ def test_a_value_longer_than_memory_allows_is_refused(monkeypatch: pytest.Monkey
     assert XaesCipher(KID, SECRET).seal(bytes(100_000), b"")
     with pytest.raises(InvalidInput) as caught:
         XaesCipher(KID, SECRET).seal(bytes(100_001), b"")
-    assert caught.value.hint == "--file takes any size"
+    assert caught.value.hint == "use --file for larger values"
 
 
 def test_a_key_has_32_bytes() -> None:

@@ -51,7 +51,7 @@ def test_the_refusal_names_the_units() -> None:
     with pytest.raises(InvalidDuration) as caught:
         parse_duration("30 seconds")
     assert caught.value.message == "'30 seconds' is not a duration"
-    assert "ms, s, m, h, d" in str(caught.value.hint)
+    assert "ms, s, m, h or d" in str(caught.value.hint)
 
 
 @given(st.integers(0, 3_153_600_000_000))

@@ -260,7 +260,7 @@ def test_a_wrong_value_is_the_callers_input(configure: Configure, key: str, text
 @pytest.mark.parametrize(
     ("before", "key", "text", "message"),
     [
-        ("database.url_file = '/x'\n", "database.url", "", "database.url is given twice"),
+        ("database.url_file = '/x'\n", "database.url", "", "database.url is set twice"),
         ("[profiles.a]\n", "profile", "b", "profile 'b' is not configured"),
         ("", "roles.x.description", "y", "roles.x has no permissions"),
         ("typo = 1\n", "passwords.bcrypt_cost", "10", "unknown key 'typo'"),
@@ -289,7 +289,7 @@ def test_a_wrong_value_of_the_file_can_be_put_right(configure: Configure) -> Non
 
 def test_an_exposed_file_is_not_edited(configure: Configure) -> None:
     path = configure("", mode=0o666)
-    with pytest.raises(InvalidConfiguration, match="may be changed by others"):
+    with pytest.raises(InvalidConfiguration, match="can be changed by other users"):
         set_value(path, "passwords.bcrypt_cost", "10")
 
 
@@ -406,6 +406,6 @@ def test_a_list_is_written_as_an_array(configure: Configure, text: str) -> None:
 
 def test_a_list_that_defeats_its_purpose_is_not_written(configure: Configure) -> None:
     path = configure("# mine\n")
-    with pytest.raises(InvalidSetting, match="holds 'script', which nothing can make harmless"):
+    with pytest.raises(InvalidSetting, match="contains 'script', which cannot be made safe"):
         set_value(path, "sanitize.tags", "b,script")
     assert path.read_text() == "# mine\n"

@@ -23,8 +23,8 @@ def refusal(path: Path | str | None = None) -> InvalidConfiguration:
 def test_a_file_that_others_may_change_is_refused(configure: Configure, mode: int) -> None:
     path = configure("", mode=mode)
     error = refusal()
-    assert error.message == f"the configuration file '{path}' may be changed by others (mode {mode:04o})"
-    assert error.hint == f"chmod {mode & ~0o022:04o} it"
+    assert error.message == f"the configuration file '{path}' can be changed by other users (mode {mode:04o})"
+    assert error.hint == f"run chmod {mode & ~0o022:04o} on it"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o444])
@@ -79,7 +79,7 @@ def test_links_are_followed_and_a_dangling_one_is_an_error(configure: Configure,
     user_file.symlink_to(target)
     assert load(environ={}).settings.passwords.bcrypt_cost == 10
     target.chmod(0o622)
-    assert "may be changed by others" in refusal().message
+    assert "can be changed by other users" in refusal().message
     target.unlink()
     assert "does not exist" in refusal().message
 
@@ -124,8 +124,8 @@ def test_a_megabyte_is_refused_before_it_is_parsed(configure: Configure) -> None
         (b"# fine\n# \xff\n", "line 2: not UTF-8"),
         ("a = 1\n".encode("utf-16"), "line 1: not UTF-8"),
         (b"[database]\n\0", "line 2: "),
-        (b"[database]\nurl = ''\nurl = ''\n", "line 3: the key or table is given twice"),
-        (b"[database]\n[keyring]\n[database]\n", "line 3: the key or table is given twice"),
+        (b"[database]\nurl = ''\nurl = ''\n", "line 3: the key or table is defined twice"),
+        (b"[database]\n[keyring]\n[database]\n", "line 3: the key or table is defined twice"),
         (b"[database]\nurl =\n", "line 2: invalid value"),
         (b"x = [1,\n2,\n", "line 2: "),
         (b"url = 'hunter2\n", "line 1: "),

@@ -204,7 +204,7 @@ def test_an_unknown_profile_is_the_callers_slip_and_names_the_nearest(configure:
         assert caught.value.hint == "did you mean 'production'?"
     with pytest.raises(UnknownProfile) as caught:
         load(profile="xyz", environ={})
-    assert caught.value.hint == "configured are 'production', 'staging'"
+    assert caught.value.hint == "configured profiles: 'production', 'staging'"
 
 
 def test_a_profile_without_any_file_is_unknown_too() -> None:
@@ -268,15 +268,15 @@ def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) ->
         (
             "roles.x.permissions = [1]\n",
             1,
-            'roles.x.permissions holds 1; it must be an array of strings such as ["user:show"]',
+            'roles.x.permissions contains 1; it must be an array of strings such as ["user:show"]',
             None,
         ),
         ("[roles.x]\npermissions = []\ndescription = 1\n", 3, "roles.x.description is 1; it must be a string", None),
         ("[roles.x]\npermissions = []\npermission = []\n", 3, "unknown key 'roles.x.permission'", None),
         ("database.url = 'mysql://u:hunter2@h/d'\n", 1, "database.url has the scheme 'mysql'", None),
-        ("database.url = 'sqlite:///data/x.db'\n", 1, "database.url names no absolute path", None),
-        ("database.url = 'sqlite:///:memory:'\n", 1, "database.url names no absolute path", None),
-        ("database.url = 'sqlite://'\n", 1, "database.url names no absolute path", None),
+        ("database.url = 'sqlite:///data/x.db'\n", 1, "database.url does not contain an absolute path", None),
+        ("database.url = 'sqlite:///:memory:'\n", 1, "database.url does not contain an absolute path", None),
+        ("database.url = 'sqlite://'\n", 1, "database.url does not contain an absolute path", None),
         ("database.url = 'sqlite:////srv/'\n", 1, "database.url names a folder", None),
         ("database.url = 'sqlite:////srv/x.db?mode=ro'\n", 1, "database.url contains '?'", None),
         ("database.url = 'hunter2'\n", 1, "database.url is not a URL", None),
@@ -303,7 +303,7 @@ def test_the_first_of_several_problems_counts_the_others(configure: Configure) -
     configure("[passwords]\nbcrypt_cost = 1\nmin_length = 1\ntypo = 1\n")
     error = refusal()
     assert "passwords.bcrypt_cost is 1" in error.message
-    assert error.hint == "`backctl config validate` lists 2 more"
+    assert error.hint == "run 'backctl config validate' to list 2 more"
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_the_first_of_several_problems_counts_the_others(configure: Configure) -
         ("BACKCTL_KEYRING_PATH", "/\udcff", "keyring.path is '/\\udcff'; it must not contain"),
         ("BACKCTL_DATABASE_URL", "mysql://root:hunter2@h/d", "database.url has the scheme 'mysql'"),
         ("BACKCTL_DATABASE_URL_FILE", "secret", "database.url_file is 'secret'; it must be an absolute path"),
-        ("BACKCTL_PROTECTED", "false", "protected may only be switched on by a variable, never off"),
+        ("BACKCTL_PROTECTED", "false", "a variable can only turn protected on, not off"),
     ],
 )
 def test_a_wrong_variable_is_named(name: str, text: str, message: str) -> None:
@@ -457,8 +457,8 @@ def test_without_a_server_there_is_a_file() -> None:
         ("postgresql://ann:hunter2 x@h/d", "white space"),
         ("postgresql://ann:hunter2%@h/d", "without two hexadecimal digits"),
         ("postgresql://ann:hunter2%00@h/d", "without two hexadecimal digits"),
-        ("postgresql://ann:hunter2/x@h/d", "no host and port in their place"),
-        ("postgresql://ann:hunter2@h:port/d", "no host and port in their place"),
+        ("postgresql://ann:hunter2/x@h/d", "malformed host or port"),
+        ("postgresql://ann:hunter2@h:port/d", "malformed host or port"),
         ("postgresql://ann@h/d?password=hunter2&sslmode", "without a name or a value"),
         ("postgresql://ann@h/d?password=hunter2=&", "without a name or a value"),
         ("postgres://ann:hunter2@h/d", "not supported"),
@@ -492,17 +492,17 @@ def test_a_list_is_an_array_in_a_file_and_a_comma_separated_text_in_a_variable(c
     ("line", "message"),
     [
         ('tags = "b"', 'sanitize.tags is \'b\'; it must be an array of strings such as ["b", "p"]'),
-        ("tags = [1]", 'sanitize.tags holds 1; it must be an array of strings such as ["b", "p"]'),
-        ('tags = ["<b>"]', "sanitize.tags holds '<b>'; it must be an array"),
-        ('tags = ["B"]', "sanitize.tags holds 'B'; it must be an array"),
-        ('tags = ["b\\n"]', "sanitize.tags holds 'b\\n'; it must be an array"),
-        ('tags = ["b", "script"]', "sanitize.tags holds 'script', which nothing can make harmless"),
-        ('tags = ["svg"]', "sanitize.tags holds 'svg', which nothing can make harmless"),
-        ('attributes = ["href"]', "sanitize.attributes holds 'href'; it must be an array"),
-        ('attributes = ["a.onclick"]', "sanitize.attributes holds 'a.onclick', which nothing can make harmless"),
-        ('attributes = ["*.style"]', "sanitize.attributes holds '*.style', which nothing can make harmless"),
-        ('url_schemes = ["javascript"]', "sanitize.url_schemes holds 'javascript', which nothing can make harmless"),
-        ('url_schemes = ["http:"]', "sanitize.url_schemes holds 'http:'; it must be an array"),
+        ("tags = [1]", 'sanitize.tags contains 1; it must be an array of strings such as ["b", "p"]'),
+        ('tags = ["<b>"]', "sanitize.tags contains '<b>'; it must be an array"),
+        ('tags = ["B"]', "sanitize.tags contains 'B'; it must be an array"),
+        ('tags = ["b\\n"]', "sanitize.tags contains 'b\\n'; it must be an array"),
+        ('tags = ["b", "script"]', "sanitize.tags contains 'script', which cannot be made safe"),
+        ('tags = ["svg"]', "sanitize.tags contains 'svg', which cannot be made safe"),
+        ('attributes = ["href"]', "sanitize.attributes contains 'href'; it must be an array"),
+        ('attributes = ["a.onclick"]', "sanitize.attributes contains 'a.onclick', which cannot be made safe"),
+        ('attributes = ["*.style"]', "sanitize.attributes contains '*.style', which cannot be made safe"),
+        ('url_schemes = ["javascript"]', "sanitize.url_schemes contains 'javascript', which cannot be made safe"),
+        ('url_schemes = ["http:"]', "sanitize.url_schemes contains 'http:'; it must be an array"),
     ],
 )
 def test_a_list_takes_only_what_can_be_made_harmless(configure: Configure, line: str, message: str) -> None:

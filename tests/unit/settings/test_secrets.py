@@ -68,7 +68,7 @@ def test_a_variable_may_name_a_file(configure: Configure, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("mode", "reason"), [(0o604, "may be read by everybody"), (0o620, "may be changed"), (0o606, "may be changed")]
+    ("mode", "reason"), [(0o604, "can be read by every user"), (0o620, "can be changed"), (0o606, "can be changed")]
 )
 def test_an_exposed_file_is_refused(configure: Configure, tmp_path: Path, mode: int, reason: str) -> None:
     secret = configure(URL, tmp_path / "url", mode)
@@ -107,11 +107,11 @@ def test_two_sources_at_once_are_refused(configure: Configure, text: str) -> Non
     path = configure(text)
     with pytest.raises(InvalidConfiguration) as caught:
         load(environ={})
-    assert caught.value.message == f"'{path}', line 2: database.url is given twice"
+    assert caught.value.message == f"'{path}', line 2: database.url is set twice"
 
 
 def test_two_variables_at_once_are_refused() -> None:
-    with pytest.raises(InvalidConfiguration, match="BACKCTL_DATABASE_URL too"):
+    with pytest.raises(InvalidConfiguration, match="also set by BACKCTL_DATABASE_URL"):
         load(environ={"BACKCTL_DATABASE_URL": URL, "BACKCTL_DATABASE_URL_FILE": "/x"})
 
 
@@ -163,8 +163,8 @@ def test_a_command_gets_no_shell_no_input_no_variables_of_ours_and_no_current_fo
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        ("print('hunter2'); raise SystemExit(3)", "ended with status 3"),
-        ("print('hunter2'); raise SystemExit('hunter2')", "ended with status 1"),
+        ("print('hunter2'); raise SystemExit(3)", "exited with status 3"),
+        ("print('hunter2'); raise SystemExit('hunter2')", "exited with status 1"),
         ("import os; print('hunter2', flush=True); os.kill(os.getpid(), 9)", "was killed by signal 9"),
         ("pass", "is empty"),
         ("import os; os.write(1, bytes([255]))", "does not hold UTF-8"),

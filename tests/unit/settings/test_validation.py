@@ -52,7 +52,7 @@ def test_a_misspelt_variable_is_a_finding_and_a_foreign_one_is_not() -> None:
         config_file=None, profile=None, environ={"BACKCTL_DATABSE_URL": "hunter2", "BACKCTL_XYZ": "1", "PATH": ""}
     )
     assert [(finding.message, finding.hint) for finding in findings] == [
-        ("environment 'BACKCTL_DATABSE_URL': no setting has this variable", "did you mean BACKCTL_DATABASE_URL?")
+        ("environment 'BACKCTL_DATABSE_URL': no setting uses this variable", "did you mean BACKCTL_DATABASE_URL?")
     ]
 
 

@@ -30,7 +30,7 @@ def refused(codec: JwtCodec, token: str, why: str = "", *, now: Instant = NOW) -
 
 
 MALFORMED = "is malformed"
-NO_ACCESS_TOKEN = "is no access token"
+NO_ACCESS_TOKEN = "is not an access token"
 NO_KEY = "no key of this installation verifies"
 NOT_SAID = "is missing or has the wrong type"
 NOT_FOR_US = "another issuer or for another audience"

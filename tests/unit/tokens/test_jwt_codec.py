@@ -253,9 +253,9 @@ def test_a_weak_key_neither_signs_nor_verifies_and_stands_in_nobodys_way() -> No
     weak = key_of("HS256", "weak", jwk={"kty": "oct", "k": "c2hvcnQ"})
     good = key_of("EdDSA", state="standby")
     codec = codec_of(weak, good)
-    with pytest.raises(KeyringDamaged, match="the key 'weak' cannot serve"):
+    with pytest.raises(KeyringDamaged, match="the key 'weak' cannot be used"):
         codec.sign(CLAIMS)
-    with pytest.raises(KeyringDamaged, match="the key 'weak' cannot serve"):
+    with pytest.raises(KeyringDamaged, match="the key 'weak' cannot be used"):
         codec.verify(minted(weak), now=NOW)
     assert codec.verify(minted(good), now=NOW) == CLAIMS
 

@@ -1,8 +1,8 @@
 """Encrypted streams of any size: Cobblestone-256 of https://c2sp.org/chunked-encryption in constant memory.
 
-A stream is the line `bk1s.<kid>`, a salt of 24 bytes, a commitment to key and context of 32 bytes, and the chunks:
-16 KiB of plaintext each but the last, which is shorter and may be empty, each with its tag. So a stream that was cut
-off anywhere, between two chunks too, has no last chunk.
+A stream consists of the line `bk1s.<kid>`, a salt of 24 bytes, a commitment to key and context of 32 bytes, and the
+chunks. Each chunk has 16 KiB of plaintext and a tag; only the last chunk is shorter, and it may be empty. So a stream
+that was cut off has no last chunk, even if it was cut between two chunks.
 """
 
 import hmac
@@ -15,10 +15,10 @@ from typing import Self
 from backctl.domain.errors import DecryptFailed, InvalidInput
 
 Read = Callable[[int], bytes]
-"""At most so many bytes of what is to come; none at its end."""
+"""Reads up to the given number of bytes; returns no bytes at the end."""
 
 HEADER_LONGEST = 70
-"""Bytes of the longest first line, its end included."""
+"""The length of the longest first line in bytes, including its line end."""
 
 _LABEL = b"backctl/stream/1"
 _SCHEME = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0"
@@ -26,17 +26,17 @@ _KEY, _NONCE, _SALT, _COMMITMENT, _TAG = 32, 12, 24, 32, 16
 _CHUNK = 16 << 10
 _SEALED = _CHUNK + _TAG
 _MOST = 1 << 38  # chunks of one message, 4 PiB
-_AT_ONCE = 7  # below 128 KiB a block is not mapped anew each time, which costs more than to encrypt it
+_AT_ONCE = 7  # chunks per block; larger blocks need a memory mapping each, which costs more than encryption
 _HEADER = re.compile(rb"bk1s\.([A-Za-z0-9_-]{1,64})\n")
 
 
 def header(kid: str) -> bytes:
-    """The first line of a stream."""
+    """Return the first line of a stream."""
     return b"bk1s." + kid.encode("ascii") + b"\n"
 
 
 def read_header(read: Read) -> str:
-    """The kid that a stream names. Reads its first line and not a byte more. Raises DecryptFailed."""
+    """Return the kid of a stream. Reads exactly its first line. Raises DecryptFailed."""
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < HEADER_LONGEST:
         byte = read(1)
@@ -50,7 +50,7 @@ def read_header(read: Read) -> str:
 
 
 def seal_stream(kid: str, secret: bytes, read: Read, context: bytes) -> Iterator[bytes]:
-    """The stream under the key `secret` (32 bytes). Raises InvalidInput above 4 PiB."""
+    """Encrypt a stream with the key `secret` (32 bytes). Raises InvalidInput above 4 PiB."""
     salt = os.urandom(_SALT)
     message = MessageKeys.derived(stream_key(secret), salt, stream_context(kid, context))
     yield header(kid) + salt + message.commitment
@@ -58,10 +58,9 @@ def seal_stream(kid: str, secret: bytes, read: Read, context: bytes) -> Iterator
 
 
 def open_stream(kid: str, secret: bytes, read: Read, context: bytes) -> Iterator[bytes]:
-    """The plaintext of a stream whose first line was read.
+    """Decrypt a stream whose first line was already read.
 
-    Every piece is authentic when it comes, but only the iterator's end says that nothing is missing. Raises
-    DecryptFailed.
+    Every piece is authentic, but only the end of the iterator proves that the stream is complete. Raises DecryptFailed.
     """
     head = _filled(read, _SALT + _COMMITMENT)
     if len(head) < _SALT + _COMMITMENT:
@@ -74,7 +73,7 @@ def open_stream(kid: str, secret: bytes, read: Read, context: bytes) -> Iterator
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MessageKeys:
-    """What one message is encrypted with."""
+    """The keys of one message."""
 
     key: bytes
     nonce: bytes
@@ -82,15 +81,15 @@ class MessageKeys:
 
     @classmethod
     def derived(cls, key: bytes, salt: bytes, context: bytes, digest: str = "sha512") -> Self:
-        """From an input key of 32 bytes. Cobblestone-256 has SHA-512; the specification leaves the digest open."""
+        """Derive the keys from an input key of 32 bytes. Cobblestone-256 uses SHA-512; the scheme allows others."""
         if len(key) != _KEY:
-            raise ValueError(f"an input key has {_KEY} bytes")
+            raise ValueError(f"an input key must have {_KEY} bytes")
         made = hkdf_expand(digest, key, _SCHEME + salt + context, _KEY + _NONCE + _COMMITMENT)
         return cls(made[:_KEY], made[_KEY : _KEY + _NONCE], made[_KEY + _NONCE :])
 
 
 def seal_chunks(message: MessageKeys, read: Read) -> Iterator[bytes]:
-    """The chunks of a message, some at once. Raises InvalidInput above 4 PiB."""
+    """Encrypt the chunks of a message and yield several at a time. Raises InvalidInput above 4 PiB."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     seal, nonces = AESGCM(message.key).encrypt, _nonces(message.nonce)
@@ -99,14 +98,14 @@ def seal_chunks(message: MessageKeys, read: Read) -> Iterator[bytes]:
         block = _filled(read, _AT_ONCE * _CHUNK)
         last = len(block) < _AT_ONCE * _CHUNK
         view = memoryview(block)
-        # Where a block ends with a whole chunk, an empty one follows if it is the last.
+        # If the last block ends with a whole chunk, an empty chunk follows.
         ends = range(0, len(block) + last, _CHUNK)
         sealed = [seal(next(nonces), view[at : at + _CHUNK], None) for at in ends]
         yield b"".join(sealed)
 
 
 def open_chunks(message: MessageKeys, read: Read) -> Iterator[bytes]:
-    """The plaintext of the chunks, each authentic, and complete when this ends. Raises DecryptFailed."""
+    """Decrypt chunks. Each is authentic; all are complete when the iterator ends. Raises DecryptFailed."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -116,7 +115,7 @@ def open_chunks(message: MessageKeys, read: Read) -> Iterator[bytes]:
         block = _filled(read, _AT_ONCE * _SEALED)
         last = len(block) < _AT_ONCE * _SEALED
         view = memoryview(block)
-        if last and len(block) % _SEALED < _TAG:  # the last chunk is missing, or its tag
+        if last and len(block) % _SEALED < _TAG:  # the last chunk or its tag is missing
             raise DecryptFailed
         try:
             opened = [unseal(next(nonces), view[at : at + _SEALED], None) for at in range(0, len(block), _SEALED)]
@@ -126,7 +125,7 @@ def open_chunks(message: MessageKeys, read: Read) -> Iterator[bytes]:
 
 
 def stream_key(secret: bytes) -> bytes:
-    """The input key of streams, derived, so that one key never serves two schemes."""
+    """Derive the input key of streams, so that no key is used in two schemes."""
     return hkdf_expand("sha512", secret, _LABEL, _KEY)
 
 
@@ -135,7 +134,7 @@ def stream_context(kid: str, context: bytes) -> bytes:
 
 
 def hkdf_expand(digest: str, key: bytes, info: bytes, length: int) -> bytes:
-    """HKDF-Expand of RFC 5869 §2.3."""
+    """Compute HKDF-Expand (RFC 5869 §2.3)."""
     made, block, counter = b"", b"", 1
     while len(made) < length:
         block = hmac.digest(key, block + info + bytes((counter,)), digest)
@@ -145,15 +144,15 @@ def hkdf_expand(digest: str, key: bytes, info: bytes, length: int) -> bytes:
 
 
 def _nonces(base: bytes) -> Iterator[bytes]:
-    """One for each chunk: the base with its number XORed in. Raises InvalidInput when they are used up."""
+    """Yield a nonce per chunk: `base` XOR the number of the chunk. Raises InvalidInput when they are used up."""
     number = int.from_bytes(base)
     for chunk in range(_MOST):
         yield (number ^ chunk).to_bytes(_NONCE)
-    raise InvalidInput("a stream has 4 PiB at most")
+    raise InvalidInput("a stream must not exceed 4 PiB")
 
 
 def _filled(read: Read, size: int) -> bytes:
-    """Exactly `size` bytes, or fewer at the end: a pipe gives what it has."""
+    """Read exactly `size` bytes, or fewer at the end, because reading a pipe can return less."""
     block = read(size)
     if len(block) == size or not block:
         return block

@@ -1,4 +1,4 @@
-"""The ciphers of the keys of one installation, behind the FieldCiphers port."""
+"""Implements the FieldCiphers port for the keys of one installation."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 class KeyCipher:
-    """Values and streams under one key."""
+    """Encrypts and decrypts values and streams with one key."""
 
     __slots__ = ("_kid", "_secret", "open", "seal")
 
     def __init__(self, key: "Key") -> None:
         self._kid, self._secret = key.kid, key.secret_bytes()
         values = xaes.XaesCipher(self._kid, self._secret)
-        self.seal, self.open = values.seal, values.open  # bound: one call less for each value
+        self.seal, self.open = values.seal, values.open  # bound here to save a call per value
 
     def __repr__(self) -> str:
         return f"KeyCipher({self._kid!r})"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a cipher is not pickled")
+        raise TypeError("a cipher cannot be pickled")
 
     def seal_stream(self, read: "Read", context: bytes) -> Iterator[bytes]:
         from backctl.infrastructure.crypto import chunked
@@ -38,7 +38,7 @@ class KeyCipher:
 
 
 class KeyCiphers:
-    """Makes each cipher once: the half of a nonce that it keeps is worth keeping."""
+    """Creates each cipher once, because a cipher reuses half of its nonce and the derived key."""
 
     def __init__(self) -> None:
         self._made: dict[str, tuple[Key, KeyCipher]] = {}

@@ -1,4 +1,4 @@
-"""Password hashes that other programs made with other functions than bcrypt: read strictly, bounded before any work.
+"""Checks password hashes of other programs, in other functions than bcrypt. Parses strictly; limits costs first.
 
     $argon2id$v=19$m=65536,t=3,p=4$SALT$HASH      PHC strings; argon2i and argon2d too. RFC 9106
     $scrypt$ln=14,r=8,p=1$SALT$HASH               passlib; Ory Kratos, where `ln` is N itself. RFC 7914
@@ -6,8 +6,8 @@
     pbkdf2_sha256$600000$SALT$HASH                Django; its scrypt$N$SALT$r$p$HASH and argon2$argon2id$… too
     scrypt:32768:8:1$SALT$HASH                    Werkzeug; its pbkdf2:sha256:600000$SALT$HASH too
 
-SALT and HASH are base64 in the first three, in Django's forms the salt is text, in Werkzeug's the hash hexadecimal.
-What a hash may ask for stands below: without bounds one row of an import could keep a machine busy for a day.
+In the first three formats, SALT and HASH are base64. In Django's and Werkzeug's formats the salt is text; Werkzeug's
+hash is hexadecimal. The limits below are necessary: without them, one imported row could occupy a machine for a day.
 """
 
 import re
@@ -18,30 +18,30 @@ from functools import partial
 from backctl.domain.errors import PasswordHashUnsupported
 
 _KIB_MAX = 256 * 1024
-_PASSES_MAX = 8  # over that much memory: some ten seconds
+_PASSES_MAX = 8  # over that much memory: about ten seconds
 _SCRYPT_N_MAX = 1 << 20
 _ITERATIONS_MAX = 10_000_000
 _LANES_MAX = 255
-_DIGEST_MIN, _DIGEST_MAX = 16, 64  # fewer bytes would be found by chance, more are made by nobody
+_DIGEST_MIN, _DIGEST_MAX = 16, 64  # shorter digests could match by chance; no program writes longer ones
 _ARGON2_SALT_MIN = 8  # RFC 9106 §3.1
 _ARGON2_VERSION = 19
 _LENGTH_MAX = 2048
-_LOG_OR_N = 32  # no scrypt has 2³² rounds; a larger `ln` is N itself
+_LOG_OR_N = 32  # scrypt never has 2³² rounds, so a larger `ln` is N itself
 
 _N = "[1-9][0-9]{0,18}"
 _BASE64 = "[A-Za-z0-9+/]{0,1400}={0,2}"
-_AB64 = "[A-Za-z0-9+/.]{0,1400}={0,2}"  # passlib's: a dot for the plus, no padding
-_TEXT = "[!-#%-~]{1,255}"  # printable ASCII but the dollar sign
+_AB64 = "[A-Za-z0-9+/.]{0,1400}={0,2}"  # passlib's alphabet: a dot instead of the plus, no padding
+_TEXT = "[!-#%-~]{1,255}"  # printable ASCII without the dollar sign
 _HEX = "[0-9a-f]+"
 _DIGEST_SIZES = {"sha1": 20, "sha256": 32, "sha512": 64}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ForeignHash:
-    """A hash as it was read.
+    """A parsed hash.
 
-    `excess` ends the sentence "the hash …" when it asks for more than it gets. `threads` is in how many the function
-    shares its work out evenly.
+    `excess` completes the sentence "the hash …" if the hash exceeds a limit. `threads` is the number of threads among
+    which the function divides its work.
     """
 
     digest: bytes
@@ -50,9 +50,9 @@ class ForeignHash:
     threads: int = 1
 
     def fits(self, password: bytes) -> bool:
-        """Whether the password is the one it was made of. Never asked while there is an `excess`.
+        """Whether the password matches. Must not be called if there is an `excess`.
 
-        Raises PasswordHashUnsupported where the machine's library lacks the function.
+        Raises PasswordHashUnsupported if the machine's library lacks the function.
         """
         import hmac
 
@@ -60,7 +60,7 @@ class ForeignHash:
 
 
 def parse(encoded: str) -> ForeignHash | None:
-    """Read a hash; None for what is none of the forms above."""
+    """Parse a hash; None for any other format."""
     if len(encoded) > _LENGTH_MAX:
         return None
     for form, read in _FORMS:
@@ -70,7 +70,7 @@ def parse(encoded: str) -> ForeignHash | None:
     return None
 
 
-# The forms. Each reader answers None when a part is out of the function's own range.
+# The formats. Each reader returns None if a part is outside the range of the function.
 
 
 def _read_argon2(match: re.Match[str]) -> ForeignHash | None:
@@ -78,12 +78,12 @@ def _read_argon2(match: re.Match[str]) -> ForeignHash | None:
     memory, passes, lanes = int(match["m"]), int(match["t"]), int(match["p"])
     if salt is None or digest is None or len(salt) < _ARGON2_SALT_MIN or memory < 8 * lanes:  # RFC 9106 §3.1
         return None
-    version = int(match["version"] or 16)  # the reference implementation's 1.0 wrote none
+    version = int(match["version"] or 16)  # version 1.0 of the reference implementation omits it
     excess = _memory_excess(memory, memory * passes)
     if lanes > _LANES_MAX:
-        excess = f"asks for {lanes} lanes, more than {_LANES_MAX}"
+        excess = f"requires {lanes} lanes; the limit is {_LANES_MAX}"
     if version != _ARGON2_VERSION:
-        excess = f"is of argon2's version {version}, and only version {_ARGON2_VERSION} can be checked"
+        excess = f"has argon2 version {version}; only version {_ARGON2_VERSION} is supported"
     derive = partial(
         _argon2, kind=match["kind"], salt=salt, length=len(digest), memory=memory, passes=passes, lanes=lanes
     )
@@ -112,7 +112,7 @@ def _scrypt_of(n: int, match: re.Match[str], salt: bytes | None, digest: bytes |
     memory = 128 * r * (n + p - 1) // 1024  # §2: V holds N blocks of 128·r bytes, B holds p of them
     excess = _memory_excess(memory, 128 * r * n * p // 1024)
     if n > _SCRYPT_N_MAX:
-        excess = f"asks for N = {n}, more than {_SCRYPT_N_MAX}"
+        excess = f"requires N = {n}; the limit is {_SCRYPT_N_MAX}"
     return _made(digest, partial(_scrypt, salt=salt, length=len(digest), n=n, r=r, p=p), excess)
 
 
@@ -133,10 +133,10 @@ def _pbkdf2_of(match: re.Match[str], iterations: int, salt: bytes | None, digest
     if not salt or digest is None:
         return None
     function = match["function"] or "sha1"
-    blocks = -(-len(digest) // _DIGEST_SIZES[function])  # RFC 8018 §5.2: the iterations are made for each
+    blocks = -(-len(digest) // _DIGEST_SIZES[function])  # RFC 8018 §5.2: the iterations run for each block
     excess = None
     if iterations * blocks > _ITERATIONS_MAX:
-        excess = f"asks for {iterations * blocks} iterations, more than {_ITERATIONS_MAX}"
+        excess = f"requires {iterations * blocks} iterations; the limit is {_ITERATIONS_MAX}"
     derive = partial(_pbkdf2, function=function, salt=salt, length=len(digest), iterations=iterations)
     return _made(digest, derive, excess)
 
@@ -180,7 +180,7 @@ _FORMS: tuple[tuple[str, Callable[[re.Match[str]], ForeignHash | None]], ...] = 
 )
 
 
-# What they share.
+# Shared helpers.
 
 
 def _made(
@@ -191,14 +191,14 @@ def _made(
 
 def _memory_excess(kib: int, kib_touched: int) -> str | None:
     if kib > _KIB_MAX:
-        return f"asks for {kib} KiB of memory, more than {_KIB_MAX}"
+        return f"requires {kib} KiB of memory; the limit is {_KIB_MAX}"
     if kib_touched > _KIB_MAX * _PASSES_MAX:
-        return f"fills {kib_touched} KiB of memory altogether, more than {_KIB_MAX * _PASSES_MAX}"
+        return f"fills {kib_touched} KiB of memory in total; the limit is {_KIB_MAX * _PASSES_MAX}"
     return None
 
 
 def _from_base64(text: str) -> bytes | None:
-    """RFC 4648 §4, padded or not; None for what no encoder writes."""
+    """Decode RFC 4648 §4 base64, padded or not; None for non-canonical text."""
     import base64
     import binascii
 
@@ -228,18 +228,18 @@ def _argon2(password: bytes, *, kind: str, salt: bytes, length: int, memory: int
         return function.derive(password)
     except UnsupportedAlgorithm:
         raise PasswordHashUnsupported(
-            f"the stored hash is made with argon2{kind}, which the OpenSSL of this machine lacks",
-            hint="install cryptography from a wheel, which brings an OpenSSL of its own, or set another password",
+            f"the stored hash uses argon2{kind}, which OpenSSL on this machine does not support",
+            hint="install cryptography from a wheel, which includes OpenSSL, or set another password",
         ) from None
 
 
 def _scrypt(password: bytes, *, salt: bytes, length: int, n: int, r: int, p: int) -> bytes:
     import hashlib
 
-    memory = 128 * r * (n + p + 2)  # what OpenSSL counts against `maxmem`
+    memory = 128 * r * (n + p + 2)  # the memory that OpenSSL compares with `maxmem`
     try:
         return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)
-    except ValueError as error:  # the parameters are sound: OpenSSL found no memory
+    except ValueError as error:  # the parameters are valid, so OpenSSL has run out of memory
         raise MemoryError from error
 
 

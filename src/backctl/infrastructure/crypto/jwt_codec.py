@@ -1,10 +1,10 @@
-"""Access tokens as signed JWTs (RFC 7515, RFC 7519, RFC 9068), verified as RFC 8725 demands.
+"""Signs and verifies access tokens as JWTs (RFC 7515, RFC 7519, RFC 9068), following RFC 8725.
 
-PyJWT signs. It does not verify: bare `jwt.decode` leaves the type, the header's other members, duplicate members and
-short keys to its caller, so all of this is done here, on the primitives of `cryptography` and `hmac`.
+PyJWT signs the tokens but does not verify them: `jwt.decode` does not check the type, the other members of the header,
+duplicate members and short keys. This module checks all of this with the primitives of `cryptography` and `hmac`.
 
-The order is that of cost and trust: the size, the form and the header are judged first; then the signature; and no byte
-of the payload is read before that was right.
+Checks run in the order of cost and trust: first the size, the form and the header, then the signature. The payload is
+not parsed before the signature is verified.
 """
 
 from collections.abc import Callable
@@ -19,22 +19,22 @@ from backctl.infrastructure.crypto.signatures import Verifier, signing_key, veri
 from backctl.infrastructure.crypto.strict_encoding import json_object, unpadded
 
 TOKEN_MAX: Final = 8192
-"""Characters of a token, the longest that common servers take in one header. Ours have 500 to 900."""
+"""The limit of characters in a token, as common servers accept in one header. A typical token has 500 to 900."""
 
 _HEADER_MAX = 512
 _HEADER: Final = frozenset(("typ", "alg", "kid"))
 _REMEMBERED_MAX = 64
 
-# Microseconds. A key that was destroyed ends within the first, one that was just made is known within the second.
+# Microseconds. A destroyed key is rejected within the first time, a new key is accepted within the second.
 KEYRING_AGE_MAX: Final = 10_000_000
 KEYRING_AGE_MIN: Final = 1_000_000
 
 
 class _Trusted:
-    """The keys of one keyring that may verify, each parsed when it is first named.
+    """The verification keys of one keyring. Each is parsed at its first use.
 
-    `headers` remembers the spellings of headers whose signature was right, so that the same words are judged once;
-    nobody without a key can put anything there.
+    `headers` caches the headers of tokens with valid signatures, so that the same header is checked only once. Nobody
+    can add an entry without a key.
     """
 
     __slots__ = ("_keys", "_parsed", "headers", "read_at", "ring")
@@ -43,12 +43,12 @@ class _Trusted:
         self.ring = ring
         self.read_at = read_at
         self.headers: dict[bytes, Verifier] = {}
-        # Standby keys too: another instance may have promoted one already.
+        # Include standby keys, because another instance may already have promoted one.
         self._keys = {key.kid: key for key in ring.keys if key.purpose == "sign"}
         self._parsed: dict[str, Verifier] = {}
 
     def named(self, kid: str) -> Verifier | None:
-        """The key of that name. Raises KeyringDamaged when it is too weak."""
+        """Return the key with this kid; None if it is unknown. Raises KeyringDamaged when it is too weak."""
         found = self._parsed.get(kid)
         if found is None and (key := self._keys.get(kid)) is not None:
             found = self._parsed[kid] = verifier(key)
@@ -61,10 +61,10 @@ class _Trusted:
 
 
 class JwtCodec:
-    """Signs with the primary key of purpose `sign`, verifies with all of that purpose.
+    """Signs with the primary key of purpose `sign`, and verifies with all keys of that purpose.
 
-    `keyring` reads the keyring; it is asked again after ten seconds, and after one when a token names a key that is not
-    known, so that a running service follows a rotation. `leeway` is in microseconds. One codec may serve many threads.
+    `keyring` reads the keyring. It is called again after ten seconds, or after one second when a token names an unknown
+    key, so that a running service follows a rotation. `leeway` is in microseconds. Threads can share a codec.
     """
 
     def __init__(self, keyring: Callable[[], Keyring], *, issuer: str, audience: str, leeway: int) -> None:
@@ -76,35 +76,35 @@ class JwtCodec:
         self._signing: tuple[Key, object] | None = None
 
     def load(self) -> None:
-        """Import PyJWT and what it signs with: 80 ms at the first time."""
+        """Import PyJWT and its signing code, which takes 80 ms the first time."""
         import jwt  # noqa: F401 - see above
 
     def sign(self, claims: AccessClaims) -> Secret:
-        """The token that says `claims`, under the primary key as of their time of issue.
+        """Sign `claims` with the key that is primary at their time of issue, and return the token.
 
-        Raises InvalidInput for one that would be longer than `verify` takes, and what reading the keyring raises.
+        Raises InvalidInput if the token is longer than `verify` accepts, and the errors of reading the keyring.
         """
         import jwt
 
         key = self._trusted(claims.issued_at, KEYRING_AGE_MAX).ring.primary("sign")
-        signing = self._signing  # read once: another thread may replace it
+        signing = self._signing  # read once, because another thread may replace it
         if signing is None or signing[0] != key:
             signing = self._signing = (key, signing_key(key))
         headers = {"typ": TOKEN_TYPE, "kid": key.kid}
-        token = jwt.encode(claims.members(), signing[1], algorithm=key.alg, headers=headers)  # type: ignore[arg-type]  # `signing_key` gives what PyJWT takes for that algorithm
+        token = jwt.encode(claims.members(), signing[1], algorithm=key.alg, headers=headers)  # type: ignore[arg-type]  # `signing_key` returns the type that PyJWT expects for the algorithm
         if len(token) > TOKEN_MAX:
             raise InvalidInput(
-                f"the token would have more than {TOKEN_MAX} characters", hint="give it a shorter scope or audience"
+                f"the token would have more than {TOKEN_MAX} characters", hint="use a shorter scope or audience"
             )
         return Secret(token)
 
     def verify(self, token: str, *, now: Instant, audience: str | None = None) -> AccessClaims:
-        """What a token says that one of our keys signed, for us, and that counts now.
+        """Return the claims of a token after checking its signature, issuer, audience and times.
 
-        Whether it was revoked is for others to say. `audience` stands for the configured one. The cost is that of one
-        signature check (20 to 100 µs, HS256 2 µs) and some 10 µs; the first token of each key parses it, the first in
-        ten seconds reads the keyring. Raises TokenInvalid, TokenExpired, TokenNotYetValid, and what reading the keyring
-        raises.
+        Does not check whether the token was revoked. `audience` replaces the configured one. Takes one signature check
+        (20 to 100 µs, HS256 2 µs) and about 10 µs more; the first token of each key also parses the key, and the first
+        token in ten seconds reads the keyring. Raises TokenInvalid, TokenExpired, TokenNotYetValid, and the errors of
+        reading the keyring.
         """
         if len(token) > TOKEN_MAX or not token.isascii():
             raise _malformed()
@@ -131,7 +131,7 @@ class JwtCodec:
         return claims
 
     def inspect(self, token: str) -> UnverifiedToken:
-        """What a token says about itself, without any check or key. Raises TokenInvalid for what cannot be read."""
+        """Return the contents of a token without any verification. Raises TokenInvalid for an unreadable token."""
         parts = token.encode().split(b".") if len(token) <= TOKEN_MAX and token.isascii() else []
         if len(parts) == 3:
             header, payload = _object_in(parts[0]), _object_in(parts[1])
@@ -140,16 +140,16 @@ class JwtCodec:
         raise _malformed()
 
     def _named_in(self, header: bytes, trusted: _Trusted, now: Instant) -> tuple[Verifier, _Trusted]:
-        """The key that a header names, and the keys it is one of. Raises TokenInvalid."""
+        """Return the key that a header names, and the keys that include it. Raises TokenInvalid."""
         members = _object_in(header) if len(header) <= _HEADER_MAX else None
         if members is None:
             raise _malformed()
         kid, alg = members.get("kid"), members.get("alg")
         if members.keys() != _HEADER or members["typ"] != TOKEN_TYPE or not isinstance(kid, str):
             raise TokenInvalid(
-                "the token is no access token",
-                hint="its header holds typ, alg and kid and nothing else, typ being at+jwt;"
-                " '{backctl} token inspect' shows it",
+                "the token is not an access token",
+                hint="the header of an access token has exactly the members typ (at+jwt), alg and kid; "
+                "run '{backctl} token inspect' to see the header",
             )
         key = trusted.named(kid)
         if key is None:
@@ -160,7 +160,7 @@ class JwtCodec:
         return key, trusted
 
     def _trusted(self, now: Instant, age: int) -> _Trusted:
-        """The keys, read anew when that was `age` microseconds ago, or in the future of a clock that was set back."""
+        """Return the keys. Reads them again if they are `age` microseconds old, or if the clock was set back."""
         state = self._state
         if state is None or not 0 <= now - state.read_at < age:
             ring = self._read()
@@ -179,7 +179,7 @@ def _object_in(segment: bytes) -> dict[str, object] | None:
 def _malformed() -> TokenInvalid:
     return TokenInvalid(
         "the token is malformed",
-        hint=f"a signed token is three parts of base64url with a dot between two, of at most {TOKEN_MAX} characters",
+        hint=f"a signed token is three base64url parts separated by dots, at most {TOKEN_MAX} characters long",
     )
 
 

@@ -1,8 +1,8 @@
-"""Password hashes: bcrypt, and for what bcrypt would cut off, passlib's bcrypt-sha256 version 2.
+"""Hashes passwords with bcrypt, and passwords that bcrypt would truncate with passlib's bcrypt-sha256 version 2.
 
-Up to 72 bytes give a plain `$2b$` hash. A longer password goes through HMAC-SHA256 first, keyed with the 22 characters
-of the salt, then standard base64, then bcrypt: https://passlib.readthedocs.io/en/stable/lib/passlib.hash.bcrypt_sha256.html
-Hashes of other functions are checked too, see `foreign_hashes`, and none is ever made.
+A password of up to 72 bytes gets a plain `$2b$` hash. A longer one goes through HMAC-SHA256 first, keyed with the 22
+characters of the salt, then standard base64, then bcrypt: https://passlib.readthedocs.io/en/stable/lib/passlib.hash.bcrypt_sha256.html
+Also checks hashes of other functions but never creates them; see `foreign_hashes`.
 """
 
 import atexit
@@ -28,12 +28,12 @@ _SALT = 22
 _TARGET_NS = 250_000_000
 _CALIBRATED = range(10, 16)
 _COST_MIN, _COST_MAX = 4, 31
-_COST_ACCEPTED_MAX = 20  # a minute or two; the cost is the logarithm, so 31 would be a day
-# 22 characters hold 132 bits of which a salt has 128, 31 hold 186 of which a digest has 184: the last character of each
-# has spare bits, which are zero in every hash that is to be found again. `$2$` and `$2x$` are other, broken functions.
+_COST_ACCEPTED_MAX = 20  # a minute or two; the cost is a logarithm, so 31 would take a day
+# 22 characters hold 132 bits but a salt has 128, and 31 characters hold 186 bits but a digest has 184. The spare bits
+# of the last character are zero in every canonical hash. `$2$` and `$2x$` are other, broken functions.
 _SALT_AND_DIGEST = r"(?P<salt>[./A-Za-z0-9]{21}[.Oeu])%s(?P<digest>[./A-Za-z0-9]{30}[.CGKOSWaeimquy26])"
 _BCRYPT = re.compile(r"(?P<variant>\$2[aby]\$)(?P<cost>[0-9]{2})\$" + _SALT_AND_DIGEST % "", re.ASCII)
-# Django's BCryptPasswordHasher and BCryptSHA256PasswordHasher write their own name before bcrypt's hash.
+# Django's BCryptPasswordHasher and BCryptSHA256PasswordHasher put a prefix before bcrypt's hash.
 _DJANGO = {"bcrypt$": "", "bcrypt_sha256$": "django"}
 _BCRYPT_SHA256 = re.compile(
     r"(?P<variant>\$bcrypt-sha256\$)v=2,t=2b,r=(?P<cost>[1-9][0-9]?)\$" + _SALT_AND_DIGEST % r"\$", re.ASCII
@@ -41,16 +41,16 @@ _BCRYPT_SHA256 = re.compile(
 
 
 class BcryptHasher:
-    """Hashes at one cost: the base-2 logarithm of the rounds, 4 to 31."""
+    """Hashes with one cost: the base-2 logarithm of the rounds, 4 to 31."""
 
     def __init__(self, cost: int, *, clock_ns: Callable[[], int] = thread_time_ns) -> None:
-        """`clock_ns` tells the work of hashes of other functions: the thread's own processor time, for the time on the
-        wall holds the waits for everybody else's."""
+        """`clock_ns` measures the work of other hash functions. By default, it is the processor time of the thread,
+        because wall-clock time includes waiting for other threads."""
         self._cost = cost
         self._clock_ns = clock_ns
 
     def begin(self, password: Secret) -> Callable[[], PasswordHash]:
-        """Start hashing in a thread; the answer waits for it and gives the hash, or raises what went wrong."""
+        """Start hashing in a thread. Calling the result waits and returns the hash, or raises the error."""
         return _beside(lambda: hashed(password, self._cost))
 
     def begin_check(self, forms: Sequence[Secret], stored: PasswordHash | None) -> Callable[[], int | None]:
@@ -58,9 +58,9 @@ class BcryptHasher:
         return _beside(lambda: self._fitting(forms, stored))
 
     def verify(self, password: Secret, stored: PasswordHash | None) -> bool:
-        """Whether the password fits. A failure costs as much as hashing it now, whatever is stored or nothing.
+        """Whether the password matches. A failure takes as long as a hash with the configured cost, even without one.
 
-        Where the stored hash alone costs more, by a higher cost or another function, that is what a failure costs.
+        If the stored hash is more expensive, because of its cost or its function, a failure takes that time instead.
         Raises PasswordHashUnsupported.
         """
         parsed = _parse(stored.encoded) if stored is not None else None
@@ -75,13 +75,13 @@ class BcryptHasher:
                 return True
             spent = (self._clock_ns() - begun) * _turns(parsed.threads)
             return self._make_up_for_time(spent, password)
-        # Nothing it could fit: an account without a password, none at all, what a stranger wrote into the column, be it
-        # a hash whose cost takes days, or a plain hash, which holds at most 72 bytes.
+        # Nothing can match: there is no account or no password, someone changed the column, the cost of the hash is too
+        # high, or the password is too long for a plain hash.
         hashed(password, self._cost)
         return False
 
     def _make_up_for_rounds(self, cost: int, password: Secret) -> Literal[False]:
-        """2ᶜ + 2ᶜ⁺¹ + … below the configured cost: with the hash at a lower cost the work of one at that cost."""
+        """Hash 2ᶜ + 2ᶜ⁺¹ + … rounds. With the failed check, this adds up to one hash at the configured cost."""
         for between in range(cost, self._cost):
             hashed(password, between)
         return False
@@ -89,7 +89,7 @@ class BcryptHasher:
     def _make_up_for_time(self, spent_ns: int, password: Secret) -> Literal[False]:
         """Hash until the failure took about as long as one hash at the configured cost.
 
-        How other work compares with bcrypt's differs from machine to machine: a small part of that hash measures it.
+        Measures a small part of that hash first, because the relative speed of hash functions depends on the machine.
         """
         measure = max(self._cost - 5, _COST_MIN)
         begun = self._clock_ns()
@@ -103,30 +103,29 @@ class BcryptHasher:
         return False
 
     def is_outdated(self, stored: PasswordHash) -> bool:
-        """Whether the hash is of a lower cost than this one's, of another function, or of a form before `$2b$`."""
+        """Whether the hash has a lower cost, another function, or a format older than `$2b$`."""
         parsed = _parse(stored.encoded)
         return not isinstance(parsed, _Parsed) or parsed.cost < self._cost or not parsed.is_ours
 
     def accept(self, encoded: Secret) -> PasswordHash:
-        """Take a hash made elsewhere: bcrypt of a cost of at most 20, or one that `foreign_hashes` reads.
+        """Accept a hash of another program: bcrypt with a cost of at most 20, or a format that `foreign_hashes` reads.
 
-        Raises InvalidPasswordHash, also where checking it would take too much time or memory. The hash itself never
-        stands in the message.
+        Raises InvalidPasswordHash, also if checking it would take too much time or memory. The message never contains
+        the hash.
         """
         parsed = _parse(encoded.reveal())
         if parsed is None:
             raise InvalidPasswordHash(
-                "this is no hash of a password that backctl can check",
-                hint="it takes bcrypt ($2a$, $2b$, $2y$), argon2, scrypt and pbkdf2 as PHC strings, and as passlib, "
-                "Django and Werkzeug write them",
+                "unsupported password hash",
+                hint="use bcrypt ($2a$, $2b$, $2y$), or argon2, scrypt or pbkdf2 as a PHC string or in the format of "
+                "passlib, Django or Werkzeug",
             )
         if isinstance(parsed, _Parsed):
             if parsed.cost > _COST_ACCEPTED_MAX:
-                too_slow = f"more than {_COST_ACCEPTED_MAX} would keep every login waiting"
-                raise InvalidPasswordHash(f"the hash has a cost of {parsed.cost}; {too_slow}")
+                raise InvalidPasswordHash(f"the hash has bcrypt cost {parsed.cost}; the limit is {_COST_ACCEPTED_MAX}")
         elif parsed.excess is not None:
             raise InvalidPasswordHash(
-                f"the hash {parsed.excess}", hint="create the account with --no-password and give it a new one"
+                f"the hash {parsed.excess}", hint="create the account with --no-password, then set a new password"
             )
         return PasswordHash(encoded.reveal())
 
@@ -134,12 +133,12 @@ class BcryptHasher:
         return next((place for place, form in enumerate(forms) if self.verify(form, stored)), None)
 
     def calibrated_cost(self) -> int:
-        """The cost that suits this machine; see `calibrate`."""
+        """Return the best cost for this machine; see `calibrate`."""
         return calibrate(perf_counter_ns)
 
 
 def _turns(threads: int) -> int:
-    """How often each of this machine's processors has its turn until as many threads have done the same work."""
+    """Return how many rounds the machine's processors need to run this number of equal threads."""
     import os
 
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -151,16 +150,16 @@ _computing: "set[Thread]" = set()
 
 @atexit.register
 def _wait_for_threads() -> None:
-    """Thrown out of bcrypt by the end of the interpreter, a thread would abort the process."""
+    """Wait, because a thread that runs bcrypt while the interpreter exits would abort the process."""
     for thread in tuple(_computing):
         thread.join()
 
 
 def _beside(compute: Callable[[], T]) -> Callable[[], T]:
-    """Compute in a thread; the answer waits for it and gives the result, or raises what went wrong.
+    """Compute in a thread. Calling the returned function waits and returns the result, or raises the error.
 
     bcrypt releases the interpreter's lock, so the caller's imports and queries run meanwhile. The thread is a daemon,
-    so that a program may end at once; one that ends as Python programs do waits for it.
+    so that a program can exit immediately; a normal exit waits for it.
     """
     from threading import Thread
 
@@ -170,7 +169,7 @@ def _beside(compute: Callable[[], T]) -> Callable[[], T]:
     def work() -> None:
         try:
             results.append(compute())
-        except BaseException as error:  # handed to whoever asks for the result
+        except BaseException as error:  # raised when the result is requested
             errors.append(error)
         finally:
             _computing.discard(thread)
@@ -199,15 +198,15 @@ class _Parsed:
     salt: str
     digest: str
     prehash: str = ""
-    """Whose hash of the password bcrypt was given: `passlib`, `django`, or empty for the password itself."""
+    """The scheme that hashes the password before bcrypt: `passlib`, `django`, or empty for none."""
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is of a form that is made here."""
+        """Whether this module creates hashes of this format."""
         return self.variant == "$2b$" and self.prehash != "django"
 
     def input_of(self, raw: bytes) -> bytes | None:
-        """What bcrypt is given: the password, or what stands for it. None for what plain bcrypt cannot hold."""
+        """Return the input of bcrypt: the password or its hash. None if the password is too long for plain bcrypt."""
         if self.prehash == "passlib":
             return _prehash(raw, self.salt.encode())
         if self.prehash == "django":
@@ -226,7 +225,7 @@ class _Parsed:
 
 
 def _parse(encoded: str) -> "_Parsed | ForeignHash | None":
-    """The parts of a hash; None for any other text."""
+    """Parse a hash; None for any other text."""
     name = next((name for name in _DJANGO if encoded.startswith(name)), "")
     match = _BCRYPT.fullmatch(encoded, len(name))
     variant, prehash = (match["variant"], _DJANGO.get(name, "")) if match is not None else ("$2b$", "passlib")
@@ -240,7 +239,7 @@ def _parse(encoded: str) -> "_Parsed | ForeignHash | None":
 
 
 def hashed(password: Secret, cost: int, *, salt: str | None = None) -> PasswordHash:
-    """The encoded hash. `salt` (22 characters of bcrypt's alphabet) is for published vectors; else it is random."""
+    """Hash a password. `salt` (22 characters of bcrypt's alphabet) is for published test vectors; random by default."""
     import bcrypt
 
     raw = password.reveal().encode()
@@ -251,7 +250,7 @@ def hashed(password: Secret, cost: int, *, salt: str | None = None) -> PasswordH
 
 
 def prehashed(raw: bytes, setting: bytes) -> PasswordHash:
-    """bcrypt-sha256 version 2 of a password of any length; `setting` is bcrypt's `$2b$cost$salt`."""
+    """Hash a password of any length with bcrypt-sha256 version 2. `setting` is bcrypt's `$2b$cost$salt`."""
     import bcrypt
 
     salt = setting[_PREFIX : _PREFIX + _SALT]
@@ -268,10 +267,10 @@ def _prehash(raw: bytes, salt: bytes) -> bytes:
 
 
 def calibrate(clock_ns: Callable[[], int]) -> int:
-    """The cost from 10 to 15 whose hash takes nearest 250 ms on this machine.
+    """Return the cost (10 to 15) whose hashing time is closest to 250 ms on this machine.
 
-    Each step doubles the work, so the cheapest is measured three times (the quickest run has the fewest
-    interruptions), the others follow from it, and one hash at the chosen cost confirms or corrects the choice.
+    Measures the lowest cost three times and uses the fastest run, which has the fewest interruptions. Each step doubles
+    the work, so the other times follow. One hash with the chosen cost confirms or corrects the choice.
     """
     cheapest = _CALIBRATED[0]
     choice = _nearest(cheapest, min(_measured(cheapest, clock_ns) for _ in range(3)))

@@ -1,7 +1,7 @@
-"""The signature algorithms of RFC 7518 and RFC 8037, each with one key of the keyring.
+"""The signature algorithms of RFC 7518 and RFC 8037, for keys of the keyring.
 
-A key is parsed once, and brings its algorithm with it: nothing that a token says chooses either. A key that is too weak
-for its algorithm serves neither to sign nor to verify.
+A key is parsed once and determines its algorithm: a token cannot choose either. A key that is too weak for its
+algorithm can neither sign nor verify.
 """
 
 import hmac
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicNumbers
 
-HMAC_BYTES_MIN = 32  # RFC 7518 §3.2: a key of at least the size of the hash
+HMAC_BYTES_MIN = 32  # RFC 7518 §3.2: the key must be at least as long as the hash
 RSA_BITS_MIN = 2048  # RFC 7518 §3.3
 _ED25519_KEY = 32
 _P256 = 32
@@ -27,36 +27,36 @@ _P256 = 32
 _Parsed = TypeVar("_Parsed")
 
 Check = Callable[[bytes, bytes], bool]
-"""Whether a signature is that of a message."""
+"""Whether a signature matches a message."""
 
 _TYPES = {"EdDSA": "OKP", "ES256": "EC", "RS256": "RSA", "HS256": "oct"}
-"""Algorithm → kind of key (kty)."""
+"""The key type (kty) of each algorithm."""
 
 
 class Verifier(NamedTuple):
-    """One key, ready to verify. `not_after` is in microseconds, `length` that of every signature in bytes."""
+    """A parsed verification key. `not_after` is in microseconds; `length` is the signature length in bytes."""
 
     kid: str
     alg: str
     not_after: int
     length: int
     accepts: Check
-    """Takes a signature of that length, and a message; whether the one is that of the other."""
+    """Whether a signature of that length matches a message."""
 
 
 def verifier(key: Key) -> Verifier:
-    """The verifying half of a key of purpose `sign`. Raises KeyringDamaged for one that is malformed or too weak."""
+    """Return the verifier of a key of purpose `sign`. Raises KeyringDamaged for a malformed or too weak key."""
     if _TYPES.get(key.alg) != key.kty:
-        raise _unfit(key, "its kind and its algorithm do not belong together")
+        raise _unfit(key, "its key type does not match its algorithm")
     length, accepts = _HALVES[key.alg](key)
     not_after = LATEST if key.not_after is None else Instant.parse(key.not_after)
     return Verifier(key.kid, key.alg, not_after, length, accepts)
 
 
 def signing_key(key: Key) -> "Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey | bytes":
-    """The signing half, in the form that PyJWT takes. Raises KeyringDamaged as `verifier` does.
+    """Return the signing key, in the form that PyJWT expects. Raises KeyringDamaged like `verifier`.
 
-    Halves that do not belong together are refused too: what the one signs nobody could verify.
+    Also rejects private and public halves that do not match, because nobody could verify the signatures.
     """
     verifier(key)
     match key.alg:
@@ -67,7 +67,7 @@ def signing_key(key: Key) -> "Ed25519PrivateKey | EllipticCurvePrivateKey | RSAP
 
             private = Ed25519PrivateKey.from_private_bytes(_octets(key, "d", _ED25519_KEY))
             if private.public_key().public_bytes_raw() != _octets(key, "x", _ED25519_KEY):
-                raise _unfit(key, "its numbers do not belong together")
+                raise _unfit(key, "its private half does not match its public half")
             return private
         case "ES256":
             from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateNumbers
@@ -91,7 +91,7 @@ def _hmac_sha256(key: Key) -> tuple[int, Check]:
 
 
 def _ed25519(key: Key) -> tuple[int, Check]:
-    """RFC 8032. OpenSSL refuses S beyond the group's order, so one message has one signature."""
+    """RFC 8032. OpenSSL rejects an S above the group order, so each message has exactly one signature."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -110,7 +110,7 @@ def _ed25519(key: Key) -> tuple[int, Check]:
 
 
 def _ecdsa_p256(key: Key) -> tuple[int, Check]:
-    """RFC 7518 §3.4: R and S side by side, 32 bytes each, never DER."""
+    """RFC 7518 §3.4: R and S concatenated, 32 bytes each, never DER."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -121,7 +121,7 @@ def _ecdsa_p256(key: Key) -> tuple[int, Check]:
 
     def accepts(signature: bytes, message: bytes) -> bool:
         r, s = int.from_bytes(signature[:_P256]), int.from_bytes(signature[_P256:])
-        # CVE-2022-21449: zeros fit any message where nobody looks. FIPS 186-5 §6.4.2 has R and S from 1 to n-1.
+        # CVE-2022-21449: unchecked zeros match any message. FIPS 186-5 §6.4.2 requires R and S from 1 to n-1.
         if not (0 < r < _P256_ORDER and 0 < s < _P256_ORDER):
             return False
         try:
@@ -137,7 +137,7 @@ _P256_ORDER = 0xFFFFFFFF_00000000_FFFFFFFF_FFFFFFFF_BCE6FAAD_A7179E84_F3B9CAC2_F
 
 
 def _rsa_pkcs1(key: Key) -> tuple[int, Check]:
-    """RFC 8017 §8.2.2: as long as the modulus, shorter and longer ones are none."""
+    """RFC 8017 §8.2.2: a signature must be exactly as long as the modulus."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -201,15 +201,15 @@ def _integer(key: Key, name: str) -> int:
 
 
 def _parsed(key: Key, parse: Callable[[], _Parsed]) -> _Parsed:
-    """What `parse` makes of the numbers: they may be a point off the curve, or primes of another modulus."""
+    """Call `parse`, which may reject the numbers: a point off the curve, or primes of another modulus."""
     try:
         return parse()
     except ValueError:
-        raise _unfit(key, "its numbers do not belong together") from None
+        raise _unfit(key, "its numbers do not form a valid key") from None
 
 
 def _unfit(key: Key, why: str) -> KeyringDamaged:
     return KeyringDamaged(
-        f"the key {quoted(key.kid)} cannot serve for {quoted(key.alg)}: {why}",
+        f"the key {quoted(key.kid)} cannot be used for {quoted(key.alg)}: {why}",
         hint="restore keyring.json from a backup, or destroy that key and add another",
     )

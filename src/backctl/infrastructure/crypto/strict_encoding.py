@@ -1,8 +1,8 @@
-"""The two encodings that a token is made of, each text in exactly one reading: base64url and JSON objects.
+"""Strict decoders for the two encodings in a token: base64url and JSON objects.
 
-The standard library's readers are lenient, and what is lenient reads one token in two ways: `base64` skips what is
-not of the alphabet and ignores trailing bits, `json` takes the last of two equal members, NaN, and unpaired surrogates.
-Both functions answer None for what they refuse and raise nothing, so that no exception carries a piece of a token.
+The decoders of the standard library are lenient, so two programs could read one token differently: `base64` skips
+foreign characters and ignores trailing bits; `json` accepts duplicate members, NaN and unpaired surrogates.
+Both functions return None for invalid text and never raise, so that no exception contains a part of a token.
 """
 
 import json
@@ -13,19 +13,19 @@ from math import isfinite
 from backctl.infrastructure.crypto.strict_json import refuse_constant, without_duplicates
 
 _DEEPEST = 16
-_INTEGER_BOUND = 2**53  # RFC 7493 §2.2: beyond, two readers may see two numbers
-_INTEGER_DIGITS = 17  # the sign included; more are never computed
+_INTEGER_BOUND = 2**53  # RFC 7493 §2.2: beyond it, programs may read different numbers
+_INTEGER_DIGITS = 17  # including the sign; longer numbers are never computed
 
-# To the alphabet that binascii knows; its own two characters, and padding, become one that it refuses.
+# Maps to the alphabet of binascii; its own two characters and padding become an invalid character.
 _ALPHABET = bytes.maketrans(b"-_+/=", b"+/!!!")
 _PADDING = (b"", b"", b"==", b"=")
-# By the length modulo 4: the last characters whose unused bits are zero (RFC 4648 §3.5); a length of 1 cannot be.
+# By length modulo 4: the last characters whose unused bits are zero (RFC 4648 §3.5). A remainder of 1 is invalid.
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 def unpadded(text: bytes) -> bytes | None:
-    """base64url without padding (RFC 7515 §2), in its only spelling: `unpadded` never reads two texts alike."""
+    """Decode canonical base64url without padding (RFC 7515 §2): two texts never have the same value."""
     rest = len(text) % 4
     if rest and text[-1] not in _LAST[rest]:
         return None
@@ -36,21 +36,21 @@ def unpadded(text: bytes) -> bytes | None:
 
 
 def json_object(text: bytes) -> dict[str, object] | None:
-    """A JSON object in UTF-8 (RFC 8259, as strict as RFC 7493): no member twice, no NaN, no unpaired surrogate.
+    """Decode a JSON object in UTF-8 (RFC 8259 and RFC 7493), without duplicate members, NaN and unpaired surrogates.
 
-    No integer is beyond ±2⁵³, no number infinite, nothing nested deeper than 16.
+    Rejects integers beyond ±2⁵³, infinite numbers, and nesting deeper than 16 levels.
     """
     try:
         document = text.decode()
         if document.count("{") + document.count("[") > _DEEPEST and _depth(document) > _DEEPEST:
             return None
-        if document[:1] == "{" and document[-1:] == "}":  # as ours are: without a search for white space around it
+        if document[:1] == "{" and document[-1:] == "}":  # the usual case, without surrounding white space
             value, end = _DECODER.raw_decode(document)
             if end != len(document):
                 return None
         else:
             value = _DECODER.decode(document)
-        if "\\u" in document:  # only an escape can be half of a pair
+        if "\\u" in document:  # only an escape can be an unpaired surrogate
             json.dumps(value, ensure_ascii=False).encode()
     except ValueError:
         return None
@@ -76,7 +76,7 @@ def _integer(digits: str) -> int:
 
 def _fraction(digits: str) -> float:
     if not isfinite(number := float(digits)):
-        raise ValueError("a number beyond a double")
+        raise ValueError("a number outside the range of a double")
     return number
 
 

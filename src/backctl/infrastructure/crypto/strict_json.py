@@ -1,10 +1,10 @@
-"""JSON in which nothing has two meanings: for documents that hold keys."""
+"""A strict JSON parser, for documents that contain keys."""
 
 import json
 
 
 def parsed(text: str) -> object:
-    """The value of a text: no duplicate member, no NaN, nothing after it. Raises ValueError or RecursionError."""
+    """Parse a text without duplicate members, NaN and trailing text. Raises ValueError or RecursionError."""
     document: object = json.loads(text, object_pairs_hook=without_duplicates, parse_constant=refuse_constant)
     return document
 

@@ -1,12 +1,12 @@
 """Encrypted values: XAES-256-GCM (https://c2sp.org/XAES-256-GCM) as one line of ASCII.
 
 A value is `bk1.<kid>.<base64url(nonce ‖ ciphertext ‖ tag)>`, without padding. Its associated data is `bk1.<kid>`, a
-zero byte and the context, the place where the value lives: moved to another place it does not decrypt.
+zero byte and the context, which names the place of the value: a value that is moved to another place does not decrypt.
 
-XAES derives an AES-256-GCM key from the first half of a 192-bit nonce. Here that half is drawn once and kept, with the
-key derived from it, for 2¹⁶ messages or 2³² bytes; the second half is random for each message. So the speed is
-AES-GCM's own, and two messages of one half collide with a probability of 2⁻⁶⁵ at most: after 2⁴⁹ messages of one key
-it is 2⁻³². What it shows is that two values came from one process.
+XAES derives an AES-256-GCM key from the first half of a 192-bit nonce. This module reuses a random first half and its
+derived key for 2¹⁶ messages or 2³² bytes; the second half is random for each message. So it is as fast as AES-GCM, and
+two messages with the same first half collide with a probability of at most 2⁻⁶⁵; after 2⁴⁹ messages with one key, the
+probability is 2⁻³². The reuse reveals that two values came from the same process.
 """
 
 import os
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 _PREFIX = b"bk1."
 _HALF = 12  # bytes of each half of a nonce
-_SHORTEST = 2 * _HALF + 16  # nonce and tag, around nothing
+_SHORTEST = 2 * _HALF + 16  # nonce and tag of an empty value
 _MESSAGES = 1 << 16
-_CHARGED = 1 << 16  # so many bytes count as a message more: 2¹⁶ messages have less than 2³² bytes then
+_CHARGED = 1 << 16  # this many bytes use up one more message, so that 2¹⁶ messages have less than 2³² bytes
 _REMEMBERED = 256
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -36,9 +36,9 @@ _SHAPE = re.compile(rb"bk1\.([A-Za-z0-9_-]{1,64})\.")
 
 
 class XaesCipher:
-    """Encrypts and decrypts values under one key, `secret` (32 bytes), that is called `kid`.
+    """Encrypts and decrypts values with one key: `secret` (32 bytes) with the id `kid`.
 
-    A forked child draws a first half of its own. Threads may share it: what they race for are a few counts.
+    A forked child uses a new first half. Threads can share a cipher: a race only makes a few counts inexact.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class XaesCipher:
         self._start, self._associated = name + b".", name + b"\0"
         self._subkeys = SubkeySource(secret)
         self._derived: dict[bytes, AESGCM] = {}
-        self._left = 0  # messages that the current first half is good for
+        self._left = 0  # messages left for the current first half
         self._current: tuple[bytes, Callable[[bytes, bytes, bytes], bytes]] | None = None
         _in_use.add(self)
 
@@ -64,26 +64,28 @@ class XaesCipher:
         return f"XaesCipher({self._start[:-1].decode()!r})"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a cipher is not pickled")
+        raise TypeError("a cipher cannot be pickled")
 
     def seal(self, plaintext: bytes, context: bytes) -> bytes:
-        """The value, without a line end. Raises InvalidInput above LONGEST_VALUE."""
+        """Encrypt to a value without a line end. Raises InvalidInput above LONGEST_VALUE."""
         cost = 1
         if len(plaintext) >= _CHARGED:
             if len(plaintext) > LONGEST_VALUE:
-                raise InvalidInput(f"the value is longer than {LONGEST_VALUE} bytes", hint="--file takes any size")
+                raise InvalidInput(
+                    f"the value is longer than {LONGEST_VALUE} bytes", hint="use --file for larger values"
+                )
             cost += len(plaintext) // _CHARGED
         current, left = self._current, self._left - cost
         if left < 0 or current is None:
             current, left = self._renewed(), _MESSAGES - cost
         self._left = left
-        first, seal = current  # half and key together: another thread's renewal must not come between
+        first, seal = current  # read half and key together, because another thread may renew them
         second = urandom(_HALF)
         sealed = first + second + seal(second, plaintext, self._associated + context)
         return self._start + b2a_base64(sealed).translate(_URLSAFE, b"=\n")
 
     def open(self, value: bytes, context: bytes) -> bytes:
-        """The plaintext of a value. Raises DecryptFailed, for one that names another key too."""
+        """Decrypt a value. Raises DecryptFailed, also for a value with another kid."""
         from cryptography.exceptions import InvalidTag
 
         if not value.startswith(self._start):
@@ -108,7 +110,7 @@ class XaesCipher:
         return self._current
 
     def forget_nonce(self) -> None:
-        """Draw another first half for the next message."""
+        """Use a new first half for the next message."""
         self._left = 0
 
 
@@ -119,15 +121,15 @@ class SubkeySource:
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != 32:
-            raise ValueError("an XAES-256-GCM key has 32 bytes")
+            raise ValueError("an XAES-256-GCM key must have 32 bytes")
         self._secret = secret
         self._k1: int | None = None
 
     def derive(self, first: bytes) -> bytes:
-        """The AES-256-GCM key for nonces that begin with these 12 bytes."""
+        """Derive the AES-256-GCM key for nonces that begin with these 12 bytes."""
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-        # ECB is the bare block cipher here: SP 800-38B builds the CMAC of a single block from it.
+        # ECB is the plain block cipher, from which SP 800-38B builds the CMAC of a single block.
         aes = Cipher(algorithms.AES(self._secret), modes.ECB()).encryptor()  # noqa: S305
         if self._k1 is None:
             self._k1 = _doubled(aes.update(bytes(16)))
@@ -141,13 +143,13 @@ class SubkeySource:
 
 
 def _doubled(block: bytes) -> int:
-    """Twice the block in GF(2¹²⁸), as NIST SP 800-38B §6.1 makes a CMAC subkey."""
+    """Double a block in GF(2¹²⁸), as NIST SP 800-38B §6.1 derives a CMAC subkey."""
     number = int.from_bytes(block) << 1
     return (number ^ 0x87) & ((1 << 128) - 1) if number >> 128 else number
 
 
 def named_kid(value: bytes) -> str:
-    """The kid that a value names. Raises DecryptFailed for what has not the shape of a value."""
+    """Return the kid of a value. Raises DecryptFailed if the text does not have the form of a value."""
     match = _SHAPE.match(value)
     if match is None:
         raise DecryptFailed
@@ -155,7 +157,7 @@ def named_kid(value: bytes) -> str:
 
 
 def _decoded(payload: bytes) -> bytes:
-    """Canonical base64url without padding (RFC 4648 §3.5, §5): exactly one text for each sequence of bytes."""
+    """Decode canonical base64url without padding (RFC 4648 §3.5, §5): each byte sequence has exactly one text."""
     try:
         raw = a2b_base64(payload.translate(_STANDARD) + b"=" * (-len(payload) % 4), strict_mode=True)
     except NotBase64:

@@ -40,10 +40,10 @@ def are_private(paths: Sequence[Path], keyring: Sequence[Path], config_file: Pat
     hint = "chmod 700 the folder, chmod 600 its files, chmod go-w the configuration and its folder; chown them to"
     hint = f"{hint} user {os.geteuid()}"
     if exposed:
-        return fail(f"others can read or change what is not theirs: {'; '.join(exposed + loose)}", hint)
+        return fail(f"other users can read or change files of this installation: {'; '.join(exposed + loose)}", hint)
     if loose:
-        return warn(f"more open than need be: {'; '.join(loose)}", hint)
-    return ok("nobody else can read or change anything")
+        return warn(f"permissions are wider than necessary: {'; '.join(loose)}", hint)
+    return ok("no other user can read or change the files")
 
 
 def _on_the_way(paths: Iterable[Path]) -> list[Path]:

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, and stay after a power failure.
+"""Writes files completely or not at all, and so that they survive a power failure.
 
-A file is staged under a temporary name in its folder, flushed, and then linked to its name: a link never replaces
-what another process put there. What a process that was killed has staged is recognised by its name.
+A file is staged under a temporary name in its folder, flushed, and then linked to its name: a link never replaces a
+file of another process. The names of staged files show which ones a killed process left behind.
 """
 
 import os
@@ -19,15 +19,15 @@ from backctl.trusted_paths import Place, opened, require_sound, require_sound_fo
 
 
 def temporary_beside(path: Path) -> Path:
-    """An unused name in the same folder that `sweep` will recognise."""
+    """Return an unused name in the same folder that `left_over` recognises."""
     return path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
 
 
 def open_new(path: Path | str, *, folder: int | None = None) -> int:
-    """Create a file that only its owner can read and write, whatever the umask; answers its descriptor.
+    """Create a file that only its owner can read and write, whatever the umask. Return its descriptor.
 
-    `folder` is the descriptor of the folder that a name belongs to. Raises FileExistsError when the name is taken, in
-    whatever way; OSError.
+    `folder` is the descriptor of the folder for a relative name. Raises FileExistsError when the name exists, even as a
+    link; OSError.
     """
     how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, how, 0o600, dir_fd=folder)
@@ -36,9 +36,9 @@ def open_new(path: Path | str, *, folder: int | None = None) -> int:
 
 
 def stage(path: Path, content: bytes, *, name: Path | None = None) -> Path:
-    """Write a new file beside `path`, readable by its owner only, and flush it. Answers its temporary name.
+    """Write a new file in the folder of `path`, readable only by its owner, and flush it. Return its temporary name.
 
-    `name` is that name where somebody else than `sweep` is to find it. Raises OSError; then nothing is left.
+    `name` replaces the temporary name that `left_over` recognises. Raises OSError and leaves nothing behind then.
     """
     temporary = temporary_beside(path) if name is None else name
     descriptor = open_new(temporary)
@@ -56,13 +56,13 @@ def stage(path: Path, content: bytes, *, name: Path | None = None) -> Path:
 
 
 def link_staged(temporary: Path, path: Path) -> None:
-    """Give a staged file its name, for good. Raises FileExistsError when the name is taken, in whatever way."""
+    """Give a staged file its name, durably. Raises FileExistsError when the name exists, even as a link."""
     os.link(temporary, path)
     flush_folder(path.parent)
 
 
 def flush_folder(path: Path) -> None:
-    """Make the names in a folder survive a power failure."""
+    """Flush a folder, so that the names in it survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -72,10 +72,10 @@ def flush_folder(path: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, *, timeout_us: int, busy: BackctlError | None = None) -> Iterator[None]:
-    """Keep every other process out of creating things in a folder. The lock ends with the process, however it ends.
+    """Lock a folder, so that no other process creates an installation in it. The lock ends with the process.
 
-    Raises `busy`, else InstallationLocked, when another process holds it for longer than `timeout_us` microseconds;
-    OSError.
+    Raises `busy`, or InstallationLocked by default, when another process holds the lock for longer than `timeout_us`
+    microseconds; OSError.
     """
     import fcntl
     import time
@@ -104,7 +104,7 @@ def locked(folder: Path, *, timeout_us: int, busy: BackctlError | None = None) -
 
 
 def _open_lock(path: Path) -> int:
-    """Raises FolderUnusable for a file that another user put in the place of the lock and could hold indefinitely."""
+    """Open the lock file. Raises FolderUnusable if another user created it and could hold it indefinitely."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -115,17 +115,17 @@ def _open_lock(path: Path) -> int:
             return descriptor
         os.close(descriptor)
     raise FolderUnusable(
-        f"{quoted(str(path), limit=400)} is not a lock file of backctl", hint="find out who made it, and remove it"
+        f"{quoted(str(path), limit=400)} is not a lock file of backctl", hint="find out who created it, then remove it"
     )
 
 
 def may_be_lock(lock: os.stat_result, folder: os.stat_result, *, user: int) -> bool:
-    """Whether a file is one that this user, root or whoever the folder belongs to can have made as a lock."""
+    """Whether this user, root or the owner of the folder can have created the file as a lock."""
     return stat.S_ISREG(lock.st_mode) and lock.st_uid in (0, user, folder.st_uid)
 
 
 def left_over(path: Path) -> list[Path]:
-    """What was staged beside `path` and is still there, as far as this user can see. Raises OSError."""
+    """Return the staged files for `path` that are still there, as far as this user can see. Raises OSError."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new(?:-journal|-wal|-shm)?")
     try:
         entries = os.listdir(path.parent)
@@ -136,9 +136,9 @@ def left_over(path: Path) -> list[Path]:
 
 @contextmanager
 def private_folder(place: Place) -> Iterator[Place]:
-    """The place of a file in a hidden folder beside `place`, gone at the end. Only its owner can enter the folder.
+    """Provide a place in a hidden folder next to `place`, removed at the end. Only the owner can enter the folder.
 
-    What killed processes of this user have staged there is removed first. Raises OSError.
+    First removes what killed processes of this user have left there. Raises OSError.
     """
     sweep(place.folder)
     name, descriptor = _locked_folder(place)
@@ -152,15 +152,15 @@ def private_folder(place: Place) -> Iterator[Place]:
 
 
 def _locked_folder(place: Place) -> tuple[str, int]:
-    """The name and the descriptor of a new folder that no sweep removes until it is closed."""
+    """Create a folder that no clean-up removes until it is closed. Return its name and descriptor."""
     how = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
         name = hidden_name(place.name)
         os.mkdir(name, 0o700, dir_fd=place.folder)
-        with ExitStack() as held, suppress(FileNotFoundError):  # swept before it could be locked
+        with ExitStack() as held, suppress(FileNotFoundError):  # removed by another process before it was locked
             descriptor = os.open(name, how, dir_fd=place.folder)
             held.callback(os.close, descriptor)
-            os.fchmod(descriptor, 0o700)  # whatever the umask took away
+            os.fchmod(descriptor, 0o700)  # the umask may have removed bits
             there = os.stat(name, dir_fd=place.folder, follow_symlinks=False)
             if try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), there):
                 held.pop_all()
@@ -168,7 +168,7 @@ def _locked_folder(place: Place) -> tuple[str, int]:
 
 
 def exists(path: Path) -> bool:
-    """Whether something has this name, be it a dangling link. Raises FolderUnusable when nobody can tell."""
+    """Whether the name exists, even as a dangling link. Raises FolderUnusable when that cannot be determined."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -179,16 +179,17 @@ def exists(path: Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and the missing ones above it, all 0700. An existing one keeps its mode.
+    """Create a folder and the missing ones above it with mode 0700. An existing folder keeps its mode.
 
-    Raises FolderUnusable for one in which everybody may replace files, and for another user's link on the way; OSError.
+    Raises FolderUnusable for a folder in which any user can replace files, and for a link of another user in the path;
+    OSError.
     """
     with opened(path / INSTALLATION_LOCK, follow_last=False, make_folders=True) as place:
         require_sound(place)
 
 
 def require_writable(path: Path) -> None:
-    """Foresee whether `make_folder` would succeed and files could be made there. Raises what these would raise."""
+    """Check that `make_folder` would succeed and that files can be created there. Raises the errors of both."""
     while not path.exists():
         path = path.parent
     require_sound_folder(path)
@@ -200,9 +201,9 @@ def unusable(
     folder: Path,
     error: OSError,
     *,
-    hint: str = "make the folder writable for this user, or name another one in the configuration",
+    hint: str = "make the folder writable for this user, or configure another folder",
 ) -> BackctlError:
-    """What an operating-system error about a file or folder means. `hint` is for a folder that cannot be written."""
+    """Convert an operating-system error about a file or folder. `hint` is for a folder that is not writable."""
     where = quoted(error.filename if isinstance(error.filename, str) else str(folder), limit=400)
     if exhausted := exhaustion_of(error):
         return exhausted

@@ -1,7 +1,7 @@
-"""Results of any size that appear whole or not at all.
+"""Writes files of any size completely or not at all.
 
-A new file is staged in its folder, readable by its owner only, until it is complete. What a killed process has left
-there is removed by the next one that writes to the folder.
+A new file is staged in its folder, readable only by its owner, until it is complete. The next write to the folder
+removes what a killed process has left there.
 """
 
 import os
@@ -18,18 +18,18 @@ from backctl.staged_files import Staged, write_all
 from backctl.trusted_paths import Place, opened
 
 _BLOCK = 64 << 10
-_OR_REPLACE = "name a new file, or have it replaced with --overwrite"
-_ANOTHER_NAME = "name a file that does not exist"
+_OR_REPLACE = "choose a new file name, or replace the file with --overwrite"
+_ANOTHER_NAME = "choose a file that does not exist"
 
 
 class WholeFiles:
-    """Writes them, 0600, flushed before they get their name."""
+    """Writes files with mode 0600 and flushes them before they get their names."""
 
     def write(self, path: str, pieces: Iterable[bytes], *, replace: bool) -> int:
-        """A new file of the pieces, once the last of them is there; answers its size in bytes.
+        """Write the pieces to a new file, which appears after the last piece. Return its size in bytes.
 
-        Raises FileTaken for a name that is taken, unless `replace`; FolderUnusable, DiskFull, and what the pieces
-        raise. Then nothing is left.
+        Raises FileTaken when the file exists and `replace` is False; FolderUnusable, DiskFull, and the errors of
+        `pieces`. On an error it leaves nothing behind.
         """
         size = 0
         with _staged(path, replace=replace, when_taken=_OR_REPLACE) as staged:
@@ -42,29 +42,29 @@ class WholeFiles:
         return size
 
     def write_new(self, path: str, content: bytes) -> "NewFile":
-        """A new file, flushed before this returns. Raises FileTaken, FolderUnusable, DiskFull."""
+        """Write and flush a new file. Raises FileTaken, FolderUnusable, DiskFull."""
         with _staged(path, replace=False) as staged, _told(path):
             staged.write(content)
             staged.put_in_place(replace=False)
             return NewFile(os.path.join(os.getcwd(), path), _identity(os.fstat(staged.descriptor)))
 
     def require_possible(self, path: str) -> None:
-        """Raises what `write_new` would raise of a small file; nothing is left of the trial."""
+        """Check that `write_new` can write a small file. Raises its errors and leaves nothing behind."""
         with _staged(path, replace=False):
             return
 
     def held_back(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """The same pieces in other sizes, the first one only when the last one has come.
+        """Yield the same bytes in other sizes, but only after the last piece has arrived.
 
-        Meanwhile they lie in a file without a name in the system's temporary folder (TMPDIR). Raises FolderUnusable,
-        DiskFull, and what the pieces raise.
+        Buffers them in an unnamed file in the system's temporary folder (TMPDIR). Raises FolderUnusable, DiskFull, and
+        the errors of `pieces`.
         """
         import tempfile
 
-        with _told(os.environ.get("TMPDIR", "/tmp")):  # noqa: S108 - for the error where no folder can be written
+        with _told(os.environ.get("TMPDIR", "/tmp")):  # noqa: S108 - for the error if no folder is writable
             folder = tempfile.gettempdir()
         with _told(folder):
-            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below; opening fails in other ways
+            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below; opening raises other errors
         with file:
             for piece in pieces:
                 with _told(folder):
@@ -76,13 +76,13 @@ class WholeFiles:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file that was just written under a name that was free."""
+    """A file that was just created."""
 
     path: str
     _identity: tuple[int, ...]
 
     def remove(self) -> None:
-        """Remove it, if the name is still its own: who took it meanwhile keeps what is there. Raises FolderUnusable."""
+        """Remove the file, unless another process has replaced it meanwhile. Raises FolderUnusable."""
         with _told(self.path), suppress(FileNotFoundError), _opened(self.path, follow_last=False) as place:
             status = place.status()
             if status is not None and _identity(status) == self._identity:
@@ -91,16 +91,17 @@ class NewFile:
 
 @contextmanager
 def _staged(path: str, *, replace: bool, when_taken: str = _ANOTHER_NAME) -> Iterator[Staged]:
-    """A staged file for this place, whose folder is held open. Raises FileTaken and FolderUnusable before any work."""
+    """Provide a staged file for `path` and keep its folder open. Raises FileTaken, FolderUnusable before any work."""
     with ExitStack() as held:
         with _told(path, when_taken):
             place = held.enter_context(_opened(path, follow_last=replace))
             status = place.status()
-            if status is not None and not replace:  # before the work; linking decides
+            if status is not None and not replace:  # checked before the work; linking decides
                 raise FileExistsError
             if status is not None and not stat.S_ISREG(status.st_mode):
                 raise FolderUnusable(
-                    f"{quoted(path, limit=400)} is not a regular file, so it is not replaced", hint="name another file"
+                    f"{quoted(path, limit=400)} is not a regular file, so it is not replaced",
+                    hint="choose another file",
                 )
             staged = held.enter_context(closing(Staged(place)))
         yield staged
@@ -109,26 +110,26 @@ def _staged(path: str, *, replace: bool, when_taken: str = _ANOTHER_NAME) -> Ite
 @contextmanager
 def _opened(path: str, *, follow_last: bool) -> Iterator[Place]:
     if "\0" in path or not Path(path).name:
-        raise FolderUnusable(f"{quoted(path)} is not the name of a file", hint="name the file that is to appear")
+        raise FolderUnusable(f"{quoted(path)} is not a file name", hint="give the name of the file to create")
     with opened(Path(path), follow_last=follow_last) as place:
         yield place
 
 
 @contextmanager
 def _told(path: str, when_taken: str = _ANOTHER_NAME) -> Iterator[None]:
-    """Errors of the system about a file or folder, in our words."""
+    """Convert operating-system errors about a file or folder."""
     try:
         yield
     except FileExistsError:
-        raise FileTaken(f"{quoted(path, limit=400)} exists already", hint=when_taken) from None
+        raise FileTaken(f"{quoted(path, limit=400)} already exists", hint=when_taken) from None
     except OSError as cause:
         raise durable.unusable(
             Path(path),
-            OSError(cause.errno, cause.strerror),  # not the temporary name
-            hint="name a file in a folder that this user can write",
+            OSError(cause.errno, cause.strerror),  # omits the temporary name
+            hint="choose a file in a folder that this user can write to",
         ) from None
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """What another file differs in, even one that got the number of a file that is gone."""
+    """Return what identifies a file, even if another file reuses the inode number."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,1 +1,1 @@
-"""The keyring: its file, its text, and how it changes."""
+"""Stores, reads and changes the keyring."""

@@ -1,9 +1,9 @@
-"""Changing the keyring together with the event that tells of it, although one is a file and the other a row.
+"""Changes the keyring file and records the event in the database, both or neither.
 
-Under the keyring's lock the new file is staged beside the old one, under a name that bears the id of the event; then
-the event is committed; then the staged file takes the keyring's name. Whoever holds the lock next finds what a process
-that was killed in between has left: if the log holds its event the staged file takes the name now, else it is removed.
-So the log decides, and there is no moment from which that cannot be told.
+The change holds the keyring's lock. It stages the new file next to the old one, under a name that contains the id of
+the event; then it commits the event; then it renames the staged file to the keyring. If the process is killed in
+between, the next change completes or discards the staged file: it completes it if the log has the event, and removes it
+otherwise. So the log always decides.
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ from backctl.trusted_paths import require_sound_folder
 
 
 class FileKeyringChange:
-    """One change of a keyring in a file. Begins when entered: nobody else changes it until the end.
+    """One change of a keyring in a file. Begins when entered, and locks the keyring until the end.
 
-    A dry run does the same, but for staging and for what follows.
+    A dry run stages and changes nothing.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FileKeyringChange:
         self.ring = Keyring(())
 
     def __enter__(self) -> Self:
-        """Raises KeyringLocked, what opening the database and what reading the keyring raises."""
+        """Begin the change. Raises KeyringLocked, and the errors of opening the database and reading the keyring."""
         busy = KeyringLocked(
             f"another process is changing the keyring {quoted(str(self._file.path), limit=400)}",
             hint="wait until it has finished, and try again",
@@ -82,7 +82,7 @@ class FileKeyringChange:
             self._held.__exit__(kind, error, trace)
 
     def needs(self, kid: str) -> bool:
-        """Whether a table of backctl's own refers to the key."""
+        """Whether a table of backctl refers to the key."""
         connection = self.work.session.connection()
         return event_log.is_audit_key(connection, kid) or second_factors.needs_key(connection, kid)
 
@@ -134,17 +134,17 @@ class FileKeyringChange:
             raise durable.unusable(self._file.folder, error) from None
 
     def _settle(self) -> Keyring:
-        """The keyring, once what an interrupted change has left behind is finished or removed."""
+        """Complete or discard an interrupted change and return the keyring."""
         for change, staged in self._file.staged_changes().items():
             if change.installation_id != self._installation_id:
                 raise KeyringLocked(
-                    f"a change of the keyring {quoted(str(self._file.path), limit=400)} was interrupted, and only "
-                    "the log of another database can tell what became of it",
-                    hint="finish it with the profile of that database: 'backctl -p PROFILE key rotate'",
+                    f"a change to the keyring {quoted(str(self._file.path), limit=400)} was interrupted, and only "
+                    "the event log of another database shows whether it was recorded",
+                    hint="complete it with the profile of that database: 'backctl -p PROFILE key rotate'",
                 )
             recorded = event_log.holds(self.work.session.connection(), EventId(change.event_id))
             if recorded:
-                with suppress(KeyringSealed):  # under a new passphrase, which the configuration may not know yet
+                with suppress(KeyringSealed):  # a new passphrase may not be configured yet
                     finished = self._file.beside(staged).read()  # a damaged one must not replace a good one
                     if self.is_dry_run:
                         return finished
@@ -157,7 +157,7 @@ class FileKeyringChange:
         return self._file.read()
 
     def _was_given_up(self, error: BaseException | None) -> bool:
-        """Whether the event is surely not in the log. Where that is open, the next holder of the lock finds out."""
+        """Whether the event is certainly not in the log. If that is unknown, the next change decides."""
         if self._stage == "committing":
             return isinstance(error, BackctlError) and not isinstance(error, DatabaseUnavailable)
         return self._stage == "prepared"

@@ -5,7 +5,7 @@ from backctl.domain.values import Instant
 from backctl.infrastructure.keyring.store import KeyringStore
 from backctl.infrastructure.probes import NOTHING_YET, Finding, ok, warn
 
-_CRYPTOPERIOD_US = 365 * 86_400_000_000  # NIST SP 800-57 part 1 §5.3.6: one to two years for what signs or encrypts
+_CRYPTOPERIOD_US = 365 * 86_400_000_000  # NIST SP 800-57 part 1 §5.3.6: one to two years for keys that sign or encrypt
 
 
 def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:
@@ -13,9 +13,11 @@ def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:
         return NOTHING_YET
     ring = keys.read()
     if keys.has_unfinished_change():
-        return warn("a change of the keyring was interrupted", "run '{backctl} key rotate' to finish it")
+        return warn(
+            "a change to the keyring was interrupted", "run '{backctl} key rotate', which first completes that change"
+        )
     for purpose in ROTATING:
         if ring.due(purpose, _CRYPTOPERIOD_US, now):
             finding = f"the key {ring.primary(purpose).kid} has been in use for more than a year"
-            return warn(finding, "run '{backctl} key rotate', for example daily from cron")
-    return ok(f"{len(ring.keys)} keys, one of each purpose in use")
+            return warn(finding, "run '{backctl} key rotate', for example every day with cron")
+    return ok(f"{len(ring.keys)} keys, with a primary key for each purpose")

@@ -1,4 +1,4 @@
-"""Keys as others write them: JWK (RFC 7517) and PEM (RFC 7468). Nothing here shows what it cannot read."""
+"""Imports and exports keys as JWK (RFC 7517) and PEM (RFC 7468). Errors never show the input."""
 
 import math
 import re
@@ -21,17 +21,17 @@ T = TypeVar("T")
 
 _PRIVATE_PEM = re.compile(r"^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----", re.MULTILINE)
 
-_ANOTHER = "take it anew from where it was made, or make one here: '{backctl} key add'"
-_PRIVATE = "give a private one: with 'd', or for a symmetric key with 'k'"
+_ANOTHER = "export the key again from its source, or create one: '{backctl} key add'"
+_PRIVATE = "give a private key: a JWK with 'd', or with 'k' if it is symmetric"
 
 
 class KeyText:
-    """Reads and writes keys for the world outside."""
+    """Reads and writes keys in exchange formats."""
 
     def read(self, text: Secret, *, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
-        """The key that a private JWK or a PEM text holds, with both halves checked against each other.
+        """Read the key from a private JWK or a PEM text. Checks that its private and public halves match.
 
-        A JWK says its algorithm by `alg` or its kind; `alg` must not contradict it. Raises InvalidKey.
+        The member `alg` or the key type of a JWK sets its algorithm; `alg` must not contradict it. Raises InvalidKey.
         """
         if alg is not None:
             kind_of(purpose, alg)
@@ -42,11 +42,11 @@ class KeyText:
             raise
 
     def pem(self, key: Key, *, private: bool) -> str:
-        """PKCS #8 (RFC 5958) without a passphrase, or SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
+        """Format as PKCS #8 (RFC 5958), unencrypted, or SubjectPublicKeyInfo. Raises InvalidKey for a symmetric key."""
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
         if key.is_symmetric:
-            raise InvalidKey(f"the key {quoted(key.kid)} is symmetric: PEM has no form for it", hint="take --form jwk")
+            raise InvalidKey(f"the key {quoted(key.kid)} is symmetric: PEM cannot represent it", hint="use --form jwk")
         own = private_key(key)
         if private:
             raw = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -56,9 +56,9 @@ class KeyText:
 
 
 def private_key(key: Key) -> "PrivateKey":
-    """The key as the cryptography library knows it, its halves checked against each other.
+    """Convert the key for the cryptography library. Checks that its private and public halves match.
 
-    Raises ValueError when they do not belong together or are on no curve.
+    Raises ValueError when they do not match or do not form a valid key.
     """
     members = {name: value for name, value in key.material if name != "crv"}
     if key.alg == "EdDSA":
@@ -97,35 +97,38 @@ def _foreign(content: str, purpose: Purpose, alg: str | None, now: Instant) -> F
 
 
 def _members(content: str) -> dict[str, object]:
-    """The JWK of a text, which may be the only one of a JWK Set. Raises InvalidKey."""
+    """Parse a JWK, or the only JWK of a JWK Set. Raises InvalidKey."""
     from backctl.infrastructure.crypto.strict_json import parsed
 
     try:
         document = parsed(content)
     except (ValueError, RecursionError):
-        raise InvalidKey("this is neither a JWK nor PEM", hint="give the whole text of one private key") from None
+        raise InvalidKey(
+            "the input is neither a JWK nor PEM", hint="give the complete text of one private key"
+        ) from None
     if isinstance(document, dict) and isinstance(keys := document.get("keys"), list):
         if len(keys) != 1:
-            raise InvalidKey(f"a JWK Set with {len(keys)} keys was given", hint="give one key at a time")
+            raise InvalidKey(f"the JWK Set holds {len(keys)} keys", hint="give one key at a time")
         document = keys[0]
     if not isinstance(document, dict):
-        raise InvalidKey("this is no JWK", hint="a JWK is an object of JSON")
+        raise InvalidKey("the input is not a JWK", hint="a JWK is a JSON object")
     return document
 
 
 def _of_jwk(jwk: Mapping[str, object], purpose: Purpose, alg: str | None, now: Instant) -> Key:
     said = jwk.get("alg")
     if said is not None and (not isinstance(said, str) or alg not in (None, said)):
-        raise InvalidKey("the algorithm of the JWK is not the one asked for", hint="leave --alg out to take its own")
+        raise InvalidKey("the algorithm of the JWK does not match the requested one", hint="omit --alg to use its own")
     wanted = said or alg
     kinds = [kind for kind in KINDS[purpose] if kind.kty == jwk.get("kty") and wanted in (None, kind.alg)]
     if not kinds:
         known = ", ".join(f"{kind.kty} with {kind.alg}" for kind in KINDS[purpose])
-        raise InvalidKey(f"no key of this kind serves the purpose {purpose}", hint=f"known here: {known}")
+        raise InvalidKey(f"a key of this kind cannot be used for the purpose {purpose}", hint=f"use one of: {known}")
     kind = kinds[0]
     if jwk.get("use") not in (None, kind.use):
         raise InvalidKey(
-            f"the JWK is for another use than the purpose {purpose}", hint="--purpose says what the key is for here"
+            f"the member 'use' of the JWK does not match the purpose {purpose}",
+            hint="set --purpose to what the key is for",
         )
     if ("k" if kind.kty == "oct" else "d") not in jwk:
         raise InvalidKey("the JWK holds no private key", hint=_PRIVATE)
@@ -139,7 +142,7 @@ def _of_jwk(jwk: Mapping[str, object], purpose: Purpose, alg: str | None, now: I
 
 
 def _factors(jwk: Mapping[str, object]) -> dict[str, str]:
-    """What a JWK of RSA may leave out (RFC 7518 §6.3.2). Raises InvalidKey for numbers that do not belong together."""
+    """Compute the members that an RSA JWK may omit (RFC 7518 §6.3.2). Raises InvalidKey for inconsistent numbers."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     numbers = []
@@ -150,7 +153,7 @@ def _factors(jwk: Mapping[str, object]) -> dict[str, str]:
             raise InvalidKey(f"the JWK has a malformed member {quoted(name)}") from None
     n, e, d = numbers
     if n.bit_length() not in RSA_BITS or not 1 < e < n or not 1 < d < n or math.gcd(n, 2) != 1:
-        raise InvalidKey(f"the JWK is no RSA key of {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
+        raise InvalidKey(f"the JWK is not an RSA key of {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
     p, q = _checked(lambda: rsa.rsa_recover_prime_factors(n, e, d))
     found = {"p": p, "q": q, "dp": rsa.rsa_crt_dmp1(d, p), "dq": rsa.rsa_crt_dmq1(d, q), "qi": rsa.rsa_crt_iqmp(p, q)}
     return {name: encoded(value.to_bytes((value.bit_length() + 7) // 8)) for name, value in found.items()}
@@ -162,31 +165,32 @@ def _of_pem(content: str, now: Instant) -> Key:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     count = len(_PRIVATE_PEM.findall(content))
-    if count > 1:  # the library would take the first and say nothing of the others
-        raise InvalidKey(f"a PEM text with {count} private keys was given", hint="give one key at a time")
+    if count > 1:  # the library would silently ignore all but the first
+        raise InvalidKey(f"the PEM text holds {count} private keys", hint="give one key at a time")
     try:
         private = load_pem_private_key(content.encode(), password=None)
     except TypeError:
         raise InvalidKey(
-            "the PEM text is encrypted", hint="take its passphrase away on the way: 'openssl pkey -in FILE' asks for it"
+            "the PEM text is encrypted", hint="decrypt it first: 'openssl pkey -in FILE' asks for the passphrase"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise InvalidKey(
-            "the PEM text holds no private key that can be read", hint="PKCS #8, PKCS #1 or SEC 1"
-        ) from None
+        raise InvalidKey("the PEM text holds no readable private key", hint="use PKCS #8, PKCS #1 or SEC 1") from None
     if isinstance(private, ec.EllipticCurvePrivateKey) and not isinstance(private.curve, ec.SECP256R1):
-        raise InvalidKey(f"the key is on the curve {private.curve.name}", hint="ES256 needs P-256")
+        raise InvalidKey(f"the key is on the curve {private.curve.name}", hint="use a key on P-256")
     if isinstance(private, rsa.RSAPrivateKey) and private.key_size not in RSA_BITS:
         raise InvalidKey(f"the RSA key has {private.key_size} bits, not {RSA_BITS.start} to {RSA_BITS.stop - 1}")
     if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey):
-        raise InvalidKey("the PEM text holds a key of another kind", hint="Ed25519, EC on P-256, or RSA")
+        raise InvalidKey("the PEM text holds a key of an unsupported kind", hint="use Ed25519, EC on P-256, or RSA")
     return key_of(private, new_kid("sign"), now.isoformat())
 
 
 def _known(key: Key, purpose: Purpose, alg: str | None) -> Key:
     if purpose != "sign" or alg not in (None, key.alg):
-        raise InvalidKey(f"the PEM text holds a signing key for {key.alg}", hint="leave --purpose and --alg out")
-    # Read again by the rules of the keyring: an exponent that it does not hold must not come in this way either.
+        raise InvalidKey(
+            f"the PEM text holds a signing key for {key.alg}, not the requested kind of key",
+            hint="omit --purpose and --alg",
+        )
+    # Apply the rules of the keyring, for example to the public exponent.
     material = read_material("the PEM text", "sign", kind_of("sign", key.alg), dict(key.material))
     return replace(key, material=material)
 
@@ -195,4 +199,4 @@ def _checked(make: Callable[[], T]) -> T:
     try:
         return make()
     except (ValueError, OverflowError):
-        raise InvalidKey("the numbers of the key do not belong together") from None
+        raise InvalidKey("the numbers do not form a valid key") from None

@@ -1,4 +1,4 @@
-"""The keyring's file: one private JWK Set, 0600, made once; only what was staged beside it ever replaces it."""
+"""The keyring file: a private JWK Set with mode 0600. Only a staged file replaces it."""
 
 import os
 import re
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.keyring.text import Passphrase
 
-_LONGEST = 1 << 20  # bytes; a keyring of a thousand keys has a quarter of that
+_LONGEST = 1 << 20  # bytes; a thousand keys take a quarter of that
 _RESTORE = "restore it from a backup"
 
 
 class ChangeName(NamedTuple):
-    """The event that tells of a change, and the installation in whose log it is looked for."""
+    """The event of a change, and the installation whose log has it."""
 
     installation_id: str
     event_id: str
 
 
 class KeyFile:
-    """A keyring in a file. With `allow_group_read` its group may read it, as in Kubernetes' secret mounts.
+    """A keyring in a file. With `allow_group_read`, its group may read it, as in Kubernetes' secret mounts.
 
-    `passphrase` opens a wrapped one, and wraps what is written; it is asked for when it is needed.
+    `passphrase` unwraps the keyring, and wraps it when it is written. It is called only when needed.
     """
 
     def __init__(self, path: Path, *, allow_group_read: bool = False, passphrase: "Passphrase | None" = None) -> None:
@@ -63,7 +63,7 @@ class KeyFile:
         return self
 
     def read(self) -> "Keyring":
-        """The keyring, whose file must be private. The file is never changed, whatever it holds.
+        """Read the keyring, whose file must be private. Never changes the file, even if it is damaged.
 
         Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """
@@ -74,11 +74,11 @@ class KeyFile:
             raise type(error)(f"{quoted(str(self.path), limit=400)}: {error.message}", hint=error.hint) from None
 
     def current(self) -> "Keyring":
-        """What `read` answers, read again only when something about the file has changed: opening one takes its time.
+        """Return the keyring. Reads it again only after the file has changed, because unwrapping is slow.
 
-        Raises what `read` raises.
+        Raises the errors of `read`.
         """
-        version, known = self._version(), self._known  # read once: another thread may replace it
+        version, known = self._version(), self._known  # read once, because another thread may replace it
         if version is None or known is None or known[0] != version:
             ring = self.read()
             self._known = None if version is None else (version, ring)
@@ -86,7 +86,7 @@ class KeyFile:
         return known[1]
 
     def is_wrapped(self) -> bool:
-        """Whether the file, which was found to be sound, cannot be read without a passphrase."""
+        """Whether the keyring is wrapped with a passphrase. Call it only after a successful `read`."""
         return keyring_text.is_wrapped(self._text())
 
     def stage(self, keyring: "Keyring") -> Path:
@@ -94,7 +94,7 @@ class KeyFile:
         return durable.stage(self.path, _content_of(keyring, self._passphrase))
 
     def create(self, keyring: "Keyring") -> None:
-        """Write a new file, whole or not at all. Raises FileExistsError when there is one, and OSError."""
+        """Write a new file, completely or not at all. Raises FileExistsError when one exists, and OSError."""
         temporary = self.stage(keyring)
         try:
             durable.link_staged(temporary, self.path)
@@ -103,9 +103,10 @@ class KeyFile:
         durable.flush_folder(self.path.parent)
 
     def stage_change(self, keyring: "Keyring", change: ChangeName) -> Path:
-        """Write what the keyring is to become beside its place, under a name that says which event tells of it.
+        """Write the new keyring next to the current one, under a name that contains the event.
 
-        It has the owner and the mode of the file that it will replace. Raises OSError; then nothing is left.
+        The staged file has the owner and mode of the file that it will replace. Raises OSError and leaves nothing
+        behind then.
         """
         path = self._place()
         name = path.with_name(f".{path.name}.{change.installation_id}.{change.event_id}.change")
@@ -122,40 +123,40 @@ class KeyFile:
         return staged
 
     def staged_changes(self) -> dict[ChangeName, Path]:
-        """The files of every change that was staged and is neither in place nor given up. Raises OSError."""
+        """Return the staged file of every change that was neither completed nor discarded. Raises OSError."""
         path = self._place()
         name = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f-]{{36}})\.([0-9a-f-]{{36}})\.change")
         found = ((name.fullmatch(entry), path.with_name(entry)) for entry in os.listdir(path.parent))
         return {ChangeName(match[1], match[2]): file for match, file in found if match}
 
     def has_unfinished_change(self) -> bool:
-        """Whether a change was interrupted, so that the next one has to finish it or give it up; False if unknown."""
+        """Whether a change was interrupted. The next change completes or discards it. False if unknown."""
         try:
             return bool(self.staged_changes())
         except (OSError, FolderUnusable):
             return False
 
     def beside(self, staged: Path) -> "KeyFile":
-        """The staged change as a file of its own, under the same rules."""
+        """Return the staged file as a KeyFile with the same options."""
         return KeyFile(staged, allow_group_read=self._allow_group_read, passphrase=self._passphrase)
 
     def under(self, passphrase: "Passphrase | None") -> "KeyFile":
-        """The same file for writing under another passphrase, or in plain."""
+        """Return the same file for writing with another passphrase, or unwrapped."""
         return KeyFile(self.path, allow_group_read=self._allow_group_read, passphrase=passphrase)
 
     def put_in_place(self, staged: Path) -> None:
-        """Let a staged change be the keyring, durably. Whoever reads sees the old one or the new. Raises OSError."""
+        """Replace the keyring with a staged change, atomically and durably. Raises OSError."""
         path = self._place()
         os.replace(staged, path)
         durable.flush_folder(path.parent)
 
     @property
     def folder(self) -> Path:
-        """Where changes are staged: the folder of the file itself, where its path is a link."""
+        """The folder in which changes are staged: that of the file itself, even if its path is a link."""
         return self._place().parent
 
     def _version(self) -> tuple[int, ...] | None:
-        """What differs once the file was replaced, written, or given other rights; None when nobody can tell."""
+        """Return a value that differs after the file or its permissions change; None when that is unknown."""
         try:
             status = os.stat(self.path)
         except OSError:
@@ -163,7 +164,7 @@ class KeyFile:
         return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def _place(self) -> Path:
-        """Raises FolderUnusable for a link that another user can have made; OSError."""
+        """Resolve the path. Raises FolderUnusable for a link that another user may have created; OSError."""
         return followed(self.path)
 
     def _text(self) -> str:
@@ -173,13 +174,13 @@ class KeyFile:
             raise self._damaged("it is not UTF-8") from None
 
     def _content(self) -> bytes:
-        # Opened first and judged by its descriptor, so that nothing can be put in its place in between. Links are
-        # followed: secret mounts consist of them. O_NONBLOCK, or a FIFO would make this wait for a writer.
+        # Check the opened descriptor, so that the file cannot be swapped after the check. Follow links, because secret
+        # mounts consist of them. Without O_NONBLOCK, a FIFO would wait for a writer.
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         except FileNotFoundError:
             if self.path.is_symlink():
-                raise self._damaged("it is a link that leads nowhere") from None
+                raise self._damaged("it is a dangling symbolic link") from None
             raise KeyringMissing(f"there is no keyring {quoted(str(self.path), limit=400)}", hint=_RESTORE) from None
         except OSError as error:
             raise self._unreadable(error) from None
@@ -201,18 +202,18 @@ class KeyFile:
         named = f"the keyring {quoted(str(self.path), limit=400)}"
         if status.st_uid not in (0, os.geteuid()):
             raise KeyringExposed(
-                f"{named} belongs to another user (uid {status.st_uid})", hint="give it to the user who runs backctl"
+                f"{named} belongs to another user (uid {status.st_uid})", hint="chown it to the user who runs backctl"
             )
         if status.st_mode & stat.S_IRWXO:
             raise KeyringExposed(
-                f"{named} is open to everybody on this machine (mode {status.st_mode & 0o777:04o})",
-                hint="take its keys for known to others; at least: chmod 600 on that file",
+                f"{named} is accessible to every user of this machine (mode {status.st_mode & 0o777:04o})",
+                hint="treat its keys as compromised; at least run chmod 600 on the file",
             )
         permitted = stat.S_IRGRP if self._allow_group_read else 0
         if status.st_mode & stat.S_IRWXG & ~permitted:
             raise KeyringExposed(
-                f"{named} is open to its group (mode {status.st_mode & 0o777:04o})",
-                hint="chmod 600 on that file; where the group must read it, set keyring.allow_group_read and chmod 640",
+                f"{named} is accessible to its group (mode {status.st_mode & 0o777:04o})",
+                hint="run chmod 600 on it; if the group must read it, set keyring.allow_group_read and run chmod 640",
             )
 
     def _damaged(self, why: str) -> KeyringDamaged:
@@ -223,9 +224,7 @@ class KeyFile:
         reason = (error.strerror or str(error)).lower()
         return KeyringUnreadable(
             f"the keyring {quoted(str(self.path), limit=400)} cannot be read: {reason}",
-            hint="check the disk"
-            if error.errno == EIO
-            else "it must be readable for the user who runs backctl, and for nobody else",
+            hint="check the disk" if error.errno == EIO else "make it readable only by the user who runs backctl",
         )
 
 

@@ -1,4 +1,4 @@
-"""A keyring that comes from elsewhere: an environment variable, another program, a file that somebody else keeps."""
+"""A keyring that the configuration provides: from an environment variable, a command, or a file managed elsewhere."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class GivenKeyring:
-    """Reads the same document as a KeyFile, once, and changes nothing. `label` names its source in messages."""
+    """Reads the same document as KeyFile, once, and never changes it. `label` names its source in messages."""
 
     def __init__(self, label: str, reveal: Callable[[], str], passphrase: "Passphrase | None" = None) -> None:
         self.label = label
@@ -31,7 +31,7 @@ class GivenKeyring:
         return True
 
     def read(self) -> "Keyring":
-        """Raises KeyringDamaged, KeyringSealed, and InvalidConfiguration when the source does not yield a text."""
+        """Read the keyring. Raises KeyringDamaged, KeyringSealed, and InvalidConfiguration when the source fails."""
         text = self._reveal()
         try:
             return keyring_text.read(text, self._passphrase)
@@ -39,18 +39,18 @@ class GivenKeyring:
             raise type(error)(f"{self.label}: {error.message}", hint=error.hint) from None
 
     def current(self) -> "Keyring":
-        """What `read` answered the first time: the text stays what it is."""
+        """Return the result of the first `read`, because the source does not change."""
         if self._known is None:
             self._known = self.read()
         return self._known
 
     def has_unfinished_change(self) -> bool:
-        """Never, where nothing is changed."""
+        """Always False: this keyring is never changed."""
         return False
 
     def in_file(self) -> NoReturn:
         """Raise KeyringReadOnly: a keyring that the configuration gives cannot be changed."""
         raise KeyringReadOnly(
-            f"the keyring comes from {self.label} and cannot be changed there",
-            hint="change the keys where its file is kept, and give the new one from there",
+            f"the keyring comes from {self.label}, which backctl cannot change",
+            hint="change the keys where the keyring file is kept, then provide the new keyring",
         )

@@ -1,4 +1,4 @@
-"""New keys, from the operating system's random source."""
+"""Creates keys from the operating system's random source."""
 
 import secrets
 from typing import TYPE_CHECKING
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
     PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 
-_RSA_BITS = 3072  # NIST SP 800-57 part 1 §5.6.1: 128 bits of strength, as the others have
+_RSA_BITS = 3072  # NIST SP 800-57 part 1 §5.6.1: 128 bits of strength, like the other keys
 
 
 def make_keyring(now: Instant) -> Keyring:
-    """The keyring of a new installation: one primary key of each purpose."""
+    """Create the keyring of a new installation: one primary key for each purpose."""
     return Keyring(tuple(make_key(purpose, now) for purpose in PURPOSES))
 
 
 def make_key(purpose: Purpose, now: Instant, *, alg: str | None = None, kid: str | None = None) -> Key:
-    """A primary key: to sign, Ed25519 unless `alg` is ES256, RS256 (3072 bits) or HS256; else 256 random bits.
+    """Create a primary key. To sign: Ed25519 unless `alg` is ES256, RS256 (3072 bits) or HS256. Else 256 random bits.
 
-    Without `kid` it is named by its purpose and 48 random bits. Raises InvalidKey for an algorithm that does not serve
-    the purpose.
+    The default `kid` consists of the purpose and 48 random bits. Raises InvalidKey for an algorithm that the purpose
+    does not support.
     """
     kind, kid, created = kind_of(purpose, alg), kid or new_kid(purpose), now.isoformat()
     if kind.kty == "oct":
@@ -39,7 +39,7 @@ def new_kid(purpose: Purpose) -> str:
 
 
 def key_of(private: "PrivateKey", kid: str, created: str) -> Key:
-    """The signing key that a key of the cryptography library is."""
+    """Convert a private key of the cryptography library."""
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 

@@ -1,9 +1,9 @@
-"""The keyring's document as text: plain, or wrapped under a passphrase.
+"""Reads and writes the keyring document as text: plain, or wrapped with a passphrase.
 
-Wrapped, the whole document is encrypted with AES-256-GCM (NIST SP 800-38D) under a key that scrypt (RFC 7914) derives
-from the passphrase and a salt of its own for every writing, so that no nonce meets a key twice. The parameters stand
-beside the ciphertext, are authenticated with it, and bounded before anything is computed with them. A wrong passphrase
-and a changed byte get the same answer.
+Wrapping encrypts the whole document with AES-256-GCM (NIST SP 800-38D). scrypt (RFC 7914) derives the key from the
+passphrase and a new salt for every write, so no key and nonce are used twice. The parameters are stored with the
+ciphertext, authenticated with it, and checked against limits before they are used. A wrong passphrase and a changed
+byte cause the same error.
 """
 
 import json
@@ -20,8 +20,8 @@ Passphrase = Callable[[], str]
 
 # OWASP Password Storage Cheat Sheet: scrypt with N = 2¹⁷, r = 8, p = 1. 128 MiB and about 0.4 s.
 _LOG_N, _R, _P = 17, 8, 1
-_MEMORY = 256 << 20  # bytes; with N ≤ 2²⁰ as for the hashes of passwords
-_WORK = 1 << 24  # N · r · p: sixteen times what is written here
+_MEMORY = 256 << 20  # bytes; N ≤ 2²⁰, as for password hashes
+_WORK = 1 << 24  # N · r · p: sixteen times the work of the parameters above
 _SALT, _NONCE = 16, 12
 _FORMAT = 1
 _CIPHER = "scrypt-A256GCM"
@@ -29,7 +29,7 @@ _RESTORE = "restore it from a backup"
 
 
 def written(ring: Keyring, passphrase: Passphrase | None = None, *, log_n: int = _LOG_N) -> str:
-    """The text of a keyring; with a passphrase nothing of it can be read without that. `log_n`: scrypt's cost."""
+    """Format a keyring as text, wrapped if there is a passphrase. `log_n` is the cost of scrypt."""
     document = ring.document()
     if passphrase is not None:
         document = _wrapped(canonical(document), passphrase(), log_n)
@@ -37,9 +37,9 @@ def written(ring: Keyring, passphrase: Passphrase | None = None, *, log_n: int =
 
 
 def read(text: str, passphrase: Passphrase | None = None) -> Keyring:
-    """The keyring of a text; a plain one needs no passphrase.
+    """Parse the text of a keyring. An unwrapped keyring needs no passphrase.
 
-    Raises KeyringDamaged, and KeyringSealed for a wrapped one that does not open.
+    Raises KeyringDamaged, and KeyringSealed for a wrapped keyring that cannot be decrypted.
     """
     try:
         document = parsed(text)
@@ -51,7 +51,7 @@ def read(text: str, passphrase: Passphrase | None = None) -> Keyring:
 
 
 def is_wrapped(text: str) -> bool:
-    """Whether a text that `written` made holds the keyring under a passphrase."""
+    """Whether the text, an output of `written`, is wrapped with a passphrase."""
     document = parsed(text)
     return isinstance(document, dict) and "wrapped" in document
 
@@ -94,12 +94,12 @@ def _unwrapped(document: Mapping[str, object], passphrase: Passphrase | None) ->
         } if (version, cipher) == (_FORMAT, _CIPHER) and not more and not others:
             pass
         case _:
-            raise KeyringDamaged("the keyring is damaged: it is wrapped in a way that is not known here", hint=_NEWER)
+            raise KeyringDamaged("the keyring is damaged: its wrapping format is unknown", hint=_NEWER)
     if not _is_bearable(n, r, p):
-        raise KeyringDamaged("the keyring is damaged: opening it would take too much work", hint=_RESTORE)
+        raise KeyringDamaged("the keyring is damaged: decrypting it would take too much work", hint=_RESTORE)
     if passphrase is None:
         raise KeyringSealed(
-            "the keyring is wrapped under a passphrase, and none is configured",
+            "the keyring is wrapped with a passphrase, but none is configured",
             hint="set keyring.passphrase_file, keyring.passphrase_command or BACKCTL_KEYRING_PASSPHRASE",
         )
     head: dict[str, object] = {"cipher": cipher, "n": n, "r": r, "p": p, "salt": salt, "nonce": nonce}
@@ -109,8 +109,8 @@ def _unwrapped(document: Mapping[str, object], passphrase: Passphrase | None) ->
         return AESGCM(key).decrypt(unpadded(nonce), unpadded(ciphertext), bound)
     except (InvalidTag, ValueError):
         raise KeyringSealed(
-            "the keyring does not open: it is wrapped under another passphrase, or it was changed",
-            hint="check keyring.passphrase; a damaged keyring is restored from a backup",
+            "the keyring cannot be decrypted: the passphrase is wrong, or the keyring was changed",
+            hint="check keyring.passphrase; restore a damaged keyring from a backup",
         ) from None
 
 
@@ -133,8 +133,8 @@ def _derived(passphrase: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     import hashlib
 
     memory = 128 * r * (n + p + 2)
-    secret = passphrase.encode(errors="surrogateescape")  # whatever bytes an environment variable holds
+    secret = passphrase.encode(errors="surrogateescape")  # an environment variable may contain any bytes
     try:
         return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=32)
-    except ValueError as error:  # the parameters are sound: OpenSSL found no memory
+    except ValueError as error:  # the parameters are valid, so OpenSSL has run out of memory
         raise MemoryError from error

@@ -1,4 +1,4 @@
-"""The keyring of those who encrypt: the one in use, or on a fresh machine the one that is made for them."""
+"""Provides the keyring for encryption, and creates one on a fresh machine."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class WatchedKeyring:
-    """Reads the keyring from its store, which reads a file again only after it was replaced.
+    """Reads the keyring from its store, which reads a file again only after it has changed.
 
     If there is no keyring, `is_fresh` says whether `create` may create the installation. Until then, no database code
     loads.
@@ -29,7 +29,7 @@ class WatchedKeyring:
         self._create = create
 
     def current(self) -> Keyring:
-        """The keyring as it is now; one without keys on a fresh machine. Raises what reading the keyring raises."""
+        """Return the current keyring; an empty one on a fresh machine. Raises the errors of reading the keyring."""
         try:
             return self._keys.current()
         except KeyringMissing:
@@ -38,7 +38,7 @@ class WatchedKeyring:
             raise
 
     def current_or_new(self) -> Keyring:
-        """The keyring as it is now; a fresh machine gets its installation. Raises what either raises."""
+        """Return the current keyring. Creates the installation on a fresh machine. Raises the errors of both."""
         try:
             return self._keys.current()
         except KeyringMissing:

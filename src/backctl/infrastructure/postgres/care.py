@@ -1,4 +1,4 @@
-"""Looking after a PostgreSQL database as a whole."""
+"""Maintains a PostgreSQL database: statistics, checks, upgrades."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PostgresCare:
-    """The care of one installation's database. Connects for each question and keeps no connection."""
+    """Maintains the database of one installation. Connects for each operation and keeps no connection."""
 
     def __init__(self, installation: Installation, database: PostgresDatabase) -> None:
         self._installation = installation
@@ -58,15 +58,15 @@ class PostgresCare:
         return server_probes(self._database)
 
     def back_up(self, file: str) -> BackupView:
-        """Raises UsageError naming the command that does it: a copy of a server's database is the server's work."""
+        """Raise UsageError, which names the pg_dump command that backs up the database."""
         raise UsageError(
-            "a database on a PostgreSQL server is copied by PostgreSQL's own program",
-            hint=f"{pg_dump(self._database.label, file)}; it takes the password from ~/.pgpass or PGPASSWORD",
+            "a database on a PostgreSQL server is backed up with pg_dump",
+            hint=f"{pg_dump(self._database.label, file)}; it reads the password from ~/.pgpass or PGPASSWORD",
         )
 
 
 def pg_dump(label: str, file: str) -> str:
-    """The command that copies the database of a redacted URL to `file`, for a shell; without anything secret."""
+    """Return the shell command that backs up the database of a redacted URL to `file`. Contains no secrets."""
     location, _, parameters = label.partition("?")
     url = re.sub(r":\*\*\*@", "@", location, count=1)
     shown = "&".join(parameter for parameter in parameters.split("&") if not parameter.endswith("=***"))
@@ -75,9 +75,9 @@ def pg_dump(label: str, file: str) -> str:
 
 
 def _count(connection: Driver, table: str) -> int | None:
-    """The rows of a table; None where a newer schema has none of that name."""
+    """Count the rows of a table; None if another schema revision has no such table."""
     row = connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()
     if row is None or row[0] is None:
         return None
-    found = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608 - a name of ours
+    found = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608 - a constant name
     return None if found is None else int(found[0])

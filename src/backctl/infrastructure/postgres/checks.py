@@ -29,7 +29,7 @@ WHERE NOT tgisinternal AND relname = ANY(%(tables)s) AND pg_table_is_visible(tgr
 
 
 def server_probes(database: PostgresDatabase) -> tuple[HealthProbe, ...]:
-    """The checks of one database."""
+    """Return the checks of one database."""
     return probes(
         Examined(
             snapshot=partial(_snapshot, database),
@@ -51,12 +51,12 @@ def _snapshot(database: PostgresDatabase) -> Iterator[Connection]:
     with database.mapped_faults(), engine.connect() as connection:
         driver = driver_of(connection)
         database.begin(driver, expected=REVISION)
-        driver.execute(database.limits.local(statements=False))  # a large log takes its time
+        driver.execute(database.limits.local(statements=False))  # checking a large log is slow
         yield connection
 
 
 def _model(database: PostgresDatabase) -> Schema:
-    """The tables made as temporary ones, and rolled back: the server itself says how it understands them."""
+    """Create the tables as temporary ones, read how the server describes them, and roll back."""
     engine = bare_engine(database)
     try:
         with database.mapped_faults(), engine.connect() as connection, connection.begin() as transaction:
@@ -75,8 +75,11 @@ def validity(connection: Driver) -> Finding:
     """Check that every index and constraint of backctl's tables is valid."""
     invalid = [str(name) for (name,) in connection.execute(_INVALID, {"tables": list(TABLES)})]
     if invalid:
-        return fail(f"not valid: {', '.join(invalid)}", "REINDEX an index, VALIDATE CONSTRAINT a constraint")
-    return ok("every index and constraint is valid; the server itself watches over its pages")
+        return fail(
+            f"invalid indexes or constraints: {', '.join(invalid)}",
+            "run REINDEX for an index, or ALTER TABLE ... VALIDATE CONSTRAINT for a constraint",
+        )
+    return ok("every index and constraint is valid; the server checks its pages itself")
 
 
 def _triggers(connection: Connection) -> list[str]:

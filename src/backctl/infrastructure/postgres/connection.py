@@ -1,6 +1,6 @@
-"""A PostgreSQL database: how it is connected to, what it says about itself, and what became of a lost COMMIT.
+"""Connects to a PostgreSQL database, reads its stored installation, and finds the outcome of a lost COMMIT.
 
-Speaks to the driver alone, so that the read side loads nothing else.
+Uses only the driver, so that the read side loads nothing else.
 """
 
 import logging
@@ -37,13 +37,13 @@ from backctl.infrastructure.sql.schema import (
 if TYPE_CHECKING:
     from backctl.domain.values import EventId
 
-logging.getLogger("psycopg").addHandler(logging.NullHandler())  # or Python would print what a broken connection logs
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # or Python would print its log messages
 
 Driver = psycopg.Connection[tuple[Any, ...]]
 
-_LEAST_CONNECT_S = 2  # libpq takes less for this
+_LEAST_CONNECT_S = 2  # libpq treats less as 2
 _RECONNECT_S = 0.1
-# Within half a minute a server that vanished without a word is noticed, in the middle of a statement too.
+# Detects within half a minute that a server has vanished, even during a statement.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 
 
@@ -65,9 +65,9 @@ class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
 
 
 class PostgresDatabase:
-    """One database on a server, for the threads of a process. `label` is its URL as it may be shown.
+    """One database on a server, for all threads of a process. `label` is its displayable URL.
 
-    It opens at most `connections` connections. `sleep` and `monotonic` count in seconds.
+    Opens at most `connections` connections. `sleep` and `monotonic` use seconds.
     """
 
     def __init__(
@@ -89,9 +89,10 @@ class PostgresDatabase:
         self._pool = ConnectionPool(self._connected, close=PooledConnection.disconnect, size=connections, label=label)
 
     def connect(self, *, autocommit: bool = False) -> Driver:
-        """An idle connection or a new one; closing it gives it back. A thread that holds one asks for no other.
+        """Return an idle connection or a new one. Closing it returns it to the pool.
 
-        Raises DatabaseUnavailable; DatabaseUnusable and DatabaseMissing for what waiting would not mend.
+        A thread must not take a second connection while it holds one. Raises DatabaseUnavailable; DatabaseUnusable and
+        DatabaseMissing for problems that do not go away by waiting.
         """
         connection = self._pool.take(timeout_s=self.limits.connect_us / 1_000_000)
         try:
@@ -102,11 +103,11 @@ class PostgresDatabase:
         return connection
 
     def close(self) -> None:
-        """Close the connections; the next use opens one again."""
+        """Close the connections; the next use reconnects."""
         self._pool.clear()
 
     def _connected(self) -> PooledConnection:
-        """A new connection. Once one was lost, the server gets the connect timeout to come back."""
+        """Open a connection. After a lost connection, retry until the connect timeout ends."""
         parameters = self._parameters()
         give_up = self._monotonic() + self.limits.connect_us / 1_000_000
         while True:
@@ -121,31 +122,31 @@ class PostgresDatabase:
             else:
                 self._was_lost = False
                 connection.pool = self._pool
-                connection.adapters.register_loader("uuid", TextLoader)  # ids are text everywhere in backctl
+                connection.adapters.register_loader("uuid", TextLoader)  # ids are text in all other code
                 return connection
 
     def stored(self) -> StoredInstallation:
-        """What the database says about itself, whatever its revision. Raises DatabaseMissing, DatabaseUnusable."""
+        """Read the stored installation, at any revision. Raises DatabaseMissing, DatabaseUnusable."""
         with self.mapped_faults(), self.connect(autocommit=True) as connection:
             return self.begin(connection)
 
     def begin(self, connection: Driver, *, expected: str | None = None) -> StoredInstallation:
-        """Begin a transaction that sees one snapshot and changes nothing, on a connection with autocommit."""
+        """Begin a read-only transaction with one snapshot, on a connection with autocommit."""
         return self._ask(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ", expected)
 
     def settle(self, connection: Driver, *, expected: str | None = REVISION) -> StoredInstallation:
-        """Set the limits of a transaction that has begun, and see that the schema is the `expected` one."""
+        """Set the timeouts of a transaction that has begun, and check that its schema has the `expected` revision."""
         return self._ask(connection, "", expected)
 
     def _ask(self, connection: Driver, beginning: str, expected: str | None) -> StoredInstallation:
-        # All in one message to the server and one answer.
+        # Use one round trip for everything.
         cursor = connection.execute(beginning + self.limits.local() + POSTGRES.installation)
         while cursor.nextset():
             continue
         row = cursor.fetchone()
         if row is None:
             raise DatabaseMissing(
-                f"the database {quoted(self.label, limit=400)} holds no installation of backctl",
+                f"the database {quoted(self.label, limit=400)} does not contain a backctl installation",
                 hint="run '{backctl} init', or check database.url",
             )
         stored = stored_installation(row, self.label)
@@ -155,7 +156,7 @@ class PostgresDatabase:
 
     @contextmanager
     def mapped_faults(self) -> Iterator[None]:
-        """Turn the errors of the driver into BackctlErrors. Other errors pass unchanged."""
+        """Convert the driver's errors to BackctlErrors. Errors that the database does not cause pass unchanged."""
         try:
             yield
         except Exception as error:
@@ -166,7 +167,7 @@ class PostgresDatabase:
 
     def fault_of(self, error: Exception) -> BackctlError | None:
         fault = postgres_faults.fault_of(error, self.label)
-        if isinstance(fault, ConnectionLost):  # the idle ones are as old as the one that broke
+        if isinstance(fault, ConnectionLost):  # the idle connections are probably broken too
             self._was_lost = True
             self._pool.clear()
         return fault
@@ -175,16 +176,16 @@ class PostgresDatabase:
         return postgres_faults.is_lost(error)
 
     def was_committed(self, event_id: "EventId | None") -> bool:
-        """Whether the transaction whose first event this is was made, though its connection broke at COMMIT.
+        """Whether the transaction with this first event was committed, although its connection broke at COMMIT.
 
-        The old server process holds the chain's head until its transaction ends, one way or the other; whoever gets
-        that lock sees the outcome. Raises OutcomeUnknown when nobody can tell, in time or for want of an event.
+        The old server process locks the head of the chain until its transaction ends, so the next holder of that lock
+        sees the outcome. Raises OutcomeUnknown when there is no event or the lock is not free in time.
         """
         self._was_lost = True
         unknown = OutcomeUnknown(
-            f"the connection to the database {quoted(self.label, limit=400)} was lost while it made the change; "
-            "whether it was made is unknown",
-            hint="look with '{backctl} audit list' before you repeat it",
+            f"the connection to the database {quoted(self.label, limit=400)} was lost during the change; "
+            "it is unknown whether the change was made",
+            hint="check with '{backctl} audit list' before you repeat the change",
         )
         if event_id is None:
             raise unknown
@@ -201,10 +202,10 @@ class PostgresDatabase:
     def _parameters(self) -> dict[str, Any]:
         try:
             given = conninfo_to_dict(self._url)
-        except psycopg.ProgrammingError:  # whose words repeat what may be a password
+        except psycopg.ProgrammingError:  # its message may contain a password
             raise DatabaseUnusable(
-                "database.url is none that libpq takes: a parameter is unknown, or a part is not in its place",
-                hint="write special characters of a password as %40 and alike",
+                "database.url is not a valid PostgreSQL URL: a parameter is unknown, or a part is misplaced",
+                hint="percent-encode special characters in the password, for example '@' as %40",
             ) from None
         seconds = max(_LEAST_CONNECT_S, -(-self.limits.connect_us // 1_000_000))
         parameters: dict[str, Any] = {name: value for name, value in _KEEPALIVE.items() if name not in given}

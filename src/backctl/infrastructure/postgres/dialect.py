@@ -1,4 +1,4 @@
-"""The SQL of PostgreSQL, as psycopg takes it."""
+"""The SQL dialect of PostgreSQL with psycopg."""
 
 from typing import Final
 

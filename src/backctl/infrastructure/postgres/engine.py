@@ -15,10 +15,10 @@ from backctl.infrastructure.sql.schema import StoredInstallation
 def postgres_engine(
     database: PostgresDatabase, check: Callable[[StoredInstallation], None] = lambda stored: None
 ) -> Engine:
-    """An engine whose transactions are READ COMMITTED, have their limits set, and begin with a look at the schema.
+    """Create an engine whose transactions are READ COMMITTED, have timeouts, and first check the schema revision.
 
-    `check` is told at the same time what the database says about itself, and raises when that does not suit. Raises
-    what `PostgresDatabase.connect` raises, SchemaOutdated and SchemaTooNew when a transaction begins.
+    `check` receives the stored installation at the start of each transaction, and raises to reject it. Beginning a
+    transaction raises the errors of `PostgresDatabase.connect`, SchemaOutdated and SchemaTooNew.
     """
     engine = bare_engine(database)
 
@@ -29,7 +29,7 @@ def postgres_engine(
             check(stored)
         except psycopg.Error:
             if driver_of(connection).closed:
-                connection.invalidate()  # or the pool would try to roll it back, and tell the world that it cannot
+                connection.invalidate()  # or the pool would try to roll it back and log the failure
             raise
         connection.info[KNOWN_KIDS] = stored.audit_kids
 
@@ -37,18 +37,18 @@ def postgres_engine(
 
 
 def bare_engine(database: PostgresDatabase) -> Engine:
-    """The same without a look at what is there: for making and migrating it."""
+    """Create an engine that does not check the schema, for creating and migrating it."""
     return create_engine(
         URL.create("postgresql+psycopg"),
         creator=database.connect,
-        isolation_level="READ COMMITTED",  # whatever the server's default: the locks are made for it
-        use_native_hstore=False,  # or every first connection asks for a type that no table has
-        poolclass=NullPool,  # the database has its own, which reading shares
+        isolation_level="READ COMMITTED",  # whatever the server's default, because the locks rely on it
+        use_native_hstore=False,  # or every first connection queries a type that no table uses
+        poolclass=NullPool,  # the database has its own pool, shared with the read side
         hide_parameters=True,  # a failed statement would print password hashes
         execution_options={DIALECT: POSTGRES, OUTCOMES: database},
     )
 
 
 def driver_of(connection: Connection) -> Driver:
-    """The driver's own connection behind SQLAlchemy's."""
+    """Return the driver's connection behind SQLAlchemy's."""
     return cast(Driver, connection.connection.driver_connection)

@@ -1,6 +1,6 @@
-"""What PostgreSQL and its driver report, as errors of the house. The only place that knows SQLSTATEs.
+"""Converts errors of PostgreSQL and its driver to BackctlErrors. The only module that knows SQLSTATEs.
 
-SQLAlchemy's wrappers are seen through without importing it, so the read side stays free of it.
+Unwraps SQLAlchemy's errors without importing SQLAlchemy, so that the read side does not load it.
 """
 
 import os
@@ -25,7 +25,7 @@ from backctl.domain.quoting import quoted
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _GIVEN_UP: Final = ("40001", "40P01")  # serialization failure, deadlock
-_ENDED: Final = ("57P01", "57P02", "57P05", "25P03", "25P04", "40003")  # by an administrator, a crash, or for idling
+_ENDED: Final = ("57P01", "57P02", "57P05", "25P03", "25P04", "40003")  # by an administrator, a crash, or idle time
 _NOT_YET: Final = "57P03"
 _LOCKED: Final = "55P03"
 _TIMED_OUT: Final = "57014"
@@ -36,8 +36,8 @@ _NO_SCHEMA: Final = ("42P01", "3F000")
 _FOREIGN_SCHEMA: Final = ("42703", "42P07", "42710", "42804", "42883")
 _NO_RIGHT: Final = "42501"
 
-# While it connects, libpq passes on the server's words but not its SQLSTATE. In another language they mean nothing here
-# and the fault is taken for one that passes.
+# While connecting, libpq reports the server's message but not its SQLSTATE. A message in another language matches
+# nothing here, and the error is treated as temporary.
 _REFUSALS: Final = (
     (r"the database system is (starting up|shutting down|in recovery mode|not (yet )?accepting connections)", _NOT_YET),
     (r"(password|\w+) authentication failed for user|no password supplied|no pg_hba\.conf entry", "28P01"),
@@ -50,7 +50,7 @@ _REFUSALS: Final = (
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """The SQLSTATE of a driver's error, in SQLAlchemy's wrapper or not; None when there is none."""
+    """Return the SQLSTATE of a driver error, wrapped by SQLAlchemy or not; None without one."""
     cause = getattr(error, "orig", error)
     if not isinstance(cause, psycopg.Error):
         return None
@@ -61,7 +61,7 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether the connection broke, so that nobody can say what became of the last statement sent."""
+    """Whether the connection broke, so that the outcome of the last statement is unknown."""
     cause = getattr(error, "orig", error)
     if not isinstance(cause, psycopg.Error):
         return False
@@ -72,7 +72,7 @@ def is_lost(error: BaseException) -> bool:
 
 
 def connecting_fault(error: psycopg.Error, label: str) -> BackctlError:
-    """What it means that no connection came about."""
+    """Convert the error of a failed connection attempt."""
     state = sqlstate_of(error)
     if state is not None and (fault := _fault_of_state(state, _named(label))) is not None:
         return fault
@@ -80,12 +80,13 @@ def connecting_fault(error: psycopg.Error, label: str) -> BackctlError:
         return exhausted
     reason = "it did not answer in time" if isinstance(error, psycopg.errors.ConnectionTimeout) else _reason(error)
     return DatabaseUnavailable(
-        f"{_named(label)} cannot be reached: {reason}", hint="check that the server runs and that the URL names it"
+        f"{_named(label)} cannot be reached: {reason}",
+        hint="check that the server is running and that database.url is correct",
     )
 
 
 def fault_of(error: BaseException, label: str) -> BackctlError | None:
-    """The error of the house that `error` means; None when it is not the database's state that is at fault."""
+    """Convert `error` to a BackctlError; None when the database is not the cause."""
     if is_lost(error):
         return ConnectionLost(
             f"the connection to {_named(label)} was lost",
@@ -98,7 +99,7 @@ def fault_of(error: BaseException, label: str) -> BackctlError | None:
 def _fault_of_state(state: str, database: str) -> BackctlError | None:
     if state in _GIVEN_UP:
         return TransactionAborted(
-            f"{database} gave the transaction up, for others changed the same rows",
+            f"{database} aborted the transaction because another one changed the same rows",
             hint="nothing was changed; try again",
         )
     if state == _LOCKED:
@@ -116,35 +117,38 @@ def _fault_of_state(state: str, database: str) -> BackctlError | None:
             f"the disk of {database} is full", hint="free some space and try again; nothing was changed"
         )
     if state == _NOT_YET or state[:2] in ("08", "53", "57"):
-        return DatabaseUnavailable(f"{database} takes no work at the moment ({state})", hint="try again later")
+        return DatabaseUnavailable(f"{database} is temporarily unavailable ({state})", hint="try again later")
     return _configuration_fault(state, database)
 
 
 def _configuration_fault(state: str, database: str) -> BackctlError | None:
-    """Nothing that waiting would mend."""
+    """Return the error for a state that does not go away by waiting; None for other states."""
     if state[:2] == "28":
         return DatabaseUnusable(
-            f"{database} refuses the login", hint="check user, password and pg_hba.conf; database.url names the user"
+            f"{database} rejected the login", hint="check the user in database.url, the password and pg_hba.conf"
         )
     if state == _NO_DATABASE:
-        return DatabaseMissing(f"{database} does not exist", hint="make it with 'createdb', then run '{backctl} init'")
+        return DatabaseMissing(
+            f"{database} does not exist", hint="create it with 'createdb', then run '{backctl} init'"
+        )
     if state in _NO_SCHEMA:
         return DatabaseMissing(
-            f"{database} holds no installation of backctl", hint="run '{backctl} init', or check database.url"
+            f"{database} does not contain a backctl installation", hint="run '{backctl} init', or check database.url"
         )
     if state in _FOREIGN_SCHEMA:
         return DatabaseUnusable(
-            f"{database} holds tables of something else under the same names",
-            hint="name a database or a schema of its own in database.url",
+            f"{database} contains tables of another application with the same names",
+            hint="set database.url to a separate database or schema",
         )
     if state == _NO_RIGHT:
         return DatabaseUnusable(
-            f"{database} does not let this user do that",
-            hint="make the user the owner of its tables and of their schema",
+            f"{database} denies this user the required permission",
+            hint="make the user the owner of the tables and their schema",
         )
     if state == _READ_ONLY:
         return DatabaseUnusable(
-            f"{database} can only be read", hint="name the primary server, or add target_session_attrs=read-write"
+            f"{database} is read-only",
+            hint="set database.url to the primary server, or add target_session_attrs=read-write",
         )
     if state[:2] == "XX" or state == "58030":
         return DatabaseUnusable(f"{database} is damaged ({state})", hint="restore it from a backup")
@@ -156,6 +160,6 @@ def _named(label: str) -> str:
 
 
 def _reason(error: psycopg.Error) -> str:
-    """The end of libpq's last line, which names a host at most."""
+    """Return the end of libpq's last line, which reveals at most a host name."""
     line = next((line for line in reversed(str(error).splitlines()) if "failed:" in line or "could not" in line), "")
     return quoted(line.rpartition("failed: ")[2].strip() or "no reason was given")

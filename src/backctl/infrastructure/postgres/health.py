@@ -35,7 +35,7 @@ class PostgresHealth(DatabaseHealth):
             self._database.settle(connection, expected=None)
             connection.execute("SELECT seq FROM event_head WHERE id = 1 FOR UPDATE")
             connection.rollback()
-        return ok("a change can begin")
+        return ok("the database accepts changes")
 
     def _is_whole(self) -> Finding:
         from backctl.infrastructure.postgres.checks import validity

@@ -1,4 +1,4 @@
-"""Making the tables on PostgreSQL and bringing older ones up to date, one process at a time."""
+"""Creates and migrates the tables on PostgreSQL, one process at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from backctl.infrastructure.sql.migrator import VERSIONS, Founding, UpgradeRecor
 from backctl.infrastructure.sql.schema import REVISION, StoredInstallation, require_current
 
 _LOCK: Final = int.from_bytes(b"backctl", "big")
-"""The advisory lock of whoever makes or changes the schema; locks are counted per database."""
+"""The advisory lock for creating or changing the schema. Advisory locks are per database."""
 
 
 def create_schema(
@@ -26,10 +26,10 @@ def create_schema(
     before_commit: Callable[[], None],
     dry_run: bool,
 ) -> StoredInstallation | None:
-    """Make all tables and begin the chain, in one transaction; None when another process has done so meanwhile.
+    """Create all tables and start the chain in one transaction. None if another process has done so meanwhile.
 
-    `before_commit` is called only when there is something to make; what it raises leaves the database as it was. A dry
-    run makes everything and rolls it back. Raises DatabaseLocked, DatabaseUnavailable, DatabaseUnusable.
+    Calls `before_commit` only if the tables were missing; its errors leave the database unchanged. A dry run creates
+    everything and rolls it back. Raises DatabaseLocked, DatabaseUnavailable, DatabaseUnusable.
     """
     with _locked(database) as connection:
         if _has_installation(connection, database):
@@ -57,11 +57,12 @@ def upgrade_schema(
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> tuple[str, str] | None:
-    """Bring the tables to `revision` in one transaction with the event of `record`; answers those before and after.
+    """Migrate the tables to `revision` and append the event of `record` in one transaction.
 
-    A dry run does all of it and rolls it back. Of two at once the second waits, and finds nothing left to do: None. No
-    statement has a time limit here, the wait for locks has. Raises SchemaTooNew, DatabaseMissing, DatabaseLocked,
-    DatabaseUnusable, DatabaseUnavailable; then nothing has changed.
+    Returns the old and the new revision; None if there is nothing to do. A dry run does everything and rolls it back.
+    A second concurrent upgrade waits and then finds nothing to do. Waiting for locks has a timeout, statements have
+    none. Raises SchemaTooNew, DatabaseMissing, DatabaseLocked, DatabaseUnusable, DatabaseUnavailable; then nothing has
+    changed.
     """
     with _locked(database) as connection:
         before = database.settle(driver_of(connection), expected=None)
@@ -86,14 +87,14 @@ def upgrade_schema(
 
 
 def _has_revision(database: PostgresDatabase, revision: str) -> bool:
-    """Whether a migration was made whose COMMIT was lost; behind its lock, that is after its end."""
+    """Whether a migration whose COMMIT was lost has succeeded. Waits for its lock, so for its end."""
     with _locked(database) as connection:
         return database.settle(driver_of(connection), expected=None).revision == revision
 
 
 @contextmanager
 def _locked(database: PostgresDatabase) -> Iterator[Connection]:
-    """A transaction that holds the lock; rolled back unless it is committed."""
+    """Provide a transaction that holds the lock. Rolls back unless it is committed."""
     engine = bare_engine(database)
     try:
         with database.mapped_faults(), engine.connect() as connection, connection.begin():
@@ -106,7 +107,7 @@ def _locked(database: PostgresDatabase) -> Iterator[Connection]:
 
 
 def _has_installation(connection: Connection, database: PostgresDatabase) -> bool:
-    with driver_of(connection).transaction(force_rollback=True):  # a missing table must not spoil what follows
+    with driver_of(connection).transaction(force_rollback=True):  # a missing table must not abort the outer transaction
         try:
             with database.mapped_faults():
                 database.settle(driver_of(connection), expected=None)
@@ -120,6 +121,6 @@ def _require_unicode(connection: Connection, database: PostgresDatabase) -> None
     if encoding != "UTF8":
         raise DatabaseUnusable(
             f"the database {quoted(database.label, limit=400)} has the encoding {quoted(str(encoding))}, "
-            "which cannot hold every name",
-            hint="make one with 'createdb --encoding UTF8 --template template0'",
+            "which cannot store every name",
+            hint="create one with 'createdb --encoding UTF8 --template template0'",
         )

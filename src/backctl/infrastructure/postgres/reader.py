@@ -1,4 +1,4 @@
-"""The read side on PostgreSQL: rows straight from the driver into views, each question from one snapshot."""
+"""The read side on PostgreSQL: converts the driver's rows to views. Each query uses one snapshot."""
 
 import itertools
 from collections.abc import Callable, Generator, Iterator
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_BLOCK: Final = 2000  # rows a fetch brings: few enough for the memory, enough to make the way to the server cheap
+_BLOCK: Final = 2000  # rows per fetch: limits the memory and the number of round trips
 _TRIES: Final = 3
 
 
 class PostgresReader(RowReader):
-    """Takes a connection of the database's pool for each answer, for as long as it is being read. For any thread.
+    """Takes a connection from the database's pool for each query, until its result is read. Works in any thread.
 
-    Every method raises DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated or SchemaTooNew where it
-    applies. What a lost connection took away is asked again, but for an answer that was partly given.
+    Methods raise DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated and SchemaTooNew. A query whose
+    connection was lost is repeated, unless a part of its result was already returned.
     """
 
     def __init__(self, database: PostgresDatabase, *, addresses: AddressParser) -> None:
@@ -36,11 +36,11 @@ class PostgresReader(RowReader):
 
     @property
     def installation(self) -> StoredInstallation:
-        """What the database says about itself, its revision being the one expected."""
+        """The stored installation of a database with the current revision."""
         return self._answer(lambda _, stored: stored)
 
     def verify_chain(self, keys: AuditKeys) -> "ChainReport":
-        """Walk the log from one snapshot; whatever was written over it ends in the report."""
+        """Verify the event chain from one snapshot; the report shows any manipulation."""
         from backctl.domain.audit import Head, RecordedEvent, verify
 
         with self._snapshot() as (connection, stored):
@@ -74,7 +74,7 @@ class PostgresReader(RowReader):
     def _snapshot(self) -> Iterator[tuple[Driver, StoredInstallation]]:
         with self._database.mapped_faults():
             connection, stored = self._begun()
-            with closing(connection):  # gives back what is in order, and drops the rest
+            with closing(connection):  # returns a sound connection to the pool and drops a broken one
                 yield connection, stored
                 connection.execute("COMMIT")
 
@@ -82,7 +82,7 @@ class PostgresReader(RowReader):
         for _ in range(_TRIES - 1):
             try:
                 return self._begun_once()
-            except ConnectionLost:  # it was idle, and the server has restarted since
+            except ConnectionLost:  # an idle connection was lost, for example in a server restart
                 continue
         return self._begun_once()
 

@@ -1,6 +1,6 @@
-"""What `db check` looks at: the pages, the schema against the tables, the accounts against the log.
+"""The checks of `db check`: the database's pages, its schema, and its accounts against the event log.
 
-Every check sees one moment of the database, and none changes it.
+Every check uses a snapshot, and none changes the database.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,10 +23,10 @@ from backctl.infrastructure.sql.comparison import (
     read_schema,
 )
 
-_NAMED = 10  # differences told one by one
-_LOOK = f"look with '{{backctl}} audit verify', then {RESTORE}"
+_NAMED = 10  # the limit of differences to list
+_LOOK = f"run '{{backctl}} audit verify', then {RESTORE}"
 
-# Sets, not a lookup per row: an id is a type of its own on PostgreSQL, and no index would serve the comparison.
+# Compare sets instead of looking up each row: PostgreSQL's ids need a cast, so no index would help.
 _UNRECORDED = "SELECT CAST(id AS TEXT) FROM users EXCEPT SELECT subject FROM events WHERE type = 'UserCreated'"
 _LOST = """
 SELECT subject FROM events WHERE type = 'UserCreated'
@@ -42,11 +42,11 @@ FROM event_head AS head LEFT JOIN events AS last ON last.seq = head.seq WHERE he
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """How one kind of database is examined.
+    """How to examine one kind of database.
 
-    `snapshot` opens it at one moment, for reading only, and raises SchemaOutdated or SchemaTooNew for another revision
-    than this program's. `model` is the schema as that kind of database reads it back when this program makes it.
-    `beside` says what else is there, such as `trigger x`.
+    `snapshot` opens a read-only snapshot and raises SchemaOutdated or SchemaTooNew for another revision than this
+    program's. `model` returns the expected schema, as this kind of database reads it back. `beside` returns other
+    objects in the database, such as `trigger x`.
     """
 
     snapshot: Callable[[], AbstractContextManager[Connection]]
@@ -56,15 +56,13 @@ class Examined:
 
 
 def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> tuple[HealthProbe, ...]:
-    """The checks in the order in which one explains the next; where nothing was made yet, nothing is wrong."""
+    """Return the checks. A failed check can explain the failures after it. On a fresh machine, all checks pass."""
 
     def probe(check: str, look: Callable[[Connection], Finding]) -> Probe:
         def see() -> Finding:
             if is_fresh():
                 return Finding(
-                    "ok",
-                    "nothing was created yet",
-                    "the first '{backctl} user create' does it, or run '{backctl} init'",
+                    "ok", "nothing has been created yet", "run '{backctl} init', or create the first account"
                 )
             with examined.snapshot() as connection:
                 return look(connection)
@@ -75,7 +73,7 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
         inner = probe(f"schema.{part}", within(part))
 
         def see() -> Finding:
-            examined.model()  # before the snapshot is taken: no check needs two connections at once
+            examined.model()  # before the snapshot, so that no check needs two connections at once
             return inner.look()
 
         return Probe(inner.check, see)
@@ -91,7 +89,7 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
         )
 
     return (
-        probe("database.revision", lambda connection: ok("the revision is the one of this backctl")),
+        probe("database.revision", lambda connection: ok("the schema revision is current")),
         probe("database.integrity", examined.integrity),
         probe("schema.tables", tables),
         *map(compared, PARTS),
@@ -106,35 +104,35 @@ def _compared(found: Iterable[Difference], what: str) -> Finding:
     for difference in found:
         (missing if difference.missing else others).append(difference.text)
     if missing:
-        return fail(_some(missing + others), f"{RESTORE}, or undo what was changed by hand")
+        return fail(_some(missing + others), f"{RESTORE}, or undo the manual changes")
     if others:
-        return warn(_some(others), "backctl neither needs it nor looks after it")
-    return ok(f"every {what} is as this backctl makes it")
+        return warn(_some(others), "backctl neither uses nor maintains it")
+    return ok(f"every {what} matches the expected schema")
 
 
 def _accounts(connection: Connection) -> Finding:
     unrecorded = _ids(connection, _UNRECORDED)
     lost = _ids(connection, _LOST)
     if unrecorded:
-        return fail(f"accounts that no event tells of: {_some(unrecorded)}", _LOOK)
+        return fail(f"accounts without a creation event: {_some(unrecorded)}", _LOOK)
     if lost:
-        return fail(f"accounts that are gone without an event: {_some(lost)}", _LOOK)
+        return fail(f"accounts that disappeared without a deletion event: {_some(lost)}", _LOOK)
     count = connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one()
-    return ok(f"accounts: {count}, each with the event that made it")
+    return ok(f"accounts: {count}, each with its creation event")
 
 
 def _log(connection: Connection) -> Finding:
     row = connection.exec_driver_sql(_LOG).first()
     if row is None:
-        return fail("the log has lost its head", _LOOK)
+        return fail("the event log has no head", _LOOK)
     count, first, last, head, ends_there = row
     if (count, head) == (0, 0):
         return ok("no events")
     if (first, last, count) != (1, head, head):
-        return fail(f"{count} events from {first} to {last}, where the head says {head}", _LOOK)
+        return fail(f"{count} events from {first} to {last}, but the head is at {head}", _LOOK)
     if not ends_there:
-        return fail(f"the head is not the end of event {last}", _LOOK)
-    return ok(f"events: {count}, without a gap, and the head is the end of the last")
+        return fail(f"the head does not match event {last}", _LOOK)
+    return ok(f"events: {count}, without gaps; the head matches the last event")
 
 
 def _ids(connection: Connection, statement: str) -> list[str]:

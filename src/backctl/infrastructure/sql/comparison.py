@@ -1,6 +1,6 @@
-"""A live schema beside the one that the tables describe, both as the same dialect reads them back.
+"""Compares the schema of a database with the one that the tables define, both as the same dialect reads them back.
 
-What is compared is never the text that made a table: a migration writes it differently than the models do.
+Never compares the SQL that created a table, because migrations and models generate different SQL.
 """
 
 import warnings
@@ -17,14 +17,14 @@ Part = Literal["columns", "indices", "constraints"]
 PARTS: tuple[Part, ...] = ("columns", "indices", "constraints")
 
 TABLES = tuple(table.name for table in Row.metadata.sorted_tables)
-"""What this program works with."""
+"""The names of the tables of this program."""
 
 KEPT = (*TABLES, "alembic_version")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`missing` says that this program needs it otherwise; False that somebody added it."""
+    """A difference. `missing` is True if this program needs the object, False if someone added it."""
 
     text: str
     missing: bool
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Every table with its columns, indices and constraints: a name and a description each."""
+    """The columns, indices and constraints of every table, each with a name and a description."""
 
     columns: Mapping[str, Mapping[str, str]]
     indices: Mapping[str, Mapping[str, str]]
@@ -40,12 +40,12 @@ class Schema:
 
 
 def read_schema(inspector: Inspector, schema: str | None = None, known: Collection[str] | None = None) -> Schema:
-    """What is there of this program's tables, in `schema` or where the connection looks first.
+    """Read the tables of this program from `schema`, or from the connection's default schema.
 
-    `known` says which tables exist, where the inspector would not list them.
+    `known` are the existing tables, for an inspector that does not list them.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about what somebody added and SQLAlchemy cannot describe
+        warnings.simplefilter("ignore")  # about added objects that SQLAlchemy cannot describe
         names = inspector.get_table_names(schema) if known is None else known
         present = [table for table in TABLES if table in names]
         return Schema(
@@ -62,13 +62,13 @@ def missing_tables(found: Schema) -> Iterator[Difference]:
 
 
 def added(described: Iterable[str]) -> Iterator[Difference]:
-    """What somebody put beside the tables, such as `trigger x`."""
+    """Yield a difference for each object that someone added, such as `trigger x`."""
     for text in described:
-        yield Difference(f"{text} is not of this program", missing=False)
+        yield Difference(f"{text} does not belong to backctl", missing=False)
 
 
 def differences(part: Part, expected: Schema, found: Schema) -> Iterator[Difference]:
-    """What differs within the tables that exist."""
+    """Yield the differences in the tables that exist."""
     for table, present in getattr(found, part).items():
         yield from _differences(table, getattr(expected, part)[table], present)
 
@@ -81,7 +81,7 @@ def _differences(table: str, expected: Mapping[str, str], found: Mapping[str, st
             yield Difference(f"{table}: {name} is {found[name]} instead of {description}", missing=True)
     for name in found:
         if name not in expected:
-            yield Difference(f"{table}: {name} is not of this program", missing=False)
+            yield Difference(f"{table}: {name} does not belong to backctl", missing=False)
 
 
 def _columns(inspector: Inspector, table: str, schema: str | None) -> dict[str, str]:
@@ -95,7 +95,7 @@ def _columns(inspector: Inspector, table: str, schema: str | None) -> dict[str, 
 
 
 def _indices(inspector: Inspector, table: str, schema: str | None) -> dict[str, str]:
-    # A unique constraint is an index too on PostgreSQL; it is told once, as what it was made.
+    # On PostgreSQL, a unique constraint is an index too; report it only as a constraint.
     return {
         str(index["name"]): _index(index)
         for index in inspector.get_indexes(table, schema)
@@ -110,7 +110,7 @@ def _index(index: ReflectedIndex) -> str:
 
 
 def _constraints(inspector: Inspector, table: str, schema: str | None) -> Iterator[tuple[str, str]]:
-    """Constraints by name, or by what they say where they have none."""
+    """Yield constraints by name, or by description if they have no name."""
     primary = inspector.get_pk_constraint(table, schema)
     yield "primary key", f"({', '.join(primary['constrained_columns'])})"
     for unique in inspector.get_unique_constraints(table, schema):

@@ -1,4 +1,4 @@
-"""Appending to the event log: the one place where rows are added to the chain."""
+"""Appends to the event log. The only module that adds rows to the chain."""
 
 import os
 from collections.abc import Container, Sequence
@@ -20,10 +20,10 @@ from backctl.domain.values import EventId, Instant, UserId
 from backctl.infrastructure.sql import tables
 from backctl.infrastructure.sql.engine import KNOWN_KIDS, dialect_of
 
-_SEQ_BOUND = 2**52  # far beyond any log, and within what the canonical form of an event can hold
+_SEQ_BOUND = 2**52  # far beyond any log, and within the range of the canonical form
 _COLUMNS = tuple(field.name for field in fields(RecordedEvent))
 
-# To build a statement takes SQLAlchemy five times as long as to run it.
+# Built once, because building a statement takes SQLAlchemy five times as long as running it.
 _LOCK_HEAD = select(tables.event_head.c.seq, tables.event_head.c.mac).where(tables.event_head.c.id == 1)
 _LOCK_HEAD = _LOCK_HEAD.with_for_update()
 _ADD = insert(tables.events)
@@ -32,7 +32,7 @@ _MOVE_HEAD = update(tables.event_head).values(seq=bindparam("head_seq"), mac=bin
 _ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in _COLUMNS})
 _ADD_AND_MOVE_HEAD = _ADD_AND_MOVE_HEAD.add_cte(_MOVE_HEAD.cte("moved"))
 
-_TAKEN_SEQ = ("events.seq", "pk_events")  # as SQLite and PostgreSQL name the broken rule
+_TAKEN_SEQ = ("events.seq", "pk_events")  # how SQLite and PostgreSQL name the violated constraint
 
 
 def append(
@@ -94,7 +94,7 @@ def columns_of(row: RecordedEvent) -> dict[str, Any]:
 
 
 def erase(connection: Connection, subject: str) -> int:
-    """Blank data and salt of the events about `subject`, and say how many had any. The chain does not notice."""
+    """Erase data and salt of the events about `subject`, and return how many had any. The chain stays valid."""
     log = tables.events.c
     blanked = connection.execute(
         update(tables.events).where(log.subject == subject, log.data.is_not(None)).values(data=None, salt=None)
@@ -103,9 +103,9 @@ def erase(connection: Connection, subject: str) -> int:
 
 
 def holds(connection: Connection, event_id: EventId) -> bool:
-    """Whether the log holds an event, for good: nobody who appends it is still at it when this answers.
+    """Whether the log has an event. The answer is final: no transaction that appends the event can still be running.
 
-    Locks the chain's head until the transaction ends, as `append` does.
+    Locks the head of the chain until the transaction ends, like `append`.
     """
     _locked_head(connection)
     log = tables.events.c
@@ -113,32 +113,32 @@ def holds(connection: Connection, event_id: EventId) -> bool:
 
 
 def subject_of_token(connection: Connection, jti: str) -> UserId | None:
-    """The account that an access token with this jti was issued to; None when the log tells of none.
+    """Return the account that an access token with this jti was issued to; None if the log has no such event.
 
-    Reads the events that tell of tokens from the newest on until it finds one, so all of them for an unknown jti.
+    Reads the events of issued tokens from the newest on, so it reads all of them for an unknown jti.
     """
     log, member = tables.events.c, canonical({"jti": jti}).decode()[1:-1]
     telling = select(log.subject, log.data).where(
         log.type.in_((SessionOpened.__name__, SessionRefreshed.__name__)), log.data.contains(member, autoescape=True)
     )
     for subject, data in connection.execute(telling.order_by(log.seq.desc())):
-        if member in data:  # SQLite compares without regard to case
+        if member in data:  # SQLite compares case-insensitively
             return UserId(subject)
     return None
 
 
 def installation_id(connection: Connection) -> str:
-    """Whose log this is."""
+    """Return the id of the installation to which the log belongs."""
     return str(connection.execute(select(tables.installation.c.installation_id)).scalar_one())
 
 
 def is_audit_key(connection: Connection, kid: str) -> bool:
-    """Whether events of the log are authenticated by the key of that kid."""
+    """Whether the key with this kid authenticates events of the log."""
     return connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == kid)).first() is not None
 
 
 def _locked_head(connection: Connection) -> tuple[int, bytes]:
-    # SQLite's head may hold whatever a stranger wrote there.
+    # Anyone who can write an SQLite file can change the head.
     match connection.execute(_LOCK_HEAD).first():
         case (int(seq), bytes(mac)) if 0 <= seq < _SEQ_BOUND and len(mac) == MAC_BYTES:
             return seq, mac
@@ -153,7 +153,7 @@ def _remember_key(connection: Connection, kid: str, *, first_seq: int) -> None:
 
 
 def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """The events, and the head that is now the last of them."""
+    """Insert the events and move the head to the last one."""
     *earlier, last = rows
     head = {"head_seq": last["seq"], "head_mac": last["mac"]}
     if dialect_of(connection).writes_in_queries:
@@ -167,6 +167,6 @@ def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 def _headless() -> DatabaseUnusable:
     return DatabaseUnusable(
-        "the head of the event log is not the end of its chain",
-        hint="look with '{backctl} audit verify', then restore the database from a backup",
+        "the head of the event log does not match its last event",
+        hint="run '{backctl} audit verify', then restore the database from a backup",
     )

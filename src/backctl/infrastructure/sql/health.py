@@ -104,13 +104,15 @@ class DatabaseHealth(ABC):
     def _is_current(self) -> Finding:
         stored = self._source.stored()
         if stored.revision < REVISION:
-            return warn(f"revision {stored.revision} is older than the {REVISION} of this backctl", self.upgrade_hint)
+            return warn(
+                f"revision {stored.revision} is older than revision {REVISION} of this backctl", self.upgrade_hint
+            )
         require_current(stored, self._source.label)
         return ok(f"revision {stored.revision}")
 
     def _has_its_keys(self) -> Finding:
         check_match(self._source.stored().audit_kids, self._source.open_keyring())
-        return ok("it holds every audit key the database was written with")
+        return ok("the keyring holds every audit key of the database")
 
     def _agrees_with_the_clock(self) -> Finding:
         latest: list[tuple[str, Instant]] = []
@@ -127,10 +129,10 @@ class DatabaseHealth(ABC):
 def is_sane(now: Instant, latest: Iterable[tuple[str, Instant]]) -> Finding:
     """Check that the clock is later than the release of this program and not behind the `latest` times."""
     if now < _RELEASED:
-        return fail(f"the clock says {now}, before this program was written", "set the clock")
+        return fail(f"the clock says {now}, which is earlier than this release of backctl", "set the system clock")
     for what, moment in latest:
         if moment > now + _TOLERANCE_US:
-            return warn(f"the clock says {now}, but {what} is from {moment}", "set the clock")
+            return warn(f"the clock says {now}, but {what} is from {moment}", "set the system clock")
     return ok(f"the clock says {now}")
 
 
@@ -154,13 +156,13 @@ def is_issuable(barred: Sequence[Sequence[Any]], ahead: Sequence[Sequence[Any]])
     if barred:
         issuer, moment = barred[0]
         return fail(
-            f"all tokens of {quoted(issuer)} were revoked under a clock that was ahead: none is issued before "
+            f"all tokens of {quoted(issuer)} were revoked while the clock was ahead: none can be issued before "
             f"{Instant(moment)}",
             "check the clock, then run '{backctl} token revoke --all' again",
         )
     if count := ahead[0][0]:
         return warn(
-            f"a clock was ahead when {count} sessions were opened or their accounts' roles changed: they get no tokens",
-            "let their owners log in again, or end all sessions with '{backctl} token revoke --all'",
+            f"the clock was ahead when {count} sessions began or their accounts' roles changed: they cannot get tokens",
+            "ask their owners to log in again, or end all sessions with '{backctl} token revoke --all'",
         )
-    return ok("tokens issued now are valid now")
+    return ok("tokens issued now are valid immediately")

@@ -1,4 +1,4 @@
-"""The failed logins that still count, on the connection of one transaction."""
+"""Stores recent failed logins, on the connection of one transaction."""
 
 from collections.abc import Callable
 from json import dumps, loads
@@ -11,10 +11,10 @@ from backctl.domain.lockout import RecentFailures
 from backctl.domain.values import EARLIEST, LATEST, Instant
 from backctl.infrastructure.sql.tables import login_failures as table
 
-_SWEPT: Final = 100  # expired rows that one login clears away: more than it adds, and never a long wait
+_SWEPT: Final = 100  # expired rows that one login deletes: more than it adds, but few enough to be fast
 
-# Makes the row where there is none and locks it where there is one, even while somebody deletes it. Both databases read
-# it; SQLAlchemy would spell it differently for each.
+# Creates a missing row and locks an existing one, even while another transaction deletes it. Both databases accept
+# this SQL; SQLAlchemy would need a different form for each.
 _LOCK: Final = text(
     "INSERT INTO login_failures (key, recent, expires_at) VALUES (:key, '[]', 0) "
     "ON CONFLICT (key) DO UPDATE SET expires_at = login_failures.expires_at"
@@ -22,7 +22,7 @@ _LOCK: Final = text(
 
 
 class SqlLoginFailures:
-    """A row is locked from when it is looked at, so that of failures at the same moment all count."""
+    """Locks a row when it reads it, so that no concurrent failure is lost."""
 
     def __init__(self, connection: Callable[[], Connection]) -> None:
         self._connection = connection
@@ -46,7 +46,7 @@ class SqlLoginFailures:
             )
         )
         expired = select(table.c.key).where(table.c.expires_at <= int(now), table.c.key != key)
-        # Rows that somebody works on are left to him: to wait for one while holding another could be for ever.
+        # Skip locked rows: waiting for one while holding another can deadlock.
         expired = expired.order_by(table.c.expires_at).limit(_SWEPT).with_for_update(skip_locked=True)
         connection.execute(delete(table).where(table.c.key.in_(expired)))
 
@@ -55,7 +55,7 @@ class SqlLoginFailures:
 
 
 def _read(recent: object, locked_until: object) -> RecentFailures:
-    # A file can be written by anybody who has it.
+    # Anyone who can write an SQLite file can change these values.
     try:
         match loads(recent) if isinstance(recent, str) else None, locked_until:
             case [*times], int() | None if all(_is_moment(time) for time in times):
@@ -65,7 +65,7 @@ def _read(recent: object, locked_until: object) -> RecentFailures:
     except (ValueError, RecursionError):
         pass
     raise DatabaseUnusable(
-        "the count of failed logins holds what was never written",
+        "the count of failed logins contains invalid data",
         hint="restore the database from a backup, or give the account a new password",
     )
 

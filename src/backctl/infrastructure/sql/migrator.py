@@ -68,7 +68,7 @@ def require_known(revision: str, path: str | os.PathLike[str], versions: Sequenc
 
     if revision not in {script.revision for script in ScriptDirectory.from_config(_config(versions)).walk_revisions()}:
         raise DatabaseUnusable(
-            f"the database {quoted(os.fspath(path), limit=400)} has revision {quoted(revision)}, which never was",
+            f"the database {quoted(os.fspath(path), limit=400)} has the unknown revision {quoted(revision)}",
             hint="restore it from a backup",
         )
 

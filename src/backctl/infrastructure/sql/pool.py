@@ -1,7 +1,7 @@
-"""The connections of one process to a database, shared by its threads.
+"""A pool of the connections of one process to a database, shared by its threads.
 
-Commands that only read must not load SQLAlchemy for its pool. psycopg_pool connects in threads of its own, so that a
-waiting caller learns that there is no connection, but not why.
+Does not use SQLAlchemy's pool, because commands that only read must not load SQLAlchemy. Does not use psycopg_pool,
+because it connects in background threads and a waiting caller cannot see why a connection failed.
 """
 
 import threading
@@ -19,18 +19,18 @@ CONNECTIONS = 8
 
 
 _inherited_in_use: set[str] = set()
-"""The labels of databases that this process cannot use, since it inherited open connections to them."""
+"""The labels of databases that this process cannot use, because it inherited open connections to them."""
 
 
 class ConnectionPool(Generic[_C]):
-    """At most `size` connections, opened by `open_` when none is idle. The one used last is handed out first.
+    """A pool of at most `size` connections, opened by `open_` when none is idle. Reuses the last used one first.
 
-    In a `strict` pool a thread that holds one must not ask for another: with `size` threads doing so none would get
-    one. In any other pool such a thread gets one more than `size`. After a fork the child begins with an empty pool and
-    leaves the parent's connections alone. `label` names the database in errors.
+    In a `strict` pool, a thread must not take a second connection: if `size` threads did so, all would wait for each
+    other. In other pools, a thread that already holds a connection may exceed `size`. After a fork, the child begins
+    with an empty pool and does not touch the parent's connections. `label` names the database in errors.
 
-    Connections that are not `inheritable` are closed before a fork. A child that inherits one in use all the same, with
-    any pool of that label, cannot use the database: https://www.sqlite.org/howtocorrupt.html §2.6.
+    Connections that are not `inheritable` are closed before a fork. A child that inherits a connection that was in use
+    cannot use the database, in any pool with that label: https://www.sqlite.org/howtocorrupt.html §2.6.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ConnectionPool(Generic[_C]):
         self._changed = threading.Condition()
         self._idle: list[_C] = []
         self._taken: dict[int, tuple[_C, int, int]] = {}
-        """By identity: the connection, its generation and the thread that took it."""
+        """By the identity of the connection: the connection, its generation and the thread that took it."""
         self._count = 0
         self._generation = 0
 
@@ -74,10 +74,10 @@ class ConnectionPool(Generic[_C]):
         self._reset()
 
     def take(self, *, timeout_s: float) -> _C:
-        """An idle connection or a new one. It may have been idle for so long that a server has closed it.
+        """Return an idle connection or a new one. The server may have closed an idle connection.
 
-        Raises what `open_` raises; DatabaseUnusable in a child as above; DatabaseUnavailable when all are in use for
-        `timeout_s` seconds.
+        Raises the errors of `open_`; DatabaseUnusable in a child that inherited a connection in use;
+        DatabaseUnavailable when all connections are in use for `timeout_s` seconds.
         """
         if self._label in _inherited_in_use:
             raise DatabaseUnusable(
@@ -104,7 +104,7 @@ class ConnectionPool(Generic[_C]):
         return connection
 
     def _may_open(self) -> bool:
-        """Whether there may be one more: for a thread that holds one already always, unless the pool is `strict`."""
+        """Whether another connection may be opened. Always, if this thread holds one and the pool is not `strict`."""
         if self._count < self._size:
             return True
         thread = threading.get_ident()

@@ -1,7 +1,7 @@
-"""The statements of the read side, for SQLite's and PostgreSQL's drivers alike.
+"""The statements of the read side, for the drivers of SQLite and PostgreSQL.
 
-Tables, columns and orders come from the tables below, values go to the driver beside the text. No value ever becomes
-part of a statement.
+Names of tables, columns and orders come from constants in this module. Values are always passed as parameters and never
+become part of a statement.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from backctl.infrastructure.sql.dialect import Dialect
 
 Value = str | int | bool
 
-# Columns in the order of UserView. A page has the two keys behind them, for its cursor.
+# Columns in the order of UserView. In a page, the two keys for its cursor follow.
 _USERS: Final = (
     "SELECT id, email, username, role, is_active, password_hash IS NOT NULL, must_change_password, mfa_state, "
     "expires_at, created_at, updated_at, version FROM users"
@@ -31,7 +31,7 @@ _MFA: Final = (
     "FROM users LEFT JOIN mfa_secrets m ON m.user_id = users.id"
 )
 _COUNT: Final = "SELECT count(*) FROM users"
-# Columns in the order of `Standing`, behind the two that were asked for. A CTE, so that both are named but once each.
+# The two requested columns, then the columns in the order of `Standing`. The CTE avoids repeating the parameters.
 _STANDINGS: Final = (
     "WITH asked (sid, jti) AS (VALUES {pairs}) "
     "SELECT asked.sid, asked.jti, s.user_id, s.issuer, s.created_at, s.not_before, s.revoked_at, i.not_before, "
@@ -39,7 +39,7 @@ _STANDINGS: Final = (
     "JOIN users u ON u.id = s.user_id LEFT JOIN token_issuers i ON i.issuer = s.issuer "
     "LEFT JOIN revoked_tokens r ON r.jti = asked.jti"
 )
-# Columns in the order of SessionView but for `state`, and the issuer's not-before at the end.
+# Columns in the order of SessionView without `state`, then the issuer's not-before.
 _SESSIONS: Final = (
     "SELECT s.id, s.user_id, EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = s.id AND t.used_at IS NULL), "
     "s.client_id, s.issuer, s.audience, s.scope, s.created_at, s.issued_at, s.expires_at, s.ends_at, s.revoked_at, "
@@ -50,7 +50,7 @@ _EVENTS: Final = "SELECT seq, id, occurred_at, type, subject, actor, reason, tra
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """Columns that make an order total, the types a cursor holds for them, and where a page's row has them."""
+    """Columns that define a total order, their types in a cursor, and their places in the row of a page."""
 
     columns: tuple[str, ...]
     shape: tuple[type[str] | type[int], ...]
@@ -65,11 +65,11 @@ _ORDERS: Final[Mapping[SortField, _Order]] = {
     "id": _Order(("id",), (str,), (0,)),
 }
 _SEQUENCES: Final = {False: "seq", True: "-seq"}
-"""How a cursor calls the order of events; `True` is the newest first."""
+"""The name of the order of events in a cursor; `True` is newest first."""
 _BY_ID: Final = "id"
 
-# No key is longer: 254 octets of address that folding at most triples. A longer term is not even folded, for
-# normalising a long run of combining marks takes quadratic time; and SQLite refuses patterns over 50,000 bytes.
+# No key is longer: an address has at most 254 octets, and folding at most triples them. Longer terms are not folded,
+# because normalising a long run of combining marks takes quadratic time; SQLite rejects patterns over 50,000 bytes.
 _SEARCH_MAX: Final = 1024
 
 
@@ -88,7 +88,7 @@ class _Conditions:
         self.values: list[Value] = []
 
     def add(self, template: str, *values: Value) -> None:
-        """`template` holds one `{}` for each value."""
+        """Add a condition. `template` contains one `{}` for each value."""
         if all(map(_storable, values)):
             self._parts.append(template.format(*[self._placeholder] * len(values)))
             self.values += values
@@ -103,25 +103,25 @@ class _Conditions:
 
 
 def one_user(ident: Identity, email_key: str, dialect: Dialect) -> Statement:
-    """`email_key` is what the AddressParser makes of an identity that is an address; unused otherwise."""
+    """Select one account. `email_key` is the AddressParser's key of an identity that is an address; else unused."""
     where = _identity_condition(ident, email_key, dialect)
     return Statement(_USERS + where.clause(), tuple(where.values))
 
 
 def password_of(ident: Identity, email_key: str, dialect: Dialect) -> Statement:
-    """The stored hash alone; see `one_user`."""
+    """Select only the stored hash; see `one_user`."""
     where = _identity_condition(ident, email_key, dialect)
     return Statement(_PASSWORD + where.clause(), tuple(where.values))
 
 
 def mfa_of(ident: Identity, email_key: str, dialect: Dialect) -> Statement:
-    """The second factor; see `one_user`."""
+    """Select the second factor; see `one_user`."""
     where = _identity_condition(ident, email_key, dialect)
     return Statement(_MFA + where.clause(), tuple(where.values))
 
 
 def users(criteria: UserCriteria, sort: Sort, dialect: Dialect) -> Statement:
-    """Every account that fits, in order."""
+    """Select every matching account, in order."""
     where = _user_conditions(criteria, dialect)
     return Statement(_USERS + where.clause() + _order_by(sort), tuple(where.values))
 
@@ -129,10 +129,10 @@ def users(criteria: UserCriteria, sort: Sort, dialect: Dialect) -> Statement:
 def users_page(
     criteria: UserCriteria, sort: Sort, dialect: Dialect, *, limit: int, after: Cursor | None, offset: int
 ) -> Statement:
-    """At most `limit` rows; behind the VIEW_WIDTH columns of the view stand the keys that cursors are made of."""
+    """Select at most `limit` accounts. The keys for cursors follow the VIEW_WIDTH columns of the view."""
     where = _user_conditions(criteria, dialect)
     if after is not None:
-        # A row value, which both databases look up in the index of the order.
+        # A row value, for which both databases use the index of the order.
         columns = ", ".join(_ORDERS[sort.field].columns)
         holes = ", ".join("{}" for _ in after.position)
         where.add(f"({columns}) {'<' if sort.descending else '>'} ({holes})", *after.position)
@@ -146,14 +146,14 @@ def user_count(criteria: UserCriteria, dialect: Dialect) -> Statement:
 
 
 def standings(asked: Sequence[tuple[str, str]], dialect: Dialect) -> Statement:
-    """What is known of access tokens by session and `jti`; the sessions must have the form of ids."""
+    """Select the standing of access tokens by session and `jti`. The sessions must be valid ids."""
     pairs = ", ".join([f"({dialect.placeholder}, {dialect.placeholder})"] * len(asked))
     sid = dialect.as_id.format("asked.sid")
     return Statement(_STANDINGS.format(pairs=pairs, sid=sid), tuple(chain.from_iterable(asked)))
 
 
 def sessions(user_id: UserId, dialect: Dialect) -> Statement:
-    """Every session of an account, the oldest first."""
+    """Select every session of an account, oldest first."""
     return Statement(f"{_SESSIONS} WHERE s.user_id = {dialect.placeholder} ORDER BY s.id", (user_id,))
 
 
@@ -166,7 +166,7 @@ def sessions_page(user_id: UserId, dialect: Dialect, *, limit: int, after: Curso
 
 
 def session_cursor(text: str | None, criteria: SessionCriteria) -> Cursor | None:
-    """Raises InvalidCursor."""
+    """Parse a cursor. Raises InvalidCursor."""
     if text is None:
         return None
     cursor = Cursor.decode(text, _BY_ID, criteria, (str,))
@@ -193,7 +193,7 @@ def events_page(
 
 
 def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor | None:
-    """Raises InvalidCursor."""
+    """Parse a cursor. Raises InvalidCursor."""
     if text is None:
         return None
     order = _ORDERS[sort.field]
@@ -202,18 +202,18 @@ def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor 
 
 
 def _with_an_id(cursor: Cursor, text: str) -> Cursor:
-    if not is_uuid(str(cursor.position[-1])):  # PostgreSQL's type takes nothing else
-        raise InvalidCursor(f"{quoted(text)} is not a cursor", hint="use next_cursor of the previous page")
+    if not is_uuid(str(cursor.position[-1])):  # PostgreSQL's type accepts nothing else
+        raise InvalidCursor(f"invalid cursor {quoted(text)}", hint="use the next_cursor of the previous page")
     return cursor
 
 
 def event_cursor(text: str | None, criteria: EventCriteria, *, newest_first: bool) -> Cursor | None:
-    """Raises InvalidCursor."""
+    """Parse a cursor. Raises InvalidCursor."""
     return None if text is None else Cursor.decode(text, _SEQUENCES[newest_first], criteria, (int,))
 
 
 def next_user_cursor(last: Sequence[str | int], criteria: UserCriteria, sort: Sort) -> str:
-    """The cursor behind `last`, a row of `users_page`."""
+    """Return the cursor after `last`, a row of `users_page`."""
     position = tuple(last[place] for place in _ORDERS[sort.field].places)
     return Cursor(str(sort), position).encode(criteria)
 
@@ -280,7 +280,7 @@ def _order_by(sort: Sort) -> str:
 
 
 def _storable(value: Value) -> bool:
-    """Whether a driver takes the value at all. Text with a NUL or an unpaired surrogate is in no database."""
+    """Whether a driver accepts the value. No database contains text with a NUL or an unpaired surrogate."""
     if not isinstance(value, str):
         return True
     try:

@@ -1,4 +1,4 @@
-"""The revision of the schema, in a module that loads nothing: completion compares it too, and must not wait."""
+"""The revision of the schema. Imports nothing, because completion uses it and must be fast."""
 
 REVISION = "0004"
-"""The Alembic revision this program works with. Revisions are four digits, so that they compare as text."""
+"""The Alembic revision that this program requires. Revisions have four digits, so that they compare as text."""

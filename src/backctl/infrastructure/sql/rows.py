@@ -1,4 +1,4 @@
-"""What both read sides share: from the rows of `queries` to pages and views, whatever driver fetched them."""
+"""Converts the rows of `queries` to pages and views, for the drivers of both databases."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ HEAD = "SELECT seq, mac FROM event_head WHERE id = 1"
 
 
 class RowReader(ABC):
-    """Asks in SQL and answers in views. `label` names the database in errors."""
+    """Runs queries and returns views. `label` names the database in errors."""
 
     def __init__(self, dialect: Dialect, *, label: str, addresses: AddressParser) -> None:
         self._dialect = dialect
@@ -39,11 +39,11 @@ class RowReader(ABC):
 
     @abstractmethod
     def _fetch(self, statement: queries.Statement) -> list[Row]:
-        """All rows of a small answer."""
+        """Return all rows of a small result."""
 
     @abstractmethod
     def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
-        """The rows of an answer of any size, in constant memory and from one snapshot, which closing it gives up."""
+        """Yield the rows of a result of any size, in constant memory. Keeps one snapshot until it is closed."""
 
     def find_user(self, ident: Identity) -> UserView | None:
         email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
@@ -78,7 +78,7 @@ class RowReader(ABC):
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0
     ) -> Page[UserView]:
         after = queries.user_cursor(cursor, criteria, sort)
-        # One row more than asked for tells whether anything follows.
+        # Fetch one extra row, to know whether there is another page.
         rows = self._fetch(
             queries.users_page(criteria, sort, self._dialect, limit=limit + 1, after=after, offset=offset)
         )
@@ -151,7 +151,7 @@ class RowReader(ABC):
                 yield self._event(*row)
 
     def _views(self, rows: Iterable[Row]) -> Iterator[UserView]:
-        # A million rows pass here: unpacked by position, nothing looked up twice.
+        # Optimised for a million rows: unpacks by position and looks nothing up twice.
         view, instant = UserView, Instant
         try:
             for id_, email, name, role, active, secret, must, mfa, expires, created, updated, version in rows:
@@ -231,7 +231,7 @@ class RowReader(ABC):
         trace_id: str | None,
         data: str | None,
     ) -> "EventView":
-        import json  # queries of accounts see no events
+        import json  # queries of accounts need no json
 
         from backctl.application.event_views import EventView
 
@@ -258,8 +258,8 @@ class RowReader(ABC):
 
     def _damaged(self, what: str) -> DatabaseUnusable:
         return DatabaseUnusable(
-            f"{what} in {quoted(self._label, limit=400)} holds what was never written",
-            hint="look with '{backctl} audit verify', then restore the database from a backup",
+            f"{what} in {quoted(self._label, limit=400)} contains invalid data",
+            hint="run '{backctl} audit verify', then restore the database from a backup",
         )
 
 

@@ -1,4 +1,4 @@
-"""Checks that run before a database is used: does it belong to backctl, to which installation, at which revision.
+"""Checks before a database is used: whether it belongs to backctl, to which installation, and its revision.
 
 Uses no driver and loads no heavy modules.
 """
@@ -45,10 +45,10 @@ def require_current(stored: StoredInstallation, path: str | os.PathLike[str], *,
     described = f"the database {quoted(os.fspath(path), limit=400)} has revision {quoted(stored.revision)}"
     if stored.revision > revision:
         raise SchemaTooNew(
-            f"{described}, newer than the {quoted(revision)} of this backctl", hint="install a newer backctl"
+            f"{described}, newer than revision {quoted(revision)} of this backctl", hint="install a newer backctl"
         )
     raise SchemaOutdated(
-        f"{described}, older than the {quoted(revision)} of this backctl", hint="run '{backctl} db upgrade'"
+        f"{described}, older than revision {quoted(revision)} of this backctl", hint="run '{backctl} db upgrade'"
     )
 
 
@@ -65,5 +65,5 @@ def check_match(kids: Sequence[str], keyring: "Keyring") -> None:
     if lacking:
         raise KeyringMismatch(
             f"the keyring belongs to another installation: it lacks the audit key {quoted(lacking[0])}",
-            hint="name the keyring that was made with this database, or restore it from a backup",
+            hint="configure the keyring that was created with this database, or restore it from a backup",
         )

@@ -1,6 +1,6 @@
-"""One-time codes and recovery codes, on the connection of one transaction.
+"""Stores one-time codes and recovery codes, on the connection of one transaction.
 
-Two processes with one code: the row's own condition lets one of them through, whatever each of them has read.
+If two processes use the same code, the condition of the UPDATE accepts only one of them, whatever they have read.
 """
 
 from collections.abc import Callable, Sequence
@@ -104,14 +104,14 @@ class SqlSecondFactors:
 
 
 def needs_key(connection: Connection, kid: str) -> bool:
-    """Whether a secret is encrypted, or an unused recovery code kept, under the key of that kid."""
+    """Whether a secret or an unused recovery code depends on the key with this kid."""
     secret = select(_secrets.user_id).where(_secrets.kid == kid).limit(1)
     code = select(_codes.user_id).where(_codes.kid == kid, _codes.used_at.is_(None)).limit(1)
     return any(connection.execute(found).first() is not None for found in (secret, code))
 
 
 def _enrolment(row: Row[Any]) -> Enrolment:
-    # An SQLite file can be written by anybody who has it.
+    # Anyone who can write an SQLite file can change these values.
     try:
         times = [row.enrolled_at, row.enrolled_at if row.confirmed_at is None else row.confirmed_at]
         whole = (row.digits, row.period, row.last_used_step, *times)
@@ -129,5 +129,5 @@ def _enrolment(row: Row[Any]) -> Enrolment:
         )
     except (ValueError, InvalidInput):
         raise DatabaseUnusable(
-            "a second factor holds what was never written", hint="restore the database from a backup"
+            "a second factor contains invalid data", hint="restore the database from a backup"
         ) from None

@@ -1,4 +1,4 @@
-"""Sessions and their refresh tokens, on the connection of one transaction."""
+"""Stores sessions and their refresh tokens, on the connection of one transaction."""
 
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -33,7 +33,8 @@ _tokens = tables.refresh_tokens.c
 _revoked = tables.revoked_tokens.c
 _issuers = tables.token_issuers.c
 
-# Both databases read these; SQLAlchemy would spell them differently for each. An earlier end never replaces a later.
+# Both databases accept this SQL; SQLAlchemy would need a different form for each. An earlier end never replaces a
+# later one.
 _DENY: Final = text(
     "INSERT INTO revoked_tokens (jti, revoked_at, expires_at) VALUES (:jti, :now, :expires_at) "
     "ON CONFLICT (jti) DO NOTHING"
@@ -44,8 +45,8 @@ _BAR: Final = text(
     "WHERE token_issuers.not_before < excluded.not_before OR token_issuers.not_before > :far_ahead"
 )
 
-# To build it takes SQLAlchemy five times as long as to run it, and a batch of accounts runs it for each. The later of
-# the two times: a clock set back must not leave a token alive.
+# Built once, because building it takes SQLAlchemy five times as long as running it, and batches run it per account.
+# Uses the later of the two times, so that a clock that was set back does not leave a token valid.
 _NOW: Final = bindparam("now", type_=BigInteger)
 _REVOKE_ALL: Final = (
     update(tables.sessions)
@@ -58,13 +59,13 @@ _REVOKE_ALL: Final = (
 
 
 class SqlSessionRepository:
-    """The sessions of one transaction. What was handed out is written back at its commit, everything else at once."""
+    """The sessions of one transaction. Writes returned sessions back at the commit, everything else immediately."""
 
     def __init__(self, connection: Callable[[], Connection]) -> None:
         self._connection = connection
         self._known: list[tuple[Session, dict[str, Any]]] = []
         self._recorded: list[DomainEvent] = []
-        self._known_before = 0  # the attempt began
+        self._known_before = 0  # at the beginning of the attempt
 
     def write_back(self, *, everything: bool) -> list[DomainEvent]:
         events = []
@@ -107,7 +108,8 @@ class SqlSessionRepository:
             row = self._connection().execute(found).first()
         if row is None:
             raise SessionNotFound(
-                f"there is no session {quoted(session_id)}", hint="'{backctl} token list IDENT' shows an account's"
+                f"there is no session {quoted(session_id)}",
+                hint="run '{backctl} token list IDENT' to list the sessions of an account",
             )
         session = _session(row)
         self._known.append((session, _columns(session)))
@@ -166,7 +168,7 @@ class SqlSessionRepository:
 
     def deny(self, jti: str, *, subject: str, expires_at: Instant, now: Instant) -> bool:
         connection = self._connection()
-        # The insertion waits for another one of the same, and tells which of the two it was.
+        # The INSERT waits for a concurrent INSERT of the same row; its row count shows which one succeeded.
         denied = connection.execute(_DENY, {"jti": jti, "now": int(now), "expires_at": int(expires_at)})
         if denied.rowcount == 1:
             self._recorded.append(AccessTokenRevoked(subject, jti=jti, at=now))
@@ -184,7 +186,7 @@ class SqlSessionRepository:
 
     def bar(self, issuer: str, *, leeway: int, now: Instant) -> int:
         connection, before = self._connection(), self.barred_until(issuer) or EARLIEST
-        # The issuer's row first: whoever else bars it waits here.
+        # Lock the issuer's row first, so that concurrent calls for the issuer wait here.
         connection.execute(_BAR, {"issuer": issuer, "moment": int(now), "far_ahead": now + leeway})
         unrevoked = and_(_sessions.issuer == issuer, _sessions.revoked_at.is_(None))
         open_ = select(func.count()).where(unrevoked, _sessions.created_at > before, _sessions.expires_at > int(now))
@@ -198,7 +200,7 @@ class SqlSessionRepository:
         return count
 
     def sweep(self, before: Instant, *, limit: int) -> Swept:
-        # Rows that somebody works on are left to the next time: to wait for one while holding others could be for ever.
+        # Skip locked rows until the next time: waiting for one while holding others can deadlock.
         return Swept(
             sessions=self._sweep(tables.sessions, _sessions.id, before, limit),
             refresh_tokens=self._sweep(tables.refresh_tokens, _tokens.digest, before, limit),
@@ -212,12 +214,12 @@ class SqlSessionRepository:
 
 
 def _later(column: Any, now: Instant) -> Any:
-    """The column or now, whichever is later: a clock set back must not leave a token alive."""
+    """The later of column and now, so that a clock that was set back does not leave a token valid."""
     return case((column > int(now), column), else_=int(now))
 
 
 def _columns(session: Session) -> dict[str, Any]:
-    """What is stored of a session, but for its id and its account's. Drivers print an int as itself, an Instant not."""
+    """Return the stored columns except the ids. Converts Instants, because drivers format only plain ints correctly."""
     return {
         "issuer": session.issuer,
         "client_id": session.client_id,
@@ -273,7 +275,7 @@ def _instant_or_none(stored: object) -> Instant | None:
 
 
 def _instant(stored: object) -> Instant:
-    # An SQLite file can be written by anybody who has it.
+    # Anyone who can write an SQLite file can change these values.
     if type(stored) is int and EARLIEST <= stored <= LATEST:
         return Instant(stored)
-    raise DatabaseUnusable("a session holds what was never written", hint="restore the database from a backup")
+    raise DatabaseUnusable("a session contains invalid data", hint="restore the database from a backup")

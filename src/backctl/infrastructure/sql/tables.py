@@ -1,7 +1,7 @@
-"""The tables; accounts as SQLModel rows. Rows are dumb: the domain holds the rules, CHECK constraints only back them.
+"""The tables. Accounts are SQLModel rows. The domain enforces all rules; the CHECK constraints only repeat them.
 
-Times are integer microseconds since 1970 UTC. Ids are text in canonical form, on PostgreSQL its own type; both order
-alike. Columns named `…_key` compare byte by byte on both.
+Times are integer microseconds since 1970 UTC. Ids are canonical text on SQLite and the type uuid on PostgreSQL; both
+sort alike. Columns named `…_key` compare byte by byte on both.
 """
 
 from sqlalchemy import (
@@ -35,13 +35,13 @@ _NAMES = {
 }
 _IDENTIFIER = String(36).with_variant(Uuid(as_uuid=False), "postgresql")
 _KEY = Text().with_variant(Text(collation="C"), "postgresql")
-_ROWID = BigInteger().with_variant(Integer, "sqlite")  # SQLite's rowid only answers to the name INTEGER
+_ROWID = BigInteger().with_variant(Integer, "sqlite")  # in SQLite, only a column of type INTEGER is the rowid
 
 
 class Row(SQLModel, registry=registry(metadata=MetaData(naming_convention=_NAMES))):
-    """Has a registry of its own: a service that imports backctl may use SQLModel for itself."""
+    """Uses its own registry, because a service that imports backctl may use SQLModel too."""
 
-    def __repr__(self) -> str:  # of what every row inherits, the one that would show a password hash
+    def __repr__(self) -> str:  # the inherited one would show a password hash
         return f"{type(self).__name__}(…)"
 
     __str__ = __repr__
@@ -83,8 +83,8 @@ class UserRow(Row, table=True):
     version: int = Field(sa_column=Column("version", BigInteger, nullable=False))
 
 
-# The log and what stands beside it are only ever appended to and counted on, never loaded as objects: plain tables, of
-# which a command pays a tenth of a mapped row's price at its start.
+# The event log and the tables below are never loaded as objects, so they are plain tables: these take a tenth of the
+# start-up time of mapped rows.
 
 events = Table(
     "events",
@@ -109,7 +109,7 @@ events = Table(
     Index(None, "subject", "seq"),
     Index(None, "type", "seq"),
 )
-"""The log. Nothing here is ever updated, but `data` and `salt` are blanked together when they are erased."""
+"""The event log. Rows are never updated, except that an erasure sets `data` and `salt` to NULL together."""
 
 event_head = Table(
     "event_head",
@@ -136,7 +136,7 @@ audit_keys = Table(
     Column("kid", String(64), primary_key=True),
     Column("first_seq", BigInteger, nullable=False),
 )
-"""The audit keys that events were written with, and the first event of each."""
+"""The audit keys of the events, and the first event of each key."""
 
 login_failures = Table(
     "login_failures",
@@ -147,7 +147,7 @@ login_failures = Table(
     Column("expires_at", BigInteger, nullable=False),
     Index(None, "expires_at"),
 )
-"""By an account's id, or a digest of a name that no account has. `recent` is a JSON array of times, oldest first."""
+"""The key is an account's id, or a digest of an unknown name. `recent` is a JSON array of times, oldest first."""
 
 sessions = Table(
     "sessions",
@@ -172,8 +172,8 @@ sessions = Table(
     Index(None, "user_id", "id"),
     Index(None, "expires_at"),
 )
-"""Kept until `expires_at`, when the last token of it has expired. The row of one that is gone is void like a revoked
-one."""
+"""Sessions, kept until `expires_at`, when the last token has expired. A session without a row is invalid, as if it was
+revoked."""
 
 refresh_tokens = Table(
     "refresh_tokens",
@@ -189,7 +189,7 @@ refresh_tokens = Table(
     Index(None, "session_id"),
     Index(None, "expires_at"),
 )
-"""By SHA-256 of the token, which itself is kept nowhere."""
+"""Refresh tokens by their SHA-256. The tokens themselves are not stored."""
 
 revoked_tokens = Table(
     "revoked_tokens",
@@ -199,7 +199,7 @@ revoked_tokens = Table(
     Column("expires_at", BigInteger, nullable=False),
     Index(None, "expires_at"),
 )
-"""Single access tokens, each kept until it has expired."""
+"""Revoked access tokens, each kept until it has expired."""
 
 mfa_secrets = Table(
     "mfa_secrets",
@@ -219,7 +219,7 @@ mfa_secrets = Table(
     CheckConstraint("last_used_step >= -1", "last_used_step"),
     Index(None, "kid"),
 )
-"""Of one-time codes, encrypted under the key `kid`. `last_used_step` is -1 where none was used."""
+"""Secrets of one-time codes, encrypted with the key `kid`. `last_used_step` is -1 if no code was used."""
 
 recovery_codes = Table(
     "recovery_codes",
@@ -232,7 +232,7 @@ recovery_codes = Table(
     CheckConstraint("length(digest) = 64", "digest"),
     Index(None, "kid"),
 )
-"""By HMAC-SHA256 of the code under the `index` key `kid`. A used one is kept until there are others."""
+"""Recovery codes by their HMAC-SHA256 with the `index` key `kid`. Used codes are kept until new codes replace them."""
 
 token_issuers = Table(
     "token_issuers",
@@ -240,4 +240,4 @@ token_issuers = Table(
     Column("issuer", _KEY, primary_key=True),
     Column("not_before", BigInteger, nullable=False),
 )
-"""Sessions of this issuer that were opened at `not_before` or earlier are void."""
+"""Sessions of this issuer that began at `not_before` or earlier are invalid."""

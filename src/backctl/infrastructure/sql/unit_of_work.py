@@ -1,4 +1,4 @@
-"""One transaction of the write side: what its stores hold and their events, or neither."""
+"""One transaction of the write side. Commits the changes of its stores and their events, both or neither."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """A part of a unit of work that hands out what it writes back at the commit."""
+    """A part of a unit of work that returns objects and writes them back at the commit."""
 
     def write_back(self, *, everything: bool) -> Iterable[DomainEvent]:
-        """Store what changed, within the transaction, and take the events that were recorded of it.
+        """Write the changes within the transaction, and return and forget the events recorded for them.
 
-        Without `everything`, only what was handed out since the last attempt began need be looked at.
+        Without `everything`, checking the objects returned since the last attempt began is enough.
         """
         ...
 
     def begin_attempt(self) -> None:
-        """What is handed out, stored and recorded from now on may be undone."""
+        """Mark the beginning of an attempt. `undo_attempt` undoes everything from now on."""
         ...
 
     def undo_attempt(self) -> None:
-        """Forget what was handed out and recorded since the attempt began; its rows are as they were, and unlocked."""
+        """Forget the objects and events since the attempt began. Their rows are unchanged and unlocked again."""
         ...
 
 
@@ -50,11 +50,11 @@ _S = TypeVar("_S", bound=Store)
 
 
 class SqlUnitOfWork:
-    """Begins when entered, on SQLite taking the write lock at once; serves one transaction.
+    """One transaction. Begins when entered; on SQLite, it takes the write lock then.
 
-    Its stores write, and have their events appended, in the order in which they joined: the order of their locks.
-    The events are appended when it commits, for that locks the head of their chain.
-    A connection lost at COMMIT leaves the outcome open; the log tells whether the first event of it is there.
+    The stores write in the order in which they joined, which is the order of their locks. Their events follow the same
+    order and are appended at the commit, because appending locks the head of the chain. If the connection is lost at
+    COMMIT, the first event in the log shows whether the commit succeeded.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SqlUnitOfWork:
         self._recorded: list[DomainEvent] = []
         self._events: list[DomainEvent] = []
         self._erased: set[int] = set()
-        """Which of those events are to be appended without their data."""
+        """The indices of the events to append without their data."""
         self._outcomes = outcomes_of(engine)
         self._by = by
         self._audit_key = audit_key
@@ -125,7 +125,7 @@ class SqlUnitOfWork:
         return event_log.erase(self.session.connection(), subject) + len(pending)
 
     def reserve_event_id(self) -> EventId:
-        """The id that the first event of this transaction will have: what is staged elsewhere can bear it."""
+        """Return the id of the first event of this transaction, so that staged files can be named after it."""
         self._reserved = EventId(self._new_id())
         return self._reserved
 
@@ -145,7 +145,7 @@ class SqlUnitOfWork:
         try:
             yield
             self.write()
-        except (Unavailable, Unusable):  # the transaction is lost with it
+        except (Unavailable, Unusable):  # the whole transaction is lost
             raise
         except BackctlError:
             self._savepoint("ROLLBACK TO SAVEPOINT attempt")

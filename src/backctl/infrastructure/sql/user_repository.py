@@ -1,4 +1,4 @@
-"""Accounts as aggregates, for one transaction."""
+"""Stores accounts as aggregates, for one transaction."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from backctl.domain.user import MfaState, User
 from backctl.domain.values import EmailAddress, Identity, Instant, PasswordHash, UserId, Username, folded
 from backctl.infrastructure.sql.tables import UserRow
 
-# How SQLite and PostgreSQL name the broken rule: by its column, by its constraint.
+# SQLite names a violated constraint by its column, PostgreSQL by its own name.
 _EMAIL_KEY: Final = ("users.email_key", "uq_users_email_key")
 _USERNAME_KEY: Final = ("users.username_key", "uq_users_username_key")
 
 _Key = tuple[str, str]
-"""The column that an identity is compared with, and its value."""
+"""The column to compare with an identity, and its value."""
 
 _table = cast(Table, UserRow.__table__)  # type: ignore[attr-defined]  # SQLModel's classes do not declare it
 _users = _table.c
 _COLUMNS: Final = {"id": "id", "email": "email_key", "username": "username_key"}
 
-# To build a statement takes SQLAlchemy five times as long as to run it.
+# Built once, because building a statement takes SQLAlchemy five times as long as running it.
 _ADD: Final = insert(_table)
 _REMOVE: Final = delete(_table).where(_users.id == bindparam("of_id"), _users.version == bindparam("of_version"))
 _LOCK: Final = {
@@ -48,21 +48,21 @@ _LOCK_ADMINISTRATORS: Final = (
 
 @cache
 def _lock_many(columns: tuple[str, ...]) -> Select[Any]:
-    """By those columns only: an empty list would keep PostgreSQL from using the indexes of the others."""
+    """Select by these columns only: an empty list for another column would keep PostgreSQL from using the indexes."""
     found = or_(*(_users[column].in_(bindparam(column, expanding=True)) for column in columns))
     return select(_table).where(found).order_by(_users.id).with_for_update()
 
 
 @cache
 def _change(names: tuple[str, ...]) -> Any:
-    """Only the columns that differ: the database leaves the indexes of the others alone."""
+    """Update only the changed columns, so that the database does not touch the indexes of the others."""
     changed = update(_table).where(_users.id == bindparam("of_id"), _users.version == bindparam("of_version"))
     return changed.values({name: bindparam(f"new_{name}") for name in (*names, "version")})
 
 
 @dataclass(slots=True)
 class _Known:
-    """An account that was handed out, and what its row holds."""
+    """An account that was returned to the caller, and the values of its row."""
 
     user: User
     stored: dict[str, Any]
@@ -74,7 +74,7 @@ class _Known:
 
 
 class SqlUserRepository:
-    """The accounts of one transaction, whose rows it has locked. An account asked for twice is the same aggregate."""
+    """The accounts of one transaction, with locked rows. Returns the same aggregate for repeated requests."""
 
     def __init__(self, connection: Callable[[], Connection], *, addresses: AddressParser, clock: Clock) -> None:
         self._connection = connection
@@ -84,14 +84,14 @@ class SqlUserRepository:
         self._by_key: dict[_Key, str] = {}
         self._absent: set[_Key] = set()
         self._knows_administrators = False
-        # Since the attempt began:
+        # Since the attempt began.
         self._handed_out: dict[str, None] = {}
         self._unsettled: set[str] = set()
-        """Whose row was first locked or was written: a rollback of the attempt undoes that."""
+        """The accounts whose row was locked or written in the attempt: a rollback of the attempt undoes that."""
         self._knew_administrators = False
 
     def add(self, user: User) -> None:
-        """Insert at once: the unique keys decide. Raises EmailTaken, UsernameTaken."""
+        """Insert immediately, so that the unique keys decide. Raises EmailTaken, UsernameTaken."""
         columns = _columns(user)
         self._absent.clear()
         self._write(user, _ADD, {**columns, "id": user.id, "version": user.version})
@@ -99,7 +99,7 @@ class SqlUserRepository:
         self._know(_Known(user, columns, user.version))
 
     def get(self, ident: Identity) -> User:
-        connection, key = self._connection(), self._key_of(ident)  # none: the transaction has ended
+        connection, key = self._connection(), self._key_of(ident)  # fails if the transaction has ended
         held = self._known.get(self._by_key.get(key, ""))
         if held is not None and not held.is_removed and _keys_of(held.user)[key[0]] == key[1]:
             return self._hand_out(held)
@@ -122,7 +122,7 @@ class SqlUserRepository:
         self._absent.update(key for key in keys if key not in self._by_key)
 
     def remove(self, user: User) -> None:
-        """Delete at once, so that nothing of this transaction finds it again. Its events are recorded all the same."""
+        """Delete immediately, so that this transaction no longer finds the account. Still records its events."""
         held = self._known[user.id]
         self._write(user, _REMOVE, {"of_id": user.id, "of_version": held.version})
         held.is_removed = True
@@ -133,7 +133,7 @@ class SqlUserRepository:
             for row in self._connection().execute(_LOCK_ADMINISTRATORS, {"now": int(now)}).all():
                 self._of_row(row)
             self._knows_administrators = True
-        # By their aggregates: in its row, one that was closed or made an administrator a moment ago may not be so yet.
+        # Use the aggregates, because the rows may not yet contain changes of this transaction.
         held = (held for held in self._known.values() if not held.is_removed and _administers(held.user, now))
         return [self._hand_out(each) for each in sorted(held, key=lambda each: each.user.id)]
 
@@ -143,7 +143,7 @@ class SqlUserRepository:
         self._knew_administrators = self._knows_administrators
 
     def undo_attempt(self) -> None:
-        """Forget every account that the attempt may have changed or locked: it will be read, and locked, once more."""
+        """Forget every account that the attempt may have changed or locked. It will be read and locked again."""
         touched = self._unsettled | self._handed_out.keys()
         for user_id in touched:
             held = self._known.get(user_id)
@@ -152,7 +152,7 @@ class SqlUserRepository:
         self._knows_administrators = self._knew_administrators and all(map(self._known.get, touched))
 
     def write_back(self, *, everything: bool) -> list[DomainEvent]:
-        """Store what changed in the accounts handed out, and take the events they recorded.
+        """Write the changes of the returned accounts, and return and forget their recorded events.
 
         Raises EmailTaken, UsernameTaken, UserChangedMeanwhile.
         """
@@ -160,7 +160,7 @@ class SqlUserRepository:
         for user_id in list(self._known if everything else self._handed_out):
             held = self._known[user_id]
             recorded, changed = held.user.take_events(), held.changes()
-            # What was changed back within one transaction is a change all the same: its events have its version.
+            # A change that was reverted in this transaction is still a change: its events have the new version.
             if not held.is_removed and (changed or any((event.version or 0) > held.version for event in recorded)):
                 self._store(held, changed)
             events += recorded
@@ -181,7 +181,7 @@ class SqlUserRepository:
             self._index(user)
 
     def _of_row(self, row: Row[Any]) -> _Known:
-        """The account of a row that is locked now."""
+        """Return the account of a locked row."""
         held = self._known.get(row.id)
         if held is None:
             user = _user(row)
@@ -223,8 +223,8 @@ class SqlUserRepository:
             raise taken from error
         if statement is not _ADD and written.rowcount != 1:
             raise UserChangedMeanwhile(
-                f"{quoted(user.username.name)} was changed by somebody else meanwhile",
-                hint="look at the account again, then repeat the command",
+                f"{quoted(user.username.name)} was changed by someone else in the meantime",
+                hint="check the account, then repeat the command",
             )
 
 
@@ -237,22 +237,22 @@ def _administers(user: User, now: Instant) -> bool:
 
 
 def _taken(error: IntegrityError, user: User) -> Conflict | None:
-    rule = str(error.orig).partition("\n")[0]  # PostgreSQL's next line repeats the value, which may say anything
+    rule = str(error.orig).partition("\n")[0]  # PostgreSQL's second line repeats the value, which can be any text
     if any(name in rule for name in _EMAIL_KEY):
         return EmailTaken(
             f"the e-mail address {quoted(user.email.address)} belongs to another account",
-            hint="look at it with '{backctl} user show'",
+            hint="run '{backctl} user show' to see that account",
         )
     if any(name in rule for name in _USERNAME_KEY):
         return UsernameTaken(
             f"the username {quoted(user.username.name)} belongs to another account",
-            hint="look at it with '{backctl} user show'",
+            hint="run '{backctl} user show' to see that account",
         )
     return None
 
 
 def _columns(user: User) -> dict[str, Any]:
-    """What is stored of an account, but for its id and version."""
+    """Return the stored columns of an account, except id and version."""
     return {
         "email": user.email.address,
         "email_key": user.email.key,
@@ -265,13 +265,13 @@ def _columns(user: User) -> dict[str, Any]:
         "expires_at": None if user.expires_at is None else int(user.expires_at),
         "must_change_password": user.must_change_password,
         "mfa_state": user.mfa_state,
-        "created_at": int(user.created_at),  # drivers print an int as itself, an Instant in RFC 3339
+        "created_at": int(user.created_at),  # drivers would format an Instant as RFC 3339
         "updated_at": int(user.updated_at),
     }
 
 
 def _user(row: Row[Any]) -> User:
-    """What was stored was valid when it was; rules may have become stricter since, so nothing is parsed again."""
+    """Build the account without parsing the values again, because the rules may have become stricter since."""
     return User(
         id=UserId(row.id),
         email=EmailAddress(row.email, row.email_key, row.email_domain),

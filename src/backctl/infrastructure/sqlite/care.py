@@ -1,4 +1,4 @@
-"""Looking after an SQLite database as a whole."""
+"""Maintains an SQLite database: statistics, checks, upgrades, backups."""
 
 import sqlite3
 from contextlib import closing
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SqliteCare:
-    """The care of one installation's database file. Opens it for each question and keeps nothing open."""
+    """Maintains the database file of one installation. Opens it for each operation and keeps nothing open."""
 
     def __init__(self, installation: Installation, path: Path, *, timeout_us: int) -> None:
         self._installation = installation
@@ -34,7 +34,7 @@ class SqliteCare:
             mapped_faults(self._path),
             closing(connect(self._path, timeout_us=self._timeout_us, read_only=True)) as connection,
         ):
-            connection.execute("BEGIN")  # one moment for all that follows
+            connection.execute("BEGIN")  # one snapshot for all queries
             revision = read_installation(connection, self._path).revision
             return DatabaseStatus(
                 str(self._path),
@@ -69,7 +69,7 @@ class SqliteCare:
         return copies.back_up(self._path, Path.cwd() / file, timeout_us=self._timeout_us)
 
     def _size(self) -> int:
-        """The bytes of the file and of the log beside it."""
+        """Return the size of the file and its log in bytes."""
         size = self._path.stat().st_size
         try:
             return size + self._path.with_name(self._path.name + "-wal").stat().st_size
@@ -78,8 +78,8 @@ class SqliteCare:
 
 
 def _count(connection: sqlite3.Connection, table: str) -> int | None:
-    """The rows of a table; None where a newer schema has none of that name."""
+    """Count the rows of a table; None if another schema revision has no such table."""
     known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
     if known is None:
         return None
-    return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 - a name of ours
+    return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 - a constant name

@@ -20,7 +20,7 @@ from backctl.infrastructure.sqlite.health import integrity
 
 
 def file_probes(path: Path, *, timeout_us: int, is_fresh: Callable[[], bool]) -> tuple[HealthProbe, ...]:
-    """The checks of one database."""
+    """Return the checks of one database."""
     examined = Examined(
         snapshot=partial(_snapshot, path, timeout_us),
         model=cache(_model),

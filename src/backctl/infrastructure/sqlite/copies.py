@@ -1,4 +1,4 @@
-"""Whole copies of an SQLite database that is in use. Speaks to the driver alone."""
+"""Copies an SQLite database while it is in use. Uses only the driver."""
 
 import hashlib
 import os
@@ -17,19 +17,19 @@ from backctl.infrastructure.sqlite.faults import fault_of, fault_of_copy
 from backctl.trusted_paths import Place, opened
 
 _PAGES = 4096
-"""Pages copied at once: enough for speed, few enough for a signal to be heard between them."""
+"""Pages per step: enough for speed, few enough to handle signals between steps."""
 
 
 def back_up(database: Path, file: Path, *, timeout_us: int) -> BackupView:
-    """Copy the database to `file`, which must not exist and then appears whole, flushed, its owner's alone.
+    """Copy the database to the new file `file`, which appears complete, flushed and readable only by its owner.
 
-    Others go on reading and writing meanwhile; the copy is the database of one moment. Nothing is left behind when it
-    fails; a process that is killed leaves a hidden folder, which the next copy beside it removes. Raises FileTaken,
-    FolderUnusable, DiskFull, DatabaseMissing, DatabaseUnusable, DatabaseLocked.
+    Other processes can read and write meanwhile; the copy is a snapshot. A failed copy leaves nothing behind. A killed
+    process leaves a hidden folder, which the next copy in the same folder removes. Raises FileTaken, FolderUnusable,
+    DiskFull, DatabaseMissing, DatabaseUnusable, DatabaseLocked.
     """
     try:
         with opened(file, follow_last=False) as place:
-            if place.status() is not None:  # before the work; linking decides
+            if place.status() is not None:  # checked before the work; linking decides
                 raise FileExistsError
             with copied(database, place, timeout_us=timeout_us) as copy:
                 digest = hashlib.file_digest(copy.content, "sha256").hexdigest()
@@ -37,27 +37,27 @@ def back_up(database: Path, file: Path, *, timeout_us: int) -> BackupView:
                 copy.put_in_place()
     except FileExistsError:
         raise FileTaken(
-            f"{quoted(str(file), limit=400)} exists already", hint="name a file that does not exist"
+            f"{quoted(str(file), limit=400)} already exists", hint="choose a file that does not exist"
         ) from None
     except OSError as error:
         raise durable.unusable(
             file,
-            OSError(error.errno, error.strerror),  # not the temporary name
-            hint="name a new file in a folder that this user can write",
+            OSError(error.errno, error.strerror),  # omits the temporary name
+            hint="choose a new file in a folder that this user can write to",
         ) from None
     return BackupView(str(file), length, digest)
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A flushed copy of a database that has not got its name yet."""
+    """A flushed copy of a database that has no final name yet."""
 
     content: BufferedReader
     _staged: Place
     _place: Place
 
     def put_in_place(self) -> None:
-        """Give the copy its name, durably. Raises FileExistsError when the name is taken, OSError."""
+        """Give the copy its name, durably. Raises FileExistsError when the name exists, OSError."""
         there, here = self._place, self._staged
         os.link(here.name, there.name, src_dir_fd=here.folder, dst_dir_fd=there.folder, follow_symlinks=False)
         try:
@@ -69,9 +69,9 @@ class Copy:
 
 @contextmanager
 def copied(database: Path, place: Place, *, timeout_us: int) -> Iterator[Copy]:
-    """A copy in a hidden folder beside its place, for as long as the block runs.
+    """Provide a copy in a hidden folder next to its place until the block ends.
 
-    What killed processes have left there is removed first. Raises OSError, DiskFull, FolderUnusable, DatabaseMissing,
+    First removes what killed processes have left there. Raises OSError, DiskFull, FolderUnusable, DatabaseMissing,
     DatabaseUnusable, DatabaseLocked.
     """
     with (
@@ -86,12 +86,12 @@ def copied(database: Path, place: Place, *, timeout_us: int) -> Iterator[Copy]:
 def _copy(database: Path, staged: Path, descriptor: int, file: Path, *, timeout_us: int) -> None:
     with closing(connect(database, timeout_us=timeout_us, read_only=True)) as source:
         source.execute("BEGIN")
-        # Takes the snapshot, and waits for it no longer than the timeout; the copying itself would wait for ever.
+        # Take the snapshot with the timeout, because the copy itself would wait without limit.
         read_installation(source, database)
         with closing(connect(staged, timeout_us=0, read_only=False)) as target:
             _require_opened(descriptor, staged)
             try:
-                # Nobody looks at the copy before it is complete and flushed.
+                # No other process opens the copy before it is complete and flushed.
                 target.execute("PRAGMA journal_mode = OFF")
                 target.execute("PRAGMA synchronous = OFF")
                 source.backup(target, pages=_PAGES)
@@ -103,17 +103,17 @@ def _copy(database: Path, staged: Path, descriptor: int, file: Path, *, timeout_
 
 
 def _require_opened(descriptor: int, staged: Path) -> None:
-    """Raises FolderUnusable when SQLite, which knows the path only, has opened another file than the descriptor's.
+    """Raise FolderUnusable if SQLite, which opens files by path, has opened another file than `descriptor`.
 
-    The owner of a folder above can put another folder in its place at any time.
+    The owner of a parent folder can replace the folder at any time.
     """
     wanted = os.fstat(descriptor)
-    with suppress(FileNotFoundError):  # a system that does not list them
+    with suppress(FileNotFoundError):  # some systems do not list descriptors
         for name in os.listdir("/dev/fd"):
-            with suppress(OSError):  # the one of the listing itself
+            with suppress(OSError):  # the descriptor of the listing itself
                 if int(name) != descriptor and os.path.samestat(os.fstat(int(name)), wanted):
                     return
         raise FolderUnusable(
             f"{quoted(str(staged.parent.parent), limit=400)} was replaced while a copy was being made in it",
-            hint="name a file in a folder that nobody else can move",
+            hint="choose a file in a folder that no other user can move",
         )

@@ -1,4 +1,4 @@
-"""The SQL of SQLite."""
+"""The SQL dialect of SQLite."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""A fresh machine: it is read as a database without rows, changed as one without accounts, and nothing is made."""
+"""A fresh machine: reads find no rows, changes find no accounts, and nothing is created."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ class EmptyReader:
     def users(
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0
     ) -> Page[UserView]:
-        queries.user_cursor(cursor, criteria, sort)  # a wrong cursor is refused here too
+        queries.user_cursor(cursor, criteria, sort)  # reject an invalid cursor here too
         return Page(())
 
     def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
@@ -79,12 +79,12 @@ class EmptyReader:
         return iter(())
 
     def verify_chain(self, keys: AuditKeys) -> ChainReport:
-        """Nothing happened, and no key is asked for."""
+        """Return an empty report. Needs no key."""
         return ChainReport(0, 0)
 
 
 class EmptyUnitOfWork:
-    """For use cases that change what exists: they find nothing, and what they still have to say is not kept."""
+    """For use cases that change existing data: they find nothing, and their events are discarded."""
 
     def __init__(self) -> None:
         self.users: UserRepository = _NoUsers()
@@ -93,8 +93,8 @@ class EmptyUnitOfWork:
 
     @property
     def second_factors(self) -> SecondFactors:
-        """Nobody comes here without an account."""
-        raise RuntimeError("there is no account whose second factor this could be")
+        """Raise RuntimeError: callers need an account first."""
+        raise RuntimeError("there are no accounts, so no second factor can exist")
 
     def __enter__(self) -> Self:
         return self
@@ -102,24 +102,24 @@ class EmptyUnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is no transaction."""
 
     def record(self, *events: "DomainEvent") -> None:
-        """There is no log yet."""
+        """Do nothing: there is no event log yet."""
 
     def erase_events(self, subject: str) -> int:
         return 0
 
     def write(self) -> None:
-        """Nothing was changed."""
+        """Do nothing: there are no changes."""
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """There is nothing to undo."""
+        """Do nothing: there is nothing to undo."""
         yield
 
     def commit(self) -> None:
-        """There is nothing to make durable."""
+        """Do nothing: there is nothing to commit."""
 
     @property
     def committed(self) -> "Sequence[LoggedEvent]":
@@ -128,16 +128,16 @@ class EmptyUnitOfWork:
 
 class _NoUsers:
     def add(self, user: "User") -> None:
-        raise RuntimeError("a use case that adds accounts begins a unit of work that creates")
+        raise RuntimeError("begin the unit of work with creates=True to add an account")
 
     def get(self, ident: Identity) -> "User":
         raise UserNotFound(ident.text)
 
     def lock(self, idents: Iterable[Identity]) -> None:
-        """There is nobody to lock."""
+        """Do nothing: there are no accounts."""
 
     def remove(self, user: "User") -> None:
-        """Nobody was handed out."""
+        """Raise UserNotFound: there are no accounts."""
         raise UserNotFound(user.id)
 
     def lock_administrators(self) -> "Sequence[User]":
@@ -151,22 +151,23 @@ class _NoLoginFailures:
         return RecentFailures()
 
     def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> None:
-        """There is nobody to lock out."""
+        """Do nothing: there is no account to lock out."""
 
     def forget(self, key: str) -> None:
-        """There is nothing to forget."""
+        """Do nothing: there are no failures."""
 
 
 class _NoSessions:
     def add(self, session: "Session") -> None:
-        raise RuntimeError("there is no account whose session this could be")
+        raise RuntimeError("there are no accounts, so no session can be added")
 
     def owner(self, digest: bytes) -> tuple[UserId, SessionId] | None:
         return None
 
     def get(self, session_id: str) -> "Session":
         raise SessionNotFound(
-            f"there is no session {quoted(session_id)}", hint="'{backctl} token list IDENT' shows an account's"
+            f"there is no session {quoted(session_id)}",
+            hint="run '{backctl} token list IDENT' to list the sessions of an account",
         )
 
     def token(self, digest: bytes) -> "RefreshToken | None":
@@ -176,16 +177,16 @@ class _NoSessions:
         return False
 
     def retry(self, token: "RefreshToken", *, successor: bytes, now: Instant) -> None:
-        """Nothing was used."""
+        """Do nothing: there are no tokens."""
 
     def issue(self, token: "RefreshToken") -> None:
-        raise RuntimeError("there is no session whose token this could be")
+        raise RuntimeError("there are no sessions, so no token can be issued")
 
     def revoke_all(self, user_id: UserId, cause: "Cause", *, now: Instant) -> int:
         return 0
 
     def void_access_tokens(self, user_id: UserId, *, now: Instant) -> None:
-        """There is none."""
+        """Do nothing: there are no tokens."""
 
     def issued_to(self, jti: str) -> UserId | None:
         return None

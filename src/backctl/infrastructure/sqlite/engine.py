@@ -1,4 +1,4 @@
-"""The SQLAlchemy engine of the write side."""
+"""The SQLAlchemy engine of the write side on SQLite."""
 
 import logging
 import sqlite3
@@ -16,22 +16,22 @@ from backctl.infrastructure.sqlite.connection import connect, read_installation
 from backctl.infrastructure.sqlite.dialect import SQLITE
 from backctl.infrastructure.sqlite.faults import SqliteFaults
 
-# Without handlers in the service, Python would print what the pool logs: a traceback when a signal arrives while
-# a connection is being closed, although the error goes on to whoever closes it.
+# If the service has no log handlers, Python would print what the pool logs: a traceback when a signal arrives while
+# a connection is being closed, although the caller gets the error too.
 logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 
 
 class Turns:
-    """Leaves the write lock to other processes for a moment, between long transactions of this one.
+    """Leaves the write lock free for a moment between long transactions of this process, for other processes.
 
-    SQLite keeps no queue. A process that waits looks every 100 ms, and would hardly ever find the lock free while
-    another one takes it again at once. `monotonic` and `sleep` count in seconds.
+    SQLite has no queue. A waiting process retries every 100 ms, and would rarely find the lock free if this process
+    took it again immediately. `monotonic` and `sleep` use seconds.
     """
 
     SHORT: Final = 0.005
-    """A transaction that took no longer is followed by the next one at once."""
+    """The next transaction follows a transaction of up to this duration without a pause."""
     SHARE: Final = 0.2
-    """Of the time a longer one took, how much others are left."""
+    """The pause after a longer transaction, as a fraction of its duration."""
     LONGEST: Final = 0.05
 
     def __init__(
@@ -42,7 +42,7 @@ class Turns:
         self._begun = self._ended = monotonic()
 
     def before(self) -> None:
-        """Call it before a transaction begins."""
+        """Call before a transaction begins."""
         took = self._ended - self._begun
         if took > self.SHORT:
             free = self._monotonic() - self._ended
@@ -51,11 +51,11 @@ class Turns:
                 self._sleep(left)
 
     def begun(self) -> None:
-        """Call it when the lock is taken."""
+        """Call after the lock was taken."""
         self._begun = self._ended = self._monotonic()
 
     def ended(self) -> None:
-        """Call it when the lock was released."""
+        """Call after the lock was released."""
         self._ended = self._monotonic()
 
 
@@ -84,11 +84,11 @@ def sqlite_engine(
     foreign_keys: bool = True,
     turns: Turns | None = None,
 ) -> Engine:
-    """An engine whose transactions take the write lock when they begin, and are on the disk when they end.
+    """Create an engine whose transactions take the write lock when they begin, and are on disk when they end.
 
-    A transaction that would only lock at its first write loses against another's snapshot, and no timeout helps
-    (SQLITE_BUSY_SNAPSHOT). `expected` is the revision the database must have, checked under the lock; None opens
-    whatever is there. Raises DatabaseMissing, DatabaseUnusable, SchemaOutdated, SchemaTooNew when it connects.
+    A transaction that locks only at its first write can fail with SQLITE_BUSY_SNAPSHOT, which no timeout prevents.
+    `expected` is the revision that the database must have, checked under the lock; None opens any database. Connecting
+    raises DatabaseMissing, DatabaseUnusable, SchemaOutdated, SchemaTooNew.
     """
 
     turn = turns or Turns()
@@ -99,10 +99,10 @@ def sqlite_engine(
         )
         connection = cast(_PooledConnection, opened)
         try:
-            check(connection)  # before the next statement changes the header of a database that is not ours
+            check(connection)  # before the next statement changes the header of a foreign database
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # the log is synchronised at every commit
-            connection.execute("PRAGMA secure_delete = ON")  # what is erased is not to be found in free space
+            connection.execute("PRAGMA synchronous = FULL")  # flush the log at every commit
+            connection.execute("PRAGMA secure_delete = ON")  # overwrite erased data in free space
             if not foreign_keys:
                 connection.execute("PRAGMA foreign_keys = OFF")
         except BaseException:
@@ -150,5 +150,5 @@ def sqlite_engine(
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:
-    """The driver's own connection behind SQLAlchemy's."""
+    """Return the driver's connection behind SQLAlchemy's."""
     return cast(sqlite3.Connection, connection.connection.driver_connection)

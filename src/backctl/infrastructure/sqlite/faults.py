@@ -1,6 +1,6 @@
-"""What SQLite's driver reports, as errors of the house. The only place that knows its result codes.
+"""Converts errors of SQLite's driver to BackctlErrors. The only module that knows its result codes.
 
-SQLAlchemy's wrappers are seen through without importing it, so the read side stays free of it.
+Unwraps SQLAlchemy's errors without importing SQLAlchemy, so that the read side does not load it.
 """
 
 import os
@@ -27,8 +27,8 @@ from backctl.domain.values import EventId
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _FOREIGN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
-# ENOSPC arrives as FULL. EFBIG, EDQUOT and no room for the shared index of the log arrive as one of these, and so does
-# EIO: only the disk can tell which it was.
+# SQLite reports ENOSPC as FULL. It reports EFBIG, EDQUOT, no space for the shared index of the log, and EIO as one of
+# these codes; only a look at the disk can tell them apart.
 _UNWRITTEN = {
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_FSYNC,
@@ -42,7 +42,7 @@ _UNWRITTEN = {
 _NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 _ROOM = 64 << 10
-"""Bytes that a disk which is not full still takes."""
+"""The bytes that a disk must accept so that it is not full."""
 
 _FOREIGN_SCHEMA = ("no such table", "no such column", "has no column named")
 
@@ -51,9 +51,9 @@ _RESTORE = "restore it from a backup"
 
 @contextmanager
 def mapped_faults(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the driver's errors about the database at `path` into DatabaseLocked, DatabaseFull or DatabaseUnusable.
+    """Convert the driver's errors about the database at `path` to DatabaseLocked, DatabaseFull or DatabaseUnusable.
 
-    What is none of these (a broken constraint, a mistake in a statement) passes unchanged.
+    Other errors, such as a violated constraint or a wrong statement, pass unchanged.
     """
     try:
         yield
@@ -66,7 +66,7 @@ def mapped_faults(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class SqliteFaults:
-    """What the write side asks about failures. A file has no connection to lose."""
+    """Interprets failures for the write side."""
 
     path: str | os.PathLike[str]
 
@@ -76,8 +76,8 @@ class SqliteFaults:
     def is_lost(self, error: Exception) -> bool:
         """Whether a COMMIT that failed like this may have left the whole transaction in the log file.
 
-        The frame that commits it is written last. When flushing it or announcing it fails, nobody sees the change
-        until the log is recovered after a crash, and then everybody does. A write that found no room wrote no frame.
+        The commit frame is written last. If flushing or publishing it fails, the change is invisible until the log is
+        recovered after a crash, and visible from then on. A write that failed for lack of space wrote no frame.
         """
         cause = getattr(error, "orig", error)
         if isinstance(cause, MemoryError):
@@ -88,18 +88,18 @@ class SqliteFaults:
         return code != sqlite3.SQLITE_IOERR_WRITE or not _has_no_room(self.path)
 
     def was_committed(self, event_id: EventId | None) -> bool:
-        """Nobody can tell. Raises OutcomeUnknown."""
+        """Raise OutcomeUnknown: the outcome cannot be determined."""
         raise OutcomeUnknown(
-            f"the disk failed while a change of {_named(self.path)} was being committed: it may or may not be made",
-            hint="check the disk, then look whether the change is there before repeating it",
+            f"the disk failed during a change to {_named(self.path)}; it is unknown whether the change was made",
+            hint="check the disk, then check whether the change was made before you repeat it",
         )
 
 
 def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | None:
-    """The error of the house that `error` means; None when it is not the database's state that is at fault."""
+    """Convert `error` to a BackctlError; None when the database is not the cause."""
     cause = getattr(error, "orig", error)
     database = _named(path)
-    if isinstance(cause, UnicodeDecodeError):  # Python could not even read SQLite's message about what is damaged
+    if isinstance(cause, UnicodeDecodeError):  # Python could not decode SQLite's message about the damage
         return DatabaseUnusable(f"{database} is damaged", hint=_RESTORE)
     if not isinstance(cause, sqlite3.Error):
         return None
@@ -119,10 +119,10 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
     if code in _UNWRITTEN:
         return DatabaseUnusable(
             f"{database} cannot be written: input/output error ({_name(cause)})",
-            hint="check the disk; look at the database with '{backctl} doctor' before going on",
+            hint="check the disk, then run '{backctl} doctor' before you continue",
         )
     if primary in _FOREIGN or (primary == sqlite3.SQLITE_ERROR and str(cause) == "unsupported file format"):
-        return DatabaseUnusable(f"{database} is no SQLite database, or its first page is damaged", hint=_RESTORE)
+        return DatabaseUnusable(f"{database} is not an SQLite database, or its first page is damaged", hint=_RESTORE)
     if primary == sqlite3.SQLITE_CORRUPT:
         return DatabaseUnusable(f"{database} is damaged", hint=_RESTORE)
     if exhausted := _exhaustion(code):
@@ -130,8 +130,8 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
     if primary in _UNWRITABLE:
         return DatabaseUnusable(
             f"{database} cannot be opened or written",
-            hint="check the owner and the permissions of the file and of its folder; "
-            "reading needs a writable folder too, for SQLite keeps its log beside the file",
+            hint="check the owner and the permissions of the file and its folder; "
+            "SQLite needs a writable folder even for reading",
         )
     if primary == sqlite3.SQLITE_IOERR:
         return DatabaseUnusable(f"{database} cannot be read: {_name(cause)}", hint=f"check the disk, or {_RESTORE}")
@@ -141,9 +141,9 @@ def fault_of(error: Exception, path: str | os.PathLike[str]) -> BackctlError | N
 
 
 def fault_of_copy(error: Exception, copy: os.PathLike[str], *, named: os.PathLike[str]) -> BackctlError | None:
-    """What it means when a copy, which is to be called `named`, could not be written; None for the original's faults.
+    """Convert the error of writing a copy with the final name `named`; None for errors of the original.
 
-    A copy has no log beside it, so what is about the log's shared index is about the original's.
+    A copy has no log, so errors about the shared index of the log are about the original.
     """
     if not isinstance(error, sqlite3.Error):
         return None
@@ -160,16 +160,16 @@ def fault_of_copy(error: Exception, copy: os.PathLike[str], *, named: os.PathLik
 
 
 def _fault_without_code(message: str, database: str) -> BackctlError | None:
-    # Raised by Python's module itself. The message repeats the text, which stays out of ours.
+    # Python's module raises this. Its message contains the text, which must not be shown.
     if message.startswith("Could not decode to UTF-8"):
         return DatabaseUnusable(
-            f"{database} holds text that is not UTF-8", hint=f"look with '{{backctl}} audit verify', then {_RESTORE}"
+            f"{database} holds text that is not UTF-8", hint=f"run '{{backctl}} audit verify', then {_RESTORE}"
         )
     return None
 
 
 def _has_no_room(path: str | os.PathLike[str]) -> bool:
-    """Whether the disk, a quota or a limit of the process keeps the database or its log from growing."""
+    """Whether the disk, a quota or a process limit prevents the database or its log from growing."""
     import tempfile
     from pathlib import Path
 
@@ -186,13 +186,13 @@ def _has_no_room(path: str | os.PathLike[str]) -> bool:
 
 
 def _exhaustion(code: int) -> BackctlError | None:
-    """What this process has run out of; SQLite only says that it cannot open the database or map its log."""
+    """Return what this process has run out of. SQLite only reports that it cannot open the database or map its log."""
     if code in _NO_MEMORY:
         return exhaustion_of(MemoryError())
     if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
         try:
-            # As many as a database, its log and the index of it take. Not the database itself: closing that would give
-            # up every lock that this process has on it.
+            # Open as many files as a database, its log and its index need. Do not open the database itself: closing it
+            # would release every lock of this process on it.
             with open(os.devnull), open(os.devnull), open(os.devnull):
                 return None
         except OSError as error:

@@ -18,7 +18,7 @@ from backctl.infrastructure.sqlite.faults import mapped_faults
 class SqliteHealth(DatabaseHealth):
     """Opens the file for each check and closes it afterwards."""
 
-    upgrade_hint = "the next command that opens it makes a copy and migrates it"
+    upgrade_hint = "the next command that opens the database backs it up and migrates it"
 
     def __init__(self, source: HealthSource, path: Path, *, timeout_us: int) -> None:
         super().__init__(source)
@@ -37,7 +37,7 @@ class SqliteHealth(DatabaseHealth):
         with self._connected(read_only=False) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-        return ok("a change can begin")
+        return ok("the database accepts changes")
 
     def _is_whole(self) -> Finding:
         with self._connected() as connection:
@@ -58,11 +58,11 @@ class SqliteHealth(DatabaseHealth):
 
 
 def integrity(connection: sqlite3.Connection) -> Finding:
-    """Whether every page, index and reference is in order."""
+    """Check that every page, index and reference is intact."""
     found = [str(text) for (text,) in connection.execute("PRAGMA integrity_check(10)")]
     if found != ["ok"]:
         return fail(f"the database is damaged: {'; '.join(found)}", RESTORE)
     orphans = sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
     if orphans:
         return fail(f"{orphans} rows refer to rows that do not exist", RESTORE)
-    return ok("every page, index and reference is in order")
+    return ok("every page, index and reference is intact")

@@ -164,7 +164,7 @@ class SqliteInstallation(Installation):
     def _say_fresh(self) -> None:
         if not self._said_fresh:
             self._said_fresh = True
-            self._notice(f"there is nothing at {self.database} yet; answering as for an empty database")
+            self._notice(f"there is no database at {self.database} yet; treating it as empty")
 
     def _opened(self, by: Attribution | None = None) -> "tuple[StoredInstallation, Keyring]":
         """Return the stored installation and its keyring. Migrate an older database if its keyring matches.
@@ -200,7 +200,7 @@ class SqliteInstallation(Installation):
     # Creation.
 
     def _paths(self) -> tuple[Path, ...]:
-        """The files that make up the installation, in the order in which they get their names."""
+        """Return the files of the installation, in the order in which they are linked to their names."""
         return (*self.keys.paths, self.database)
 
     def _is_complete(self) -> bool:
@@ -282,8 +282,8 @@ class SqliteInstallation(Installation):
             log = self.database.with_name(self.database.name + suffix)
             if durable.exists(log) and log.lstat().st_size:
                 raise DatabaseUnusable(
-                    f"{quoted(str(log), limit=400)} belongs to a database that is gone",
-                    hint="put that database back, or move the file away if nothing in it is wanted",
+                    f"{quoted(str(log), limit=400)} belongs to a database that no longer exists",
+                    hint="restore that database, or move the file away if you do not need its data",
                 )
 
     @contextmanager

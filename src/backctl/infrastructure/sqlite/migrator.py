@@ -21,21 +21,21 @@ from backctl.infrastructure.sqlite.engine import driver_of, sqlite_engine
 from backctl.infrastructure.sqlite.faults import mapped_faults
 from backctl.trusted_paths import opened
 
-_UNSHARED_TIMEOUT_US = 1_000_000  # nobody else knows the name of a database in the making
+_UNSHARED_TIMEOUT_US = 1_000_000  # no other process uses a database that is being created
 
 
 def create_database(path: Path, founding: Founding) -> None:
-    """Make a complete database at `path`, a private name in a folder that exists; link it to its real name afterwards.
+    """Create a complete database at `path`, a temporary name in an existing folder; link it to its real name later.
 
-    When this returns, all of it is on the disk in this one file, the chain begun with InstallationCreated. When it
-    raises, nothing is left behind. Raises FolderUnusable, DatabaseFull.
+    Afterwards everything is on disk in this one file, and the chain starts with InstallationCreated. Leaves nothing
+    behind on an error. Raises FolderUnusable, DatabaseFull.
     """
     try:
         os.close(durable.open_new(path))
         try:
             engine = sqlite_engine(path, timeout_us=_UNSHARED_TIMEOUT_US, expected=None)
             try:
-                with mapped_faults(path):  # while the files are as large as they were when it happened
+                with mapped_faults(path):  # while the files still have their size from the failure
                     with engine.begin() as connection:
                         fill(connection, founding)
                     _move_log_into_file(engine, path)
@@ -59,16 +59,18 @@ def upgrade(
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> bool:
-    """Migrate as `migrate_file` does, and tell `notice` where the copy lies; False when there is nothing to do."""
+    """Migrate like `migrate_file` and report the path of the copy to `notice`. False if there is nothing to do."""
     done = migrate_file(path, timeout_us=timeout_us, record=record, revision=revision, versions=versions)
     if done is None:
         return False
-    notice(f"migrated the database from revision {done.before} to {revision}; a copy of the old one is {done.copy}")
+    notice(
+        f"migrated the database from revision {done.before} to {revision}; the old database was copied to {done.copy}"
+    )
     return True
 
 
 class Migration(NamedTuple):
-    """The revision that a database had, and the file that keeps it so; None after a rehearsal."""
+    """The old revision of a database, and the path of the copy with that revision; None after a dry run."""
 
     before: str
     copy: Path | None
@@ -83,16 +85,16 @@ def migrate_file(
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> Migration | None:
-    """Bring the database at `path` to `revision`, after copying it beside itself; None when it is there already.
+    """Copy the database at `path` in its folder and migrate it to `revision`. None if it has that revision already.
 
-    All in one transaction under the write lock, the event of `record` too: of two at once the second finds nothing left
-    to do. With `dry_run` it is rolled back, and nothing copied. Raises SchemaTooNew, DatabaseLocked, DatabaseFull,
-    DatabaseUnusable; then nothing has changed.
+    Migrates and appends the event of `record` in one transaction under the write lock, so a second concurrent migration
+    finds nothing to do. With `dry_run`, copies nothing and rolls back. Raises SchemaTooNew, DatabaseLocked,
+    DatabaseFull, DatabaseUnusable; then nothing has changed.
     """
     with closing(connect(path, timeout_us=timeout_us, read_only=True)) as looking:
         if _is_current(looking, path, revision):
             return None
-    # Altering a table copies and drops it on SQLite; with foreign keys on, that would delete the rows that refer to it.
+    # SQLite alters a table by copying and dropping it. With foreign keys on, that would delete the referring rows.
     engine = sqlite_engine(path, timeout_us=timeout_us, expected=None, foreign_keys=False)
     try:
         with mapped_faults(path), engine.connect() as connection, connection.begin() as transaction:
@@ -107,13 +109,13 @@ def migrate_file(
                 if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
                     raise DatabaseUnusable(
                         f"revision {quoted(revision)} would leave orphaned rows in {quoted(str(path), limit=400)}",
-                        hint="the database was left as it is; please report this",
+                        hint="the database was not changed; please report this",
                     )
                 if record is not None:
                     record.append(connection, old=before, new=revision)
             except BaseException:
                 if copy is not None:
-                    copy.unlink()  # of a database that did not change
+                    copy.unlink()  # the database has not changed
                 raise
             if dry_run:
                 transaction.rollback()
@@ -123,7 +125,7 @@ def migrate_file(
 
 
 def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bool:
-    """Raises SchemaTooNew."""
+    """Whether the database has `revision`. Raises SchemaTooNew."""
     try:
         require_current(read_installation(connection, path), path, revision=revision)
     except SchemaOutdated:
@@ -132,7 +134,7 @@ def _is_current(connection: sqlite3.Connection, path: Path, revision: str) -> bo
 
 
 def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
-    """Copy the database as it is before the transaction that holds its lock, to a name that was free."""
+    """Copy the committed state of the database, whose lock the caller holds, to an unused name."""
     names = (path.with_name(f"{path.name}.{revision}.{number}.bak") for number in itertools.count(1))
     copy = next(name for name in names if not durable.exists(name))
     try:
@@ -144,16 +146,16 @@ def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
 
 
 def _move_log_into_file(engine: Engine, path: Path) -> None:
-    """Empty the log of a database that nobody else has open. Raises DatabaseUnusable when some of it stays behind.
+    """Merge the log into a database that no other process has open. Raises DatabaseUnusable if that fails.
 
-    Closing the last connection does the same, but keeps silent about what failed.
+    Closing the last connection does the same, but does not report failures.
     """
     with closing(engine.raw_connection()) as connection:
         busy, logged, moved = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     log = path.with_name(f"{path.name}-wal")
     if busy or logged != moved or (log.exists() and log.stat().st_size):
         raise DatabaseUnusable(
-            f"the new database {quoted(str(path), limit=400)} cannot be completed: its log does not become part of it",
+            f"the new database {quoted(str(path), limit=400)} cannot be completed: its log cannot be merged into it",
             hint="check the disk, and try again",
         )
 

@@ -1,7 +1,7 @@
-"""Which accounts have a name that begins so, for completion: whoever pressed TAB must not wait, and is told no error.
+"""Finds account names by prefix, for completion. It must be fast, and callers ignore its errors.
 
-Loads the driver and nothing else. Nothing is created, locked or changed: a database that nobody else has open is read
-without a lock, one in use from a snapshot of its own.
+Loads only the driver. Creates, locks and changes nothing: reads a closed database without a lock, and one in use from a
+snapshot.
 """
 
 import os
@@ -11,26 +11,26 @@ from stat import S_ISREG
 from backctl.infrastructure.sql.revision import REVISION
 
 LIMIT = 500
-"""Names that are read at most: ten times what is offered, for not every name can be."""
+"""The limit of names to read: ten times the offered number, because some names cannot be offered."""
 _END = 50
 
 _BUSY_SECONDS = 0.1
 _STEPS = 100_000
-"""Instructions of SQLite's machine in which to answer: a hundred times what a sound database needs."""
+"""The limit of SQLite's virtual machine instructions: a hundred times what a sound database needs."""
 
 _IS_OURS = "SELECT 1 FROM installation WHERE id = 1 AND (SELECT version_num FROM alembic_version) = ?"
-# Without a prefix the bounds hold every key that could be offered: those begin with a letter or a digit.
+# Without a prefix, the bounds include every key that can be offered: those begin with a letter or a digit.
 _NAMES = "SELECT {column}, {column}_key FROM users WHERE {column}_key >= ? AND {column}_key < ? ORDER BY {column}_key"
 
 Name = tuple[object, object]
-"""A name as its owner writes it and the key under which it is found: bytes, if nobody wrote over them."""
+"""A name in its owner's spelling and its key. Both are bytes, unless someone changed the file."""
 
 
 def names_beginning(path: str, prefix: str) -> list[Name]:
-    """Usernames, or e-mail addresses where `prefix` holds an "@" or begins no username; in the order of their keys.
+    """Return usernames with the prefix, or e-mail addresses if `prefix` contains "@" or matches no username.
 
-    `prefix` is ASCII text as typed. Where more than `LIMIT` names begin so, the very last of them all follow the first.
-    Raises sqlite3.Error, or OSError, when there is no database at `path` that this program works with.
+    Sorted by key. `prefix` is ASCII text as typed. If more than `LIMIT` names match, the result has the first ones and
+    the very last ones. Raises sqlite3.Error or OSError without a usable database at `path`.
     """
     connection = _open(path)
     try:
@@ -58,9 +58,9 @@ def _names(connection: sqlite3.Connection, column: str, prefix: str) -> list[Nam
 def _open(path: str) -> sqlite3.Connection:
     file = os.path.realpath(path)
     if not S_ISREG(os.stat(file).st_mode) or os.path.exists(f"{file}-journal"):
-        raise OSError(f"{file} is not a database at rest")
-    # https://www.sqlite.org/wal.html §8: where the two files beside it exist, nothing is created by reading. Where
-    # there is no log, nobody has begun to write: https://www.sqlite.org/uri.html#uriimmutable then needs neither.
+        raise OSError(f"{file} is not a cleanly closed database")
+    # https://www.sqlite.org/wal.html §8: if the -wal and -shm files exist, reading creates no files. Without a log,
+    # no process is writing, and https://www.sqlite.org/uri.html#uriimmutable needs neither file.
     if _size(f"{file}-wal"):
         os.stat(f"{file}-shm")
         mode = "mode=ro"
@@ -68,7 +68,7 @@ def _open(path: str) -> sqlite3.Connection:
         mode = "mode=ro&immutable=1"
     uri = file.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     connection = sqlite3.connect(f"file://{uri}?{mode}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
-    connection.text_factory = bytes  # what was written past the program may be no text
+    connection.text_factory = bytes  # other programs may have written invalid text
     connection.set_progress_handler(lambda: 1, _STEPS)
     return connection
 

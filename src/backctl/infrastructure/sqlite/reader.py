@@ -1,4 +1,4 @@
-"""The read side on SQLite: rows straight from the driver into views."""
+"""The read side on SQLite: converts the driver's rows to views."""
 
 import itertools
 import sqlite3

@@ -1,1 +1,1 @@
-"""The steps from one revision of the schema to the next, run from the package by the migrator."""
+"""The migrations from one schema revision to the next. The migrator runs them from the package."""

@@ -1,4 +1,4 @@
-"""Runs on the connection, and within the transaction, that the migrator hands over."""
+"""Runs the migrations on the migrator's connection, in its transaction."""
 
 from alembic import context
 
@@ -7,6 +7,6 @@ from backctl.infrastructure.sql.tables import Row
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Row.metadata,
-    render_as_batch=True,  # SQLite alters a table by copying it
+    render_as_batch=True,  # SQLite must copy a table to alter it
 )
 context.run_migrations()

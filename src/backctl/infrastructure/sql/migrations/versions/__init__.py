@@ -1,1 +1,1 @@
-"""One module per revision. A released one never changes: databases were made by it."""
+"""One module per revision. A released module never changes, because databases were created with it."""
