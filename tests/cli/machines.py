@@ -54,6 +54,9 @@ class Machine:
             "BACKCTL_PASSWORDS_BCRYPT_COST": "4",
         }
 
+    where = ""
+    """How a question names the profile that is selected."""
+
     def command(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "backctl", *args]
 
@@ -119,6 +122,8 @@ class Machine:
 
 class ServerMachine(Machine):
     """A machine whose selected profile `server` uses an installation on PostgreSQL."""
+
+    where = " in profile server"
 
     def __init__(self, home: Path, url: str, keyring: bytes) -> None:
         super().__init__(home)

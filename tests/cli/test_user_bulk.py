@@ -200,7 +200,7 @@ def test_closing_many_is_confirmed_and_opening_many_is_not(untouched: Machine) -
         "confirmation.required",
     )
     screen = untouched.at_terminal(
-        "user", "deactivate", "ada", "bob", keys=[("deactivate 2 accounts (ada, bob)? [y/N] ", "\n")]
+        "user", "deactivate", "ada", "bob", keys=[(f"deactivate 2 accounts (ada, bob){untouched.where}? [y/N] ", "\n")]
     )
     assert screen.code == 8
     assert "nothing was changed" in screen.out

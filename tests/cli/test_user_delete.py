@@ -113,7 +113,7 @@ def test_nothing_but_the_username_confirms(untouched: Machine, flags: tuple[str,
 
 
 def test_on_a_terminal_the_username_is_typed(installed: Machine) -> None:
-    question = "'ada' will be gone for good; type 'ada' to confirm: "
+    question = f"permanently delete ada{installed.where}; type 'ada' to confirm: "
     wrong = installed.at_terminal("user", "delete", "ada@example.org", keys=[(question, "y\n")])
     assert wrong.code == 8
     assert "nothing was changed" in wrong.out
@@ -136,7 +136,7 @@ def test_several_are_confirmed_by_their_number(installed: Machine) -> None:
     (installed.home / "leavers.txt").write_text("bob\ncleo\nroot\n")
     screen = installed.at_terminal(
         *("user", "delete", "--from-file", "leavers.txt", "--if-exists"),
-        keys=[("3 accounts will be gone for good; type '3' to confirm: ", "3\n")],
+        keys=[(f"permanently delete 3 accounts (bob, cleo, root){installed.where}; type '3' to confirm: ", "3\n")],
     )
     assert screen.code == 7
     assert left(installed) == {"root"}

@@ -193,7 +193,7 @@ except UsageError as error:
     sys.exit(error.message)
 """
     done = python(machine, script)
-    assert (done.code, done.err.strip()) == (1, "the terminal cannot be asked: Input/output error")
+    assert (done.code, done.err.strip()) == (1, "the terminal cannot hide what is typed: Input/output error")
 
 
 _SIGNALLED_IN_A_COMMIT = """
