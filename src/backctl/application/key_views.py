@@ -44,15 +44,6 @@ class KeyView:
 
 
 @dataclass(frozen=True, slots=True)
-class DestroyedKey:
-    """A key that was destroyed."""
-
-    kid: str
-    purpose: Purpose
-    destroyed_at: Instant
-
-
-@dataclass(frozen=True, slots=True)
 class DueView:
     """What a rotation would do now for a purpose; `step` is None if nothing is due."""
 
@@ -102,6 +93,15 @@ class KeyExport:
 
     def __repr__(self) -> str:
         return f"KeyExport(kid={self.kid!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyedKey:
+    """A key that was destroyed."""
+
+    kid: str
+    purpose: Purpose
+    destroyed_at: Instant
 
 
 def _moment(text: str | None) -> Instant | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from backctl.application.attribution import Attribution
 from backctl.application.login_views import MfaStatus
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 _BATCH = 100  # accounts that one transaction locks
 
 
-@dataclass(frozen=True, slots=True)
-class MfaEnrolment:
+class MfaEnrolment(NamedTuple):
     """An unconfirmed enrolment: the data to enter into an authenticator. It cannot be shown again."""
 
     status: MfaStatus

@@ -110,11 +110,7 @@ class Transactions:
         prepare: Callable[[], object] = _nothing,
     ) -> R:
         """Like `run`, for a step with any result; `commits` decides from the result whether to commit."""
-
-        def once(dry_run: bool) -> R:
-            return self._run(partial(self.begin, by=by, dry_run=dry_run, creates=creates), step, commits, prepare)
-
-        return guarded(once, guard=self.guard, changes=commits, dry_run=dry_run)
+        return self._run(partial(self.begin, by=by, creates=creates), step, commits, prepare, dry_run=dry_run)
 
     def change_keyring(self, step: KeyringStep[T], *, by: Attribution, dry_run: bool = False) -> Change[T]:
         """Like `run`, for a step that changes the keyring. Locks the keyring and saves it together with its events."""
@@ -129,11 +125,7 @@ class Transactions:
         dry_run: bool = False,
     ) -> R:
         """Like `change_keyring`, for a step with any result; `commits` decides from the result whether to commit."""
-
-        def once(dry_run: bool) -> R:
-            return self._run(partial(self.begin_keyring, by=by, dry_run=dry_run), step, commits, _nothing)
-
-        return guarded(once, guard=self.guard, changes=commits, dry_run=dry_run)
+        return self._run(partial(self.begin_keyring, by=by), step, commits, _nothing, dry_run=dry_run)
 
     def run_each(
         self,
@@ -168,13 +160,15 @@ class Transactions:
 
     def _run(
         self,
-        begin: Callable[[], W],
+        begin: Callable[..., W],
         step: Callable[[W], R],
         commits: Callable[[R], bool],
         prepare: Callable[[], object],
+        *,
+        dry_run: bool,
     ) -> R:
-        def once() -> R:
-            work = begin()
+        def once(dry_run: bool) -> R:
+            work = begin(dry_run=dry_run)
             prepare()
             try:
                 with work:
@@ -185,7 +179,10 @@ class Transactions:
             finally:
                 self._react(work)
 
-        return self.repeated(once)
+        def repeated(dry_run: bool) -> R:
+            return self.repeated(partial(once, dry_run))
+
+        return guarded(repeated, guard=self.guard, changes=commits, dry_run=dry_run)
 
     def repeated(self, attempt: Callable[[], R]) -> R:
         """Call `attempt`, up to three times while the database aborts its transaction, and return its result.

@@ -174,36 +174,34 @@ class Sink:
         """Called before every write, to clear a progress line."""
 
     def write(self, text: str) -> None:
-        if self._stream is None:
-            return
-        if self.before_write is not None:
-            self.before_write()
-        try:
+        def put(stream: TextIO) -> None:
             try:
-                self._stream.write(text)
+                stream.write(text)
             except UnicodeEncodeError:
-                self._stream.write(_encodable(text))
-        except OSError as error:
-            self._failed(error)
+                stream.write(_encodable(text))
+
+        self._attempt(put)
 
     def write_bytes(self, data: bytes) -> None:
         """Write bytes unchanged and unbuffered."""
-        if self._stream is None:
-            return
-        if self.before_write is not None:
-            self.before_write()
-        try:
-            self._stream.flush()
-            self._stream.buffer.write(data)
-            self._stream.buffer.flush()
-        except OSError as error:
-            self._failed(error)
+
+        def put(stream: TextIO) -> None:
+            stream.flush()
+            stream.buffer.write(data)
+            stream.buffer.flush()
+
+        self._attempt(put)
 
     def flush(self) -> None:
+        self._attempt(lambda stream: stream.flush(), clear=False)
+
+    def _attempt(self, put: Callable[[TextIO], None], *, clear: bool = True) -> None:
         if self._stream is None:
             return
+        if clear and self.before_write is not None:
+            self.before_write()
         try:
-            self._stream.flush()
+            put(self._stream)
         except OSError as error:
             self._failed(error)
 

@@ -52,22 +52,14 @@ class Entry(NamedTuple):
 class LoadedSettings:
     """The effective settings and the origin of each."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        file: Path | None,
-        names_storage: bool,
-        written: Layer,
-        text: str,
-    ) -> None:
+    def __init__(self, settings: Settings, gathered: "Gathered", *, names_storage: bool) -> None:
         self.settings = settings
-        self.file = file
-        """The configuration file that was read; None without one."""
+        self.file = gathered.file
+        """The configuration file that was read; None if there is none."""
         self.names_storage = names_storage
-        """Whether a file was found, or a flag or variable names a database, keyring or profile: not a fresh machine."""
-        self._written = written
-        self._text = text
+        """Whether the machine is not fresh: a file, or an option or variable for a database, keyring or profile."""
+        self._written = gathered.values
+        self._text = gathered.text
         self._lines: Mapping[tuple[str | int, ...], int] | None = None
         self._data_folder: Path | None = None
 
@@ -239,13 +231,8 @@ def load_environment(environ: Mapping[str, str]) -> LoadedSettings:
 
 def loaded(gathered: "Gathered", profile: str | None, environ: Mapping[str, str]) -> LoadedSettings:
     """Return the settings from sources that have no problems."""
-    return LoadedSettings(
-        settings_of(gathered, environ),
-        file=gathered.file,
-        names_storage=_names_storage(gathered, profile, environ),
-        written=gathered.values,
-        text=gathered.text,
-    )
+    names_storage = _names_storage(gathered, profile, environ)
+    return LoadedSettings(settings_of(gathered, environ), gathered, names_storage=names_storage)
 
 
 _FLAGS = {"database.timeout": "--timeout"}

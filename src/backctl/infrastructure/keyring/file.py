@@ -12,7 +12,6 @@ from backctl.domain.errors import (
     KeyringDamaged,
     KeyringExposed,
     KeyringMissing,
-    KeyringSealed,
     KeyringUnreadable,
     raise_exhaustion,
 )
@@ -67,11 +66,7 @@ class KeyFile:
 
         Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """
-        text = self._text()
-        try:
-            return keyring_text.read(text, self._passphrase)
-        except (KeyringDamaged, KeyringSealed) as error:
-            raise type(error)(f"{quoted(str(self.path), limit=400)}: {error.message}", hint=error.hint) from None
+        return keyring_text.read_from(quoted(str(self.path), limit=400), self._text(), self._passphrase)
 
     def current(self) -> "Keyring":
         """Return the keyring. Reads it again only after the file has changed, because unwrapping is slow.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from backctl.domain.errors import KeyringDamaged, KeyringReadOnly, KeyringSealed
+from backctl.domain.errors import KeyringReadOnly
 from backctl.infrastructure.keyring import text as keyring_text
 
 if TYPE_CHECKING:
@@ -32,11 +32,7 @@ class GivenKeyring:
 
     def read(self) -> "Keyring":
         """Read the keyring. Raises KeyringDamaged, KeyringSealed, and InvalidConfiguration when the source fails."""
-        text = self._reveal()
-        try:
-            return keyring_text.read(text, self._passphrase)
-        except (KeyringDamaged, KeyringSealed) as error:
-            raise type(error)(f"{self.label}: {error.message}", hint=error.hint) from None
+        return keyring_text.read_from(self.label, self._reveal(), self._passphrase)
 
     def current(self) -> "Keyring":
         """Return the result of the first `read`, because the source does not change."""

@@ -50,6 +50,14 @@ def read(text: str, passphrase: Passphrase | None = None) -> Keyring:
     return Keyring.from_document(document)
 
 
+def read_from(source: str, text: str, passphrase: Passphrase | None) -> Keyring:
+    """Like `read`, with errors that begin with the name of the source."""
+    try:
+        return read(text, passphrase)
+    except (KeyringDamaged, KeyringSealed) as error:
+        raise type(error)(f"{source}: {error.message}", hint=error.hint) from None
+
+
 def is_wrapped(text: str) -> bool:
     """Whether the text, an output of `written`, is wrapped with a passphrase."""
     document = parsed(text)

@@ -6,7 +6,7 @@ Never compares the SQL that created a table, because migrations and models gener
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sqlalchemy import Inspector
 from sqlalchemy.engine.interfaces import ReflectedForeignKeyConstraint, ReflectedIndex
@@ -22,8 +22,7 @@ TABLES = tuple(table.name for table in Row.metadata.sorted_tables)
 KEPT = (*TABLES, "alembic_version")
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """A difference. `missing` is True if this program needs the object, False if someone added it."""
 
     text: str

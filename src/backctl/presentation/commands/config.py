@@ -22,54 +22,12 @@ Key = Annotated[str, Argument(metavar="KEY", help="Setting, for example database
 
 
 @dataclass(frozen=True, slots=True)
-class SettingView:
-    """One setting."""
-
-    key: str
-    value: Shown
-
-
-@dataclass(frozen=True, slots=True)
 class OriginView:
     """One setting with the place where its value comes from."""
 
     key: str
     value: Shown
     origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class FileView:
-    """The configuration file."""
-
-    path: str
-    exists: bool
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenView:
-    """A setting that was written."""
-
-    key: str
-    value: str
-    """Masked for a secret."""
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemovedView:
-    """A setting that was removed."""
-
-    key: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class FindingView:
-    """An error in the configuration."""
-
-    message: str
-    hint: str
 
 
 @leaf(app, view=OriginView)
@@ -85,6 +43,22 @@ def show(
         call.results.show_all((SettingView(entry.key, entry.value) for entry in entries), SettingView)
 
 
+@dataclass(frozen=True, slots=True)
+class SettingView:
+    """One setting."""
+
+    key: str
+    value: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """The configuration file."""
+
+    path: str
+    exists: bool
+
+
 @leaf(app, view=FileView)
 def path(call: Invocation) -> None:
     """Print the path of the configuration file."""
@@ -97,6 +71,16 @@ def get(call: Invocation, key: Key) -> None:
     """Print the value of a setting; a secret is masked."""
     entry = call.settings.entry(key)
     call.results.value(_bare(entry.value), OriginView(*entry))
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenView:
+    """A setting that was written."""
+
+    key: str
+    value: str
+    """Masked for a secret."""
+    file: str
 
 
 @leaf(app, name="set", changes="set {key}", secrets=("value",), view=WrittenView)
@@ -126,6 +110,14 @@ def set_(
     call.results.changed(Change(WrittenView(key, settings.redact_url(value) if secret else value, str(file)), changed))
 
 
+@dataclass(frozen=True, slots=True)
+class RemovedView:
+    """A setting that was removed."""
+
+    key: str
+    file: str
+
+
 @leaf(app, changes="unset {key}", view=RemovedView)
 def unset(call: Invocation, key: Key) -> None:
     """Remove a setting from the configuration file.
@@ -137,6 +129,14 @@ def unset(call: Invocation, key: Key) -> None:
     from backctl.application.views import Change  # imports all views, which the queries here do not need
 
     call.results.changed(Change(RemovedView(key, str(file)), changed))
+
+
+@dataclass(frozen=True, slots=True)
+class FindingView:
+    """An error in the configuration."""
+
+    message: str
+    hint: str
 
 
 @leaf(app, view=FindingView)
