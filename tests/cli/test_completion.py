@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.typist import FILES, FOLDER, Typist, every_shell, shells
+from tests.cli.shell_completion import FILES, FOLDER, Typist, every_shell, shells
 from typer.main import get_command
 from typer.testing import CliRunner
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.typist import Typist, shells
+from tests.cli.shell_completion import Typist, shells
 
 from backctl.presentation.app import app
 from backctl.presentation.completion.scripts import Shell
