@@ -25,3 +25,9 @@ def test_hints_name_the_program_by_its_placeholder(file: Path) -> None:
     """Except for a profile that is not the selected one, where the options would be wrong."""
     literal = re.compile(r"['`]backctl (?!-p PROFILE)[a-z-]")
     assert [node.lineno for node in texts(file) if literal.search(str(node.value))] == []
+
+
+@pytest.mark.parametrize("file", ["sample-config.toml", "CHANGELOG.md", *sorted(SOURCE.rglob("*.py"))], ids=str)
+def test_words_that_readers_stumble_over_do_not_come_back(file: str | Path) -> None:
+    text = (SOURCE.parents[1] / file).read_text(encoding="utf-8")
+    assert re.findall(r"\b(?:anew|for ever|goes before|and alike|be content)\b", text) == []

@@ -59,7 +59,7 @@ def check_match(kids: Sequence[str], keyring: "Keyring") -> None:
     """
     if not kids:
         raise DatabaseUnusable(
-            "the database does not say which audit keys it was written with", hint="restore it from a backup"
+            "the database names no audit keys", hint="restore it from a backup"
         )
     lacking = sorted(set(kids) - set(keyring.secrets("audit")))
     if lacking:
