@@ -14,7 +14,7 @@ from typer.exceptions import Abort, Exit
 
 from backctl.domain.errors import PROGRAM, BackctlError, UsageError, exhaustion_of
 from backctl.domain.quoting import quoted
-from backctl.presentation import crash_log, errors, parameters, parser_errors, terminal
+from backctl.presentation import errors, parameters, terminal
 from backctl.presentation.commands import NOUNS, Entry
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import LeafSpec, Noun
@@ -302,8 +302,7 @@ class Root(TyperGroup):
         try:
             code = self._run(arguments)
         except Exception as error:  # while reporting another error, whose message Python would print
-            reported = exhaustion_of(error) or crash_log.unexpected(error)
-            code = errors.report(reported, as_json=errors.wants_json(arguments))
+            code = _reported(error, as_json=errors.wants_json(arguments))
         if standalone_mode:
             sys.exit(code)
         return code
@@ -321,7 +320,9 @@ class Root(TyperGroup):
                 return ExitCode.USAGE
             return errors.report(UsageError("a command is missing"), as_json=True)
         except ClickException as error:
-            return errors.report(parser_errors.reworded(error), as_json=as_json)
+            from backctl.presentation.parser_errors import reworded
+
+            return errors.report(reworded(error), as_json=as_json)
         except BackctlError as error:
             return errors.report(error, as_json=as_json)
         except terminal.ClosedOutput:
@@ -337,7 +338,7 @@ class Root(TyperGroup):
             if isinstance(error, OSError) and (failure := terminal.output_failure()):  # Typer writes the help
                 terminal.discard(sys.stdout)
                 return errors.report(terminal.output_failed(failure), as_json=as_json)
-            return errors.report(exhaustion_of(error) or crash_log.unexpected(error), as_json=as_json)
+            return _reported(error, as_json=as_json)
 
     def _ended(self, arguments: list[str]) -> int:
         try:
@@ -351,6 +352,16 @@ class Root(TyperGroup):
                 raise end_by_signal from None
             raise
         return ExitCode.OK
+
+
+def _reported(error: Exception, *, as_json: bool) -> ExitCode:
+    """Report an error that is not a BackctlError: the machine has run out of something, or there is a bug."""
+    exhausted = exhaustion_of(error)
+    if exhausted is not None:
+        return errors.report(exhausted, as_json=as_json)
+    from backctl.presentation.crash_log import unexpected
+
+    return errors.report(unexpected(error), as_json=as_json)
 
 
 def _version_option() -> typer.core.TyperOption:

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from backctl import settings
-from backctl.application.guard import guarded
 from backctl.presentation.context import Invocation
 from backctl.settings.document import dotted
 from backctl.settings.positions import parse_key
@@ -27,6 +26,8 @@ def require_loadable(call: Invocation) -> Path:
 
 def edit(call: Invocation, change: Callable[..., bool]) -> bool:
     """Call `change(dry_run=…)`, after the guard was asked if it would change something. Returns whether it did."""
+    from backctl.application.guard import guarded
+
     return guarded(
         lambda dry_run: change(dry_run=dry_run), guard=call.guard, changes=lambda changed: changed, dry_run=call.dry_run
     )

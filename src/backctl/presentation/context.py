@@ -14,7 +14,6 @@ from backctl.domain.errors import UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation import program, terminal
 from backctl.presentation.declaration import LeafSpec
-from backctl.presentation.input_files import StandardInput
 from backctl.presentation.messages import Messages, describe, warn_about_variables
 from backctl.presentation.output import Format
 from backctl.presentation.results import Results
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
     from backctl.backend import Backend
     from backctl.presentation.guard import CommandGuard
+    from backctl.presentation.input_files import StandardInput
     from backctl.presentation.secret_input import SecretInput
     from backctl.settings import LoadedSettings, Settings
 
@@ -60,7 +60,6 @@ class Invocation:
             from backctl.settings.durations import parse_duration
 
             parse_duration(self.timeout)
-        self.stdin = StandardInput()
         self.messages = Messages(quiet=flags["quiet"], verbose=flags["verbose"])
         self.results = Results(
             Format(flags["output"]) if flags["output"] else None,
@@ -83,6 +82,13 @@ class Invocation:
         return self.backend.by(self.flags["actor"], reason=self.reason, trace_id=trace_id)
 
     @cached_property
+    def stdin(self) -> "StandardInput":
+        """Standard input, which only one part of the command may read."""
+        from backctl.presentation.input_files import StandardInput
+
+        return StandardInput()
+
+    @cached_property
     def settings(self) -> "LoadedSettings":
         """The configuration with the origin of every value. Raises InvalidConfiguration."""
         from backctl.settings import load
@@ -101,7 +107,7 @@ class Invocation:
             self.settings,
             notice=self.messages.notice,
             founder=lambda: self.attribution,
-            guard=self.guard,
+            guard=self.guard if self._spec.mutation else None,
         )
 
     @cached_property

@@ -58,9 +58,7 @@ def check_match(kids: Sequence[str], keyring: "Keyring") -> None:
     Raises DatabaseUnusable if it names none: every database is created with one, so it was tampered with.
     """
     if not kids:
-        raise DatabaseUnusable(
-            "the database names no audit keys", hint="restore it from a backup"
-        )
+        raise DatabaseUnusable("the database names no audit keys", hint="restore it from a backup")
     lacking = sorted(set(kids) - set(keyring.secrets("audit")))
     if lacking:
         raise KeyringMismatch(

@@ -18,7 +18,6 @@ from backctl.presentation.errors import ExitCode
 from backctl.presentation.expiry import ExpiresAt, ExpiresIn, expiry_of
 from backctl.presentation.paging import EventOrder, Paging
 from backctl.presentation.parameters import Ident, Idents, SecretFile
-from backctl.presentation.password_input import new_password, require_one_source
 
 if TYPE_CHECKING:
     from backctl.application.account_steps import AccountSteps
@@ -99,6 +98,8 @@ def create(
     if if_not_exists and upsert:
         raise UsageError("--if-not-exists and --upsert exclude each other", hint="use one of them")
     expiry = expiry_of(expires_at, expires_in)
+    from backctl.presentation.password_input import new_password, require_one_source
+
     has_password = require_one_source(call, generate=generate_password, none=no_password, secret_file=secret_file)
     accounts = call.backend.accounts
     accounts.require_creatable(email=email, username=username, role=DEFAULT_ROLE if role is None else role)
@@ -225,6 +226,8 @@ def set_password(
     """
     accounts = call.backend.accounts
     account = accounts.show(ident)  # report a missing account before a password is typed
+    from backctl.presentation.password_input import new_password
+
     with new_password(
         call,
         generate=generate_password,
