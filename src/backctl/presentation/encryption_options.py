@@ -33,6 +33,27 @@ class Verb:
     """Whether nothing of a file may be written before all of it was verified."""
 
 
+ENCRYPT = Verb(
+    "encrypting",
+    "encrypted",
+    lambda service: service.seal,
+    lambda service, read, context: (True, service.encrypt_stream(read, context=context)),
+)
+DECRYPT = Verb(
+    "decrypting",
+    "decrypted",
+    lambda service: service.open,
+    lambda service, read, context: (True, service.decrypt_stream(read, context=context)),
+    held_back=True,
+)
+REENCRYPT = Verb(
+    "re-encrypting",
+    "re-encrypted",
+    lambda service: service.move,
+    lambda service, read, context: service.reencrypt_stream(read, context=context),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Choices:
     """The context of the values, the input and its format, and where the output goes."""

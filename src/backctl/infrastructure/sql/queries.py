@@ -12,7 +12,7 @@ from typing import Final
 from backctl.domain.errors import InvalidCursor
 from backctl.domain.quoting import quoted
 from backctl.domain.repositories import Cursor, EventCriteria, SessionCriteria, Sort, SortField, UserCriteria
-from backctl.domain.values import Identity, UserId, folded, is_uuid
+from backctl.domain.values import Identity, Instant, UserId, folded, is_uuid
 from backctl.infrastructure.sql.dialect import Dialect
 
 Value = str | int | bool
@@ -94,6 +94,11 @@ class _Conditions:
             self.values += values
         else:
             self.add_impossible()
+
+    def add_given(self, template: str, value: Value | Instant | None) -> None:
+        """Add a condition with one value, unless the value is None."""
+        if value is not None:
+            self.add(template, int(value) if isinstance(value, Instant) else value)
 
     def add_impossible(self) -> None:
         self._parts.append("1 = 0")
@@ -236,14 +241,10 @@ def _identity_condition(ident: Identity, email_key: str, dialect: Dialect) -> _C
 
 def _user_conditions(criteria: UserCriteria, dialect: Dialect) -> _Conditions:
     where = _Conditions(dialect)
-    if criteria.role is not None:
-        where.add("role = {}", criteria.role)
-    if criteria.is_active is not None:
-        where.add("is_active = {}", criteria.is_active)
-    if criteria.created_after is not None:
-        where.add("created_at >= {}", int(criteria.created_after))
-    if criteria.created_before is not None:
-        where.add("created_at < {}", int(criteria.created_before))
+    where.add_given("role = {}", criteria.role)
+    where.add_given("is_active = {}", criteria.is_active)
+    where.add_given("created_at >= {}", criteria.created_after)
+    where.add_given("created_at < {}", criteria.created_before)
     if criteria.email_domain is not None:
         where.add("email_domain = {}", folded(criteria.email_domain, "NFC"))
     if criteria.search is not None:
@@ -257,16 +258,11 @@ def _user_conditions(criteria: UserCriteria, dialect: Dialect) -> _Conditions:
 
 def _event_conditions(criteria: EventCriteria, dialect: Dialect) -> _Conditions:
     where = _Conditions(dialect)
-    if criteria.type is not None:
-        where.add("type = {}", criteria.type)
-    if criteria.subject is not None:
-        where.add("subject = {}", criteria.subject)
-    if criteria.since is not None:
-        where.add("occurred_at >= {}", int(criteria.since))
-    if criteria.until is not None:
-        where.add("occurred_at < {}", int(criteria.until))
-    if criteria.trace_id is not None:
-        where.add("trace_id = {}", criteria.trace_id)
+    where.add_given("type = {}", criteria.type)
+    where.add_given("subject = {}", criteria.subject)
+    where.add_given("occurred_at >= {}", criteria.since)
+    where.add_given("occurred_at < {}", criteria.until)
+    where.add_given("trace_id = {}", criteria.trace_id)
     return where
 
 

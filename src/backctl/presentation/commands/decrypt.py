@@ -15,14 +15,6 @@ from backctl.presentation.output import members
 
 app = noun("decrypt")
 
-_VERB = options.Verb(
-    doing="decrypting",
-    done="decrypted",
-    replace=lambda service: service.open,
-    stream=lambda service, read, context: (True, service.decrypt_stream(read, context=context)),
-    held_back=True,
-)
-
 
 @leaf(app, secrets=("value",), view=DecryptedValue, members=members(CipherReport))
 def decrypt(
@@ -49,7 +41,7 @@ def decrypt(
     if not choices.is_value:
         from backctl.presentation.batch.records import transform
 
-        transform(call, service, replace(_VERB, held_back=not stream), choices)
+        transform(call, service, replace(options.DECRYPT, held_back=not stream), choices)
         return
     plaintext = service.decrypt(options.encrypted_value(call), context=choices.context or "")
     call.results.renderer.exactly(plaintext, DecryptedValue(_text(plaintext), base64.b64encode(plaintext).decode()))

@@ -13,13 +13,6 @@ from backctl.presentation.output import members
 
 app = noun("encrypt")
 
-_VERB = options.Verb(
-    doing="encrypting",
-    done="encrypted",
-    replace=lambda service: service.seal,
-    stream=lambda service, read, context: (True, service.encrypt_stream(read, context=context)),
-)
-
 
 @leaf(app, secrets=("value",), view=EncryptedValue, members=members(CipherReport))
 def encrypt(
@@ -45,7 +38,7 @@ def encrypt(
     if not choices.is_value:
         from backctl.presentation.batch.records import transform
 
-        transform(call, service, _VERB, choices)
+        transform(call, service, options.ENCRYPT, choices)
         return
     value = options.value_to_encrypt(call, trim_newline=trim_newline)
     encrypted = service.encrypt(value, context=choices.context or "")

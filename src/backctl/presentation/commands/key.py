@@ -7,16 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from backctl.application.key_views import (
-    DestroyedKey,
-    DueView,
-    Form,
-    ImportedKey,
-    KeyExport,
-    KeyView,
-    RotationView,
-    Wrapping,
-)
+from backctl.application import key_views
 from backctl.application.views import Change
 from backctl.domain.errors import UsageError
 from backctl.domain.keyring import Purpose
@@ -74,22 +65,22 @@ Ending = Annotated[
 _AGE, _OVERLAP = "30d", "7d"
 
 
-@leaf(app, name="list", view=KeyView)
+@leaf(app, name="list", view=key_views.KeyView)
 def list_(
     call: Invocation,
     purpose: Annotated[PurposeName | None, Option("--purpose", help="Only keys of this purpose.")] = None,
 ) -> None:
     """List the keys, oldest first."""
-    call.results.show_all(call.backend.keys.all(None if purpose is None else _purpose(purpose)), KeyView)
+    call.results.show_all(call.backend.keys.all(None if purpose is None else _purpose(purpose)), key_views.KeyView)
 
 
-@leaf(app, view=KeyView)
+@leaf(app, view=key_views.KeyView)
 def show(call: Invocation, kid: Kid) -> None:
     """Show a key, without its secret."""
     call.results.show(call.backend.keys.show(kid))
 
 
-@leaf(app, changes="add a key for {purpose}", view=KeyView)
+@leaf(app, changes="add a key for {purpose}", view=key_views.KeyView)
 def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None) -> None:
     """Create a standby key, which is used once it is promoted."""
     change = call.backend.keys.add(
@@ -102,7 +93,7 @@ def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm
     call.results.changed(change)
 
 
-@leaf(app, changes="promote the key {kid}", view=KeyView)
+@leaf(app, changes="promote the key {kid}", view=key_views.KeyView)
 def promote(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     """Make a key the primary key of its purpose.
 
@@ -112,7 +103,7 @@ def promote(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     call.results.changed(change)
 
 
-@leaf(app, changes="retire the key {kid}", view=KeyView)
+@leaf(app, changes="retire the key {kid}", view=key_views.KeyView)
 def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     """Retire a key that is not the primary key.
 
@@ -123,7 +114,7 @@ def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     call.results.changed(change)
 
 
-@leaf(app, changes="permanently destroy the key {kid}", guard="name", view=DestroyedKey)
+@leaf(app, changes="permanently destroy the key {kid}", guard="name", view=key_views.DestroyedKey)
 def destroy(call: Invocation, kid: Kid) -> None:
     """Permanently destroy a key.
 
@@ -135,7 +126,7 @@ def destroy(call: Invocation, kid: Kid) -> None:
     call.results.changed(keys.destroy(kid, by=call.attribution, dry_run=call.dry_run))
 
 
-@leaf(app, changes="rotate keys", view=RotationView)
+@leaf(app, changes="rotate keys", view=key_views.RotationView)
 def rotate(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
@@ -155,7 +146,7 @@ def rotate(
     call.results.changed(change)
 
 
-@leaf(app, view=DueView)
+@leaf(app, view=key_views.DueView)
 def due(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
@@ -164,7 +155,7 @@ def due(
     Exit code 0, or 6 if it would do nothing.
     """
     found = call.backend.keys.due(_purposes(purpose), older_than=duration(if_older_than), overlap=duration(overlap))
-    call.results.check_all(found, DueView, any(view.due for view in found))
+    call.results.check_all(found, key_views.DueView, any(view.due for view in found))
 
 
 @leaf(app)
@@ -180,7 +171,7 @@ def jwks(call: Invocation) -> None:
     call.results.value(json.dumps(document), document)
 
 
-@leaf(app, changes="change how the keyring is stored", secrets=("passphrase",), view=Wrapping)
+@leaf(app, changes="change how the keyring is stored", secrets=("passphrase",), view=key_views.Wrapping)
 def wrap(
     call: Invocation,
     none: Annotated[bool, Option("--none", help="Store the keyring unencrypted again.")] = False,
@@ -209,7 +200,7 @@ def wrap(
     call.results.changed(change)
 
 
-@leaf(app, name="import", changes="import a key for {purpose}", secrets=("key",), view=ImportedKey)
+@leaf(app, name="import", changes="import a key for {purpose}", secrets=("key",), view=key_views.ImportedKey)
 def import_(
     call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None
 ) -> None:
@@ -233,7 +224,7 @@ def import_(
     call.results.changed(change)
 
 
-@leaf(app, changes="export the key {kid}", view=KeyExport, members=("secret_file",))
+@leaf(app, changes="export the key {kid}", view=key_views.KeyExport, members=("secret_file",))
 def export(
     call: Invocation,
     kid: Kid,
@@ -245,7 +236,7 @@ def export(
 
     A private key is written to a file that only its owner can read, or to a pipe, but never to a terminal.
     """
-    written: Form = form.value
+    written: key_views.Form = form.value
     if not private:
         if secret_file is not None:
             raise UsageError("--secret-file is for a private key", hint="add --private, or leave --secret-file out")

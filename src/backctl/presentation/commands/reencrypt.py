@@ -8,13 +8,6 @@ from backctl.presentation.output import members
 
 app = noun("reencrypt")
 
-_VERB = options.Verb(
-    doing="re-encrypting",
-    done="re-encrypted",
-    replace=lambda service: service.move,
-    stream=lambda service, read, context: service.reencrypt_stream(read, context=context),
-)
-
 
 @leaf(app, secrets=("value",), view=EncryptedValue, members=members(CipherReport))
 def reencrypt(
@@ -31,7 +24,7 @@ def reencrypt(
     if not choices.is_value:
         from backctl.presentation.batch.records import transform
 
-        transform(call, service, _VERB, choices)
+        transform(call, service, options.REENCRYPT, choices)
         return
     change = service.reencrypt(options.encrypted_value(call), context=choices.context or "")
     call.results.value(change.value, EncryptedValue(change.value, change.value.split(".")[1], change.changed))
