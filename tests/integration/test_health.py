@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.installations import sqlite_installation
+from tests.installations import HEALTH_CHECKS, sqlite_installation
 
 from backctl.application.attribution import Attribution
 from backctl.application.database_views import CheckView
@@ -19,18 +19,6 @@ from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.keyring.maker import make_keyring
 from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
-CHECKS = [
-    "database.open",
-    "database.writable",
-    "database.revision",
-    "database.integrity",
-    "files.permissions",
-    "keyring.valid",
-    "keyring.matches",
-    "passwords.cost",
-    "clock.sane",
-    "tokens.issuable",
-]
 HOUR_US = 3600 * 1_000_000
 
 
@@ -52,7 +40,7 @@ class Machine:
 
     def examine(self) -> dict[str, CheckView]:
         views = list(DoctorService(self.installation.probes(leeway=10_000_000, config_file=self.config)).examine())
-        assert [view.check for view in views] == CHECKS
+        assert [view.check for view in views] == HEALTH_CHECKS
         return {view.check: view for view in views}
 
     def unwell(self) -> dict[str, str]:
