@@ -5,27 +5,19 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.domain.accounts import HASH, ID, new_account
 
 from backctl.domain import events
 from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending
 from backctl.domain.user import User
-from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
+from backctl.domain.values import EmailAddress, Instant, PasswordHash, Username
 
-ID = UserId("01935b1e-7c3a-7def-8abc-0123456789ab")
-HASH = PasswordHash("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")
 BEGIN = Instant.parse("2026-11-22T09:24:02Z")
 
 
 def created(password_hash: PasswordHash | None = HASH) -> User:
-    return User.create(
-        id=ID,
-        email=EmailAddress.of("Ada@Example.org"),
-        username=Username.parse("Ada"),
-        password_hash=password_hash,
-        role="user",
-        now=BEGIN,
-    )
+    return new_account(BEGIN, email="Ada@Example.org", username="Ada", password_hash=password_hash)
 
 
 @pytest.mark.parametrize("password_hash", [HASH, None])
