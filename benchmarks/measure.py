@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 _CHUNK = 1 << 16
 _KEPT = 1 << 20
@@ -31,8 +32,7 @@ class Broken(Exception):
     """A command failed or gave a wrong answer, so its time is meaningless."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """What a command wrote to standard output: the first MiB, the number of lines, and the size in bytes."""
 
     head: bytes

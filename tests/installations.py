@@ -1,4 +1,4 @@
-"""Installations for tests that use no configuration."""
+"""Installations for tests that use no configuration, and the checks of an installation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,20 @@ from backctl.infrastructure.installation import Dependencies
 from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.keyring.store import KeyringStore
 from backctl.infrastructure.sqlite.installation import SqliteInstallation
+
+HEALTH_CHECKS = [
+    "database.open",
+    "database.writable",
+    "database.revision",
+    "database.integrity",
+    "files.permissions",
+    "keyring.valid",
+    "keyring.matches",
+    "passwords.cost",
+    "clock.sane",
+    "tokens.issuable",
+]
+"""What `doctor` checks, in this order, after the profile."""
 
 
 def sqlite_installation(

@@ -25,33 +25,28 @@ _users = Table(
     Column("updated_at", BigInteger),
     Column("version", Integer),
 )
+_account = select(
+    *(_users.c[name] for name in ("id", "email", "username", "role", "is_active")),
+    _users.c.password_hash.is_not(None).label("has_password"),
+    _users.c.must_change_password,
+    _users.c.mfa_state.label("mfa"),
+    *(_users.c[name] for name in ("expires_at", "created_at", "updated_at", "version")),
+)
 
 
 def main(database: str, verb: str, ident: str = "") -> None:
     with create_engine(f"sqlite:///{database}").connect() as connection:
         if verb == "show":
-            row = connection.execute(select(_users).where(_users.c.username_key == ident)).one()
+            row = connection.execute(_account.where(_users.c.username_key == ident)).one()
             print(json.dumps(_view(row)))
             return
-        rows = connection.execute(select(_users).order_by(_users.c.created_at, _users.c.id).limit(50))
+        rows = connection.execute(_account.order_by(_users.c.created_at, _users.c.id).limit(50))
         print(json.dumps({"items": [_view(row) for row in rows], "next_cursor": None}))
 
 
 def _view(row: Row[*tuple[object, ...]]) -> dict[str, object]:
-    return {
-        "id": row.id,
-        "email": row.email,
-        "username": row.username,
-        "role": row.role,
-        "is_active": row.is_active,
-        "has_password": row.password_hash is not None,
-        "must_change_password": row.must_change_password,
-        "mfa": row.mfa_state,
-        "expires_at": _rfc3339(row.expires_at),
-        "created_at": _rfc3339(row.created_at),
-        "updated_at": _rfc3339(row.updated_at),
-        "version": row.version,
-    }
+    times = {name: _rfc3339(getattr(row, name)) for name in ("expires_at", "created_at", "updated_at")}
+    return row._asdict() | times
 
 
 def _rfc3339(microseconds: int | None) -> str | None:

@@ -26,31 +26,30 @@ class User(SQLModel, table=True):
     updated_at: int
     version: int
 
+    def view(self) -> dict[str, object]:
+        return {
+            "id": self.id,
+            "email": self.email,
+            "username": self.username,
+            "role": self.role,
+            "is_active": self.is_active,
+            "has_password": self.password_hash is not None,
+            "must_change_password": self.must_change_password,
+            "mfa": self.mfa_state,
+            "expires_at": _rfc3339(self.expires_at),
+            "created_at": _rfc3339(self.created_at),
+            "updated_at": _rfc3339(self.updated_at),
+            "version": self.version,
+        }
+
 
 def main(database: str, verb: str, ident: str = "") -> None:
     with Session(create_engine(f"sqlite:///{database}")) as session:
         if verb == "show":
-            print(json.dumps(_view(session.exec(select(User).where(User.username_key == ident)).one())))
+            print(json.dumps(session.exec(select(User).where(User.username_key == ident)).one().view()))
             return
         users = session.exec(select(User).order_by(User.created_at, User.id).limit(50))  # type: ignore[arg-type]  # SQLModel types columns as their values
-        print(json.dumps({"items": [_view(user) for user in users], "next_cursor": None}))
-
-
-def _view(user: User) -> dict[str, object]:
-    return {
-        "id": user.id,
-        "email": user.email,
-        "username": user.username,
-        "role": user.role,
-        "is_active": user.is_active,
-        "has_password": user.password_hash is not None,
-        "must_change_password": user.must_change_password,
-        "mfa": user.mfa_state,
-        "expires_at": _rfc3339(user.expires_at),
-        "created_at": _rfc3339(user.created_at),
-        "updated_at": _rfc3339(user.updated_at),
-        "version": user.version,
-    }
+        print(json.dumps({"items": [user.view() for user in users], "next_cursor": None}))
 
 
 def _rfc3339(microseconds: int | None) -> str | None:

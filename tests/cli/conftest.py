@@ -17,7 +17,7 @@ from tests.cli.accounts import populate
 from tests.cli.files import contents
 from tests.cli.machines import Machine, Outcome, ServerMachine, ServerStorage, Storage
 from tests.cli.next_release import make_next_release
-from tests.servers import PostgresVersion, Servers
+from tests.servers import POSTGRES_VERSIONS, PostgresServer, PostgresVersion, Servers
 
 __all__ = ["SAMPLE", "Machine", "Outcome", "ServerMachine", "Storage"]
 
@@ -44,6 +44,19 @@ def on_server(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Cal
         return ServerStorage(servers.postgres(version), tmp_path_factory.mktemp("storage"))
 
     return storage
+
+
+@pytest.fixture(scope="module", params=POSTGRES_VERSIONS, ids=lambda version: f"postgres{version}")
+def server(request: pytest.FixtureRequest, servers: Servers) -> PostgresServer:
+    """Return a server. A test with this fixture runs on each PostgreSQL version."""
+    return servers.postgres(request.param)
+
+
+@pytest.fixture
+def database(server: PostgresServer) -> Iterator[str]:
+    """Yield the name of an empty database on the server."""
+    with server.database() as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,15 @@ def run_command(machine: Machine, command: list[str]) -> Outcome:
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+def run_without_reader(machine: Machine, *arguments: str) -> tuple[int, bytes]:
+    """Run the program and close its standard output at once. Return the exit code and the standard error."""
+    with machine.start(*arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        return process.wait(timeout=60), process.stderr.read()
+
+
 def together(machine: Machine, commands: Iterable[list[str]]) -> list[Outcome]:
     """Run all commands at the same time."""
     started = [

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.cli.accounts import fresh
 from tests.cli.conftest import Machine, Outcome
 from tests.cli.shell_completion import Typist, shells
 
@@ -76,6 +77,14 @@ def insert(database: Path, username: str, email: str | None = None, key: str | N
     with closing(sqlite3.connect(database)) as connection, connection:
         values = (os.urandom(18).hex(), email, email.lower(), username, username.lower() if key is None else key)
         connection.execute(_COPY, values)
+
+
+@pytest.fixture
+def neighbour(tmp_path: Path) -> Machine:
+    """Return a second machine, with an empty folder for its database."""
+    machine = fresh(tmp_path)
+    machine.data.mkdir(parents=True)
+    return machine
 
 
 def install(machine: Machine, folder: Path) -> Path:
@@ -170,13 +179,10 @@ def test_a_tab_offers_what_is_stored(
 
 @shells
 def test_the_program_that_is_completed_is_the_one_that_is_asked(
-    shell: Shell, installed: Machine, tmp_path: Path
+    shell: Shell, installed: Machine, neighbour: Machine, tmp_path: Path
 ) -> None:
-    (tmp_path / "home").mkdir()
-    stranger = Machine(tmp_path / "home")
-    stranger.data.mkdir(parents=True)
-    shutil.copy(installed.home / "staging.db", stranger.data / "backctl.db")
-    install(stranger, tmp_path / "near-by")
+    shutil.copy(installed.home / "staging.db", neighbour.data / "backctl.db")
+    install(neighbour, tmp_path / "near-by")
     typist = Typist(shell, tmp_path, programs=installed.home / "bin")
     assert typist.offers("backctl user show e") == []
     assert typist.offers("./near-by/backctl user show e") == ["eve"]
@@ -190,18 +196,15 @@ def test_the_program_that_is_completed_is_the_one_that_is_asked(
 
 @shells
 def test_nothing_that_a_shell_could_evaluate_is_offered_or_run(
-    shell: Shell, installed: Machine, tmp_path: Path
+    shell: Shell, installed: Machine, neighbour: Machine, tmp_path: Path
 ) -> None:
-    (tmp_path / "home").mkdir()
-    machine = Machine(tmp_path / "home")
-    machine.data.mkdir(parents=True)
-    database = Path(shutil.copy(installed.data / "backctl.db", machine.data / "backctl.db"))
+    database = Path(shutil.copy(installed.data / "backctl.db", neighbour.data / "backctl.db"))
     insert(database, "evidence")
     for number, text in enumerate(HOSTILE):
         insert(database, f"ev{text}"[:50])
         insert(database, f"{text}{number:03}", f"{text}@x", key=f"ev{number:03}{text}")
-    assert machine.rows("SELECT count(*) FROM users WHERE username_key LIKE 'ev%'") == [(2 * len(HOSTILE) + 1,)]
-    typist = Typist(shell, tmp_path, programs=install(machine, tmp_path / "bin"))
+    assert neighbour.rows("SELECT count(*) FROM users WHERE username_key LIKE 'ev%'") == [(2 * len(HOSTILE) + 1,)]
+    typist = Typist(shell, tmp_path, programs=install(neighbour, tmp_path / "bin"))
     assert typist.offers("backctl user show ev") == ["evidence"]
     assert typist.offers("backctl user show ev@") == []
     assert typist.offers("backctl user show ") == ["ada", "adam", "bob", "evidence"]

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,13 @@ from tests.cli.next_release import NEXT
 from tests.cli.processes import together
 from tests.cli.test_db import CHECKS
 from tests.cli.test_db_upgrade import upgrades
-from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
+from tests.servers import PostgresServer
 
 import backctl
 from backctl.infrastructure.sql.schema import REVISION
 
 PATIENCE = [f"BACKCTL_DATABASE_{name}TIMEOUT" for name in ("", "CONNECT_", "STATEMENT_", "LOCK_")]
 PIPES: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-
-
-@pytest.fixture(params=POSTGRES_VERSIONS, ids=lambda version: f"postgres-{version}")
-def server(request: pytest.FixtureRequest, servers: Servers) -> PostgresServer:
-    return servers.postgres(request.param)
-
-
-@pytest.fixture
-def database(server: PostgresServer) -> Iterator[str]:
-    with server.database() as name:
-        yield name
 
 
 @pytest.fixture

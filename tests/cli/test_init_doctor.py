@@ -14,21 +14,10 @@ from tests.cli.conftest import Machine
 from tests.cli.expected import refused
 from tests.cli.files import contents
 from tests.cli.processes import as_ordinary_owner, run_command, with_files_of_at_most
+from tests.installations import HEALTH_CHECKS
 
 INSTALLATION_KEYS = ["database", "keyring", "installation_id", "revision", "bcrypt_cost"]
-CHECKS = [
-    "profile.selected",
-    "database.open",
-    "database.writable",
-    "database.revision",
-    "database.integrity",
-    "files.permissions",
-    "keyring.valid",
-    "keyring.matches",
-    "passwords.cost",
-    "clock.sane",
-    "tokens.issuable",
-]
+CHECKS = ["profile.selected", *HEALTH_CHECKS]
 CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-password", "-o", "json")
 
 

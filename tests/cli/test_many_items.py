@@ -78,17 +78,23 @@ def test_a_lost_backend_stops_the_batch_and_says_how_far_it_came(sample: Any) ->
     assert (done.code, done.json["done"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_lets_the_identity_at_hand_finish(sample: Any, number: int, code: int) -> None:
+def start_closing(sample: Any, *identities: str) -> tuple[Any, int]:
+    """Start closing the items. Each waits for a byte that the test writes to the returned descriptor."""
     gate, key = os.pipe()
     process = sample.start(
-        *("item", "close", "abc", "def", "ghi", "-y", "-o", "json", "--gate", str(gate)),
+        *("item", "close", *identities, "-y", "-o", "json", "--gate", str(gate)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=(gate,),
     )
     os.close(gate)
+    return process, key
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_lets_the_identity_at_hand_finish(sample: Any, number: int, code: int) -> None:
+    process, key = start_closing(sample, "abc", "def", "ghi")
     os.write(key, b".")
     assert [process.stderr.readline() for _ in range(2)] == [b"at abc\n", b"at def\n"]
     process.send_signal(number)
@@ -101,15 +107,7 @@ def test_a_signal_lets_the_identity_at_hand_finish(sample: Any, number: int, cod
 
 
 def test_a_second_signal_stops_at_once(sample: Any) -> None:
-    gate, key = os.pipe()
-    process = sample.start(
-        *("item", "close", "abc", "def", "-y", "-o", "json", "--gate", str(gate)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=(gate,),
-    )
-    os.close(gate)
+    process, key = start_closing(sample, "abc", "def")
     assert process.stderr.readline() == b"at abc\n"
     process.send_signal(signal.SIGINT)
     assert b"interrupt again to stop at once" in process.stderr.readline()

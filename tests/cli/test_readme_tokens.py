@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import shlex
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import jwt
 import pytest
 from tests.cli.accounts import Person, populate, python
 from tests.cli.conftest import Machine
+from tests.cli.processes import run_command
 
 from backctl.settings.model import DEFAULTS
 
@@ -37,21 +37,11 @@ def test_the_commands_do_what_is_said_beside_them(machine: Machine) -> None:
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec {shlex.join(machine.command())} "$@"\n')
     shim.chmod(0o700)
-    environment = {**machine.environment, "PATH": f"{shim.parent}:{machine.environment['PATH']}"}
+    machine.environment["PATH"] = f"{shim.parent}:{machine.environment['PATH']}"
     after = 'printf %s "$ACCESS" | backctl token verify -o json || echo "$?"\n'
-    done = subprocess.run(
-        ["/bin/sh", "-euc", script + after],
-        env=environment,
-        cwd=machine.home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("\n6\n")
-    assert '"code": "token.revoked"' in done.stderr
+    done = run_command(machine, ["/bin/sh", "-euc", script + after]).succeeded()
+    assert done.out.endswith("\n6\n")
+    assert '"code": "token.revoked"' in done.err
     for name in ("pair", "next-pair"):
         path = machine.home / name
         assert path.stat().st_mode & 0o077 == 0

@@ -1,6 +1,6 @@
 """On PostgreSQL: what `init` and `doctor` report, and how commands fail when the server cannot be used."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -8,27 +8,16 @@ from tests.cli.conftest import Machine
 from tests.cli.expected import refused
 from tests.cli.files import contents
 from tests.cli.test_init_doctor import CHECKS, INSTALLATION_KEYS, statuses
-from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
+from tests.servers import PostgresServer
 
 CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-password", "-o", "json")
 COMMANDS = (CREATE, ("user", "list", "-o", "json"), ("audit", "verify", "-o", "json"), (*CREATE, "--dry-run"))
 
 
-@pytest.fixture(scope="module", params=POSTGRES_VERSIONS, ids=lambda version: f"postgres{version}")
-def server(request: pytest.FixtureRequest, servers: Servers) -> PostgresServer:
-    return servers.postgres(request.param)
-
-
 @pytest.fixture
-def name(server: PostgresServer) -> Iterator[str]:
-    with server.database() as name:
-        yield name
-
-
-@pytest.fixture
-def pointing(machine: Machine, server: PostgresServer, name: str) -> Machine:
+def pointing(machine: Machine, server: PostgresServer, database: str) -> Machine:
     """Return a machine that names an empty database."""
-    machine.environment["BACKCTL_DATABASE_URL"] = server.url(name)
+    machine.environment["BACKCTL_DATABASE_URL"] = server.url(database)
     return machine
 
 
@@ -38,15 +27,15 @@ def installed(pointing: Machine) -> Machine:
     return pointing
 
 
-def execute(server: PostgresServer, name: str, statement: str) -> None:
-    with psycopg.connect(server.url(name)) as database:
-        database.execute(statement)
+def execute(server: PostgresServer, database: str, statement: str) -> None:
+    with psycopg.connect(server.url(database)) as connection:
+        connection.execute(statement)
 
 
 @pytest.mark.parametrize("source", ["url", "url_file", "url_command"])
 @pytest.mark.parametrize("command", [("user", "list"), CREATE[:-2]])
 def test_verbose_shows_where_the_database_is_without_its_password(
-    installed: Machine, server: PostgresServer, name: str, command: tuple[str, ...], source: str
+    installed: Machine, server: PostgresServer, database: str, command: tuple[str, ...], source: str
 ) -> None:
     url = installed.environment.pop("BACKCTL_DATABASE_URL")
     url_file = installed.home / "url"
@@ -76,12 +65,14 @@ def test_init_makes_keyring_and_tables_once(pointing: Machine, server: PostgresS
     assert server.password not in first.out + first.err + second.out
 
 
-def test_doctor_examines_a_server_under_the_same_names(installed: Machine, server: PostgresServer, name: str) -> None:
+def test_doctor_examines_a_server_under_the_same_names(
+    installed: Machine, server: PostgresServer, database: str
+) -> None:
     expected = dict.fromkeys(CHECKS, "ok") | {"passwords.cost": "warn"}
     assert statuses(installed) == (0, expected)
-    execute(server, name, "UPDATE alembic_version SET version_num = '0000'")
+    execute(server, database, "UPDATE alembic_version SET version_num = '0000'")
     assert statuses(installed) == (0, expected | {"database.revision": "warn"})
-    execute(server, name, "UPDATE alembic_version SET version_num = '9999'")
+    execute(server, database, "UPDATE alembic_version SET version_num = '9999'")
     assert statuses(installed) == (6, expected | {"database.revision": "fail"})
     (installed.data / "keyring.json").unlink()
     code, found = statuses(installed)
@@ -90,13 +81,13 @@ def test_doctor_examines_a_server_under_the_same_names(installed: Machine, serve
 
 @pytest.mark.parametrize("table", ["users", "events", "sessions", "recovery_codes"])
 def test_an_invalid_index_of_any_table_is_found(
-    installed: Machine, server: PostgresServer, name: str, table: str
+    installed: Machine, server: PostgresServer, database: str, table: str
 ) -> None:
     invalid = (
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = "
         f"(SELECT min(indexrelid) FROM pg_index WHERE indrelid = '{table}'::regclass)"
     )
-    execute(server, name, invalid)
+    execute(server, database, invalid)
     code, found = statuses(installed)
     assert (code, found["database.integrity"]) == (6, "fail")
 
@@ -127,18 +118,18 @@ def test_a_server_that_cannot_be_used_is_told_by_its_kind_and_without_the_passwo
 
 @pytest.mark.parametrize(("revision", "code"), [("0000", "database.schema_older"), ("9999", "database.schema_newer")])
 def test_another_revision_stops_every_command(
-    installed: Machine, server: PostgresServer, name: str, revision: str, code: str
+    installed: Machine, server: PostgresServer, database: str, revision: str, code: str
 ) -> None:
-    execute(server, name, f"UPDATE alembic_version SET version_num = '{revision}'")
+    execute(server, database, f"UPDATE alembic_version SET version_num = '{revision}'")
     for command in COMMANDS:
         error = refused(installed.run(*command), 9, code)
         assert ("db upgrade" in error["hint"]) is (code == "database.schema_older")
 
 
 def test_the_longest_wait_of_the_command_line_goes_before_the_settings(
-    installed: Machine, server: PostgresServer, name: str
+    installed: Machine, server: PostgresServer, database: str
 ) -> None:
-    with psycopg.connect(server.url(name)) as other:
+    with psycopg.connect(server.url(database)) as other:
         other.execute("LOCK TABLE users")
         for command in (CREATE, ("user", "list", "-o", "json")):
             refused(installed.run(*command, "--timeout", "300ms"), 5, "database.locked")

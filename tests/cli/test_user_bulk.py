@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from tests.cli.accounts import Person, populate
 from tests.cli.conftest import Machine, ServerMachine
 from tests.cli.expected import USER_KEYS, refused
+from tests.cli.processes import run_without_reader
 
 pytestmark = pytest.mark.every_database
 
@@ -249,19 +249,7 @@ def test_nobody_is_no_failure(untouched: Machine) -> None:
 
 
 def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(installed: Machine) -> None:
-    with subprocess.Popen(
-        installed.command("user", "deactivate", *NAMES, "--yes", "-o", "jsonl"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=installed.environment,
-        cwd=installed.home,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.wait(timeout=60) == 0
-        assert process.stderr.read() == b""
+    assert run_without_reader(installed, "user", "deactivate", *NAMES, "--yes", "-o", "jsonl") == (0, b"")
     assert closed(installed) == set(NAMES)
 
 

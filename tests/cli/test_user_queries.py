@@ -13,6 +13,7 @@ from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
 from tests.cli.expected import EVENT_KEYS, MORE, TIME, USER_KEYS, UUID7, refused
 from tests.cli.files import contents
+from tests.cli.processes import run_without_reader
 
 from backctl.domain.quoting import escaped
 
@@ -273,15 +274,7 @@ def test_a_cursor_of_one_question_is_not_taken_for_another(town: Town) -> None:
 
 @pytest.mark.parametrize("form", ["tsv", "json", "jsonl", "table"])
 def test_a_reader_that_leaves_ends_it_quietly(town: Town, form: str) -> None:
-    command = town.machine.command("user", "list", "--all", "-o", form)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=town.machine.environment, cwd=town.machine.home
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.wait(timeout=60) == 0
-        assert process.stderr.read() == b""
+    assert run_without_reader(town.machine, "user", "list", "--all", "-o", form) == (0, b"")
 
 
 def test_a_full_disk_under_the_answer_is_told(town: Town) -> None:

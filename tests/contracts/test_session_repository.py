@@ -158,7 +158,7 @@ def test_a_session_that_was_never_written_is_refused(store: Store, ada: User) ->
     with store.work() as work:
         work.session.execute(text(f"UPDATE sessions SET not_before = {2**62}"))
         work.commit()
-    with store.work() as work, pytest.raises(DatabaseUnusable, match="never written"):
+    with store.work() as work, pytest.raises(DatabaseUnusable, match="invalid data"):
         work.sessions.get(session.id)
 
 

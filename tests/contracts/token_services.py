@@ -60,16 +60,6 @@ class Services:
         )
 
     @property
-    def sessions(self) -> SessionService:
-        return SessionService(
-            transactions=self.store.transactions,
-            reader=lambda: self.reader,
-            clock=lambda: self.store.now,
-            issuer="here",
-            leeway=self.leeway,
-        )
-
-    @property
     def accounts(self) -> AccountService:
         return AccountService(
             transactions=self.store.transactions,
@@ -80,6 +70,16 @@ class Services:
             access=AccessPolicy(),
             clock=lambda: self.store.now,
             new_id=new_id,
+        )
+
+    @property
+    def sessions(self) -> SessionService:
+        return SessionService(
+            transactions=self.store.transactions,
+            reader=lambda: self.reader,
+            clock=lambda: self.store.now,
+            issuer="here",
+            leeway=self.leeway,
         )
 
     def allow(self, leeway: int) -> None:

@@ -98,7 +98,7 @@ def test_a_full_disk_ends_with_5_and_leaves_no_result(machine: Machine, work: Pa
         cwd=machine.home,
     )
     assert (done.returncode, done.stdout) == (5, b"")
-    assert b"there is no room for" in done.stderr
+    assert b"no space left for" in done.stderr
     assert os.listdir(work) == []
 
 

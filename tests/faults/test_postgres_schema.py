@@ -1,13 +1,12 @@
 """On a server, keyring and tables are created once and together, and only one process at a time migrates the schema."""
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from tests.concurrency import at_once
 from tests.faults.conftest import COMMIT, Ground, once
 
 from backctl.application.database_views import InstallationView
@@ -43,21 +42,6 @@ def upgrade():
 def initialise(ground: Ground, keyring: str = "keyring.json", *, dry_run: bool = False) -> Change[InstallationView]:
     with ground.backend(keyring=keyring) as backend:
         return backend.initialise(by=backend.by("test"), dry_run=dry_run)
-
-
-def at_once(*tasks: Callable[[], object]) -> list[object]:
-    """Run all tasks at the same time. Return the result of each, or the BackctlError that it raised."""
-    start = threading.Barrier(len(tasks))
-
-    def run(task: Callable[[], object]) -> object:
-        start.wait()
-        try:
-            return task()
-        except BackctlError as error:
-            return error
-
-    with ThreadPoolExecutor(len(tasks)) as pool:
-        return list(pool.map(run, tasks))
 
 
 def tables(ground: Ground) -> list[tuple[object, ...]]:
@@ -113,14 +97,18 @@ def test_nothing_but_init_creates_anything(bare: Ground) -> None:
 
 
 def test_of_many_who_make_it_on_one_machine_one_does(bare: Ground) -> None:
-    outcomes = at_once(*[lambda: initialise(bare).changed] * 4)
+    outcomes = at_once(*[lambda: initialise(bare).changed] * 4, refusal=BackctlError)
     assert sorted(map(bool, outcomes)) == [False, False, False, True]
     assert {type(outcome) for outcome in outcomes} == {bool}
     assert bare.backend().audit.verify().events == 1
 
 
 def test_of_two_machines_that_make_it_at_once_one_does_and_the_other_keeps_no_keys(bare: Ground) -> None:
-    outcomes = at_once(lambda: initialise(bare, "a/keys.json").changed, lambda: initialise(bare, "b/keys.json").changed)
+    outcomes = at_once(
+        lambda: initialise(bare, "a/keys.json").changed,
+        lambda: initialise(bare, "b/keys.json").changed,
+        refusal=BackctlError,
+    )
     assert outcomes.count(True) == 1
     assert sum(isinstance(outcome, KeyringMissing) for outcome in outcomes) == 1
     assert len(list(bare.folder.glob("*/keys.json"))) == 1
@@ -211,7 +199,7 @@ def test_a_schema_of_the_right_revision_is_left_alone(ground: Ground) -> None:
 def test_of_two_upgrades_at_once_one_does_it(ground: Ground, versions: Callable[[str], tuple[Path, ...]]) -> None:
     folders = versions(ADD_A_COLUMN)
     upgrade = lambda: upgrade_schema(ground.database(), revision="9000", versions=folders)  # noqa: E731 - run twice
-    outcomes = at_once(upgrade, upgrade)
+    outcomes = at_once(upgrade, upgrade, refusal=BackctlError)
     assert sorted(outcomes, key=str) == [(REVISION, "9000"), None]
     assert ground.execute("SELECT version_num FROM alembic_version") == [("9000",)]
     assert ground.execute("SELECT count(*) FROM users WHERE note IS NULL") == [(2,)]

@@ -242,12 +242,17 @@ def verify(installation: SqliteInstallation) -> object:
     return installation.reader().verify_chain(installation.audit_keys)
 
 
+def create_at_revision(installation: SqliteInstallation, database: Path, revision: str) -> bytes:
+    """Create the installation and give its database another revision. Return the content of the database."""
+    installation.create(BY)
+    execute(database, f"UPDATE alembic_version SET version_num = '{revision}'")
+    return database.read_bytes()
+
+
 def test_a_database_of_a_newer_program_is_left_alone(
     open_at: Callable[..., SqliteInstallation], tmp_path: Path
 ) -> None:
-    open_at().create(BY)
-    execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '9999'")
-    content = (tmp_path / "backctl.db").read_bytes()
+    content = create_at_revision(open_at(), tmp_path / "backctl.db", "9999")
     for use in (SqliteInstallation.reader, SqliteInstallation.describe, verify, write):
         with pytest.raises(SchemaTooNew):
             use(open_at())
@@ -266,8 +271,7 @@ def test_an_older_database_is_migrated_before_it_is_used(
         notice(f"migrated {path.name}")
         return True
 
-    open_at().create(BY)
-    execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '0000'")
+    create_at_revision(open_at(), tmp_path / "backctl.db", "0000")
     monkeypatch.setattr(migrator, "upgrade", upgrade)  # the real upgrade has its own tests
     notices: list[str] = []
     installation = open_at(notice=notices.append)
@@ -279,9 +283,7 @@ def test_an_older_database_is_migrated_before_it_is_used(
 def test_a_database_is_not_migrated_without_its_keyring(
     open_at: Callable[..., SqliteInstallation], tmp_path: Path
 ) -> None:
-    open_at().create(BY)
-    execute(tmp_path / "backctl.db", "UPDATE alembic_version SET version_num = '0000'")
-    content = (tmp_path / "backctl.db").read_bytes()
+    content = create_at_revision(open_at(), tmp_path / "backctl.db", "0000")
     (tmp_path / "keyring.json").unlink()
     with pytest.raises(KeyringMissing):
         write(open_at())

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -20,21 +20,21 @@ FIELDS = [field.name for field in fields(RecordedEvent)]
 relaxed = settings(deadline=None, max_examples=120)
 
 
-@dataclass(frozen=True)
-class Content:
-    type: str
-    subject: str
-    actor: str
-    reason: str | None
-    trace_id: str | None
-    audit_kid: str
-    data: str
-    salt: bytes
+Chain = list[RecordedEvent]
 
+
+def unlinked(**columns: Any) -> RecordedEvent:
+    """Return an event with these columns and without a place in a chain."""
+    return RecordedEvent(seq=0, id="", occurred_at=0, data_digest=b"", mac=b"", **columns)
+
+
+EVENT = unlinked(
+    type="T", subject="s", actor="a", reason=None, trace_id=None, audit_kid="a1", data="{}", salt=b"\0" * 16
+)
 
 contents = st.lists(
     st.builds(
-        Content,
+        unlinked,
         type=st.sampled_from(["UserCreated", "UserActivated"]),
         subject=st.text(max_size=8),
         actor=st.text(max_size=8),
@@ -57,14 +57,14 @@ def independent_mac(key: bytes, previous: bytes, row: RecordedEvent) -> bytes:
     return hmac.new(key, previous + text.encode(), hashlib.sha256).digest()
 
 
-def written(rows: Sequence[Content]) -> list[RecordedEvent]:
-    chain: list[RecordedEvent] = []
+def written(rows: Chain) -> Chain:
+    chain: Chain = []
     previous = hashlib.sha256(b"backctl-chain-1" + INSTALLATION.encode()).digest()
     for seq, row in enumerate(rows, 1):
-        event = RecordedEvent(
-            seq, f"id-{seq}", 1_795_339_442_000_000 + seq, row.type, row.subject, row.actor, row.reason, row.trace_id,
-            row.audit_kid, row.data, row.salt, hashlib.sha256(row.salt + row.data.encode()).digest(), b"",
-        )  # fmt: skip
+        assert row.salt is not None
+        assert row.data is not None
+        digest = hashlib.sha256(row.salt + row.data.encode()).digest()
+        event = replace(row, seq=seq, id=f"id-{seq}", occurred_at=1_795_339_442_000_000 + seq, data_digest=digest)
         previous = independent_mac(KEYS[row.audit_kid], previous, event)
         chain.append(replace(event, mac=previous))
     return chain
@@ -85,7 +85,7 @@ def broken_at(rows: Sequence[RecordedEvent], chain: Sequence[RecordedEvent]) -> 
 
 @relaxed
 @given(chains)
-def test_a_chain_made_by_the_formula_holds(chain: list[RecordedEvent]) -> None:
+def test_a_chain_made_by_the_formula_holds(chain: Chain) -> None:
     report = verify(iter(chain), KEYS, INSTALLATION, head_of(chain))
     assert (report.intact, report.events, report.erased) == (True, len(chain), 0)
     previous = genesis(INSTALLATION).mac
@@ -112,9 +112,7 @@ anything = (
 
 @settings(deadline=None, max_examples=400)
 @given(chains, st.data())
-def test_a_change_of_one_column_to_anything_is_found_at_its_row(
-    chain: list[RecordedEvent], data: st.DataObject
-) -> None:
+def test_a_change_of_one_column_to_anything_is_found_at_its_row(chain: Chain, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(chain) - 1))
     name = data.draw(st.sampled_from(FIELDS))
     old = getattr(chain[at], name)
@@ -128,7 +126,7 @@ def test_a_change_of_one_column_to_anything_is_found_at_its_row(
 
 @relaxed
 @given(chains, st.data())
-def test_a_missing_event_is_found(chain: list[RecordedEvent], data: st.DataObject) -> None:
+def test_a_missing_event_is_found(chain: Chain, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, len(chain) - 1))
     last = data.draw(st.integers(first, len(chain) - 1))
     report = verify(chain[:first] + chain[last + 1 :], KEYS, INSTALLATION, head_of(chain))
@@ -138,7 +136,7 @@ def test_a_missing_event_is_found(chain: list[RecordedEvent], data: st.DataObjec
 
 @relaxed
 @given(chains, st.data())
-def test_an_inserted_event_is_found(chain: list[RecordedEvent], data: st.DataObject) -> None:
+def test_an_inserted_event_is_found(chain: Chain, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(chain)))
     again = data.draw(st.sampled_from(chain))
     assume(at == len(chain) or again != chain[at])
@@ -150,9 +148,7 @@ def test_an_inserted_event_is_found(chain: list[RecordedEvent], data: st.DataObj
 
 @relaxed
 @given(chains, st.data())
-def test_two_swapped_events_are_found_even_with_their_numbers_put_right(
-    chain: list[RecordedEvent], data: st.DataObject
-) -> None:
+def test_two_swapped_events_are_found_even_with_their_numbers_put_right(chain: Chain, data: st.DataObject) -> None:
     assume(len(chain) > 1)
     first, second = sorted(data.draw(st.lists(st.integers(0, len(chain) - 1), min_size=2, max_size=2, unique=True)))
     for numbered in (False, True):
@@ -165,9 +161,7 @@ def test_two_swapped_events_are_found_even_with_their_numbers_put_right(
 
 @relaxed
 @given(chains, st.data())
-def test_erased_events_are_accepted_and_counted_and_cannot_be_filled_again(
-    chain: list[RecordedEvent], data: st.DataObject
-) -> None:
+def test_erased_events_are_accepted_and_counted_and_cannot_be_filled_again(chain: Chain, data: st.DataObject) -> None:
     erased = data.draw(st.sets(st.integers(0, len(chain) - 1), min_size=1))
     rows = [replace(row, data=None, salt=None) if at in erased else row for at, row in enumerate(chain)]
     report = verify(rows, KEYS, INSTALLATION, head_of(chain))
@@ -180,7 +174,7 @@ def test_erased_events_are_accepted_and_counted_and_cannot_be_filled_again(
 
 @relaxed
 @given(chains)
-def test_a_chain_belongs_to_its_installation_and_keys(chain: list[RecordedEvent]) -> None:
+def test_a_chain_belongs_to_its_installation_and_keys(chain: Chain) -> None:
     assert verify(chain, KEYS, "another", head_of(chain)).broken_seq == 1
     assert verify(chain, dict.fromkeys(KEYS, b"\x03" * 32), INSTALLATION, head_of(chain)).broken_seq == 1
     without = verify(chain, {}, INSTALLATION, head_of(chain))
@@ -190,7 +184,7 @@ def test_a_chain_belongs_to_its_installation_and_keys(chain: list[RecordedEvent]
 
 @relaxed
 @given(chains, st.integers(-3, 3), st.booleans())
-def test_another_head_is_found(chain: list[RecordedEvent], moved: int, forged: bool) -> None:
+def test_another_head_is_found(chain: Chain, moved: int, forged: bool) -> None:
     assume(moved or forged)
     head = Head(len(chain) + moved, b"\0" * 32 if forged else chain[-1].mac)
     report = verify(chain, KEYS, INSTALLATION, head)
@@ -199,17 +193,17 @@ def test_another_head_is_found(chain: list[RecordedEvent], moved: int, forged: b
 
 @pytest.mark.parametrize("seq", [None, "1", b"1", "x", 1.5])
 def test_a_head_of_another_type_is_a_broken_chain_and_no_accident(seq: Any) -> None:
-    chain = written([Content("T", "s", "a", None, None, "a1", "{}", b"\0" * 16)])
+    chain = written([EVENT])
     assert verify(chain, KEYS, INSTALLATION, Head(seq, chain[-1].mac)).broken_seq == 1
 
 
 def test_null_and_its_text_are_two_things() -> None:
-    chain = written([Content("T", "s", "a", None, None, "a1", "{}", b"\0" * 16)])
+    chain = written([EVENT])
     assert broken_at([replace(chain[0], reason="null")], chain) == 1
 
 
 def test_the_walk_stops_at_the_first_flaw() -> None:
-    chain = written([Content("T", "s", "a", None, None, "a1", "{}", b"\0" * 16)] * 3)
+    chain = written([EVENT] * 3)
 
     def rows() -> Iterator[RecordedEvent]:
         yield replace(chain[0], actor="b")

@@ -3,26 +3,19 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.domain.accounts import ID, new_account
 
 from backctl.domain.events import LoginChallenged, LoginFailed, LoginSucceeded, UserLocked
 from backctl.domain.lockout import FAILURES_MAX, LOCK_US, WINDOW_US, Proof, RecentFailures, asks_for_code, judge
 from backctl.domain.user import User
-from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
+from backctl.domain.values import Instant
 
-ID = UserId("01935b1e-7c3a-7def-8abc-0123456789ab")
 BEGIN = Instant.parse("2026-11-22T09:24:02Z")
 MINUTE = 60_000_000
 
 
 def account() -> User:
-    user = User.create(
-        id=ID,
-        email=EmailAddress.of("ada@example.org"),
-        username=Username.parse("ada"),
-        password_hash=PasswordHash("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"),
-        role="user",
-        now=BEGIN,
-    )
+    user = new_account(BEGIN)
     user.take_events()
     return user
 

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.domain.accounts import ID, new_account
 
 from backctl.domain.errors import AccountUnusable, TokenExpired, TokenNotYetValid, TokenRevoked
 from backctl.domain.refresh_token import RefreshToken
 from backctl.domain.sessions import Grant, Session, Standing
 from backctl.domain.token_id import token_id
 from backctl.domain.user import User
-from backctl.domain.values import EmailAddress, Instant, PasswordHash, SessionId, UserId, Username
+from backctl.domain.values import Instant, SessionId, UserId
 
-ID = UserId("01935b1e-7c3a-7def-8abc-0123456789ab")
 SESSION = SessionId("01935b1e-7c3a-7def-8abc-00000000000a")
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -23,15 +24,7 @@ NOW = Instant.parse("2026-11-22T09:24:02.345678Z")
 
 
 def account(*, expires_at: Instant | None = None, must_change: bool = False) -> User:
-    user = User.create(
-        id=ID,
-        email=EmailAddress.of("ada@example.org"),
-        username=Username.parse("ada"),
-        password_hash=PasswordHash("$2b$12$x"),
-        role="user",
-        now=Instant(0),
-        must_change_password=must_change,
-    )
+    user = new_account(Instant(0), must_change=must_change)
     user.expires_at = expires_at
     return user
 
@@ -60,26 +53,10 @@ def a_token(session: Session, *, now: Instant = NOW, number: int = 1, user: User
     return session.refresh_token(bytes([number]) * 32, user or account(), lifetime=7 * DAY, now=now)
 
 
-def redeem(
-    session: Session,
-    token: RefreshToken,
-    successor: RefreshToken | None = None,
-    *,
-    first_use: bool = True,
-    now: Instant = NOW,
-    grace: int = 0,
-    user: User | None = None,
-    barred_until: Instant | None = None,
-) -> str:
-    return session.redeem(
-        token,
-        successor,
-        first_use=first_use,
-        user=user or account(),
-        barred_until=barred_until,
-        grace=grace,
-        now=now,
-    )
+def redeem(session: Session, token: RefreshToken, successor: RefreshToken | None = None, **changes: Any) -> str:
+    """Redeem the token of an ordinary account now, for the first time and without a grace period, but for changes."""
+    usual = {"first_use": True, "user": account(), "barred_until": None, "grace": 0, "now": NOW}
+    return session.redeem(token, successor, **{**usual, **changes})
 
 
 def events(session: Session) -> list[str]:
@@ -279,7 +256,7 @@ def test_what_ended_the_session_ends_its_refresh_tokens(changes: dict[str, objec
     session = opened()
     token = a_token(session) if first_use else replace(a_token(session), used_at=NOW, successor=b"2" * 32)
     with pytest.raises(TokenRevoked, match=why):
-        redeem(session, token, a_token(session, number=2), first_use=first_use, grace=1, **changes)  # type: ignore[arg-type]  # keyword arguments
+        redeem(session, token, a_token(session, number=2), first_use=first_use, grace=1, **changes)
     assert session.revoked_at is None
 
 

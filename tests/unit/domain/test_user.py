@@ -5,50 +5,19 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.domain.accounts import HASH, ID, new_account
 
 from backctl.domain import events
 from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending
-from backctl.domain.events import (
-    DomainEvent,
-    InstallationCreated,
-    LoginChallenged,
-    LoginFailed,
-    LoginSucceeded,
-    MfaConfirmed,
-    MfaDisabled,
-    MfaEnrolled,
-    RecoveryCodesRenewed,
-    RecoveryCodeUsed,
-    UserActivated,
-    UserCreated,
-    UserDeactivated,
-    UserDeleted,
-    UserEmailChanged,
-    UserExpiryChanged,
-    UserLocked,
-    UserPasswordChanged,
-    UserPasswordRehashed,
-    UserRoleChanged,
-    UserUsernameChanged,
-)
 from backctl.domain.user import User
-from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
+from backctl.domain.values import EmailAddress, Instant, PasswordHash, Username
 
-ID = UserId("01935b1e-7c3a-7def-8abc-0123456789ab")
-HASH = PasswordHash("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")
 BEGIN = Instant.parse("2026-11-22T09:24:02Z")
 
 
 def created(password_hash: PasswordHash | None = HASH) -> User:
-    return User.create(
-        id=ID,
-        email=EmailAddress.of("Ada@Example.org"),
-        username=Username.parse("Ada"),
-        password_hash=password_hash,
-        role="user",
-        now=BEGIN,
-    )
+    return new_account(BEGIN, email="Ada@Example.org", username="Ada", password_hash=password_hash)
 
 
 @pytest.mark.parametrize("password_hash", [HASH, None])
@@ -58,7 +27,9 @@ def test_a_new_account_is_active_and_says_so(password_hash: PasswordHash | None)
     assert (user.created_at, user.updated_at, user.version) == (BEGIN, BEGIN, 1)
     assert (user.expires_at, user.must_change_password, user.mfa_state) == (None, False, "off")
     assert user.take_events() == [
-        UserCreated(ID, email="Ada@Example.org", username="Ada", role="user", can_log_in=password_hash is not None)
+        events.UserCreated(
+            ID, email="Ada@Example.org", username="Ada", role="user", can_log_in=password_hash is not None
+        )
     ]
     assert user.take_events() == []
 
@@ -72,7 +43,7 @@ def test_closing_and_opening_are_recorded_once_each() -> None:
     assert (user.is_active, user.updated_at) == (False, BEGIN + 2)
     assert user.activate(now=BEGIN.plus(4))
     assert (user.is_active, user.updated_at) == (True, BEGIN + 4)
-    assert user.take_events() == [UserDeactivated(ID), UserActivated(ID)]
+    assert user.take_events() == [events.UserDeactivated(ID), events.UserActivated(ID)]
 
 
 def test_each_change_is_recorded_once_with_what_was_and_what_is() -> None:
@@ -100,12 +71,12 @@ def test_each_change_is_recorded_once_with_what_was_and_what_is() -> None:
     )
     user.delete(erased=False, now=BEGIN)
     assert user.take_events() == [
-        UserEmailChanged(ID, old="Ada@Example.org", new="ada@example.org"),
-        UserUsernameChanged(ID, old="Ada", new="ada"),
-        UserRoleChanged(ID, old="user", new="admin"),
-        UserExpiryChanged(ID, old=None, new="9999-12-31T23:59:59.999999Z"),
-        UserExpiryChanged(ID, old="9999-12-31T23:59:59.999999Z", new=None),
-        UserDeleted(ID, erased=False),
+        events.UserEmailChanged(ID, old="Ada@Example.org", new="ada@example.org"),
+        events.UserUsernameChanged(ID, old="Ada", new="ada"),
+        events.UserRoleChanged(ID, old="user", new="admin"),
+        events.UserExpiryChanged(ID, old=None, new="9999-12-31T23:59:59.999999Z"),
+        events.UserExpiryChanged(ID, old="9999-12-31T23:59:59.999999Z", new=None),
+        events.UserDeleted(ID, erased=False),
     ]
 
 
@@ -122,9 +93,8 @@ def test_events_tell_the_state_after_any_sequence_of_calls(calls: list[tuple[boo
         assert user.is_active == activating
         assert user.updated_at >= user.created_at == BEGIN
     recorded = user.take_events()
-    assert [type(event) for event in recorded] == [UserDeactivated, UserActivated] * (len(recorded) // 2) + [
-        UserDeactivated
-    ] * (len(recorded) % 2)
+    alternating = [events.UserDeactivated, events.UserActivated] * len(recorded)
+    assert [type(event) for event in recorded] == alternating[: len(recorded)]
     assert user.is_active == (len(recorded) % 2 == 0)
     assert user.version == 1
 
@@ -137,8 +107,8 @@ def test_another_password_is_always_a_change_and_settles_whether_it_must_be_chan
     user.change_password(HASH, must_change=False, now=BEGIN.plus(-5))
     assert (user.must_change_password, user.updated_at) == (False, BEGIN)
     assert user.take_events() == [
-        UserPasswordChanged(ID, must_change=True),
-        UserPasswordChanged(ID, must_change=False),
+        events.UserPasswordChanged(ID, must_change=True),
+        events.UserPasswordChanged(ID, must_change=False),
     ]
 
 
@@ -149,7 +119,7 @@ def test_a_better_hash_keeps_the_password_and_what_was_demanded_of_it() -> None:
     better = PasswordHash("$2b$13$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")
     user.rehash_password(better, now=BEGIN.plus(1))
     assert (user.password_hash, user.must_change_password, user.updated_at) == (better, True, BEGIN + 1)
-    assert user.take_events() == [UserPasswordRehashed(ID)]
+    assert user.take_events() == [events.UserPasswordRehashed(ID)]
 
 
 # Second factors.
@@ -174,11 +144,11 @@ def test_a_second_factor_is_pending_until_it_is_confirmed_and_on_until_it_is_dis
     assert states == ["off", "pending", "on", "off"]
     assert user.updated_at == BEGIN + 3
     assert user.take_events() == [
-        MfaEnrolled(ID, algorithm="sha1", digits=6, period=30),
-        MfaConfirmed(ID),
-        RecoveryCodesRenewed(ID, count=10),
-        RecoveryCodeUsed(ID, left=9),
-        MfaDisabled(ID, was="on"),
+        events.MfaEnrolled(ID, algorithm="sha1", digits=6, period=30),
+        events.MfaConfirmed(ID),
+        events.RecoveryCodesRenewed(ID, count=10),
+        events.RecoveryCodeUsed(ID, left=9),
+        events.MfaDisabled(ID, was="on"),
     ]
 
 
@@ -189,7 +159,7 @@ def test_a_second_factor_that_waits_may_be_replaced_or_given_up() -> None:
     assert user.mfa_state == "pending"
     assert user.disable_mfa(now=BEGIN)
     assert not user.disable_mfa(now=BEGIN)
-    assert user.take_events()[-1] == MfaDisabled(ID, was="pending")
+    assert user.take_events()[-1] == events.MfaDisabled(ID, was="pending")
 
 
 def test_no_step_of_a_second_factor_is_taken_out_of_its_order() -> None:
@@ -235,47 +205,51 @@ def test_two_reads_of_one_account_are_two_objects() -> None:
 @pytest.mark.parametrize(
     ("event", "name", "data"),
     [
-        (InstallationCreated("i", keys=("a", "b")), "InstallationCreated", {"keys": ["a", "b"]}),
+        (events.InstallationCreated("i", keys=("a", "b")), "InstallationCreated", {"keys": ["a", "b"]}),
         (
-            UserCreated(ID, email="a@b.org", username="ada", role="user", can_log_in=True),
+            events.UserCreated(ID, email="a@b.org", username="ada", role="user", can_log_in=True),
             "UserCreated",
             {"email": "a@b.org", "username": "ada", "role": "user", "can_log_in": True, "must_change": False},
         ),
-        (UserActivated(ID), "UserActivated", {}),
-        (UserDeactivated(ID), "UserDeactivated", {}),
-        (UserPasswordChanged(ID, must_change=True), "UserPasswordChanged", {"must_change": True}),
-        (UserPasswordRehashed(ID), "UserPasswordRehashed", {}),
+        (events.UserActivated(ID), "UserActivated", {}),
+        (events.UserDeactivated(ID), "UserDeactivated", {}),
+        (events.UserPasswordChanged(ID, must_change=True), "UserPasswordChanged", {"must_change": True}),
+        (events.UserPasswordRehashed(ID), "UserPasswordRehashed", {}),
         (
-            LoginSucceeded(ID, must_change=False),
+            events.LoginSucceeded(ID, must_change=False),
             "LoginSucceeded",
             {"must_change": False, "second_factor": None},
         ),
         (
-            LoginSucceeded(ID, must_change=True, second_factor="totp"),
+            events.LoginSucceeded(ID, must_change=True, second_factor="totp"),
             "LoginSucceeded",
             {"must_change": True, "second_factor": "totp"},
         ),
-        (LoginChallenged(ID), "LoginChallenged", {}),
+        (events.LoginChallenged(ID), "LoginChallenged", {}),
         (
-            MfaEnrolled(ID, algorithm="sha1", digits=6, period=30),
+            events.MfaEnrolled(ID, algorithm="sha1", digits=6, period=30),
             "MfaEnrolled",
             {"algorithm": "sha1", "digits": 6, "period": 30},
         ),
-        (MfaConfirmed(ID), "MfaConfirmed", {}),
-        (MfaDisabled(ID, was="on"), "MfaDisabled", {"was": "on"}),
-        (RecoveryCodesRenewed(ID, count=10), "RecoveryCodesRenewed", {"count": 10}),
-        (RecoveryCodeUsed(ID, left=9), "RecoveryCodeUsed", {"left": 9}),
-        (LoginFailed("unknown", cause="unknown"), "LoginFailed", {"cause": "unknown"}),
-        (UserLocked(ID, until=BEGIN.isoformat()), "UserLocked", {"until": "2026-11-22T09:24:02.000000Z"}),
-        (UserDeleted(ID, erased=True), "UserDeleted", {"erased": True}),
-        (UserEmailChanged(ID, old="a@b.org", new="c@d.org"), "UserEmailChanged", {"old": "a@b.org", "new": "c@d.org"}),
-        (UserUsernameChanged(ID, old="ada", new="eve"), "UserUsernameChanged", {"old": "ada", "new": "eve"}),
-        (UserRoleChanged(ID, old="user", new="admin"), "UserRoleChanged", {"old": "user", "new": "admin"}),
-        (UserExpiryChanged(ID, old=None, new=str(BEGIN)), "UserExpiryChanged", {"old": None, "new": str(BEGIN)}),
+        (events.MfaConfirmed(ID), "MfaConfirmed", {}),
+        (events.MfaDisabled(ID, was="on"), "MfaDisabled", {"was": "on"}),
+        (events.RecoveryCodesRenewed(ID, count=10), "RecoveryCodesRenewed", {"count": 10}),
+        (events.RecoveryCodeUsed(ID, left=9), "RecoveryCodeUsed", {"left": 9}),
+        (events.LoginFailed("unknown", cause="unknown"), "LoginFailed", {"cause": "unknown"}),
+        (events.UserLocked(ID, until=BEGIN.isoformat()), "UserLocked", {"until": "2026-11-22T09:24:02.000000Z"}),
+        (events.UserDeleted(ID, erased=True), "UserDeleted", {"erased": True}),
+        (
+            events.UserEmailChanged(ID, old="a@b.org", new="c@d.org"),
+            "UserEmailChanged",
+            {"old": "a@b.org", "new": "c@d.org"},
+        ),
+        (events.UserUsernameChanged(ID, old="ada", new="eve"), "UserUsernameChanged", {"old": "ada", "new": "eve"}),
+        (events.UserRoleChanged(ID, old="user", new="admin"), "UserRoleChanged", {"old": "user", "new": "admin"}),
+        (events.UserExpiryChanged(ID, old=None, new=str(BEGIN)), "UserExpiryChanged", {"old": None, "new": str(BEGIN)}),
     ],
 )
 def test_an_event_names_itself_and_its_data_have_a_canonical_form(
-    event: DomainEvent, name: str, data: dict[str, object]
+    event: events.DomainEvent, name: str, data: dict[str, object]
 ) -> None:
     assert event.type == name
     assert event.data() == data
@@ -283,7 +257,7 @@ def test_an_event_names_itself_and_its_data_have_a_canonical_form(
 
 
 def test_every_event_has_its_own_name_and_never_a_secret() -> None:
-    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, DomainEvent)]
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.DomainEvent)]
     assert len({kind.__name__ for kind in kinds}) == len(kinds) >= 5
     for kind in kinds:
         assert not any(word in " ".join(kind.__dataclass_fields__) for word in ("hash", "secret", "password"))

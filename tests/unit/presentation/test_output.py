@@ -32,19 +32,9 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True)
-class Nested:
-    thing: Thing
-
-
-@dataclass(frozen=True, slots=True)
 class Pair:
     left: str
     right: str
-
-
-@dataclass(frozen=True, slots=True)
-class Leaking:
-    secret: Secret
 
 
 class Terminal(io.StringIO):
@@ -75,6 +65,10 @@ _UNESCAPED = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
 
 
 def test_json_keeps_the_kinds_of_values() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Nested:
+        thing: Thing
+
     assert json.loads(one(Format.JSON, THING)) == {
         "name": "n",
         "id": None,
@@ -101,6 +95,10 @@ def test_json_is_not_ascii_but_always_encodable() -> None:
 
 @pytest.mark.parametrize("form", list(Format))
 def test_a_secret_has_no_place_in_a_result(form: Format) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Leaking:
+        secret: Secret
+
     with pytest.raises(TypeError, match="cannot hold a Secret"):
         one(form, Leaking(Secret("hunter2")))
 

@@ -50,21 +50,22 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-@pytest.mark.parametrize(
-    ("key", "text", "before", "after"),
-    [
-        ("database.timeout", "2m", 'timeout = "1s"     # a while', 'timeout = "2m"     # a while'),
-        ("profiles.prod.passwords.bcrypt_cost", "11", "bcrypt_cost = 10", "bcrypt_cost = 11"),
-        ("profiles.prod.keyring.allow_group_read", "true", "group_read = false", "group_read = true"),
-        ("roles.auditor.description", "y", 'description = "x"', 'description = "y"'),
-        ("roles.auditor.permissions", "[]", '["user:read"]', "[]"),
-        ("roles.auditor.permissions", "a:b, c:d", '["user:read"]', '["a:b", "c:d"]'),
-    ],
-)
-def test_only_the_value_changes(configure: Configure, key: str, text: str, before: str, after: str) -> None:
+CHANGES = {  # a key and its new value, and what changes in the file
+    ("database.timeout", "2m"): ('timeout = "1s"     # a while', 'timeout = "2m"     # a while'),
+    ("profiles.prod.passwords.bcrypt_cost", "11"): ("bcrypt_cost = 10", "bcrypt_cost = 11"),
+    ("profiles.prod.keyring.allow_group_read", "true"): ("group_read = false", "group_read = true"),
+    ("roles.auditor.description", "y"): ('description = "x"', 'description = "y"'),
+    ("roles.auditor.permissions", "[]"): ('["user:read"]', "[]"),
+    ("roles.auditor.permissions", "a:b, c:d"): ('["user:read"]', '["a:b", "c:d"]'),
+}
+
+
+@pytest.mark.parametrize(("change", "lines"), CHANGES.items())
+def test_only_the_value_changes(configure: Configure, change: tuple[str, str], lines: tuple[str, str]) -> None:
+    key, text = change
     path = configure(LAID_OUT)
     assert set_value(path, key, text)
-    assert path.read_text() == LAID_OUT.replace(before, after)
+    assert path.read_text() == LAID_OUT.replace(*lines)
     assert not set_value(path, key, text)
 
 
@@ -131,32 +132,32 @@ def test_what_is_not_there_stays_away(configure: Configure, home: Path, key: str
     assert not (home / "nothing").exists()
 
 
-@pytest.mark.parametrize(
-    ("before", "key", "after"),
-    [
-        ("passwords.bcrypt_cost = 10\n", "passwords.bcrypt_cost", ""),
-        ("passwords = { bcrypt_cost = 10 }\n", "passwords.bcrypt_cost", "passwords = {  }\n"),
-        ("[passwords]\nbcrypt_cost = 10\n", "passwords.bcrypt_cost", "[passwords]\n"),
-        ("profiles.a.passwords.bcrypt_cost = 10\n", "profiles.a.passwords.bcrypt_cost", ""),
-        ("passwords.bcrypt_cost = 99\n", "passwords.bcrypt_cost", ""),
-    ],
-)
-def test_a_value_goes_from_every_layout(configure: Configure, before: str, key: str, after: str) -> None:
+LAYOUTS = {  # what is left of a file without passwords.bcrypt_cost
+    "passwords.bcrypt_cost = 10\n": "",
+    "passwords = { bcrypt_cost = 10 }\n": "passwords = {  }\n",
+    "[passwords]\nbcrypt_cost = 10\n": "[passwords]\n",
+    "profiles.a.passwords.bcrypt_cost = 10\n": "",
+    "passwords.bcrypt_cost = 99\n": "",
+}
+
+
+@pytest.mark.parametrize("before", LAYOUTS)
+def test_a_value_goes_from_every_layout(configure: Configure, before: str) -> None:
     path = configure(before)
-    assert unset_value(path, key)
-    assert path.read_text() == after
+    assert unset_value(path, "profiles.a.passwords.bcrypt_cost" if "profiles" in before else "passwords.bcrypt_cost")
+    assert path.read_text() == LAYOUTS[before]
     assert load(environ={}).settings.passwords.bcrypt_cost == 12
 
 
-@pytest.mark.parametrize(
-    ("before", "key"),
-    [
-        ('[roles.x]\npermissions = ["user:read"]\ndescription = "y"\n', "roles.x.permissions"),
-        ('profile = "a"\nprofiles.a.protected = true\n', "profiles.a.protected"),
-        ("typo = 1\nprotected = true\n", "protected"),
-    ],
-)
-def test_nothing_goes_that_the_rest_needs(configure: Configure, before: str, key: str) -> None:
+NEEDED = {  # a key, and a file that cannot be loaded without it, or not at all
+    "roles.x.permissions": '[roles.x]\npermissions = ["user:read"]\ndescription = "y"\n',
+    "profiles.a.protected": 'profile = "a"\nprofiles.a.protected = true\n',
+    "protected": "typo = 1\nprotected = true\n",
+}
+
+
+@pytest.mark.parametrize(("key", "before"), NEEDED.items())
+def test_nothing_goes_that_the_rest_needs(configure: Configure, key: str, before: str) -> None:
     path = configure(before)
     with pytest.raises(InvalidConfiguration):
         unset_value(path, key)
@@ -234,43 +235,41 @@ def test_an_unknown_key_is_refused(configure: Configure, key: str, hint: str | N
     assert path.read_text() == LAID_OUT
 
 
-@pytest.mark.parametrize(
-    ("key", "text", "message"),
-    [
-        ("passwords.bcrypt_cost", "99", "passwords.bcrypt_cost is 99; it must be a whole number from 4 to 31"),
-        ("passwords.bcrypt_cost", "", "passwords.bcrypt_cost is ''; it must be a whole number from 4 to 31"),
-        ("database.timeout", "10", "database.timeout is '10'; it must be a duration from 0s to 1h"),
-        ("database.url", "mysql://root:hunter2@h/d", "database.url has the scheme 'mysql', which is not supported"),
-        ("database.url_command", "pass show", "database.url_command must be an array of strings"),
-        ("database.url_command", '["a"]\nx = 1', "database.url_command must be an array of strings"),
-        ("roles.x.permissions", "[1]", "roles.x.permissions must be an array of strings"),
-        ("roles.x.permissions", "[" * 50_000, "roles.x.permissions must be an array of strings"),
-        ("protected", "perhaps", "protected is 'perhaps'; it must be true or false"),
-    ],
-)
-def test_a_wrong_value_is_the_callers_input(configure: Configure, key: str, text: str, message: str) -> None:
+WRONG_VALUES = {  # the values of a key that are refused with the same message
+    ("passwords.bcrypt_cost", "is 99; it must be a whole number from 4 to 31"): ["99"],
+    ("passwords.bcrypt_cost", "is ''; it must be a whole number from 4 to 31"): [""],
+    ("database.timeout", "is '10'; it must be a duration from 0s to 1h"): ["10"],
+    ("database.url", "has the scheme 'mysql', which is not supported"): ["mysql://root:hunter2@h/d"],
+    ("database.url_command", "must be an array of strings"): ["pass show", '["a"]\nx = 1'],
+    ("roles.x.permissions", "must be an array of strings"): ["[1]", "[" * 50_000],
+    ("protected", "is 'perhaps'; it must be true or false"): ["perhaps"],
+}
+
+
+@pytest.mark.parametrize(("key", "complaint"), WRONG_VALUES)
+def test_a_wrong_value_is_the_callers_input(configure: Configure, key: str, complaint: str) -> None:
     path = configure(LAID_OUT)
-    with pytest.raises(InvalidSetting) as caught:
-        set_value(path, key, text)
-    assert caught.value.message.startswith(message)
-    assert "hunter2" not in caught.value.message
-    assert path.read_text() == LAID_OUT
+    for text in WRONG_VALUES[key, complaint]:
+        with pytest.raises(InvalidSetting) as caught:
+            set_value(path, key, text)
+        assert caught.value.message.startswith(f"{key} {complaint}")
+        assert "hunter2" not in caught.value.message
+        assert path.read_text() == LAID_OUT
 
 
-@pytest.mark.parametrize(
-    ("before", "key", "text", "message"),
-    [
-        ("database.url_file = '/x'\n", "database.url", "", "database.url is set twice"),
-        ("[profiles.a]\n", "profile", "b", "profile 'b' is not configured"),
-        ("", "roles.x.description", "y", "roles.x has no permissions"),
-        ("typo = 1\n", "passwords.bcrypt_cost", "10", "unknown key 'typo'"),
-        ("passwords = 1\n", "passwords.bcrypt_cost", "10", "'passwords' is not a table"),
-        ("a = \n", "passwords.bcrypt_cost", "10", "line 1: invalid value"),
-    ],
-)
-def test_what_would_not_load_is_not_written(
-    configure: Configure, before: str, key: str, text: str, message: str
-) -> None:
+UNLOADABLE = {  # a message, and the file and the new value that lead to it
+    "database.url is set twice": ("database.url_file = '/x'\n", "database.url", ""),
+    "profile 'b' is not configured": ("[profiles.a]\n", "profile", "b"),
+    "roles.x has no permissions": ("", "roles.x.description", "y"),
+    "unknown key 'typo'": ("typo = 1\n", "passwords.bcrypt_cost", "10"),
+    "'passwords' is not a table": ("passwords = 1\n", "passwords.bcrypt_cost", "10"),
+    "line 1: invalid value": ("a = \n", "passwords.bcrypt_cost", "10"),
+}
+
+
+@pytest.mark.parametrize("message", UNLOADABLE)
+def test_what_would_not_load_is_not_written(configure: Configure, message: str) -> None:
+    before, key, text = UNLOADABLE[message]
     path = configure(before)
     with pytest.raises(InvalidConfiguration) as caught:
         set_value(path, key, text)

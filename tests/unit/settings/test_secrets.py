@@ -96,15 +96,15 @@ def test_what_a_source_yields_is_checked_like_any_value(configure: Configure, tm
 
 
 @pytest.mark.parametrize(
-    "text",
+    "sources",
     [
-        'database.url = ""\ndatabase.url_file = "/x"\n',
-        'database.url_file = "/x"\ndatabase.url_command = ["x"]\n',
-        'database.url_command = ["x"]\ndatabase.url = "sqlite:////x"\n',
+        ('url = ""', 'url_file = "/x"'),
+        ('url_file = "/x"', 'url_command = ["x"]'),
+        ('url_command = ["x"]', 'url = "sqlite:////x"'),
     ],
 )
-def test_two_sources_at_once_are_refused(configure: Configure, text: str) -> None:
-    path = configure(text)
+def test_two_sources_at_once_are_refused(configure: Configure, sources: tuple[str, str]) -> None:
+    path = configure("".join(f"database.{source}\n" for source in sources))
     with pytest.raises(InvalidConfiguration) as caught:
         load(environ={})
     assert caught.value.message == f"'{path}', line 2: database.url is set twice"

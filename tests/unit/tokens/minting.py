@@ -2,8 +2,6 @@
 
 import hashlib
 import hmac
-import json
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from tests.published_keys import SIGNING
+from tests.unit.tokens.compact_form import b64, octets, plain
 
 from backctl.domain.access_token import AccessClaims
 from backctl.domain.key import Key, KeyState, Purpose
@@ -64,27 +63,8 @@ def codec_of(*keys: Key, leeway: int = LEEWAY) -> JwtCodec:
     return JwtCodec(lambda: ring, issuer=ISSUER, audience=AUDIENCE, leeway=leeway)
 
 
-def b64(octets: bytes) -> str:
-    return urlsafe_b64encode(octets).rstrip(b"=").decode()
-
-
-def octets(text: str) -> bytes:
-    from base64 import urlsafe_b64decode
-
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
 def number(text: str) -> int:
     return int.from_bytes(octets(text), "big")
-
-
-def plain(value: object) -> bytes:
-    return value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
-
-
-def compact(header: object, payload: object, signature: bytes) -> str:
-    """Return the compact serialization. Bytes are used as they are; other values are encoded as JSON."""
-    return f"{b64(plain(header))}.{b64(plain(payload))}.{b64(signature)}"
 
 
 def header_of(key: Key, **further: object) -> dict[str, object]:

@@ -7,21 +7,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.tokens.compact_form import b64, compact, octets, plain
 from tests.unit.tokens.conftest import Scene
-from tests.unit.tokens.minting import (
-    ALGORITHMS,
-    CLAIMS,
-    NOW,
-    b64,
-    codec_of,
-    compact,
-    header_of,
-    key_of,
-    minted,
-    octets,
-    plain,
-    with_claims,
-)
+from tests.unit.tokens.minting import ALGORITHMS, CLAIMS, NOW, codec_of, header_of, key_of, minted, with_claims
 from tests.unit.tokens.refusals import MALFORMED, NO_KEY, refused
 
 from backctl.domain.errors import TokenExpired, TokenInvalid, TokenNotYetValid

@@ -11,20 +11,17 @@ from itertools import product
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.published_keys import SIGNING
+from tests.unit.tokens.compact_form import b64, compact, octets, plain
 from tests.unit.tokens.conftest import Scene
 from tests.unit.tokens.minting import (
     ALGORITHMS,
     CLAIMS,
     NOW,
     PUBLIC_MEMBERS,
-    b64,
     codec_of,
-    compact,
     header_of,
     key_of,
     minted,
-    octets,
-    plain,
     public_key,
     signed,
 )

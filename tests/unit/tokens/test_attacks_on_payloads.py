@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.unit.tokens.compact_form import b64, plain
 from tests.unit.tokens.conftest import Scene
 from tests.unit.tokens.minting import (
     AUDIENCE,
@@ -12,11 +13,9 @@ from tests.unit.tokens.minting import (
     LIFE,
     NOW,
     SECOND,
-    b64,
     codec_of,
     key_of,
     minted,
-    plain,
     with_claims,
 )
 from tests.unit.tokens.refusals import MALFORMED, NO_KEY, NOT_FOR_US, NOT_SAID, refusal, refused

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.unit.tokens.minting import ALGORITHMS, JWKS, b64, key_of, number, octets, signed
+from tests.unit.tokens.compact_form import b64, octets
+from tests.unit.tokens.minting import ALGORITHMS, JWKS, key_of, number, signed
 
 from backctl.domain.errors import KeyringDamaged
 from backctl.domain.key import Key
