@@ -52,8 +52,13 @@ class CommandGuard(Guard):
 
     @property
     def is_due(self) -> bool:
-        """Whether anything must be asked before the next change. Raises InvalidConfiguration."""
-        return not self._settled and (self._question is not None or self._is_protected())
+        """Whether anything must be asked that the flags do not answer. Raises InvalidConfiguration."""
+        if self._settled:
+            return False
+        protected = self._is_protected()
+        if protected and not self._reason:
+            return True
+        return not self._is_confirmed() and (protected or self._question is not None)
 
     def ask(self) -> None:
         """Ask what is due. Raises ConfirmationRequired for a missing reason, without a terminal, and for a no."""
@@ -69,9 +74,15 @@ class CommandGuard(Guard):
         action = f"{self._question or self._action()}{where}"
         if self._name is not None:
             self._ask_name(self._name, action)
-        elif not self._confirmed and (self._confirmed_name is None or self._question is not None):
+        elif not self._is_confirmed():
             self._ask_yes(f"{action}?")
         self._settled = True
+
+    def _is_confirmed(self) -> bool:
+        """Whether the flags confirm the change."""
+        if self._name is not None:
+            return self._confirmed_name == self._name
+        return self._confirmed or (self._confirmed_name is not None and self._question is None)
 
     def _is_protected(self) -> bool:
         return self._mutation and self._settings().protected
