@@ -1,4 +1,4 @@
-"""No circular imports below the presentation layer, neither between modules nor between folders of the infrastructure.
+"""No circular imports, neither between modules nor between folders.
 
 This includes imports inside functions and for type checkers.
 """

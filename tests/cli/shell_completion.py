@@ -42,7 +42,7 @@ args() {{ print -rl -- "$@" >answer }}
 """
 
 
-class Typist:
+class InteractiveShell:
     """Types command lines in an interactive shell, in which Ctrl-X a inserts everything that completion offers."""
 
     def __init__(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.cli.shell_completion import FILES, FOLDER, Typist, every_shell, shells
+from tests.cli.shell_completion import FILES, FOLDER, InteractiveShell, every_shell, shells
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -89,12 +89,12 @@ def test_words_that_a_shell_could_take_apart_are_refused(word: str) -> None:
 
 
 @pytest.fixture
-def typist(tmp_path: Path) -> Callable[..., Typist]:
+def interactive_shell(tmp_path: Path) -> Callable[..., InteractiveShell]:
     for name in ("notes.txt", "not here.txt"):
         (tmp_path / name).touch()
 
-    def sit_down(shell: Shell, text: str | None = None, autoload: bool = False) -> Typist:
-        return Typist(shell, tmp_path, text=text, autoload=autoload)
+    def sit_down(shell: Shell, text: str | None = None, autoload: bool = False) -> InteractiveShell:
+        return InteractiveShell(shell, tmp_path, text=text, autoload=autoload)
 
     return sit_down
 
@@ -128,8 +128,10 @@ NOTES = ["not here.txt", "notes.txt"]
         ("backctl config validate no", NOTES),
     ],
 )
-def test_a_tab_offers(shell: Shell, typist: Callable[..., Typist], line: str, offered: list[str]) -> None:
-    assert typist(shell).offers(line) == offered
+def test_a_tab_offers(
+    shell: Shell, interactive_shell: Callable[..., InteractiveShell], line: str, offered: list[str]
+) -> None:
+    assert interactive_shell(shell).offers(line) == offered
 
 
 @shells
@@ -150,13 +152,17 @@ def test_a_tab_offers(shell: Shell, typist: Callable[..., Typist], line: str, of
         "backctl user nobody --",
     ],
 )
-def test_a_tab_guesses_neither_identities_nor_free_text(shell: Shell, typist: Callable[..., Typist], line: str) -> None:
-    assert typist(shell).offers(line) == []
+def test_a_tab_guesses_neither_identities_nor_free_text(
+    shell: Shell, interactive_shell: Callable[..., InteractiveShell], line: str
+) -> None:
+    assert interactive_shell(shell).offers(line) == []
 
 
 @shells
-def test_a_tab_offers_every_noun_verb_and_flag(shell: Shell, typist: Callable[..., Typist], tree: Node) -> None:
-    at = typist(shell)
+def test_a_tab_offers_every_noun_verb_and_flag(
+    shell: Shell, interactive_shell: Callable[..., InteractiveShell], tree: Node
+) -> None:
+    at = interactive_shell(shell)
     for node in tree.walk():
         if node.children:
             assert at.offers(" ".join(node.path) + " ") == sorted(child.path[-1] for child in node.children)
@@ -166,11 +172,11 @@ def test_a_tab_offers_every_noun_verb_and_flag(shell: Shell, typist: Callable[..
 
 
 @shells
-def test_help_texts_are_shown_and_never_run(shell: Shell, typist: Callable[..., Typist]) -> None:
+def test_help_texts_are_shown_and_never_run(shell: Shell, interactive_shell: Callable[..., InteractiveShell]) -> None:
     text = """$(:>ran) `:>ran` "$HOME" 'a' [b]: c\\d %n {e,f} * ~ ;:>ran # (g) => \\"""
     flag = Flag(("-x", "--extra"), text, Value("NAME", choices=("here", "hers")))
     leaves = tuple(Node(("backctl", name), text, (flag,)) for name in ("one", "other"))
-    at = typist(shell, script(shell, Node(("backctl",), text, (flag,), leaves)))
+    at = interactive_shell(shell, script(shell, Node(("backctl",), text, (flag,), leaves)))
     assert at.offers("backctl o", described=text) == ["one", "other"]
     assert at.offers("backctl one -", described=text) == ["--extra", "-x"]
     assert at.offers("backctl other -x he") == ["here", "hers"]
@@ -179,21 +185,25 @@ def test_help_texts_are_shown_and_never_run(shell: Shell, typist: Callable[..., 
 
 if shutil.which("zsh"):
 
-    def test_zsh_loads_the_script_from_its_function_path(typist: Callable[..., Typist]) -> None:
-        at = typist(Shell.ZSH, autoload=True)
+    def test_zsh_loads_the_script_from_its_function_path(interactive_shell: Callable[..., InteractiveShell]) -> None:
+        at = interactive_shell(Shell.ZSH, autoload=True)
         assert at.offers("backctl user sho") == ["show"]
         assert at.offers("backctl --config no") == NOTES
 
 
-def test_bash_without_compopt_completes_files_too(typist: Callable[..., Typist]) -> None:
-    at = typist(Shell.BASH, "enable -n compopt\n" + (FOLDER / FILES[Shell.BASH]).read_text())
+def test_bash_without_compopt_completes_files_too(interactive_shell: Callable[..., InteractiveShell]) -> None:
+    at = interactive_shell(Shell.BASH, "enable -n compopt\n" + (FOLDER / FILES[Shell.BASH]).read_text())
     assert at.offers("backctl --config no") == NOTES
     assert at.offers("backctl --config=no") == NOTES
     assert at.offers("backctl user show no") == []
 
 
-def test_bash_completes_values_where_the_equals_sign_breaks_no_words(typist: Callable[..., Typist]) -> None:
-    at = typist(Shell.BASH, "COMP_WORDBREAKS=${COMP_WORDBREAKS//=/}\n" + (FOLDER / FILES[Shell.BASH]).read_text())
+def test_bash_completes_values_where_the_equals_sign_breaks_no_words(
+    interactive_shell: Callable[..., InteractiveShell],
+) -> None:
+    at = interactive_shell(
+        Shell.BASH, "COMP_WORDBREAKS=${COMP_WORDBREAKS//=/}\n" + (FOLDER / FILES[Shell.BASH]).read_text()
+    )
     assert at.offers("backctl user list --output=js") == ["json", "jsonl"]
     assert at.offers("backctl user list --output=json --no-h") == ["--no-header"]
     assert at.offers("backctl --config=other.toml user sho") == ["show"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.cli.accounts import fresh
 from tests.cli.conftest import Machine, Outcome
-from tests.cli.shell_completion import Typist, shells
+from tests.cli.shell_completion import InteractiveShell, shells
 
 from backctl.presentation.app import app
 from backctl.presentation.completion.scripts import Shell
@@ -124,18 +124,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 @pytest.fixture(scope="module")
-def seat(installed: Machine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Shell], Typist]:
-    made: dict[Shell, Typist] = {}
+def seat(installed: Machine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Shell], InteractiveShell]:
+    made: dict[Shell, InteractiveShell] = {}
 
-    def typist(shell: Shell) -> Typist:
+    def interactive_shell(shell: Shell) -> InteractiveShell:
         if shell not in made:
             folder = tmp_path_factory.mktemp(shell)
             for name in ("other.toml", "other place.toml"):
                 shutil.copy(installed.home / name, folder)
-            made[shell] = Typist(shell, folder, programs=installed.home / "bin")
+            made[shell] = InteractiveShell(shell, folder, programs=installed.home / "bin")
         return made[shell]
 
-    return typist
+    return interactive_shell
 
 
 # What is offered where.
@@ -171,7 +171,7 @@ def seat(installed: Machine, tmp_path_factory: pytest.TempPathFactory) -> Callab
     ],
 )
 def test_a_tab_offers_what_is_stored(
-    shell: Shell, seat: Callable[[Shell], Typist], line: str, offered: list[str]
+    shell: Shell, seat: Callable[[Shell], InteractiveShell], line: str, offered: list[str]
 ) -> None:
     assert seat(shell).offers(line) == offered
     assert not (seat(shell).home / "ran").exists()
@@ -183,12 +183,12 @@ def test_the_program_that_is_completed_is_the_one_that_is_asked(
 ) -> None:
     shutil.copy(installed.home / "staging.db", neighbour.data / "backctl.db")
     install(neighbour, tmp_path / "near-by")
-    typist = Typist(shell, tmp_path, programs=installed.home / "bin")
-    assert typist.offers("backctl user show e") == []
-    assert typist.offers("./near-by/backctl user show e") == ["eve"]
-    assert typist.offers("~/near-by/backctl user show e") == ["eve"]
-    assert typist.offers(f"{installed.home}/bin/backctl user show b") == ["bob"]
-    assert Typist(shell, installed.home, programs=tmp_path / "home").offers("backctl user show a") == []
+    interactive_shell = InteractiveShell(shell, tmp_path, programs=installed.home / "bin")
+    assert interactive_shell.offers("backctl user show e") == []
+    assert interactive_shell.offers("./near-by/backctl user show e") == ["eve"]
+    assert interactive_shell.offers("~/near-by/backctl user show e") == ["eve"]
+    assert interactive_shell.offers(f"{installed.home}/bin/backctl user show b") == ["bob"]
+    assert InteractiveShell(shell, installed.home, programs=tmp_path / "home").offers("backctl user show a") == []
 
 
 # Attacks.
@@ -204,10 +204,10 @@ def test_nothing_that_a_shell_could_evaluate_is_offered_or_run(
         insert(database, f"ev{text}"[:50])
         insert(database, f"{text}{number:03}", f"{text}@x", key=f"ev{number:03}{text}")
     assert neighbour.rows("SELECT count(*) FROM users WHERE username_key LIKE 'ev%'") == [(2 * len(HOSTILE) + 1,)]
-    typist = Typist(shell, tmp_path, programs=install(neighbour, tmp_path / "bin"))
-    assert typist.offers("backctl user show ev") == ["evidence"]
-    assert typist.offers("backctl user show ev@") == []
-    assert typist.offers("backctl user show ") == ["ada", "adam", "bob", "evidence"]
+    interactive_shell = InteractiveShell(shell, tmp_path, programs=install(neighbour, tmp_path / "bin"))
+    assert interactive_shell.offers("backctl user show ev") == ["evidence"]
+    assert interactive_shell.offers("backctl user show ev@") == []
+    assert interactive_shell.offers("backctl user show ") == ["ada", "adam", "bob", "evidence"]
     assert not list(tmp_path.rglob("ran"))
 
 
@@ -222,10 +222,10 @@ def test_a_script_trusts_no_program(shell: Shell, tmp_path: Path) -> None:
     loop = f"while IFS= read -r word; do printf '%s\\n' \"$word\"; done <'{tmp_path}/words'"
     program.write_text(f"#!/bin/sh\necho oops >&2\n{loop}\nexit 9\n")
     program.chmod(0o755)
-    typist = Typist(shell, tmp_path, programs=folder)
+    interactive_shell = InteractiveShell(shell, tmp_path, programs=folder)
     # "ev" is the text before the first line break of a hostile word.
-    assert typist.offers("backctl user show ev") == ["ev", "evidence"]
-    assert [word for word in typist.offers("backctl user list --role ") if not is_plain(word.encode())] == []
+    assert interactive_shell.offers("backctl user show ev") == ["ev", "evidence"]
+    assert [word for word in interactive_shell.offers("backctl user list --role ") if not is_plain(word.encode())] == []
     assert not (tmp_path / "ran").exists()
 
 

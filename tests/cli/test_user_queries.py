@@ -28,7 +28,7 @@ PEOPLE = [
 
 
 @dataclass(frozen=True)
-class Town:
+class ManyAccounts:
     """An installation with more accounts than fit on one page. Tests do not change it."""
 
     machine: Machine
@@ -40,21 +40,21 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(prepared: Machine) -> Town:
+def many(prepared: Machine) -> ManyAccounts:
     lines = prepared.run("user", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
-    return Town(prepared, [json.loads(line) for line in lines], contents(prepared.home))
+    return ManyAccounts(prepared, [json.loads(line) for line in lines], contents(prepared.home))
 
 
-def usernames(town: Town, *arguments: str) -> list[str]:
-    answer = town.machine.run("user", "list", *arguments, "--fields", "username", "--no-header").succeeded()
+def usernames(many: ManyAccounts, *arguments: str) -> list[str]:
+    answer = many.machine.run("user", "list", *arguments, "--fields", "username", "--no-header").succeeded()
     return answer.out.splitlines()
 
 
 # One account.
 
 
-def test_an_account_is_found_by_id_address_and_name_in_any_case(town: Town) -> None:
-    emile = town.named("Émile")
+def test_an_account_is_found_by_id_address_and_name_in_any_case(many: ManyAccounts) -> None:
+    emile = many.named("Émile")
     for ident in (
         emile["id"],
         emile["id"].upper(),
@@ -62,7 +62,7 @@ def test_an_account_is_found_by_id_address_and_name_in_any_case(town: Town) -> N
         "émile@xn--exmple-cua.org",
         "E\u0301MILE",
     ):
-        shown = town.machine.run("user", "show", ident, "-o", "json").succeeded()
+        shown = many.machine.run("user", "show", ident, "-o", "json").succeeded()
         assert shown.json == emile
         assert shown.err == ""
     assert list(emile) == USER_KEYS
@@ -70,10 +70,10 @@ def test_an_account_is_found_by_id_address_and_name_in_any_case(town: Town) -> N
     assert re.fullmatch(TIME, emile["created_at"])
 
 
-def test_an_account_in_every_form(town: Town) -> None:
-    ada = town.named("ada")
+def test_an_account_in_every_form(many: ManyAccounts) -> None:
+    ada = many.named("ada")
     for form in ("table", "jsonl", "csv", "tsv", "id"):
-        answer = town.machine.run("user", "show", "ada", "-o", form).succeeded()
+        answer = many.machine.run("user", "show", "ada", "-o", form).succeeded()
         assert answer.err == ""
         match form:
             case "table":
@@ -95,24 +95,24 @@ def test_an_account_in_every_form(town: Town) -> None:
 
 @pytest.mark.parametrize("verb", ["show", "history"])
 @pytest.mark.parametrize("ident", ["nobody", "nobody@example.org", "0192f7a0-0000-7000-8000-000000000000"])
-def test_an_unknown_account_is_not_found(town: Town, verb: str, ident: str) -> None:
-    error = refused(town.machine.run("user", verb, ident, "-o", "json"), 3, "user.not_found")
+def test_an_unknown_account_is_not_found(many: ManyAccounts, verb: str, ident: str) -> None:
+    error = refused(many.machine.run("user", verb, ident, "-o", "json"), 3, "user.not_found")
     assert f"'{ident}'" in error["message"]
 
 
 @pytest.mark.parametrize("ident", ["", "ada lovelace", "ada\x1b[2J", "ada\u202e", "ada\u200b", "x" * 100_000])
-def test_what_can_name_no_account_is_wrong_input(town: Town, ident: str) -> None:
+def test_what_can_name_no_account_is_wrong_input(many: ManyAccounts, ident: str) -> None:
     for verb in ("show", "exists"):
-        outcome = town.machine.run("user", verb, "-o", "json", "--", ident)
+        outcome = many.machine.run("user", verb, "-o", "json", "--", ident)
         error = refused(outcome, 2, "identity.invalid")
         assert error["message"] == escaped(error["message"])
         assert len(outcome.err) < 500
 
 
-def test_existence_is_an_answer_and_an_exit_code(town: Town) -> None:
-    machine = town.machine
+def test_existence_is_an_answer_and_an_exit_code(many: ManyAccounts) -> None:
+    machine = many.machine
     yes = machine.run("user", "exists", "ada", "-o", "json").succeeded()
-    assert yes.json == {"ident": "ada", "exists": True, "id": town.named("ada")["id"]}
+    assert yes.json == {"ident": "ada", "exists": True, "id": many.named("ada")["id"]}
     no = machine.run("user", "exists", "nobody", "-o", "json")
     assert (no.code, no.json, no.err) == (3, {"ident": "nobody", "exists": False, "id": None}, "")
     plain = machine.run("user", "exists", "nobody")
@@ -125,51 +125,51 @@ def test_existence_is_an_answer_and_an_exit_code(town: Town) -> None:
 # Lists.
 
 
-def test_a_page_is_fifty_accounts_and_says_how_to_go_on(town: Town) -> None:
-    first = town.machine.run("user", "list", "-o", "json").succeeded()
+def test_a_page_is_fifty_accounts_and_says_how_to_go_on(many: ManyAccounts) -> None:
+    first = many.machine.run("user", "list", "-o", "json").succeeded()
     assert list(first.json) == ["items", "next_cursor"]
-    assert first.json["items"] == town.everybody[:50]
+    assert first.json["items"] == many.everybody[:50]
     assert first.err == ""
-    rest = town.machine.run("user", "list", "-o", "json", "--cursor", first.json["next_cursor"]).succeeded()
-    assert rest.json == {"items": town.everybody[50:], "next_cursor": None}
-    text = town.machine.run("user", "list").succeeded()
+    rest = many.machine.run("user", "list", "-o", "json", "--cursor", first.json["next_cursor"]).succeeded()
+    assert rest.json == {"items": many.everybody[50:], "next_cursor": None}
+    text = many.machine.run("user", "list").succeeded()
     assert len(text.out.splitlines()) == 51
     assert text.err == f"{MORE} --cursor {first.json['next_cursor']}\n"
-    assert town.machine.run("user", "list", "-q").succeeded().err == ""
+    assert many.machine.run("user", "list", "-q").succeeded().err == ""
 
 
 @pytest.mark.parametrize(
     "order", ["created_at", "-created_at", "email", "-email", "username", "-username", "id", "-id"]
 )
-def test_cursors_lead_through_every_order_without_loss_or_repetition(town: Town, order: str) -> None:
-    whole = usernames(town, "--sort", order, "--all")
+def test_cursors_lead_through_every_order_without_loss_or_repetition(many: ManyAccounts, order: str) -> None:
+    whole = usernames(many, "--sort", order, "--all")
     found: list[str] = []
     cursor: tuple[str, ...] = ()
     for _ in range(3):
-        page = town.machine.run("user", "list", "--sort", order, "--limit", "25", *cursor, "-o", "json").succeeded()
+        page = many.machine.run("user", "list", "--sort", order, "--limit", "25", *cursor, "-o", "json").succeeded()
         found += [user["username"] for user in page.json["items"]]
         cursor = ("--cursor", page.json["next_cursor"])
     assert page.json["next_cursor"] is None
     assert found == whole
     field = order.removeprefix("-")
-    keys = [str(town.named(name)[field]).casefold() for name in whole]
+    keys = [str(many.named(name)[field]).casefold() for name in whole]
     assert keys == sorted(keys, reverse=order.startswith("-"))
 
 
-def test_numbered_pages(town: Town) -> None:
-    third = town.machine.run("user", "list", "--page", "3", "--page-size", "30", "-o", "json").succeeded()
-    assert third.json == {"items": town.everybody[60:], "next_cursor": None}
-    beyond = town.machine.run("user", "list", "--page", "9", "-o", "json").succeeded()
+def test_numbered_pages(many: ManyAccounts) -> None:
+    third = many.machine.run("user", "list", "--page", "3", "--page-size", "30", "-o", "json").succeeded()
+    assert third.json == {"items": many.everybody[60:], "next_cursor": None}
+    beyond = many.machine.run("user", "list", "--page", "9", "-o", "json").succeeded()
     assert beyond.json == {"items": [], "next_cursor": None}
-    assert usernames(town, "--page-size", "2") == [user["username"] for user in town.everybody[:2]]
+    assert usernames(many, "--page-size", "2") == [user["username"] for user in many.everybody[:2]]
 
 
-def test_filters(town: Town) -> None:
-    everybody, middle = town.everybody, town.everybody[40]["created_at"]
+def test_filters(many: ManyAccounts) -> None:
+    everybody, middle = many.everybody, many.everybody[40]["created_at"]
 
     def expect(*arguments: str, names: list[str]) -> None:
-        assert usernames(town, *arguments, "--all") == names
-        counted = town.machine.run("user", "count", *arguments).succeeded()
+        assert usernames(many, *arguments, "--all") == names
+        counted = many.machine.run("user", "count", *arguments).succeeded()
         assert (counted.out, counted.err) == (f"{len(names)}\n", "")
 
     def those(key: str, value: object) -> list[str]:
@@ -187,45 +187,45 @@ def test_filters(town: Town) -> None:
     expect("--role", "moderator", "--active", names=[])
 
 
-def test_a_list_in_every_form(town: Town) -> None:
+def test_a_list_in_every_form(many: ManyAccounts) -> None:
     arguments = ("user", "list", "--email-domain", "example.org", "-o")
-    ada, bob = town.named("ada"), town.named("bob")
-    assert town.machine.run(*arguments, "id").succeeded().out == f"{ada['id']}\n{bob['id']}\n"
-    lines = town.machine.run(*arguments, "jsonl").succeeded().out.splitlines()
+    ada, bob = many.named("ada"), many.named("bob")
+    assert many.machine.run(*arguments, "id").succeeded().out == f"{ada['id']}\n{bob['id']}\n"
+    lines = many.machine.run(*arguments, "jsonl").succeeded().out.splitlines()
     assert [json.loads(line) for line in lines] == [ada, bob]
-    comma = town.machine.run(*arguments, "csv", "--fields", "username,is_active").succeeded()
+    comma = many.machine.run(*arguments, "csv", "--fields", "username,is_active").succeeded()
     assert comma.out == "username,is_active\r\nada,true\r\nbob,false\r\n"
-    tab = town.machine.run(*arguments, "tsv", "--fields", "is_active,username", "--no-header").succeeded()
+    tab = many.machine.run(*arguments, "tsv", "--fields", "is_active,username", "--no-header").succeeded()
     assert tab.out == "true\tada\nfalse\tbob\n"
-    table = town.machine.run(*arguments, "table", "--fields", "username,role").succeeded()
+    table = many.machine.run(*arguments, "table", "--fields", "username,role").succeeded()
     assert table.out == "USERNAME  ROLE\nada       admin\nbob       moderator\n"
-    few = town.machine.run(*arguments, "json", "--fields", "username").succeeded()
+    few = many.machine.run(*arguments, "json", "--fields", "username").succeeded()
     assert few.json["items"] == [{"username": "ada"}, {"username": "bob"}]
 
 
-def test_nobody_in_every_form(town: Town) -> None:
+def test_nobody_in_every_form(many: ManyAccounts) -> None:
     arguments = ("user", "list", "--search", "zzz", "-o")
-    assert town.machine.run(*arguments, "json").succeeded().json == {"items": [], "next_cursor": None}
+    assert many.machine.run(*arguments, "json").succeeded().json == {"items": [], "next_cursor": None}
     for form, out in (("jsonl", ""), ("id", ""), ("tsv", "\t".join(USER_KEYS) + "\n")):
-        answer = town.machine.run(*arguments, form).succeeded()
+        answer = many.machine.run(*arguments, form).succeeded()
         assert (answer.out, answer.err) == (out, "")
 
 
-def test_a_terminal_gets_a_table_a_pipe_tsv_and_variables_may_say_otherwise(town: Town) -> None:
+def test_a_terminal_gets_a_table_a_pipe_tsv_and_variables_may_say_otherwise(many: ManyAccounts) -> None:
     arguments = ("user", "list", "--role", "admin", "--fields", "username,role")
-    screen = town.machine.at_terminal(*arguments)
+    screen = many.machine.at_terminal(*arguments)
     assert screen.code == 0
     assert screen.out == "\x1b[1mUSERNAME  ROLE\x1b[0m\nada       admin\n"
-    assert town.machine.at_terminal(*arguments, env={"NO_COLOR": "1"}).out == "USERNAME  ROLE\nada       admin\n"
-    assert town.machine.run(*arguments).succeeded().out == "username\trole\nada\tadmin\n"
-    by_variable = town.machine.run(*arguments, env={"BACKCTL_OUTPUT": "jsonl"}).succeeded()
+    assert many.machine.at_terminal(*arguments, env={"NO_COLOR": "1"}).out == "USERNAME  ROLE\nada       admin\n"
+    assert many.machine.run(*arguments).succeeded().out == "username\trole\nada\tadmin\n"
+    by_variable = many.machine.run(*arguments, env={"BACKCTL_OUTPUT": "jsonl"}).succeeded()
     assert by_variable.out == '{"username": "ada", "role": "admin"}\n'
 
 
-def test_a_count_is_one_value(town: Town) -> None:
-    assert town.machine.run("user", "count").succeeded().out == f"{len(PEOPLE)}\n"
-    assert town.machine.run("user", "count", "-o", "json").succeeded().json == {"count": len(PEOPLE)}
-    assert town.machine.at_terminal("user", "count").out == f"{len(PEOPLE)}\n"
+def test_a_count_is_one_value(many: ManyAccounts) -> None:
+    assert many.machine.run("user", "count").succeeded().out == f"{len(PEOPLE)}\n"
+    assert many.machine.run("user", "count", "-o", "json").succeeded().json == {"count": len(PEOPLE)}
+    assert many.machine.at_terminal("user", "count").out == f"{len(PEOPLE)}\n"
 
 
 @pytest.mark.parametrize(
@@ -251,9 +251,9 @@ def test_a_count_is_one_value(town: Town) -> None:
         (("--fields", "id", "-o", "id"), "usage"),
     ],
 )
-def test_questions_that_mean_nothing(town: Town, arguments: tuple[str, ...], code: str) -> None:
+def test_questions_that_mean_nothing(many: ManyAccounts, arguments: tuple[str, ...], code: str) -> None:
     env = {"BACKCTL_OUTPUT": "json"}
-    outcome = town.machine.run("user", "list", *arguments, env=env)
+    outcome = many.machine.run("user", "list", *arguments, env=env)
     if arguments[-2:] == ("-o", "id"):
         assert (outcome.code, outcome.out) == (2, "")
         assert outcome.err.startswith("backctl: error: ")
@@ -262,29 +262,29 @@ def test_questions_that_mean_nothing(town: Town, arguments: tuple[str, ...], cod
     assert len(outcome.err) < 1000
 
 
-def test_a_cursor_of_one_question_is_not_taken_for_another(town: Town) -> None:
-    page = town.machine.run("user", "list", "--limit", "5", "-o", "json").succeeded()
+def test_a_cursor_of_one_question_is_not_taken_for_another(many: ManyAccounts) -> None:
+    page = many.machine.run("user", "list", "--limit", "5", "-o", "json").succeeded()
     for other in (("--sort", "email"), ("--active",), ("--search", "a")):
         refused(
-            town.machine.run("user", "list", *other, "--cursor", page.json["next_cursor"], "-o", "json"),
+            many.machine.run("user", "list", *other, "--cursor", page.json["next_cursor"], "-o", "json"),
             2,
             "cursor.invalid",
         )
 
 
 @pytest.mark.parametrize("form", ["tsv", "json", "jsonl", "table"])
-def test_a_reader_that_leaves_ends_it_quietly(town: Town, form: str) -> None:
-    assert run_without_reader(town.machine, "user", "list", "--all", "-o", form) == (0, b"")
+def test_a_reader_that_leaves_ends_it_quietly(many: ManyAccounts, form: str) -> None:
+    assert run_without_reader(many.machine, "user", "list", "--all", "-o", form) == (0, b"")
 
 
-def test_a_full_disk_under_the_answer_is_told(town: Town) -> None:
+def test_a_full_disk_under_the_answer_is_told(many: ManyAccounts) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            town.machine.command("user", "list"),
+            many.machine.command("user", "list"),
             stdout=full,
             stderr=subprocess.PIPE,
-            env=town.machine.environment,
-            cwd=town.machine.home,
+            env=many.machine.environment,
+            cwd=many.machine.home,
         )
     assert done.returncode == 5
     assert done.stderr.startswith(b"backctl: error: standard output cannot be written")
@@ -293,33 +293,33 @@ def test_a_full_disk_under_the_answer_is_told(town: Town) -> None:
 # History.
 
 
-def test_the_history_of_an_account(town: Town) -> None:
-    history = town.machine.run("user", "history", "bob", "-o", "json").succeeded()
+def test_the_history_of_an_account(many: ManyAccounts) -> None:
+    history = many.machine.run("user", "history", "bob", "-o", "json").succeeded()
     assert list(history.json) == ["items", "next_cursor"]
     assert [event["type"] for event in history.json["items"]] == ["UserCreated", "UserDeactivated"]
     for event in history.json["items"]:
         assert list(event) == EVENT_KEYS
-        assert event["subject"] == town.named("bob")["id"]
+        assert event["subject"] == many.named("bob")["id"]
         assert re.fullmatch(UUID7, event["id"])
         assert re.fullmatch(TIME, event["occurred_at"])
         assert (event["actor"], event["trace_id"]) == ("seed", None)
-    first = town.machine.run("user", "history", "bob", "--limit", "1", "-o", "json").succeeded()
+    first = many.machine.run("user", "history", "bob", "--limit", "1", "-o", "json").succeeded()
     assert first.json["items"] == history.json["items"][:1]
-    second = town.machine.run("user", "history", "bob", "--cursor", first.json["next_cursor"], "-o", "json").succeeded()
+    second = many.machine.run("user", "history", "bob", "--cursor", first.json["next_cursor"], "-o", "json").succeeded()
     assert second.json == {"items": history.json["items"][1:], "next_cursor": None}
 
 
-def test_what_is_no_account_has_no_history(town: Town) -> None:
-    log = town.machine.run("audit", "list", "--limit", "1", "-o", "json").succeeded().json["items"]
+def test_what_is_no_account_has_no_history(many: ManyAccounts) -> None:
+    log = many.machine.run("audit", "list", "--limit", "1", "-o", "json").succeeded().json["items"]
     assert log[0]["type"] == "InstallationCreated"
-    refused(town.machine.run("user", "history", log[0]["subject"], "-o", "json"), 3, "user.not_found")
+    refused(many.machine.run("user", "history", log[0]["subject"], "-o", "json"), 3, "user.not_found")
 
 
-def test_queries_change_nothing(town: Town) -> None:
-    town.machine.run("user", "list", "--all").succeeded()
-    town.machine.run("user", "show", "ada").succeeded()
-    town.machine.run("user", "history", "ada").succeeded()
-    assert contents(town.machine.home) == town.before
+def test_queries_change_nothing(many: ManyAccounts) -> None:
+    many.machine.run("user", "list", "--all").succeeded()
+    many.machine.run("user", "show", "ada").succeeded()
+    many.machine.run("user", "history", "ada").succeeded()
+    assert contents(many.machine.home) == many.before
 
 
 # A fresh machine.

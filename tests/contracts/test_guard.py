@@ -15,7 +15,7 @@ from backctl.domain.repositories import EVERY_EVENT, UserCriteria
 from backctl.domain.values import Identity
 
 
-class Doorkeeper(Guard):
+class CountingGuard(Guard):
     """Answers yes or no, and counts how often it is asked. Fails if somebody holds a lock meanwhile."""
 
     def __init__(self, store: Store, *, lets_pass: bool) -> None:
@@ -37,14 +37,14 @@ class Doorkeeper(Guard):
 
 
 @pytest.fixture
-def yes(store: Store) -> Doorkeeper:
+def yes(store: Store) -> CountingGuard:
     store.add(a_user("root", role="admin"), *(a_user(f"user{number}") for number in range(BATCH_SIZE + 5)))
-    return Doorkeeper(store, lets_pass=True)
+    return CountingGuard(store, lets_pass=True)
 
 
 @pytest.fixture
-def no(store: Store, yes: Doorkeeper) -> Doorkeeper:
-    return Doorkeeper(store, lets_pass=False)
+def no(store: Store, yes: CountingGuard) -> CountingGuard:
+    return CountingGuard(store, lets_pass=False)
 
 
 def steps(store: Store) -> AccountSteps:
@@ -68,21 +68,21 @@ def never() -> bool:
     return False
 
 
-def test_it_is_asked_before_a_change_and_then_never_again(store: Store, yes: Doorkeeper) -> None:
+def test_it_is_asked_before_a_change_and_then_never_again(store: Store, yes: CountingGuard) -> None:
     transactions = store.transactions(guard=yes)
     assert deactivate(store, transactions, "user1")
     assert deactivate(store, transactions, "user2")
     assert (yes.asked, inactive(store)) == (1, 2)
 
 
-def test_nothing_changes_when_it_refuses(store: Store, no: Doorkeeper) -> None:
+def test_nothing_changes_when_it_refuses(store: Store, no: CountingGuard) -> None:
     before = events(store)
     with pytest.raises(ConfirmationRequired):
         deactivate(store, store.transactions(guard=no), "user1")
     assert (no.asked, inactive(store), events(store)) == (1, 0, before)
 
 
-def test_it_is_not_asked_for_what_changes_nothing(store: Store, no: Doorkeeper) -> None:
+def test_it_is_not_asked_for_what_changes_nothing(store: Store, no: CountingGuard) -> None:
     store.change("user1", lambda user: user.deactivate(now=store.now))
     transactions = store.transactions(guard=no)
     assert not deactivate(store, transactions, "user1")
@@ -92,7 +92,7 @@ def test_it_is_not_asked_for_what_changes_nothing(store: Store, no: Doorkeeper) 
     assert (no.asked, inactive(store)) == (0, 1)
 
 
-def test_it_is_asked_once_for_many_before_the_first_of_them(store: Store, yes: Doorkeeper) -> None:
+def test_it_is_asked_once_for_many_before_the_first_of_them(store: Store, yes: CountingGuard) -> None:
     names = [f"user{number}" for number in range(BATCH_SIZE + 5)]
     outcomes = store.transactions(guard=yes).run_each(
         names, steps(store).deactivating, by=BY, dry_run=False, stop=never
@@ -103,7 +103,7 @@ def test_it_is_asked_once_for_many_before_the_first_of_them(store: Store, yes: D
     assert (yes.asked, inactive(store)) == (1, len(names))
 
 
-def test_a_refusal_spares_all_of_many(store: Store, no: Doorkeeper) -> None:
+def test_a_refusal_spares_all_of_many(store: Store, no: CountingGuard) -> None:
     with pytest.raises(ConfirmationRequired):
         store.transactions(guard=no).run_each(
             ["nobody", "user1"], steps(store).deactivating, by=BY, dry_run=False, stop=never
@@ -111,7 +111,7 @@ def test_a_refusal_spares_all_of_many(store: Store, no: Doorkeeper) -> None:
     assert (no.asked, inactive(store)) == (1, 0)
 
 
-def test_it_is_not_asked_for_many_that_change_nothing(store: Store, no: Doorkeeper) -> None:
+def test_it_is_not_asked_for_many_that_change_nothing(store: Store, no: CountingGuard) -> None:
     outcomes = store.transactions(guard=no).run_each(
         ["user1", "nobody"], steps(store).activating, by=BY, dry_run=False, stop=never
     )
@@ -119,7 +119,7 @@ def test_it_is_not_asked_for_many_that_change_nothing(store: Store, no: Doorkeep
     assert (no.asked, seen) == (0, [False, "user.not_found"])
 
 
-def test_a_guard_that_is_not_due_costs_no_dry_run(store: Store, yes: Doorkeeper) -> None:
+def test_a_guard_that_is_not_due_costs_no_dry_run(store: Store, yes: CountingGuard) -> None:
     calls: list[bool] = []
 
     def begin(original: Callable[..., object], **options: object) -> object:
