@@ -57,7 +57,7 @@ class Leaf(TyperCommand):
             if position == 0:  # the Invocation
                 continue
             members = {name: meta}
-            if isinstance(meta.annotation, type) and is_dataclass(meta.annotation):
+            if _is_group(meta.annotation):
                 members = get_params_from_function(meta.annotation)
                 self._groups[name] = meta.annotation, list(members)
             for member, details in members.items():
@@ -111,6 +111,11 @@ class Leaf(TyperCommand):
             call.close()
         if call.results.exit_code is not ExitCode.OK:
             raise Exit(call.results.exit_code)
+
+
+def _is_group(annotation: object) -> bool:
+    """Whether the type of a parameter is a class whose fields are options: a dataclass or a named tuple."""
+    return isinstance(annotation, type) and (is_dataclass(annotation) or hasattr(annotation, "_fields"))
 
 
 def _require_values(args: Sequence[str], parameters: Sequence[Parameter]) -> None:

@@ -78,7 +78,7 @@ def leaf(
     """Make the function a command of `app`. Its name is that of the function, with dashes, unless `name` is given.
 
     The first parameter of the function is the `Invocation`; Typer parses the others. A parameter whose type is a
-    dataclass stands for the options that its fields declare. The docstring is the help.
+    dataclass or a named tuple stands for the options that its fields declare. The docstring is the help.
 
     - `changes` says what a mutation changes, for example "deactivate {ident}"; a protected profile asks this before
       the first change. Names in braces are parameters of the function. It also adds `--dry-run` and `--yes`.

@@ -1,7 +1,6 @@
 """The options of commands that print lists page by page."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from typer import Option
 
@@ -9,19 +8,14 @@ from backctl.domain.errors import UsageError
 from backctl.domain.repositories import PAGE_SIZE, is_newest_first
 
 
-@dataclass(frozen=True, slots=True)
-class Paging:
+class Paging(NamedTuple):
     """`--limit` and `--cursor` for one page, or `--all`."""
 
     limit: Annotated[int | None, Option("--limit", metavar="N", help="Page size, 1 to 1000; 50 unless given.")] = None
     cursor: Annotated[str | None, Option("--cursor", metavar="CURSOR", help="Continue after the previous page.")] = None
     all_: Annotated[bool, Option("--all", help="Print everything instead of one page.")] = False
 
-    def __post_init__(self) -> None:
-        """Raises UsageError for `--all` with one of the others."""
-        self.require_one_way(numbered=False)
-
-    def require_one_way(self, *, numbered: bool) -> None:
+    def require_one_way(self, *, numbered: bool = False) -> None:
         """Raise UsageError for more than one way through a list; `numbered`: page numbers are one of them."""
         ways = [
             name
@@ -41,8 +35,7 @@ class Paging:
         return PAGE_SIZE if self.limit is None else self.limit
 
 
-@dataclass(frozen=True, slots=True)
-class EventOrder:
+class EventOrder(NamedTuple):
     """The order of a list of events."""
 
     sort: Annotated[

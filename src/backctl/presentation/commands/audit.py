@@ -41,6 +41,7 @@ def list_(
         trace_id=trace_id,
     )
     newest_first = order.newest_first
+    paging.require_one_way()
     audit = call.backend.audit
     if paging.all_:
         call.results.stream(audit.stream(criteria, newest_first=newest_first), EventView)

@@ -154,6 +154,7 @@ def revoke(
 @leaf(app, name="list", view=SessionView)
 def list_(call: Invocation, ident: Ident, paging: Paging) -> None:
     """List the sessions of an account, oldest first."""
+    paging.require_one_way()
     sessions = call.backend.sessions
     if paging.all_:
         call.results.stream(sessions.stream(ident), SessionView)

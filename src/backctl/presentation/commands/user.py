@@ -1,9 +1,8 @@
 """`backctl user …`: create, find, change, activate, deactivate and delete accounts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from typer import Argument, Option
 
@@ -29,8 +28,7 @@ _REPORTED = ("ident", "error")
 """Further members in the report of a bulk command."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(NamedTuple):
     """The options that select accounts."""
 
     role: Annotated[str | None, Option("--role", metavar="NAME", help="Only with this role.")] = None
@@ -363,6 +361,7 @@ def _event() -> type:
 def history(call: Invocation, ident: Ident, order: EventOrder, paging: Paging) -> None:
     """Show the events of an account, oldest first."""
     newest_first = order.newest_first
+    paging.require_one_way()
     if paging.all_:
         subject = call.backend.accounts.history(ident, limit=1).items[0].subject
         events = call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first)
