@@ -121,6 +121,7 @@ class Invocation:
             action=lambda: self._spec.described(self.parameters),
             settings=self._settings_of_guard,
             mutation=self._spec.mutation,
+            before_asking=self.messages.clear_progress,
         )
 
     @cached_property

@@ -26,6 +26,7 @@ class CommandGuard(Guard):
         action: Callable[[], str],
         settings: "Callable[[], Settings]",
         mutation: bool,
+        before_asking: Callable[[], None] = lambda: None,
     ) -> None:
         """`action` names what the command does and to what, for example "deactivate ada".
 
@@ -38,6 +39,7 @@ class CommandGuard(Guard):
         self._action = action
         self._settings = settings
         self._mutation = mutation
+        self._before_asking = before_asking
         self._question: str | None = None
         self._name: str | None = None
         self._settled: bool = flags.get("dry_run", False)
@@ -64,6 +66,7 @@ class CommandGuard(Guard):
         """Ask what is due. Raises ConfirmationRequired for a missing reason, without a terminal, and for a no."""
         if self._settled:
             return
+        self._before_asking()
         profile = self._settings().profile
         if self._is_protected() and not self._reason:
             confirmed = self._confirmed or self._confirmed_name is not None or self._interactive

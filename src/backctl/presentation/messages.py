@@ -19,6 +19,7 @@ class Messages:
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self._quiet = quiet
         self._verbose = verbose
+        self._progress: Progress | None = None
 
     def details(self, lines: Callable[[], Iterable[str]]) -> None:
         """Print lines with `-v`. They are only computed then."""
@@ -46,7 +47,14 @@ class Messages:
 
         terminal.collect_garbage_again()
         with Progress.on_stderr(doing, total, verbose=self._verbose, quiet=self._quiet) as progress:
+            self._progress = progress
             yield progress
+        self._progress = None
+
+    def clear_progress(self) -> None:
+        """Clear the line of the progress, before a question is printed."""
+        if self._progress is not None:
+            self._progress.clear()
 
 
 def warn_about_variables(messages: Messages) -> None:
