@@ -266,11 +266,14 @@ class Backend:
         Raises KeyringMissing if only the keyring is missing: a lost keyring is never replaced.
         """
         from backctl.application.guard import guarded
+        from backctl.application.views import is_change
 
-        def once(dry_run: bool) -> "Change[InstallationView]":
-            return self._storage.create(by, dry_run=dry_run)
-
-        return guarded(once, guard=self._guard, changes=lambda change: change.changed, dry_run=dry_run)
+        return guarded(
+            lambda dry_run: self._storage.create(by, dry_run=dry_run),
+            guard=self._guard,
+            changes=is_change,
+            dry_run=dry_run,
+        )
 
     @lazy
     def _guard(self) -> "Guard":

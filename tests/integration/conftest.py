@@ -176,7 +176,7 @@ class Factor:
     recovery_codes: tuple[str, ...]
 
     def code(self, ahead: int = 0) -> str:
-        """Return the code for now, or for `ahead` time steps later."""
+        """Return the code of the current time step, or of the step `ahead` steps later."""
         return totp(self.secret, self.services.now.plus(ahead * STEP))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
 from backctl.application.guard import Guard, guarded
-from backctl.application.views import Change
+from backctl.application.views import Change, is_change
 from backctl.domain.errors import BackctlError, Unavailable
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ class DatabaseService:
 
         Raises the errors of `DatabaseCare.upgrade`.
         """
-
-        def once(dry_run: bool) -> Change[UpgradeView]:
-            return self.care.upgrade(by=by, dry_run=dry_run)
-
-        return guarded(once, guard=self.guard, changes=lambda change: change.changed, dry_run=dry_run)
+        return guarded(
+            lambda dry_run: self.care.upgrade(by=by, dry_run=dry_run),
+            guard=self.guard,
+            changes=is_change,
+            dry_run=dry_run,
+        )
 
     def check(self) -> Iterator[CheckView]:
         """Run every probe. An unusable part is reported as a failed check. Raises Unavailable."""

@@ -128,4 +128,6 @@ class SanitizingService:
             raise InvalidInput(f"this is not UTF-8 text: byte {error.start + 1} is invalid") from None
 
     def _too_large(self) -> InputTooLarge:
-        return InputTooLarge(f"this is longer than {self.max_bytes} bytes", hint="raise sanitize.max_bytes")
+        return InputTooLarge(
+            f"this is longer than {self.max_bytes} bytes", hint="shorten it; sanitize.max_bytes is the limit"
+        )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from backctl.application.attribution import Attribution
 from backctl.application.guard import Guard, guarded
-from backctl.application.views import Change
+from backctl.application.views import Change, is_change
 from backctl.domain.errors import BackctlError, TransactionAborted, Unavailable, Unusable
 from backctl.domain.values import Identity
 
@@ -55,15 +55,6 @@ def _nothing() -> None:
     """Do nothing: the default for `prepare`."""
 
 
-def _is_changed(change: Change[T]) -> bool:
-    return change.changed
-
-
-def is_change(outcome: "Outcome[object]") -> bool:
-    """Whether a step succeeded and changed something."""
-    return isinstance(outcome, Change) and outcome.changed
-
-
 @dataclass(frozen=True, slots=True)
 class Transactions:
     """Runs steps, repeats transactions that the database aborted, and notifies reactions after each commit.
@@ -97,7 +88,7 @@ class Transactions:
         modules are loaded and before the transaction begins: do slow work there, since others wait for a step's locks.
         Passes `creates` to the unit of work. Raises the errors of the step and of the unit of work.
         """
-        return self.run_any(step, by=by, dry_run=dry_run, creates=creates, prepare=prepare, commits=_is_changed)
+        return self.run_any(step, by=by, dry_run=dry_run, creates=creates, prepare=prepare, commits=is_change)
 
     def run_any(
         self,
@@ -114,7 +105,7 @@ class Transactions:
 
     def change_keyring(self, step: KeyringStep[T], *, by: Attribution, dry_run: bool = False) -> Change[T]:
         """Like `run`, for a step that changes the keyring. Locks the keyring and saves it together with its events."""
-        return self.change_keyring_any(step, by=by, dry_run=dry_run, commits=_is_changed)
+        return self.change_keyring_any(step, by=by, dry_run=dry_run, commits=is_change)
 
     def change_keyring_any(
         self,

@@ -4,14 +4,16 @@
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeGuard, TypeVar
 
 from backctl.domain.values import Instant, UserId
 
 if TYPE_CHECKING:
+    from backctl.domain.errors import BackctlError
     from backctl.domain.user import User
 
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -21,6 +23,11 @@ class Change(Generic[T_co]):
 
     value: T_co
     changed: bool
+
+
+def is_change(outcome: "Change[T] | BackctlError") -> TypeGuard[Change[T]]:
+    """Whether a mutation succeeded and changed something."""
+    return isinstance(outcome, Change) and outcome.changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ class AccessClaims:
         if now + leeway < begins * _SECOND:
             raise TokenNotYetValid(
                 f"the token is not valid before {Instant(begins * _SECOND)}",
-                hint="compare the clocks of this machine and of the issuing machine, or raise tokens.leeway",
+                hint="compare the clocks of both machines; tokens.leeway only allows a small difference",
             )
 
 

@@ -3,6 +3,8 @@
 The base class of an error is its *kind*; presentation maps kinds to exit codes in one table. `code` is the stable
 string that scripts match on; codes are append-only. Messages are lower case without a full stop, quote the offending
 value with `quoted`, and never contain a secret. `hint` says what to do next.
+
+The file is long because it is the complete list of codes: a new code must differ from all others.
 """
 
 from errno import EDQUOT, EFBIG, EMFILE, ENFILE, ENOMEM, ENOSPC

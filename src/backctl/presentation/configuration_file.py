@@ -16,11 +16,16 @@ def configuration_file(call: Invocation) -> Path:
     return settings.locate(call.config_file, os.environ) or settings.user_file()
 
 
-def require_loadable(call: Invocation) -> Path:
-    """Return the configuration file. Raises InvalidConfiguration if it exists and cannot be loaded."""
+def editable_file(call: Invocation) -> Path:
+    """Return the configuration file, which may not exist yet. The environment alone then gives the settings of `call`.
+
+    Raises InvalidConfiguration if the file exists and cannot be loaded.
+    """
     file = configuration_file(call)
     if os.path.lexists(file):
         call.settings  # noqa: B018 - loading is the check
+    else:
+        call.settings = settings.load_environment(os.environ)
     return file
 
 

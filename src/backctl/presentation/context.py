@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backctl.presentation.guard import CommandGuard
     from backctl.presentation.input_files import StandardInput
     from backctl.presentation.secret_input import SecretInput
-    from backctl.settings import LoadedSettings, Settings
+    from backctl.settings import LoadedSettings
 
 _NAME_MAX = 200
 
@@ -39,6 +39,7 @@ class Invocation:
         Raises UsageError and InvalidInput.
         """
         self._spec = spec
+        self._variables_checked = False
         self.parameters = dict(parameters)
         """What the command works on, as its question to a person names it."""
         self.flags = flags
@@ -93,7 +94,9 @@ class Invocation:
         """The configuration with the origin of every value. Raises InvalidConfiguration."""
         from backctl.settings import load
 
-        self._check_variables  # noqa: B018 - a misspelt variable could select another database than intended
+        if not self._variables_checked:  # a misspelt variable could select another database than intended
+            self._variables_checked = True
+            warn_about_variables(self.messages)
         timeout = {} if self.timeout is None else {"database.timeout": self.timeout}
         return load(config_file=self.config_file, profile=self.profile, environ=os.environ, overrides=timeout)
 
@@ -119,7 +122,7 @@ class Invocation:
             self.flags,
             interactive=self.interactive,
             action=lambda: self._spec.described(self.parameters),
-            settings=self._settings_of_guard,
+            settings=lambda: self.settings.settings,
             mutation=self._spec.mutation,
             before_asking=self.messages.clear_progress,
         )
@@ -131,15 +134,6 @@ class Invocation:
 
         return SecretInput(self._spec.secrets, self.flags, stdin=self.stdin, interactive=self.interactive)
 
-    def _settings_of_guard(self) -> "Settings":
-        """The settings that apply, or those of the environment alone if a command creates the configuration file."""
-        from backctl import settings
-
-        file = settings.locate(self.config_file, os.environ)
-        if file is None or not os.path.lexists(file):
-            return settings.load_environment(os.environ).settings
-        return self.settings.settings
-
     def reload(self) -> None:
         """Read the configuration again at its next use, after a command changed it."""
         self.close()
@@ -150,10 +144,6 @@ class Invocation:
         backend = self.__dict__.pop("backend", None)
         if backend is not None:
             backend.close()
-
-    @cached_property
-    def _check_variables(self) -> None:
-        warn_about_variables(self.messages)
 
     def _check_fields(self) -> None:
         renderer, view = self.results.renderer, self._spec.view

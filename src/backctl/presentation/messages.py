@@ -48,11 +48,13 @@ class Messages:
         terminal.collect_garbage_again()
         with Progress.on_stderr(doing, total, verbose=self._verbose, quiet=self._quiet) as progress:
             self._progress = progress
-            yield progress
-        self._progress = None
+            try:
+                yield progress
+            finally:
+                self._progress = None
 
     def clear_progress(self) -> None:
-        """Clear the line of the progress, before a question is printed."""
+        """Clear the line of the progress, before a result or a question is printed."""
         if self._progress is not None:
             self._progress.clear()
 

@@ -42,7 +42,8 @@ class Results:
         self._dry_run = dry_run
         self._messages = messages
         self._color = terminal.color_wanted(sys.stdout)
-        self.renderer = Renderer(form, fields=fields, header=header, sink=terminal.Sink(sys.stdout), color=self._color)
+        sink = terminal.Sink(sys.stdout, before_write=messages.clear_progress)
+        self.renderer = Renderer(form, fields=fields, header=header, sink=sink, color=self._color)
 
     # Queries.
 

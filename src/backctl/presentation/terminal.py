@@ -166,12 +166,12 @@ class Sink:
     With `patient` set, a closed pipe is ignored, so that a batch of changes does not stop half-way.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, *, before_write: Callable[[], None] = lambda: None) -> None:
+        """`before_write` is called before every write, to clear a progress line."""
         self._stream = stream
+        self._before_write = before_write
         self.terminal = is_terminal(stream)
         self.patient = False
-        self.before_write: Callable[[], None] | None = None
-        """Called before every write, to clear a progress line."""
 
     def write(self, text: str) -> None:
         def put(stream: TextIO) -> None:
@@ -193,13 +193,12 @@ class Sink:
         self._attempt(put)
 
     def flush(self) -> None:
-        self._attempt(lambda stream: stream.flush(), clear=False)
+        self._attempt(lambda stream: stream.flush())
 
-    def _attempt(self, put: Callable[[TextIO], None], *, clear: bool = True) -> None:
+    def _attempt(self, put: Callable[[TextIO], None]) -> None:
         if self._stream is None:
             return
-        if clear and self.before_write is not None:
-            self.before_write()
+        self._before_write()
         try:
             put(self._stream)
         except OSError as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from backctl.application.views import Change
+from backctl.application.views import is_change
 from backctl.domain.errors import TooManyChanges, UsageError
 from backctl.domain.quoting import quoted
 
@@ -45,7 +45,7 @@ class ChangeBound:
             return
         changing = set()  # one account may be named twice, in dry runs that do not see each other
         for outcome in trial:
-            if isinstance(outcome, Change) and outcome.changed:
+            if is_change(outcome):
                 changing.add(outcome.value.id)
             if len(changing) > most:
                 raise TooManyChanges(

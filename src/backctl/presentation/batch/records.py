@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from backctl.application.encryption import EncryptionService
     from backctl.application.ports.security import Read
     from backctl.application.records.rewriting import Tally
-    from backctl.presentation.progress import Progress
 
 
 def transform(call: Invocation, service: "EncryptionService", verb: Verb, choices: Choices) -> None:
@@ -38,10 +37,10 @@ def _transform_records(call: Invocation, service: "EncryptionService", verb: Ver
 
     tally, shape = Tally(), choices.shape()
     report, interruption = Report("records", as_json=call.results.renderer.is_json), Interruption(announce=False)
-    with report.interrupted_by(interruption), _reading(call, verb, choices) as (read, progress):
+    with report.interrupted_by(interruption), _reading(call, verb, choices) as read:
 
         def failed(line: int, error: BackctlError) -> None:
-            progress.clear()
+            call.messages.clear_progress()
             report.add_failed_line(line, error)
 
         def pieces() -> Iterator[bytes]:
@@ -63,7 +62,7 @@ def _transform_file(call: Invocation, service: "EncryptionService", verb: Verb, 
 
     if choices.out in (None, "-") and call.results.renderer.sink.terminal:
         raise UsageError("a file is not written to a terminal", hint="add --out FILE, or pipe the output")
-    with _reading(call, verb, choices) as (read, _):
+    with _reading(call, verb, choices) as read:
         changed, pieces = verb.stream(service, read, choices.context or "")
         size = _write(call, service, choices, pieces, held_back=verb.held_back)
     _print_report(call, verb, choices, Tally(records=1, values=1, changed=int(changed)), size)
@@ -95,7 +94,7 @@ def _print_report(call: Invocation, verb: Verb, choices: Choices, tally: "Tally"
 
 
 @contextmanager
-def _reading(call: Invocation, verb: Verb, choices: Choices) -> "Iterator[tuple[Read, Progress]]":
+def _reading(call: Invocation, verb: Verb, choices: Choices) -> "Iterator[Read]":
     """Open the input; progress shows how many MiB were read.
 
     Raises UsageError if the input cannot be read, then or later, and if the output would replace it.
@@ -120,8 +119,7 @@ def _reading(call: Invocation, verb: Verb, choices: Choices) -> "Iterator[tuple[
 @contextmanager
 def _counted(
     call: Invocation, verb: Verb, source: Callable[[int], bytes | None], name: str, size: int | None
-) -> "Iterator[tuple[Read, Progress]]":
-    sink = call.results.renderer.sink
+) -> "Iterator[Read]":
     with call.messages.progress(f"{verb.doing}, MiB", size) as progress:
         total = 0
 
@@ -135,8 +133,4 @@ def _counted(
             progress.advance((total >> 20) - (before >> 20))
             return block
 
-        sink.before_write = progress.clear
-        try:
-            yield read, progress
-        finally:
-            sink.before_write = None
+        yield read

@@ -80,6 +80,6 @@ class Report:
             raise
 
 
-def named(names: Sequence[str], *, limit: int = _NAMED) -> str:
+def named(names: Sequence[str]) -> str:
     """The first names of a list for a message."""
-    return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -141,7 +141,6 @@ class _Batch:
             self._finish()
         finally:
             records.close()
-            renderer.sink.before_write = None
         if self._stopped_by is not None:
             self._raise(self._stopped_by)
         if not renderer.is_json:
@@ -154,7 +153,6 @@ class _Batch:
         extra: dict[str, object] = {"dry_run": True} if self._call.dry_run else {}
         progressing = self._call.messages.progress(self._doing, len(self._idents))
         with self._interruption.watched(), progressing as progress:
-            self._call.results.renderer.sink.before_write = progress.clear
             for ident in self._idents:
                 try:
                     outcome = next(self._outcomes, None)

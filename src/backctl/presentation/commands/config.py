@@ -9,7 +9,7 @@ from typer import Argument, Option
 from backctl import settings
 from backctl.domain.errors import InvalidConfiguration, UsageError
 from backctl.domain.quoting import quoted
-from backctl.presentation.configuration_file import configuration_file, remove_setting, require_loadable, write_setting
+from backctl.presentation.configuration_file import configuration_file, editable_file, remove_setting, write_setting
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
@@ -93,7 +93,7 @@ def set_(
 
     Comments and all other settings in the file stay as they are.
     """
-    file = require_loadable(call)
+    file = editable_file(call)
     secret = settings.is_secret(key)
     if secret and value is not None:
         raise UsageError(
@@ -124,7 +124,7 @@ def unset(call: Invocation, key: Key) -> None:
 
     Its default applies again. Comments and all other settings in the file stay as they are.
     """
-    file = require_loadable(call)
+    file = editable_file(call)
     changed = remove_setting(call, key)
     from backctl.application.views import Change  # imports all views, which the queries here do not need
 

@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from backctl import settings
 from backctl.domain.errors import UsageError
-from backctl.presentation.configuration_file import edit, require_loadable
+from backctl.presentation.configuration_file import edit, editable_file
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 
@@ -80,7 +80,7 @@ def use(
     """
     if (name is None) == (not none):
         raise UsageError("no profile was named", hint="name a profile, or use --none to select no profile")
-    file = require_loadable(call)
+    file = editable_file(call)
     changed = edit(call, partial(settings.use_profile, file, name))
     from backctl.application.views import Change  # imports all views, which the queries here do not need
 
