@@ -40,6 +40,13 @@ def test_a_document_keeps_every_byte_but_its_strings(machine: Machine) -> None:
     assert asked.json["value"]["big"] == 12345678901234567890
 
 
+def test_no_string_of_a_document_ends_in_an_open_end_tag(machine: Machine) -> None:
+    document = '{"a</": "b</", "c": ["d&lt;/", "e</</"]}'
+    done = sanitize(machine, "--format", "json", stdin=document).succeeded()
+    assert json.loads(done.out) == {"a": "b", "c": ["d", "e"]}
+    assert sanitize(machine, stdin="x</").succeeded().out == "x"
+
+
 def test_a_text_as_an_object(machine: Machine) -> None:
     done = sanitize(machine, "-o", "json", stdin='say "x"').succeeded()
     assert done.json == {"value": 'say "x"', "changed": False}

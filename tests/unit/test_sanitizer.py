@@ -104,6 +104,7 @@ def assert_inert(text: str) -> None:
     """Check that HTML shows this text unchanged and that decoding it again changes nothing."""
     found = Found(text)
     assert (found.tags, found.other) == ([], [])
+    assert not text.endswith("</")
     assert unescape(text) == text
     assert without_controls(text) == (text, {})
 
@@ -116,7 +117,7 @@ def assert_allowed(html: str) -> None:
         for name, value in attributes.items():
             assert f"{tag}.{name}" in ATTRIBUTES or f"*.{name}" in ATTRIBUTES or (tag, name) == ("a", "rel")
             if name in ("href", "src", "poster"):
-                bare = "".join(character for character in value or "" if ord(character) > 32).lower()
+                bare = "".join(character for character in value or "" if 32 < ord(character) < 128).lower()
                 scheme = re.match("([a-z][a-z0-9+.-]*):", bare)  # RFC 3986 §3.1; anything else is a relative URL
                 assert scheme is None or scheme[1] in SCHEMES, html
     assert without_controls(html) == (html, {})
@@ -173,6 +174,13 @@ def test_text_without_markup_stays_as_it_is(text: str) -> None:
         ("\ud800x", "x", {"control": 1}),
         ("<b>\u202e\x07</b>", "", {"bidi": 1, "control": 1, "html": 1}),
         ("&#x202e;x", "x", {"html": 1}),
+        ("x</", "x", {"html": 1}),
+        ("x&lt;/", "x", {"html": 1}),
+        ("x&amp;lt;&#x2f;", "x", {"html": 1}),
+        ("x<</</", "x<", {"html": 1}),
+        ("x</\u202e", "x", {"bidi": 1, "html": 1}),
+        ("<b>x</", "x", {"html": 1}),
+        ("x < / y", "x < / y", {}),
     ],
 )
 def test_markup_goes_and_its_text_stays(text: str, cleaned: str, kinds: dict[str, int]) -> None:
@@ -198,6 +206,24 @@ def test_links_keep_what_is_allowed() -> None:
     link = HTML.clean("<a href=https://example.org/?a=1&b=2 target=_top title=t lang=en>x</a>").text
     assert link == '<a href="https://example.org/?a=1&amp;b=2" title="t" rel="noopener noreferrer">x</a>'
     assert HTML.clean("<a href=ftp://example.org/>x</a>").text == '<a rel="noopener noreferrer">x</a>'
+
+
+@pytest.mark.parametrize(
+    "url", ["/a:b", "a/b:c", "?a:b", "#a:b", "é", "mailto:ada@example.org", " HTTPS://example.org"]
+)
+def test_a_url_that_is_relative_or_has_an_allowed_scheme_stays(url: str) -> None:
+    assert f'href="{url}"' in HTML.clean(f'<a href="{url}">x</a>').text
+
+
+@pytest.mark.parametrize(
+    "before", ["\xa0", "\u3000", "\u2003", "\u200b", "\u200c", "\ufeff", "\ufe0f", "\u3164", "\xad", "é"]
+)
+@pytest.mark.parametrize("scheme", ["javascript", "vbscript", "data", "JavaScript", "java\nscript"])
+@pytest.mark.parametrize("markup", ["<a href='{}'>x</a>", "<img src='{}'>", "<a href='&nbsp;{}'>x</a>"])
+def test_a_scheme_after_characters_that_nobody_sees_is_removed(before: str, scheme: str, markup: str) -> None:
+    cleaned = HTML.clean(markup.format(f"{before}{scheme}:alert(1)")).text
+    assert "script" not in cleaned.lower()
+    assert "data:" not in cleaned
     assert HTML.clean("<a href=/there>x</a>").text == '<a href="/there" rel="noopener noreferrer">x</a>'
     own = HtmlSanitizer(tags=("a",), attributes=("a.rel",), url_schemes=SCHEMES)
     assert own.clean("<a rel=me href=https://example.org>x</a>").text == '<a rel="me">x</a>'
@@ -247,6 +273,7 @@ SOUP = st.lists(PIECES | MORE, max_size=25).map("".join) | st.text(max_size=40)
 def test_whatever_comes_in_is_inert_as_text(soup: str) -> None:
     cleaned = TEXT.clean(soup).text
     assert unescape(cleaned) == cleaned
+    assert not cleaned.endswith("</")
     assert without_controls(cleaned) == (cleaned, {})
     assert TEXT.clean(cleaned) == (cleaned, {})
 

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 _PASSES_MAX = 8
 """The limit of nested references. Beyond it, the remaining `&` and `<` are removed."""
 
+_URL_ATTRIBUTES = frozenset(
+    ("action", "background", "cite", "data", "formaction", "href", "longdesc", "ping", "poster", "src", "xlink:href")
+)
+_IGNORED_IN_URLS = dict.fromkeys(range(0x21))
+"""Control characters and spaces, which URL parsers remove: https://url.spec.whatwg.org/#concept-basic-url-parser"""
+
 
 class HtmlSanitizer:
     """Cleans strings with one allow-list. `attributes` are `tag.attribute`, or `*.attribute` for every tag."""
@@ -48,6 +54,7 @@ class HtmlSanitizer:
                 return text
             require_shallow(text)
             cleaned, _ = without_controls(unescape(self._cleaner.clean(text)))
+            cleaned = _without_open_end_tag(cleaned)
             if cleaned == text:
                 return text
             text = cleaned
@@ -77,5 +84,28 @@ class HtmlSanitizer:
             tags=set(self._tags),
             attributes=attributes,
             url_schemes=set(self._url_schemes),
+            attribute_filter=self._without_hidden_scheme,
             link_rel=None if own_rel else "noopener noreferrer",
         )
+
+    def _without_hidden_scheme(self, _tag: str, attribute: str, value: str) -> str | None:
+        """Drop a URL with a colon in its first segment, unless a scheme that is allowed precedes the colon.
+
+        nh3 drops other schemes, but takes `javascript:` after a no-break space for a relative URL, as browsers do. A
+        relative URL has no colon in its first segment: RFC 3986 §4.2.
+        """
+        if attribute not in _URL_ATTRIBUTES:
+            return value
+        scheme, colon, _ = re.split("[/?#]", value, maxsplit=1)[0].partition(":")
+        bare = scheme.translate(_IGNORED_IN_URLS).lower()
+        return value if not colon or bare in self._url_schemes else None
+
+
+def _without_open_end_tag(text: str) -> str:
+    """Remove `</` at the end, which would turn the end tag of a surrounding element into a comment.
+
+    https://html.spec.whatwg.org/multipage/parsing.html#end-tag-open-state
+    """
+    while text.endswith("</"):
+        text = text[:-2]
+    return text
