@@ -37,7 +37,7 @@ class StandardInput:
     def descriptor(self) -> int:
         """Return its descriptor. Raises UsageError if it is closed."""
         if terminal.input_is_closed():
-            raise UsageError("standard input is closed", hint="pipe the input in, or name a file")
+            raise _closed()
         return sys.stdin.fileno()
 
     def reader(self, how: Literal["read", "readline"]) -> Callable[[int], bytes]:
@@ -71,6 +71,8 @@ class NamedFile(io.RawIOBase):
         self._descriptor: int | None = None
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            if terminal.is_closed_input(self._descriptor):
+                raise _closed()
             mode = os.fstat(self._descriptor).st_mode
             if stat.S_ISDIR(mode):
                 raise self._unreadable(os.strerror(errno.EISDIR))
@@ -124,6 +126,10 @@ class NamedFile(io.RawIOBase):
 
     def _unreadable(self, reason: str | None, hint: str | None = None) -> UsageError:
         return UsageError(f"{self._shown} cannot be read: {reason}", hint=hint)
+
+
+def _closed() -> UsageError:
+    return UsageError("standard input is closed", hint="pipe the input in, or name a file")
 
 
 def _has_name(path: str) -> bool:

@@ -114,6 +114,7 @@ class SecretInput:
         descriptor = int(number)
         if descriptor == 0:
             self._stdin.claim(flag)
+            self._stdin.descriptor()
         try:
             terminal.make_blocking(descriptor)
             return _bounded(flag, lambda size: os.read(descriptor, size), limit)

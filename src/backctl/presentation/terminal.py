@@ -36,16 +36,20 @@ def prepare_streams() -> None:
     """Use UTF-8 in every locale, write every byte or fail, and keep a file open on each of the three descriptors.
 
     The next file to be opened would get a closed descriptor: the database could become standard output. Its
-    replacement fails like a closed descriptor, with EBADF.
+    replacement fails like a closed descriptor, with EBADF. For standard input that is a pipe of its own, so that
+    `is_closed_input` recognizes it when it is opened as /dev/stdin.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
             _closed.add(name)
-            dead = os.open(os.devnull, os.O_RDONLY if descriptor else os.O_WRONLY)
-            if dead != descriptor:  # pragma: no cover - open returns the lowest free number
-                os.dup2(dead, descriptor)
+            if descriptor:
+                dead = os.open(os.devnull, os.O_RDONLY)  # returns the lowest free number
+            else:
+                _, dead = os.pipe()
+                # The end for writing replaces the end for reading, which has this number.
+                os.dup2(dead, descriptor, inheritable=False)
                 os.close(dead)
         make_blocking(descriptor)
         if descriptor:
@@ -86,6 +90,11 @@ def _written_whole(descriptor: int) -> TextIO:
 def input_is_closed() -> bool:
     """Whether the program has no standard input."""
     return sys.stdin is None or "stdin" in _closed
+
+
+def is_closed_input(descriptor: int) -> bool:
+    """Whether this open file is standard input, opened by a name such as /dev/stdin, although that is closed."""
+    return "stdin" in _closed and os.path.samestat(os.fstat(descriptor), os.fstat(0))
 
 
 def output_failure() -> OSError | None:
