@@ -69,6 +69,41 @@ def test_few_files_are_told_as_that_or_are_enough(machine: Machine, words: tuple
     machine.run("user", "show", "ada").succeeded()
 
 
+USES = [
+    ("user", "show", "ada"),
+    ("user", "check-password", "ada", "--password-file", "plain"),
+    ("user", "set-password", "ada", "--generate-password"),
+    ("user", "delete", "ada", "--yes", "--confirm", "ada", "--dry-run"),
+    ("user", "mfa", "enroll", "ada"),
+    ("token", "issue", "ada"),
+    ("key", "add", "--purpose", "sign"),
+    ("key", "rotate", "--if-older-than", "0d"),
+    ("encrypt", "--context", "x", "--file", "plain", "--out", "sealed"),
+    ("decrypt", "--context", "x", "--file", "encrypted"),
+    ("audit", "verify"),
+    ("db", "check"),
+    ("db", "backup", "copy"),
+    ("doctor",),
+    ("config", "set", "tokens.issuer", "x"),
+]
+
+
+@pytest.mark.parametrize("words", USES, ids=" ".join)
+def test_32_files_are_enough_for_every_command(machine: Machine, words: tuple[str, ...]) -> None:
+    (machine.home / "plain").write_text("correct horse battery staple")
+    machine.run("user", "set-password", "ada", "--password-file", "plain").succeeded()
+    machine.run("encrypt", "--context", "x", "--file", "plain", "--out", "encrypted").succeeded()
+    codes = set()
+    for files in (4, 6, 8, 10, 12, 16):
+        code, error = limited(machine, "RLIMIT_NOFILE", files, *words)
+        codes.add(code)
+        assert (code, error.get("code")) in ((0, None), (5, "resources.files"))
+        for made in ("sealed", "copy"):
+            (machine.home / made).unlink(missing_ok=True)
+    assert 5 in codes
+    assert limited(machine, "RLIMIT_NOFILE", 32, *words)[0] == 0
+
+
 @pytest.mark.parametrize("files", range(3, 10))
 def test_few_files_are_told_where_files_are_named(machine: Machine, files: int) -> None:
     (machine.home / "list").write_text("ada\n")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backctl.application.database_views import CheckView
-from backctl.domain.errors import BackctlError
+from backctl.domain.errors import BackctlError, ResourcesExhausted
 
 if TYPE_CHECKING:
     from backctl.application.ports.storage import HealthProbe
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DoctorService:
-    """Runs every probe. A probe that fails is reported as a failed check and does not stop the others."""
+    """Runs every probe. A probe that fails is reported as a failed check and does not stop the others.
+
+    Raises ResourcesExhausted when this process has run out of memory, files or threads.
+    """
 
     probes: "tuple[HealthProbe, ...]"
 
@@ -21,5 +24,7 @@ class DoctorService:
         for probe in self.probes:
             try:
                 yield probe.examine()
+            except ResourcesExhausted:
+                raise
             except BackctlError as error:
                 yield CheckView(probe.check, "fail", error.message, error.hint)

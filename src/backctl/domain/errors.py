@@ -379,19 +379,25 @@ class DiskFull(Unavailable):
         return error.errno in (ENOSPC, EDQUOT, EFBIG)
 
 
-class MemoryExhausted(Unavailable):
+class ResourcesExhausted(Unavailable):
+    """This process or machine has run out of something, which says nothing about the installation."""
+
+    code = "resources.exhausted"
+
+
+class MemoryExhausted(ResourcesExhausted):
     code = "resources.memory"
 
 
-class ThreadsExhausted(Unavailable):
+class ThreadsExhausted(ResourcesExhausted):
     code = "resources.threads"
 
 
-class FilesExhausted(Unavailable):
+class FilesExhausted(ResourcesExhausted):
     code = "resources.files"
 
 
-def exhaustion_of(error: BaseException) -> Unavailable | None:
+def exhaustion_of(error: BaseException) -> ResourcesExhausted | None:
     """Return the error for a resource that this process or machine has run out of; None for other errors.
 
     Call this before you translate a system error: too many open files, for example, is not a missing permission.
@@ -452,6 +458,18 @@ class SchemaTooNew(Unusable):
 
 class FolderUnusable(Unusable):
     code = "storage.folder_unusable"
+
+
+class HomeMissing(FolderUnusable):
+    """The process has no home folder: no HOME, and no entry for its user in the user database."""
+
+    code = "storage.home_missing"
+
+
+class TemporaryFolderUnusable(FolderUnusable):
+    """No temporary file can be created."""
+
+    code = "storage.temporary_folder_unusable"
 
 
 class KeyringMissing(Unusable):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from backctl.application.database_views import CheckView
-from backctl.domain.errors import Hint
+from backctl.domain.errors import Hint, raise_exhaustion
 from backctl.domain.quoting import quoted
 
 RESTORE: Final = "restore the database from a backup"
@@ -34,10 +34,14 @@ class Probe:
     look: Callable[[], Finding]
 
     def examine(self) -> CheckView:
-        """Run the check. Raises BackctlError when the part is unusable; an operating-system error is a failed check."""
+        """Run the check. An operating-system error is a failed check.
+
+        Raises BackctlError when the part is unusable, ResourcesExhausted when this process cannot examine it.
+        """
         try:
             found = self.look()
         except (OSError, OverflowError) as error:  # backctl never writes a time out of range
+            raise_exhaustion(error)
             return CheckView(self.check, "fail", _reason(error), None)
         return CheckView(self.check, found.status, found.text, None if found.hint is None else Hint(found.hint))
 
