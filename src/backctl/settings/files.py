@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backctl.domain.errors import InvalidConfiguration, raise_exhaustion
+from backctl.domain.errors import HomeMissing, InvalidConfiguration, raise_exhaustion
 from backctl.domain.quoting import escaped, quoted
 
 if TYPE_CHECKING:
@@ -23,17 +23,29 @@ def shown_path(path: Path | str) -> str:
 
 
 def user_file() -> Path:
-    """Return the path of the user's configuration file, which may not exist."""
+    """Return the path of the user's configuration file, which may not exist. Raises HomeMissing."""
     import platformdirs
 
-    return platformdirs.user_config_path(APPLICATION) / FILE_NAME
+    try:
+        return platformdirs.user_config_path(APPLICATION) / FILE_NAME
+    except RuntimeError:
+        raise HomeMissing(
+            "this user has no home folder for a configuration file",
+            hint="set HOME or XDG_CONFIG_HOME, or name a file with BACKCTL_CONFIG",
+        ) from None
 
 
 def data_folder() -> Path:
-    """Return the default folder of the embedded database and the keyring. Does not create it."""
+    """Return the default folder of the embedded database and the keyring. Does not create it. Raises HomeMissing."""
     import platformdirs
 
-    return platformdirs.user_data_path(APPLICATION)
+    try:
+        return platformdirs.user_data_path(APPLICATION)
+    except RuntimeError:
+        raise HomeMissing(
+            "this user has no home folder for the database and the keyring",
+            hint="set HOME or XDG_DATA_HOME, or set both BACKCTL_DATABASE_URL and BACKCTL_KEYRING_PATH",
+        ) from None
 
 
 def locate(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
@@ -45,9 +57,7 @@ def locate(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
     asked = config_file if config_file is not None else environ.get("BACKCTL_CONFIG")
     if asked or config_file is not None:
         return Path(asked or "")
-    import platformdirs
-
-    for path in (user_file(), platformdirs.site_config_path(APPLICATION) / FILE_NAME):
+    for path in _default_files():
         try:
             path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -56,6 +66,16 @@ def locate(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
             _cannot(path, "the configuration file", error)
         return path
     return None
+
+
+def _default_files() -> tuple[Path, ...]:
+    import platformdirs
+
+    site = platformdirs.site_config_path(APPLICATION) / FILE_NAME
+    try:
+        return user_file(), site
+    except HomeMissing:
+        return (site,)
 
 
 def read_text(path: Path) -> str:

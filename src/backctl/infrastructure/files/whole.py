@@ -46,7 +46,7 @@ class WholeFiles:
         with _staged(path, replace=False) as staged, _told(path):
             staged.write(content)
             staged.put_in_place(replace=False)
-            return NewFile(os.path.join(os.getcwd(), path), _identity(os.fstat(staged.descriptor)))
+            return NewFile(str(Path(path).absolute()), _identity(os.fstat(staged.descriptor)))
 
     def require_possible(self, path: str) -> None:
         """Check that `write_new` can write a small file. Raises its errors and leaves nothing behind."""
@@ -56,15 +56,16 @@ class WholeFiles:
     def held_back(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the same bytes in other sizes, but only after the last piece has arrived.
 
-        Buffers them in an unnamed file in the system's temporary folder (TMPDIR). Raises FolderUnusable, DiskFull, and
-        the errors of `pieces`.
+        Buffers them in an unnamed file in the folder for temporary files (TMPDIR). Raises TemporaryFolderUnusable,
+        FolderUnusable, DiskFull, and the errors of `pieces`.
         """
         import tempfile
 
-        with _told(os.environ.get("TMPDIR", "/tmp")):  # noqa: S108 - for the error if no folder is writable
-            folder = tempfile.gettempdir()
+        from backctl.infrastructure.files.temporary import temporary_folder
+
+        folder = temporary_folder()
         with _told(folder):
-            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below; opening raises other errors
+            file = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115 - closed below
         with file:
             for piece in pieces:
                 with _told(folder):

@@ -66,7 +66,7 @@ class SqliteCare:
         return file_probes(self._path, timeout_us=self._timeout_us, is_fresh=lambda: self._installation.is_fresh)
 
     def back_up(self, file: str) -> BackupView:
-        return copies.back_up(self._path, Path.cwd() / file, timeout_us=self._timeout_us)
+        return copies.back_up(self._path, Path(file), timeout_us=self._timeout_us)
 
     def _size(self) -> int:
         """Return the size of the file and its log in bytes."""

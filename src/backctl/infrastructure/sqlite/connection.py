@@ -62,4 +62,4 @@ def read_installation(connection: sqlite3.Connection, path: Path) -> StoredInsta
 def _uri_path(path: Path) -> str:
     # https://www.sqlite.org/uri.html §3.1: only these three characters are special in the path of a URI.
     # Do not normalise the path: '..' after a link leads to the parent of the link's target.
-    return os.path.join(os.getcwd(), path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return os.fspath(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -28,6 +28,7 @@ def back_up(database: Path, file: Path, *, timeout_us: int) -> BackupView:
     DiskFull, DatabaseMissing, DatabaseUnusable, DatabaseLocked.
     """
     try:
+        file = file.absolute()
         with opened(file, follow_last=False) as place:
             if place.status() is not None:  # checked before the work; linking decides
                 raise FileExistsError

@@ -298,13 +298,14 @@ class SqliteInstallation(Installation):
         if self._rehearsal is None:
             from tempfile import TemporaryDirectory
 
+            from backctl.infrastructure.files.temporary import temporary_folder
             from backctl.infrastructure.keyring.file import KeyFile
 
             has_keyring = self.keys.exists()
             with self._usable_folders():
                 for path in (self.database,) if has_keyring else self._paths():
                     durable.require_writable(path.parent)
-                folder = TemporaryDirectory(prefix="backctl-dry-run-")
+                folder = TemporaryDirectory(prefix="backctl-dry-run-", dir=temporary_folder())
             keys = KeyFile(Path(folder.name) / "keyring.json")
             rehearsal = SqliteInstallation(
                 Path(folder.name) / "backctl.db",

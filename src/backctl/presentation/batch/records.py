@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from backctl.application.content_views import CipherReport
-from backctl.domain.errors import BackctlError, UsageError
+from backctl.domain.errors import BackctlError, TemporaryFolderUnusable, UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation.batch.report import Report
 from backctl.presentation.batch.signals import Interruption
@@ -51,7 +51,9 @@ def _transform_records(call: Invocation, service: "EncryptionService", verb: Ver
             if report.failed and choices.all_or_nothing:
                 raise report.failure("nothing was written", with_hint=True)
 
-        size = _write(call, service, choices, pieces(), held_back=choices.all_or_nothing)
+        size = _write(
+            call, service, choices, pieces(), held_back=choices.all_or_nothing, unheld="leave --all-or-nothing out"
+        )
     _print_report(call, verb, choices, tally, size)
     if report.failed:
         raise report.failure("they were left out", with_hint=True)
@@ -64,18 +66,31 @@ def _transform_file(call: Invocation, service: "EncryptionService", verb: Verb, 
         raise UsageError("a file is not written to a terminal", hint="add --out FILE, or pipe the output")
     with _reading(call, verb, choices) as read:
         changed, pieces = verb.stream(service, read, choices.context or "")
-        size = _write(call, service, choices, pieces, held_back=verb.held_back)
+        size = _write(call, service, choices, pieces, held_back=verb.held_back, unheld="use --stream")
     _print_report(call, verb, choices, Tally(records=1, values=1, changed=int(changed)), size)
 
 
 def _write(
-    call: Invocation, service: "EncryptionService", choices: Choices, pieces: Iterator[bytes], *, held_back: bool
+    call: Invocation,
+    service: "EncryptionService",
+    choices: Choices,
+    pieces: Iterator[bytes],
+    *,
+    held_back: bool,
+    unheld: str,
 ) -> int:
-    """Write the output. Returns the size of the file, 0 for standard output."""
+    """Write the output. Returns the size of the file, 0 for standard output.
+
+    `held_back` writes nothing to standard output before the last piece has arrived. `unheld` is the hint for doing
+    without, if there is no folder for temporary files.
+    """
     if choices.out is not None and choices.out != "-":
         return service.files.write(choices.out, pieces, replace=choices.overwrite)
-    for piece in service.files.held_back(pieces) if held_back else pieces:
-        call.results.renderer.data(piece)
+    try:
+        for piece in service.files.held_back(pieces) if held_back else pieces:
+            call.results.renderer.data(piece)
+    except TemporaryFolderUnusable as error:
+        raise TemporaryFolderUnusable(error.message, hint=f"{error.hint}, use --out FILE, or {unheld}") from None
     return 0
 
 
