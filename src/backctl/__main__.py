@@ -108,16 +108,12 @@ def _say_version() -> int:
     from backctl import __version__
 
     try:
-        if sys.stdout is None:
-            from errno import EBADF
-
-            raise OSError(EBADF, "closed")
-        sys.stdout.write(f"backctl {__version__}\n")
-        sys.stdout.flush()
+        # Not sys.stdout: with PYTHONUNBUFFERED it writes what fits on a full disk and drops the rest.
+        with open(1, "wb", closefd=False) as output:
+            output.write(f"backctl {__version__}\n".encode())
     except OSError as error:
         from backctl.presentation import errors, terminal
 
-        terminal.discard(sys.stdout)
         return 0 if isinstance(error, BrokenPipeError) else errors.report(terminal.output_failed(error), as_json=False)
     return 0
 

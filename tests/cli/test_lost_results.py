@@ -132,6 +132,21 @@ def test_every_byte_is_written_or_that_is_told_though_python_does_not_buffer(mac
 
 
 @pytest.mark.embedded
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("user", "create", "--help"), ("help", "exit-codes")])
+def test_a_few_bytes_of_room_are_not_enough(machine: Machine, tmp_path: Path, words: tuple[str, ...]) -> None:
+    machine.environment["PYTHONUNBUFFERED"] = "1"
+    with (tmp_path / "out").open("wb") as out:
+        done = subprocess.run(
+            with_files_of_at_most(5, machine.command(*words)),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            env=machine.environment,
+        )
+    assert (done.returncode, b"standard output cannot be written" in done.stderr) == (5, True), done.stderr
+
+
+@pytest.mark.embedded
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_pipe_that_does_not_block_gets_every_byte(machine: Machine, unbuffered: str) -> None:
     content = os.urandom(300_000)

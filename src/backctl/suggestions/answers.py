@@ -65,8 +65,8 @@ def answer(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Write the completions of `arguments` to descriptor 1 and return the exit code, always 0."""
     try:
         words = b"".join(word + b"\n" for word in _found(arguments, environ))
-        if words:
-            os.write(1, words)  # unbuffered, so that a closed pipe causes no error at exit
+        while words:  # unbuffered, so that a closed pipe causes no error at exit
+            words = words[os.write(1, words) :]
     except Exception:
         return 0  # pressing TAB must never print an error
     return 0
