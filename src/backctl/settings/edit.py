@@ -247,7 +247,7 @@ def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue | Non
             table.remove(path[-1])
         else:
             table[path[-1]] = value
-        changed: str | None = tomlkit.dumps(document)
+        changed: str | None = _with_line_ends(tomlkit.dumps(document), text)
     except (TOMLKitError, ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError):
         changed = None
     # Check the result of the editor with an independent parser.
@@ -257,6 +257,16 @@ def _edited(text: str, file: Path, path: tuple[str, ...], value: TomlValue | Non
             hint=f"{'set' if value is not None else 'remove'} {dotted(path)} by hand",
         )
     return changed
+
+
+def _with_line_ends(changed: str, before: str) -> str:
+    """Return `changed` with CRLF at the end of its new lines if most lines of `before` end with CRLF."""
+    lone = {line for line in before.split("\n")[:-1] if not line.endswith("\r")}
+    windows = before.count("\r\n")
+    if windows <= before.count("\n") - windows:
+        return changed
+    *lines, rest = changed.split("\n")
+    return "\n".join([*(line if line.endswith("\r") or line in lone else line + "\r" for line in lines), rest])
 
 
 def _agree(found: dict[str, object], expected: dict[str, object], removed: tuple[str, ...]) -> bool:

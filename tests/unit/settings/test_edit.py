@@ -408,3 +408,52 @@ def test_a_list_that_defeats_its_purpose_is_not_written(configure: Configure) ->
     with pytest.raises(InvalidSetting, match="contains 'script', which cannot be made safe"):
         set_value(path, "sanitize.tags", "b,script")
     assert path.read_text() == "# mine\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "config.toml"
+    file.write_bytes(text.encode())
+    return file
+
+
+CRLF = '# c\r\n[tokens]\r\nissuer = "a" # x\r\n\r\n[passwords]\r\nmin_length = 9\r\n'
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tokens.issuer", "b"),
+        ("tokens.audience", "b"),
+        ("passwords.bcrypt_cost", "10"),
+        ("database.url", "sqlite:////a/b.db"),
+        ("profiles.p.tokens.issuer", "b"),
+        ("protected", "true"),
+        ("sanitize.tags", "a,b"),
+    ],
+)
+def test_a_file_with_windows_line_ends_keeps_them(tmp_path: Path, key: str, value: str) -> None:
+    file = written(tmp_path, CRLF)
+    assert set_value(file, key, value)
+    content = file.read_bytes()
+    assert content.count(b"\n") == content.count(b"\r\n")
+    assert content.startswith(b"# c\r\n") or key == "protected"
+    assert unset_value(file, key)
+    content = file.read_bytes()
+    assert content.count(b"\n") == content.count(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('[tokens]\r\nissuer="a"', '[tokens]\r\nissuer="a"\r\naudience = "b"\r\n'),
+        ('[tokens]\nissuer="a"', '[tokens]\nissuer="a"\naudience = "b"\n'),
+        ('# 1\n# 2\r\n[tokens]\r\nissuer="a"\r\n', '# 1\n# 2\r\n[tokens]\r\nissuer="a"\r\naudience = "b"\r\n'),
+        ('# 1\n# 2\r\n[tokens]\nissuer="a"\r\n', '# 1\n# 2\r\n[tokens]\nissuer="a"\r\naudience = "b"\n'),
+        ("# only\r\n", '# only\r\n\r\n[tokens]\r\naudience = "b"\r\n'),
+        ("", '[tokens]\naudience = "b"\n'),
+    ],
+)
+def test_a_new_line_ends_like_most_lines_and_the_others_stay(tmp_path: Path, before: str, after: str) -> None:
+    file = written(tmp_path, before)
+    set_value(file, "tokens.audience", "b")
+    assert file.read_bytes() == after.encode()
