@@ -135,13 +135,55 @@ RFC = [
 ]
 # Only the first 32 bytes, which are the PBKDF2 output for a shorter length.
 RFC += [("passwd", "pbkdf2:sha256:1$salt$55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc")]
-PUBLISHED = [*KRATOS_DOCUMENTS, *KRATOS, *AUTHELIA, *DJANGO, *PASSLIB, *ARGON2, *RFC]
+# github.com/riverrun/pbkdf2_elixir, test/base_test.exs: SHA-224 and SHA-384.
+ELIXIR = [
+    (
+        "passDATAb00AB7YxDTT",
+        "$pbkdf2-sha224$100000$c2FsdEtFWWJjVGNYSENCeHRqRA$gIzBTgAdt2f1t01eNMRX6Z88RIiD4Xwccvf.13gwJ7E",
+    ),
+    (
+        "passDATAb00AB7YxDTT",
+        "$pbkdf2-sha384$100000$c2FsdEtFWWJjVGNYSENCeHRqRA$05AhNZYUxfNCmBD6J6Fdp1HO9Z1931bMmOhAbmkdhHk",
+    ),
+]
+# github.com/go-crypt/crypt, which Authelia uses: the tests of PBKDF2.
+GO_CRYPT = [
+    ("password", "$pbkdf2-sha224$100000$qRzrfXPp6ilID9bO89rJkA$akPivgY3p3gLDj8Kd7agycHkM5b0xlTxeLEsqg"),
+    (
+        "password",
+        "$pbkdf2-sha384$100000$GIZt3eMjZrEs0ycxed3zHg$o8IZWpxd.shbcATBSk9nHqktuvLTv1YeLYowxZM7mO5hhWLa3s4tVFejl9NH9jSO",
+    ),
+]
+PUBLISHED = [*KRATOS_DOCUMENTS, *KRATOS, *AUTHELIA, *DJANGO, *PASSLIB, *ARGON2, *RFC, *ELIXIR, *GO_CRYPT]
 
 
 @pytest.mark.parametrize(("password", "encoded"), PUBLISHED)
 def test_a_published_sample_is_accepted_and_fits_its_password_alone(password: str, encoded: str) -> None:
     hasher = BcryptHasher(4)
     assert hasher.is_outdated(accepted(hasher, encoded, password))
+
+
+@pytest.mark.parametrize(
+    ("password", "encoded"),
+    [
+        ("password", "$argon2id$v=19$m=65536,p=1,t=2$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"),
+        ("password", "$argon2id$v=19$p=1,t=2,m=65536$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"),
+        ("password", "argon2$argon2i$v=19$t=2,p=2,m=380$c29tZXNhbHQ$SrssP8n7m/12VWPM8dvNrw"),
+        ("password", "$scrypt$ln=10,p=16,r=8$TmFDbA$/bq+HJ00cgB4VucZDQHp/nxq18vII3gw53N2Y0s3MWI"),
+        ("password", "$scrypt$r=8,p=16,ln=10$TmFDbA$/bq+HJ00cgB4VucZDQHp/nxq18vII3gw53N2Y0s3MWI"),
+        ("123456", "$pbkdf2-sha256$l=128,i=1000$e8/arsEf4cvQihdNgqj0Nw$5xQQKNTyeTHx2Ld5/JDE7A"),
+    ],
+)
+def test_named_parameters_have_any_order(password: str, encoded: str) -> None:
+    accepted(BcryptHasher(4), encoded, password)
+
+
+@pytest.mark.parametrize("function", ["sha1", "sha224", "sha256", "sha384", "sha512"])
+def test_each_function_of_werkzeug_and_kratos_is_computed(function: str) -> None:
+    digest = hashlib.pbkdf2_hmac(function, b"password", b"somesalt", 1000)
+    accepted(BcryptHasher(4), f"pbkdf2:{function}:1000$somesalt${digest.hex()}", "password")
+    parameters = f"i=1000,l={len(digest)}"
+    accepted(BcryptHasher(4), f"$pbkdf2-{function}${parameters}${bare(b'somesalt')}${bare(digest)}", "password")
 
 
 def test_the_library_computes_argon2_as_the_rfc_has_it() -> None:
@@ -227,7 +269,12 @@ def test_what_asks_for_exactly_the_bound_is_accepted(encoded: str) -> None:
         ID.replace("argon2id", "argon2x"),
         ID.replace("argon2id", "Argon2id"),
         ID.replace("v=19$", "v=019$"),
-        ID.replace("m=16,t=2", "t=2,m=16"),
+        ID.replace("m=16,t=2", "m=16,m=16"),
+        ID.replace("m=16,t=2", "m=16,t=2,t=2"),
+        ID.replace("m=16,t=2,p=1", "m=16,t=2"),
+        ID.replace("m=16,t=2,p=1", "m=16,t=2,p=1,"),
+        ID.replace("m=16,t=2,p=1", "m=16,,t=2,p=1"),
+        ID.replace("p=1", "x=1"),
         ID.replace("m=16", "m=016"),
         ID.replace("m=16", "m=-16"),
         ID.replace("m=16", "m=١٦"),

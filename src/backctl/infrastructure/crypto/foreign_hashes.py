@@ -6,7 +6,8 @@
     pbkdf2_sha256$600000$SALT$HASH                Django; its scrypt$N$SALT$r$p$HASH and argon2$argon2id$… too
     scrypt:32768:8:1$SALT$HASH                    Werkzeug; its pbkdf2:sha256:600000$SALT$HASH too
 
-In the first three formats, SALT and HASH are base64. In Django's and Werkzeug's formats the salt is text; Werkzeug's
+In the first three formats, SALT and HASH are base64, and named parameters can have any order: node-argon2 writes
+`m=65536,p=4,t=3`. In Django's and Werkzeug's formats the salt is text; Werkzeug's
 hash is hexadecimal. The limits below are necessary: without them, one imported row could occupy a machine for a day.
 """
 
@@ -33,7 +34,8 @@ _BASE64 = "[A-Za-z0-9+/]{0,1400}={0,2}"
 _AB64 = "[A-Za-z0-9+/.]{0,1400}={0,2}"  # passlib's alphabet: a dot instead of the plus, no padding
 _TEXT = "[!-#%-~]{1,255}"  # printable ASCII without the dollar sign
 _HEX = "[0-9a-f]+"
-_DIGEST_SIZES = {"sha1": 20, "sha256": 32, "sha512": 64}
+_DIGEST_SIZES = {"sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
+_FUNCTIONS = "|".join(_DIGEST_SIZES)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -68,6 +70,15 @@ def parse(encoded: str) -> ForeignHash | None:
         if match is not None:
             return read(match)
     return None
+
+
+def _in_any_order(*names: str) -> str:
+    """Return the pattern of a list of all these parameters, such as `m=65536,t=3,p=4`, each once and in any order.
+
+    The values are groups with these names.
+    """
+    each = "".join(f"(?=(?:[a-z]+=[0-9]+,)*?{name}=(?P<{name}>{_N})[,$])" for name in names)
+    return each + ",".join(["[a-z]+=[0-9]+"] * len(names))
 
 
 # The formats. Each reader returns None if a part is outside the range of the function.
@@ -145,13 +156,13 @@ _FORMS: tuple[tuple[str, Callable[[re.Match[str]], ForeignHash | None]], ...] = 
     (
         (
             r"(?:argon2)?\$argon2(?P<kind>id|i|d)\$"
-            rf"(?:v=(?P<version>{_N})\$)?m=(?P<m>{_N}),t=(?P<t>{_N}),p=(?P<p>{_N})\$"
+            rf"(?:v=(?P<version>{_N})\$)?{_in_any_order('m', 't', 'p')}\$"
             rf"(?P<salt>{_BASE64})\$(?P<digest>{_BASE64})"
         ),
         _read_argon2,
     ),
     (
-        rf"\$scrypt\$ln=(?P<ln>{_N}),r=(?P<r>{_N}),p=(?P<p>{_N})\$(?P<salt>{_BASE64})\$(?P<digest>{_BASE64})",
+        rf"\$scrypt\${_in_any_order('ln', 'r', 'p')}\$(?P<salt>{_BASE64})\$(?P<digest>{_BASE64})",
         _read_scrypt_phc,
     ),
     (
@@ -164,7 +175,8 @@ _FORMS: tuple[tuple[str, Callable[[re.Match[str]], ForeignHash | None]], ...] = 
     ),
     (
         (
-            rf"\$pbkdf2(?:-(?P<function>sha1|sha256|sha512))?\$(?:i=(?P<i>{_N})(?:,l={_N})?|(?P<rounds>{_N}))\$"
+            rf"\$pbkdf2(?:-(?P<function>{_FUNCTIONS}))?\$"
+            rf"(?:(?P<l>l={_N},)?i=(?P<i>{_N})(?(l)|(?:,l={_N})?)|(?P<rounds>{_N}))\$"
             rf"(?P<salt>{_AB64})\$(?P<digest>{_AB64})"
         ),
         _read_pbkdf2_phc,
@@ -174,7 +186,7 @@ _FORMS: tuple[tuple[str, Callable[[re.Match[str]], ForeignHash | None]], ...] = 
         _read_pbkdf2_django,
     ),
     (
-        rf"pbkdf2:(?P<function>sha1|sha256|sha512):(?P<i>{_N})\$(?P<salt>{_TEXT})\$(?P<digest>{_HEX})",
+        rf"pbkdf2:(?P<function>{_FUNCTIONS}):(?P<i>{_N})\$(?P<salt>{_TEXT})\$(?P<digest>{_HEX})",
         _read_pbkdf2_werkzeug,
     ),
 )
