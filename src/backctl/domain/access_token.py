@@ -14,6 +14,7 @@ from backctl.domain.quoting import quoted
 from backctl.domain.values import LATEST, Instant
 
 TOKEN_TYPE = "at+jwt"  # RFC 9068 §2.1: no other JWT signed with the same key is accepted as an access token
+_MEDIA_TYPE = "application/"
 CLIENT_ID = "backctl"
 
 TEXT_MAX = 255
@@ -24,6 +25,14 @@ _TEXTS = ("iss", "aud", "sub", "client_id", "jti", "sid", "role")
 _TIMES = ("iat", "nbf", "exp")
 # RFC 6749 §3.3: tokens of visible ASCII without `"` and `\`, separated by single spaces.
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
+
+
+def is_token_type(typ: object) -> bool:
+    """Whether `typ` in a header is the type of access tokens, with or without `application/`, in any case.
+
+    RFC 9068 §4; RFC 7515 §4.1.9.
+    """
+    return isinstance(typ, str) and typ.isascii() and typ.lower().removeprefix(_MEDIA_TYPE) == TOKEN_TYPE
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,11 +162,20 @@ def test_an_embedded_key_is_not_used() -> None:
 
 
 @pytest.mark.parametrize(
-    "typ", ["", "JWT", "jwt", "AT+JWT", "at+JWT", "application/at+jwt", "at+jwt ", " at+jwt", "at+jwt\0", "dpop+jwt",
-            "logout+jwt", "JOSE", None, 5, True, ["at+jwt"], {"typ": "at+jwt"}],
+    "typ", ["", "JWT", "jwt", "at+jwt ", " at+jwt", "at+jwt\0", "dpop+jwt", "application/dpop+jwt", "application/jwt",
+            "application/", "application/application/at+jwt", "text/at+jwt", "application/at+jwt;v=1", "x/at+jwt",
+            "/at+jwt", "logout+jwt", "JOSE", None, 5, True, ["at+jwt"], {"typ": "at+jwt"}],
 )  # fmt: skip
 def test_a_token_of_another_type_is_refused(scene: Scene, typ: object) -> None:
     refused(scene.codec, minted(scene.key, header=header_of(scene.key, typ=typ)), NO_ACCESS_TOKEN)
+
+
+@pytest.mark.parametrize(
+    "typ", ["at+jwt", "AT+JWT", "at+JWT", "application/at+jwt", "Application/AT+JWT", "APPLICATION/at+jwt"]
+)
+def test_the_type_may_be_a_media_type_in_any_case(scene: Scene, typ: str) -> None:
+    """RFC 9068 §4, RFC 7515 §4.1.9."""
+    assert scene.codec.verify(minted(scene.key, header=header_of(scene.key, typ=typ)), now=NOW).sub
 
 
 @pytest.mark.parametrize("lacking", ["alg", "typ", "kid"])

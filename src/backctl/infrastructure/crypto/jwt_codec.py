@@ -10,7 +10,7 @@ not parsed before the signature is verified.
 from collections.abc import Callable
 from typing import Final
 
-from backctl.domain.access_token import TOKEN_TYPE, AccessClaims, UnverifiedToken
+from backctl.domain.access_token import TOKEN_TYPE, AccessClaims, UnverifiedToken, is_token_type
 from backctl.domain.errors import InvalidInput, TokenInvalid
 from backctl.domain.key import Key
 from backctl.domain.keyring import Keyring
@@ -145,7 +145,7 @@ class JwtCodec:
         if members is None:
             raise _malformed()
         kid, alg = members.get("kid"), members.get("alg")
-        if members.keys() != _HEADER or members["typ"] != TOKEN_TYPE or not isinstance(kid, str):
+        if members.keys() != _HEADER or not is_token_type(members["typ"]) or not isinstance(kid, str):
             raise TokenInvalid(
                 "the token is not an access token",
                 hint="the header of an access token has exactly the members typ (at+jwt), alg and kid; "
