@@ -43,7 +43,7 @@ class PasswordSettings(NamedTuple):
     min_length: int = 8
     """Code points. NIST SP 800-63B-4 §3.1.1.2: at least 8; verifiers must not require more than 64."""
     bcrypt_cost: int = 12
-    """The base-2 logarithm of the rounds, 4 to 31."""
+    """The base-2 logarithm of the rounds, 4 to 17."""
 
 
 class TokenSettings(NamedTuple):

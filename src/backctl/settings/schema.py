@@ -93,7 +93,7 @@ SETTINGS = {
         Setting("keyring.passphrase", "secret", secret=True),
         Setting("accounts.allow_special_domains", "boolean"),
         Setting("passwords.min_length", "integer", low=8, high=64),
-        Setting("passwords.bcrypt_cost", "integer", low=4, high=31),
+        Setting("passwords.bcrypt_cost", "integer", low=4, high=17),
         Setting("tokens.issuer", "string", low=1, high=255),
         Setting("tokens.audience", "string", low=1, high=255),
         # At least 1 s, because the times in a token are whole seconds (RFC 7519).

@@ -222,7 +222,7 @@ def test_an_unknown_profile_that_the_file_itself_selects_is_the_files_fault(conf
 
 def test_profiles_that_are_not_selected_are_checked_too(configure: Configure) -> None:
     path = configure("[profiles.other.passwords]\nbcrypt_cost = 99\n")
-    assert refusal().message == f"'{path}', line 2: passwords.bcrypt_cost is 99; it must be a whole number from 4 to 31"
+    assert refusal().message == f"'{path}', line 2: passwords.bcrypt_cost is 99; it must be a whole number from 4 to 17"
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_the_first_of_several_problems_counts_the_others(configure: Configure) -
 
 WRONG_VARIABLES = {
     "TOKENS_ISSUER=a\u200bb": "tokens.issuer is 'a\\u200bb'; it must be a string of 1 to 255",
-    "PASSWORDS_BCRYPT_COST=99": "passwords.bcrypt_cost is 99; it must be a whole number from 4 to 31",
+    "PASSWORDS_BCRYPT_COST=99": "passwords.bcrypt_cost is 99; it must be a whole number from 4 to 17",
     "PASSWORDS_BCRYPT_COST=ten": "passwords.bcrypt_cost is 'ten'; it must be a whole number",
     f"PASSWORDS_BCRYPT_COST={'9' * 5000}": "passwords.bcrypt_cost is '999",
     "PASSWORDS_BCRYPT_COST=١٢": "passwords.bcrypt_cost is '١٢'; it must be a whole number",

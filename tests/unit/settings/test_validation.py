@@ -29,7 +29,7 @@ def test_every_problem_is_listed_with_its_place(configure: Configure) -> None:
     path = configure("typo = 1\n[passwords]\nbcrypt_cost = 1\nmin_length = 1\n[roles]\nx = 1\n[profiles.p.oops]\n")
     assert messages(environ={"BACKCTL_KEYRING_ALLOW_GROUP_READ": "never"}) == [
         f"'{path}', line 1: unknown key 'typo'",
-        f"'{path}', line 3: passwords.bcrypt_cost is 1; it must be a whole number from 4 to 31",
+        f"'{path}', line 3: passwords.bcrypt_cost is 1; it must be a whole number from 4 to 17",
         f"'{path}', line 4: passwords.min_length is 1; it must be a whole number from 8 to 64",
         f"'{path}', line 6: roles.x is 1; it must be a table",
         f"'{path}', line 7: unknown key 'profiles.p.oops'",

@@ -27,8 +27,8 @@ _PREFIX = len("$2b$12$")
 _SALT = 22
 _TARGET_NS = 250_000_000
 _CALIBRATED = range(10, 16)
-_COST_MIN, _COST_MAX = 4, 31
-_COST_ACCEPTED_MAX = 20  # a minute or two; the cost is a logarithm, so 31 would take a day
+_COST_MIN, _COST_MAX = 4, 17  # 17 takes about seven seconds; the cost is a logarithm, so 31 would take a day
+_COST_FORMAT_MAX = 31
 # 22 characters hold 132 bits but a salt has 128, and 31 characters hold 186 bits but a digest has 184. The spare bits
 # of the last character are zero in every canonical hash. `$2$` and `$2x$` are other, broken functions.
 _SALT_AND_DIGEST = r"(?P<salt>[./A-Za-z0-9]{21}[.Oeu])%s(?P<digest>[./A-Za-z0-9]{30}[.CGKOSWaeimquy26])"
@@ -41,7 +41,7 @@ _BCRYPT_SHA256 = re.compile(
 
 
 class BcryptHasher:
-    """Hashes with one cost: the base-2 logarithm of the rounds, 4 to 31."""
+    """Hashes with one cost: the base-2 logarithm of the rounds, 4 to 17."""
 
     def __init__(self, cost: int, *, clock_ns: Callable[[], int] = thread_time_ns) -> None:
         """`clock_ns` measures the work of other hash functions. By default, it is the processor time of the thread,
@@ -66,7 +66,7 @@ class BcryptHasher:
         parsed = _parse(stored.encoded) if stored is not None else None
         raw = password.reveal().encode()
         if isinstance(parsed, _Parsed):
-            given = parsed.input_of(raw) if parsed.cost <= max(self._cost, _COST_ACCEPTED_MAX) else None
+            given = parsed.input_of(raw) if parsed.cost <= _COST_MAX else None
             if given is not None:
                 return parsed.fits(given) or self._make_up_for_rounds(parsed.cost, password)
         elif parsed is not None and parsed.excess is None:
@@ -108,7 +108,7 @@ class BcryptHasher:
         return not isinstance(parsed, _Parsed) or parsed.cost < self._cost or not parsed.is_ours
 
     def accept(self, encoded: Secret) -> PasswordHash:
-        """Accept a hash of another program: bcrypt with a cost of at most 20, or a format that `foreign_hashes` reads.
+        """Accept a hash of another program: bcrypt with a cost of at most 17, or a format that `foreign_hashes` reads.
 
         Raises InvalidPasswordHash, also if checking it would take too much time or memory. The message never contains
         the hash.
@@ -121,11 +121,12 @@ class BcryptHasher:
                 "passlib, Django or Werkzeug",
             )
         if isinstance(parsed, _Parsed):
-            if parsed.cost > _COST_ACCEPTED_MAX:
-                raise InvalidPasswordHash(f"the hash has bcrypt cost {parsed.cost}; the limit is {_COST_ACCEPTED_MAX}")
-        elif parsed.excess is not None:
+            excess = f"has bcrypt cost {parsed.cost}; the limit is {_COST_MAX}" if parsed.cost > _COST_MAX else None
+        else:
+            excess = parsed.excess
+        if excess is not None:
             raise InvalidPasswordHash(
-                f"the hash {parsed.excess}", hint="create the account with --no-password, then set a new password"
+                f"the hash {excess}", hint="create the account with --no-password, then set a new password"
             )
         return PasswordHash(encoded.reveal())
 
@@ -231,7 +232,7 @@ def _parse(encoded: str) -> "_Parsed | ForeignHash | None":
     variant, prehash = (match["variant"], _DJANGO.get(name, "")) if match is not None else ("$2b$", "passlib")
     match = match or _BCRYPT_SHA256.fullmatch(encoded)
     if match is not None:
-        in_range = _COST_MIN <= int(match["cost"]) <= _COST_MAX
+        in_range = _COST_MIN <= int(match["cost"]) <= _COST_FORMAT_MAX
         return _Parsed(variant, int(match["cost"]), match["salt"], match["digest"], prehash) if in_range else None
     from backctl.infrastructure.crypto import foreign_hashes
 
