@@ -472,6 +472,20 @@ class TemporaryFolderUnusable(FolderUnusable):
     code = "storage.temporary_folder_unusable"
 
 
+class ClockUnusable(Unusable):
+    code = "clock.unusable"
+
+
+SET_CLOCK = "set the clock of this machine"
+
+
+def clock_fault_of(error: BaseException) -> ClockUnusable | None:
+    """Return the error for a clock whose time Python cannot represent, in 64 bits of nanoseconds; None for others."""
+    if isinstance(error, OverflowError) and "timestamp" in str(error):
+        return ClockUnusable("the system clock shows a time after 2262", hint=SET_CLOCK)
+    return None
+
+
 class KeyringMissing(Unusable):
     code = "keyring.missing"
 

@@ -81,9 +81,10 @@ class Installation(ABC):
     def create(self, by: Attribution, *, dry_run: bool = False) -> "Change[InstallationView]":
         """Create the missing parts; `changed` is False if none are missing. A dry run leaves nothing behind.
 
-        Raises KeyringMissing for a database without its keyring; FolderUnusable, InstallationLocked, DatabaseFull; and
-        on a server DatabaseLocked, DatabaseUnavailable, DatabaseUnusable.
+        Raises ClockUnusable; KeyringMissing for a database without its keyring; FolderUnusable, InstallationLocked,
+        DatabaseFull; and on a server DatabaseLocked, DatabaseUnavailable, DatabaseUnusable.
         """
+        self.clock()  # report an unusable clock before a folder is created
         with self._lock:
             return self._created(by, dry_run=dry_run)
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import Abort, Exit
 
-from backctl.domain.errors import PROGRAM, BackctlError, UsageError, exhaustion_of
+from backctl.domain.errors import PROGRAM, BackctlError, UsageError, clock_fault_of, exhaustion_of
 from backctl.domain.quoting import quoted
 from backctl.presentation import errors, parameters, terminal
 from backctl.presentation.commands import NOUNS, Entry
@@ -211,10 +211,10 @@ class Root(TyperGroup):
 
 
 def _reported(error: Exception, *, as_json: bool) -> ExitCode:
-    """Report an error that is not a BackctlError: the machine has run out of something, or there is a bug."""
-    exhausted = exhaustion_of(error)
-    if exhausted is not None:
-        return errors.report(exhausted, as_json=as_json)
+    """Report an error that is not a BackctlError: a fault of the machine, or a bug."""
+    fault = exhaustion_of(error) or clock_fault_of(error)
+    if fault is not None:
+        return errors.report(fault, as_json=as_json)
     from backctl.presentation.crash_log import unexpected
 
     return errors.report(unexpected(error), as_json=as_json)

@@ -57,7 +57,7 @@ def _append_to_log(text: str) -> str | None:
                 if not is_private_log(os.fstat(descriptor), user=os.geteuid()):
                     return None
                 log.write(f"{datetime.now(UTC).isoformat()} backctl {__version__}\n{text}\n")
-    except (OSError, RuntimeError, FolderUnusable):  # RuntimeError: no home folder
+    except (OSError, RuntimeError, FolderUnusable, OverflowError):  # no home folder; a clock beyond the year 2262
         return None
     return str(path)
 
