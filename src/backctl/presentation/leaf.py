@@ -56,6 +56,7 @@ class Leaf(TyperCommand):
                 own.append(parameter)
                 if convertor:
                     self._convertors[member] = convertor
+        self._texts = {parameter.name for parameter in own if not parameters.is_file(parameter)}
         super().__init__(spec.name, params=[*own, *_shared(spec)], help=inspect.getdoc(spec.function))
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
@@ -90,7 +91,8 @@ class Leaf(TyperCommand):
         own: dict[str, Any] = {}
         for name, value in ctx.params.items():
             if not name.startswith(_SHARED):
-                _require_text(name, value)
+                if name in self._texts:
+                    _require_text(name, value)
                 convertor = self._convertors.get(name)
                 own[name] = convertor(value) if convertor else value
         for name, (group, members) in self._groups.items():
@@ -161,7 +163,7 @@ def _typed(ctx: Context, name: str) -> bool:
 
 
 def _require_text(name: str, value: object) -> None:
-    """Refuse arguments that are not UTF-8 text, because no stored value can hold them. Paths may be any bytes."""
+    """Refuse arguments that are not UTF-8 text, because no stored value can hold them."""
     for text in value if isinstance(value, (list, tuple)) else (value,):
         if isinstance(text, str) and not text.isascii():
             try:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 from typer.core import TyperOption
 
-from backctl.presentation.typer_internals import TyperChoice
+from backctl.presentation.typer_internals import Parameter, TyperChoice
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "id")
 
@@ -151,6 +151,14 @@ SecretFile = Annotated[
     str | None,
     Option("--secret-file", metavar="FILE", help="Write the secret to this new file, do not print it."),
 ]
+
+# Files.
+
+
+def is_file(parameter: Parameter) -> bool:
+    """Whether a parameter is a path, which may be any bytes: its metavar is FILE."""
+    return (parameter.metavar or "").strip("[]") == "FILE"
+
 
 # Durations.
 

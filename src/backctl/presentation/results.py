@@ -1,5 +1,6 @@
 """Prints the result of a command on standard output."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -11,6 +12,8 @@ from backctl.presentation.messages import Messages
 from backctl.presentation.output import Format, Renderer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backctl.application.views import Change
     from backctl.domain.repositories import Page
 
@@ -122,6 +125,13 @@ class Results:
         """
         with self._written("its result") if changed else nullcontext():
             self.renderer.value(text, view)
+
+    def path(self, path: "Path", view: object) -> None:
+        """Print a path, whose bytes need not be UTF-8; in JSON `view` as an object."""
+        if self.renderer.sink.terminal:
+            self.renderer.value(str(path), view)
+        else:
+            self.renderer.exactly(os.fsencode(path) + b"\n", view)
 
     def check(self, view: object, answer: bool, *, no: ExitCode = ExitCode.NO) -> None:
         """Print the outcome of a check, unless `-q`, and set the exit code: 0 for yes, `no` for no."""

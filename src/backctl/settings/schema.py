@@ -31,6 +31,8 @@ INVOCATION_VARIABLES = (
 # Compiled at their first use, because most commands never need them.
 _SCHEME = r"([A-Za-z][A-Za-z0-9+.-]{0,31})://"
 _UNSAFE = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_UNSAFE_IN_PATHS = "[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]"
+"""Permits the surrogates for bytes that are not UTF-8, which a variable can contain (PEP 383)."""
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -231,7 +233,8 @@ def _from_string(setting: Setting, text: str) -> Plain:
             return _within(setting, parse_duration(text), quoted(text))
         except InvalidDuration:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
-    if setting.kind not in ("secret", "text") and re.search(_UNSAFE, text):  # checked where they are used
+    checked_later = ("secret", "text", "path", "database-url")
+    if setting.kind not in checked_later and re.search(_UNSAFE, text):
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):
@@ -271,7 +274,7 @@ def check_path(key: str, text: str) -> None:
     """Reject a relative path, because it would name another file in every working directory. Raises WrongValue."""
     if not text.startswith("/"):
         raise WrongValue(f"{key} is {quoted(text)}; it must be an absolute path")
-    if re.search(_UNSAFE, text):
+    if re.search(_UNSAFE_IN_PATHS, text):
         raise WrongValue(f"{key} is {quoted(text)}; it must not contain control characters or broken Unicode")
 
 
@@ -297,7 +300,7 @@ def check_database_url(key: str, text: str) -> None:
         raise WrongValue(f"{key} does not contain an absolute path; {form}")
     if path.endswith("/") or path.rpartition("/")[2] in (".", ".."):
         raise WrongValue(f"{key} names a folder; {form}")
-    if "?" in path or "#" in path or re.search(_UNSAFE, path):
+    if "?" in path or "#" in path or re.search(_UNSAFE_IN_PATHS, path):
         raise WrongValue(f"{key} contains '?', '#', a control character or broken Unicode; {form}")
 
 

@@ -63,7 +63,7 @@ class FileView:
 def path(call: Invocation) -> None:
     """Print the path of the configuration file."""
     file = configuration_file(call)
-    call.results.value(str(file), FileView(str(file), file.exists()))
+    call.results.path(file, FileView(str(file), file.exists()))
 
 
 @leaf(app, view=OriginView)

@@ -10,6 +10,7 @@ from backctl.domain.errors import PROGRAM
 from backctl.presentation.app import HELP_FLAGS, Group, Root
 from backctl.presentation.completion import kinds
 from backctl.presentation.completion.kinds import NOTHING, Offer
+from backctl.presentation.parameters import is_file
 from backctl.presentation.typer_internals import Command, Context, Parameter, TyperChoice
 
 _WORD = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9@._+-]*")
@@ -122,7 +123,7 @@ def _value(parameter: Parameter, offer: Offer = NOTHING) -> Value:
         choices = tuple(parameter.type.normalize_choice(choice, None) for choice in parameter.type.choices)
         return Value(_spelled(parameter), choices)
     name = _name(parameter)
-    return Value(name, offer.words, offer.stored, name == "FILE")
+    return Value(name, offer.words, offer.stored, is_file(parameter))
 
 
 def _name(parameter: Parameter) -> str:
