@@ -64,10 +64,10 @@ class AccountService:
 
         Raises InvalidPassword, WeakPassword.
         """
-        from backctl.domain.password_policy import prepared
+        from backctl.domain.password_policy import prepared_new
 
         self.passwords().check(
-            prepared(password),
+            prepared_new(password),
             email=EmailAddress.of(self.addresses.key_of(email)),
             username=Username(username, folded(username, "NFKC")),
         )
@@ -92,7 +92,7 @@ class AccountService:
         and InvalidPasswordHash before it opens the database; EmailTaken and UsernameTaken from its unique keys.
         """
         from backctl.application.account_steps import NewAccount
-        from backctl.domain.password_policy import prepared
+        from backctl.domain.password_policy import prepared_new
 
         if password is not None and password_hash is not None:
             raise InvalidInput("a password and a password hash cannot be used together")
@@ -102,7 +102,7 @@ class AccountService:
         made_elsewhere = self.hasher().accept(password_hash) if password_hash is not None else None
         hashing: Callable[[], PasswordHash | None] = lambda: made_elsewhere  # noqa: E731 - replaced below for a password
         if password is not None:
-            password = prepared(password)
+            password = prepared_new(password)
             self.passwords().check(password, email=address, username=name)
             hashing = self.hasher().begin(password)
 
@@ -126,10 +126,10 @@ class AccountService:
         `must_change_password` requires a new password at the next login. Always a change, because the hash has a new
         salt. Raises UserNotFound, InvalidPassword, WeakPassword.
         """
-        from backctl.domain.password_policy import prepared
+        from backctl.domain.password_policy import prepared_new
 
         identity = Identity.parse(ident)
-        password = prepared(password)
+        password = prepared_new(password)
         account = self.show(ident)
         self.passwords().check(
             password,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from backctl.application.content_views import SanitizedPart
 from backctl.application.records.bounded_lines import bounded_lines
 from backctl.domain.errors import BackctlError, InputTooLarge, InvalidInput
+from backctl.domain.plain_text import text_of
 
 if TYPE_CHECKING:
     from backctl.application.ports.environment import TextCleaner
@@ -123,7 +124,7 @@ class SanitizingService:
         if len(raw) > self.max_bytes + 1 or len(raw.removesuffix(b"\n")) > self.max_bytes:
             raise self._too_large()
         try:
-            return raw.decode("utf-8")
+            return text_of(raw)
         except UnicodeDecodeError as error:
             raise InvalidInput(f"this is not UTF-8 text: byte {error.start + 1} is invalid") from None
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backctl.domain.errors import InvalidPassword, WeakPassword
+from backctl.domain.plain_text import has_ignorable
 from backctl.domain.values import EmailAddress, Secret, Username, folded
 
 PASSWORD_MAX_OCTETS = 4096  # far above the 64 code points promised; limits the work that an attacker can cause
@@ -33,6 +34,21 @@ def prepared(password: Secret) -> Secret:
     if len(text.encode()) > PASSWORD_MAX_OCTETS:
         raise InvalidPassword(f"the password is longer than {PASSWORD_MAX_OCTETS} bytes")
     return Secret(text)
+
+
+def prepared_new(password: Secret) -> Secret:
+    """Return the form to hash of a password that is being set. Raises InvalidPassword as `prepared` does.
+
+    Also for an invisible character, which RFC 8264 §9.13 disallows: its owner would not know how to type it again.
+    Existing passwords may contain one. Joiners are permitted, because emoji and Persian words contain them.
+    """
+    prepared_password = prepared(password)
+    if has_ignorable(prepared_password.reveal(), joiners=True):
+        raise InvalidPassword(
+            "the password contains an invisible character",
+            hint="type it instead of copying it; U+FEFF, U+200B and U+00AD, for example, cannot be seen",
+        )
+    return prepared_password
 
 
 @dataclass(frozen=True, slots=True)

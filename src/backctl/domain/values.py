@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NewType, Self
 
 from backctl.domain.errors import InvalidEmail, InvalidIdentity, InvalidInput, InvalidUsername
+from backctl.domain.plain_text import has_ignorable
 from backctl.domain.quoting import quoted
 
 UserId = NewType("UserId", str)
@@ -46,12 +47,6 @@ EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3 without the angle brackets (errat
 USERNAME_MIN, USERNAME_MAX = 3, 50
 REASON_MAX = 1000
 _IDENTITY_MAX = 320
-
-# Letters and marks that are Default_Ignorable_Code_Point (DerivedCoreProperties.txt of Unicode 14 to 15.1): invisible,
-# so two names that look the same could differ by one of them.
-_IGNORABLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
 
 
 class Instant(int):
@@ -238,7 +233,7 @@ def _first_forbidden(text: str) -> str | None:
         if character in "._-":
             continue
         category = unicodedata.category(character)
-        if (category[0] not in "LM" and category != "Nd") or _IGNORABLE.match(character):
+        if (category[0] not in "LM" and category != "Nd") or has_ignorable(character):
             return character
     return None
 

@@ -122,12 +122,16 @@ def _silent_terminal(descriptor: int) -> Iterator[None]:
 
 
 def decoded(raw: bytes, source: str) -> "Secret":
-    """Decode a secret and drop one line end, which `echo` and editors add. Raises InvalidInput if it is not UTF-8."""
+    """Decode a secret; drop a byte order mark, and one line end, which `echo` and editors add.
+
+    Raises InvalidInput if it is not UTF-8.
+    """
+    from backctl.domain.plain_text import text_of
     from backctl.domain.values import Secret
 
     if raw.endswith(b"\n"):
         raw = raw[: -2 if raw.endswith(b"\r\n") else -1]
     try:
-        return Secret(raw.decode("utf-8"))
+        return Secret(text_of(raw))
     except UnicodeDecodeError:
         raise InvalidInput(f"the input from {source} is not UTF-8 text") from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from backctl.domain.errors import UsageError
+from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.domain.quoting import quoted
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Verb:
     replace: "Callable[[EncryptionService], Replace]"
     stream: "Callable[[EncryptionService, Read, str], tuple[bool, Iterator[bytes]]]"
     """Returns whether the file changes, and its new content."""
+    reads_text: bool = True
+    """Whether a value is text, namely an encrypted one, and not any bytes."""
     held_back: bool = False
     """Whether nothing of a file may be written before all of it was verified."""
 
@@ -38,6 +41,7 @@ ENCRYPT = Verb(
     "encrypted",
     lambda service: service.seal,
     lambda service, read, context: (True, service.encrypt_stream(read, context=context)),
+    reads_text=False,
 )
 DECRYPT = Verb(
     "decrypting",
@@ -163,14 +167,14 @@ class Choices:
     def is_records(self) -> bool:
         return self.lines or self.jsonl is not None or self.csv is not None
 
-    def shape(self) -> "Shape":
+    def shape(self, verb: Verb) -> "Shape":
         """Return how the records are written. Raises UsageError for invalid fields or an invalid template."""
         from backctl.application.records.fields import ContextTemplate, parse_fields
 
         if self.lines:
             from backctl.application.records.rewriting import Lines
 
-            return Lines((self.context or "").encode())
+            return Lines((self.context or "").encode(), text=verb.reads_text)
         template = ContextTemplate.constant(self.context or "")
         if self.template is not None:
             template = ContextTemplate.parse(self.template)
@@ -192,10 +196,14 @@ def value_to_encrypt(call: "Invocation", *, trim_newline: bool) -> bytes:
 
 
 def encrypted_value(call: "Invocation") -> bytes:
-    """Read one encrypted value, without the line end that `encrypt` adds. Raises UsageError and InvalidInput."""
+    """Read one encrypted value, which is text, without the line end that `encrypt` adds and without a byte order mark.
+
+    Raises UsageError and InvalidInput.
+    """
     from backctl.application.encryption import LONGEST_VALUE
 
-    return without_line_end(call.secrets.read_bytes("value", limit=LONGEST_VALUE * 3 // 2))
+    value = call.secrets.read_bytes("value", limit=LONGEST_VALUE * 3 // 2)
+    return without_line_end(value.removeprefix(BYTE_ORDER_MARK))
 
 
 def without_line_end(value: bytes) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backctl.domain.errors import HomeMissing, InvalidConfiguration, raise_exhaustion
+from backctl.domain.plain_text import text_of
 from backctl.domain.quoting import escaped, quoted
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def read_text(path: Path) -> str:
     """Read the configuration file at `path`.
 
     Raises InvalidConfiguration when it is missing, not a regular file, writable by other users, owned by another user,
-    larger than 256 KiB, not UTF-8, or starts with a byte order mark.
+    larger than 256 KiB, or not UTF-8.
     """
     what = "the configuration file"
     try:
@@ -91,12 +92,8 @@ def read_text(path: Path) -> str:
         raise InvalidConfiguration(
             f"{what} {shown_path(path)} does not exist", hint="run '{backctl} config path' to see which file is used"
         ) from None
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise InvalidConfiguration(
-            f"{shown_path(path)}, line 1: starts with a byte order mark", hint="save it as UTF-8 without one"
-        )
     try:
-        return data.decode("utf-8")
+        return text_of(data)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidConfiguration(f"{shown_path(path)}, line {line}: not UTF-8") from None

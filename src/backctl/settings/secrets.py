@@ -7,6 +7,7 @@ from io import FileIO
 from pathlib import Path
 
 from backctl.domain.errors import InvalidConfiguration, no_more_threads, raise_exhaustion
+from backctl.domain.plain_text import text_of
 from backctl.domain.quoting import quoted
 from backctl.settings.files import read_guarded
 
@@ -164,7 +165,7 @@ def _read_until(pipe: FileIO, deadline: float) -> bytes:
 
 def _one_line(data: bytes, what: str) -> str:
     try:
-        text = data.decode("utf-8")
+        text = text_of(data)
     except UnicodeDecodeError:
         raise InvalidConfiguration(f"{what} does not hold UTF-8 text") from None
     text = text.removesuffix("\n").removesuffix("\r")

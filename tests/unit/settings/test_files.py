@@ -120,7 +120,6 @@ def test_a_megabyte_is_refused_before_it_is_parsed(configure: Configure) -> None
 @pytest.mark.parametrize(
     ("data", "place"),
     [
-        (b"\xef\xbb\xbf[database]\n", "line 1: starts with a byte order mark"),
         (b"# fine\n# \xff\n", "line 2: not UTF-8"),
         ("a = 1\n".encode("utf-16"), "line 1: not UTF-8"),
         (b"[database]\n\0", "line 2: "),

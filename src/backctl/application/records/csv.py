@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from backctl.application.records.fields import ContextTemplate, Field
 from backctl.application.records.rewriting import LONGEST, TOO_LONG, Line, Replace
 from backctl.domain.errors import InvalidInput, UsageError
+from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.domain.quoting import quoted
 
 _HEADER = "write the column names in the first line, separated by commas"
-_BOM = b"\xef\xbb\xbf"
 _CELL = re.compile(rb'"[^"]*(?:""[^"]*)*"|[^",\r\n]*')
 _QUOTES = re.compile(rb'""?')
 _NEEDS_QUOTES = re.compile(rb'[",\r\n]')
@@ -71,7 +71,7 @@ class CsvRecords:
     def _whole(self, line: Line) -> Line | None:
         """Return the record that the line completes; None while a quote is open."""
         if not self._held_from:
-            start = line.content if self._width else line.content.removeprefix(_BOM)
+            start = line.content if self._width else line.content.removeprefix(BYTE_ORDER_MARK)
             if start.count(b'"') % 2 == 0 or not _leaves_open(start):
                 return line
             self._held_from, self._held = line.number, bytearray(line.content)
@@ -94,7 +94,7 @@ class CsvRecords:
         try:
             if record.problem:
                 raise InvalidInput(record.problem)
-            cells = _cells(record.content.removeprefix(_BOM).removesuffix(b"\r"))
+            cells = _cells(record.content.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r"))
             names = [_plain(cell).decode("utf-8") for cell in cells]
         except (InvalidInput, UnicodeDecodeError) as error:
             why = error.message if isinstance(error, InvalidInput) else "it is not UTF-8"

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, NoReturn
 from backctl.application.records.fields import ContextTemplate, Field, parse_path
 from backctl.application.records.rewriting import Line, Replace
 from backctl.domain.errors import InvalidInput, UsageError
+from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.domain.quoting import quoted
 
-_BOM = b"\xef\xbb\xbf"
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -60,7 +60,7 @@ class JsonLines:
         return [line if line.problem or line.content.strip(b" \t\r") else line._replace(number=0) for line in lines]
 
     def rewrite(self, content: bytes, replace: Replace) -> bytes:
-        mark = _BOM if content.startswith(_BOM) else b""
+        mark = BYTE_ORDER_MARK if content.startswith(BYTE_ORDER_MARK) else b""
         try:
             text = content[len(mark) :].decode("utf-8")
         except UnicodeDecodeError:

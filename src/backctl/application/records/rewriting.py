@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from backctl.application.records.bounded_lines import ENDLESS, endless_line
 from backctl.domain.errors import AnswerIsNo, BackctlError, InvalidInput
+from backctl.domain.plain_text import BYTE_ORDER_MARK
 
 if TYPE_CHECKING:
     from backctl.application.ports.security import Read
@@ -92,12 +93,18 @@ def rewritten(
 
 
 class Lines:
-    """Treats every line as a value and keeps its line end, `\\n` or `\\r\\n`."""
+    """Treats every line as a value and keeps its line end, `\\n` or `\\r\\n`.
 
-    def __init__(self, context: bytes) -> None:
+    If the values are text, a byte order mark before the first one is dropped.
+    """
+
+    def __init__(self, context: bytes, *, text: bool = False) -> None:
         self._context = context
+        self._text = text
 
     def gather(self, lines: list[Line], *, last: bool) -> list[Line]:
+        if self._text and lines and lines[0].number == 1:
+            return [lines[0]._replace(content=lines[0].content.removeprefix(BYTE_ORDER_MARK)), *lines[1:]]
         return lines
 
     def rewrite(self, content: bytes, replace: Replace) -> bytes:

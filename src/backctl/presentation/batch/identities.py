@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backctl.application.records.bounded_lines import bounded_lines
 from backctl.domain.errors import BackctlError, InvalidInput, UsageError
+from backctl.domain.plain_text import text_of
 from backctl.domain.quoting import quoted
 from backctl.domain.values import Identity
 from backctl.presentation.input_files import NamedFile, StandardInput
@@ -95,7 +96,7 @@ def _identities(read_line: "Read", source: str) -> Identities:
                 raise InvalidInput(f"it is longer than {LINE_MAX} bytes")
             if number > LINES_MAX:
                 raise InvalidInput(f"there are more than {LINES_MAX} lines", hint=_SPLIT)
-            ident = _ident(line.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \t\r\n"))
+            ident = _ident((text_of(line) if number == 1 else line.decode("utf-8")).strip(" \t\r\n"))
             if ident is not None:
                 gathered.add(ident)
         except UnicodeDecodeError:

@@ -35,7 +35,7 @@ def transform(call: Invocation, service: "EncryptionService", verb: Verb, choice
 def _transform_records(call: Invocation, service: "EncryptionService", verb: Verb, choices: Choices) -> None:
     from backctl.application.records.rewriting import Tally, rewritten
 
-    tally, shape = Tally(), choices.shape()
+    tally, shape = Tally(), choices.shape(verb)
     report, interruption = Report("records", as_json=call.results.renderer.is_json), Interruption(announce=False)
     with report.interrupted_by(interruption), _reading(call, verb, choices) as read:
 

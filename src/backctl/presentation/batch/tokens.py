@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from backctl.application.records.bounded_lines import bounded_lines
 from backctl.application.token_views import VerifiedToken
+from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.presentation.batch.report import Report
 from backctl.presentation.batch.signals import Interruption, lines_until
 from backctl.presentation.context import Invocation
@@ -34,7 +35,7 @@ def verify_lines(call: Invocation, verify: Verify) -> None:
 
     def lines() -> Iterator[str]:
         for number, line, _ in bounded_lines(read_line, _LINE_MAX):
-            text = line.strip(b" \t\r\n").decode("ascii", "replace")
+            text = line.removeprefix(BYTE_ORDER_MARK).strip(b" \t\r\n").decode("ascii", "replace")
             if text:
                 numbers.append(number)
                 yield text
