@@ -1,5 +1,6 @@
 """Importing and exporting keys: published keys are imported and exported unchanged, everything else is rejected."""
 
+import base64
 import json
 from typing import Any
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import published_keys
+from tests import published_keys, weak_rsa_keys
 
 from backctl.domain.errors import InvalidKey
 from backctl.domain.key import encoded, kind_of, read_key
@@ -24,6 +25,7 @@ from backctl.domain.keyring import Key
 from backctl.domain.values import Instant, Secret
 from backctl.infrastructure.keyring.exchange import KeyText, private_key
 from backctl.infrastructure.keyring.maker import make_key
+from backctl.infrastructure.keyring.weak_rsa import weakness_of
 
 NOW = Instant.parse("2026-11-22T09:24:02Z")
 ASYMMETRIC = ("EdDSA", "ES256", "RS256")
@@ -119,7 +121,18 @@ OTHER_ED25519 = encoded(ed25519.Ed25519PrivateKey.from_private_bytes(b"\1" * 32)
         ({"kty": None}, "a key of this kind cannot"),
         ({"alg": "none"}, "a key of this kind cannot"),
         ({"alg": "HS256"}, "a key of this kind cannot"),
-        ({"alg": 5}, "does not match the requested one"),
+        ({"alg": 5}, "malformed member 'alg'"),
+        ({"alg": ""}, "malformed member 'alg'"),
+        ({"alg": None}, "malformed member 'alg'"),
+        ({"use": ""}, "the member 'use'"),
+        ({"use": None}, "the member 'use'"),
+        ({"key_ops": []}, "the member 'key_ops'"),
+        ({"key_ops": ["verify"]}, "the member 'key_ops'"),
+        ({"key_ops": ["sign", "encrypt"]}, "the member 'key_ops'"),
+        ({"key_ops": ["sign", "sign"]}, "malformed member 'key_ops'"),
+        ({"key_ops": "sign"}, "malformed member 'key_ops'"),
+        ({"key_ops": [5]}, "malformed member 'key_ops'"),
+        ({"key_ops": None}, "malformed member 'key_ops'"),
         ({"use": "enc"}, "the member 'use'"),
         ({"crv": "Ed448"}, "malformed member 'crv'"),
         ({"crv": "X25519"}, "malformed member 'crv'"),
@@ -213,3 +226,102 @@ def test_no_refusal_shows_what_was_given() -> None:
         f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----",
     ):
         assert secret[:12] not in refused(text)
+
+
+def rsa_key(p: int, q: int) -> rsa.RSAPrivateKey:
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key()
+
+
+def jwk_of(made: rsa.RSAPrivateKey, *names: str) -> dict[str, str]:
+    numbers = made.private_numbers()
+    found = {"n": numbers.public_numbers.n, "e": 65537, "d": numbers.d, "p": numbers.p, "q": numbers.q}
+    found |= {"dp": numbers.dmp1, "dq": numbers.dmq1, "qi": numbers.iqmp}
+    return {
+        "kty": "RSA",
+        **{name: encoded(found[name].to_bytes((found[name].bit_length() + 7) // 8)) for name in names or found},
+    }
+
+
+@pytest.mark.parametrize(
+    ("primes", "why"),
+    [
+        (weak_rsa_keys.TWINS, "too close"),
+        (weak_rsa_keys.CLOSE, "too close"),
+        (weak_rsa_keys.UNEQUAL, "unequal length"),
+        (weak_rsa_keys.ROCA, "CVE-2017-15361"),
+    ],
+    ids=["twins", "close", "unequal", "roca"],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_rsa_key_that_can_be_factored_is_refused(primes: tuple[int, int], why: str, swapped: bool) -> None:
+    made = rsa_key(*(reversed(primes) if swapped else primes))
+    assert why in refused(jwk_of(made))
+    assert why in refused(jwk_of(made, "n", "e", "d"))
+    for form in (PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8):
+        assert why in refused(made.private_bytes(Encoding.PEM, form, NoEncryption()).decode())
+
+
+def test_a_published_modulus_of_the_faulty_generator_is_recognized() -> None:
+    half = 1 << 1023
+    numbers = {"p": half + 1, "q": half + (half >> 1)}
+    assert "ROCA" in (weakness_of(n=weak_rsa_keys.PUBLISHED_ROCA_MODULUS, **numbers) or "")
+    for bits in (2048, 2049, 3072, 4096):
+        found = rsa.generate_private_key(65537, bits).private_numbers()
+        assert weakness_of(n=found.public_numbers.n, p=found.p, q=found.q) is None
+
+
+def test_an_rsa_key_with_more_than_two_primes_is_refused() -> None:
+    other = {"r": "AQAB", "d": "AQAB", "t": "AQAB"}
+    assert "more than two primes" in refused({**published_keys.RSA, "oth": [other]})
+    assert "more than two primes" in refused({**published_keys.RSA, "oth": []})
+
+
+def test_the_operations_of_a_symmetric_key_match_its_purpose() -> None:
+    jwk = {"kty": "oct", "k": encoded(bytes(range(32)))}
+    assert read({**jwk, "key_ops": ["encrypt", "decrypt"]}, purpose="encrypt").purpose == "encrypt"
+    assert read({**jwk, "key_ops": ["verify", "sign"]}, purpose="audit").purpose == "audit"
+    for purpose, operations in (("encrypt", ["encrypt"]), ("encrypt", ["sign"]), ("audit", ["encrypt", "decrypt"])):
+        assert "the member 'key_ops'" in refused({**jwk, "key_ops": operations}, purpose=purpose)
+
+
+def test_the_newer_name_of_eddsa_is_accepted() -> None:
+    """RFC 9864 §2.2; Node.js writes it."""
+    jwk = {**published_keys.ED25519, "alg": "Ed25519"}
+    assert read(jwk).alg == "EdDSA"
+    assert read(jwk, alg="EdDSA").material == read(published_keys.ED25519, alg="Ed25519").material
+    assert "cannot be used" in refused({**jwk, "kty": "EC"})
+    assert "cannot be used" in refused({**jwk, "alg": "Ed448"})
+
+
+def test_a_key_restricted_to_pss_is_refused() -> None:
+    """RFC 4055 §1.2."""
+    made = rsa.generate_private_key(65537, 2048)
+    raw = made.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    any_padding, pss = bytes.fromhex("06092a864886f70d0101010500"), bytes.fromhex("06092a864886f70d01010a3000")
+    assert raw.count(any_padding) == 1
+    restricted = base64.encodebytes(raw.replace(any_padding, pss)).decode()
+    assert "RSASSA-PSS" in refused(f"-----BEGIN PRIVATE KEY-----\n{restricted}-----END PRIVATE KEY-----\n")
+
+
+@pytest.mark.parametrize("alg", ASYMMETRIC)
+def test_text_around_a_pem_block_is_ignored(alg: str) -> None:
+    """RFC 7468 §2."""
+    key = read(published_keys.SIGNING[alg])
+    text = KeyText().pem(key, private=True) + "\n"
+    public = KeyText().pem(key, private=False) + "\n"
+    bag = "Bag Attributes\n    friendlyName: ours\n    localKeyID: 54 69 6D 65\nKey Attributes: <No Attributes>\n"
+    assert read(bag + text).material == key.material
+    assert read(bag + public + "subject=CN = x\n\n" + text + bag).material == key.material
+    assert read((bag + text).replace("\n", "\r\n")).material == key.material
+    assert read(text + "ED25519 Private-Key:\npriv:\n    9d:61:b1:9d\n").material == key.material  # openssl -text
+    assert "holds 2 private keys" in refused(bag + text + bag + text)
+    assert "no readable private key" in refused(bag + public)
+
+
+def test_the_parameters_that_openssl_writes_before_a_key_are_ignored() -> None:
+    made = ec.generate_private_key(ec.SECP256R1())
+    text = made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    assert read(parameters + text).material == read(text).material

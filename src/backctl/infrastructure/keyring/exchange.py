@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from backctl.application.ports.security import ForeignKey
 from backctl.domain.errors import Hint, InvalidKey
-from backctl.domain.key import KINDS, RSA_BITS, encoded, kind_of, read_material, unpadded
+from backctl.domain.key import KINDS, RSA_BITS, Kind, encoded, kind_of, read_material, unpadded
 from backctl.domain.keyring import Key, Purpose
 from backctl.domain.quoting import quoted
 from backctl.domain.values import Instant, Secret
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PRIVATE_PEM = re.compile(r"^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----", re.MULTILINE)
+# RFC 7468 §2 permits other text before, between and after the blocks.
+_PEM = re.compile(r"^-----BEGIN ([A-Z0-9 ]+)-----.*?^-----END \1-----", re.MULTILINE | re.DOTALL)
+_PRIVATE_LABEL = "PRIVATE KEY"
+_PSS = bytes.fromhex("06092a864886f70d01010a")  # id-RSASSA-PSS: RFC 4055 §1.2
+_PSS_FROM, _PSS_TO = 8, 32  # where PKCS #8 names the algorithm
+
+_OTHER_NAMES = {"Ed25519": "EdDSA"}  # RFC 9864 §2.2
+_OPERATIONS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "sig": (frozenset(("sign",)), frozenset(("sign", "verify"))),
+    "enc": (frozenset(("encrypt", "decrypt")), frozenset(("encrypt", "decrypt"))),
+}
+"""For each `use`: the operations that a key must permit, and those that it may permit (RFC 7517 §4.3)."""
 
 _ANOTHER = "export the key again from its source, or create one: '{backctl} key add'"
 _PRIVATE = "give a private key: a JWK with 'd', or with 'k' if it is symmetric"
@@ -33,6 +44,7 @@ class KeyText:
 
         The member `alg` or the key type of a JWK sets its algorithm; `alg` must not contradict it. Raises InvalidKey.
         """
+        alg = _OTHER_NAMES.get(alg, alg) if alg is not None else None
         if alg is not None:
             kind_of(purpose, alg)
         try:
@@ -88,7 +100,7 @@ def private_key(key: Key) -> "PrivateKey":
 
 
 def _foreign(content: str, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
-    if content.startswith("-----BEGIN "):
+    if not content.startswith(("{", "[")) and "-----BEGIN " in content:
         return ForeignKey(_known(_of_pem(content, now), purpose, alg), None)
     jwk = _members(content)
     kid = jwk.get("kid")
@@ -116,29 +128,62 @@ def _members(content: str) -> dict[str, object]:
 
 
 def _of_jwk(jwk: Mapping[str, object], purpose: Purpose, alg: str | None, now: Instant) -> Key:
-    said = jwk.get("alg")
-    if said is not None and (not isinstance(said, str) or alg not in (None, said)):
+    said = jwk.get("alg", alg)
+    if "alg" in jwk and (not isinstance(said, str) or not said):
+        raise InvalidKey("the JWK has a malformed member 'alg'")
+    wanted = _OTHER_NAMES.get(said, said) if isinstance(said, str) else None
+    if alg not in (None, wanted):
         raise InvalidKey("the algorithm of the JWK does not match the requested one", hint="omit --alg to use its own")
-    wanted = said or alg
     kinds = [kind for kind in KINDS[purpose] if kind.kty == jwk.get("kty") and wanted in (None, kind.alg)]
     if not kinds:
         known = ", ".join(f"{kind.kty} with {kind.alg}" for kind in KINDS[purpose])
         raise InvalidKey(f"a key of this kind cannot be used for the purpose {purpose}", hint=f"use one of: {known}")
     kind = kinds[0]
-    if jwk.get("use") not in (None, kind.use):
-        raise InvalidKey(
-            f"the member 'use' of the JWK does not match the purpose {purpose}",
-            hint="set --purpose to what the key is for",
-        )
+    _require_use(jwk, purpose, kind)
     if ("k" if kind.kty == "oct" else "d") not in jwk:
         raise InvalidKey("the JWK holds no private key", hint=_PRIVATE)
+    if "oth" in jwk:  # RFC 7518 §6.3.2.7
+        raise InvalidKey("the JWK has more than two primes", hint="use an RSA key with two primes")
     if kind.alg == "RS256" and not {"p", "q", "dp", "dq", "qi"} & jwk.keys():
         jwk = {**jwk, **_factors(jwk)}
     material = read_material("the JWK", purpose, kind, jwk)
     key = Key(new_kid(purpose), purpose, "standby", *kind[:3], now.isoformat(), None, material)
     if not key.is_symmetric:
         _checked(lambda: private_key(key))
+    _require_strong(key)
     return key
+
+
+def _require_use(jwk: Mapping[str, object], purpose: Purpose, kind: Kind) -> None:
+    """Raises InvalidKey if the JWK may not be used for this purpose (RFC 7517 §4.2, §4.3)."""
+    needed, possible = _OPERATIONS[kind.use]
+    operations = jwk.get("key_ops", list(needed))
+    if (
+        not isinstance(operations, list)
+        or not all(isinstance(operation, str) for operation in operations)
+        or len(set(operations)) < len(operations)
+    ):
+        raise InvalidKey("the JWK has a malformed member 'key_ops'")
+    for name, fits in (
+        ("use", jwk.get("use", kind.use) == kind.use),
+        ("key_ops", needed <= set(operations) <= possible),
+    ):
+        if not fits:
+            raise InvalidKey(
+                f"the member {quoted(name)} of the JWK does not match the purpose {purpose}",
+                hint="set --purpose to what the key is for",
+            )
+
+
+def _require_strong(key: Key) -> None:
+    """Raises InvalidKey for an RSA key that can be factored."""
+    if key.alg == "RS256":
+        from backctl.infrastructure.keyring.weak_rsa import weakness_of
+
+        number = {name: int.from_bytes(unpadded(value)) for name, value in key.material}
+        weakness = weakness_of(n=number["n"], p=number["p"], q=number["q"])
+        if weakness is not None:
+            raise InvalidKey(f"the RSA key {weakness}")
 
 
 def _factors(jwk: Mapping[str, object]) -> dict[str, str]:
@@ -164,11 +209,11 @@ def _of_pem(content: str, now: Instant) -> Key:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    count = len(_PRIVATE_PEM.findall(content))
-    if count > 1:  # the library would silently ignore all but the first
-        raise InvalidKey(f"the PEM text holds {count} private keys", hint="give one key at a time")
+    blocks = [found[0] for found in _PEM.finditer(content) if found[1].endswith(_PRIVATE_LABEL)]
+    if len(blocks) > 1:
+        raise InvalidKey(f"the PEM text holds {len(blocks)} private keys", hint="give one key at a time")
     try:
-        private = load_pem_private_key(content.encode(), password=None)
+        private = load_pem_private_key("".join(blocks).encode(), password=None)
     except TypeError:
         raise InvalidKey(
             "the PEM text is encrypted", hint="decrypt it first: 'openssl pkey -in FILE' asks for the passphrase"
@@ -177,6 +222,8 @@ def _of_pem(content: str, now: Instant) -> Key:
         raise InvalidKey("the PEM text holds no readable private key", hint="use PKCS #8, PKCS #1 or SEC 1") from None
     if isinstance(private, ec.EllipticCurvePrivateKey) and not isinstance(private.curve, ec.SECP256R1):
         raise InvalidKey(f"the key is on the curve {private.curve.name}", hint="use a key on P-256")
+    if isinstance(private, rsa.RSAPrivateKey) and _is_pss(blocks[0]):
+        raise InvalidKey("the key is for RSASSA-PSS, not for RS256", hint="use a key whose algorithm is rsaEncryption")
     if isinstance(private, rsa.RSAPrivateKey) and private.key_size not in RSA_BITS:
         raise InvalidKey(f"the RSA key has {private.key_size} bits, not {RSA_BITS.start} to {RSA_BITS.stop - 1}")
     if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey):
@@ -192,7 +239,17 @@ def _known(key: Key, purpose: Purpose, alg: str | None) -> Key:
         )
     # Apply the rules of the keyring, for example to the public exponent.
     material = read_material("the PEM text", "sign", kind_of("sign", key.alg), dict(key.material))
-    return replace(key, material=material)
+    known = replace(key, material=material)
+    _require_strong(known)
+    return known
+
+
+def _is_pss(block: str) -> bool:
+    """Whether a PEM block is restricted to RSASSA-PSS, which the library does not tell."""
+    import base64
+
+    start = base64.b64decode("".join(block.split("-----")[2].split())[:64] + "==")
+    return _PSS in start[_PSS_FROM:_PSS_TO]
 
 
 def _checked(make: Callable[[], T]) -> T:

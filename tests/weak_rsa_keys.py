@@ -1,0 +1,72 @@
+"""RSA keys that can be factored, as their primes. Made for these tests with a seeded generator.
+
+`ROCA` has the form that Nemec et al., "The Return of Coppersmith's Attack" (2017), §2.1 give for 2048 bits: k·M +
+(65537^a mod M), where M is the product of the first 126 primes.
+"""
+
+TWINS = (
+    int(
+        "c000007da63cf5f9bdcdc219fe72c33b959575fe0a734d03343a2c9fbed3e91c29ec148cead50263f4d6d23508bd9d9676e9"
+        "c8092966493dcbc16f01162794bfeca9bad1449e78e4f15ce760f3e452f23cbb7daa64c184fa48a7c8252abc561925abd89b"
+        "d67e4d928a8318174d645fa6d13c513a42f8eda197b1165f0971b8e7",
+        16,
+    ),
+    int(
+        "c000007da63cf5f9bdcdc219fe72c33b959575fe0a734d03343a2c9fbed3e91c29ec148cead50263f4d6d23508bd9d9676e9"
+        "c8092966493dcbc16f01162794bfeca9bad1449e78e4f15ce760f3e452f23cbb7daa64c184fa48a7c8252abc561925abd89b"
+        "d67e4d928a8318174d645fa6d13c513a42f8eda197b1165f0971b97d",
+        16,
+    ),
+)
+CLOSE = (
+    int(
+        "c000007da63cf5f9bdcdc219fe72c33b959575fe0a734d03343a2c9fbed3e91c29ec148cead50263f4d6d23508bd9d9676e9"
+        "c8092966493dcbc16f01162794bfeca9bad1449e78e4f15ce760f3e452f23cbb7daa64c184fa48a7c8252abc561925abd89b"
+        "d67e4d928a8318174d645fa6d13c513a42f8eda197b1165f0971b8e7",
+        16,
+    ),
+    int(
+        "c000007da63cf5f9bdcdc219fe72c34b959575fe0a734d03343a2c9fbed3e91c29ec148cead50263f4d6d23508bd9d9676e9"
+        "c8092966493dcbc16f01162794bfeca9bad1449e78e4f15ce760f3e452f23cbb7daa64c184fa48a7c8252abc561925abd89b"
+        "d67e4d928a8318174d645fa6d13c513a42f8eda197b1165f0971b7ed",
+        16,
+    ),
+)
+UNEQUAL = (
+    int(
+        "c034087c813f045f6e0627e79c72b420dd882e2e271c93de18f3dbf2458c92830e179c919c108050a4e86ad910108d213b7b"
+        "25a55f4796ce0e94630de19bf77d38d8b9b7cefad989a70f9fc2f72a562d07cbc2c8e3e93afd954e14c1d7e84488709ef4d6"
+        "ee6dda4dd1e72488b810dfafe390727d4dad921bf95cc9ff851b6ab9f1ab79db4df2694e5c9",
+        16,
+    ),
+    int(
+        "c02b17cbdd8d71463b16dadaab2c3504c2658234fbb23dcf91c3118a0e3334436a18fac39e5f4e2a22af7b42f9784aad7c8a"
+        "81b5d04ff86dd8a43825dc254fc639b8bc53c9fd5487406843c51acd4e4479493a06bcdfe753340fd233911c082f5e35d68b"
+        "49734b70da03b466b3aa827a0018ae973dbcb",
+        16,
+    ),
+)
+ROCA = (
+    int(
+        "df06afb325999ad020239ac0f36fce266d5c7f1d81c5fb2271d35eb8841dcb950d5a123680469df240f08aa06154d548622d"
+        "7a9ca869e6cb5985638cc995d20157086f622f3def5f37fa0cf1e70050dd8a5a3fc955a305d3056e6edd004ea424b6144961"
+        "673384510224ca5bfbee93ddc04fff67ec925cce70d9b61d392fd56f",
+        16,
+    ),
+    int(
+        "ca636cb70fbb7e58248c5533281fba447c066386030ec4f70b185e974291dd95b9555b4eb39b02f1fdb88705340210ad7d5f"
+        "567f66bbde693f650773d1a458f7012760288e389935ff17106e88e98137a166f3126269d3c93e0d917636a03fe401fd827a"
+        "96b2a138dcadd9ed149cd58d526f55ed0d99576773eae6f190e684eb",
+        16,
+    ),
+)
+# A modulus that Infineon's generator made: github.com/crocs-muni/roca, roca/tests/data/mod03.txt
+PUBLISHED_ROCA_MODULUS = int(
+    "9dcd7420e420c270a68060eb8b5aa7457a9f6648f86fafed2775cc1f79ae962f1e63f1b9e51c55f9ea6fdc7332e9b0058c9f"
+    "f2eb1fc89855029cf6aafe21e689feb38ac9ffb12f1ce371bb5d0e9aae64161abce74b4244bf68f1edb4411f756a097c8929"
+    "c14740245ea355f8332d1aa36bb50c7dcb4505da8de02e4e53d38f8df06097da7524df0df93db48eac8cc4af2d3a16257eb2"
+    "b2adca6ba464e5974fa92550d31b1babf161e7692d00b86e3dd886ecab4abfbe1a8f8cc263ff4af55cdb45f4249a5193925f"
+    "5e983d762f0b6800943eb0267b08f42ed311ce1f5c86eacbc8ce4d3cb7a2fee1ef5641423a1cf4114e5ecf50034a60a41252"
+    "3af9e6f4aa11",
+    16,
+)
