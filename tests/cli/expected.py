@@ -18,6 +18,7 @@ USER_KEYS = [
     "created_at",
     "updated_at",
     "version",
+    "password_imported",
 ]
 
 EVENT_KEYS = [

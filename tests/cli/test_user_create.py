@@ -91,6 +91,7 @@ def test_the_account_as_json_has_exactly_these_members(machine: Machine) -> None
         "mfa": "off",
         "expires_at": None,
         "version": 1,
+        "password_imported": False,
         "changed": True,
     }
 
@@ -107,6 +108,7 @@ def test_the_creation_is_recorded_with_who_did_it_and_why(machine: Machine) -> N
         "role": "user",
         "can_log_in": True,
         "must_change": False,
+        "imported": False,
         "version": 1,
     }
     assert GOOD not in history.out

@@ -108,3 +108,53 @@ def test_a_hash_and_another_way_exclude_each_other(machine: Machine, other: tupl
 @pytest.mark.embedded
 def test_a_hash_and_a_password_cannot_both_come_from_standard_input(machine: Machine) -> None:
     refused(create(machine, "--password-hash-stdin", "--password-stdin", stdin=PHP), 2, "usage")
+
+
+LONG = "correct horse battery staple, and then some more words " * 2  # 110 bytes
+
+
+@pytest.mark.parametrize("prefix", ["$2y$", "$2b$", "$2a$", "bcrypt$$2b$"])
+def test_a_hash_of_the_first_72_bytes_opens_and_stays_until_the_password_is_set(machine: Machine, prefix: str) -> None:
+    made = bcrypt.hashpw(LONG.encode()[:72], bcrypt.gensalt(4)).decode()  # as PHP and Node.js make it
+    encoded = made.replace("$2b$", prefix)
+    created = create(machine, "--password-hash-stdin", stdin=encoded).succeeded()
+    assert created.json["password_imported"] is True
+    assert check(machine, LONG) == 0
+    assert check(machine, LONG + "x") == 0  # the other program opens, too
+    assert check(machine, LONG[:71]) == 6
+    assert check(machine, "x" + LONG[1:]) == 6
+    assert stored_hash(machine) == encoded
+    assert machine.run("user", "show", "eve", "-o", "json").succeeded().json["password_imported"] is True
+    machine.run("user", "set-password", "eve", "--password-stdin", stdin=LONG).succeeded()
+    assert machine.run("user", "show", "eve", "-o", "json").succeeded().json["password_imported"] is False
+    assert check(machine, LONG) == 0
+    assert check(machine, LONG + "x") == 6
+
+
+def test_characters_are_cut_as_bytes(machine: Machine) -> None:
+    password = "ä" * 50
+    made = bcrypt.hashpw(("a" + password).encode()[:72], bcrypt.gensalt(4)).decode()  # in the middle of a character
+    create(machine, "--password-hash-stdin", stdin=made).succeeded()
+    assert check(machine, "a" + password) == 0
+    assert check(machine, password) == 6
+
+
+def test_an_imported_hash_of_a_short_password_is_replaced_at_the_first_login(machine: Machine) -> None:
+    encoded = bcrypt.hashpw(b"tr0ub4dor and 3", bcrypt.gensalt(4)).decode()
+    create(machine, "--password-hash-stdin", stdin=encoded).succeeded()
+    assert check(machine, "tr0ub4dor and 3") == 0
+    assert stored_hash(machine) != encoded
+    shown = machine.run("user", "show", "eve", "-o", "json").succeeded().json
+    assert shown["password_imported"] is False
+    assert check(machine, "tr0ub4dor and 3") == 0
+
+
+def test_a_hash_made_here_never_opens_with_a_cut_password(machine: Machine) -> None:
+    arguments = ("user", "create", "eve@example.org", "--username", "eve", "--password-stdin")
+    machine.run(*arguments, stdin=LONG[:72]).succeeded()
+    assert check(machine, LONG[:72]) == 0
+    assert check(machine, LONG) == 6
+    machine.run("user", "set-password", "eve", "--password-stdin", stdin=LONG).succeeded()
+    assert check(machine, LONG) == 0
+    assert check(machine, LONG[:72]) == 6
+    assert check(machine, LONG + "x") == 6

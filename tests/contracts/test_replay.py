@@ -36,6 +36,7 @@ def fold(events: Iterable[EventView]) -> dict[str, dict[str, Any]]:
                 "mfa": "off",
                 "expires_at": None,
                 "created_at": event.occurred_at,
+                "password_imported": data["imported"],
             }
         account = accounts.get(event.subject)
         if account is None:
@@ -53,6 +54,9 @@ def fold(events: Iterable[EventView]) -> dict[str, dict[str, Any]]:
                 account["is_active"] = event.type == "UserActivated"
             case "UserPasswordChanged":
                 account |= {"has_password": True, "must_change_password": data["must_change"]}
+                account["password_imported"] = False
+            case "UserPasswordRehashed":
+                account["password_imported"] = False
             case "MfaEnrolled" | "MfaConfirmed" | "MfaDisabled":
                 account["mfa"] = _MFA[event.type]
             case "UserDeleted":

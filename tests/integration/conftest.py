@@ -163,8 +163,11 @@ class Services:
         self.now = self.now.plus(STEP)
         return Factor(self, secret, tuple(code.reveal() for code in codes))
 
+    def log(self) -> list[EventView]:
+        return list(self.backend.audit.stream())
+
     def last(self) -> EventView:
-        return list(self.backend.audit.stream())[-1]
+        return self.log()[-1]
 
 
 @dataclass

@@ -103,12 +103,42 @@ def test_ten_failures_lock_known_and_unknown_names_alike(services: Services, ide
     until = Instant(services.now + LOCK_US)
     assert services.fail(ident, 9) == ["refused"] * 9
     assert services.check(ident, "wrong horse battery") == PasswordCheck(ident, False, "refused", until)
+    before = len(services.log())
     assert services.check(ident) == PasswordCheck(ident, False, "locked", until)
-    assert services.last().data == {"cause": "locked"}
     services.now = Instant(until - 1)
     assert services.check(ident).outcome == "locked"
+    assert len(services.log()) == before
     services.now = until
     assert services.check(ident).outcome == ("ok" if ident == "ada" else "refused")
+    ended, login = services.log()[before:]
+    assert (ended.type, ended.data, ended.subject) == (
+        "UserLockEnded",
+        {"attempts": 2, "cause": "expired"},
+        login.subject,
+    )
+    assert services.check(ident).outcome == ("ok" if ident == "ada" else "refused")
+    assert [event.type for event in services.log()].count("UserLockEnded") == 1
+
+
+@pytest.mark.parametrize(("ident", "subject"), [("ada", None), ("nobody", "unknown")])
+def test_a_login_of_another_account_records_the_end_of_a_lock_that_nobody_else_noticed(
+    services: Services, ident: str, subject: str | None
+) -> None:
+    services.fail(ident, 15)
+    services.now = Instant(services.now + LOCK_US)
+    services.check("must")
+    ended = [event for event in services.log() if event.type == "UserLockEnded"]
+    assert [event.data for event in ended] == [{"attempts": 5, "cause": "expired"}]
+    assert ended[0].subject == (subject or services.backend.accounts.show("ada").id)
+    services.check(ident)
+    assert [event.type for event in services.log()].count("UserLockEnded") == 1
+
+
+def test_a_new_password_records_the_end_of_a_lock(services: Services) -> None:
+    services.fail("ada", 15)
+    services.backend.accounts.set_password("ada", Secret("another horse battery"), by=services.backend.by("it"))
+    ended = [event for event in services.log() if event.type == "UserLockEnded"]
+    assert [event.data for event in ended] == [{"attempts": 5, "cause": "password_changed"}]
 
 
 def test_the_lock_of_an_account_is_recorded_once(services: Services) -> None:

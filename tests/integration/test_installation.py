@@ -227,7 +227,7 @@ def test_a_closed_installation_opens_again(open_at: Callable[..., SqliteInstalla
 def test_closing_throws_a_rehearsal_away(
     open_at: Callable[..., SqliteInstallation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     installation = open_at(tmp_path / "data")
     for _ in range(2):
         with write(installation, dry_run=True) as work:

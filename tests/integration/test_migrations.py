@@ -108,6 +108,17 @@ def reader(path: Path) -> SqliteReader:
 
 
 def add_user(path: Path, name: str, *, revision: str = REVISION) -> None:
+    """Add an account. At an older revision, the column that it lacks exists only meanwhile."""
+    if revision < "0005":
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("ALTER TABLE users ADD COLUMN password_imported BOOLEAN")
+            add_user_now(path, name, revision)
+            connection.execute("ALTER TABLE users DROP COLUMN password_imported")
+    else:
+        add_user_now(path, name, revision)
+
+
+def add_user_now(path: Path, name: str, revision: str) -> None:
     engine = sqlite_engine(path, timeout_us=PATIENCE_US, expected=revision)
     try:
         with SqlUnitOfWork(
@@ -126,10 +137,25 @@ def add_user(path: Path, name: str, *, revision: str = REVISION) -> None:
 
 
 def definitions(path: Path) -> dict[str, list[str]]:
-    """Return each table and index by name, with the lines of its CREATE statement."""
+    """Return each table and index by name, with the parts of its CREATE statement."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    return {name: sorted(line.strip().rstrip(",") for line in sql.splitlines()) for name, sql in rows}
+    return {name: sorted(parts_of(sql)) for name, sql in rows}
+
+
+def parts_of(sql: str) -> Iterator[str]:
+    """Yield the head of a CREATE statement, and its columns and constraints. ALTER TABLE starts no new line for one."""
+    head, _, rest = sql.partition("(")
+    yield head.strip()
+    depth, part = 0, ""
+    for character in rest.rstrip().removesuffix(")"):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            yield " ".join(part.split())
+            part = ""
+        else:
+            part += character
+    yield " ".join(part.split())
 
 
 def revision_of(path: Path) -> str:

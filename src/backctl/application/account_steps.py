@@ -78,7 +78,7 @@ class AccountSteps:
         user, now = work.users.get(identity), self.clock()
         user.change_password(password_hash, must_change=must_change, now=now)
         work.sessions.revoke_all(user.id, "password_changed", now=now)
-        work.login_failures.forget(user.id)
+        work.record(*work.login_failures.forget(user.id).end_of_lock(user.id, now=now, cleared=True))
         work.write()
         return Change(UserView.of(user), changed=True)
 

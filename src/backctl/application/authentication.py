@@ -100,7 +100,7 @@ class AuthenticationService:
         work: "UnitOfWork",
     ) -> "_Answer | None":
         """The step that `_attempt` runs. `fits` says whether the password matches the `stored` hash."""
-        from backctl.domain.lockout import RecentFailures, asks_for_code, judge
+        from backctl.domain.lockout import RecentFailures, asks_for_code, ended_locks, judge
 
         if self.is_fresh():  # there is neither a key nor a table for the failures yet
             return _Answer(judge(None, RecentFailures(), fits=False, now=self.clock()))
@@ -119,8 +119,8 @@ class AuthenticationService:
         verdict = judge(user, failures, fits=fits, now=now, proof=factor.proof)
         if user is not None and verdict.ok and better is not None:
             user.rehash_password(better, now=now)
-        work.login_failures.keep(key, verdict.failures, now=now)
-        work.record(*verdict.events)
+        swept = work.login_failures.keep(key, verdict.failures, now=now)
+        work.record(*ended_locks(swept, now=now), *verdict.events)
         work.write()
         return _Answer(verdict, user.id if user is not None and verdict.ok else None, factor)
 
@@ -150,6 +150,8 @@ class AuthenticationService:
         self, forms: tuple[Secret, ...], stored: "PasswordHash | None", fitting: int | None
     ) -> "PasswordHash | None":
         if stored is None or fitting is None or not (fitting > 0 or self.hasher.is_outdated(stored)):
+            return None
+        if self.hasher.cuts(forms[fitting], stored):  # or a typing error in the rest would become the password
             return None
         return self.hasher.begin(forms[0])()
 

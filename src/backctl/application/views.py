@@ -46,6 +46,7 @@ class UserView:
     created_at: Instant
     updated_at: Instant
     version: int
+    password_imported: bool
 
     @classmethod
     def of(cls, user: "User") -> Self:
@@ -62,6 +63,7 @@ class UserView:
             created_at=user.created_at,
             updated_at=user.updated_at,
             version=user.version,
+            password_imported=user.password_imported,
         )
 
 

@@ -59,11 +59,14 @@ class SchemaUpgraded(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class UserCreated(DomainEvent):
+    """`imported`: the password hash was made by another program."""
+
     email: str
     username: str
     role: str
     can_log_in: bool
     must_change: bool = False
+    imported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +127,9 @@ class LoginSucceeded(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class LoginFailed(DomainEvent):
-    """`cause`: `unknown`, `wrong`, `inactive`, `expired`, `locked`, or `code` if the password was right but the code of
-    the second factor was wrong. The subject is `unknown` for an unknown name."""
+    """`cause`: `unknown`, `wrong`, `inactive`, `expired`, or `code` if the password was right but the code of the
+    second factor was wrong. The subject is `unknown` for an unknown name. Logins during a lock are only counted; see
+    `UserLockEnded`."""
 
     cause: str
 
@@ -140,6 +144,17 @@ class UserLocked(DomainEvent):
     """Too many logins failed: the account is locked `until` this time (RFC 3339)."""
 
     until: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserLockEnded(DomainEvent):
+    """A lock ended, during which `attempts` logins were refused. Recorded when the end is noticed, at a later login.
+
+    `cause`: `expired`, or `password_changed`. The subject is `unknown` for an unknown name.
+    """
+
+    attempts: int
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)

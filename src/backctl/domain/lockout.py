@@ -4,12 +4,20 @@ Ten failures within fifteen minutes lock an account for fifteen minutes (NIST SP
 hundred in a row). Unknown names are locked in the same way, so that a lock does not reveal which accounts exist.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from backctl.domain.events import DomainEvent, LoginChallenged, LoginFailed, LoginSucceeded, UserLocked
+from backctl.domain.events import (
+    DomainEvent,
+    LoginChallenged,
+    LoginFailed,
+    LoginSucceeded,
+    UserLocked,
+    UserLockEnded,
+)
 from backctl.domain.user import User
-from backctl.domain.values import Instant
+from backctl.domain.values import Instant, is_uuid
 
 FAILURES_MAX = 10
 WINDOW_US = 15 * 60 * 1_000_000
@@ -28,26 +36,39 @@ NOBODY = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class RecentFailures:
-    """The recent failed logins, oldest first, and the end of the lock, if the account is locked."""
+    """The recent failed logins, oldest first. While the account is locked: the end of the lock, and the number of
+    logins refused since it began."""
 
     at: tuple[Instant, ...] = ()
     locked_until: Instant | None = None
+    refused: int = 0
 
     def seen(self, now: Instant) -> "RecentFailures":
         """Return what still applies at `now`. A clock that was set back does not lengthen a lock."""
         if self.locked_until is not None:
             if self.locked_until <= now:
                 return RecentFailures()  # the failures expire with the lock
-            return RecentFailures(self.at, min(self.locked_until, now.plus(LOCK_US)))
+            return RecentFailures(self.at, min(self.locked_until, now.plus(LOCK_US)), self.refused)
         return RecentFailures(tuple(min(at, now) for at in self.at if at > now - WINDOW_US))
 
     def after_one_more(self, now: Instant) -> "RecentFailures":
-        """Add a failure at `now`. Failures during a lock are not added, so that an attacker cannot prolong it."""
+        """Add a failure at `now`. During a lock it is only counted, so that an attacker cannot prolong the lock."""
         recent = self.seen(now)
         if recent.locked_until is not None:
-            return recent
+            return replace(recent, refused=recent.refused + 1)
         at = (*recent.at, now)
         return RecentFailures(at, now.plus(LOCK_US) if len(at) >= FAILURES_MAX else None)
+
+    def end_of_lock(self, subject: str, *, now: Instant, cleared: bool = False) -> "tuple[UserLockEnded, ...]":
+        """Return the event for a lock that ended before `now`, or that a new password has `cleared`; else nothing.
+
+        Also nothing for a lock of an unknown name that refused no login.
+        """
+        if self.locked_until is None or (subject == NOBODY and self.refused == 0):
+            return ()
+        if self.locked_until <= now:
+            return (UserLockEnded(subject, attempts=self.refused, cause="expired", at=now),)
+        return (UserLockEnded(subject, attempts=self.refused, cause="password_changed", at=now),) if cleared else ()
 
     def expires_at(self) -> Instant | None:
         """Return when all of it expires; None if there is nothing to expire."""
@@ -93,12 +114,13 @@ def judge(
     recent = failures.seen(now)
     subject = user.id if user is not None else NOBODY
     if recent.locked_until is not None:
-        return Verdict("locked", recent, (LoginFailed(subject, cause="locked", at=now),))
+        return Verdict("locked", recent.after_one_more(now), ())
+    ended: tuple[DomainEvent, ...] = failures.end_of_lock(subject, now=now)
     cause: str | None = "unknown" if user is None else "wrong" if not fits else user.login_obstacle(now=now)
     second_factor = None
     if cause is None and user is not None and user.mfa_state == "on":
         if proof == "missing":
-            return Verdict("mfa_required", recent, (LoginChallenged(subject, at=now),))
+            return Verdict("mfa_required", recent, (*ended, LoginChallenged(subject, at=now)))
         if proof == "wrong":
             cause = "code"
         else:
@@ -106,9 +128,15 @@ def judge(
     if cause is None:
         must_change = user is not None and user.must_change_password
         succeeded = LoginSucceeded(subject, must_change=must_change, second_factor=second_factor, at=now)
-        return Verdict("must_change" if must_change else "ok", RecentFailures(), (succeeded,))
+        return Verdict("must_change" if must_change else "ok", RecentFailures(), (*ended, succeeded))
     recent = recent.after_one_more(now)
-    events: tuple[DomainEvent, ...] = (LoginFailed(subject, cause=cause, at=now),)
+    events = (*ended, LoginFailed(subject, cause=cause, at=now))
     if recent.locked_until is not None and user is not None:
         events += (UserLocked(subject, until=recent.locked_until.isoformat(), at=now),)
     return Verdict("refused", recent, events)
+
+
+def ended_locks(swept: Mapping[str, RecentFailures], *, now: Instant) -> Iterator[UserLockEnded]:
+    """Yield the events for the locks among failures that have expired, by their keys."""
+    for key, failures in swept.items():
+        yield from failures.end_of_lock(key if is_uuid(key) else NOBODY, now=now)

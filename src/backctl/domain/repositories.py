@@ -1,6 +1,6 @@
 """The repositories that units of work use to change state, and the criteria, sorting and paging of queries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, get_args
 
@@ -60,12 +60,12 @@ class LoginFailures(Protocol):
         """Return the failures of a key, locked for this transaction so that no concurrent failure is lost."""
         ...
 
-    def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> None:
-        """Store the failures, and delete some that expired before `now`."""
+    def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> "Mapping[str, RecentFailures]":
+        """Store the failures. Delete some that expired before `now`, and return these by their keys."""
         ...
 
-    def forget(self, key: str) -> None:
-        """Delete the failures, which also ends a lock."""
+    def forget(self, key: str) -> "RecentFailures":
+        """Delete the failures, which also ends a lock, and return them."""
         ...
 
 

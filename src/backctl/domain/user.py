@@ -51,6 +51,11 @@ class User:
     is_stored: bool = True
     _recorded: list[DomainEvent] = field(default_factory=list, repr=False)
 
+    @property
+    def password_imported(self) -> bool:
+        """Whether another program made the password hash."""
+        return self.password_hash is not None and self.password_hash.imported
+
     @classmethod
     def create(
         cls,
@@ -87,6 +92,7 @@ class User:
                 role=role,
                 can_log_in=password_hash is not None,
                 must_change=must_change_password,
+                imported=user.password_imported,
                 at=now,
                 version=1,
             )

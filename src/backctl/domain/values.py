@@ -127,9 +127,10 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class PasswordHash:
-    """An encoded password hash, e.g. `$2b$12$…`. Never shown."""
+    """An encoded password hash, e.g. `$2b$12$…`. Never shown. `imported`: another program made it."""
 
     encoded: str
+    imported: bool = False
 
     def __repr__(self) -> str:
         return "PasswordHash('…')"

@@ -1,11 +1,13 @@
 """Ten failed logins within fifteen minutes lock an account for fifteen minutes: the rule and the verdict."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.domain.accounts import ID, new_account
 
-from backctl.domain.events import LoginChallenged, LoginFailed, LoginSucceeded, UserLocked
+from backctl.domain.events import LoginChallenged, LoginFailed, LoginSucceeded, UserLocked, UserLockEnded
 from backctl.domain.lockout import FAILURES_MAX, LOCK_US, WINDOW_US, Proof, RecentFailures, asks_for_code, judge
 from backctl.domain.user import User
 from backctl.domain.values import Instant
@@ -50,7 +52,7 @@ def test_a_lock_ends_to_the_microsecond_and_counting_begins_anew() -> None:
 
 def test_failures_while_locked_do_not_prolong_the_lock() -> None:
     locked = failed(*[0] * 10)
-    assert locked.after_one_more(BEGIN.plus(LOCK_US - 1)) == locked
+    assert locked.after_one_more(BEGIN.plus(LOCK_US - 1)) == replace(locked, refused=1)
 
 
 def test_a_clock_set_back_does_not_lock_for_ever() -> None:
@@ -200,8 +202,38 @@ def test_nobody_learns_from_a_lock_that_he_found_the_password() -> None:
     for user in (account(), closed(), None):
         for fits in (True, False):
             verdict = judge(user, locked, fits=fits, now=BEGIN.plus(1))
-            assert (verdict.ok, verdict.outcome, verdict.failures) == (False, "locked", locked)
-            assert [event.data() for event in verdict.events] == [{"cause": "locked"}]
+            assert (verdict.ok, verdict.outcome) == (False, "locked")
+            assert (verdict.failures, verdict.events) == (replace(locked, refused=1), ())
+
+
+@pytest.mark.parametrize("attempts", [0, 3])
+@pytest.mark.parametrize(("fits", "then"), [(True, "LoginSucceeded"), (False, "LoginFailed")])
+def test_the_end_of_a_lock_is_recorded_with_the_number_of_attempts(attempts: int, fits: bool, then: str) -> None:
+    failures = failed(*[0] * 10)
+    for _ in range(attempts):
+        failures = judge(account(), failures, fits=fits, now=BEGIN.plus(1)).failures
+    verdict = judge(account(), failures, fits=fits, now=BEGIN.plus(LOCK_US))
+    assert verdict.events[0] == UserLockEnded(ID, attempts=attempts, cause="expired")
+    assert [event.type for event in verdict.events[1:]] == [then]
+    assert judge(account(), verdict.failures, fits=fits, now=BEGIN.plus(LOCK_US + 1)).events[0].type == then
+
+
+def test_the_end_of_a_lock_of_an_unknown_name_is_recorded_if_logins_were_refused() -> None:
+    locked = failed(*[0] * 10)
+    assert locked.end_of_lock("unknown", now=BEGIN.plus(LOCK_US)) == ()
+    refused = judge(None, locked, fits=False, now=BEGIN.plus(1)).failures
+    ended = refused.end_of_lock("unknown", now=BEGIN.plus(LOCK_US))
+    assert ended == (UserLockEnded("unknown", attempts=1, cause="expired"),)
+
+
+def test_a_new_password_ends_a_lock_early() -> None:
+    locked = replace(failed(*[0] * 10), refused=7)
+    assert locked.end_of_lock(ID, now=BEGIN.plus(1)) == ()
+    cleared = locked.end_of_lock(ID, now=BEGIN.plus(1), cleared=True)
+    assert cleared == (UserLockEnded(ID, attempts=7, cause="password_changed"),)
+    late = locked.end_of_lock(ID, now=BEGIN.plus(LOCK_US), cleared=True)
+    assert late == (UserLockEnded(ID, attempts=7, cause="expired"),)
+    assert failed(0).end_of_lock(ID, now=BEGIN.plus(1), cleared=True) == ()
 
 
 def test_the_lock_of_an_account_is_an_event_of_its_own() -> None:

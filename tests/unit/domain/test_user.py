@@ -209,7 +209,14 @@ def test_two_reads_of_one_account_are_two_objects() -> None:
         (
             events.UserCreated(ID, email="a@b.org", username="ada", role="user", can_log_in=True),
             "UserCreated",
-            {"email": "a@b.org", "username": "ada", "role": "user", "can_log_in": True, "must_change": False},
+            {
+                "email": "a@b.org",
+                "username": "ada",
+                "role": "user",
+                "can_log_in": True,
+                "must_change": False,
+                "imported": False,
+            },
         ),
         (events.UserActivated(ID), "UserActivated", {}),
         (events.UserDeactivated(ID), "UserDeactivated", {}),

@@ -41,6 +41,10 @@ class PasswordHasher(Protocol):
         """Whether the hash has a lower cost or an older scheme than a new hash would have."""
         ...
 
+    def cuts(self, password: Secret, stored: PasswordHash) -> bool:
+        """Whether only the beginning of this password is compared with the hash, as the program that made it does."""
+        ...
+
     def accept(self, encoded: Secret) -> PasswordHash:
         """Accept a hash made elsewhere. Raises InvalidPasswordHash for an unknown scheme or too high a cost."""
         ...

@@ -66,7 +66,8 @@ class BcryptHasher:
         parsed = _parse(stored.encoded) if stored is not None else None
         raw = password.reveal().encode()
         if isinstance(parsed, _Parsed):
-            given = parsed.input_of(raw) if parsed.cost <= _COST_MAX else None
+            cut = stored is not None and stored.imported
+            given = parsed.input_of(raw, cut=cut) if parsed.cost <= _COST_MAX else None
             if given is not None:
                 return parsed.fits(given) or self._make_up_for_rounds(parsed.cost, password)
         elif parsed is not None and parsed.excess is None:
@@ -103,9 +104,16 @@ class BcryptHasher:
         return False
 
     def is_outdated(self, stored: PasswordHash) -> bool:
-        """Whether the hash has a lower cost, another function, or a format older than `$2b$`."""
+        """Whether the hash was imported, or has a lower cost, another function, or a format older than `$2b$`."""
         parsed = _parse(stored.encoded)
-        return not isinstance(parsed, _Parsed) or parsed.cost < self._cost or not parsed.is_ours
+        return stored.imported or not isinstance(parsed, _Parsed) or parsed.cost < self._cost or not parsed.is_ours
+
+    def cuts(self, password: Secret, stored: PasswordHash) -> bool:
+        """Whether `verify` compares only the first 72 bytes of this password: with an imported plain bcrypt hash."""
+        if not stored.imported or len(password.reveal().encode()) <= _BCRYPT_BYTES:
+            return False
+        parsed = _parse(stored.encoded)
+        return isinstance(parsed, _Parsed) and not parsed.prehash
 
     def accept(self, encoded: Secret) -> PasswordHash:
         """Accept a hash of another program: bcrypt with a cost of at most 17, or a format that `foreign_hashes` reads.
@@ -128,7 +136,7 @@ class BcryptHasher:
             raise InvalidPasswordHash(
                 f"the hash {excess}", hint="create the account with --no-password, then set a new password"
             )
-        return PasswordHash(encoded.reveal())
+        return PasswordHash(encoded.reveal(), imported=True)
 
     def _fitting(self, forms: Sequence[Secret], stored: PasswordHash | None) -> int | None:
         return next((place for place, form in enumerate(forms) if self.verify(form, stored)), None)
@@ -206,15 +214,18 @@ class _Parsed:
         """Whether this module creates hashes of this format."""
         return self.variant == "$2b$" and self.prehash != "django"
 
-    def input_of(self, raw: bytes) -> bytes | None:
-        """Return the input of bcrypt: the password or its hash. None if the password is too long for plain bcrypt."""
+    def input_of(self, raw: bytes, *, cut: bool) -> bytes | None:
+        """Return the input of bcrypt: the password or its hash. None if the password is too long for plain bcrypt.
+
+        `cut` returns the first 72 bytes of such a password instead, as PHP and Node.js do.
+        """
         if self.prehash == "passlib":
             return _prehash(raw, self.salt.encode())
         if self.prehash == "django":
             import hashlib
 
             return hashlib.sha256(raw).hexdigest().encode()
-        return raw if len(raw) <= _BCRYPT_BYTES else None
+        return raw[:_BCRYPT_BYTES] if cut or len(raw) <= _BCRYPT_BYTES else None
 
     def fits(self, given: bytes) -> bool:
         import hmac

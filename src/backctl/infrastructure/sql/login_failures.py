@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from json import dumps, loads
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy import Connection, Row, delete, select, text, update
 
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.lockout import RecentFailures
@@ -20,6 +20,8 @@ _LOCK: Final = text(
     "ON CONFLICT (key) DO UPDATE SET expires_at = login_failures.expires_at"
 )
 
+_STORED: Final = select(table.c.key, table.c.recent, table.c.locked_until, table.c.refused)
+
 
 class SqlLoginFailures:
     """Locks a row when it reads it, so that no concurrent failure is lost."""
@@ -28,12 +30,16 @@ class SqlLoginFailures:
         self._connection = connection
 
     def of(self, key: str) -> RecentFailures:
-        connection = self._connection()
-        connection.execute(_LOCK, {"key": key})
-        row = connection.execute(select(table.c.recent, table.c.locked_until).where(table.c.key == key)).one()
-        return _read(row.recent, row.locked_until)
+        """Raises DatabaseUnusable for invalid data."""
+        failures = _read(self._locked(key))
+        if failures is None:
+            raise DatabaseUnusable(
+                "the count of failed logins contains invalid data",
+                hint="restore the database from a backup, or give the account a new password",
+            )
+        return failures
 
-    def keep(self, key: str, failures: RecentFailures, *, now: Instant) -> None:
+    def keep(self, key: str, failures: RecentFailures, *, now: Instant) -> dict[str, RecentFailures]:
         expires_at = failures.expires_at()
         connection = self._connection()
         connection.execute(
@@ -42,32 +48,41 @@ class SqlLoginFailures:
             .values(
                 recent=dumps(list(map(int, failures.at))),
                 locked_until=None if failures.locked_until is None else int(failures.locked_until),
+                refused=failures.refused,
                 expires_at=int(now if expires_at is None else expires_at),
             )
         )
-        expired = select(table.c.key).where(table.c.expires_at <= int(now), table.c.key != key)
+        expired = _STORED.where(table.c.expires_at <= int(now), table.c.key != key)
         # Skip locked rows: waiting for one while holding another can deadlock.
         expired = expired.order_by(table.c.expires_at).limit(_SWEPT).with_for_update(skip_locked=True)
-        connection.execute(delete(table).where(table.c.key.in_(expired)))
+        swept = {row.key: _read(row) or RecentFailures() for row in connection.execute(expired)}
+        # Also without expired rows, so that every login runs the same statements. No key is empty.
+        connection.execute(delete(table).where(table.c.key.in_(list(swept) or [""])))
+        return swept
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: str) -> RecentFailures:
+        failures = _read(self._locked(key)) or RecentFailures()
         self._connection().execute(delete(table).where(table.c.key == key))
+        return failures
+
+    def _locked(self, key: str) -> "Row[Any, Any, Any, Any]":
+        connection = self._connection()
+        connection.execute(_LOCK, {"key": key})
+        return connection.execute(_STORED.where(table.c.key == key)).one()
 
 
-def _read(recent: object, locked_until: object) -> RecentFailures:
-    # Anyone who can write an SQLite file can change these values.
+def _read(row: "Row[Any, Any, Any, Any]") -> RecentFailures | None:
+    """Return what a row contains; None for invalid data, which anyone can write to an SQLite file."""
     try:
-        match loads(recent) if isinstance(recent, str) else None, locked_until:
-            case [*times], int() | None if all(_is_moment(time) for time in times):
-                return RecentFailures(
-                    tuple(map(Instant, times)), None if locked_until is None else Instant(locked_until)
-                )
+        times = loads(row.recent) if isinstance(row.recent, str) else None
     except (ValueError, RecursionError):
-        pass
-    raise DatabaseUnusable(
-        "the count of failed logins contains invalid data",
-        hint="restore the database from a backup, or give the account a new password",
-    )
+        return None
+    lock = () if row.locked_until is None else (row.locked_until,)
+    if not isinstance(times, list) or not all(map(_is_moment, (*times, *lock))):
+        return None
+    if type(row.refused) is not int or row.refused < 0:
+        return None
+    return RecentFailures(tuple(map(Instant, times)), Instant(lock[0]) if lock else None, row.refused)
 
 
 def _is_moment(time: object) -> bool:

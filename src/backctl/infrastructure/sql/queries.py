@@ -20,10 +20,10 @@ Value = str | int | bool
 # Columns in the order of UserView. In a page, the two keys for its cursor follow.
 _USERS: Final = (
     "SELECT id, email, username, role, is_active, password_hash IS NOT NULL, must_change_password, mfa_state, "
-    "expires_at, created_at, updated_at, version FROM users"
+    "expires_at, created_at, updated_at, version, password_imported FROM users"
 )
 _USERS_AND_KEYS: Final = _USERS.replace(" FROM", ", email_key, username_key FROM")
-_PASSWORD: Final = "SELECT password_hash FROM users"
+_PASSWORD: Final = "SELECT password_hash, password_imported FROM users"
 # Columns in the order of MfaStatus.
 _MFA: Final = (
     "SELECT id, username, mfa_state, m.algorithm, m.digits, m.period, m.enrolled_at, m.confirmed_at, "
@@ -57,11 +57,11 @@ class _Order:
     places: tuple[int, ...]
 
 
-VIEW_WIDTH: Final = 12
+VIEW_WIDTH: Final = 13
 _ORDERS: Final[Mapping[SortField, _Order]] = {
     "created_at": _Order(("created_at", "id"), (int, str), (9, 0)),
-    "email": _Order(("email_key",), (str,), (12,)),
-    "username": _Order(("username_key",), (str,), (13,)),
+    "email": _Order(("email_key",), (str,), (13,)),
+    "username": _Order(("username_key",), (str,), (14,)),
     "id": _Order(("id",), (str,), (0,)),
 }
 _SEQUENCES: Final = {False: "seq", True: "-seq"}

@@ -56,7 +56,7 @@ class RowReader(ABC):
             return None
         if not isinstance(rows[0][0], str):
             raise self._damaged("an account")
-        return PasswordHash(rows[0][0])
+        return PasswordHash(rows[0][0], rows[0][1] == 1)
 
     def mfa_of(self, ident: Identity) -> "MfaStatus | None":
         from backctl.application.login_views import MfaStatus
@@ -154,7 +154,7 @@ class RowReader(ABC):
         # Optimised for a million rows: unpacks by position and looks nothing up twice.
         view, instant = UserView, Instant
         try:
-            for id_, email, name, role, active, secret, must, mfa, expires, created, updated, version in rows:
+            for id_, email, name, role, active, secret, must, mfa, expires, created, updated, version, imported in rows:
                 yield view(
                     id_,
                     email,
@@ -168,6 +168,7 @@ class RowReader(ABC):
                     instant(created),
                     instant(updated),
                     version,
+                    imported == 1,
                 )
         except (TypeError, ValueError) as error:
             raise self._damaged("an account") from error

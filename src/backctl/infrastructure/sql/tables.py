@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
 )
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -81,6 +82,7 @@ class UserRow(Row, table=True):
     created_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     updated_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     version: int = Field(sa_column=Column("version", BigInteger, nullable=False))
+    password_imported: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
 
 
 # The event log and the tables below are never loaded as objects, so they are plain tables: these take a tenth of the
@@ -145,9 +147,11 @@ login_failures = Table(
     Column("recent", Text, nullable=False),
     Column("locked_until", BigInteger),
     Column("expires_at", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False, server_default="0"),
     Index(None, "expires_at"),
 )
-"""The key is an account's id, or a digest of an unknown name. `recent` is a JSON array of times, oldest first."""
+"""The key is an account's id, or a digest of an unknown name. `recent` is a JSON array of times, oldest first, and
+`refused` counts the logins during a lock."""
 
 sessions = Table(
     "sessions",

@@ -150,11 +150,13 @@ class _NoLoginFailures:
 
         return RecentFailures()
 
-    def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> None:
+    def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> "dict[str, RecentFailures]":
         """Do nothing: there is no account to lock out."""
+        return {}
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: str) -> "RecentFailures":
         """Do nothing: there are no failures."""
+        return self.of(key)
 
 
 class _NoSessions:
