@@ -25,20 +25,22 @@ class PostgresCare:
 
     def status(self) -> DatabaseStatus:
         label = self._database.label
-        try:
-            with self._database.mapped_faults(), self._database.connect(autocommit=True) as connection:
-                revision = self._database.begin(connection).revision
-                return DatabaseStatus(
-                    label,
-                    "current" if revision == REVISION else "outdated" if revision < REVISION else "newer",
-                    revision,
-                    REVISION,
-                    _count(connection, "users"),
-                    _count(connection, "events"),
-                    None,
-                )
-        except DatabaseMissing:
-            return DatabaseStatus(label, "absent", None, REVISION, None, None, None)
+        with self._database.mapped_faults(), self._database.connect(autocommit=True) as connection:
+            self._database.require_unicode(connection)
+            try:
+                with self._database.mapped_faults():
+                    revision = self._database.begin(connection).revision
+            except DatabaseMissing:
+                return DatabaseStatus(label, "absent", None, REVISION, None, None, None)
+            return DatabaseStatus(
+                label,
+                "current" if revision == REVISION else "outdated" if revision < REVISION else "newer",
+                revision,
+                REVISION,
+                _count(connection, "users"),
+                _count(connection, "events"),
+                None,
+            )
 
     def upgrade(self, *, by: Attribution, dry_run: bool) -> Change[UpgradeView]:
         from backctl.infrastructure.postgres.migrator import upgrade_schema

@@ -4,6 +4,7 @@ Uses only the driver, so that the read side loads nothing else.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 
 from backctl.domain.errors import (
@@ -25,6 +25,7 @@ from backctl.domain.errors import (
 from backctl.domain.quoting import quoted
 from backctl.infrastructure.postgres import faults as postgres_faults
 from backctl.infrastructure.postgres.dialect import POSTGRES
+from backctl.infrastructure.postgres.driver import PooledConnection
 from backctl.infrastructure.postgres.limits import Limits
 from backctl.infrastructure.sql.pool import CONNECTIONS, ConnectionPool
 from backctl.infrastructure.sql.schema import (
@@ -39,29 +40,14 @@ if TYPE_CHECKING:
 
 logging.getLogger("psycopg").addHandler(logging.NullHandler())  # or Python would print its log messages
 
-Driver = psycopg.Connection[tuple[Any, ...]]
+Driver = PooledConnection
 
-_LEAST_CONNECT_S = 2  # libpq treats less as 2
 _RECONNECT_S = 0.1
+_GRACE_S = 1.0
+"""The time that the server has beyond its statement timeout, before the client gives up."""
+_LONG_STATEMENT_S = 3600.0
 # Detects within half a minute that a server has vanished, even during a statement.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
-
-
-class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection whose `close` returns it to its pool."""
-
-    pool: "ConnectionPool[PooledConnection] | None" = None
-
-    def close(self) -> None:
-        if self.pool is None:
-            super().close()
-        else:
-            self.pool.give_back(self, sound=self.info.transaction_status == TransactionStatus.IDLE)
-
-    def disconnect(self) -> None:
-        """Close the connection instead of returning it to the pool."""
-        self.pool = None
-        super().close()
 
 
 class PostgresDatabase:
@@ -96,6 +82,7 @@ class PostgresDatabase:
         """
         connection = self._pool.take(timeout_s=self.limits.connect_us / 1_000_000)
         try:
+            connection.patience_s = self.limits.statement_us / 1_000_000 + _GRACE_S
             connection.autocommit = autocommit
         except BaseException:
             self._pool.give_back(connection, sound=False)
@@ -108,11 +95,11 @@ class PostgresDatabase:
 
     def _connected(self) -> PooledConnection:
         """Open a connection. After a lost connection, retry until the connect timeout ends."""
-        parameters = self._parameters()
+        parameters, within_s = self._parameters()
         give_up = self._monotonic() + self.limits.connect_us / 1_000_000
         while True:
             try:
-                connection = PooledConnection.connect(self._url, prepare_threshold=None, **parameters)
+                connection = PooledConnection.opened(parameters, within_s=within_s)
             except psycopg.OperationalError as error:
                 fault = postgres_faults.connecting_fault(error, self.label)
                 waits = self._was_lost or postgres_faults.sqlstate_of(error) == "57P03"
@@ -132,7 +119,31 @@ class PostgresDatabase:
 
     def begin(self, connection: Driver, *, expected: str | None = None) -> StoredInstallation:
         """Begin a read-only transaction with one snapshot, on a connection with autocommit."""
-        return self._ask(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ", expected)
+        try:
+            return self._ask(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ", expected)
+        except psycopg.errors.UndefinedTable:
+            connection.execute("ROLLBACK")
+            self.require_schema(connection)
+            raise
+
+    def require_unicode(self, connection: Driver) -> None:
+        """Raise DatabaseUnusable if the database cannot store every name."""
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise DatabaseUnusable(
+                f"the database {quoted(self.label, limit=400)} has the encoding {quoted(str(encoding))}, "
+                "which cannot store every name",
+                hint="create one with 'createdb --encoding UTF8 --template template0'",
+            )
+
+    def require_schema(self, connection: Driver) -> None:
+        """Raise DatabaseUnusable if no schema of the search path exists, so that there is no place for tables."""
+        row = connection.execute("SELECT current_schema(), current_setting('search_path')").fetchone()
+        if row is not None and row[0] is None:
+            raise DatabaseUnusable(
+                f"the database {quoted(self.label, limit=400)} has no schema of its search path {quoted(row[1])}",
+                hint="create the schema with CREATE SCHEMA, or change search_path in database.url or of the user",
+            )
 
     def settle(self, connection: Driver, *, expected: str | None = REVISION) -> StoredInstallation:
         """Set the timeouts of a transaction that has begun, and check that its schema has the `expected` revision."""
@@ -153,6 +164,11 @@ class PostgresDatabase:
         if expected is not None:
             require_current(stored, self.label, revision=expected)
         return stored
+
+    def allow_long_statements(self, connection: Driver) -> None:
+        """Lift the statement timeout of the current transaction. The client then waits for at most an hour."""
+        connection.execute(self.limits.local(statements=False))
+        connection.patience_s = _LONG_STATEMENT_S
 
     @contextmanager
     def mapped_faults(self) -> Iterator[None]:
@@ -199,7 +215,8 @@ class PostgresDatabase:
             raise unknown from error
         return found is not None
 
-    def _parameters(self) -> dict[str, Any]:
+    def _parameters(self) -> tuple[dict[str, Any], float]:
+        """Return the connection parameters, and the time to connect in seconds. Raises DatabaseUnusable."""
         try:
             given = conninfo_to_dict(self._url)
         except psycopg.ProgrammingError:  # its message may contain a password
@@ -207,7 +224,14 @@ class PostgresDatabase:
                 "database.url is not a valid PostgreSQL URL: a parameter is unknown, or a part is misplaced",
                 hint="percent-encode special characters in the password, for example '@' as %40",
             ) from None
-        seconds = max(_LEAST_CONNECT_S, -(-self.limits.connect_us // 1_000_000))
-        parameters: dict[str, Any] = {name: value for name, value in _KEEPALIVE.items() if name not in given}
-        parameters["connect_timeout"] = min(seconds, int(given.get("connect_timeout") or seconds))
-        return parameters | {"fallback_application_name": "backctl", "client_encoding": "UTF8"}
+        within_s = self.limits.connect_us / 1_000_000
+        own = str(given.pop("connect_timeout", None) or 0)
+        if re.fullmatch("-?[0-9]{1,9}", own) is None:
+            raise DatabaseUnusable(
+                f"database.url: connect_timeout is {quoted(own)}; it must be a whole number of seconds",
+                hint="remove it, or set database.connect_timeout",
+            )
+        if int(own) > 0:  # libpq takes the others for no limit
+            within_s = min(within_s, int(own))
+        parameters: dict[str, Any] = {**_KEEPALIVE, **given, "client_encoding": "UTF8"}
+        return {"fallback_application_name": "backctl", **parameters}, within_s

@@ -22,6 +22,7 @@ from backctl.domain.errors import (
     exhaustion_of,
 )
 from backctl.domain.quoting import quoted
+from backctl.infrastructure.postgres.driver import NoAnswer
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _GIVEN_UP: Final = ("40001", "40P01")  # serialization failure, deadlock
@@ -41,12 +42,18 @@ _NO_RIGHT: Final = "42501"
 _REFUSALS: Final = (
     (r"the database system is (starting up|shutting down|in recovery mode|not (yet )?accepting connections)", _NOT_YET),
     (r"(password|\w+) authentication failed for user|no password supplied|no pg_hba\.conf entry", "28P01"),
-    (r'role ".*" (does not exist|is not permitted to log in)', "28000"),
-    (r'database ".*" does not exist', _NO_DATABASE),
+    (r'role ".*" (does not exist|is not permitted to log in)|no such user', "28000"),
+    (r'database ".*" does not exist|no such database', _NO_DATABASE),
     (r'permission denied for database "', _NO_RIGHT),
     (r"too many (clients|connections)|remaining connection slots", "53300"),
     (r"session is (not )?read-only|server is (not )?in hot standby mode", _READ_ONLY),
 )
+# What libpq, the server or PgBouncer say of parameters and files that stay wrong however often one tries.
+_MISCONFIGURED: Final = (
+    r"certificate|private key|\bSSL\b|\bTLS\b|GSSAPI|channel binding|definition of service|service file|\binvalid\b"
+    r"|unrecognized|unsupported|not supported|authentication|could not match \d+ port|parameter"
+)
+_BROKEN_TLS: Final = r"SSL SYSCALL|closed unexpectedly|unexpected eof|Connection reset|Broken pipe"
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -65,6 +72,8 @@ def is_lost(error: BaseException) -> bool:
     cause = getattr(error, "orig", error)
     if not isinstance(cause, psycopg.Error):
         return False
+    if isinstance(cause, NoAnswer):
+        return True
     state = sqlstate_of(error)
     if state is None:
         return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
@@ -74,11 +83,22 @@ def is_lost(error: BaseException) -> bool:
 def connecting_fault(error: psycopg.Error, label: str) -> BackctlError:
     """Convert the error of a failed connection attempt."""
     state = sqlstate_of(error)
+    reason = "it did not answer in time" if isinstance(error, psycopg.errors.ConnectionTimeout) else _reason(error)
+    if state is not None and state[:2] == "28":
+        return DatabaseUnusable(
+            f"{_named(label)} rejected the login: {reason}",
+            hint="check the user in database.url, the password and pg_hba.conf",
+        )
     if state is not None and (fault := _fault_of_state(state, _named(label))) is not None:
         return fault
     if os.strerror(EMFILE) in str(error) and (exhausted := exhaustion_of(OSError(EMFILE, ""))):
         return exhausted
-    reason = "it did not answer in time" if isinstance(error, psycopg.errors.ConnectionTimeout) else _reason(error)
+    unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", str(error))  # without names of hosts, which can be any words
+    if re.search(_MISCONFIGURED, unquoted) and not re.search(_BROKEN_TLS, unquoted):
+        return DatabaseUnusable(
+            f"{_named(label)} cannot be used: {reason}",
+            hint="check the parameters of database.url, and the files that they name",
+        )
     return DatabaseUnavailable(
         f"{_named(label)} cannot be reached: {reason}",
         hint="check that the server is running and that database.url is correct",
@@ -87,6 +107,11 @@ def connecting_fault(error: psycopg.Error, label: str) -> BackctlError:
 
 def fault_of(error: BaseException, label: str) -> BackctlError | None:
     """Convert `error` to a BackctlError; None when the database is not the cause."""
+    if isinstance(getattr(error, "orig", error), NoAnswer):
+        return DatabaseUnavailable(
+            f"{_named(label)} stopped answering during the transaction",
+            hint="nothing was changed; check the server before you try again",
+        )
     if is_lost(error):
         return ConnectionLost(
             f"the connection to {_named(label)} was lost",
@@ -160,6 +185,11 @@ def _named(label: str) -> str:
 
 
 def _reason(error: psycopg.Error) -> str:
-    """Return the end of libpq's last line, which reveals at most a host name."""
-    line = next((line for line in reversed(str(error).splitlines()) if "failed:" in line or "could not" in line), "")
-    return quoted(line.rpartition("failed: ")[2].strip() or "no reason was given")
+    """Return the first line of the last reason, without the server's address. It reveals a host, a user or a file."""
+    text = str(error).partition("Multiple connection attempts failed")[0].strip()
+    lines = [line for line in text.splitlines() if line.strip()]
+    line = next((line for line in reversed(lines) if "failed: " in line), lines[0] if lines else "no reason was given")
+    reason = line.rpartition("failed: ")[2].strip()
+    for prefix in ("connection is bad: ", "FATAL:"):
+        reason = reason.removeprefix(prefix).strip()
+    return quoted(reason, limit=400)

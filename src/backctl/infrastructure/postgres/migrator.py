@@ -8,8 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, SchemaOutdated
-from backctl.domain.quoting import quoted
+from backctl.domain.errors import DatabaseMissing, SchemaOutdated
 from backctl.infrastructure.postgres.connection import PostgresDatabase
 from backctl.infrastructure.postgres.engine import bare_engine, driver_of
 from backctl.infrastructure.sql.migrator import VERSIONS, Founding, UpgradeRecord, fill, migrate, require_known
@@ -34,7 +33,8 @@ def create_schema(
     with _locked(database) as connection:
         if _has_installation(connection, database):
             return None
-        _require_unicode(connection, database)
+        database.require_unicode(driver_of(connection))
+        database.require_schema(driver_of(connection))
         fill(connection, founding)
         made = database.settle(driver_of(connection))
         if dry_run:
@@ -70,7 +70,7 @@ def upgrade_schema(
             require_current(before, database.label, revision=revision)
         except SchemaOutdated:
             require_known(before.revision, database.label, versions)
-            driver_of(connection).execute(database.limits.local(statements=False))
+            database.allow_long_statements(driver_of(connection))
             migrate(connection, revision, versions)
             if record is not None:
                 record.append(connection, old=before.revision, new=revision)
@@ -114,13 +114,3 @@ def _has_installation(connection: Connection, database: PostgresDatabase) -> boo
         except DatabaseMissing:
             return False
     return True
-
-
-def _require_unicode(connection: Connection, database: PostgresDatabase) -> None:
-    encoding = driver_of(connection).info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        raise DatabaseUnusable(
-            f"the database {quoted(database.label, limit=400)} has the encoding {quoted(str(encoding))}, "
-            "which cannot store every name",
-            hint="create one with 'createdb --encoding UTF8 --template template0'",
-        )
