@@ -7,13 +7,20 @@ PROGRAMS = {
     "bash": "completion in bash",
     "zsh": "completion in zsh",
     "fish": "completion in fish",
+    "pgbouncer": "TLS and PgBouncer",
 }
 """Program and Debian package, and what cannot be tested without it."""
 
 
 def missing() -> list[str]:
     """The programs that are not installed."""
-    return [name for name in PROGRAMS if shutil.which(name) is None]
+    return [name for name in PROGRAMS if path_of(name) is None]
+
+
+def path_of(name: str) -> str | None:
+    """The path of a program; None if it is not installed. Programs for administrators may be in /usr/sbin."""
+    path = os.environ.get("PATH", os.defpath)
+    return shutil.which(name, path=f"{path}:/usr/sbin" if "/usr/bin" in path else path)
 
 
 def notice(names: list[str]) -> str:

@@ -81,7 +81,7 @@ class PostgresServer:
         """Start the server on its previous port or a free one, and wait until it accepts connections."""
         give_up = time.monotonic() + _PATIENCE_S
         while time.monotonic() < give_up:
-            port = self.port or _free_port()
+            port = self.port or free_port()
             settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
             with (self._folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
@@ -255,7 +255,7 @@ class Servers:
             server.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     while True:
         port = random.choice(_PORTS)
         with socket.socket() as probe:

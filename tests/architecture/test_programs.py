@@ -21,7 +21,8 @@ def test_the_last_line_names_what_was_not_tested_and_what_to_install() -> None:
     done = run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == (
-        "not tested: completion in bash, completion in zsh, completion in fish; to test it, install bash, zsh, fish"
+        "not tested: completion in bash, completion in zsh, completion in fish, TLS and PgBouncer; "
+        "to test it, install bash, zsh, fish, pgbouncer"
     )
 
 

@@ -17,11 +17,13 @@ from tests.cli.accounts import populate
 from tests.cli.files import contents
 from tests.cli.machines import Machine, Outcome, ServerMachine, ServerStorage, Storage
 from tests.cli.next_release import make_next_release
+from tests.programs import path_of
 from tests.servers import POSTGRES_VERSIONS, PostgresServer, PostgresVersion, Servers
 
 __all__ = ["SAMPLE", "Machine", "Outcome", "ServerMachine", "Storage"]
 
 SAMPLE = Path(__file__).parent / "sample_program"
+collect_ignore = [] if path_of("pgbouncer") else ["test_pgbouncer.py"]
 VERSIONS: dict[str, PostgresVersion] = {"postgres16": 16, "postgres18": 18}
 
 

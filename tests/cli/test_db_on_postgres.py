@@ -75,10 +75,10 @@ def test_the_status_says_what_is_there_and_no_password(installed: Machine, serve
     assert listed["finding"] == f"no profile: '{shown(installed, server)}'"
 
 
-def test_an_empty_database_and_none_are_absent(machine: Machine, server: PostgresServer) -> None:
+def test_an_empty_database_is_absent_and_a_missing_one_is_an_error(machine: Machine, server: PostgresServer) -> None:
     assert machine.run("db", "status", "-o", "json").succeeded().json["state"] == "absent"
     env = {"BACKCTL_DATABASE_URL": server.url("nowhere")}
-    assert machine.run("db", "status", "-o", "json", env=env).succeeded().json["state"] == "absent"
+    refused(machine.run("db", "status", "-o", "json", env=env), 9, "database.missing")
     refused(machine.run("db", "upgrade", "-o", "json"), 9, "database.missing")
 
 

@@ -42,12 +42,15 @@ _NO_RIGHT: Final = "42501"
 _REFUSALS: Final = (
     (r"the database system is (starting up|shutting down|in recovery mode|not (yet )?accepting connections)", _NOT_YET),
     (r"(password|\w+) authentication failed for user|no password supplied|no pg_hba\.conf entry", "28P01"),
+    (r"SASL authentication failed", "28P01"),  # PgBouncer
     (r'role ".*" (does not exist|is not permitted to log in)|no such user', "28000"),
     (r'database ".*" does not exist|no such database', _NO_DATABASE),
     (r'permission denied for database "', _NO_RIGHT),
     (r"too many (clients|connections)|remaining connection slots", "53300"),
     (r"session is (not )?read-only|server is (not )?in hot standby mode", _READ_ONLY),
 )
+_CREATE: Final = "create it with 'createdb', then run '{backctl} init'"
+
 # What libpq, the server or PgBouncer say of parameters and files that stay wrong however often one tries.
 _MISCONFIGURED: Final = (
     r"certificate|private key|\bSSL\b|\bTLS\b|GSSAPI|channel binding|definition of service|service file|\binvalid\b"
@@ -89,6 +92,8 @@ def connecting_fault(error: psycopg.Error, label: str) -> BackctlError:
             f"{_named(label)} rejected the login: {reason}",
             hint="check the user in database.url, the password and pg_hba.conf",
         )
+    if state == _NO_DATABASE:
+        return DatabaseMissing(f"{_named(label)} does not exist: {reason}", hint=_CREATE)
     if state is not None and (fault := _fault_of_state(state, _named(label))) is not None:
         return fault
     if os.strerror(EMFILE) in str(error) and (exhausted := exhaustion_of(OSError(EMFILE, ""))):
@@ -153,9 +158,7 @@ def _configuration_fault(state: str, database: str) -> BackctlError | None:
             f"{database} rejected the login", hint="check the user in database.url, the password and pg_hba.conf"
         )
     if state == _NO_DATABASE:
-        return DatabaseMissing(
-            f"{database} does not exist", hint="create it with 'createdb', then run '{backctl} init'"
-        )
+        return DatabaseMissing(f"{database} does not exist", hint=_CREATE)
     if state in _NO_SCHEMA:
         return DatabaseMissing(
             f"{database} does not contain a backctl installation", hint="run '{backctl} init', or check database.url"
