@@ -89,3 +89,16 @@ Backend.accounts = property(fail)
 sys.exit(run(sys.argv[1:]))
 """
     refused(python(machine, script, "user", "list", "-o", "json"), 9, "clock.unusable")
+
+
+def test_a_stolen_key_from_a_clock_that_was_ahead_is_replaced_at_once(machine: Machine) -> None:
+    script = _AT.format(time_ns="1_900_000_000 * 10**9")  # in 2030
+    python(machine, script, "init").succeeded()
+    before = machine.run("key", "list", "-o", "json").succeeded().json["items"]
+    stolen = next(key["kid"] for key in before if (key["purpose"], key["state"]) == ("sign", "primary"))
+    warned = machine.run("doctor", "-o", "json").json["items"]
+    assert {"keyring.valid", "clock.sane"} <= {item["check"] for item in warned if item["status"] == "warn"}
+    machine.run("key", "due", "--if-older-than", "30d").succeeded()
+    rotated = machine.run("key", "rotate", "--if-older-than", "30d", "--reason", "laptop stolen", "-o", "json")
+    assert stolen in rotated.succeeded().json["retired"]
+    assert machine.run("key", "due", "--if-older-than", "30d").code == 6

@@ -244,10 +244,27 @@ def test_cheap_hashes_are_warned_of(machine: Machine) -> None:
 def test_a_clock_behind_what_was_written_is_warned_of(machine: Machine) -> None:
     real = machine.time
     machine.time = Instant(real - HOUR_US)
-    assert machine.unwell() == {"clock.sane": "warn"}
+    assert machine.unwell() == {"clock.sane": "warn", "keyring.valid": "warn"}
     assert "the newest event" in machine.examine()["clock.sane"].finding
     machine.time = Instant(real - 60 * 1_000_000)
     assert machine.unwell() == {}
+
+
+def test_an_account_from_the_future_is_warned_of(machine: Machine) -> None:
+    machine.execute(
+        "INSERT INTO users (id, email, email_key, email_domain, username, username_key, role, is_active, "
+        "must_change_password, mfa_state, created_at, updated_at, version) VALUES ('one', 'a@b.org', 'a@b.org', "
+        f"'b.org', 'ada', 'ada', 'user', 1, 0, 'off', 0, {machine.time + HOUR_US}, 1)"
+    )
+    found = machine.examine()["clock.sane"]
+    assert (found.status, "the newest change of an account" in found.finding) == ("warn", True)
+
+
+@pytest.mark.parametrize(("ahead_us", "status"), [(300_000_000, "ok"), (HOUR_US, "warn")])
+def test_a_key_from_the_future_is_warned_of(machine: Machine, ahead_us: int, status: str) -> None:
+    machine.time = Instant(machine.installation.open_keyring().primary("sign").primary_since - ahead_us)
+    found = machine.examine()["keyring.valid"]
+    assert (found.status, "is in the future" in found.finding) == (status, status == "warn")
 
 
 def test_a_clock_behind_the_file_is_warned_of(machine: Machine) -> None:

@@ -18,7 +18,7 @@ from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import InvalidKey, KeyInUse, KeyNotFound, KeyringDamaged, KeyTaken, KeyUnfit
 from backctl.domain.key import PURPOSES, STATES, Key, KeyState, Purpose, is_kid, is_moment, read_key
 from backctl.domain.quoting import quoted
-from backctl.domain.values import Instant
+from backctl.domain.values import SKEW, Instant
 
 __all__ = ["PURPOSES", "STATES", "Key", "KeyState", "Keyring", "Purpose", "Tombstone"]
 
@@ -157,8 +157,13 @@ class Keyring:
         return replace(self, keys=left, tombstones=(*self.tombstones, Tombstone(kid, key.purpose, now.isoformat())))
 
     def due(self, purpose: Purpose, older_than: int, now: Instant) -> bool:
-        """Whether the primary key has been primary for `older_than` or longer."""
-        return now - self.primary(purpose).primary_since >= older_than
+        """Whether the primary key has been primary for `older_than` or longer.
+
+        A key from the future is due, because its age is unknown: a clock was ahead when it was made. A key that is at
+        most `SKEW` ahead was just made on a machine whose clock differs, so it is new.
+        """
+        age = now - self.primary(purpose).primary_since
+        return age >= older_than or age < -SKEW
 
     def next_step(self, purpose: Purpose, *, older_than: int, overlap: int, now: Instant) -> NextStep | None:
         """Return what `rotate` would do now; None for nothing."""

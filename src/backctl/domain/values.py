@@ -35,6 +35,8 @@ _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The first and last instant of the years 1 to 9999, the range of RFC 3339."""
+SKEW = 5 * 60 * 1_000_000
+"""The tolerated difference between the clocks of machines that share an installation, in microseconds."""
 # RFC 3339 §5.6, or only its full-date. `datetime.fromisoformat` accepts more of ISO 8601: week dates, compact forms,
 # other separators, and hour 24 since Python 3.13.
 _RFC3339 = re.compile(

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from backctl.domain.errors import KeyInUse, KeyNotFound, KeyTaken, KeyUnfit
 from backctl.domain.keyring import PURPOSES, Key, Keyring, Purpose
-from backctl.domain.values import Instant
+from backctl.domain.values import SKEW, Instant
 
 START = Instant.parse("2026-11-22T09:00:00Z")
 DAY = 86_400_000_000
@@ -200,9 +200,25 @@ def test_the_successor_is_of_the_kind_of_its_predecessor() -> None:
     assert asked == [("sign", "HS256")]
 
 
-def test_a_clock_that_went_back_makes_nothing_due() -> None:
-    promoted = ring().add(key("new")).promote("new", now=START.plus(DAY))
-    assert not promoted.due("sign", 0, START)
+@pytest.mark.parametrize("older_than", [0, DAY, 365 * DAY])
+def test_a_key_from_the_future_is_due_at_any_age(older_than: int) -> None:
+    """A clock was ahead when it was made, so its age is unknown."""
+    for ahead in (SKEW + 1, 3600_000_000, 11 * 365 * DAY):
+        made = Keyring(tuple(key(f"{purpose}-0", purpose, START.plus(ahead)) for purpose in PURPOSES))
+        assert made.due("sign", older_than, START)
+        after = rotated(made, START, older_than=older_than)
+        assert states(after) == {"sign-0": "retired", "sign-4": "primary"}
+        assert rotated(after, START.plus(1)) is after
+    promoted = ring().add(key("new")).promote("new", now=START.plus(SKEW + 1))
+    assert promoted.due("sign", older_than, START)
+
+
+def test_a_key_that_another_machine_has_just_made_is_new() -> None:
+    """Its clock may be ahead a little; a rotation there must not be repeated here."""
+    for ahead in (1, SKEW):
+        promoted = ring().add(key("new")).promote("new", now=START.plus(ahead))
+        assert not promoted.due("sign", 0, START)
+        assert not promoted.due("sign", 30 * DAY, START)
 
 
 class Rotations(RuleBasedStateMachine):

@@ -1,7 +1,7 @@
 """The health probe of the keyring: it is readable, complete and rotated."""
 
 from backctl.application.keys import ROTATING
-from backctl.domain.values import Instant
+from backctl.domain.values import SKEW, Instant
 from backctl.infrastructure.keyring.store import KeyringStore
 from backctl.infrastructure.probes import NOTHING_YET, Finding, ok, warn
 
@@ -16,6 +16,12 @@ def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:
         return warn(
             "a change to the keyring was interrupted", "run '{backctl} key rotate', which first completes that change"
         )
+    for key in ring.keys:
+        if key.state != "retired" and key.primary_since > now + SKEW:
+            return warn(
+                f"the {key.state} key {key.kid} is from {key.primary_since}, which is in the future",
+                "check the clock, then run '{backctl} key rotate', which replaces a primary key from the future",
+            )
     for purpose in ROTATING:
         if ring.due(purpose, _CRYPTOPERIOD_US, now):
             finding = f"the key {ring.primary(purpose).kid} has been in use for more than a year"

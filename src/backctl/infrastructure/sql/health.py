@@ -8,11 +8,10 @@ from typing import Any, ClassVar, Protocol
 from backctl.domain.errors import BackctlError
 from backctl.domain.keyring import Keyring
 from backctl.domain.quoting import quoted
-from backctl.domain.values import Instant
+from backctl.domain.values import SKEW, Instant
 from backctl.infrastructure.probes import NOTHING_YET, UNOPENED, Finding, Probe, fail, ok, warn
 from backctl.infrastructure.sql.schema import REVISION, StoredInstallation, check_match, require_current
 
-_TOLERANCE_US = 5 * 60 * 1_000_000  # the tolerated clock difference between machines that share a database
 _RELEASED = Instant.parse("2026-01-01")
 
 
@@ -117,8 +116,11 @@ class DatabaseHealth(ABC):
     def _agrees_with_the_clock(self) -> Finding:
         latest: list[tuple[str, Instant]] = []
         if self._unopened() is None:
-            (newest,) = self._ask("SELECT occurred_at FROM events ORDER BY seq DESC LIMIT 1")
+            newest, changed = self._ask(
+                "SELECT occurred_at FROM events ORDER BY seq DESC LIMIT 1", "SELECT max(updated_at) FROM users"
+            )
             latest = [("the newest event", Instant(at)) for (at,) in newest if isinstance(at, int)]
+            latest += [("the newest change of an account", Instant(at)) for (at,) in changed if isinstance(at, int)]
             latest += self._clocks()
         return is_sane(self._source.clock(), latest)
 
@@ -131,7 +133,7 @@ def is_sane(now: Instant, latest: Iterable[tuple[str, Instant]]) -> Finding:
     if now < _RELEASED:
         return fail(f"the clock says {now}, which is earlier than this release of backctl", "set the system clock")
     for what, moment in latest:
-        if moment > now + _TOLERANCE_US:
+        if moment > now + SKEW:
             return warn(f"the clock says {now}, but {what} is from {moment}", "set the system clock")
     return ok(f"the clock says {now}")
 
