@@ -200,3 +200,20 @@ def _require_sound(status: os.stat_result, path: Path) -> None:
             f"every user can replace files in {quoted(str(path), limit=400)}",
             hint="remove that permission with 'chmod o-w', or configure another folder",
         )
+
+
+def may_change_mode(descriptor: int) -> bool:
+    """Whether this user can change the mode of an open file: not on a read-only mount, nor of another user's file."""
+    owner, user = os.fstat(descriptor).st_uid, os.geteuid()
+    return user in (0, owner) and not os.fstatvfs(descriptor).f_flag & os.ST_RDONLY
+
+
+def owner_hint(owner: int) -> str:
+    """Return what to do about a file of another user. Never to take it from a service that needs it."""
+    import pwd
+
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    return f"run backctl as its owner, for example with 'sudo -u {name}', or use a file of your own"

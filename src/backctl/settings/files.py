@@ -127,11 +127,14 @@ def _syntax_error(message: str, text: str) -> tuple[int, str]:
     return line, escaped(match[1][:1].lower() + match[1][1:])
 
 
-def read_guarded(path: Path, *, what: str, forbidden: int, limit: int, foreign_owner: bool = False) -> bytes:
+def read_guarded(
+    path: Path, *, what: str, forbidden: int, limit: int, foreign_owner: bool = False, instead: str = ""
+) -> bytes:
     """Read a regular file of at most `limit` bytes whose mode has none of the `forbidden` bits.
 
     Checks the opened file, so that it cannot be swapped after the check. Never waits for the other end of a pipe.
-    `what` names the file in messages. Raises FileNotFoundError, and InvalidConfiguration for everything else.
+    `what` names the file in messages, and `instead` another way for the hint. Raises FileNotFoundError, and
+    InvalidConfiguration for everything else.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -140,7 +143,7 @@ def read_guarded(path: Path, *, what: str, forbidden: int, limit: int, foreign_o
     except (OSError, ValueError) as error:
         _cannot(path, what, error)
     try:
-        _refuse_exposed(os.fstat(descriptor), path, what, forbidden, foreign_owner=foreign_owner)
+        _refuse_exposed(descriptor, path, what, forbidden, foreign_owner=foreign_owner, instead=instead)
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
     except OSError as error:
@@ -152,20 +155,30 @@ def read_guarded(path: Path, *, what: str, forbidden: int, limit: int, foreign_o
     return data
 
 
-def _refuse_exposed(status: os.stat_result, path: Path, what: str, forbidden: int, *, foreign_owner: bool) -> None:
+def _refuse_exposed(
+    descriptor: int, path: Path, what: str, forbidden: int, *, foreign_owner: bool, instead: str
+) -> None:
+    status = os.fstat(descriptor)
+    exposed_bits = status.st_mode & forbidden
+    if stat.S_ISREG(status.st_mode) and not exposed_bits and (foreign_owner or status.st_uid in (0, os.geteuid())):
+        return
+    from backctl.trusted_paths import may_change_mode, owner_hint  # not needed in the usual case
+
     if not stat.S_ISREG(status.st_mode):
         raise InvalidConfiguration(f"{what} {shown_path(path)} is not a regular file")
     if not foreign_owner and status.st_uid not in (0, os.geteuid()):
         raise InvalidConfiguration(
             f"{what} {shown_path(path)} belongs to user {status.st_uid}, neither to you nor to root",
-            hint=f"chown it to user {os.geteuid()}",
+            hint=owner_hint(status.st_uid),
         )
-    if status.st_mode & forbidden:
-        exposed = "can be changed by other users" if status.st_mode & forbidden & 0o022 else "can be read by every user"
-        raise InvalidConfiguration(
-            f"{what} {shown_path(path)} {exposed} (mode {stat.S_IMODE(status.st_mode):04o})",
-            hint=f"run chmod {stat.S_IMODE(status.st_mode) & ~forbidden & 0o777:04o} on it",
-        )
+    exposed = "can be changed by other users" if exposed_bits & 0o022 else "can be read by every user"
+    mode = f"{stat.S_IMODE(status.st_mode) & ~forbidden & 0o777:04o}"
+    raise InvalidConfiguration(
+        f"{what} {shown_path(path)} {exposed} (mode {stat.S_IMODE(status.st_mode):04o})",
+        hint=f"run chmod {mode} on it"
+        if may_change_mode(descriptor)
+        else f"its mode cannot be changed here; on Kubernetes, set defaultMode {mode} on the volume{instead}",
+    )
 
 
 def _cannot(path: Path, what: str, error: Exception) -> "NoReturn":

@@ -83,9 +83,12 @@ def read_secret_file(key: str, path: str) -> str:
     empty, too long, not text, or not a regular file.
     """
     what = f"the file of {key}"
+    command = f"{key.removesuffix('_file')}_command"
     try:
         # Forbid reading by every user, and writing by anyone but the owner.
-        data = read_guarded(Path(path), what=what, forbidden=0o026, limit=_LIMIT, foreign_owner=True)
+        data = read_guarded(
+            Path(path), what=what, forbidden=0o026, limit=_LIMIT, foreign_owner=True, instead=f", or use {command}"
+        )
     except FileNotFoundError:
         raise InvalidConfiguration(f"{what}, {quoted(path, limit=1024)}, does not exist") from None
     return _one_line(data, what)

@@ -37,8 +37,8 @@ def are_private(paths: Sequence[Path], keyring: Sequence[Path], config_file: Pat
     for path, status in _present(_on_the_way([*paths, config_file] if config_file else paths)):
         if _is_writable_folder(status) and status.st_mode & stat.S_IWOTH and _with_mode(path, status) not in exposed:
             exposed.append(_with_mode(path, status))
-    hint = "chmod 700 the folder, chmod 600 its files, chmod go-w the configuration and its folder; chown them to"
-    hint = f"{hint} user {os.geteuid()}"
+    hint = "chmod 700 the folder, chmod 600 its files, chmod go-w the configuration and its folder; run backctl as"
+    hint = f"{hint} the user who owns them"
     if exposed:
         return fail(f"other users can read or change files of this installation: {'; '.join(exposed + loose)}", hint)
     if loose:

@@ -18,7 +18,7 @@ from backctl.domain.errors import (
 from backctl.domain.quoting import quoted
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.keyring import text as keyring_text
-from backctl.trusted_paths import followed
+from backctl.trusted_paths import followed, may_change_mode, owner_hint
 
 if TYPE_CHECKING:
     from backctl.domain.keyring import Keyring
@@ -180,7 +180,7 @@ class KeyFile:
         except OSError as error:
             raise self._unreadable(error) from None
         try:
-            self._require_private(os.fstat(descriptor))
+            self._require_private(os.fstat(descriptor), may_change=may_change_mode(descriptor))
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(_LONGEST + 1)
         except OSError as error:
@@ -191,24 +191,27 @@ class KeyFile:
             raise self._damaged(f"it is larger than {_LONGEST} bytes")
         return content
 
-    def _require_private(self, status: os.stat_result) -> None:
+    def _require_private(self, status: os.stat_result, *, may_change: bool) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise self._damaged("it is not a regular file")
         named = f"the keyring {quoted(str(self.path), limit=400)}"
         if status.st_uid not in (0, os.geteuid()):
             raise KeyringExposed(
-                f"{named} belongs to another user (uid {status.st_uid})", hint="chown it to the user who runs backctl"
+                f"{named} belongs to another user (uid {status.st_uid})", hint=owner_hint(status.st_uid)
             )
         if status.st_mode & stat.S_IRWXO:
             raise KeyringExposed(
                 f"{named} is accessible to every user of this machine (mode {status.st_mode & 0o777:04o})",
-                hint="treat its keys as compromised; at least run chmod 600 on the file",
+                hint="treat its keys as compromised; at least run chmod o= on the file" if may_change else _MOUNTED,
             )
         permitted = stat.S_IRGRP if self._allow_group_read else 0
         if status.st_mode & stat.S_IRWXG & ~permitted:
             raise KeyringExposed(
                 f"{named} is accessible to its group (mode {status.st_mode & 0o777:04o})",
-                hint="run chmod 600 on it; if the group must read it, set keyring.allow_group_read and run chmod 640",
+                hint="if the group must read it, as a service does, set keyring.allow_group_read and run chmod 640; "
+                "otherwise run chmod 600"
+                if may_change
+                else _MOUNTED,
             )
 
     def _damaged(self, why: str) -> KeyringDamaged:
@@ -221,6 +224,12 @@ class KeyFile:
             f"the keyring {quoted(str(self.path), limit=400)} cannot be read: {reason}",
             hint="check the disk" if error.errno == EIO else "make it readable only by the user who runs backctl",
         )
+
+
+_MOUNTED = (
+    "its mode cannot be changed here; on Kubernetes, set defaultMode 0400 on the volume, with fsGroup also "
+    "keyring.allow_group_read, or use keyring.document_command"
+)
 
 
 def _content_of(keyring: "Keyring", passphrase: "Passphrase | None") -> bytes:
