@@ -20,6 +20,7 @@ CHECKS = [
     "schema.columns",
     "schema.indices",
     "schema.constraints",
+    "contents.values",
     "contents.accounts",
     "contents.events",
 ]

@@ -109,7 +109,7 @@ def test_a_count_that_was_never_written_is_refused(store: Store, recent: str) ->
     with store.work() as work:
         work.session.execute(text("UPDATE login_failures SET recent = :recent"), {"recent": recent})
         work.commit()
-    with pytest.raises(DatabaseUnusable, match="invalid data"):
+    with pytest.raises(DatabaseUnusable, match="impossible value"):
         kept(store, KEY)
 
 

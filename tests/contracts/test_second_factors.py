@@ -227,7 +227,7 @@ def test_an_enrolment_that_was_never_written_is_refused(store: Store, ada: User,
     with store.work() as work:
         work.session.execute(text(f"UPDATE mfa_secrets SET {change}"))
         work.commit()
-    with pytest.raises(DatabaseUnusable, match="invalid data"):
+    with pytest.raises(DatabaseUnusable, match="impossible value"):
         enrolment(store, ada)
-    with pytest.raises(DatabaseUnusable, match="invalid data"):
+    with pytest.raises(DatabaseUnusable, match="impossible value"):
         store.open_reader().mfa_of(Identity.parse("ada"))

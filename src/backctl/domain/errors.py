@@ -444,6 +444,12 @@ class DatabaseUnusable(Unusable):
     code = "database.unusable"
 
 
+class DatabaseDamaged(DatabaseUnusable):
+    """A row has an impossible value, which another program has written."""
+
+    code = "database.damaged"
+
+
 class DatabaseMissing(Unusable):
     code = "database.missing"
 

@@ -40,15 +40,15 @@ class Probe:
         """
         try:
             found = self.look()
-        except (OSError, OverflowError) as error:  # backctl never writes a time out of range
+        except (OSError, OverflowError, ValueError) as error:  # backctl never writes a time out of range
             raise_exhaustion(error)
             return CheckView(self.check, "fail", _reason(error), None)
         return CheckView(self.check, found.status, found.text, None if found.hint is None else Hint(found.hint))
 
 
-def _reason(error: OSError | OverflowError) -> str:
-    if isinstance(error, OverflowError):
-        return "a recorded time is out of range"
+def _reason(error: OSError | OverflowError | ValueError) -> str:
+    if not isinstance(error, OSError):
+        return "a recorded time is impossible"
     reason = (error.strerror or str(error)).lower()
     return f"{quoted(error.filename, limit=400)}: {reason}" if isinstance(error.filename, str) else reason
 

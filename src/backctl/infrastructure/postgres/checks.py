@@ -8,10 +8,12 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, inspect
 
 from backctl.application.ports.storage import HealthProbe
 from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
+from backctl.infrastructure.postgres.dialect import POSTGRES
 from backctl.infrastructure.postgres.engine import bare_engine, driver_of
 from backctl.infrastructure.probes import Finding, fail, ok
 from backctl.infrastructure.sql.checks import Examined, probes
 from backctl.infrastructure.sql.comparison import TABLES, Schema, read_schema
+from backctl.infrastructure.sql.engine import DIALECT
 from backctl.infrastructure.sql.schema import REVISION
 from backctl.infrastructure.sql.tables import Row
 
@@ -47,6 +49,7 @@ def _snapshot(database: PostgresDatabase) -> Iterator[Connection]:
         creator=partial(database.connect, autocommit=True),
         use_native_hstore=False,
         poolclass=NullPool,
+        execution_options={DIALECT: POSTGRES},
     )
     with database.mapped_faults(), engine.connect() as connection:
         driver = driver_of(connection)

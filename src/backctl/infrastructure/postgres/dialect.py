@@ -4,4 +4,12 @@ from typing import Final
 
 from backctl.infrastructure.sql.dialect import Dialect
 
-POSTGRES: Final = Dialect(placeholder="%s", join="string_agg", as_id="CAST({} AS uuid)", writes_in_queries=True)
+POSTGRES: Final = Dialect(
+    placeholder="%s",
+    join="string_agg",
+    as_id="CAST({} AS uuid)",
+    writes_in_queries=True,
+    has_loose_types=False,
+    shown_key="CAST({} AS text)",
+    invalid_json="{} IS NOT JSON",
+)

@@ -22,6 +22,8 @@ from backctl.infrastructure.sql.comparison import (
     missing_tables,
     read_schema,
 )
+from backctl.infrastructure.sql.damage import find
+from backctl.infrastructure.sql.engine import dialect_of
 
 _NAMED = 10  # the limit of differences to list
 _LOOK = f"run '{{backctl}} audit verify', then {RESTORE}"
@@ -93,6 +95,7 @@ def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> 
         probe("database.integrity", examined.integrity),
         probe("schema.tables", tables),
         *map(compared, PARTS),
+        probe("contents.values", _values),
         probe("contents.accounts", _accounts),
         probe("contents.events", _log),
     )
@@ -108,6 +111,15 @@ def _compared(found: Iterable[Difference], what: str) -> Finding:
     if others:
         return warn(_some(others), "backctl neither uses nor maintains it")
     return ok(f"every {what} matches the expected schema")
+
+
+def _values(connection: Connection) -> Finding:
+    found = list(find(lambda text: connection.exec_driver_sql(text).all(), dialect_of(connection)))
+    if found:
+        return fail(
+            f"impossible values in {'; '.join(map(str, found))}", "correct them, or restore the database from a backup"
+        )
+    return ok("every value has the type and the range of its column")
 
 
 def _accounts(connection: Connection) -> Finding:

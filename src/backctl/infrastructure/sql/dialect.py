@@ -21,6 +21,12 @@ class Dialect(NamedTuple):
     """Casts the text in `{}` to the type of an id column."""
     writes_in_queries: bool
     """Whether a WITH clause may hold an INSERT or UPDATE."""
+    has_loose_types: bool
+    """Whether a column can contain values of other types than its own."""
+    shown_key: str
+    """Converts the key in `{}` to text."""
+    invalid_json: str
+    """The condition that the text in `{}` is not JSON."""
 
     @property
     def installation(self) -> str:

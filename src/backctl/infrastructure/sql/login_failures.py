@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, select, text, update
 
-from backctl.domain.errors import DatabaseUnusable
+from backctl.domain.errors import DatabaseDamaged
 from backctl.domain.lockout import RecentFailures
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EARLIEST, LATEST, Instant
 from backctl.infrastructure.sql.tables import login_failures as table
 
@@ -30,12 +31,11 @@ class SqlLoginFailures:
         self._connection = connection
 
     def of(self, key: str) -> RecentFailures:
-        """Raises DatabaseUnusable for invalid data."""
         failures = _read(self._locked(key))
         if failures is None:
-            raise DatabaseUnusable(
-                "the count of failed logins contains invalid data",
-                hint="restore the database from a backup, or give the account a new password",
+            raise DatabaseDamaged(
+                f"table login_failures, row {quoted(key)}: the failed logins contain an impossible value",
+                hint="give the account a new password, which deletes the row",
             )
         return failures
 

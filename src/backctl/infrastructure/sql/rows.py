@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from backctl.application.ports.environment import AddressParser
@@ -46,50 +46,52 @@ class RowReader(ABC):
         """Yield the rows of a result of any size, in constant memory. Keeps one snapshot until it is closed."""
 
     def find_user(self, ident: Identity) -> UserView | None:
-        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
-        return next(self._views(self._fetch(queries.one_user(ident, email_key, self._dialect))), None)
+        with self._naming_damage():
+            email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+            return next(self._views(self._fetch(queries.one_user(ident, email_key, self._dialect))), None)
 
     def password_of(self, ident: Identity) -> PasswordHash | None:
-        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
-        rows = self._fetch(queries.password_of(ident, email_key, self._dialect))
-        if not rows or rows[0][0] is None:
-            return None
-        if not isinstance(rows[0][0], str):
-            raise self._damaged("an account")
-        return PasswordHash(rows[0][0], rows[0][1] == 1)
+        with self._naming_damage():
+            email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+            rows = self._fetch(queries.password_of(ident, email_key, self._dialect))
+            if not rows or rows[0][0] is None:
+                return None
+            if not isinstance(rows[0][0], str):
+                raise TypeError(rows[0][0])
+            return PasswordHash(rows[0][0], rows[0][1] == 1)
 
     def mfa_of(self, ident: Identity) -> "MfaStatus | None":
-        from backctl.application.login_views import MfaStatus
+        with self._naming_damage():
+            from backctl.application.login_views import MfaStatus
 
-        email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
-        rows = self._fetch(queries.mfa_of(ident, email_key, self._dialect))
-        if not rows:
-            return None
-        id_, username, state, algorithm, digits, period, enrolled, confirmed, left = rows[0]
-        try:
-            if not all(at is None or EARLIEST <= at <= LATEST for at in (enrolled, confirmed)):
-                raise ValueError
-            enrolled_at, confirmed_at = (None if at is None else Instant(at) for at in (enrolled, confirmed))
-        except (TypeError, ValueError) as error:
-            raise self._damaged("a second factor") from error
-        return MfaStatus(id_, username, state, algorithm, digits, period, enrolled_at, confirmed_at, left)
+            email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+            rows = self._fetch(queries.mfa_of(ident, email_key, self._dialect))
+            if not rows:
+                return None
+            id_, username, state, algorithm, digits, period, enrolled, confirmed, left = rows[0]
+            texts, numbers = (id_, username, state, algorithm or ""), (digits or 0, period or 0)
+            if {type(text) for text in texts} != {str} or {type(number) for number in numbers} != {int}:
+                raise TypeError(id_)
+            enrolled_at, confirmed_at = _moment(enrolled), _moment(confirmed)
+            return MfaStatus(UserId(id_), username, state, algorithm, digits, period, enrolled_at, confirmed_at, left)
 
     def users(
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0
     ) -> Page[UserView]:
-        after = queries.user_cursor(cursor, criteria, sort)
-        # Fetch one extra row, to know whether there is another page.
-        rows = self._fetch(
-            queries.users_page(criteria, sort, self._dialect, limit=limit + 1, after=after, offset=offset)
-        )
-        width = queries.VIEW_WIDTH
-        items = tuple(self._views(row[:width] for row in rows[:limit]))
-        if len(rows) <= limit:
-            return Page(items)
-        return Page(items, queries.next_user_cursor(rows[limit - 1], criteria, sort))
+        with self._naming_damage():
+            after = queries.user_cursor(cursor, criteria, sort)
+            # Fetch one extra row, to know whether there is another page.
+            rows = self._fetch(
+                queries.users_page(criteria, sort, self._dialect, limit=limit + 1, after=after, offset=offset)
+            )
+            width = queries.VIEW_WIDTH
+            items = tuple(self._views(row[:width] for row in rows[:limit]))
+            if len(rows) <= limit:
+                return Page(items)
+            return Page(items, queries.next_user_cursor(rows[limit - 1], criteria, sort))
 
     def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
-        with closing(self._stream(queries.users(criteria, sort, self._dialect))) as rows:
+        with self._naming_damage(), closing(self._stream(queries.users(criteria, sort, self._dialect))) as rows:
             yield from self._views(rows)
 
     def count_users(self, criteria: UserCriteria) -> int:
@@ -97,31 +99,32 @@ class RowReader(ABC):
         return int(count)
 
     def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> "Page[SessionView]":
-        criteria = SessionCriteria(user_id)
-        after = queries.session_cursor(cursor, criteria)
-        rows = self._fetch(queries.sessions_page(user_id, self._dialect, limit=limit + 1, after=after))
-        found = tuple(self._session(now, *row) for row in rows[:limit])
-        if len(rows) <= limit:
-            return Page(found)
-        return Page(found, queries.next_session_cursor(found[-1].id, criteria))
+        with self._naming_damage():
+            criteria = SessionCriteria(user_id)
+            after = queries.session_cursor(cursor, criteria)
+            rows = self._fetch(queries.sessions_page(user_id, self._dialect, limit=limit + 1, after=after))
+            found = tuple(self._session(now, *row) for row in rows[:limit])
+            if len(rows) <= limit:
+                return Page(found)
+            return Page(found, queries.next_session_cursor(found[-1].id, criteria))
 
     def stream_sessions(self, user_id: UserId, *, now: Instant) -> "Iterator[SessionView]":
-        with closing(self._stream(queries.sessions(user_id, self._dialect))) as rows:
+        with self._naming_damage(), closing(self._stream(queries.sessions(user_id, self._dialect))) as rows:
             for row in rows:
                 yield self._session(now, *row)
 
     def standings(self, asked: Sequence[tuple[str, str]]) -> "dict[tuple[str, str], Standing]":
-        from backctl.domain.sessions import Standing
+        with self._naming_damage():
+            from backctl.domain.sessions import Standing
 
-        possible = [(sid, jti) for sid, jti in asked if is_uuid(sid)]
-        found = {}
-        try:
+            possible = [(sid, jti) for sid, jti in asked if is_uuid(sid)]
+            found = {}
             for row in self._fetch(queries.standings(possible, self._dialect)) if possible else ():
                 sid, jti, user_id, issuer, created, not_before, revoked, barred, active, expires, denied = row
                 found[sid, jti] = Standing(
                     user_id,
                     issuer,
-                    Instant(created),
+                    _instant(created),
                     _moment(not_before),
                     _moment(revoked),
                     _moment(barred),
@@ -129,49 +132,60 @@ class RowReader(ABC):
                     _moment(expires),
                     denied == 1,
                 )
-        except (TypeError, ValueError) as error:
-            raise self._damaged("a session") from error
-        return found
+            return found
 
     def events(
         self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
     ) -> "Page[EventView]":
-        after = queries.event_cursor(cursor, criteria, newest_first=newest_first)
-        rows = self._fetch(
-            queries.events_page(criteria, self._dialect, limit=limit + 1, after=after, newest_first=newest_first)
-        )
-        found = tuple(self._event(*row) for row in rows)
-        if len(found) <= limit:
-            return Page(found)
-        return Page(found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria, newest_first=newest_first))
+        with self._naming_damage():
+            after = queries.event_cursor(cursor, criteria, newest_first=newest_first)
+            rows = self._fetch(
+                queries.events_page(criteria, self._dialect, limit=limit + 1, after=after, newest_first=newest_first)
+            )
+            found = tuple(self._event(*row) for row in rows)
+            if len(found) <= limit:
+                return Page(found)
+            return Page(
+                found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria, newest_first=newest_first)
+            )
 
     def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> "Iterator[EventView]":
-        with closing(self._stream(queries.events(criteria, self._dialect, newest_first=newest_first))) as rows:
+        with (
+            self._naming_damage(),
+            closing(self._stream(queries.events(criteria, self._dialect, newest_first=newest_first))) as rows,
+        ):
             for row in rows:
                 yield self._event(*row)
 
     def _views(self, rows: Iterable[Row]) -> Iterator[UserView]:
         # Optimised for a million rows: unpacks by position and looks nothing up twice.
-        view, instant = UserView, Instant
-        try:
-            for id_, email, name, role, active, secret, must, mfa, expires, created, updated, version, imported in rows:
-                yield view(
-                    id_,
-                    email,
-                    name,
-                    role,
-                    active == 1,
-                    secret == 1,
-                    must == 1,
-                    mfa,
-                    None if expires is None else instant(expires),
-                    instant(created),
-                    instant(updated),
-                    version,
-                    imported == 1,
-                )
-        except (TypeError, ValueError) as error:
-            raise self._damaged("an account") from error
+        view, instant, earliest, latest = UserView, Instant, EARLIEST, LATEST
+        for id_, email, name, role, active, secret, must, mfa, expires, created, updated, version, imported in rows:
+            if (
+                not type(id_) is type(email) is type(name) is type(role) is type(mfa) is str
+                or len(id_) != 36
+                or type(created) is not int
+                or type(updated) is not int
+                or type(version) is not int
+                or not earliest <= created <= latest
+                or not earliest <= updated <= latest
+            ):
+                raise ValueError(id_)
+            yield view(
+                UserId(id_),
+                email,
+                name,
+                role,
+                active == 1,
+                secret == 1,
+                must == 1,
+                mfa,
+                None if expires is None else _instant(expires),
+                instant(created),
+                instant(updated),
+                version,
+                imported == 1,
+            )
 
     def _session(
         self,
@@ -193,32 +207,31 @@ class RowReader(ABC):
     ) -> "SessionView":
         from backctl.application.token_views import SessionView
 
-        try:
-            if revoked is None and barred is not None and created <= barred:
-                revoked, because = barred, "requested"
-            state: Literal["open", "expired", "revoked"] = "open"
-            if revoked is not None:
-                state = "revoked"
-            elif expires <= now:
-                state = "expired"
-            return SessionView(
-                SessionId(id_),
-                UserId(user_id),
-                state,
-                state == "open" and refreshable == 1,
-                client_id,
-                issuer,
-                audience,
-                scope,
-                Instant(created),
-                Instant(issued),
-                Instant(expires),
-                Instant(ends),
-                _moment(revoked),
-                because,
-            )
-        except (TypeError, ValueError) as error:
-            raise self._damaged("a session") from error
+        if revoked is None and barred is not None and created <= barred:
+            revoked, because = barred, "requested"
+        state: Literal["open", "expired", "revoked"] = "open"
+        if revoked is not None:
+            state = "revoked"
+        elif expires <= now:
+            state = "expired"
+        if not all(type(text) is str for text in (id_, user_id, client_id, issuer, audience, scope, because or "")):
+            raise ValueError(id_)
+        return SessionView(
+            SessionId(id_),
+            UserId(user_id),
+            state,
+            state == "open" and refreshable == 1,
+            client_id,
+            issuer,
+            audience,
+            scope,
+            _instant(created),
+            _instant(issued),
+            _instant(expires),
+            _instant(ends),
+            _moment(revoked),
+            because,
+        )
 
     def _event(
         self,
@@ -236,33 +249,48 @@ class RowReader(ABC):
 
         from backctl.application.event_views import EventView
 
-        try:
-            who = json.loads(actor)
-            members = None if data is None else dict(json.loads(data))
-            if not EARLIEST <= occurred_at <= LATEST:
-                raise ValueError
-            return EventView(
-                seq,
-                id_,
-                Instant(occurred_at),
-                type_,
-                subject,
-                who["label"],
-                who["os_user"],
-                who["host"],
-                reason,
-                trace_id,
-                members,
-            )
-        except (TypeError, ValueError, KeyError, RecursionError) as error:
-            raise self._damaged(f"event {seq}") from error
-
-    def _damaged(self, what: str) -> DatabaseUnusable:
-        return DatabaseUnusable(
-            f"{what} in {quoted(self._label, limit=400)} contains invalid data",
-            hint="run '{backctl} audit verify', then restore the database from a backup",
+        who = json.loads(actor)
+        members = None if data is None else dict(json.loads(data))
+        for text in (id_, type_, subject, reason or "", trace_id or ""):
+            if type(text) is not str:
+                raise TypeError(text)
+        return EventView(
+            seq,
+            id_,
+            _instant(occurred_at),
+            type_,
+            subject,
+            who["label"],
+            who["os_user"],
+            who["host"],
+            reason,
+            trace_id,
+            members,
         )
+
+    @contextmanager
+    def _naming_damage(self) -> Iterator[None]:
+        """Turn an error about a value of a row into DatabaseDamaged, which names the row."""
+        try:
+            yield
+        except (TypeError, ValueError, OverflowError, KeyError, RecursionError) as error:
+            from backctl.infrastructure.sql.damage import error_of, find
+
+            damage = next(find(lambda text: self._fetch(queries.Statement(text, ())), self._dialect), None)
+            if damage is not None:
+                raise error_of(damage) from error
+            raise DatabaseUnusable(
+                f"{quoted(self._label, limit=400)} contains invalid data",
+                hint="run '{backctl} audit verify', then restore the database from a backup",
+            ) from error
+
+
+def _instant(stored: int) -> Instant:
+    """Raises TypeError, ValueError."""
+    if type(stored) is not int or not EARLIEST <= stored <= LATEST:
+        raise ValueError(stored)
+    return Instant(stored)
 
 
 def _moment(stored: int | None) -> Instant | None:
-    return None if stored is None else Instant(stored)
+    return None if stored is None else _instant(stored)

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from backctl.domain.errors import DatabaseUnusable, InvalidInput
+from backctl.domain.errors import DatabaseDamaged, InvalidInput
 from backctl.domain.mfa import Enrolment, StoredCode
 from backctl.domain.one_time_codes import Algorithm, TotpSettings
+from backctl.domain.quoting import quoted
 from backctl.domain.values import EARLIEST, LATEST, Instant, UserId
 from backctl.infrastructure.sql import tables
 
@@ -111,23 +112,25 @@ def needs_key(connection: Connection, kid: str) -> bool:
 
 
 def _enrolment(row: Row[Any]) -> Enrolment:
-    # Anyone who can write an SQLite file can change these values.
+    """Raises DatabaseDamaged: anyone who can write an SQLite file can change these values."""
     try:
         times = [row.enrolled_at, row.enrolled_at if row.confirmed_at is None else row.confirmed_at]
         whole = (row.digits, row.period, row.last_used_step, *times)
         if not all(type(number) is int for number in whole) or not all(EARLIEST <= time <= LATEST for time in times):
-            raise ValueError
+            raise ValueError(whole)
         if not isinstance(row.secret, str) or not isinstance(row.kid, str):
-            raise ValueError
-        return Enrolment(
-            secret=row.secret,
-            kid=row.kid,
-            settings=TotpSettings(cast(Algorithm, row.algorithm), row.digits, row.period),
-            enrolled_at=Instant(row.enrolled_at),
-            confirmed_at=None if row.confirmed_at is None else Instant(row.confirmed_at),
-            last_used_step=row.last_used_step,
-        )
-    except (ValueError, InvalidInput):
-        raise DatabaseUnusable(
-            "a second factor contains invalid data", hint="restore the database from a backup"
-        ) from None
+            raise TypeError(row.kid)
+        settings = TotpSettings(cast(Algorithm, row.algorithm), row.digits, row.period)
+    except (ValueError, TypeError, InvalidInput) as error:
+        raise DatabaseDamaged(
+            f"table mfa_secrets, row {quoted(str(row.user_id))}: the second factor contains an impossible value",
+            hint="enroll the account again, or restore the database from a backup",
+        ) from error
+    return Enrolment(
+        secret=row.secret,
+        kid=row.kid,
+        settings=settings,
+        enrolled_at=Instant(row.enrolled_at),
+        confirmed_at=None if row.confirmed_at is None else Instant(row.confirmed_at),
+        last_used_step=row.last_used_step,
+    )

@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from backctl.domain.errors import DatabaseUnusable, SessionNotFound
+from backctl.domain.errors import SessionNotFound
 from backctl.domain.events import AccessTokenRevoked, DomainEvent, IssuerTokensRevoked, SessionsRevoked
 from backctl.domain.quoting import quoted
 from backctl.domain.refresh_token import RefreshToken
@@ -275,7 +275,7 @@ def _instant_or_none(stored: object) -> Instant | None:
 
 
 def _instant(stored: object) -> Instant:
-    # Anyone who can write an SQLite file can change these values.
+    """Raises ValueError: anyone who can write an SQLite file can change these values."""
     if type(stored) is int and EARLIEST <= stored <= LATEST:
         return Instant(stored)
-    raise DatabaseUnusable("a session contains invalid data", hint="restore the database from a backup")
+    raise ValueError(stored)

@@ -1,24 +1,25 @@
 """One transaction of the write side. Commits the changes of its stores and their events, both or neither."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports.environment import AddressParser, Clock, IdSource
 from backctl.application.reactions import LoggedEvent
-from backctl.domain.errors import BackctlError, Unavailable, Unusable
+from backctl.domain.errors import BackctlError, DatabaseDamaged, Unavailable, Unusable
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
 from backctl.domain.repositories import LoginFailures, UserRepository
 from backctl.domain.values import EventId
 from backctl.infrastructure.sql import event_log
-from backctl.infrastructure.sql.engine import outcomes_of
+from backctl.infrastructure.sql.engine import dialect_of, outcomes_of
 from backctl.infrastructure.sql.login_failures import SqlLoginFailures
 from backctl.infrastructure.sql.user_repository import SqlUserRepository
 
@@ -47,6 +48,9 @@ class Store(Protocol):
 
 
 _S = TypeVar("_S", bound=Store)
+
+_ABOUT_VALUES = (TypeError, ValueError, OverflowError, KeyError, RecursionError)
+"""Errors that a row with an impossible value can cause."""
 
 
 class SqlUnitOfWork:
@@ -99,10 +103,23 @@ class SqlUnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        damage = self._damage() if isinstance(error, _ABOUT_VALUES) else None
         with self._mapped_faults():
             self.session.close()
+        if damage is not None:
+            raise damage from error
         if isinstance(error, Exception) and (fault := self._outcomes.fault_of(error)):
             raise fault from error
+
+    def _damage(self) -> DatabaseDamaged | None:
+        """Return the error for a damaged row, which explains an error about a value; None if no row is damaged."""
+        from backctl.infrastructure.sql.damage import error_of, find
+
+        with suppress(SQLAlchemyError):  # the error that ended the transaction matters more
+            connection = self.session.connection()
+            damage = next(find(lambda text: connection.exec_driver_sql(text).all(), dialect_of(connection)), None)
+            return None if damage is None else error_of(damage)
+        return None
 
     @cached_property
     def sessions(self) -> "SqlSessionRepository":

@@ -1,6 +1,7 @@
 """Stores accounts as aggregates, for one transaction."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, cast
@@ -14,7 +15,18 @@ from backctl.domain.errors import Conflict, EmailTaken, UserChangedMeanwhile, Us
 from backctl.domain.events import DomainEvent
 from backctl.domain.quoting import quoted
 from backctl.domain.user import MfaState, User
-from backctl.domain.values import EmailAddress, Identity, Instant, PasswordHash, UserId, Username, folded
+from backctl.domain.values import (
+    EARLIEST,
+    LATEST,
+    EmailAddress,
+    Identity,
+    Instant,
+    PasswordHash,
+    UserId,
+    Username,
+    folded,
+    is_uuid,
+)
 from backctl.infrastructure.sql.tables import UserRow
 
 # SQLite names a violated constraint by its column, PostgreSQL by its own name.
@@ -131,7 +143,8 @@ class SqlUserRepository:
         now = self._clock()
         if not self._knows_administrators:
             for row in self._connection().execute(_LOCK_ADMINISTRATORS, {"now": int(now)}).all():
-                self._of_row(row)
+                with suppress(ValueError):  # a damaged account administers nothing
+                    self._of_row(row)
             self._knows_administrators = True
         # Use the aggregates, because the rows may not yet contain changes of this transaction.
         held = (held for held in self._known.values() if not held.is_removed and _administers(held.user, now))
@@ -272,7 +285,20 @@ def _columns(user: User) -> dict[str, Any]:
 
 
 def _user(row: Row[Any]) -> User:
-    """Build the account without parsing the values again, because the rules may have become stricter since."""
+    """Build the account without parsing the values again, because the rules may have become stricter since.
+
+    Raises ValueError for values of another type, or out of the range of time: another program has written them.
+    """
+    names = (row.email, row.email_key, row.email_domain, row.username, row.username_key)
+    texts = (row.id, *names, row.role, row.mfa_state, row.password_hash or "")
+    times = (row.created_at, row.updated_at, *(() if row.expires_at is None else (row.expires_at,)))
+    if (
+        not all(type(text) is str for text in texts)
+        or not is_uuid(row.id)
+        or not all(type(number) is int for number in (*times, row.version))
+        or not all(EARLIEST <= time <= LATEST for time in times)
+    ):
+        raise ValueError(row.id)
     return User(
         id=UserId(row.id),
         email=EmailAddress(row.email, row.email_key, row.email_domain),

@@ -11,9 +11,11 @@ from backctl.application.ports.storage import HealthProbe
 from backctl.infrastructure.probes import Finding
 from backctl.infrastructure.sql.checks import Examined, probes
 from backctl.infrastructure.sql.comparison import KEPT, Schema, read_schema
+from backctl.infrastructure.sql.engine import DIALECT
 from backctl.infrastructure.sql.schema import require_current
 from backctl.infrastructure.sql.tables import Row
 from backctl.infrastructure.sqlite.connection import connect, read_installation
+from backctl.infrastructure.sqlite.dialect import SQLITE
 from backctl.infrastructure.sqlite.engine import driver_of
 from backctl.infrastructure.sqlite.faults import mapped_faults
 from backctl.infrastructure.sqlite.health import integrity
@@ -33,7 +35,10 @@ def file_probes(path: Path, *, timeout_us: int, is_fresh: Callable[[], bool]) ->
 @contextmanager
 def _snapshot(path: Path, timeout_us: int) -> Iterator[Connection]:
     engine = create_engine(
-        "sqlite://", creator=lambda: connect(path, timeout_us=timeout_us, read_only=True), poolclass=NullPool
+        "sqlite://",
+        creator=lambda: connect(path, timeout_us=timeout_us, read_only=True),
+        poolclass=NullPool,
+        execution_options={DIALECT: SQLITE},
     )
     with mapped_faults(path), engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")

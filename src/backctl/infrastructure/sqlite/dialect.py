@@ -4,4 +4,12 @@ from typing import Final
 
 from backctl.infrastructure.sql.dialect import Dialect
 
-SQLITE: Final = Dialect(placeholder="?", join="group_concat", as_id="{}", writes_in_queries=False)
+SQLITE: Final = Dialect(
+    placeholder="?",
+    join="group_concat",
+    as_id="{}",
+    writes_in_queries=False,
+    has_loose_types=True,
+    shown_key="CASE typeof({0}) WHEN 'blob' THEN quote({0}) ELSE CAST({0} AS TEXT) END",
+    invalid_json="NOT json_valid({})",
+)

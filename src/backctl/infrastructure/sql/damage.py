@@ -1,0 +1,94 @@
+"""Finds rows with impossible values: another program has written them, because backctl and the constraints would not.
+
+The rules follow from the tables: text is text, times are in the years 1 to 9999, and so on. PostgreSQL enforces the
+types itself, SQLite does not.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, SmallInteger, String, Table, Text
+
+from backctl.domain.errors import DatabaseDamaged
+from backctl.domain.quoting import quoted
+from backctl.domain.values import EARLIEST, LATEST
+from backctl.infrastructure.sql.dialect import Dialect
+from backctl.infrastructure.sql.tables import Row
+
+_LISTED = 100
+"""The limit of rows that are listed for each table."""
+_TIMES = ("not_before", "locked_until")  # and all names that end with `_at`
+_JSON = (("events", "actor"), ("events", "data"), ("login_failures", "recent"))
+_CHOICES = {
+    ("users", "mfa_state"): ("off", "pending", "on"),
+    ("mfa_secrets", "algorithm"): ("sha1", "sha256", "sha512"),
+}
+_LARGEST = 2**63 - 2  # a version must have a successor
+_UUID = 36
+
+Run = Callable[[str], Sequence[Sequence[Any]]]
+"""Runs a statement and returns its rows."""
+
+
+class Damage(NamedTuple):
+    """One row with an impossible value. `row` is its primary key, as text."""
+
+    table: str
+    row: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"table {self.table}, row {self.row}: {self.column}"
+
+
+def find(run: Run, dialect: Dialect) -> Iterator[Damage]:
+    """Yield the damaged rows of all tables, up to a hundred for each table."""
+    for table in Row.metadata.sorted_tables:
+        for row, column in run(_statement(table, dialect)):
+            yield Damage(table.name, str(row), str(column))
+
+
+def error_of(damage: Damage) -> DatabaseDamaged:
+    return DatabaseDamaged(
+        f"table {damage.table}, row {quoted(damage.row)}: the column {damage.column} contains an impossible value",
+        hint="run '{backctl} db check' to list all such rows; correct them, or restore the database from a backup",
+    )
+
+
+def _statement(table: Table, dialect: Dialect) -> str:
+    """Return a query of the keys of damaged rows, each with the first damaged column."""
+    rules = {column.name: _rule(table.name, column, dialect) for column in table.columns}
+    rules = {name: rule for name, rule in rules.items() if rule}
+    found = " ".join(f"WHEN {rule} THEN '{name}'" for name, rule in rules.items())
+    key = dialect.shown_key.format(next(iter(table.primary_key.columns)).name)
+    anywhere = " OR ".join(rules.values()) or "1 = 0"
+    return f"SELECT {key}, CASE {found} END FROM {table.name} WHERE {anywhere} LIMIT {_LISTED}"  # noqa: S608 - constant names
+
+
+def _rule(table: str, column: Column[Any], dialect: Dialect) -> str:
+    """Return the condition for an impossible value of a column; empty if the database enforces all of it."""
+    name = column.name
+    parts = [_wrong_type(column)] if dialect.has_loose_types else []
+    if isinstance(column.type, Boolean):
+        parts += [f"{name} NOT IN (0, 1)"] if dialect.has_loose_types else []
+    elif isinstance(column.type, BigInteger | SmallInteger):
+        is_time = name.endswith("_at") or name in _TIMES
+        low, high = (EARLIEST, LATEST) if is_time else (-1, _LARGEST)
+        parts.append(f"{name} NOT BETWEEN {low} AND {high}")
+    elif (table, name) in _CHOICES:
+        parts.append(f"{name} NOT IN ({', '.join(map(repr, _CHOICES[table, name]))})")
+    elif (table, name) in _JSON:
+        parts.append(dialect.invalid_json.format(name))
+    elif dialect.has_loose_types and isinstance(column.type, String) and column.type.length == _UUID:
+        parts.append(f"(length({name}) <> {_UUID} OR {name} GLOB '*[^0-9a-f-]*')")
+    parts = [part for part in parts if part]
+    if not parts:
+        return ""
+    wrong = f"{name} IS NOT NULL AND ({' OR '.join(parts)})"
+    return f"({wrong})" if column.nullable else f"({name} IS NULL OR {wrong})"
+
+
+def _wrong_type(column: Column[Any]) -> str:
+    kinds = ((LargeBinary, "blob"), (String | Text, "text"), (Boolean | BigInteger | SmallInteger, "integer"))
+    kind = next(kind for types, kind in kinds if isinstance(column.type, types))
+    return f"typeof({column.name}) <> '{kind}'"
