@@ -48,7 +48,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl key destroy') operands=(TEXT TEXT) flags=" -n --dry-run -y --yes --confirm=TEXT$shared" ;;
         'backctl key rotate') flags=" --purpose=sign|encrypt|audit|index --if-older-than=TEXT --overlap=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl key due') flags=" --purpose=sign|encrypt|audit|index --if-older-than=TEXT --overlap=TEXT$shared" ;;
-        'backctl key jwks') flags="$shared" ;;
+        'backctl key jwks') flags=" --format=jwks|envoy|istio$shared" ;;
         'backctl key wrap') flags=" --none --passphrase-stdin --passphrase-file=FILE --passphrase-fd=TEXT --passphrase-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl key import') flags=" --purpose=sign|encrypt|audit|index --alg=EdDSA|ES256|RS256|HS256 --kid=TEXT --key-stdin --key-file=FILE --key-fd=TEXT --key-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl key export') operands=(TEXT TEXT) flags=" --private --form=jwk|pem --secret-file=FILE -n --dry-run -y --yes$shared" ;;

@@ -4,6 +4,8 @@ import base64
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("\n## Tokens\n")[2].partition("\n## ")[0]
 COMMANDS = re.findall(r"```sh\n(.+?)```", SECTION, re.DOTALL)
 RECIPES = dict(zip(("pyjwt", "joserfc"), re.findall(r"```python\n(.+?)```", SECTION, re.DOTALL), strict=True))
-ELSEWHERE = "".join(re.findall(r"```(?:js|yaml)\n(.+?)```", SECTION, re.DOTALL))
+ELSEWHERE = "".join(re.findall(r"```js\n(.+?)```", SECTION, re.DOTALL))
 
 _JUDGE = """
 import sys
@@ -32,14 +34,15 @@ for line in sys.stdin:
 
 
 def test_the_commands_do_what_is_said_beside_them(machine: Machine) -> None:
-    (script,) = COMMANDS
+    script, refresh_envoy = COMMANDS
     shim = machine.home / "bin" / "backctl"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec {shlex.join(machine.command())} "$@"\n')
     shim.chmod(0o700)
     machine.environment["PATH"] = f"{shim.parent}:{machine.environment['PATH']}"
     after = 'printf %s "$ACCESS" | backctl token verify -o json || echo "$?"\n'
-    done = run_command(machine, ["/bin/sh", "-euc", script + after]).succeeded()
+    done = run_command(machine, ["/bin/sh", "-euc", script + refresh_envoy + after]).succeeded()
+    assert json.loads((machine.home / "envoy.json").read_text())["resources"]
     assert done.out.endswith("\n6\n")
     assert '"code": "token.revoked"' in done.err
     for name in ("pair", "next-pair"):
@@ -101,12 +104,9 @@ def test_what_is_written_for_other_verifiers_agrees_with_our_tokens_and_keys(
 ) -> None:
     token = machine.run("token", "issue", "ada").succeeded().out.strip()
     claims, header = jwt.decode(token, options={"verify_signature": False}), jwt.get_unverified_header(token)
-    assert re.findall(r"issuer: '?([\w-]+)", ELSEWHERE) == [claims["iss"]] * 3 == [DEFAULTS.tokens.issuer] * 3
-    assert (
-        re.findall(r"audiences?: [\['](.+?)[\]']", ELSEWHERE) == [claims["aud"]] * 3 == [DEFAULTS.tokens.audience] * 3
-    )
+    assert re.findall(r"issuer: '([\w-]+)", ELSEWHERE) == [claims["iss"]] == [DEFAULTS.tokens.issuer]
+    assert re.findall(r"audience: '(.+?)'", ELSEWHERE) == [claims["aud"]] == [DEFAULTS.tokens.audience]
     assert re.findall(r"algorithms: \['(\w+)'\], clockTolerance: (\d+)", ELSEWHERE) == [(header["alg"], "10")]
-    assert re.findall(r"clock_skew_seconds: (\d+)", ELSEWHERE) == [str(DEFAULTS.tokens.leeway // 1_000_000)] == ["10"]
     assert re.findall(r"typ: '(.+?)'", ELSEWHERE) == [header["typ"]]
     (required,) = re.findall(r"requiredClaims: \[(.+?)\]", ELSEWHERE)
     assert set(re.findall(r"\w+", required)) <= set(claims)
@@ -115,3 +115,54 @@ def test_what_is_written_for_other_verifiers_agrees_with_our_tokens_and_keys(
     assert (key["kid"], key["alg"], key["use"]) == (header["kid"], header["alg"], "sig")
     assert (key["kty"], key["crv"]) == ("OKP", "Ed25519")
     assert not {"d", "k", "p", "q"} & set(key)
+
+
+def test_the_configuration_of_a_proxy_contains_what_a_verifier_needs(
+    machine: Machine, published: dict[str, Any]
+) -> None:
+    machine.environment |= {"BACKCTL_TOKENS_ISSUER": "https://issuer", "BACKCTL_TOKENS_AUDIENCE": "billing"}
+    envoy = machine.run("key", "jwks", "--format", "envoy").succeeded().json
+    (resource,) = envoy["resources"]
+    provider = resource["typed_config"]["providers"]["backctl"]
+    assert json.loads(provider["local_jwks"]["inline_string"]) == published
+    assert (provider["issuer"], provider["audiences"], provider["clock_skew_seconds"]) == (
+        "https://issuer",
+        ["billing"],
+        10,
+    )
+    istio = machine.run("key", "jwks", "--format", "istio").succeeded().json
+    (rule,) = istio["spec"]["jwtRules"]
+    assert json.loads(rule["jwks"]) == published
+    assert (rule["issuer"], rule["audiences"]) == ("https://issuer", ["billing"])
+    assert machine.run("key", "jwks", "--format", "jwks").succeeded().json == published
+
+
+JOSE = """
+import { pathToFileURL } from 'node:url'
+const token = process.argv[2]
+%s
+console.log(payload.sub)
+"""
+
+
+if shutil.which("npm"):
+
+    @pytest.mark.long
+    def test_the_recipe_for_node_accepts_our_tokens_and_nothing_else(
+        machine: Machine, published: dict[str, Any]
+    ) -> None:
+        """Installs `jose` from the npm registry."""
+        assert published["keys"]
+        install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "jose@6"]
+        subprocess.run(install, cwd=machine.home, check=True, capture_output=True)
+        (machine.home / "recipe.mjs").write_text(JOSE % ELSEWHERE)
+        good = machine.run("token", "issue", "ada").succeeded().out.strip()
+        claims = jwt.decode(good, options={"verify_signature": False})
+
+        def judged(token: str) -> tuple[int, str]:
+            done = subprocess.run(["node", "recipe.mjs", token], cwd=machine.home, capture_output=True, text=True)
+            return done.returncode, done.stdout.strip()
+
+        assert judged(good) == (0, claims["sub"])
+        for bad in (good[:-8] + "AAAAAAAA", unsigned(good), signed_by_us(machine, claims, "JWT")):
+            assert judged(bad) == (1, "")

@@ -35,6 +35,12 @@ class AlgorithmName(StrEnum):
     HS256 = "HS256"
 
 
+class Verifier(StrEnum):
+    JWKS = "jwks"
+    ENVOY = "envoy"
+    ISTIO = "istio"
+
+
 class FormName(StrEnum):
     JWK = "jwk"
     PEM = "pem"
@@ -159,15 +165,27 @@ def due(
 
 
 @leaf(app)
-def jwks(call: Invocation) -> None:
+def jwks(
+    call: Invocation,
+    form: Annotated[
+        Verifier, Option("--format", help="Format: a JWK Set, or the configuration of a proxy that contains it.")
+    ] = Verifier.JWKS,
+) -> None:
     """Print the public keys of the signing keys, as a JWK Set.
 
     Services verify tokens with it. It contains the public half of every signing key that still verifies. Symmetric
-    keys have none and never appear.
+    keys have none and never appear. For a proxy it also contains the configured issuer and audience.
     """
     import json
 
     document = call.backend.keys.jwks()
+    if form is not Verifier.JWKS:
+        from backctl.application import verifier_configuration as verifiers
+
+        tokens = call.settings.settings.tokens
+        expected = verifiers.Expected(tokens.issuer, tokens.audience, tokens.leeway)
+        made = {Verifier.ENVOY: verifiers.for_envoy, Verifier.ISTIO: verifiers.for_istio}[form]
+        document = made(document, expected)
     call.results.value(json.dumps(document), document)
 
 
