@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from backctl.domain import errors
 from backctl.domain.errors import InvalidConfiguration
-from backctl.settings import load
+from backctl.settings import SETTINGS, load
 from backctl.wiring.storage import ADAPTERS
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ def test_there_are_documents() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_every_path_exists(document: Path) -> None:
     named = _PATH.findall(document.read_text(encoding="utf-8"))
-    assert len(named) > 20
+    assert len(named) > 20 or document.name != "architecture.md"
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
@@ -30,13 +31,23 @@ def test_every_path_exists(document: Path) -> None:
 def test_every_name_stands_in_the_file_that_is_said_to_hold_it(document: Path) -> None:
     found = _NAME.findall(document.read_text(encoding="utf-8"))
     pairs = [(name or other, file or other_file) for name, file, other_file, other in found]
-    assert len(pairs) > 5
+    assert len(pairs) > 5 or document.name != "architecture.md"
     missing = [
         (name, file)
         for name, file in pairs
         if not re.search(rf"^\s*(?:class {name}\b|def {name}\b|{name}\b.*=)", (ROOT / file).read_text(), re.MULTILINE)
     ]
     assert missing == []
+
+
+def test_every_setting_and_error_code_of_the_operators_guide_exists() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    known = {f"{key}{suffix}" for key in SETTINGS for suffix in ("", "_file", "_command")}
+    codes = {error.code for error in vars(errors).values() if hasattr(error, "code")}
+    checks = {"keyring.valid", "clock.sane", "tokens.issuable"}
+    named = re.findall(r"`((?:database|keyring|tokens|clock)\.\w+)", text)
+    assert len(named) > 8
+    assert [name for name in named if name not in known | codes | checks] == []
 
 
 def test_the_same_files_stand_in_the_folder_of_each_database() -> None:
