@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from tests.contracts.conftest import START, Store, a_user, new_id
 
-from backctl.domain.errors import DatabaseUnusable, InvalidCursor, SessionNotFound
+from backctl.domain.errors import DatabaseDamaged, InvalidCursor, SessionNotFound
 from backctl.domain.refresh_token import RefreshToken
 from backctl.domain.repositories import EVERY_EVENT, Swept
 from backctl.domain.sessions import Session, Standing
@@ -158,7 +158,7 @@ def test_a_session_that_was_never_written_is_refused(store: Store, ada: User) ->
     with store.work() as work:
         work.session.execute(text(f"UPDATE sessions SET not_before = {2**62}"))
         work.commit()
-    with store.work() as work, pytest.raises(DatabaseUnusable, match="invalid data"):
+    with pytest.raises(DatabaseDamaged, match="the column not_before contains"), store.work() as work:
         work.sessions.get(session.id)
 
 

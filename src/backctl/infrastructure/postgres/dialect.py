@@ -11,5 +11,5 @@ POSTGRES: Final = Dialect(
     writes_in_queries=True,
     has_loose_types=False,
     shown_key="CAST({} AS text)",
-    invalid_json="{} IS NOT JSON",
+    wrong_json="{0} IS NOT JSON {1}",
 )

@@ -18,7 +18,7 @@ from backctl.infrastructure.sql.tables import Row
 _LISTED = 100
 """The limit of rows that are listed for each table."""
 _TIMES = ("not_before", "locked_until")  # and all names that end with `_at`
-_JSON = (("events", "actor"), ("events", "data"), ("login_failures", "recent"))
+_JSON = {("events", "actor"): "object", ("events", "data"): "object", ("login_failures", "recent"): "array"}
 _CHOICES = {
     ("users", "mfa_state"): ("off", "pending", "on"),
     ("mfa_secrets", "algorithm"): ("sha1", "sha256", "sha512"),
@@ -78,7 +78,7 @@ def _rule(table: str, column: Column[Any], dialect: Dialect) -> str:
     elif (table, name) in _CHOICES:
         parts.append(f"{name} NOT IN ({', '.join(map(repr, _CHOICES[table, name]))})")
     elif (table, name) in _JSON:
-        parts.append(dialect.invalid_json.format(name))
+        parts.append(dialect.wrong_json.format(name, _JSON[table, name]))
     elif dialect.has_loose_types and isinstance(column.type, String) and column.type.length == _UUID:
         parts.append(f"(length({name}) <> {_UUID} OR {name} GLOB '*[^0-9a-f-]*')")
     parts = [part for part in parts if part]

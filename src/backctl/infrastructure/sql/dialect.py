@@ -25,8 +25,8 @@ class Dialect(NamedTuple):
     """Whether a column can contain values of other types than its own."""
     shown_key: str
     """Converts the key in `{}` to text."""
-    invalid_json: str
-    """The condition that the text in `{}` is not JSON."""
+    wrong_json: str
+    """The condition that the text in `{0}` is not JSON of the kind `{1}`: `object` or `array`."""
 
     @property
     def installation(self) -> str:

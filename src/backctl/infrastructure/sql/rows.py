@@ -250,22 +250,19 @@ class RowReader(ABC):
         from backctl.application.event_views import EventView
 
         who = json.loads(actor)
-        members = None if data is None else dict(json.loads(data))
+        members = None if data is None else json.loads(data)
         for text in (id_, type_, subject, reason or "", trace_id or ""):
             if type(text) is not str:
                 raise TypeError(text)
+        if type(who) is not dict or (data is not None and type(members) is not dict):
+            raise TypeError(seq)
+        label, os_user, host = (who.get(member) for member in ("label", "os_user", "host"))
+        if not type(label) is type(os_user) is type(host) is str:
+            from backctl.infrastructure.sql.damage import Damage, error_of
+
+            raise error_of(Damage("events", str(seq), "actor"))
         return EventView(
-            seq,
-            id_,
-            _instant(occurred_at),
-            type_,
-            subject,
-            who["label"],
-            who["os_user"],
-            who["host"],
-            reason,
-            trace_id,
-            members,
+            seq, id_, _instant(occurred_at), type_, subject, label, os_user, host, reason, trace_id, members
         )
 
     @contextmanager

@@ -11,5 +11,5 @@ SQLITE: Final = Dialect(
     writes_in_queries=False,
     has_loose_types=True,
     shown_key="CASE typeof({0}) WHEN 'blob' THEN quote({0}) ELSE CAST({0} AS TEXT) END",
-    invalid_json="NOT json_valid({})",
+    wrong_json="CASE WHEN json_valid({0}) THEN json_type({0}) <> '{1}' ELSE 1 END",
 )
