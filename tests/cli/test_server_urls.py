@@ -95,9 +95,15 @@ EVERYTHING = [
     ("init",),
     ("init", "--dry-run"),
     ("user", "list"),
+    ("audit", "list"),
     ("audit", "verify"),
     ("db", "status"),
     ("db", "upgrade"),
+    ("user", "create", "ada@example.org", "--username", "ada", "--no-password"),
+    ("user", "update", "ada", "--role", "admin"),
+    ("user", "deactivate", "ada"),
+    ("token", "revoke", "--all", "--yes"),
+    ("token", "gc"),
 ]
 
 
@@ -117,7 +123,7 @@ def test_a_missing_database_is_an_error_everywhere(
     assert (code, "does not exist" in message) == (9, True), message
 
 
-@pytest.mark.parametrize("words", [("db", "status"), ("init",)], ids=" ".join)
+@pytest.mark.parametrize("words", EVERYTHING, ids=" ".join)
 def test_a_database_that_is_not_utf_8_is_an_error(
     pointing: Machine, server: PostgresServer, words: tuple[str, ...]
 ) -> None:

@@ -42,7 +42,7 @@ def give(store: Store, user: User, enrolment: Enrolment = ENROLMENT) -> None:
 
 def use_step(store: Store, user: User, step: int) -> bool:
     with store.work() as work:
-        used = work.second_factors.use_step(user.id, step)
+        used = work.second_factors.use_step(user.id, step, latest=1_000)
         work.commit()
     return used
 
@@ -108,6 +108,13 @@ def test_a_step_counts_once_and_so_do_all_before_it(store: Store, ada: User) -> 
     assert found.last_used_step == 101
 
 
+def test_a_step_from_the_future_is_replaced_once(store: Store, ada: User) -> None:
+    assert use_step(store, ada, 1_000)
+    assert not use_step(store, ada, 5)
+    assert use_step(store, ada, 1_001)
+    assert [use_step(store, ada, step) for step in (5, 5, 4, 6)] == [True, False, False, True]
+
+
 def test_the_first_step_there_ever_was_counts_too(store: Store, ada: User) -> None:
     assert use_step(store, ada, 0)
     assert not use_step(store, ada, 0)
@@ -142,7 +149,7 @@ def test_of_eight_at_the_same_moment_one_wins(store: Store, ada: User, what: str
 
 def test_what_was_not_committed_was_not_used(store: Store, ada: User) -> None:
     with store.work() as work:
-        assert work.second_factors.use_step(ada.id, 5)
+        assert work.second_factors.use_step(ada.id, 5, latest=1_000)
         assert work.second_factors.use_code(ada.id, CODES[0].digest, now=START)
     assert use_step(store, ada, 5)
     assert use_code(store, ada, CODES[0])

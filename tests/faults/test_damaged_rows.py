@@ -59,7 +59,7 @@ COMMANDS = [
     ["db", "status"],
     ["doctor"],
 ]
-VALUES = ["x'ff00'", "'zzz'", "9223372036854775807"]
+VALUES = ["x'ff00'", "'zzz'", "9223372036854775807", "'------------------------------------'"]
 ROWS_OF_ACCOUNTS = ("users", "sessions", "refresh_tokens", "mfa_secrets", "recovery_codes", "login_failures")
 
 
@@ -141,6 +141,38 @@ def test_a_damaged_account_is_named(machine: Machine, column: str, value: str) -
         assert f"table users, row '{key if column != 'id' else '1.5'}'" in done.error["message"]
         assert column in done.error["message"]
         assert "db check" in done.error["hint"]
+
+
+def test_the_row_that_was_read_is_named_and_no_other(machine: Machine) -> None:
+    people = {
+        item["username"]: item["id"] for item in machine.run("user", "list", "-o", "json").succeeded().json["items"]
+    }
+    assert put(machine, "users", "role", "x'00'")
+    with closing(sqlite3.connect(machine.data / "backctl.db")) as database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        database.execute("UPDATE users SET role = x'00'")
+        database.commit()
+    for name, key in people.items():
+        for words in (("user", "show", name), ("user", "deactivate", name, "--yes")):
+            done = machine.run(*words, "-o", "json")
+            assert (done.code, done.error["code"]) == (9, "database.damaged"), done
+            assert f"table users, row '{key}': the column role" in done.error["message"]
+
+
+@pytest.mark.parametrize("column", ["email", "email_key", "email_domain", "username", "role"])
+def test_text_that_is_not_utf8_is_named(machine: Machine, column: str) -> None:
+    key = machine.run("user", "show", "ada", "-o", "json").succeeded().json["id"]
+    assert put(machine, "users", column, "CAST(x'73656372657480ff' AS TEXT)")
+    for words in (("user", "list"), ("user", "update", key, "--role", "admin")):
+        done = machine.run(*words, "-o", "json")
+        if done.code != 0:
+            assert (done.code, done.error["code"]) == (9, "database.damaged"), done
+            assert f"table users, row '{key}': the column {column}" in done.error["message"]
+            assert "secret" not in done.err
+    checked = machine.run("db", "check", "-o", "json")
+    assert checked.code == 6
+    assert f"table users, row {key}: {column}" in checked.out
+    assert "secret" not in checked.out
 
 
 def test_db_check_finds_all_damaged_rows(machine: Machine) -> None:

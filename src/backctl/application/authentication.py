@@ -126,7 +126,7 @@ class AuthenticationService:
 
     def _proven(self, work: "UnitOfWork", user: "User", code: Secret | None, now: "Instant") -> "_Factor":
         """Check the code; a right code is used up."""
-        from backctl.domain.one_time_codes import fitting_step, recovery_code_meant
+        from backctl.domain.one_time_codes import fitting_step, latest_step, recovery_code_meant
 
         if code is None:
             return _Factor("missing")
@@ -141,7 +141,8 @@ class AuthenticationService:
         step = fitting_step(
             secret, code.reveal(), now=now, last_used=enrolment.last_used_step, settings=enrolment.settings
         )
-        if step is None or not factors.use_step(user.id, step):
+        latest = latest_step(now, enrolment.settings)
+        if step is None or not factors.use_step(user.id, step, latest=latest):
             return _Factor("wrong")
         keys.follow_primary(secret, enrolment, factors, user.id)
         return _Factor("totp")

@@ -19,6 +19,7 @@ from backctl.domain.one_time_codes import (
     TotpSettings,
     encoded_secret,
     fitting_step,
+    latest_step,
     otpauth_uri,
     recovery_codes,
 )
@@ -136,7 +137,8 @@ class MfaService:
         step = fitting_step(
             secret, code.reveal(), now=now, last_used=enrolment.last_used_step, settings=enrolment.settings
         )
-        if step is None or not work.second_factors.use_step(user.id, step):
+        latest = latest_step(now, enrolment.settings)
+        if step is None or not work.second_factors.use_step(user.id, step, latest=latest):
             raise MfaCodeWrong(
                 "the code is not the current one",
                 hint="try the next code; the two clocks may differ by at most half a minute",

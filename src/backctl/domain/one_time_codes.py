@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from backctl.domain.errors import InvalidInput
 from backctl.domain.quoting import quoted
-from backctl.domain.values import Instant
+from backctl.domain.values import SKEW, Instant
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 
@@ -80,8 +80,10 @@ def fitting_step(
 
     The caller must store the step in the transaction that accepts the code; only that makes a code single-use. If two
     steps have the same code, the later one is returned, because otherwise the code could be used again. Spaces in the
-    code are ignored.
+    code are ignored. A `last_used` after `latest_step` is ignored, because it would lock the account out until then.
     """
+    if last_used is not None and last_used > latest_step(now, settings):
+        last_used = None
     given = code.replace(" ", "")
     if re.fullmatch(f"[0-9]{{{settings.digits}}}", given, re.ASCII) is None:
         return None
@@ -91,6 +93,11 @@ def fitting_step(
         if hmac.compare_digest(made, given) and (last_used is None or step > last_used):
             found = step
     return found
+
+
+def latest_step(now: Instant, settings: TotpSettings = DEFAULT_TOTP) -> int:
+    """Return the latest step that any machine can accept at `now`. Later ones were used while a clock was ahead."""
+    return settings.step_of(now.plus(SKEW)) + _STEPS_EITHER_SIDE
 
 
 def _steps_around(step: int) -> Iterator[int]:

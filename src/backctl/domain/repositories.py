@@ -80,8 +80,11 @@ class SecondFactors(Protocol):
 
     def confirm(self, user_id: UserId, *, now: Instant) -> None: ...
 
-    def use_step(self, user_id: UserId, step: int) -> bool:
-        """Mark a step and all earlier ones as used, in one statement; False if the step was used before."""
+    def use_step(self, user_id: UserId, step: int, *, latest: int) -> bool:
+        """Mark a step and all earlier ones as used, in one statement; False if the step was used before.
+
+        Replaces a stored step after `latest`, which was used while the clock was ahead.
+        """
         ...
 
     def move(self, user_id: UserId, *, secret: str, kid: str) -> None:

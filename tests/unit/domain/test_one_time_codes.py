@@ -17,6 +17,7 @@ from backctl.domain.one_time_codes import (
     encoded_secret,
     fitting_step,
     hotp,
+    latest_step,
     otpauth_uri,
     recovery_code_meant,
     recovery_codes,
@@ -96,6 +97,14 @@ def test_a_step_that_was_used_and_all_before_it_count_no_more() -> None:
         for step in (99, 100, 101):
             found = fitting_step(SECRET, hotp(SECRET, step), now=now, last_used=used)
             assert found == (step if step > used else None)
+
+
+def test_a_step_that_was_used_while_the_clock_was_ahead_does_not_lock_the_account_out() -> None:
+    now, code = at(100 * 30), hotp(SECRET, 100)
+    latest = 100 + 10 + 1  # five minutes, and the step after the current one
+    assert latest_step(now) == latest
+    assert fitting_step(SECRET, code, now=now, last_used=latest) is None
+    assert fitting_step(SECRET, code, now=now, last_used=latest + 1) == 100
 
 
 def test_of_two_steps_with_the_same_code_it_is_the_later() -> None:

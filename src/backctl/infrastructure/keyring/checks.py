@@ -16,12 +16,15 @@ def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:
         return warn(
             "a change to the keyring was interrupted", "run '{backctl} key rotate', which first completes that change"
         )
-    for key in ring.keys:
-        if key.state != "retired" and key.primary_since > now + SKEW:
-            return warn(
-                f"the {key.state} key {key.kid} is from {key.primary_since}, which is in the future",
-                "check the clock, then run '{backctl} key rotate', which replaces a primary key from the future",
-            )
+    if ahead := [
+        f"{key.kid} ({key.state}, {key.primary_since})"
+        for key in ring.keys
+        if key.purpose in ROTATING and key.state != "retired" and key.primary_since > now + SKEW
+    ]:
+        return warn(
+            f"keys from the future: {', '.join(ahead)}",
+            "check the clock, then run '{backctl} key rotate', which replaces keys from the future",
+        )
     for purpose in ROTATING:
         if ring.due(purpose, _CRYPTOPERIOD_US, now):
             finding = f"the key {ring.primary(purpose).kid} has been in use for more than a year"

@@ -122,9 +122,14 @@ class PostgresDatabase:
         try:
             return self._ask(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ", expected)
         except psycopg.errors.UndefinedTable:
-            connection.execute("ROLLBACK")
-            self.require_schema(connection)
+            self.require_place(connection)
             raise
+
+    def require_place(self, connection: Driver) -> None:
+        """Roll back, and raise DatabaseUnusable if the database could not contain an installation."""
+        connection.execute("ROLLBACK")
+        self.require_unicode(connection)
+        self.require_schema(connection)
 
     def require_unicode(self, connection: Driver) -> None:
         """Raise DatabaseUnusable if the database cannot store every name."""

@@ -27,6 +27,9 @@ def postgres_engine(
         try:
             stored = database.settle(driver_of(connection))
             check(stored)
+        except psycopg.errors.UndefinedTable:
+            database.require_place(driver_of(connection))
+            raise
         except psycopg.Error:
             if driver_of(connection).closed:
                 connection.invalidate()  # or the pool would try to roll it back and log the failure

@@ -26,6 +26,7 @@ from backctl.infrastructure.sql.damage import find
 from backctl.infrastructure.sql.engine import dialect_of
 
 _NAMED = 10  # the limit of differences to list
+_DAMAGED_NAMED = 1_000  # each one must be corrected
 _LOOK = f"run '{{backctl}} audit verify', then {RESTORE}"
 
 # Compare sets instead of looking up each row: PostgreSQL's ids need a cast, so no index would help.
@@ -117,7 +118,8 @@ def _values(connection: Connection) -> Finding:
     found = list(find(lambda text: connection.exec_driver_sql(text).all(), dialect_of(connection)))
     if found:
         return fail(
-            f"impossible values in {'; '.join(map(str, found))}", "correct them, or restore the database from a backup"
+            f"impossible values in {_some(list(map(str, found)), limit=_DAMAGED_NAMED)}",
+            "correct them, or restore the database from a backup",
         )
     return ok("every value has the type and the range of its column")
 
@@ -151,6 +153,6 @@ def _ids(connection: Connection, statement: str) -> list[str]:
     return [quoted(str(ident)) for (ident,) in connection.exec_driver_sql(statement)]
 
 
-def _some(texts: list[str]) -> str:
-    more = f"; and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return "; ".join(texts[:_NAMED]) + more
+def _some(texts: list[str], limit: int = _NAMED) -> str:
+    more = f"; and {len(texts) - limit} more" if len(texts) > limit else ""
+    return "; ".join(texts[:limit]) + more

@@ -12,11 +12,10 @@ from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, SmallInteger, S
 from backctl.domain.errors import DatabaseDamaged
 from backctl.domain.quoting import quoted
 from backctl.domain.values import EARLIEST, LATEST
-from backctl.infrastructure.sql.dialect import Dialect
+from backctl.infrastructure.sql.dialect import IS_UTF8, Dialect
+from backctl.infrastructure.sql.misread import ABOUT_VALUES, Misread
 from backctl.infrastructure.sql.tables import Row
 
-_LISTED = 100
-"""The limit of rows that are listed for each table."""
 _TIMES = ("not_before", "locked_until")  # and all names that end with `_at`
 _JSON = {("events", "actor"): "object", ("events", "data"): "object", ("login_failures", "recent"): "array"}
 _CHOICES = {
@@ -24,7 +23,8 @@ _CHOICES = {
     ("mfa_secrets", "algorithm"): ("sha1", "sha256", "sha512"),
 }
 _LARGEST = 2**63 - 2  # a version must have a successor
-_UUID = 36
+_UUID_LENGTH = 36
+_UUID = "-".join("[0-9a-f]" * length for length in (8, 4, 4, 4, 12))
 
 Run = Callable[[str], Sequence[Sequence[Any]]]
 """Runs a statement and returns its rows."""
@@ -42,15 +42,28 @@ class Damage(NamedTuple):
 
 
 def find(run: Run, dialect: Dialect) -> Iterator[Damage]:
-    """Yield the damaged rows of all tables, up to a hundred for each table."""
+    """Yield the damaged rows of all tables, each with its first damaged column."""
     for table in Row.metadata.sorted_tables:
         for row, column in run(_statement(table, dialect)):
             yield Damage(table.name, str(row), str(column))
 
 
+def explanation(error: BaseException | None, run: Run, dialect: Dialect) -> DatabaseDamaged | None:
+    """Return the error that names the damaged row behind `error`; None if no damage explains it.
+
+    `error` is one of ABOUT_VALUES, or the DatabaseDamaged of a driver that cannot tell the row.
+    """
+    if isinstance(error, Misread):
+        columns = (damage for damage in find(run, dialect) if (damage.table, damage.row) == (error.table, error.row))
+        return error_of(next(columns, Damage(error.table, error.row, error.column)))
+    first = next(find(run, dialect), None) if isinstance(error, (*ABOUT_VALUES, DatabaseDamaged)) else None
+    return None if first is None else error_of(first)
+
+
 def error_of(damage: Damage) -> DatabaseDamaged:
+    where = f"the column {damage.column} contains" if damage.column else "it contains"
     return DatabaseDamaged(
-        f"table {damage.table}, row {quoted(damage.row)}: the column {damage.column} contains an impossible value",
+        f"table {damage.table}, row {quoted(damage.row)}: {where} an impossible value",
         hint="run '{backctl} db check' to list all such rows; correct them, or restore the database from a backup",
     )
 
@@ -60,9 +73,9 @@ def _statement(table: Table, dialect: Dialect) -> str:
     rules = {column.name: _rule(table.name, column, dialect) for column in table.columns}
     rules = {name: rule for name, rule in rules.items() if rule}
     found = " ".join(f"WHEN {rule} THEN '{name}'" for name, rule in rules.items())
-    key = dialect.shown_key.format(next(iter(table.primary_key.columns)).name)
+    key = " || '/' || ".join(dialect.shown_key.format(column.name) for column in table.primary_key.columns)
     anywhere = " OR ".join(rules.values()) or "1 = 0"
-    return f"SELECT {key}, CASE {found} END FROM {table.name} WHERE {anywhere} LIMIT {_LISTED}"  # noqa: S608 - constant names
+    return f"SELECT {key}, CASE {found} END FROM {table.name} WHERE {anywhere}"  # noqa: S608 - constant names
 
 
 def _rule(table: str, column: Column[Any], dialect: Dialect) -> str:
@@ -79,8 +92,8 @@ def _rule(table: str, column: Column[Any], dialect: Dialect) -> str:
         parts.append(f"{name} NOT IN ({', '.join(map(repr, _CHOICES[table, name]))})")
     elif (table, name) in _JSON:
         parts.append(dialect.wrong_json.format(name, _JSON[table, name]))
-    elif dialect.has_loose_types and isinstance(column.type, String) and column.type.length == _UUID:
-        parts.append(f"(length({name}) <> {_UUID} OR {name} GLOB '*[^0-9a-f-]*')")
+    elif dialect.has_loose_types and isinstance(column.type, String) and column.type.length == _UUID_LENGTH:
+        parts.append(f"{name} NOT GLOB '{_UUID}'")
     parts = [part for part in parts if part]
     if not parts:
         return ""
@@ -91,4 +104,7 @@ def _rule(table: str, column: Column[Any], dialect: Dialect) -> str:
 def _wrong_type(column: Column[Any]) -> str:
     kinds = ((LargeBinary, "blob"), (String | Text, "text"), (Boolean | BigInteger | SmallInteger, "integer"))
     kind = next(kind for types, kind in kinds if isinstance(column.type, types))
-    return f"typeof({column.name}) <> '{kind}'"
+    wrong = f"typeof({column.name}) <> '{kind}'"
+    # Most text is ASCII, for which the first condition is enough; the function is a slow call into Python.
+    broken = f"({column.name} GLOB '*[^ -~]*' AND NOT {IS_UTF8}(CAST({column.name} AS BLOB)))"
+    return f"{wrong} OR {broken}" if kind == "text" else wrong

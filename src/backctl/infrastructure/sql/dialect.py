@@ -1,8 +1,10 @@
 """The differences between SQL databases in the statements that they share."""
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Placeholder = Literal["?", "%s"]
+IS_UTF8: Final = "is_utf8"
+"""The function of databases with loose types that tells whether a blob is UTF-8."""
 
 _INSTALLATION = (
     "SELECT (SELECT version_num FROM alembic_version), installation_id, (SELECT {join}(kid, ' ') FROM audit_keys) "

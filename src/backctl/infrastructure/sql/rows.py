@@ -2,17 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from backctl.application.ports.environment import AddressParser
 from backctl.application.views import UserView
-from backctl.domain.errors import DatabaseUnusable
+from backctl.domain.errors import DatabaseDamaged, DatabaseUnusable
 from backctl.domain.quoting import quoted
 from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
 from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
 from backctl.infrastructure.sql import queries
 from backctl.infrastructure.sql.dialect import Dialect
+from backctl.infrastructure.sql.misread import ABOUT_VALUES, Misread
 
 if TYPE_CHECKING:
     from backctl.application.event_views import EventView
@@ -169,8 +170,9 @@ class RowReader(ABC):
                 or type(version) is not int
                 or not earliest <= created <= latest
                 or not earliest <= updated <= latest
+                or not (expires is None or (type(expires) is int and earliest <= expires <= latest))
             ):
-                raise ValueError(id_)
+                raise Misread("users", id_)
             yield view(
                 UserId(id_),
                 email,
@@ -180,7 +182,7 @@ class RowReader(ABC):
                 secret == 1,
                 must == 1,
                 mfa,
-                None if expires is None else _instant(expires),
+                None if expires is None else instant(expires),
                 instant(created),
                 instant(updated),
                 version,
@@ -215,22 +217,14 @@ class RowReader(ABC):
         elif expires <= now:
             state = "expired"
         if not all(type(text) is str for text in (id_, user_id, client_id, issuer, audience, scope, because or "")):
-            raise ValueError(id_)
+            raise Misread("sessions", id_)
+        try:
+            times = _instant(created), _instant(issued), _instant(expires), _instant(ends), _moment(revoked)
+        except ValueError as error:
+            raise Misread("sessions", id_) from error
+        can_refresh = state == "open" and refreshable == 1
         return SessionView(
-            SessionId(id_),
-            UserId(user_id),
-            state,
-            state == "open" and refreshable == 1,
-            client_id,
-            issuer,
-            audience,
-            scope,
-            _instant(created),
-            _instant(issued),
-            _instant(expires),
-            _instant(ends),
-            _moment(revoked),
-            because,
+            SessionId(id_), UserId(user_id), state, can_refresh, client_id, issuer, audience, scope, *times, because
         )
 
     def _event(
@@ -249,33 +243,37 @@ class RowReader(ABC):
 
         from backctl.application.event_views import EventView
 
-        who = json.loads(actor)
-        members = None if data is None else json.loads(data)
-        for text in (id_, type_, subject, reason or "", trace_id or ""):
-            if type(text) is not str:
-                raise TypeError(text)
-        if type(who) is not dict or (data is not None and type(members) is not dict):
-            raise TypeError(seq)
+        try:
+            at = _instant(occurred_at)
+            who = json.loads(actor)
+            members = None if data is None else json.loads(data)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Misread("events", seq) from error
+        if (
+            not type(id_) is type(type_) is type(subject) is type(reason or "") is type(trace_id or "") is str
+            or type(who) is not dict
+            or (data is not None and type(members) is not dict)
+        ):
+            raise Misread("events", seq)
         label, os_user, host = (who.get(member) for member in ("label", "os_user", "host"))
         if not type(label) is type(os_user) is type(host) is str:
-            from backctl.infrastructure.sql.damage import Damage, error_of
-
-            raise error_of(Damage("events", str(seq), "actor"))
-        return EventView(
-            seq, id_, _instant(occurred_at), type_, subject, label, os_user, host, reason, trace_id, members
-        )
+            raise Misread("events", seq, "actor")
+        return EventView(seq, id_, at, type_, subject, label, os_user, host, reason, trace_id, members)
 
     @contextmanager
     def _naming_damage(self) -> Iterator[None]:
         """Turn an error about a value of a row into DatabaseDamaged, which names the row."""
         try:
             yield
-        except (TypeError, ValueError, OverflowError, KeyError, RecursionError) as error:
-            from backctl.infrastructure.sql.damage import error_of, find
+        except (*ABOUT_VALUES, DatabaseDamaged) as error:
+            from backctl.infrastructure.sql.damage import explanation
 
-            damage = next(find(lambda text: self._fetch(queries.Statement(text, ())), self._dialect), None)
-            if damage is not None:
-                raise error_of(damage) from error
+            found = error if isinstance(error, DatabaseDamaged) else None
+            with suppress(DatabaseDamaged):  # the driver may be unable to decode the key, too
+                run = lambda text: self._fetch(queries.Statement(text, ()))  # noqa: E731
+                found = explanation(error, run, self._dialect) or found
+            if found is not None:
+                raise found from error
             raise DatabaseUnusable(
                 f"{quoted(self._label, limit=400)} contains invalid data",
                 hint="run '{backctl} audit verify', then restore the database from a backup",

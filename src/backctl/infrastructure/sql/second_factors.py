@@ -6,7 +6,7 @@ If two processes use the same code, the condition of the UPDATE accepts only one
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from backctl.domain.errors import DatabaseDamaged, InvalidInput
 from backctl.domain.mfa import Enrolment, StoredCode
@@ -50,10 +50,10 @@ class SqlSecondFactors:
             update(tables.mfa_secrets).where(_secrets.user_id == user_id).values(confirmed_at=int(now))
         )
 
-    def use_step(self, user_id: UserId, step: int) -> bool:
+    def use_step(self, user_id: UserId, step: int, *, latest: int) -> bool:
         used = self._connection().execute(
             update(tables.mfa_secrets)
-            .where(_secrets.user_id == user_id, _secrets.last_used_step < step)
+            .where(_secrets.user_id == user_id, or_(_secrets.last_used_step < step, _secrets.last_used_step > latest))
             .values(last_used_step=step)
         )
         return used.rowcount == 1

@@ -27,6 +27,7 @@ from backctl.domain.repositories import Swept
 from backctl.domain.sessions import Cause, Session
 from backctl.domain.values import EARLIEST, LATEST, Instant, SessionId, UserId, is_uuid
 from backctl.infrastructure.sql import event_log, tables
+from backctl.infrastructure.sql.misread import Misread
 
 _sessions = tables.sessions.c
 _tokens = tables.refresh_tokens.c
@@ -237,6 +238,12 @@ def _columns(session: Session) -> dict[str, Any]:
 
 
 def _session(row: Row[Any]) -> Session:
+    """Raises Misread: anyone who can write an SQLite file can change these values."""
+    try:
+        created, issued, expires, ends = map(_instant, (row.created_at, row.issued_at, row.expires_at, row.ends_at))
+        not_before, revoked = map(_instant_or_none, (row.not_before, row.revoked_at))
+    except ValueError as error:
+        raise Misread("sessions", row.id) from error
     return Session(
         id=SessionId(row.id),
         user_id=UserId(row.user_id),
@@ -245,25 +252,23 @@ def _session(row: Row[Any]) -> Session:
         audience=row.audience,
         scope=row.scope,
         access_ttl=row.access_ttl,
-        created_at=_instant(row.created_at),
-        issued_at=_instant(row.issued_at),
-        expires_at=_instant(row.expires_at),
-        ends_at=_instant(row.ends_at),
-        not_before=_instant_or_none(row.not_before),
-        revoked_at=_instant_or_none(row.revoked_at),
+        created_at=created,
+        issued_at=issued,
+        expires_at=expires,
+        ends_at=ends,
+        not_before=not_before,
+        revoked_at=revoked,
         revoked_because=cast("Cause | None", row.revoked_because),
     )
 
 
 def _token(row: Row[Any]) -> RefreshToken:
-    return RefreshToken(
-        row.digest,
-        SessionId(row.session_id),
-        _instant(row.issued_at),
-        _instant(row.expires_at),
-        _instant_or_none(row.used_at),
-        row.successor,
-    )
+    """Raises Misread."""
+    try:
+        issued, expires, used = _instant(row.issued_at), _instant(row.expires_at), _instant_or_none(row.used_at)
+    except ValueError as error:
+        raise Misread("refresh_tokens", row.digest) from error
+    return RefreshToken(row.digest, SessionId(row.session_id), issued, expires, used, row.successor)
 
 
 def _number(moment: Instant | None) -> int | None:
@@ -275,7 +280,7 @@ def _instant_or_none(stored: object) -> Instant | None:
 
 
 def _instant(stored: object) -> Instant:
-    """Raises ValueError: anyone who can write an SQLite file can change these values."""
+    """Raises ValueError."""
     if type(stored) is int and EARLIEST <= stored <= LATEST:
         return Instant(stored)
     raise ValueError(stored)

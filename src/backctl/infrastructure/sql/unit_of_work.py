@@ -21,6 +21,7 @@ from backctl.domain.values import EventId
 from backctl.infrastructure.sql import event_log
 from backctl.infrastructure.sql.engine import dialect_of, outcomes_of
 from backctl.infrastructure.sql.login_failures import SqlLoginFailures
+from backctl.infrastructure.sql.misread import ABOUT_VALUES
 from backctl.infrastructure.sql.user_repository import SqlUserRepository
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ class Store(Protocol):
 
 
 _S = TypeVar("_S", bound=Store)
-
-_ABOUT_VALUES = (TypeError, ValueError, OverflowError, KeyError, RecursionError)
-"""Errors that a row with an impossible value can cause."""
 
 
 class SqlUnitOfWork:
@@ -103,22 +101,20 @@ class SqlUnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        damage = self._damage() if isinstance(error, _ABOUT_VALUES) else None
+        fault = self._outcomes.fault_of(error) if isinstance(error, Exception) else None
+        if isinstance(error, ABOUT_VALUES) or isinstance(fault, DatabaseDamaged):
+            fault = self._damage(fault or error) or fault
         with self._mapped_faults():
             self.session.close()
-        if damage is not None:
-            raise damage from error
-        if isinstance(error, Exception) and (fault := self._outcomes.fault_of(error)):
+        if fault is not None:
             raise fault from error
 
-    def _damage(self) -> DatabaseDamaged | None:
-        """Return the error for a damaged row, which explains an error about a value; None if no row is damaged."""
-        from backctl.infrastructure.sql.damage import error_of, find
+    def _damage(self, error: BaseException | None) -> DatabaseDamaged | None:
+        from backctl.infrastructure.sql.damage import explanation
 
         with suppress(SQLAlchemyError):  # the error that ended the transaction matters more
             connection = self.session.connection()
-            damage = next(find(lambda text: connection.exec_driver_sql(text).all(), dialect_of(connection)), None)
-            return None if damage is None else error_of(damage)
+            return explanation(error, lambda text: connection.exec_driver_sql(text).all(), dialect_of(connection))
         return None
 
     @cached_property

@@ -27,6 +27,7 @@ from backctl.domain.values import (
     folded,
     is_uuid,
 )
+from backctl.infrastructure.sql.misread import Misread
 from backctl.infrastructure.sql.tables import UserRow
 
 # SQLite names a violated constraint by its column, PostgreSQL by its own name.
@@ -287,7 +288,7 @@ def _columns(user: User) -> dict[str, Any]:
 def _user(row: Row[Any]) -> User:
     """Build the account without parsing the values again, because the rules may have become stricter since.
 
-    Raises ValueError for values of another type, or out of the range of time: another program has written them.
+    Raises Misread for values of another type, or out of the range of time: another program has written them.
     """
     names = (row.email, row.email_key, row.email_domain, row.username, row.username_key)
     texts = (row.id, *names, row.role, row.mfa_state, row.password_hash or "")
@@ -298,7 +299,7 @@ def _user(row: Row[Any]) -> User:
         or not all(type(number) is int for number in (*times, row.version))
         or not all(EARLIEST <= time <= LATEST for time in times)
     ):
-        raise ValueError(row.id)
+        raise Misread("users", row.id)
     return User(
         id=UserId(row.id),
         email=EmailAddress(row.email, row.email_key, row.email_domain),

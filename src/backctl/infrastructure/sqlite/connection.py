@@ -9,6 +9,7 @@ from pathlib import Path
 
 from backctl.domain.errors import DatabaseMissing
 from backctl.domain.quoting import quoted
+from backctl.infrastructure.sql.dialect import IS_UTF8
 from backctl.infrastructure.sql.schema import StoredInstallation, stored_installation
 from backctl.infrastructure.sqlite.dialect import SQLITE
 from backctl.infrastructure.sqlite.faults import mapped_faults
@@ -45,6 +46,7 @@ def connect(
             factory=factory,
         )
         try:
+            connection.create_function(IS_UTF8, 1, _is_utf8, deterministic=True)
             connection.execute("PRAGMA query_only = ON" if read_only else "PRAGMA foreign_keys = ON")
         except sqlite3.Error:
             connection.close()
@@ -57,6 +59,14 @@ def read_installation(connection: sqlite3.Connection, path: Path) -> StoredInsta
     with mapped_faults(path):
         row = connection.execute(SQLITE.installation).fetchone()
     return stored_installation(row, path)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _uri_path(path: Path) -> str:

@@ -12,6 +12,7 @@ from errno import EDQUOT, EFBIG, ENOSPC
 
 from backctl.domain.errors import (
     BackctlError,
+    DatabaseDamaged,
     DatabaseFull,
     DatabaseLocked,
     DatabaseUnusable,
@@ -162,7 +163,7 @@ def fault_of_copy(error: Exception, copy: os.PathLike[str], *, named: os.PathLik
 def _fault_without_code(message: str, database: str) -> BackctlError | None:
     # Python's module raises this. Its message contains the text, which must not be shown.
     if message.startswith("Could not decode to UTF-8"):
-        return DatabaseUnusable(
+        return DatabaseDamaged(
             f"{database} holds text that is not UTF-8", hint=f"run '{{backctl}} audit verify', then {_RESTORE}"
         )
     return None
