@@ -314,7 +314,11 @@ def test_text_around_a_pem_block_is_ignored(alg: str) -> None:
     bag = "Bag Attributes\n    friendlyName: ours\n    localKeyID: 54 69 6D 65\nKey Attributes: <No Attributes>\n"
     assert read(bag + text).material == key.material
     assert read(bag + public + "subject=CN = x\n\n" + text + bag).material == key.material
-    assert read((bag + text).replace("\n", "\r\n")).material == key.material
+    for end in ("\r\n", "\r"):  # RFC 7468 §3
+        assert read((bag + text).replace("\n", end)).material == key.material
+    for before in ("{ours}\n", "[1]\n"):
+        assert read(before + text).material == key.material
+    assert "no readable private key" in refused(text[:80])
     assert read(text + "ED25519 Private-Key:\npriv:\n    9d:61:b1:9d\n").material == key.material  # openssl -text
     assert "holds 2 private keys" in refused(bag + text + bag + text)
     assert "no readable private key" in refused(bag + public)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from backctl.domain.errors import KeyNotFound
+
 _SECOND_US = 1_000_000
 _NAME = "backctl"
 _JWT_AUTHN = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
@@ -25,15 +27,16 @@ def for_envoy(jwks: Mapping[str, object], expected: Expected) -> dict[str, objec
 
     Extension configuration discovery from a file:
     https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/extension
+    Raises KeyNotFound without public keys.
     """
-    keys = json.dumps(jwks)
+    keys = _text(jwks)
     provider = {
         "issuer": expected.issuer,
         "audiences": [expected.audience],
         "local_jwks": {"inline_string": keys},
         "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
         "require_expiration": True,
-        "clock_skew_seconds": expected.leeway // _SECOND_US,
+        "clock_skew_seconds": max(1, expected.leeway // _SECOND_US),  # Envoy takes 0 for its default of a minute
         "payload_in_metadata": _NAME,
     }
     rule = {"match": {"prefix": "/"}, "requires": {"provider_name": _NAME}}
@@ -45,11 +48,14 @@ def for_envoy(jwks: Mapping[str, object], expected: Expected) -> dict[str, objec
 
 
 def for_istio(jwks: Mapping[str, object], expected: Expected) -> dict[str, object]:
-    """Return a RequestAuthentication: https://istio.io/latest/docs/reference/config/security/request_authentication/"""
+    """Return a RequestAuthentication: https://istio.io/latest/docs/reference/config/security/request_authentication/
+
+    Raises KeyNotFound without public keys.
+    """
     rule = {
         "issuer": expected.issuer,
         "audiences": [expected.audience],
-        "jwks": json.dumps(jwks),
+        "jwks": _text(jwks),
         "outputClaimToHeaders": [{"header": "x-user", "claim": "sub"}],
     }
     return {
@@ -58,3 +64,14 @@ def for_istio(jwks: Mapping[str, object], expected: Expected) -> dict[str, objec
         "metadata": {"name": _NAME},
         "spec": {"jwtRules": [rule]},
     }
+
+
+def _text(jwks: Mapping[str, object]) -> str:
+    """Format the JWK Set. A proxy rejects an empty one, and would silently keep the keys that it has."""
+    if not jwks["keys"]:
+        raise KeyNotFound(
+            "no signing key has a public half: a proxy could verify nothing",
+            hint="create one with '{backctl} key add --alg EdDSA' and promote it; until the proxy gets a new "
+            "configuration, it accepts the keys of the old one",
+        )
+    return json.dumps(jwks)

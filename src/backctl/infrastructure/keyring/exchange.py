@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# RFC 7468 §2 permits other text before, between and after the blocks.
-_PEM = re.compile(r"^-----BEGIN ([A-Z0-9 ]+)-----.*?^-----END \1-----", re.MULTILINE | re.DOTALL)
+# RFC 7468 §2 permits other text before, between and after the blocks, and §3 permits CR alone as the end of a line.
+_PEM = re.compile(r"(?:^|(?<=[\r\n]))-----BEGIN ([A-Z0-9 ]+)-----.*?[\r\n]-----END \1-----", re.DOTALL)
 _PRIVATE_LABEL = "PRIVATE KEY"
 _PSS = bytes.fromhex("06092a864886f70d01010a")  # id-RSASSA-PSS: RFC 4055 §1.2
 _PSS_FROM, _PSS_TO = 8, 32  # where PKCS #8 names the algorithm
@@ -100,7 +100,8 @@ def private_key(key: Key) -> "PrivateKey":
 
 
 def _foreign(content: str, purpose: Purpose, alg: str | None, now: Instant) -> ForeignKey:
-    if not content.startswith(("{", "[")) and "-----BEGIN " in content:
+    is_cut_off = not content.startswith(("{", "[")) and "-----BEGIN " in content
+    if is_cut_off or _PEM.search(content) is not None:  # in JSON, no line begins inside a string
         return ForeignKey(_known(_of_pem(content, now), purpose, alg), None)
     jwk = _members(content)
     kid = jwk.get("kid")
