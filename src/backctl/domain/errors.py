@@ -174,6 +174,12 @@ class InvalidDuration(InvalidInput):
     code = "duration.invalid"
 
 
+class InvalidRateLimit(InvalidInput):
+    """A rate limit policy, a cost or an identifier with impossible values."""
+
+    code = "ratelimit.invalid"
+
+
 class UnknownProfile(InvalidInput):
     code = "profile.unknown"
 
