@@ -8,7 +8,7 @@ stands still for the algorithms until it has caught up.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, SupportsIndex
 
 from backctl.domain.errors import InvalidRateLimit
 from backctl.domain.quoting import quoted
@@ -22,7 +22,7 @@ LIMIT_MAX = 1_000_000_000
 LOG_LIMIT_MAX = 100_000
 """The highest limit of a sliding window, which stores every admitted request."""
 WINDOW_MIN, WINDOW_MAX = 1_000, 366 * 86_400_000_000
-STAMP_BYTES = 6
+STAMP_BYTES = 7
 """The stored size of one admitted request of a sliding window."""
 IDENTIFIER_MAX = 1024
 """The length limit of an identifier in bytes."""
@@ -156,14 +156,26 @@ def decide(states: Sequence[tuple[Policy, State]], cost: int, now: int, *, consu
     ]
 
 
+class Stamps(Protocol):
+    """Times in ascending order. A list is one; a store can read them where they are."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: SupportsIndex, /) -> int: ...
+
+    def __delitem__(self, at: slice, /) -> None: ...
+
+    def extend(self, stamps: Sequence[int], /) -> None: ...
+
+
 class SlidingWindow:
     """The times of the admitted requests of one window, oldest first."""
 
     __slots__ = ("policy", "stamps")
 
-    def __init__(self, policy: Policy, stamps: Sequence[int] = ()) -> None:
+    def __init__(self, policy: Policy, stamps: "Stamps | None" = None) -> None:
         self.policy = policy
-        self.stamps = list(stamps)
+        self.stamps: Stamps = [] if stamps is None else stamps
 
     def wait(self, cost: int, now: int) -> int:
         if cost > self.policy.limit:

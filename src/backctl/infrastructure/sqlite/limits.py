@@ -1,0 +1,228 @@
+"""Rate limits in an SQLite file of their own. Exact for all processes of one machine.
+
+The states are not worth a flush for each request: after a power failure, the requests of the last moments may be
+forgotten. The file itself stays sound (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from struct import Struct
+from typing import Final, SupportsIndex, cast
+
+from backctl.application.ports.limits import Request, Usage
+from backctl.domain.errors import DatabaseMissing, DatabaseUnusable
+from backctl.domain.quoting import quoted
+from backctl.domain.rate_limit import STAMP_BYTES, Decision, Gcra, Policy, SlidingCounter, SlidingWindow, State, decide
+from backctl.infrastructure.files import durable
+from backctl.infrastructure.sql.pool import ConnectionPool
+from backctl.infrastructure.sqlite.connection import connect
+from backctl.infrastructure.sqlite.faults import mapped_faults
+
+_VERSION: Final = 1
+_TABLE: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS limits (
+    identifier BLOB NOT NULL,
+    policy TEXT NOT NULL,
+    state BLOB NOT NULL,
+    ends_at INTEGER NOT NULL,
+    PRIMARY KEY (identifier, policy)
+);
+CREATE INDEX IF NOT EXISTS limits_ends_at ON limits (ends_at);
+PRAGMA user_version = {_VERSION};
+COMMIT;
+"""
+_SWEPT: Final = 4
+"""How many ended states each request deletes: more than it can create."""
+_NUMBERS = Struct(">QQQ")
+
+
+class SqliteLimits:
+    """Keeps the states in the file at `path`, which the first request creates, readable only by its owner.
+
+    Works in any thread. `clock` returns microseconds; it is read when the write lock is held, so that the order of the
+    times is that of the requests.
+    """
+
+    def __init__(self, path: Path, *, timeout_us: int, clock: Callable[[], int]) -> None:
+        self._path = path
+        self._timeout_us = timeout_us
+        self._clock = clock
+        self._pool = ConnectionPool(
+            self._open, close=sqlite3.Connection.close, label=str(path), inheritable=False, strict=False
+        )
+
+    def check(
+        self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
+    ) -> Sequence[Sequence[Decision]]:
+        if not consume and not self._exists():
+            now = self._clock()
+            fresh = [(policy, policy.begin()) for policy in policies]
+            return [decide(fresh, request.cost, now, consume=False) for request in requests]
+        with self._transaction(writes=consume) as connection:
+            now = self._clock()
+            answers = []
+            for identifier, cost in requests:
+                states = [(policy, _state(connection, policy, identifier)) for policy in policies]
+                decisions = decide(states, cost, now, consume=consume)
+                if consume and all(decision.allowed for decision in decisions):
+                    for policy, state in states:
+                        _store(connection, policy, identifier, state)
+                answers.append(decisions)
+            if consume:
+                connection.execute(
+                    "DELETE FROM limits WHERE rowid IN (SELECT rowid FROM limits WHERE ends_at <= ? LIMIT ?)",
+                    (now, _SWEPT * len(requests) * len(policies)),
+                )
+            return answers
+
+    def reset(self, policies: Sequence[Policy], identifier: bytes, *, dry_run: bool = False) -> bool:
+        if not self._exists():
+            return False
+        keys = [(identifier, _key(policy)) for policy in policies]
+        with self._transaction(writes=not dry_run) as connection:
+            now = self._clock()
+            used = [
+                policy for policy in policies if _state(connection, policy, identifier).remaining(now) < policy.capacity
+            ]
+            if not dry_run:
+                connection.executemany("DELETE FROM limits WHERE identifier = ? AND policy = ?", keys)
+            return bool(used)
+
+    def usage(self, policies: Sequence[Policy]) -> Iterator[Usage]:
+        if not self._exists():
+            return
+        by_key = {_key(policy): policy for policy in policies}
+        marks = ", ".join("?" * len(by_key))
+        with self._transaction(writes=False) as connection:
+            now = self._clock()
+            found = connection.execute(
+                f"SELECT identifier, policy, state FROM limits WHERE policy IN ({marks}) ORDER BY identifier, policy",  # noqa: S608 - question marks
+                tuple(by_key),
+            )
+            for identifier, key, stored in found:
+                policy = by_key[key]
+                decision = decide([(policy, _loaded(policy, stored))], 1, now, consume=False)[0]
+                if decision.reset_after:
+                    yield Usage(identifier, decision)
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def _exists(self) -> bool:
+        return os.path.lexists(self._path)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            if not self._exists():
+                durable.make_folder(self._path.parent)
+                with suppress(FileExistsError):  # another process was faster
+                    os.close(durable.open_new(self._path))
+        except OSError as error:
+            raise durable.unusable(self._path.parent, error) from error
+        connection = connect(self._path, timeout_us=self._timeout_us, read_only=False, check_same_thread=False)
+        try:
+            with mapped_faults(self._path):
+                self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if version not in (0, _VERSION) or tables - {"limits"}:
+            raise DatabaseUnusable(
+                f"{quoted(str(self._path), limit=400)} does not contain rate limits of this version of backctl",
+                hint="move the file away; the next request creates a new one",
+            )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if version == 0:
+            connection.executescript(_TABLE)
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._pool.take(timeout_s=self._timeout_us / 1_000_000)
+        except DatabaseMissing:  # deleted meanwhile
+            connection = self._pool.take(timeout_s=self._timeout_us / 1_000_000)
+        try:
+            with mapped_faults(self._path):
+                connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+                yield connection
+                connection.execute("COMMIT")
+        finally:
+            sound = not connection.in_transaction
+            self._pool.give_back(connection, sound=sound)
+
+
+class _Stamps:
+    """Times in the form in which they are stored, so that a request reads only a few of them."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = bytearray(data)
+
+    def __len__(self) -> int:
+        return len(self.data) // STAMP_BYTES
+
+    def __getitem__(self, at: SupportsIndex, /) -> int:
+        place = range(len(self))[at] * STAMP_BYTES
+        return int.from_bytes(self.data[place : place + STAMP_BYTES])
+
+    def __delitem__(self, at: slice, /) -> None:
+        first, end, _ = at.indices(len(self))
+        del self.data[first * STAMP_BYTES : end * STAMP_BYTES]
+
+    def extend(self, stamps: Sequence[int], /) -> None:
+        for stamp in stamps:
+            self.data += stamp.to_bytes(STAMP_BYTES)
+
+
+def _key(policy: Policy) -> str:
+    """Return what identifies a policy: a changed one starts clean."""
+    burst = "" if policy.burst is None else f":{policy.burst}"
+    return f"{policy.algorithm}:{policy.limit}:{policy.window}{burst}:{policy.name}"
+
+
+def _state(connection: sqlite3.Connection, policy: Policy, identifier: bytes) -> State:
+    found = connection.execute(
+        "SELECT state FROM limits WHERE identifier = ? AND policy = ?", (identifier, _key(policy))
+    ).fetchone()
+    if found is not None:
+        return _loaded(policy, found[0])
+    return SlidingWindow(policy, _Stamps()) if policy.algorithm == "sliding-window" else policy.begin()
+
+
+def _loaded(policy: Policy, stored: object) -> State:
+    if policy.algorithm == "sliding-window":
+        if isinstance(stored, bytes) and len(stored) % STAMP_BYTES == 0:
+            return SlidingWindow(policy, _Stamps(stored))
+    elif isinstance(stored, bytes) and len(stored) == _NUMBERS.size:
+        kind = SlidingCounter if policy.algorithm == "sliding-counter" else Gcra
+        return kind(policy, *_NUMBERS.unpack(stored))
+    raise DatabaseUnusable(
+        f"the rate limit {quoted(policy.name)} contains damaged data",
+        hint="move the file with the rate limits away; the next request creates a new one",
+    )
+
+
+def _store(connection: sqlite3.Connection, policy: Policy, identifier: bytes, state: State) -> None:
+    if isinstance(state, SlidingWindow):
+        stored = bytes(cast(_Stamps, state.stamps).data)
+    elif isinstance(state, SlidingCounter):
+        stored = _NUMBERS.pack(state.current, state.previous, state.last)
+    else:
+        gcra = cast(Gcra, state)
+        stored = _NUMBERS.pack(gcra.tat, gcra.fraction, gcra.last)
+    connection.execute(
+        "INSERT INTO limits (identifier, policy, state, ends_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET state = excluded.state, ends_at = excluded.ends_at",
+        (identifier, _key(policy), stored, state.ends_at),
+    )

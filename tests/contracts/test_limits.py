@@ -1,0 +1,244 @@
+"""One suite for every store of rate limits. The pure algorithms are the reference."""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backctl.application.ports.limits import LimitStore, Request
+from backctl.domain.rate_limit import ALGORITHMS, NEVER, Algorithm, Policy, decide
+from backctl.infrastructure.sqlite.limits import SqliteLimits
+
+NOW = 1_795_000_000_000_000
+SECOND = 1_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class Stored(NamedTuple):
+    store: LimitStore
+    clock: Clock
+    another: Callable[[], LimitStore]
+    """Opens the same store as another process would."""
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[], Stored]]:
+    """Opens a new, empty store each time."""
+    stores: list[LimitStore] = []
+    numbers = itertools.count()
+
+    def open_new() -> Stored:
+        path, clock = tmp_path / str(next(numbers)) / "limits.db", Clock()
+
+        def open_store() -> LimitStore:
+            stores.append(SqliteLimits(path, timeout_us=30 * SECOND, clock=clock))
+            return stores[-1]
+
+        return Stored(open_store(), clock, open_store)
+
+    yield open_new
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def stored(opened: Callable[[], Stored]) -> Stored:
+    return opened()
+
+
+def admitted(store: LimitStore, policy: Policy, identifier: bytes = b"ada", cost: int = 1) -> bool:
+    return store.check([policy], [Request(identifier, cost)])[0][0].allowed
+
+
+@st.composite
+def steps(draw: st.DrawFn, policies: list[Policy]) -> tuple[int, int, list[Policy], bool]:
+    """Draw by how much the clock moves, a cost, the policies to check, and whether to consume."""
+    window = max(policy.window for policy in policies)
+    jumps = (0, 1, window // 3, 2 * window + 1, -2 * window)
+    ahead = draw(st.one_of(st.integers(-window, window), st.sampled_from(jumps)))
+    chosen = draw(st.lists(st.sampled_from(policies), min_size=1, unique_by=id))
+    return ahead, draw(st.integers(1, 5)), chosen, draw(st.booleans())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_the_store_agrees_with_the_pure_algorithms(opened: Callable[[], Stored], data: st.DataObject) -> None:
+    windows = st.integers(1_000, 5_000)
+    policies = [
+        Policy(algorithm, data.draw(st.integers(1, 6)), data.draw(windows), algorithm, burst)
+        for algorithm, burst in zip(ALGORITHMS, (None, None, data.draw(st.none() | st.integers(1, 8))), strict=True)
+    ]
+    store, clock, _ = opened()
+    reference = {policy: policy.begin() for policy in policies}
+    for ahead, cost, chosen, consume in data.draw(st.lists(steps(policies), max_size=25)):
+        clock.now += ahead
+        states = [(policy, reference[policy]) for policy in chosen]
+        expected = decide(states, cost, clock.now, consume=consume)
+        assert store.check(chosen, [Request(b"ada", cost)], consume=consume) == [expected]
+        if consume:  # a store forgets what has ended; a clock that then goes back does not bring it back
+            ended = [policy for policy, state in reference.items() if state.ends_at <= clock.now]
+            reference.update((policy, policy.begin()) for policy in ended)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_threads_that_share_a_store_admit_exactly_the_limit(stored: Stored, algorithm: Algorithm) -> None:
+    policy = Policy("p", 50, 60 * SECOND, algorithm)
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(lambda _: admitted(stored.store, policy), range(200))) == 50
+
+
+def test_another_process_sees_what_was_consumed(stored: Stored) -> None:
+    policy = Policy("p", 2, SECOND)
+    assert admitted(stored.store, policy)
+    other = stored.another()
+    assert [admitted(other, policy), admitted(other, policy), admitted(stored.store, policy)] == [True, False, False]
+
+
+def test_identifiers_are_independent_whatever_their_bytes(stored: Stored) -> None:
+    policy = Policy("p", 1, SECOND)
+    identifiers = [
+        b"",
+        b"a",
+        b"A",
+        b"a ",
+        b"{a}",
+        b"a:b",
+        b"a*",
+        b"\0",
+        b"\xff",
+        b"\xc3\xa4",  # the same letter, composed
+        b"a\xcc\x88",  # and decomposed
+        b"x" * 1024,
+    ]
+    requests = [Request(identifier) for identifier in identifiers]
+    assert all(answer[0].allowed for answer in stored.store.check([policy], requests))
+    assert not any(answer[0].allowed for answer in stored.store.check([policy], requests))
+
+
+def test_one_call_answers_in_the_order_of_the_requests(stored: Stored) -> None:
+    policy = Policy("p", 3, SECOND)
+    requests = [Request(b"a", 2), Request(b"b", 4), Request(b"a", 2), Request(b"a", 1)]
+    answers = [answer[0] for answer in stored.store.check([policy], requests)]
+    assert [(answer.allowed, answer.remaining, answer.retry_after) for answer in answers] == [
+        (True, 1, 0),
+        (False, 3, NEVER),
+        (False, 1, SECOND),
+        (True, 0, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Policy("p", 2, SECOND),
+        Policy("p", 1, 2 * SECOND),
+        Policy("q", 1, SECOND),
+        Policy("p", 1, SECOND, "gcra"),
+        Policy("p", 1, SECOND, "sliding-counter"),
+    ],
+)
+def test_a_changed_policy_starts_clean(stored: Stored, changed: Policy) -> None:
+    assert admitted(stored.store, Policy("p", 1, SECOND))
+    assert admitted(stored.store, changed)
+    assert not admitted(stored.store, Policy("p", 1, SECOND))
+
+
+def test_a_look_consumes_nothing(stored: Stored) -> None:
+    policy = Policy("p", 1, SECOND)
+    for _ in range(3):
+        assert stored.store.check([policy], [Request(b"ada")], consume=False)[0][0].allowed
+    assert admitted(stored.store, policy)
+    assert not stored.store.check([policy], [Request(b"ada")], consume=False)[0][0].allowed
+
+
+def test_a_reset_forgets_one_identifier(stored: Stored) -> None:
+    one, two = Policy("one", 1, SECOND), Policy("two", 1, SECOND, "gcra")
+    assert not stored.store.reset([one, two], b"ada")
+    for identifier in (b"ada", b"bob"):
+        assert all(decision.allowed for decision in stored.store.check([one, two], [Request(identifier)])[0])
+    assert stored.store.reset([one, two], b"ada", dry_run=True)
+    assert not admitted(stored.store, one)
+    assert stored.store.reset([one, two], b"ada")
+    assert not stored.store.reset([one, two], b"ada")
+    assert admitted(stored.store, two)
+    assert not admitted(stored.store, two, b"bob")
+
+
+def test_usage_lists_the_identifiers_that_have_consumed_something(stored: Stored) -> None:
+    policies = [Policy(algorithm, 2, SECOND, algorithm) for algorithm in ALGORITHMS]
+    assert list(stored.store.usage(policies)) == []
+    for identifier in (b"bob", b"ada"):
+        stored.store.check(policies[:2], [Request(identifier)])
+    stored.store.check([policies[0]], [Request(b"ada")])
+    stored.store.check([Policy("other", 1, SECOND)], [Request(b"eve")])
+    found = [
+        (usage.identifier, usage.decision.policy.name, usage.decision.allowed) for usage in stored.store.usage(policies)
+    ]
+    assert sorted(found) == [
+        (b"ada", "sliding-counter", True),
+        (b"ada", "sliding-window", False),
+        (b"bob", "sliding-counter", True),
+        (b"bob", "sliding-window", True),
+    ]
+    assert [identifier for identifier, _, _ in found] == [b"ada", b"ada", b"bob", b"bob"]
+    stored.clock.now += 5 * SECOND
+    assert list(stored.store.usage(policies)) == []
+
+
+def test_a_store_that_was_closed_opens_again(stored: Stored) -> None:
+    policy = Policy("p", 1, SECOND)
+    assert admitted(stored.store, policy)
+    stored.store.close()
+    assert not admitted(stored.store, policy)
+
+
+_WORKER = """
+import sys, time
+from pathlib import Path
+from backctl.application.ports.limits import Request
+from backctl.domain.rate_limit import Policy
+from backctl.infrastructure.sqlite.limits import SqliteLimits
+
+store = SqliteLimits(Path(sys.argv[1]), timeout_us=60_000_000, clock=lambda: time.time_ns() // 1000)
+policy = Policy("p", 50, 3_600_000_000, sys.argv[2])
+sys.stdin.read()
+print(sum(store.check([policy], [Request(b"ada")])[0][0].allowed for _ in range(200)))
+"""
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_processes_that_share_a_file_admit_exactly_the_limit(tmp_path: Path, algorithm: str) -> None:
+    """Sixteen processes also create the file at the same moment."""
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WORKER, tmp_path / "limits.db", algorithm],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(16)
+    ]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.close()
+    counts = []
+    for worker in workers:
+        assert worker.stdout is not None
+        with worker.stdout:
+            counts.append(int(worker.stdout.read()))
+        assert worker.wait(60) == 0
+    assert sum(counts) == 50
