@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from backctl.application.encryption import EncryptionService
     from backctl.application.guard import Guard
     from backctl.application.keys import KeyService
+    from backctl.application.limits import LimitService
     from backctl.application.mfa import MfaService
     from backctl.application.mfa_keys import MfaKeys
+    from backctl.application.ports.limits import LimitStore
     from backctl.application.reactions import Reaction
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.sessions import SessionService
@@ -250,6 +252,23 @@ class Backend:
         return EncryptionService(keyring=keyring, ciphers=KeyCiphers(), files=self.files)
 
     @lazy
+    def limits(self) -> "LimitService":
+        import time
+
+        from backctl.application.limits import LimitService
+        from backctl.wiring.limits import limit_policies
+
+        return LimitService(
+            policies=limit_policies(self._settings),
+            store=self._limit_store,
+            transactions=lambda: self._transactions,
+            is_fresh=self._storage.is_fresh,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+            guard=self._guard,
+        )
+
+    @lazy
     def files(self) -> "WholeFiles":
         """Writes files completely or not at all, for example files with exported secrets."""
         from backctl.infrastructure.files.whole import WholeFiles
@@ -302,6 +321,14 @@ class Backend:
         failure = f"the change was saved, but the reaction {reaction} failed: {type(error).__name__}"
         logging.getLogger("backctl.reactions").error(failure)
         self._notice(failure)
+
+    @lazy
+    def _limit_store(self) -> "LimitStore":
+        from backctl.wiring.limits import limit_store
+
+        store = limit_store(self._loaded)
+        self._opened.callback(store.close)
+        return store
 
     @lazy
     def _keys(self) -> "KeyringStore":

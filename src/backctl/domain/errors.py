@@ -209,6 +209,10 @@ class RoleNotFound(NotFound):
     code = "role.not_found"
 
 
+class PolicyNotFound(NotFound):
+    code = "ratelimit.policy_not_found"
+
+
 class EmailTaken(Conflict):
     code = "user.email_taken"
 

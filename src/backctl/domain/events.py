@@ -257,6 +257,13 @@ class KeyExported(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimitReset(DomainEvent):
+    """What an identifier had consumed under a rate limit policy was forgotten. The subject is the policy."""
+
+    ident: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionOpened(DomainEvent):
     """The first tokens of a session were issued. `jti` is the id of the access token."""
 

@@ -299,6 +299,8 @@ def _portable(value: object) -> object:
         return [_portable(member) for member in value]
     if isinstance(value, (str, int)):  # subclasses, such as enumerations
         return str.__str__(value) if isinstance(value, str) else int(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else float(value)
     if hasattr(value, "__dataclass_fields__"):
         names, row = _taken_apart(value)
         return dict(zip(names, map(_portable, row), strict=True))
@@ -316,6 +318,8 @@ def _cell(value: object) -> str:
         return "true" if plain else "false"
     if isinstance(plain, list) and not any(isinstance(member, (list, dict)) for member in plain):
         return ",".join(map(_cell, plain))
+    if isinstance(plain, float):
+        return f"{plain:f}".rstrip("0")
     return _json(plain) if isinstance(plain, (list, dict)) else str(plain)
 
 

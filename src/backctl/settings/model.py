@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from backctl.settings.secrets import SecretValue
 
@@ -79,6 +79,19 @@ class RoleSettings(NamedTuple):
     description: str = ""
 
 
+class LimitPolicySettings(NamedTuple):
+    """The domain checks that the values fit together."""
+
+    limit: int
+    window: int = 60_000_000
+    """Microseconds."""
+    algorithm: Literal["sliding-window", "sliding-counter", "gcra"] = "sliding-window"
+    burst: int = 0
+    """How much `gcra` admits at once; 0 for the limit."""
+    on_error: Literal["fail", "allow", "deny"] = "fail"
+    """The answer while the store is unavailable."""
+
+
 class Settings(NamedTuple):
     """The effective values, merged from every source."""
 
@@ -99,6 +112,11 @@ class Settings(NamedTuple):
     def roles(self) -> Mapping[str, RoleSettings]:
         """Custom roles by name."""
         return self.tables.get("roles", {})
+
+    @property
+    def limit_policies(self) -> Mapping[str, LimitPolicySettings]:
+        """Rate limit policies by name."""
+        return self.tables.get("ratelimit.policies", {})
 
 
 DEFAULTS = Settings()

@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 from backctl.domain.errors import InvalidDuration
 from backctl.domain.quoting import quoted
 from backctl.settings.durations import format_duration, parse_duration
-from backctl.settings.model import RoleSettings
+from backctl.settings.model import LimitPolicySettings, RoleSettings
 
-Kind = Literal["string", "boolean", "integer", "duration", "path", "database-url", "list", "text", "secret"]
+Kind = Literal["string", "boolean", "integer", "duration", "choice", "path", "database-url", "list", "text", "secret"]
 Scalar = bool | int | str
 Plain = Scalar | tuple[str, ...]
 KeyPath = tuple[str | int, ...]
@@ -44,8 +44,8 @@ class Setting(NamedTuple):
     """One configuration value.
 
     `low` and `high` limit integers, durations (microseconds) and the length of strings. The kind `text` takes any
-    string. `item` is the pattern of the strings in a list, `refused` the pattern of unsafe ones, and `example` a value
-    in TOML syntax. `required` applies to members of named tables.
+    string, `choice` one of `choices`. `item` is the pattern of the strings in a list, `refused` the pattern of unsafe
+    ones, and `example` a value in TOML syntax. `required` applies to members of named tables.
     """
 
     key: str
@@ -57,6 +57,7 @@ class Setting(NamedTuple):
     refused: str = ""
     example: str = ""
     required: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def section(self) -> str:
@@ -169,6 +170,17 @@ NAMED_TABLES = {
             ),
             RoleSettings,
         ),
+        NamedTable(
+            "ratelimit.policies",
+            (
+                Setting("limit", "integer", low=1, high=1_000_000_000, example="100", required=True),
+                Setting("window", "duration", low=1_000, high=31_622_400_000_000),
+                Setting("algorithm", "choice", choices=("sliding-window", "sliding-counter", "gcra")),
+                Setting("burst", "integer", high=1_000_000_000),
+                Setting("on_error", "choice", choices=("fail", "allow", "deny")),
+            ),
+            LimitPolicySettings,
+        ),
         NamedTable("profiles", overlay=True),
     )
 }
@@ -239,6 +251,8 @@ def _from_string(setting: Setting, text: str) -> Plain:
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):
         raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
+    if setting.kind == "choice" and text not in setting.choices:
+        raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
     if setting.kind == "path" and text:
         check_path(setting.key, text)
     if setting.kind == "database-url":
@@ -264,6 +278,8 @@ def expected(setting: Setting) -> str:
             return f"a duration from {low} to {high}: a whole number and a unit (ms, s, m, h or d)"
         case "string":
             return f"a string of {setting.low} to {setting.high} printable characters"
+        case "choice":
+            return f"one of {', '.join(setting.choices)}"
         case "list":
             return f"an array of strings such as {setting.example}"
         case _:

@@ -1,0 +1,23 @@
+"""`backctl ratelimit policy …`: show the configured rate limit policies."""
+
+from typing import Annotated
+
+from typer import Argument
+
+from backctl.application.limit_views import PolicyView
+from backctl.presentation.context import Invocation
+from backctl.presentation.declaration import leaf, noun
+
+app = noun("policy", within="ratelimit")
+
+
+@leaf(app, name="list", view=PolicyView)
+def list_(call: Invocation) -> None:
+    """List the configured policies."""
+    call.results.show_all(call.backend.limits.all_policies(), PolicyView)
+
+
+@leaf(app, view=PolicyView)
+def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME", help="Name of the policy.")]) -> None:
+    """Show a policy, how many requests it can admit at worst, and how much it stores."""
+    call.results.show(PolicyView.of(call.backend.limits.policy(name)))

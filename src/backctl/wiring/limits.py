@@ -1,0 +1,36 @@
+"""Factories for rate limits, from the settings."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from backctl.application.ports.limits import LimitStore
+    from backctl.domain.rate_limit import Policy
+    from backctl.settings import LoadedSettings
+    from backctl.settings.model import Settings
+
+FILE = "limits.db"
+"""The name of the embedded store, in the data folder. It never makes a machine an installation."""
+
+
+def limit_policies(settings: "Settings") -> "dict[str, Policy]":
+    """Return the configured policies by name. Raises InvalidConfiguration for impossible ones."""
+    from backctl.domain.errors import InvalidConfiguration, InvalidRateLimit
+    from backctl.domain.rate_limit import Policy
+
+    found = {}
+    for name, policy in settings.limit_policies.items():
+        try:
+            found[name] = Policy(
+                name, policy.limit, policy.window, policy.algorithm, policy.burst or None, policy.on_error
+            )
+        except InvalidRateLimit as error:
+            raise InvalidConfiguration(error.message, hint=error.hint) from None
+    return found
+
+
+def limit_store(loaded: "LoadedSettings") -> "LimitStore":
+    """Create the store: a file in the data folder."""
+    from backctl.infrastructure.host import now
+    from backctl.infrastructure.sqlite.limits import SqliteLimits
+
+    return SqliteLimits(loaded.data_folder / FILE, timeout_us=loaded.settings.database.timeout, clock=now)
