@@ -4,7 +4,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
     local shared=' -p=@profile --profile=@profile --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
     words='' operands=(TEXT) flags=''
     case $1 in
-        'backctl') words='user role access token key encrypt decrypt reencrypt audit config profile db sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
+        'backctl') words='user role access token key encrypt decrypt reencrypt ratelimit audit config profile db sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
         'backctl user') words='create list show exists count set-password check-password activate deactivate update delete history mfa' flags=" -h --help" ;;
         'backctl user create') operands=(TEXT TEXT) flags=" --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user list') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --limit=TEXT --cursor=TEXT --all --sort=TEXT --page=TEXT --page-size=TEXT$shared" ;;
@@ -55,8 +55,16 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl encrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --trim-newline --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl decrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --stream --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl reencrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
+        'backctl ratelimit') words='check peek list reset policy' flags=" -h --help" ;;
+        'backctl ratelimit check') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT --wait=TEXT$shared" ;;
+        'backctl ratelimit peek') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT$shared" ;;
+        'backctl ratelimit list') operands=(@policy) flags=" --limited$shared" ;;
+        'backctl ratelimit reset') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra -n --dry-run -y --yes$shared" ;;
+        'backctl ratelimit policy') words='list show' flags=" -h --help" ;;
+        'backctl ratelimit policy list') flags="$shared" ;;
+        'backctl ratelimit policy show') operands=(@policy TEXT) flags="$shared" ;;
         'backctl audit') words='list verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --sort=TEXT --limit=TEXT --cursor=TEXT --all --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --subject=@account --since=TEXT --until=TEXT --trace-id=TEXT$shared" ;;
+        'backctl audit list') flags=" --sort=TEXT --limit=TEXT --cursor=TEXT --all --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --subject=@account --since=TEXT --until=TEXT --trace-id=TEXT$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;

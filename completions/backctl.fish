@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --rate --burst --cost --wait --type --subject --since --until --trace-id
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --type --subject --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --rate --burst --cost --wait --type --subject --since --until --trace-id
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'ratelimit check *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -119,6 +119,7 @@ complete -c backctl -n '__backctl_at' -a key -d 'List, rotate, publish, import a
 complete -c backctl -n '__backctl_at' -a encrypt -d 'Encrypt a value, chosen fields of records, or a file'
 complete -c backctl -n '__backctl_at' -a decrypt -d 'Decrypt a value, chosen fields of records, or a file'
 complete -c backctl -n '__backctl_at' -a reencrypt -d 'Re-encrypt a value, chosen fields of records, or a file'
+complete -c backctl -n '__backctl_at' -a ratelimit -d 'Check, inspect and reset rate limits'
 complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the event log'
 complete -c backctl -n '__backctl_at' -a config -d 'Show, validate and change the configuration'
 complete -c backctl -n '__backctl_at' -a profile -d 'List profiles and select one'
@@ -533,6 +534,49 @@ complete -c backctl -n '__backctl_in reencrypt' -l value-file -r -F -d 'Read the
 complete -c backctl -n '__backctl_in reencrypt' -l value-fd -x -d 'Read the value from an open file descriptor'
 complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Read the value from an environment variable'
 
+# backctl ratelimit
+complete -c backctl -n '__backctl_at ratelimit' -a check -d 'Consume a part of a limit: exit code 0, or 6 if it is reached'
+complete -c backctl -n '__backctl_at ratelimit' -a peek -d 'Show what a check would answer now: exit code 0 or 6'
+complete -c backctl -n '__backctl_at ratelimit' -a list -d 'List the identifiers that have consumed a part of a limit'
+complete -c backctl -n '__backctl_at ratelimit' -a reset -d 'Forget what an identifier has consumed'
+complete -c backctl -n '__backctl_at ratelimit' -a policy -d 'Show the configured rate limit policies'
+complete -c backctl -n '__backctl_at ratelimit' -s h -l help -d 'Show this message and exit'
+
+# backctl ratelimit check
+complete -c backctl -n '__backctl_operand 1 ratelimit check' -x -a '(__backctl_stored policy)'
+complete -c backctl -n '__backctl_in ratelimit check' -l rate -x -d 'Use this limit instead of a configured one, for example 100/1m'
+complete -c backctl -n '__backctl_in ratelimit check' -l burst -x -d 'With --rate and gcra: how much is admitted at once'
+complete -c backctl -n '__backctl_in ratelimit check' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
+complete -c backctl -n '__backctl_in ratelimit check' -l cost -x -d 'How much of the limit the request consumes'
+complete -c backctl -n '__backctl_in ratelimit check' -l wait -x -d 'Wait up to this long until the limit permits the request'
+
+# backctl ratelimit peek
+complete -c backctl -n '__backctl_operand 1 ratelimit peek' -x -a '(__backctl_stored policy)'
+complete -c backctl -n '__backctl_in ratelimit peek' -l rate -x -d 'Use this limit instead of a configured one, for example 100/1m'
+complete -c backctl -n '__backctl_in ratelimit peek' -l burst -x -d 'With --rate and gcra: how much is admitted at once'
+complete -c backctl -n '__backctl_in ratelimit peek' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
+complete -c backctl -n '__backctl_in ratelimit peek' -l cost -x -d 'How much of the limit the request consumes'
+
+# backctl ratelimit list
+complete -c backctl -n '__backctl_operand 1+ ratelimit list' -x -a '(__backctl_stored policy)'
+complete -c backctl -n '__backctl_in ratelimit list' -l limited -d 'Only identifiers that could not make another request now'
+
+# backctl ratelimit reset
+complete -c backctl -n '__backctl_operand 1 ratelimit reset' -x -a '(__backctl_stored policy)'
+complete -c backctl -n '__backctl_in ratelimit reset' -l rate -x -d 'Use this limit instead of a configured one, for example 100/1m'
+complete -c backctl -n '__backctl_in ratelimit reset' -l burst -x -d 'With --rate and gcra: how much is admitted at once'
+complete -c backctl -n '__backctl_in ratelimit reset' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
+complete -c backctl -n '__backctl_in ratelimit reset' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in ratelimit reset' -s y -l yes -d 'Confirm without a prompt'
+
+# backctl ratelimit policy
+complete -c backctl -n '__backctl_at ratelimit policy' -a list -d 'List the configured policies'
+complete -c backctl -n '__backctl_at ratelimit policy' -a show -d 'Show a policy and what it admits at worst'
+complete -c backctl -n '__backctl_at ratelimit policy' -s h -l help -d 'Show this message and exit'
+
+# backctl ratelimit policy show
+complete -c backctl -n '__backctl_operand 1 ratelimit policy show' -x -a '(__backctl_stored policy)'
+
 # backctl audit
 complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first'
 complete -c backctl -n '__backctl_at audit' -a verify -d 'Verify that the event log is complete: exit code 0 or 6'
@@ -543,7 +587,7 @@ complete -c backctl -n '__backctl_in audit list' -l sort -x -d '\'seq\' shows th
 complete -c backctl -n '__backctl_in audit list' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in audit list' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in audit list' -l all -d 'Print everything instead of one page'
-complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only of this type, for example UserCreated'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only of this type, for example UserCreated'
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'Only about this account, or the object with this id'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'Only at this time or later'
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Only before this time'

@@ -262,7 +262,7 @@ class Backend:
             policies=limit_policies(self._settings),
             store=self._limit_store,
             transactions=lambda: self._transactions,
-            is_fresh=self._storage.is_fresh,
+            has_installation=self._storage.has_installation,
             monotonic=time.monotonic,
             sleep=time.sleep,
             guard=self._guard,

@@ -253,6 +253,13 @@ def test_what_needs_no_database_loads_none(installed: InstalledHome, command: st
     assert not present(modules, (*HEAVY, "sqlite3", "_sqlite3"))
 
 
+@pytest.mark.parametrize("command", ["check demo ada --rate 3/1m", "peek demo ada --rate 3/1m", "list", "policy list"])
+def test_a_rate_limit_is_checked_by_the_driver_alone(installed: InstalledHome, command: str) -> None:
+    code, output, modules = installed.run("ratelimit", *command.split())
+    assert (code, bool(output)) == (0, True)
+    assert not present(modules, ("sqlalchemy", *HEAVY))
+
+
 @pytest.mark.parametrize("command", ["sanitize", "sanitize --format json", "sanitize --format jsonl --explain"])
 def test_cleaning_loads_no_database_and_html_is_parsed_only_where_there_may_be_some(
     installed: InstalledHome, command: str

@@ -85,6 +85,10 @@ def without_an_installation(machine: Machine) -> None:
     shutil.rmtree(machine.data)
 
 
+def with_a_used_limit(machine: Machine) -> None:
+    run(machine, "ratelimit", "check", "demo", "ada", "--rate", "3/1h")
+
+
 def unprepared(machine: Machine) -> None:
     """Nothing more than the accounts."""
 
@@ -112,6 +116,7 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("token", "refresh"): (with_a_session, "--token-file token"),
     ("token", "revoke"): (with_a_session, "--user ada"),
     ("token", "gc"): (with_an_expired_session, ""),
+    ("ratelimit", "reset"): (with_a_used_limit, "demo ada --rate 3/1h"),
     ("key", "add"): (unprepared, ""),
     ("key", "promote"): (with_a_standby, "s-new"),
     ("key", "retire"): (with_a_standby, "s-new"),

@@ -253,7 +253,7 @@ def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(installed: Machine)
     assert closed(installed) == set(NAMES)
 
 
-# Limits on the number of changes.
+# Timeouts on the number of changes.
 
 
 @pytest.mark.parametrize(

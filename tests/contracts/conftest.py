@@ -26,9 +26,9 @@ from backctl.infrastructure.keyring.change import FileKeyringChange
 from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.postgres.connection import PostgresDatabase
 from backctl.infrastructure.postgres.engine import postgres_engine
-from backctl.infrastructure.postgres.limits import Limits
 from backctl.infrastructure.postgres.migrator import create_schema
 from backctl.infrastructure.postgres.reader import PostgresReader
+from backctl.infrastructure.postgres.timeouts import Timeouts
 from backctl.infrastructure.sql.migrator import Founding
 from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 from backctl.infrastructure.sqlite.engine import sqlite_engine
@@ -226,7 +226,7 @@ def make_schema(database: PostgresDatabase, installation_id: str, keyring: Keyri
 
 
 def postgres_database(server: PostgresServer, name: str, **changes: Any) -> PostgresDatabase:
-    limits = Limits(connect_us=PATIENCE_US, statement_us=PATIENCE_US, lock_us=PATIENCE_US)
+    limits = Timeouts(connect_us=PATIENCE_US, statement_us=PATIENCE_US, lock_us=PATIENCE_US)
     options: dict[str, Any] = {"label": f"postgresql://tester@server/{name}", "limits": limits}
     return PostgresDatabase(server.url(name), **(options | changes))
 

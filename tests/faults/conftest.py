@@ -15,7 +15,7 @@ import backctl
 from backctl.application.reactions import Reaction
 from backctl.backend import Backend
 from backctl.infrastructure.postgres.connection import PostgresDatabase
-from backctl.infrastructure.postgres.limits import Limits
+from backctl.infrastructure.postgres.timeouts import Timeouts
 
 Fate = Literal["pass", "cut before", "cut after"]
 Judge = Callable[[bytes], Fate]
@@ -140,7 +140,7 @@ class Ground:
 
     def database(self, *, lock_us: int = 60_000_000) -> PostgresDatabase:
         """Return the driver's database object, for operations that no service offers."""
-        limits = Limits(connect_us=60_000_000, statement_us=60_000_000, lock_us=lock_us)
+        limits = Timeouts(connect_us=60_000_000, statement_us=60_000_000, lock_us=lock_us)
         database = PostgresDatabase(self.server.url(self.name), label=self.name, limits=limits)
         self._cleanup.callback(database.close)
         return database

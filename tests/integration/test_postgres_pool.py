@@ -13,9 +13,9 @@ from tests.servers import POSTGRES_VERSIONS, PostgresServer, Servers
 
 from backctl.domain.errors import DatabaseUnavailable, DatabaseUnusable
 from backctl.infrastructure.postgres.connection import PostgresDatabase
-from backctl.infrastructure.postgres.limits import Limits
+from backctl.infrastructure.postgres.timeouts import Timeouts
 
-SOON = Limits(connect_us=20_000, statement_us=5_000_000, lock_us=5_000_000)
+SOON = Timeouts(connect_us=20_000, statement_us=5_000_000, lock_us=5_000_000)
 
 
 @pytest.fixture(scope="module", params=POSTGRES_VERSIONS)

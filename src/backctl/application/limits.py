@@ -34,7 +34,7 @@ class LimitService:
     policies: Mapping[str, Policy]
     store: LimitStore
     transactions: "Callable[[], Transactions]"
-    is_fresh: Callable[[], bool]
+    has_installation: Callable[[], bool]
     monotonic: Callable[[], float]
     """Returns seconds."""
     sleep: Callable[[float], None]
@@ -104,9 +104,9 @@ class LimitService:
                 forget(dry_run)
             return change
 
-        if self.is_fresh():
-            return guarded(forget, guard=self.guard, changes=is_change, dry_run=dry_run)
-        return self.transactions().run(step, by=by, dry_run=dry_run)
+        if self.has_installation():
+            return self.transactions().run(step, by=by, dry_run=dry_run)
+        return guarded(forget, guard=self.guard, changes=is_change, dry_run=dry_run)
 
     def _answer(self, policy: str | Policy, identifier: str | bytes, cost: int, *, consume: bool) -> LimitView:
         found, raw = self._found(policy), checked_identifier(identifier)

@@ -56,7 +56,7 @@ class Leaf(TyperCommand):
                 own.append(parameter)
                 if convertor:
                     self._convertors[member] = convertor
-        self._texts = {parameter.name for parameter in own if not parameters.is_file(parameter)}
+        self._texts = {parameter.name for parameter in own if not parameters.may_be_bytes(parameter)}
         super().__init__(spec.name, params=[*own, *_shared(spec)], help=inspect.getdoc(spec.function))
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:

@@ -160,6 +160,11 @@ def is_file(parameter: Parameter) -> bool:
     return (parameter.metavar or "").strip("[]") == "FILE"
 
 
+def may_be_bytes(parameter: Parameter) -> bool:
+    """Whether a parameter need not be UTF-8: a path, or an identifier of a rate limit."""
+    return is_file(parameter) or parameter.metavar == "IDENTIFIER"
+
+
 # Durations.
 
 

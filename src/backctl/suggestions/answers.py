@@ -56,6 +56,7 @@ KINDS: Mapping[str, Callable[[Sources, str], Iterable[object]]] = {
     "account": _accounts,
     "role": lambda sources, _: sources.names("roles"),
     "profile": lambda sources, _: sources.names("profiles"),
+    "policy": lambda sources, _: sources.names("ratelimit.policies"),
 }
 """The kinds of completion. Each yields candidates for the prefix, which is empty or plain; others are dropped later.
 To add a kind, add a line here, and one in `presentation/completion/kinds.py` for the arguments that it completes."""

@@ -33,11 +33,11 @@ def sqlite(loaded: "LoadedSettings", dependencies: "Dependencies") -> "Installat
 def postgresql(loaded: "LoadedSettings", dependencies: "Dependencies") -> "Installation":
     """Create the installation of a PostgreSQL database."""
     from backctl.infrastructure.postgres.installation import PostgresInstallation
-    from backctl.infrastructure.postgres.limits import Limits
+    from backctl.infrastructure.postgres.timeouts import Timeouts
     from backctl.settings import redact_url
 
     url, database = loaded.database_url, loaded.settings.database
-    limits = Limits(
+    limits = Timeouts(
         connect_us=min(database.connect_timeout, database.timeout),
         statement_us=min(database.statement_timeout, database.timeout),
         lock_us=min(database.lock_timeout, database.timeout),
@@ -84,6 +84,16 @@ class Storage:
 
     def is_fresh(self) -> bool:
         return self.installation.is_fresh
+
+    def has_installation(self) -> bool:
+        """Whether there is an installation, or the rest of a damaged one. Raises Unavailable, Unusable."""
+        from backctl.domain.errors import DatabaseMissing
+
+        try:
+            self.installation.stored()
+        except DatabaseMissing:
+            return self.installation.keys.exists()
+        return True
 
     def reader(self) -> "Reader":
         return self.installation.reader()

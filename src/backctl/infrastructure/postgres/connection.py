@@ -26,7 +26,7 @@ from backctl.domain.quoting import quoted
 from backctl.infrastructure.postgres import faults as postgres_faults
 from backctl.infrastructure.postgres.dialect import POSTGRES
 from backctl.infrastructure.postgres.driver import PooledConnection
-from backctl.infrastructure.postgres.limits import Limits
+from backctl.infrastructure.postgres.timeouts import Timeouts
 from backctl.infrastructure.sql.pool import CONNECTIONS, ConnectionPool
 from backctl.infrastructure.sql.schema import (
     REVISION,
@@ -61,7 +61,7 @@ class PostgresDatabase:
         url: str,
         *,
         label: str,
-        limits: Limits,
+        limits: Timeouts,
         connections: int = CONNECTIONS,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,

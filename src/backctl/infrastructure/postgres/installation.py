@@ -17,7 +17,7 @@ from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.installation import Dependencies, Installation
-from backctl.infrastructure.postgres.limits import Limits
+from backctl.infrastructure.postgres.timeouts import Timeouts
 from backctl.infrastructure.sql.schema import check_match
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class PostgresInstallation(Installation):
     """A keyring and a database on a PostgreSQL server."""
 
-    def __init__(self, url: str, dependencies: Dependencies, *, label: str, limits: Limits) -> None:
+    def __init__(self, url: str, dependencies: Dependencies, *, label: str, limits: Timeouts) -> None:
         """`label` is the URL without its password. The driver loads when the database is first used."""
         super().__init__(label, dependencies)
         self._url = url

@@ -154,21 +154,26 @@ def validate(
         findings = settings.validate_file(file)
     views = [FindingView(finding.message, finding.hint) for finding in findings]
     if not views:
-        views = _role_findings(call.settings if file is None else settings.load(config_file=file, environ={}))
+        views = _domain_findings(call.settings if file is None else settings.load(config_file=file, environ={}))
     if not views:
         call.messages.notice("the configuration is valid")
     call.results.check_all(views, FindingView, not views, no=ExitCode.UNUSABLE)
 
 
-def _role_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
-    """Check the rules of the domain for roles; the settings check only their form."""
+def _domain_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
+    """Check the rules of the domain for roles and rate limit policies; the settings check only their form."""
     from backctl.backend import Backend
 
-    try:
-        Backend(loaded).access  # noqa: B018 - building it checks the roles
-    except InvalidConfiguration as error:
-        return [FindingView(f"{quoted(str(loaded.file), limit=1024)}: {error.message}", error.hint or "")]
-    return []
+    findings = []
+    with Backend(loaded) as backend:
+        for build in (lambda: backend.access, lambda: backend.limits):
+            try:
+                build()
+            except InvalidConfiguration as error:
+                findings.append(
+                    FindingView(f"{quoted(str(loaded.file), limit=1024)}: {error.message}", error.hint or "")
+                )
+    return findings
 
 
 def _bare(value: Shown) -> str:

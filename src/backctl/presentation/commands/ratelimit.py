@@ -1,5 +1,6 @@
 """`backctl ratelimit …`: check, inspect and reset rate limits."""
 
+from enum import StrEnum
 from typing import Annotated, NamedTuple
 
 from typer import Argument, Option
@@ -15,8 +16,14 @@ from backctl.presentation.parameters import duration
 app = noun("ratelimit")
 
 PolicyName = Annotated[str, Argument(metavar="POLICY", help="Name of a configured policy; any other name with --rate.")]
-Limited = Annotated[str, Argument(metavar="IDENT", help="Who is limited: any text, for example an address or an id.")]
+Limited = Annotated[str, Argument(metavar="IDENTIFIER", help="Who is limited, for example an address or an id.")]
 Cost = Annotated[int, Option("--cost", metavar="N", help="How much of the limit the request consumes.")]
+
+
+class AlgorithmName(StrEnum):
+    SLIDING_WINDOW = "sliding-window"
+    SLIDING_COUNTER = "sliding-counter"
+    GCRA = "gcra"
 
 
 class Rate(NamedTuple):
@@ -24,18 +31,14 @@ class Rate(NamedTuple):
 
     rate: Annotated[
         str | None,
-        Option("--rate", metavar="N/DURATION", help="Use this limit instead of a configured one, for example 100/1m."),
+        Option("--rate", metavar="RATE", help="Use this limit instead of a configured one, for example 100/1m."),
     ] = None
     burst: Annotated[
         int | None, Option("--burst", metavar="N", help="With --rate and gcra: how much is admitted at once.")
     ] = None
     algorithm: Annotated[
-        str | None,
-        Option(
-            "--algorithm",
-            metavar="|".join(ALGORITHMS),
-            help="With --rate: how requests are counted; sliding-window unless given.",
-        ),
+        AlgorithmName | None,
+        Option("--algorithm", help="With --rate: how requests are counted; sliding-window unless given."),
     ] = None
 
     def policy(self, call: Invocation, name: str) -> str | Policy:
@@ -43,12 +46,10 @@ class Rate(NamedTuple):
         if self.rate is None:
             for option, value in (("--burst", self.burst), ("--algorithm", self.algorithm)):
                 if value is not None:
-                    raise UsageError(f"{option} has no effect without --rate")
+                    raise UsageError(f"{option} has no effect without --rate", hint="add --rate, or configure it")
             return name
         if name in call.backend.limits.policies:
             raise UsageError(f"the policy {quoted(name)} is configured", hint="omit --rate, or use another name")
-        if self.algorithm not in (None, *ALGORITHMS):
-            raise UsageError(f"{quoted(str(self.algorithm))} is not an algorithm", hint=f"use {', '.join(ALGORITHMS)}")
         limit, slash, window = self.rate.partition("/")
         if not slash or not limit.isascii() or not limit.isdigit() or len(limit) > 18:
             raise InvalidRateLimit(
@@ -70,7 +71,7 @@ def check(
         Option("--wait", metavar="DURATION", help="Wait up to this long until the limit permits the request."),
     ] = None,
 ) -> None:
-    """Consume a part of a rate limit: exit code 0, or 6 if the limit is reached.
+    """Consume a part of a limit: exit code 0, or 6 if it is reached.
 
     A refused request consumes nothing. All processes of this machine share the limits.
     """
@@ -82,7 +83,10 @@ def check(
 
 @leaf(app, view=LimitView)
 def peek(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate, cost: Cost = 1) -> None:
-    """Show what a check would answer, without consuming anything: exit code 0 or 6."""
+    """Show what a check would answer now: exit code 0 or 6.
+
+    Consumes nothing.
+    """
     answer = call.backend.limits.peek(rate.policy(call, policy), ident, cost)
     call.results.check(answer, answer.ok)
 
@@ -97,7 +101,7 @@ def list_(
         bool, Option("--limited", help="Only identifiers that could not make another request now.")
     ] = False,
 ) -> None:
-    """List the identifiers that have consumed a part of a configured limit."""
+    """List the identifiers that have consumed a part of a limit."""
     call.results.stream(call.backend.limits.usage(policies or (), only_limited=limited), LimitView)
 
 

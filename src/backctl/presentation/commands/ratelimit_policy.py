@@ -19,5 +19,5 @@ def list_(call: Invocation) -> None:
 
 @leaf(app, view=PolicyView)
 def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME", help="Name of the policy.")]) -> None:
-    """Show a policy, how many requests it can admit at worst, and how much it stores."""
+    """Show a policy and what it admits at worst."""
     call.results.show(PolicyView.of(call.backend.limits.policy(name)))

@@ -19,6 +19,7 @@ NOTHING = Offer()
 ACCOUNT = Offer(stored="account")
 ROLE = Offer(tuple(role.name for role in BUILTIN_ROLES), stored="role")
 PROFILE = Offer(stored="profile")
+POLICY = Offer(stored="policy")
 
 # By the long spelling of a flag: it means the same in every command.
 _FLAGS = {
@@ -36,6 +37,8 @@ _POSITIONALS = {
     "ROLE": ROLE,
     "role NAME": ROLE,
     "profile NAME": PROFILE,
+    "POLICY": POLICY,
+    "ratelimit NAME": POLICY,
 }
 
 
