@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from tests.ports import free_port
 from tests.programs import path_of
-from tests.servers import PostgresServer, free_port
+from tests.servers import PostgresServer
 
 _NOBODY = 65534  # PgBouncer refuses to run as root
 _PATIENCE_S = 30.0

@@ -5,12 +5,10 @@ the test fails.
 """
 
 import os
-import random
 import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,12 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
+from tests.ports import GUARD, free_port
+from tests.redis_servers import Cluster, Flavour, RedisServer, WithSentinel
 
 PostgresVersion = Literal[16, 18]
 POSTGRES_VERSIONS: tuple[PostgresVersion, ...] = (16, 18)
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root
-_PORTS = range(15000, 31000)  # below the ephemeral ports, so that a server gets its port back after a crash
 _PATIENCE_S = 60.0
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -42,10 +41,6 @@ _SETTINGS = {
     "lc_messages": "C",
     "log_line_prefix": "%d ",  # the database of a statement, which `statements` needs
 }
-
-
-# Ends a server whose test process was killed: the other end of the pipe is then closed.
-_GUARD = 'read -r _ || { kill -QUIT "$1"; sleep 2; rm -rf "$2"; }'
 
 
 class PostgresServer:
@@ -96,7 +91,7 @@ class PostgresServer:
                 if self._is_ready():
                     self.port = port
                     self._guard = subprocess.Popen(
-                        ["sh", "-c", _GUARD, "sh", str(self._process.pid), self._folder],
+                        ["sh", "-c", GUARD, "sh", str(self._process.pid), self._folder],
                         stdin=subprocess.PIPE,
                         start_new_session=True,
                     )
@@ -244,23 +239,35 @@ class Servers:
 
     def __init__(self) -> None:
         self._postgres: dict[PostgresVersion, PostgresServer] = {}
+        self._redis: dict[Flavour, RedisServer] = {}
+        self._clusters: dict[Flavour, Cluster] = {}
+        self._with_sentinel: WithSentinel | None = None
 
     def postgres(self, version: PostgresVersion) -> PostgresServer:
         if version not in self._postgres:
             self._postgres[version] = PostgresServer(version)
         return self._postgres[version]
 
+    def redis(self, flavour: Flavour = "redis") -> RedisServer:
+        if flavour not in self._redis:
+            self._redis[flavour] = RedisServer(flavour)
+        return self._redis[flavour]
+
+    def cluster(self, flavour: Flavour = "redis") -> Cluster:
+        if flavour not in self._clusters:
+            self._clusters[flavour] = Cluster(flavour)
+        return self._clusters[flavour]
+
+    def with_sentinel(self) -> WithSentinel:
+        self._with_sentinel = self._with_sentinel or WithSentinel()
+        return self._with_sentinel
+
     def close(self) -> None:
         for server in self._postgres.values():
             server.close()
-
-
-def free_port() -> int:
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+        for redis in self._redis.values():
+            redis.close()
+        for cluster in self._clusters.values():
+            cluster.close()
+        if self._with_sentinel is not None:
+            self._with_sentinel.close()

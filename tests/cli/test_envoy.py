@@ -14,7 +14,7 @@ from textwrap import indent
 
 import pytest
 from tests.cli.conftest import Machine
-from tests.servers import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 

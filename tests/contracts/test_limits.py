@@ -1,9 +1,10 @@
 """One suite for every store of rate limits. The pure algorithms are the reference."""
 
-import itertools
+import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +12,14 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.redis_servers import FLAVOURS
+from tests.servers import Servers
 
-from backctl.application.ports.limits import LimitStore, Request
-from backctl.domain.rate_limit import ALGORITHMS, NEVER, Algorithm, Policy, decide
+from backctl.application.ports.limits import LimitStore, Request, Usage
+from backctl.domain.rate_limit import ALGORITHMS, NEVER, Algorithm, Decision, Policy, decide
+from backctl.infrastructure.redis.address import parse_address
+from backctl.infrastructure.redis.connection import RedisServers
+from backctl.infrastructure.redis.limits import RedisLimits
 from backctl.infrastructure.sqlite.limits import SqliteLimits
 
 NOW = 1_795_000_000_000_000
@@ -33,22 +39,75 @@ class Stored(NamedTuple):
     clock: Clock
     another: Callable[[], LimitStore]
     """Opens the same store as another process would."""
+    forgets: bool = True
+    """Whether the store deletes states that have ended by its own clock. Redis does so by the clock of the computer."""
 
 
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[], Stored]]:
+class AtClock:
+    """A store on Redis whose scripts contain the time of the test."""
+
+    def __init__(self, servers: RedisServers, namespace: str, clock: Clock) -> None:
+        self._servers = servers
+        self._namespace = namespace
+        self._clock = clock
+
+    def check(
+        self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
+    ) -> Sequence[Sequence[Decision]]:
+        return self._now().check(policies, requests, consume=consume)
+
+    def reset(self, policies: Sequence[Policy], identifier: bytes, *, dry_run: bool = False) -> bool:
+        return self._now().reset(policies, identifier, dry_run=dry_run)
+
+    def usage(self, policies: Sequence[Policy]) -> Iterator[Usage]:
+        return self._now().usage(policies)
+
+    def close(self) -> None:
+        self._servers.close()
+
+    def _now(self) -> RedisLimits:
+        source = f"local function now() return {self._clock.now} end\nlocal function expire() end\n"
+        return RedisLimits(self._servers, namespace=self._namespace, clock=source)
+
+
+STORES = ("sqlite", *FLAVOURS, "sentinel", "cluster")
+ON_REDIS = STORES[1:]
+
+
+def redis_url(servers: Servers, kind: str) -> str:
+    match kind:
+        case "sentinel":
+            return servers.with_sentinel().url()
+        case "cluster":
+            return servers.cluster().url()
+        case _:
+            return servers.redis("valkey" if kind == "valkey" else "redis").url()
+
+
+def redis_servers(url: str, *, timeout_s: float = 30) -> RedisServers:
+    return RedisServers(
+        parse_address(url), label="redis://test", timeout_s=timeout_s, monotonic=time.monotonic, pause=time.sleep
+    )
+
+
+@pytest.fixture(params=STORES)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Stored]]:
     """Opens a new, empty store each time."""
+    kind: str = request.param
     stores: list[LimitStore] = []
-    numbers = itertools.count()
 
     def open_new() -> Stored:
-        path, clock = tmp_path / str(next(numbers)) / "limits.db", Clock()
+        clock, namespace = Clock(), secrets.token_hex(8)
 
         def open_store() -> LimitStore:
-            stores.append(SqliteLimits(path, timeout_us=30 * SECOND, clock=clock))
+            if kind == "sqlite":
+                stores.append(SqliteLimits(tmp_path / namespace / "limits.db", timeout_us=30 * SECOND, clock=clock))
+            else:
+                url = redis_url(request.getfixturevalue("servers"), kind)
+                stores.append(AtClock(redis_servers(url), namespace, clock))
             return stores[-1]
 
-        return Stored(open_store(), clock, open_store)
+        return Stored(open_store(), clock, open_store, kind == "sqlite")
 
     yield open_new
     for store in stores:
@@ -74,7 +133,7 @@ def steps(draw: st.DrawFn, policies: list[Policy]) -> tuple[int, int, list[Polic
     return ahead, draw(st.integers(1, 5)), chosen, draw(st.booleans())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_the_store_agrees_with_the_pure_algorithms(opened: Callable[[], Stored], data: st.DataObject) -> None:
     windows = st.integers(1_000, 5_000)
@@ -82,14 +141,14 @@ def test_the_store_agrees_with_the_pure_algorithms(opened: Callable[[], Stored],
         Policy(algorithm, data.draw(st.integers(1, 6)), data.draw(windows), algorithm, burst)
         for algorithm, burst in zip(ALGORITHMS, (None, None, data.draw(st.none() | st.integers(1, 8))), strict=True)
     ]
-    store, clock, _ = opened()
+    store, clock, _, forgets = opened()
     reference = {policy: policy.begin() for policy in policies}
     for ahead, cost, chosen, consume in data.draw(st.lists(steps(policies), max_size=25)):
         clock.now += ahead
         states = [(policy, reference[policy]) for policy in chosen]
         expected = decide(states, cost, clock.now, consume=consume)
         assert store.check(chosen, [Request(b"ada", cost)], consume=consume) == [expected]
-        if consume:  # a store forgets what has ended; a clock that then goes back does not bring it back
+        if consume and forgets:  # a clock that then goes back does not bring it back
             ended = [policy for policy, state in reference.items() if state.ends_at <= clock.now]
             reference.update((policy, policy.begin()) for policy in ended)
 
@@ -211,21 +270,39 @@ import sys, time
 from pathlib import Path
 from backctl.application.ports.limits import Request
 from backctl.domain.rate_limit import Policy
-from backctl.infrastructure.sqlite.limits import SqliteLimits
 
-store = SqliteLimits(Path(sys.argv[1]), timeout_us=60_000_000, clock=lambda: time.time_ns() // 1000)
-policy = Policy("p", 50, 3_600_000_000, sys.argv[2])
+_, place, algorithm, namespace = sys.argv
+if "://" in place:
+    from backctl.infrastructure.redis.address import parse_address
+    from backctl.infrastructure.redis.connection import RedisServers
+    from backctl.infrastructure.redis.limits import RedisLimits
+
+    servers = RedisServers(
+        parse_address(place), label="redis", timeout_s=60, monotonic=time.monotonic, pause=time.sleep
+    )
+    store = RedisLimits(servers, namespace=namespace)
+else:
+    from backctl.infrastructure.sqlite.limits import SqliteLimits
+
+    store = SqliteLimits(Path(place), timeout_us=60_000_000, clock=lambda: time.time_ns() // 1000)
+policy = Policy("p", 50, 3_600_000_000, algorithm)
 sys.stdin.read()
 print(sum(store.check([policy], [Request(b"ada")])[0][0].allowed for _ in range(200)))
 """
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_processes_that_share_a_file_admit_exactly_the_limit(tmp_path: Path, algorithm: str) -> None:
-    """Sixteen processes also create the file at the same moment."""
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "cluster"])
+def test_processes_that_share_a_store_admit_exactly_the_limit(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, algorithm: str
+) -> None:
+    """Sixteen processes also create the file, or load the script, at the same moment."""
+    place = str(tmp_path / "limits.db")
+    if kind != "sqlite":
+        place = redis_url(request.getfixturevalue("servers"), kind)
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", _WORKER, tmp_path / "limits.db", algorithm],
+            [sys.executable, "-c", _WORKER, place, algorithm, f"{tmp_path.name}-{algorithm}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -33,6 +33,21 @@ class LimitView:
     retry_after: Seconds
     reset_after: Seconds
     degraded: bool
+    window: Seconds
+
+    def headers(self) -> list[str]:
+        """Return the fields of an HTTP response: draft-ietf-httpapi-ratelimit-headers-10, RFC 9110 section 10.2.3.
+
+        Their times are whole seconds, so they are rounded up.
+        """
+        name = _structured(self.policy)
+        fields = [
+            f"RateLimit-Policy: {name};q={self.limit};w={_whole(self.window)}",
+            f"RateLimit: {name};r={self.remaining};t={_whole(self.reset_after)}",
+        ]
+        if not self.ok and self.retry_after >= 0:
+            fields.append(f"Retry-After: {_whole(self.retry_after)}")
+        return fields
 
     @classmethod
     def of(cls, decision: Decision, identifier: bytes) -> Self:
@@ -46,6 +61,7 @@ class LimitView:
             Seconds(-1) if wait == NEVER else Seconds.of(wait),
             Seconds.of(decision.reset_after),
             decision.degraded,
+            Seconds.of(decision.policy.window),
         )
 
 
@@ -95,6 +111,16 @@ class ResetView:
 def shown(identifier: bytes) -> str:
     """Return an identifier as text; bytes that are not UTF-8 as escapes such as `\\xff`."""
     return identifier.decode(errors="backslashreplace")
+
+
+def _whole(seconds: float) -> int:
+    return -int(-seconds // 1)
+
+
+def _structured(text: str) -> str:
+    """Return a string of RFC 9651 section 3.3.3, which has only printable ASCII; other characters as `?`."""
+    plain = "".join(character if " " <= character <= "~" else "?" for character in text)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _summary(policy: Policy) -> str:

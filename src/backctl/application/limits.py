@@ -44,6 +44,22 @@ class LimitService:
         """Consume `cost` if the limit permits it."""
         return self._answer(policy, identifier, cost, consume=True)
 
+    def check_all(
+        self, policies: Sequence[str | Policy], identifier: str | bytes, cost: int = 1
+    ) -> tuple[LimitView, ...]:
+        """Consume `cost` from all policies if all of them permit it, else from none. Returns their answers in order."""
+        raw = checked_identifier(identifier)
+        found = [self._found(policy) for policy in policies]
+        (decisions,) = self._decisions(found, [Request(raw, checked_cost(cost))], consume=True)
+        return tuple(LimitView.of(decision, raw) for decision in decisions)
+
+    def check_each(self, policy: str | Policy, requests: Sequence[Request]) -> list[Decision]:
+        """Check requests of many identifiers at once, in order. Each consumes independently of the others.
+
+        Does not check the identifiers and costs; see `checked_identifier` and `checked_cost`.
+        """
+        return [decision for (decision,) in self._decisions([self._found(policy)], requests, consume=True)]
+
     def peek(self, policy: str | Policy, identifier: str | bytes, cost: int = 1) -> LimitView:
         """Return what `check` would, without consuming anything."""
         return self._answer(policy, identifier, cost, consume=False)
@@ -110,14 +126,19 @@ class LimitService:
 
     def _answer(self, policy: str | Policy, identifier: str | bytes, cost: int, *, consume: bool) -> LimitView:
         found, raw = self._found(policy), checked_identifier(identifier)
-        request = Request(raw, checked_cost(cost))
-        try:
-            decision = self.store.check([found], [request], consume=consume)[0][0]
-        except (Unavailable, Unusable):
-            if found.on_error == "fail":
-                raise
-            decision = _degraded(found)
+        ((decision,),) = self._decisions([found], [Request(raw, checked_cost(cost))], consume=consume)
         return LimitView.of(decision, raw)
+
+    def _decisions(
+        self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool
+    ) -> Sequence[Sequence[Decision]]:
+        """Return the decisions of the store. If it is unavailable, `on_error` answers, unless a policy has `fail`."""
+        try:
+            return self.store.check(policies, requests, consume=consume)
+        except (Unavailable, Unusable):
+            if any(policy.on_error == "fail" for policy in policies):
+                raise
+            return [[_degraded(policy) for policy in policies] for _ in requests]
 
     def _found(self, policy: str | Policy) -> Policy:
         return policy if isinstance(policy, Policy) else self.policy(policy)

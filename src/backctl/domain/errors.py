@@ -366,6 +366,10 @@ class OutcomeUnknown(DatabaseUnavailable):
     code = "database.outcome_unknown"
 
 
+class RedisUnavailable(Unavailable):
+    code = "redis.unavailable"
+
+
 class DatabaseLocked(Unavailable):
     code = "database.locked"
 
@@ -458,6 +462,10 @@ class DatabaseDamaged(DatabaseUnusable):
     """A row has an impossible value, which another program has written."""
 
     code = "database.damaged"
+
+
+class RedisUnusable(Unusable):
+    code = "redis.unusable"
 
 
 class DatabaseMissing(Unusable):

@@ -40,8 +40,8 @@ class StandardInput:
             raise _closed()
         return sys.stdin.fileno()
 
-    def reader(self, how: Literal["read", "readline"]) -> Callable[[int], bytes]:
-        """Return a function that reads at most so many bytes, or so many bytes of one line.
+    def reader(self, how: Literal["read", "read1", "readline"]) -> Callable[[int], bytes]:
+        """Return a function that reads at most so many bytes, or (`read1`) what there is of them, or of one line.
 
         It raises UsageError if standard input cannot be read. Raises UsageError if it is closed.
         """

@@ -34,6 +34,7 @@ class Format(StrEnum):
     CSV = "csv"
     TSV = "tsv"
     ID = "id"
+    HEADERS = "headers"
 
 
 def members(view: type) -> tuple[str, ...]:
@@ -59,8 +60,8 @@ class Renderer:
         sink: Sink,
         color: bool,
     ) -> None:
-        if form is Format.ID and fields is not None:
-            raise UsageError("--fields has no meaning with --output id", hint="use --output tsv --no-header")
+        if form in (Format.ID, Format.HEADERS) and fields is not None:
+            raise UsageError(f"--fields has no meaning with --output {form}", hint="use --output tsv --no-header")
         self._form = form or (Format.TABLE if sink.terminal else Format.TSV)
         self.fields = fields
         self._header = header
@@ -69,6 +70,7 @@ class Renderer:
         self.is_json_document = form is Format.JSON
         self.is_json = form in (Format.JSON, Format.JSONL)
         self.is_table = self._form is Format.TABLE
+        self.has_headers = self._form is Format.HEADERS
 
     def require_known(self, view: type, extra: Sequence[str] = ()) -> None:
         """Raise UsageError if `--fields` contains a name that is neither in `view` nor in `extra`."""
@@ -83,6 +85,9 @@ class Renderer:
 
     def one(self, view: object, extra: Mapping[str, object] | None = None) -> None:
         """Write one object, followed by further members."""
+        if self._form is Format.HEADERS:
+            self._headers(iter([view]))
+            return
         names, row = _taken_apart(view)
         if extra:
             names, row = (*names, *extra), (*row, *extra.values())
@@ -108,6 +113,16 @@ class Renderer:
     def stream(self, items: Iterator[object], view: type) -> None:
         """Write any number of objects in constant memory."""
         self._many(items, view, None)
+
+    def in_blocks(self, blocks: Iterator[Sequence[object]], view: type) -> None:
+        """Write objects that arrive in blocks, each at once, except in a table or a JSON document."""
+        if self._form in (Format.TABLE, Format.JSON):
+            self._many(chain.from_iterable(blocks), view, None)
+            return
+        self._many(iter(()), view, None)  # the header
+        self._header = False
+        for block in blocks:
+            self._many(iter(block), view, None)
 
     def records(
         self,
@@ -167,6 +182,9 @@ class Renderer:
     # Inside.
 
     def _many(self, items: Iterator[object], view: type, next_cursor: str | None) -> None:
+        if self._form is Format.HEADERS:
+            self._headers(items)
+            return
         names, pick = self._pick(members(view), table_columns(view) if self.is_table else None)
         rows = map(pick, items)
         if self.is_json:
@@ -177,6 +195,11 @@ class Renderer:
             self._json_lines(lines, lambda: {"next_cursor": next_cursor})
         else:
             self._rows(rows, names)
+        self.sink.flush()
+
+    def _headers(self, views: Iterator[Any]) -> None:
+        for block in _blocks(line + "\n" for view in views for line in view.headers()):
+            self._write("".join(block))
         self.sink.flush()
 
     def _pick(

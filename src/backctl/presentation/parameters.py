@@ -12,7 +12,7 @@ from typer.core import TyperOption
 
 from backctl.presentation.typer_internals import Parameter, TyperChoice
 
-FORMATS = ("table", "json", "jsonl", "csv", "tsv", "id")
+FORMATS = ("table", "json", "jsonl", "csv", "tsv", "id", "headers")
 
 _COMMON = "Common options"
 _SECRETS = "Secrets"

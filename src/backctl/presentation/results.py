@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,14 @@ class Results:
             self.renderer.page(tuple(items), view, None)
         if not answer:
             self.exit_code = no
+
+    def plot(self, times: Sequence[int], admitted: Sequence[int]) -> None:
+        """Print requests over time below a table on a terminal, and nothing anywhere else."""
+        if self.renderer.is_table and self.renderer.sink.terminal and not self.quiet:
+            from backctl.presentation.limit_plot import plot
+
+            self.renderer.sink.write(plot(times, admitted))
+            self.renderer.sink.flush()
 
     def qr_code(self, text: str) -> None:
         """Print `text` as a QR code below a table on a terminal, and nothing anywhere else."""

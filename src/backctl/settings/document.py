@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeGuard, TypeVar
 
 from backctl.domain.quoting import quoted
+from backctl.settings.refusal import WrongValue
 from backctl.settings.schema import (
     NAMED_TABLES,
     SECRET_SUFFIXES,
@@ -12,7 +13,6 @@ from backctl.settings.schema import (
     NamedTable,
     Plain,
     Setting,
-    WrongValue,
     check_path,
     describe,
     from_toml,

@@ -35,13 +35,13 @@ from backctl.settings.document import (
 from backctl.settings.files import parse_toml, read_text, shown_path
 from backctl.settings.loading import as_error
 from backctl.settings.positions import parse_key
+from backctl.settings.refusal import WrongValue
 from backctl.settings.schema import (
     NAMED_TABLES,
     SECRET_SUFFIXES,
     SETTINGS,
     NamedTable,
     Setting,
-    WrongValue,
     from_text,
     from_toml,
     nearest,

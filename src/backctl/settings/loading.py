@@ -22,6 +22,7 @@ from backctl.settings.document import (
 from backctl.settings.durations import format_duration
 from backctl.settings.files import data_folder, locate, parse_toml, read_text, shown_path
 from backctl.settings.model import DEFAULTS, Settings
+from backctl.settings.refusal import WrongValue
 from backctl.settings.schema import (
     NAMED_TABLES,
     SETTINGS,
@@ -29,7 +30,6 @@ from backctl.settings.schema import (
     KeyPath,
     Scalar,
     Setting,
-    WrongValue,
     from_text,
     nearest,
 )

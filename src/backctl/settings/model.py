@@ -25,6 +25,15 @@ class DatabaseSettings(NamedTuple):
     """Microseconds that one statement may wait for locks."""
 
 
+class RedisSettings(NamedTuple):
+    url: SecretValue = NOTHING_WRITTEN
+    """Empty to store rate limits in a file in the data folder."""
+    timeout: int = 1_000_000
+    """Microseconds to wait for a connection, and for an answer."""
+    namespace: str = "backctl"
+    """The beginning of every key."""
+
+
 class KeyringSettings(NamedTuple):
     path: str = ""
     """Absolute path; empty for `keyring.json` in the data folder."""
@@ -100,6 +109,7 @@ class Settings(NamedTuple):
     protected: bool = False
     """Whether every mutation requires a confirmation and a reason."""
     database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
     keyring: KeyringSettings = KeyringSettings()
     accounts: AccountSettings = AccountSettings()
     passwords: PasswordSettings = PasswordSettings()

@@ -8,8 +8,11 @@ from backctl.domain.errors import InvalidDuration
 from backctl.domain.quoting import quoted
 from backctl.settings.durations import format_duration, parse_duration
 from backctl.settings.model import LimitPolicySettings, RoleSettings
+from backctl.settings.refusal import UNSAFE, UNSAFE_IN_PATHS, WrongValue
 
-Kind = Literal["string", "boolean", "integer", "duration", "choice", "path", "database-url", "list", "text", "secret"]
+Kind = Literal[
+    "string", "boolean", "integer", "duration", "choice", "path", "database-url", "redis-url", "list", "text", "secret"
+]
 Scalar = bool | int | str
 Plain = Scalar | tuple[str, ...]
 KeyPath = tuple[str | int, ...]
@@ -28,23 +31,14 @@ INVOCATION_VARIABLES = (
     "BACKCTL_ACTOR",
 )
 
-# Compiled at their first use, because most commands never need them.
-_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]{0,31})://"
-_UNSAFE = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
-_UNSAFE_IN_PATHS = "[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]"
-"""Permits the surrogates for bytes that are not UTF-8, which a variable can contain (PEP 383)."""
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-
-
-class WrongValue(ValueError):
-    """A value that its setting does not accept. The message never contains a secret."""
 
 
 class Setting(NamedTuple):
     """One configuration value.
 
     `low` and `high` limit integers, durations (microseconds) and the length of strings. The kind `text` takes any
-    string, `choice` one of `choices`. `item` is the pattern of the strings in a list, `refused` the pattern of unsafe
+    string, `choice` one of `choices`. `item` is the pattern of a string or of those in a list, `refused` that of unsafe
     ones, and `example` a value in TOML syntax. `required` applies to members of named tables.
     """
 
@@ -90,6 +84,9 @@ SETTINGS = {
         Setting("database.connect_timeout", "duration", low=1_000, high=3_600_000_000),
         Setting("database.statement_timeout", "duration", low=1_000, high=3_600_000_000),
         Setting("database.lock_timeout", "duration", low=1_000, high=3_600_000_000),
+        Setting("redis.url", "redis-url", secret=True),
+        Setting("redis.timeout", "duration", low=10_000, high=60_000_000),
+        Setting("redis.namespace", "string", low=1, high=64, item="[A-Za-z0-9][A-Za-z0-9._-]*"),
         Setting("keyring.path", "path"),
         Setting("keyring.allow_group_read", "boolean"),
         Setting("keyring.document", "secret", secret=True),
@@ -245,18 +242,22 @@ def _from_string(setting: Setting, text: str) -> Plain:
             return _within(setting, parse_duration(text), quoted(text))
         except InvalidDuration:
             raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}") from None
-    checked_later = ("secret", "text", "path", "database-url")
-    if setting.kind not in checked_later and re.search(_UNSAFE, text):
+    checked_later = ("secret", "text", "path", "database-url", "redis-url")
+    if setting.kind not in checked_later and re.search(UNSAFE, text):
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
     if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):
         raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
+    if setting.kind == "string" and setting.item and re.fullmatch(setting.item, text) is None:
+        raise WrongValue(f"{setting.key} is {quoted(text)}; it may contain only A-Z, a-z, 0-9, '.', '_' and '-'")
     if setting.kind == "choice" and text not in setting.choices:
         raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
     if setting.kind == "path" and text:
         check_path(setting.key, text)
-    if setting.kind == "database-url":
-        check_database_url(setting.key, text)
+    if text and setting.kind in ("database-url", "redis-url"):
+        from backctl.settings.urls import check_database_url, check_redis_url
+
+        (check_database_url if setting.kind == "database-url" else check_redis_url)(setting.key, text)
     return text
 
 
@@ -290,54 +291,8 @@ def check_path(key: str, text: str) -> None:
     """Reject a relative path, because it would name another file in every working directory. Raises WrongValue."""
     if not text.startswith("/"):
         raise WrongValue(f"{key} is {quoted(text)}; it must be an absolute path")
-    if re.search(_UNSAFE_IN_PATHS, text):
+    if re.search(UNSAFE_IN_PATHS, text):
         raise WrongValue(f"{key} is {quoted(text)}; it must not contain control characters or broken Unicode")
-
-
-def check_database_url(key: str, text: str) -> None:
-    """Accept an empty text, `sqlite:///` followed by the literal absolute path of a file, or a libpq URL.
-
-    Errors never show the text, because it may contain a password. Raises WrongValue.
-    """
-    if not text:
-        return
-    form = "it must be sqlite:/// and an absolute path, such as sqlite:////var/lib/backctl/backctl.db, or {server}"
-    form = form.format(server="postgresql://user@host:5432/database")
-    scheme = re.match(_SCHEME, text)
-    if scheme is None:
-        raise WrongValue(f"{key} is not a URL; {form}")
-    if scheme[1] == "postgresql":
-        _check_server_url(key, text)
-        return
-    if scheme[1] != "sqlite":
-        raise WrongValue(f"{key} has the scheme {quoted(scheme[1])}, which is not supported; {form}")
-    path = text.removeprefix("sqlite:///")
-    if path == text or not path.startswith("/"):
-        raise WrongValue(f"{key} does not contain an absolute path; {form}")
-    if path.endswith("/") or path.rpartition("/")[2] in (".", ".."):
-        raise WrongValue(f"{key} names a folder; {form}")
-    if "?" in path or "#" in path or re.search(_UNSAFE_IN_PATHS, path):
-        raise WrongValue(f"{key} contains '?', '#', a control character or broken Unicode; {form}")
-
-
-def _check_server_url(key: str, text: str) -> None:
-    """Check what can be checked without libpq, whose errors may repeat a password."""
-    if re.search(rf"\s|{_UNSAFE}", text):
-        raise WrongValue(
-            f"{key} contains white space, a control character or broken Unicode; percent-encode it, for example as %20"
-        )
-    if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
-        raise WrongValue(f"{key} contains '%' without two hexadecimal digits; write a percent sign as %25")
-    location, _, parameters = text.removeprefix("postgresql://").partition("?")
-    hosts = location.partition("/")[0].rpartition("@")[2]
-    if any(not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{0,5})?", host) for host in hosts.split(",")):
-        raise WrongValue(
-            f"{key} has a malformed host or port; write '@', ':' and '/' in a password as %40, %3A and %2F"
-        )
-    if parameters and any(not re.fullmatch(r"[a-z_]+=[^=&]*", part) for part in parameters.split("&")):
-        raise WrongValue(
-            f"{key} has a parameter without a name or a value; write '=' and '&' in a value as %3D and %26"
-        )
 
 
 def describe(value: object, *, secret: bool = False) -> str:

@@ -29,7 +29,12 @@ def limit_policies(settings: "Settings") -> "dict[str, Policy]":
 
 
 def limit_store(loaded: "LoadedSettings") -> "LimitStore":
-    """Create the store: a file in the data folder."""
+    """Create the store: Redis if it is configured, else a file in the data folder."""
+    if loaded.settings.redis.url.is_given and loaded.settings.redis.url.reveal():
+        from backctl.infrastructure.redis.limits import RedisLimits
+        from backctl.wiring.redis import redis_servers
+
+        return RedisLimits(redis_servers(loaded.settings), namespace=loaded.settings.redis.namespace)
     from backctl.infrastructure.host import now
     from backctl.infrastructure.sqlite.limits import SqliteLimits
 

@@ -43,6 +43,7 @@ def test_the_schema_and_the_model_name_the_same_values_with_the_same_types() -> 
         "path": str,
         "string": str,
         "database-url": SecretValue,
+        "redis-url": SecretValue,
         "list": tuple[str, ...],
         "secret": SecretValue,
     }

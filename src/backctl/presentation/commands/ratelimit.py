@@ -1,19 +1,26 @@
 """`backctl ratelimit …`: check, inspect and reset rate limits."""
 
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from backctl.application.limit_views import LimitView, ResetView
 from backctl.domain.errors import InvalidRateLimit, UsageError
-from backctl.domain.quoting import quoted
+from backctl.domain.quoting import escaped, quoted
 from backctl.domain.rate_limit import ALGORITHMS, Policy
+from backctl.presentation import terminal
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.parameters import duration
 
+if TYPE_CHECKING:
+    from backctl.application.limits import LimitService
+
 app = noun("ratelimit")
+
+SIMULATED = "simulated"
+"""The name of a policy that only `--rate` defines."""
 
 PolicyName = Annotated[str, Argument(metavar="POLICY", help="Name of a configured policy; any other name with --rate.")]
 Limited = Annotated[str, Argument(metavar="IDENTIFIER", help="Who is limited, for example an address or an id.")]
@@ -59,26 +66,113 @@ class Rate(NamedTuple):
         return Policy(name, int(limit), duration(window), algorithm, self.burst)
 
 
+Wait = Annotated[
+    str | None,
+    Option("--wait", metavar="DURATION", help="Wait up to this long until the limit permits the request."),
+]
+
+
 @leaf(app, view=LimitView)
 def check(
     call: Invocation,
     policy: PolicyName,
-    ident: Limited,
     rate: Rate,
-    cost: Cost = 1,
-    wait: Annotated[
-        str | None,
-        Option("--wait", metavar="DURATION", help="Wait up to this long until the limit permits the request."),
+    ident: Annotated[
+        str | None, Argument(metavar="[IDENTIFIER]", help="Who is limited, for example an address or an id.")
     ] = None,
+    cost: Cost = 1,
+    wait: Wait = None,
+    also: Annotated[
+        list[str] | None,
+        Option("--also", metavar="POLICY", help="Also check this configured policy: consume from all, or from none."),
+    ] = None,
+    from_file: Annotated[
+        str | None,
+        Option(
+            "--from-file",
+            metavar="FILE",
+            help="Check each line of a file: an identifier, or JSON with 'ident' and 'cost'; '-' is standard input.",
+        ),
+    ] = None,
+    passes_lines: Annotated[
+        bool, Option("--filter", help="With --from-file: print the admitted lines instead of the answers.")
+    ] = False,
 ) -> None:
     """Consume a part of a limit: exit code 0, or 6 if it is reached.
 
-    A refused request consumes nothing. All processes of this machine share the limits.
+    A refused request consumes nothing. Without Redis, all processes of this machine share the limits; with Redis, all
+    machines that use it. With --from-file the exit code is 7 if a request was refused.
     """
-    limits, chosen = call.backend.limits, rate.policy(call, policy)
-    longest = None if wait is None else duration(wait)
-    answer = limits.check(chosen, ident, cost) if longest is None else limits.wait(chosen, ident, cost, up_to=longest)
+    chosen, others = rate.policy(call, policy), also or []
+    if from_file is None:
+        if passes_lines:
+            raise UsageError("--filter has no effect without --from-file")
+        _check_one(call, chosen, ident, cost=cost, wait=wait, others=others)
+        return
+    for given, what in ((ident is not None, "an identifier"), (wait is not None, "--wait"), (others, "--also")):
+        if given:
+            raise UsageError(f"{what} has no meaning with --from-file")
+    if passes_lines and call.results.form is not None:
+        raise UsageError("--output has no effect with --filter, which prints the lines unchanged")
+    from backctl.presentation.batch.limits import check_lines
+
+    check_lines(call, chosen, from_file, cost=cost, passes_lines=passes_lines)
+
+
+def _check_one(
+    call: Invocation, policy: str | Policy, ident: str | None, *, cost: int, wait: str | None, others: list[str]
+) -> None:
+    if ident is None:
+        raise UsageError("IDENTIFIER is missing", hint="name who is limited, or use --from-file FILE")
+    limits = call.backend.limits
+    if others:
+        if wait is not None:
+            raise UsageError("--wait has no meaning with --also")
+        answers = limits.check_all([policy, *others], ident, cost)
+        call.results.check_all(answers, LimitView, all(answer.ok for answer in answers))
+        return
+    answer = _answer(limits, policy, ident, cost=cost, wait=wait)
     call.results.check(answer, answer.ok)
+
+
+def _answer(limits: "LimitService", policy: str | Policy, ident: str, *, cost: int, wait: str | None) -> LimitView:
+    if wait is None:
+        return limits.check(policy, ident, cost)
+    return limits.wait(policy, ident, cost, up_to=duration(wait))
+
+
+@leaf(app)
+def run(
+    call: Invocation,
+    policy: PolicyName,
+    ident: Limited,
+    command: Annotated[
+        list[str], Argument(metavar="COMMAND...", help="The program and its arguments, best after '--'.")
+    ],
+    rate: Rate,
+    cost: Cost = 1,
+    wait: Wait = None,
+    limited_exit: Annotated[
+        int, Option("--limited-exit", metavar="N", help="Exit code if the limit is reached.", min=0, max=255)
+    ] = 6,
+) -> None:
+    """Run a program if the limit permits it, and end with its exit code.
+
+    Nothing is consumed if the program does not exist. It replaces this process, so it receives signals itself.
+    """
+    import os
+    import shutil
+
+    program = shutil.which(command[0])
+    if program is None:
+        raise UsageError(f"there is no program {quoted(command[0])}", hint="check the name, or give its path")
+    answer = _answer(call.backend.limits, rate.policy(call, policy), ident, cost=cost, wait=wait)
+    if answer.ok:
+        call.close()
+        os.execv(program, command)  # noqa: S606 - the command line of the user, without a shell
+    if not call.results.quiet:
+        terminal.say(f"not run: the limit {escaped(answer.policy)} is reached for {escaped(answer.ident)}")
+    raise Exit(limited_exit)
 
 
 @leaf(app, view=LimitView)
@@ -113,3 +207,42 @@ def reset(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate) -> N
     """
     chosen = rate.policy(call, policy)
     call.results.changed(call.backend.limits.reset(chosen, ident, by=call.attribution, dry_run=call.dry_run))
+
+
+def _simulation_view() -> type:
+    from backctl.application.limit_simulation import SimulationView
+
+    return SimulationView
+
+
+@leaf(app, view=_simulation_view)
+def simulate(
+    call: Invocation,
+    log: Annotated[str, Option("--log", metavar="FILE", help="A log of requests; '-' is standard input.")],
+    rate: Rate,
+    policy: Annotated[str, Argument(metavar="[POLICY]", help="Name of a configured policy.")] = SIMULATED,
+    time_field: Annotated[
+        str, Option("--time-field", metavar="NAME", help="Field of JSON lines that contains the time.")
+    ] = "time",
+    ident_field: Annotated[
+        str, Option("--ident-field", metavar="NAME", help="Field of JSON lines that contains the identifier.")
+    ] = "ident",
+) -> None:
+    """Show what a limit would have answered to recorded requests.
+
+    Each line of the log is a time and optionally an identifier, or a JSON object. Times are RFC 3339 or seconds since
+    1970, in any order. Nothing is consumed. A terminal also shows the requests over time.
+    """
+    from backctl.application.limit_simulation import SimulationView
+    from backctl.presentation.batch.limits import read_log
+
+    if policy == SIMULATED and rate.rate is None:
+        raise UsageError("POLICY is missing", hint="name a configured policy, or use --rate")
+    chosen = rate.policy(call, policy)
+    found = call.backend.limits.policy(chosen) if isinstance(chosen, str) else chosen
+    requests, report = read_log(call, log, time_field=time_field, ident_field=ident_field)
+    replay = requests.replay(found)
+    call.results.stream(replay.views(), SimulationView)
+    call.results.plot(replay.times, replay.admitted)
+    if report.failed:
+        raise report.failure(failed="contain no time")

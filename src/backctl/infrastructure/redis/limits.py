@@ -1,0 +1,136 @@
+"""Rate limits on Redis: a script decides on the server and with its clock, so that all clients agree."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+from struct import Struct
+from typing import Final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from redis.exceptions import NoScriptError
+
+from backctl.application.ports.limits import Request, Usage
+from backctl.domain.rate_limit import Decision, Policy
+from backctl.infrastructure.redis.connection import Call, RedisServers, Word
+
+_PARTS: Final = ("arithmetic", "sliding_window", "sliding_counter", "gcra", "check")
+_AT_ONCE: Final = 256
+"""The highest number of states in one call of the script, which blocks the server meanwhile."""
+_DECISION: Final = Struct(">qqq")
+
+
+class RedisLimits:
+    """Keeps the states in keys that begin with `namespace`. Works in any thread.
+
+    `clock` is the source of the functions `now` and `expire` of the script; only tests replace it.
+    """
+
+    def __init__(self, servers: RedisServers, *, namespace: str, clock: str | None = None) -> None:
+        self._servers = servers
+        self._prefix = f"{namespace}:rl:".encode()
+        self._source = script(clock)
+        self._digest = sha1(self._source, usedforsecurity=False).hexdigest()
+
+    def check(
+        self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
+    ) -> Sequence[Sequence[Decision]]:
+        groups = self._groups(requests, max(1, _AT_ONCE // len(policies)))
+        calls = [self._call(policies, [requests[number] for number in group], consume) for group in groups]
+        replies = self._servers.run([Call(key, ("EVALSHA", self._digest, *words)) for key, words in calls])
+        missing = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if missing:
+            again = [Call(calls[number][0], ("EVAL", self._source, *calls[number][1])) for number in missing]
+            for number, reply in zip(missing, self._servers.run(again), strict=True):
+                replies[number] = reply
+        answers: list[list[Decision]] = [[] for _ in requests]
+        for group, reply in zip(groups, replies, strict=True):
+            decisions = _DECISION.iter_unpack(reply)
+            for number in group:
+                answers[number] = [
+                    Decision(policy, wait == 0, remaining, wait, reset)
+                    for policy, (remaining, wait, reset) in zip(policies, decisions, strict=False)
+                ]
+        return answers
+
+    def reset(self, policies: Sequence[Policy], identifier: bytes, *, dry_run: bool = False) -> bool:
+        (decisions,) = self.check(policies, [Request(identifier)], consume=False)
+        used = any(decision.reset_after for decision in decisions)
+        if used and not dry_run:
+            keys = self._keys(policies, identifier)
+            self._servers.run([Call(keys[0], ("UNLINK", *keys))])
+        return used
+
+    def usage(self, policies: Sequence[Policy]) -> Iterator[Usage]:
+        found = {
+            (self._identifier(key), number)
+            for number, policy in enumerate(policies)
+            for key in self._servers.scan(_literal(self._prefix) + b"{*}:" + _literal(_suffix(policy)))
+        }
+        identifiers = sorted({identifier for identifier, _ in found})
+        for at in range(0, len(identifiers), _AT_ONCE):
+            some = [Request(identifier) for identifier in identifiers[at : at + _AT_ONCE]]
+            for (identifier, _), decisions in zip(some, self.check(policies, some, consume=False), strict=True):
+                yield from (
+                    Usage(identifier, decision)
+                    for number, decision in enumerate(decisions)
+                    if decision.reset_after and (identifier, number) in found
+                )
+
+    def close(self) -> None:
+        self._servers.close()
+
+    def _groups(self, requests: Sequence[Request], size: int) -> list[list[int]]:
+        """Return the numbers of the requests that one call can decide: of one slot, in their order."""
+        by_slot: dict[int, list[int]] = {}
+        for number, request in enumerate(requests):
+            by_slot.setdefault(self._servers.slot(self._entity(request.identifier)), []).append(number)
+        return [numbers[at : at + size] for numbers in by_slot.values() for at in range(0, len(numbers), size)]
+
+    def _call(
+        self, policies: Sequence[Policy], requests: Sequence[Request], consume: bool
+    ) -> tuple[bytes, tuple[Word, ...]]:
+        """Return a key of the call, and what follows the script or its digest."""
+        keys = [key for request in requests for key in self._keys(policies, request.identifier)]
+        values = [
+            value for policy in policies for value in (policy.algorithm, policy.limit, policy.window, policy.capacity)
+        ]
+        costs = (request.cost for request in requests)
+        return keys[0], (len(keys), *keys, int(consume), len(policies), *values, *costs)
+
+    def _keys(self, policies: Sequence[Policy], identifier: bytes) -> list[bytes]:
+        entity = self._entity(identifier)
+        return [entity + _suffix(policy) for policy in policies]
+
+    def _entity(self, identifier: bytes) -> bytes:
+        """Return the beginning of the keys of an identifier. The braces put all of them into one slot."""
+        return b"%b{%b}:" % (self._prefix, quote_from_bytes(identifier, safe="@+").encode())
+
+    def _identifier(self, key: bytes) -> bytes:
+        return unquote_to_bytes(key[len(self._prefix) + 1 : key.index(b"}")])
+
+
+def script(clock: str | None = None) -> bytes:
+    """Return the source of the script, assembled from the files in `lua`."""
+    return _source("clock") + _algorithms() if clock is None else clock.encode() + _algorithms()
+
+
+@cache
+def _algorithms() -> bytes:
+    return b"".join(map(_source, _PARTS))
+
+
+def _source(name: str) -> bytes:
+    return (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
+
+
+@cache
+def _suffix(policy: Policy) -> bytes:
+    """Return the end of a key: what identifies a policy, so that a changed one starts clean."""
+    name = quote_from_bytes(policy.name.encode(errors="surrogateescape"), safe="")
+    return f"{policy.algorithm}:{policy.limit}:{policy.window}:{policy.capacity}:{name}".encode()
+
+
+def _literal(text: bytes) -> bytes:
+    """Return a glob that matches only this text: letters, digits, and some punctuation."""
+    return b"".join(bytes([byte]) if chr(byte).isalnum() else bytes([92, byte]) for byte in text)

@@ -1,0 +1,34 @@
+-- Exact arithmetic with integers below 2^53, of which Lua's numbers represent every one.
+
+-- The quotient and the rest of a division, both rounded down.
+local function divide(number, divisor)
+    local rest = math.fmod(number, divisor)
+    if rest < 0 then
+        rest = rest + divisor
+    end
+    return (number - rest) / divisor, rest
+end
+
+-- The quotient and the rest of factor * other / divisor, digit by digit. Factors and divisor are at most 2^45.
+local function multiply_and_divide(factor, other, divisor)
+    local digits = {}
+    while factor > 0 do
+        factor, digits[#digits + 1] = divide(factor, 128)
+    end
+    local quotient, rest = 0, 0
+    for place = #digits, 1, -1 do
+        local part
+        part, rest = divide(rest * 128 + digits[place] * other, divisor)
+        quotient = quotient * 128 + part
+    end
+    return quotient, rest
+end
+
+-- The three numbers of a stored state.
+local function three_numbers(text)
+    local first, second, third = string.match(text, '^(%d+) (%d+) (%d+)$')
+    if not first then
+        error('damaged state')
+    end
+    return tonumber(first), tonumber(second), tonumber(third)
+end
