@@ -66,6 +66,7 @@ class Backend:
         founder: "Callable[[], Attribution] | None" = None,
         guard: "Guard | None" = None,
         reactions: "Sequence[Reaction]" = (),
+        short_lived: bool = False,
     ) -> None:
         """`notice` receives one line for each creation, migration and failed reaction.
 
@@ -74,6 +75,8 @@ class Backend:
         `founder` returns the attribution of an installation that encrypting creates: encrypting takes no `by`.
 
         `guard` is asked before the first change; see `application.guard`. By default nothing is asked.
+
+        `short_lived`: the process ends after one command, so only the needed part of redis-py is imported.
         """
         self._loaded = loaded
         self._settings = loaded.settings
@@ -81,6 +84,7 @@ class Backend:
         self._founder = founder or self.by
         self._given_guard = guard
         self._reactions = tuple(reactions)
+        self._short_lived = short_lived
         self._opened = Opened()
         self._storage = Storage(loaded, self._dependencies)
 
@@ -326,7 +330,7 @@ class Backend:
     def _limit_store(self) -> "LimitStore":
         from backctl.wiring.limits import limit_store
 
-        store = limit_store(self._loaded)
+        store = limit_store(self._loaded, short_lived=self._short_lived)
         self._opened.callback(store.close)
         return store
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from backctl.application.guard import Guard, guarded
 from backctl.application.limit_views import LimitView, PolicyView, ResetView, shown
 from backctl.application.ports.limits import LimitStore, Request
-from backctl.application.views import Change, is_change
 from backctl.domain.errors import InvalidRateLimit, PolicyNotFound, Unavailable, Unusable
-from backctl.domain.events import RateLimitReset
 from backctl.domain.quoting import quoted
 from backctl.domain.rate_limit import IDENTIFIER_MAX, LIMIT_MAX, Decision, Policy
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
     from backctl.application.ports.storage import UnitOfWork
     from backctl.application.transactions import Transactions
+    from backctl.application.views import Change
 
 _UNKNOWN_WAIT_US = 1_000_000
 """The wait in a refusal by `on_error`: nobody knows the real one."""
@@ -104,15 +103,18 @@ class LimitService:
 
     def reset(
         self, policy: str | Policy, identifier: str | bytes, *, by: "Attribution", dry_run: bool = False
-    ) -> Change[ResetView]:
+    ) -> "Change[ResetView]":
         """Forget what the identifier has consumed. Recorded as an event if there is an installation."""
+        from backctl.application.views import Change, is_change
+        from backctl.domain.events import RateLimitReset
+
         found, raw = self._found(policy), checked_identifier(identifier)
         view = ResetView(found.name, shown(raw))
 
-        def forget(dry_run: bool) -> Change[ResetView]:
+        def forget(dry_run: bool) -> "Change[ResetView]":
             return Change(view, changed=self.store.reset([found], raw, dry_run=dry_run))
 
-        def step(work: "UnitOfWork") -> Change[ResetView]:
+        def step(work: "UnitOfWork") -> "Change[ResetView]":
             change = forget(True)
             if change.changed:
                 work.record(RateLimitReset(found.name, view.ident))

@@ -111,6 +111,7 @@ class Invocation:
             notice=self.messages.notice,
             founder=lambda: self.attribution,
             guard=self.guard if self._spec.mutation else None,
+            short_lived=True,
         )
 
     @cached_property

@@ -28,13 +28,15 @@ def limit_policies(settings: "Settings") -> "dict[str, Policy]":
     return found
 
 
-def limit_store(loaded: "LoadedSettings") -> "LimitStore":
+def limit_store(loaded: "LoadedSettings", *, short_lived: bool) -> "LimitStore":
     """Create the store: Redis if it is configured, else a file in the data folder."""
-    if loaded.settings.redis.url.is_given and loaded.settings.redis.url.reveal():
-        from backctl.infrastructure.redis.limits import RedisLimits
+    if loaded.settings.redis.url.reveal():
         from backctl.wiring.redis import redis_servers
 
-        return RedisLimits(redis_servers(loaded.settings), namespace=loaded.settings.redis.namespace)
+        servers = redis_servers(loaded.settings, short_lived=short_lived)
+        from backctl.infrastructure.redis.limits import RedisLimits
+
+        return RedisLimits(servers, namespace=loaded.settings.redis.namespace)
     from backctl.infrastructure.host import now
     from backctl.infrastructure.sqlite.limits import SqliteLimits
 

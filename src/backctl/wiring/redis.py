@@ -7,15 +7,23 @@ if TYPE_CHECKING:
     from backctl.settings.model import Settings
 
 
-def redis_servers(settings: "Settings") -> "RedisServers":
-    """Create the connection to the servers that `redis.url` names; connects at the first use."""
+def redis_servers(settings: "Settings", *, short_lived: bool) -> "RedisServers":
+    """Create the connection to the servers that `redis.url` names; connects at the first use.
+
+    `short_lived`: the process ends after one command and uses nothing else of redis-py.
+    """
     import time
 
     from backctl.infrastructure.redis.address import parse_address
-    from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings import redact_url
 
     url = settings.redis.url.reveal()
+    if short_lived and not url.startswith("redis+"):
+        from backctl.infrastructure.redis.package import import_without_clients
+
+        import_without_clients()
+    from backctl.infrastructure.redis.connection import RedisServers
+
     timeout = min(settings.redis.timeout, settings.database.timeout)  # `--timeout` lowers the latter
     return RedisServers(
         parse_address(url),
