@@ -132,6 +132,7 @@ class Backend:
     def authentication(self) -> "AuthenticationService":
         from backctl.application.authentication import AuthenticationService
         from backctl.infrastructure.host import now
+        from backctl.wiring.limits import source_throttle
 
         return AuthenticationService(
             transactions=lambda: self._transactions,
@@ -142,6 +143,7 @@ class Backend:
             blind_index=self._storage.blind_index,
             is_fresh=self._storage.is_fresh,
             mfa_keys=lambda: self._mfa_keys,
+            throttle=source_throttle(self._settings, lambda: self.limits),
         )
 
     @lazy
@@ -229,8 +231,9 @@ class Backend:
     @lazy
     def doctor(self) -> "DoctorService":
         from backctl.application.doctor import DoctorService
+        from backctl.wiring.redis import redis_probes
 
-        return DoctorService(self._storage.probes())
+        return DoctorService((*self._storage.probes(), *redis_probes(self._settings, short_lived=self._short_lived)))
 
     @lazy
     def sanitizing(self) -> "SanitizingService":
@@ -264,7 +267,7 @@ class Backend:
 
         return LimitService(
             policies=limit_policies(self._settings),
-            store=self._limit_store,
+            store=lambda: self._limit_store,
             transactions=lambda: self._transactions,
             has_installation=self._storage.has_installation,
             monotonic=time.monotonic,

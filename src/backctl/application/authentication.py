@@ -13,6 +13,7 @@ from backctl.domain.quoting import quoted
 from backctl.domain.values import Identity, Secret, folded
 
 if TYPE_CHECKING:
+    from backctl.application.limit_views import LimitView
     from backctl.application.mfa_keys import MfaKeys
     from backctl.application.ports.environment import AddressParser, Clock
     from backctl.application.ports.security import BlindIndex, PasswordHasher
@@ -40,6 +41,7 @@ class AuthenticationService:
     blind_index: "BlindIndex"
     mfa_keys: "Callable[[], MfaKeys]"
     is_fresh: Callable[[], bool]
+    throttle: "Callable[[str], LimitView] | None" = None
 
     def authenticate(
         self,
@@ -48,6 +50,7 @@ class AuthenticationService:
         mfa_code: Secret | None = None,
         *,
         by: Attribution,
+        source: str | None = None,
     ) -> PasswordCheck:
         """Check a password, and a code if the account has a second factor. Records the outcome.
 
@@ -61,9 +64,17 @@ class AuthenticationService:
         fifteen minutes make the outcome `locked` for fifteen minutes, for unknown names too. A success resets the
         failures and replaces a hash with a lower cost or an older scheme.
 
-        Raises InvalidIdentity, InvalidPassword for an impossible password, PasswordHashUnsupported, MfaSecretUnusable.
+        `source` is the IP address of the client. If the policy `authentication.source_policy` refuses it, the outcome
+        is `throttled`: no password is hashed, nothing is counted as a failure or recorded.
+
+        Raises InvalidIdentity, InvalidPassword for an impossible password, PasswordHashUnsupported, MfaSecretUnusable;
+        InvalidInput for a source that is not an address, and the errors of the limit's store.
         """
         identity = Identity.parse(ident)
+        if source is not None and self.throttle is not None:
+            limit = self.throttle(source)
+            if not limit.ok:
+                return PasswordCheck(ident, False, "throttled", None, retry_after=limit.retry_after)
         # Try the password as typed too: a hash made elsewhere used the raw bytes.
         typed, normal = password, prepared(password)
         forms = (normal,) if normal.reveal() == typed.reveal() else (normal, typed)

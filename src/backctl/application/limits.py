@@ -31,7 +31,7 @@ class LimitService:
     """
 
     policies: Mapping[str, Policy]
-    store: LimitStore
+    store: Callable[[], LimitStore]
     transactions: "Callable[[], Transactions]"
     has_installation: Callable[[], bool]
     monotonic: Callable[[], float]
@@ -97,7 +97,7 @@ class LimitService:
         `only_limited` selects those that could not make another request now.
         """
         chosen = [self.policy(name) for name in names] or list(self.policies.values())
-        for identifier, decision in self.store.usage(chosen) if chosen else ():
+        for identifier, decision in self.store().usage(chosen) if chosen else ():
             if not (only_limited and decision.allowed):
                 yield LimitView.of(decision, identifier)
 
@@ -112,7 +112,7 @@ class LimitService:
         view = ResetView(found.name, shown(raw))
 
         def forget(dry_run: bool) -> "Change[ResetView]":
-            return Change(view, changed=self.store.reset([found], raw, dry_run=dry_run))
+            return Change(view, changed=self.store().reset([found], raw, dry_run=dry_run))
 
         def step(work: "UnitOfWork") -> "Change[ResetView]":
             change = forget(True)
@@ -136,7 +136,7 @@ class LimitService:
     ) -> Sequence[Sequence[Decision]]:
         """Return the decisions of the store. If it is unavailable, `on_error` answers, unless a policy has `fail`."""
         try:
-            return self.store.check(policies, requests, consume=consume)
+            return self.store().check(policies, requests, consume=consume)
         except (Unavailable, Unusable):
             if any(policy.on_error == "fail" for policy in policies):
                 raise

@@ -16,16 +16,18 @@ class PasswordCheck:
 
     `must_change`: both are right, but the password must be changed first. `mfa_required`: the password is right, but
     the account requires a code too. `user_id` and `second_factor` are None unless `ok`; `second_factor` is also None
-    when no code was required. `recovery_codes_left` is set only if a recovery code was used.
+    when no code was required. `recovery_codes_left` is set only if a recovery code was used. `retry_after` is set only
+    if the outcome is `throttled`: the seconds until a login from the same source is checked.
     """
 
     ident: str
     ok: bool
-    outcome: Literal["ok", "must_change", "mfa_required", "refused", "locked"]
+    outcome: Literal["ok", "must_change", "mfa_required", "refused", "locked", "throttled"]
     locked_until: Instant | None
     user_id: UserId | None = None
     second_factor: Literal["totp", "recovery_code"] | None = None
     recovery_codes_left: int | None = None
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

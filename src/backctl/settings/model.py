@@ -48,6 +48,11 @@ class AccountSettings(NamedTuple):
     allow_special_domains: bool = False
 
 
+class AuthenticationSettings(NamedTuple):
+    source_policy: str = ""
+    """The rate limit policy for logins from one address; empty for none."""
+
+
 class PasswordSettings(NamedTuple):
     min_length: int = 8
     """Code points. NIST SP 800-63B-4 §3.1.1.2: at least 8; verifiers must not require more than 64."""
@@ -112,6 +117,7 @@ class Settings(NamedTuple):
     redis: RedisSettings = RedisSettings()
     keyring: KeyringSettings = KeyringSettings()
     accounts: AccountSettings = AccountSettings()
+    authentication: AuthenticationSettings = AuthenticationSettings()
     passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
     sanitize: SanitizeSettings = SanitizeSettings()

@@ -92,6 +92,7 @@ SETTINGS = {
         Setting("keyring.document", "secret", secret=True),
         Setting("keyring.passphrase", "secret", secret=True),
         Setting("accounts.allow_special_domains", "boolean"),
+        Setting("authentication.source_policy", "string", high=255),
         Setting("passwords.min_length", "integer", low=8, high=64),
         Setting("passwords.bcrypt_cost", "integer", low=4, high=17),
         Setting("tokens.issuer", "string", low=1, high=255),

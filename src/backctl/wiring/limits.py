@@ -3,6 +3,10 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backctl.application.limit_views import LimitView
+    from backctl.application.limits import LimitService
     from backctl.application.ports.limits import LimitStore
     from backctl.domain.rate_limit import Policy
     from backctl.settings import LoadedSettings
@@ -26,6 +30,28 @@ def limit_policies(settings: "Settings") -> "dict[str, Policy]":
         except InvalidRateLimit as error:
             raise InvalidConfiguration(error.message, hint=error.hint) from None
     return found
+
+
+def source_throttle(settings: "Settings", limits: "Callable[[], LimitService]") -> "Callable[[str], LimitView] | None":
+    """Return what limits logins by their source; None if it is not configured. Raises InvalidConfiguration."""
+    from backctl.domain.errors import InvalidConfiguration
+    from backctl.domain.quoting import quoted
+
+    name = settings.authentication.source_policy
+    if not name:
+        return None
+    if name not in settings.limit_policies:
+        raise InvalidConfiguration(
+            f"authentication.source_policy is {quoted(name)}, but there is no such rate limit policy",
+            hint=f"set the policy under [ratelimit.policies.{name}]",
+        )
+
+    def throttle(source: str) -> "LimitView":
+        from backctl.domain.sources import grouped
+
+        return limits().check(name, grouped(source))
+
+    return throttle
 
 
 def limit_store(loaded: "LoadedSettings", *, short_lived: bool) -> "LimitStore":

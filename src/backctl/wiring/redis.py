@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backctl.application.ports.storage import HealthProbe
     from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings.model import Settings
 
@@ -32,3 +33,26 @@ def redis_servers(settings: "Settings", *, short_lived: bool) -> "RedisServers":
         monotonic=time.monotonic,
         pause=time.sleep,
     )
+
+
+def redis_probes(settings: "Settings", *, short_lived: bool) -> "tuple[HealthProbe, ...]":
+    """Return the checks of `doctor`."""
+    from backctl.domain.errors import BackctlError
+    from backctl.infrastructure.probes import Probe, fail, ok
+
+    try:
+        url = settings.redis.url.reveal()
+    except BackctlError as error:
+        finding = fail(error.message, error.hint or "")
+        return (Probe("redis.reachable", lambda: finding),)
+    if not url:
+        return (Probe("redis.reachable", lambda: ok("not configured; rate limits are stored in a file")),)
+    from backctl.infrastructure.host import now
+
+    servers = redis_servers(settings, short_lived=short_lived)
+    from backctl.infrastructure.redis.health import RedisHealth
+    from backctl.infrastructure.redis.limits import RedisLimits
+
+    limits = RedisLimits(servers, namespace=settings.redis.namespace)
+    is_cluster = url.startswith("redis+cluster:")
+    return RedisHealth(servers, limits, clock=now, leeway=settings.tokens.leeway, is_cluster=is_cluster).probes()

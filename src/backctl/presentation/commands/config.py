@@ -161,12 +161,12 @@ def validate(
 
 
 def _domain_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
-    """Check the rules of the domain for roles and rate limit policies; the settings check only their form."""
+    """Check the rules of the domain for roles and rate limit policies. The settings check only their form."""
     from backctl.backend import Backend
 
     findings = []
     with Backend(loaded) as backend:
-        for build in (lambda: backend.access, lambda: backend.limits):
+        for build in (lambda: backend.access, lambda: backend.limits, lambda: backend.authentication):
             try:
                 build()
             except InvalidConfiguration as error:

@@ -249,7 +249,14 @@ def _password_check() -> type:
 
 
 @leaf(app, name="check-password", secrets=("password", "mfa-code"), view=_password_check)
-def check_password(call: Invocation, ident: Ident) -> None:
+def check_password(
+    call: Invocation,
+    ident: Ident,
+    source: Annotated[
+        str | None,
+        Option("--source", metavar="ADDRESS", help="IP address of the client, for authentication.source_policy."),
+    ] = None,
+) -> None:
     """Check the password of an account: exit code 0 or 6.
 
     The check is a login attempt: ten failures within fifteen minutes lock the account for fifteen minutes. An account
@@ -259,7 +266,7 @@ def check_password(call: Invocation, ident: Ident) -> None:
     authentication = call.backend.authentication
     password = call.secrets.read("password")
     code = call.secrets.read("mfa-code") if call.secrets.is_given("mfa-code") else None
-    check = authentication.authenticate(ident, password, code, by=call.attribution)
+    check = authentication.authenticate(ident, password, code, by=call.attribution, source=source)
     if check.outcome == "mfa_required" and call.interactive:
         code = call.secrets.read("mfa-code")
         check = authentication.authenticate(ident, password, code, by=call.attribution)
