@@ -1,7 +1,7 @@
 # Completion of backctl for bash, from 3.2 on, without further packages. Made by 'backctl completion bash'.
 
 _backctl_at() { # sets words, operands and flags to what may follow the words $1
-    local shared=' -p=@profile --profile=@profile --config=FILE -o=table|json|jsonl|csv|tsv|id --output=table|json|jsonl|csv|tsv|id --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
+    local shared=' -p=@profile --profile=@profile --config=FILE -o=table|json|jsonl|csv|tsv|id|headers --output=table|json|jsonl|csv|tsv|id|headers --fields=TEXT --no-header -q --quiet -v --verbose --no-color --no-input --timeout=TEXT --actor=TEXT --reason=TEXT -h --help'
     words='' operands=(TEXT) flags=''
     case $1 in
         'backctl') words='user role access token key encrypt decrypt reencrypt ratelimit audit config profile db sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
@@ -12,7 +12,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl user exists') operands=(@account TEXT) flags="$shared" ;;
         'backctl user count') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT$shared" ;;
         'backctl user set-password') operands=(@account TEXT) flags=" --generate-password --secret-file=FILE --must-change-password --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl user check-password') operands=(@account TEXT) flags=" --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --mfa-code-stdin --mfa-code-file=FILE --mfa-code-fd=TEXT --mfa-code-env=TEXT$shared" ;;
+        'backctl user check-password') operands=(@account TEXT) flags=" --source=TEXT --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --mfa-code-stdin --mfa-code-file=FILE --mfa-code-fd=TEXT --mfa-code-env=TEXT$shared" ;;
         'backctl user activate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user deactivate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes$shared" ;;
         'backctl user update') operands=(@account TEXT) flags=" --email=TEXT --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --no-expiry --if-version=TEXT -n --dry-run -y --yes$shared" ;;
@@ -55,11 +55,13 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl encrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --trim-newline --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl decrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --stream --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl reencrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
-        'backctl ratelimit') words='check peek list reset policy' flags=" -h --help" ;;
-        'backctl ratelimit check') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT --wait=TEXT$shared" ;;
+        'backctl ratelimit') words='check run peek list reset simulate policy' flags=" -h --help" ;;
+        'backctl ratelimit check') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT --wait=TEXT --also=TEXT --from-file=FILE --filter$shared" ;;
+        'backctl ratelimit run') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT --wait=TEXT --limited-exit=TEXT$shared" ;;
         'backctl ratelimit peek') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT$shared" ;;
         'backctl ratelimit list') operands=(@policy) flags=" --limited$shared" ;;
         'backctl ratelimit reset') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra -n --dry-run -y --yes$shared" ;;
+        'backctl ratelimit simulate') operands=(@policy TEXT) flags=" --log=FILE --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --time-field=TEXT --ident-field=TEXT$shared" ;;
         'backctl ratelimit policy') words='list show' flags=" -h --help" ;;
         'backctl ratelimit policy list') flags="$shared" ;;
         'backctl ratelimit policy show') operands=(@policy TEXT) flags="$shared" ;;
@@ -69,9 +71,9 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;
         'backctl config path') flags="$shared" ;;
-        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags="$shared" ;;
-        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
-        'backctl config unset') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags=" -n --dry-run -y --yes$shared" ;;
+        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags="$shared" ;;
+        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes$shared" ;;
+        'backctl config unset') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags=" -n --dry-run -y --yes$shared" ;;
         'backctl config validate') operands=(FILE TEXT) flags="$shared" ;;
         'backctl profile') words='list show use' flags=" -h --help" ;;
         'backctl profile list') flags="$shared" ;;

@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --rate --burst --cost --wait --type --subject --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --type --subject --since --until --trace-id
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --rate --burst --cost --wait --type --subject --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --type --subject --since --until --trace-id
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'ratelimit check *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -217,6 +217,7 @@ complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm 
 
 # backctl user check-password
 complete -c backctl -n '__backctl_operand 1 user check-password' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user check-password' -l source -x -d 'IP address of the client, for authentication.source_policy'
 complete -c backctl -n '__backctl_in user check-password' -l password-stdin -d 'Read the password from standard input'
 complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from an open file descriptor'
@@ -536,9 +537,11 @@ complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Read the val
 
 # backctl ratelimit
 complete -c backctl -n '__backctl_at ratelimit' -a check -d 'Consume a part of a limit: exit code 0, or 6 if it is reached'
+complete -c backctl -n '__backctl_at ratelimit' -a run -d 'Run a program if the limit permits it'
 complete -c backctl -n '__backctl_at ratelimit' -a peek -d 'Show what a check would answer now: exit code 0 or 6'
 complete -c backctl -n '__backctl_at ratelimit' -a list -d 'List the identifiers that have consumed a part of a limit'
 complete -c backctl -n '__backctl_at ratelimit' -a reset -d 'Forget what an identifier has consumed'
+complete -c backctl -n '__backctl_at ratelimit' -a simulate -d 'Show what a limit would have answered to recorded requests'
 complete -c backctl -n '__backctl_at ratelimit' -a policy -d 'Show the configured rate limit policies'
 complete -c backctl -n '__backctl_at ratelimit' -s h -l help -d 'Show this message and exit'
 
@@ -549,6 +552,18 @@ complete -c backctl -n '__backctl_in ratelimit check' -l burst -x -d 'With --rat
 complete -c backctl -n '__backctl_in ratelimit check' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
 complete -c backctl -n '__backctl_in ratelimit check' -l cost -x -d 'How much of the limit the request consumes'
 complete -c backctl -n '__backctl_in ratelimit check' -l wait -x -d 'Wait up to this long until the limit permits the request'
+complete -c backctl -n '__backctl_in ratelimit check' -l also -x -d 'Also check this configured policy: consume from all, or from none'
+complete -c backctl -n '__backctl_in ratelimit check' -l from-file -r -F -d 'Check each line of a file: an identifier, or JSON with \'ident\' and \'cost\'; \'-\' is standard input'
+complete -c backctl -n '__backctl_in ratelimit check' -l filter -d 'With --from-file: print the admitted lines instead of the answers'
+
+# backctl ratelimit run
+complete -c backctl -n '__backctl_operand 1 ratelimit run' -x -a '(__backctl_stored policy)'
+complete -c backctl -n '__backctl_in ratelimit run' -l rate -x -d 'Use this limit instead of a configured one, for example 100/1m'
+complete -c backctl -n '__backctl_in ratelimit run' -l burst -x -d 'With --rate and gcra: how much is admitted at once'
+complete -c backctl -n '__backctl_in ratelimit run' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
+complete -c backctl -n '__backctl_in ratelimit run' -l cost -x -d 'How much of the limit the request consumes'
+complete -c backctl -n '__backctl_in ratelimit run' -l wait -x -d 'Wait up to this long until the limit permits the request'
+complete -c backctl -n '__backctl_in ratelimit run' -l limited-exit -x -d 'Exit code if the limit is reached'
 
 # backctl ratelimit peek
 complete -c backctl -n '__backctl_operand 1 ratelimit peek' -x -a '(__backctl_stored policy)'
@@ -568,6 +583,15 @@ complete -c backctl -n '__backctl_in ratelimit reset' -l burst -x -d 'With --rat
 complete -c backctl -n '__backctl_in ratelimit reset' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
 complete -c backctl -n '__backctl_in ratelimit reset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in ratelimit reset' -s y -l yes -d 'Confirm without a prompt'
+
+# backctl ratelimit simulate
+complete -c backctl -n '__backctl_operand 1 ratelimit simulate' -x -a '(__backctl_stored policy)'
+complete -c backctl -n '__backctl_in ratelimit simulate' -l log -r -F -d 'A log of requests; \'-\' is standard input'
+complete -c backctl -n '__backctl_in ratelimit simulate' -l rate -x -d 'Use this limit instead of a configured one, for example 100/1m'
+complete -c backctl -n '__backctl_in ratelimit simulate' -l burst -x -d 'With --rate and gcra: how much is admitted at once'
+complete -c backctl -n '__backctl_in ratelimit simulate' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
+complete -c backctl -n '__backctl_in ratelimit simulate' -l time-field -x -d 'Field of JSON lines that contains the time'
+complete -c backctl -n '__backctl_in ratelimit simulate' -l ident-field -x -d 'Field of JSON lines that contains the identifier'
 
 # backctl ratelimit policy
 complete -c backctl -n '__backctl_at ratelimit policy' -a list -d 'List the configured policies'
@@ -606,10 +630,10 @@ complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message 
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Show where each value comes from'
 
 # backctl config get
-complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 
 # backctl config set
-complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
 complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from an open file descriptor'
@@ -618,7 +642,7 @@ complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Change noth
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without a prompt'
 
 # backctl config unset
-complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without a prompt'
 
@@ -676,7 +700,7 @@ complete -c backctl -n '__backctl_at help' -s h -l help -d 'Show this message an
 # every command
 complete -c backctl -n '__backctl_in_leaf' -s p -l profile -x -a '(__backctl_stored profile)' -d 'Use this profile'
 complete -c backctl -n '__backctl_in_leaf' -l config -r -F -d 'Use this configuration file'
-complete -c backctl -n '__backctl_in_leaf' -s o -l output -x -a 'table json jsonl csv tsv id' -d 'Output format; by default a table on a terminal and TSV elsewhere'
+complete -c backctl -n '__backctl_in_leaf' -s o -l output -x -a 'table json jsonl csv tsv id headers' -d 'Output format; by default a table on a terminal and TSV elsewhere'
 complete -c backctl -n '__backctl_in_leaf' -l fields -x -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in_leaf' -l no-header -d 'Omit the header line'
 complete -c backctl -n '__backctl_in_leaf' -s q -l quiet -d 'Suppress notices and the output of mutations and checks'

@@ -58,8 +58,8 @@ class RedisServer:
     ) -> None:
         self.flavour = flavour
         self._sentinel = sentinel
-        self._settings = settings if sentinel else {**_SETTINGS, **settings}
-        self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
+        self.settings = dict(settings) if sentinel else {**_SETTINGS, **settings}
+        self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._admin: redis.Redis | None = None
@@ -78,13 +78,13 @@ class RedisServer:
         give_up = time.monotonic() + _PATIENCE_S
         while time.monotonic() < give_up:
             port = self.port or free_port()
-            lines = {**self._settings, "port": str(port), "dir": str(self._folder)}
+            lines = {**self.settings, "port": str(port), "dir": str(self.folder)}
             if "cluster-enabled" in lines:
                 lines["cluster-port"] = str(free_port())
-            configuration = self._folder / "conf"
+            configuration = self.folder / "conf"
             if not self._sentinel or not configuration.exists():  # a sentinel keeps what it learnt in its file
                 configuration.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
-            with (self._folder / "log").open("ab") as log:
+            with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
                     [binary(self.flavour), str(configuration), *(["--sentinel"] if self._sentinel else [])],
                     stdin=subprocess.DEVNULL,
@@ -97,7 +97,7 @@ class RedisServer:
                 if self._is_ready(port):
                     self.port = port
                     self._guard = subprocess.Popen(
-                        ["sh", "-c", GUARD, "sh", str(self._process.pid), self._folder],
+                        ["sh", "-c", GUARD, "sh", str(self._process.pid), self.folder],
                         stdin=subprocess.PIPE,
                         start_new_session=True,
                     )
@@ -105,7 +105,7 @@ class RedisServer:
                 time.sleep(0.01)
             self._process.kill()
             self._process.wait()
-        raise AssertionError(f"{self.flavour} does not start:\n{(self._folder / 'log').read_text()}")
+        raise AssertionError(f"{self.flavour} does not start:\n{(self.folder / 'log').read_text()}")
 
     def admin(self) -> redis.Redis:
         if self._admin is None:
@@ -141,7 +141,7 @@ class RedisServer:
         """Stop the server and remove its files."""
         if self._process is not None:
             self.kill()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
     def _is_ready(self, port: int) -> bool:
         assert self._process is not None

@@ -260,6 +260,17 @@ def test_a_rate_limit_is_checked_by_the_driver_alone(installed: InstalledHome, c
     assert not present(modules, ("sqlalchemy", *HEAVY))
 
 
+@pytest.mark.parametrize("command", ["check demo ada --rate 3/1m", "peek demo ada --rate 3/1m", "list"])
+def test_a_rate_limit_on_redis_loads_no_client(
+    tmp_path_factory: pytest.TempPathFactory, servers: Servers, command: str
+) -> None:
+    home = InstalledHome(tmp_path_factory.mktemp("home"), BACKCTL_REDIS_URL=servers.redis().url())
+    code, output, modules = home.run("ratelimit", *command.split())
+    assert code == 0, output
+    clients = ("redis.client", "redis.cluster", "redis.sentinel", "redis.commands", "redis.asyncio")
+    assert not present(modules, ("sqlalchemy", "sqlite3", *clients))
+
+
 @pytest.mark.parametrize("command", ["sanitize", "sanitize --format json", "sanitize --format jsonl --explain"])
 def test_cleaning_loads_no_database_and_html_is_parsed_only_where_there_may_be_some(
     installed: InstalledHome, command: str

@@ -21,8 +21,8 @@ def test_the_last_line_names_what_was_not_tested_and_what_to_install() -> None:
     done = run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == (
-        "not tested: completion in bash, completion in zsh, completion in fish, TLS and PgBouncer; "
-        "to test it, install bash, zsh, fish, pgbouncer"
+        "not tested: completion in bash, completion in zsh, completion in fish, TLS and PgBouncer, "
+        "Redis (Valkey stands in for it); to test it, install bash, zsh, fish, pgbouncer, redis-server"
     )
 
 

@@ -18,7 +18,7 @@ from backctl.presentation.app import app
 from backctl.presentation.completion.scripts import Shell, script
 from backctl.presentation.completion.tree import Flag, Node, Value, read_tree
 
-FORMATS = ["csv", "id", "json", "jsonl", "table", "tsv"]
+FORMATS = ["csv", "headers", "id", "json", "jsonl", "table", "tsv"]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,9 @@ def test_the_tree_has_every_flag_of_the_help(tree: Node) -> None:
 def test_flags_that_take_files_say_so(tree: Node) -> None:
     for node in tree.walk():
         for flag in node.flags:
-            of_a_file = flag.spellings[-1] in ("--config", "--file", "--out") or flag.spellings[-1].endswith("-file")
+            of_a_file = flag.spellings[-1] in ("--config", "--file", "--log", "--out") or flag.spellings[-1].endswith(
+                "-file"
+            )
             assert of_a_file == (flag.value is not None and flag.value.file), flag
 
 

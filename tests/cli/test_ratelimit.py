@@ -33,7 +33,7 @@ window = "1h"
 on_error = "deny"
 """
 CHECK = ("ratelimit", "check")
-KEYS = ["ok", "policy", "ident", "limit", "remaining", "retry_after", "reset_after", "degraded"]
+KEYS = ["ok", "policy", "ident", "limit", "remaining", "retry_after", "reset_after", "degraded", "window"]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,12 +11,10 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.redis_servers import FLAVOURS
-from tests.servers import Servers
+from tests.redis_stores import ON_REDIS, redis_servers, redis_url
 
 from backctl.application.ports.limits import LimitStore, Request, Usage
 from backctl.domain.rate_limit import ALGORITHMS, NEVER, Algorithm, Decision, Policy, decide
-from backctl.infrastructure.redis.address import parse_address
 from backctl.infrastructure.redis.connection import RedisServers
 from backctl.infrastructure.redis.limits import RedisLimits
 from backctl.infrastructure.sqlite.limits import SqliteLimits
@@ -70,24 +67,7 @@ class AtClock:
         return RedisLimits(self._servers, namespace=self._namespace, clock=source)
 
 
-STORES = ("sqlite", *FLAVOURS, "sentinel", "cluster")
-ON_REDIS = STORES[1:]
-
-
-def redis_url(servers: Servers, kind: str) -> str:
-    match kind:
-        case "sentinel":
-            return servers.with_sentinel().url()
-        case "cluster":
-            return servers.cluster().url()
-        case _:
-            return servers.redis("valkey" if kind == "valkey" else "redis").url()
-
-
-def redis_servers(url: str, *, timeout_s: float = 30) -> RedisServers:
-    return RedisServers(
-        parse_address(url), label="redis://test", timeout_s=timeout_s, monotonic=time.monotonic, pause=time.sleep
-    )
+STORES = ("sqlite", *ON_REDIS)
 
 
 @pytest.fixture(params=STORES)
@@ -273,8 +253,7 @@ from backctl.domain.rate_limit import Policy
 
 _, place, algorithm, namespace = sys.argv
 if "://" in place:
-    from backctl.infrastructure.redis.address import parse_address
-    from backctl.infrastructure.redis.connection import RedisServers
+        from backctl.infrastructure.redis.connection import RedisServers
     from backctl.infrastructure.redis.limits import RedisLimits
 
     servers = RedisServers(

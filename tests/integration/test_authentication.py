@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import bcrypt
@@ -12,10 +13,14 @@ from tests.integration.conftest import ACTOR, COST, GOOD, Services, Work
 
 from backctl.application.attribution import Attribution
 from backctl.application.authentication import AuthenticationService
+from backctl.application.limit_views import LimitView
 from backctl.application.login_views import PasswordCheck
-from backctl.domain.errors import InvalidIdentity, InvalidPassword, UserChangedMeanwhile
+from backctl.domain.errors import InvalidIdentity, InvalidInput, InvalidPassword, UserChangedMeanwhile
 from backctl.domain.lockout import LOCK_US
+from backctl.domain.rate_limit import Policy
+from backctl.domain.sources import grouped
 from backctl.domain.values import Instant, PasswordHash, Secret
+from backctl.infrastructure.sqlite.limits import SqliteLimits
 
 REFUSED = {
     "unknown": ("nobody", "wrong horse battery"),
@@ -364,3 +369,52 @@ def test_a_hash_made_elsewhere_opens_with_its_password(services: Services) -> No
     assert services.check("old", "tr0ub4dor and 3").ok
     assert services.hash_of("old").startswith("$2b$05$")
     assert isinstance(services.authentication().hasher.accept(Secret(services.hash_of("old"))), PasswordHash)
+
+
+# Limits for the source of a login.
+
+
+def throttled(services: Services, folder: Path) -> tuple[AuthenticationService, list[str]]:
+    """A service that admits two logins from each source, and the sources that it asked for."""
+    asked: list[str] = []
+    policy = Policy("source", 2, 60_000_000)
+    store = SqliteLimits(folder / "limits.db", timeout_us=10_000_000, clock=lambda: services.now)
+    limits = replace(services.backend.limits, store=lambda: store)
+
+    def throttle(source: str) -> LimitView:
+        asked.append(source)
+        return limits.check(policy, grouped(source))
+
+    return replace(services.authentication(), throttle=throttle), asked
+
+
+def test_a_source_that_tries_too_often_is_told_so_before_any_work(services: Services, tmp_path: Path) -> None:
+    service, _ = throttled(services, tmp_path)
+    by = Attribution(ACTOR)
+    for ident in ("ada", "nobody"):  # whoever it asks for
+        assert (
+            service.authenticate(ident, Secret("wrong horse battery"), by=by, source="2001:db8::1").outcome == "refused"
+        )
+    events = services.database("SELECT count(*) FROM events")
+    failures = services.database("SELECT count(*) FROM login_failures")
+    third = service.authenticate("ada", Secret(GOOD), by=by, source="2001:db8::ffff")
+    assert (third.ok, third.outcome, third.user_id) == (False, "throttled", None)
+    assert third.retry_after is not None
+    assert 0 < third.retry_after <= 60
+    assert services.database("SELECT count(*) FROM events") == events
+    assert services.database("SELECT count(*) FROM login_failures") == failures
+    assert service.authenticate("ada", Secret(GOOD), by=by, source="2001:db8:0:1::1").ok
+    assert service.authenticate("ada", Secret(GOOD), by=by).ok
+
+
+def test_a_source_is_ignored_unless_a_policy_is_configured(services: Services) -> None:
+    by = Attribution(ACTOR)
+    for _ in range(12):
+        assert services.authentication().authenticate("ada", Secret(GOOD), by=by, source="203.0.113.7").ok
+
+
+def test_a_source_that_is_no_address_is_refused(services: Services, tmp_path: Path) -> None:
+    service, asked = throttled(services, tmp_path)
+    with pytest.raises(InvalidInput, match="is not an IP address"):
+        service.authenticate("ada", Secret(GOOD), by=Attribution(ACTOR), source="proxy.example.org")
+    assert asked == ["proxy.example.org"]

@@ -8,13 +8,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from backctl.application.limit_views import Seconds, shown
+from backctl.application.durations import Seconds
+from backctl.application.limit_views import shown
 from backctl.domain.errors import BackctlError, InvalidInput
 from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.domain.quoting import quoted
 from backctl.domain.rate_limit import NEVER, Policy, decide
 from backctl.domain.values import Instant
 
+NOBODY: Final = b"-"
+"""The identifier of requests for which the log names none."""
 _SECONDS: Final = re.compile(r"(\d{1,12})(?:\.(\d{1,9}))?")
 _LATEST: Final = 253_402_300_800_000_000
 """Microseconds until the year 10000."""
@@ -125,8 +128,8 @@ def parsed_request(line: bytes, *, time_field: str, ident_field: str) -> tuple[i
     if not content:
         return None
     if content[:1] != b"{":
-        time, _, rest = content.partition(b" ") if b" " in content else content.partition(b"\t")
-        return _time(time.decode(errors="backslashreplace")), rest.strip() or b"-"
+        time, *rest = content.split(None, 1)
+        return _time(time.decode(errors="backslashreplace")), rest[0] if rest else NOBODY
     try:
         found = json.loads(content, parse_float=str)
     except (ValueError, RecursionError):
@@ -134,7 +137,7 @@ def parsed_request(line: bytes, *, time_field: str, ident_field: str) -> tuple[i
     moment = found.get(time_field)
     if isinstance(moment, bool) or not isinstance(moment, (str, int)):
         raise InvalidInput(f"the object has no time {quoted(time_field)}", hint="name the field with --time-field")
-    identifier = found.get(ident_field, "-")
+    identifier = found.get(ident_field, NOBODY.decode())
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
         raise InvalidInput(f"the identifier {quoted(ident_field)} is not a text", hint="name it with --ident-field")
     return _time(str(moment)), str(identifier).encode(errors="surrogatepass")

@@ -3,15 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from backctl.application.durations import Seconds
 from backctl.domain.rate_limit import NEVER, STAMP_BYTES, Decision, Policy
-
-
-class Seconds(float):
-    """A duration in seconds, exact to the microsecond."""
-
-    @classmethod
-    def of(cls, microseconds: int) -> Self:
-        return cls(microseconds / 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)

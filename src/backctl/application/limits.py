@@ -111,20 +111,22 @@ class LimitService:
         found, raw = self._found(policy), checked_identifier(identifier)
         view = ResetView(found.name, shown(raw))
 
-        def forget(dry_run: bool) -> "Change[ResetView]":
+        def forget(dry_run: bool) -> Change[ResetView]:
             return Change(view, changed=self.store().reset([found], raw, dry_run=dry_run))
 
-        def step(work: "UnitOfWork") -> "Change[ResetView]":
-            change = forget(True)
+        def step(work: "UnitOfWork") -> Change[ResetView]:
+            change = forget(dry_run=True)
             if change.changed:
                 work.record(RateLimitReset(found.name, view.ident))
                 work.write()
-                forget(dry_run)
             return change
 
-        if self.has_installation():
-            return self.transactions().run(step, by=by, dry_run=dry_run)
-        return guarded(forget, guard=self.guard, changes=is_change, dry_run=dry_run)
+        if not self.has_installation():
+            return guarded(forget, guard=self.guard, changes=is_change, dry_run=dry_run)
+        change = self.transactions().run(step, by=by, dry_run=dry_run)
+        if change.changed and not dry_run:  # not in the step, which also runs to find out whether to ask
+            forget(dry_run=False)
+        return change
 
     def _answer(self, policy: str | Policy, identifier: str | bytes, cost: int, *, consume: bool) -> LimitView:
         found, raw = self._found(policy), checked_identifier(identifier)

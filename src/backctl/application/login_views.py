@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
+from backctl.application.durations import Seconds
 from backctl.domain.values import Instant, UserId
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class PasswordCheck:
     user_id: UserId | None = None
     second_factor: Literal["totp", "recovery_code"] | None = None
     recovery_codes_left: int | None = None
-    retry_after: float | None = None
+    retry_after: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True)

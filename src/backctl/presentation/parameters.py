@@ -162,7 +162,7 @@ def is_file(parameter: Parameter) -> bool:
 
 def may_be_bytes(parameter: Parameter) -> bool:
     """Whether a parameter need not be UTF-8: a path, or an identifier of a rate limit."""
-    return is_file(parameter) or parameter.metavar == "IDENTIFIER"
+    return is_file(parameter) or (parameter.metavar or "").strip("[]") == "IDENTIFIER"
 
 
 # Durations.

@@ -93,7 +93,10 @@ def test_json_is_not_ascii_but_always_encodable() -> None:
     assert json.loads(text) == {"left": "é", "right": "\udcff"}
 
 
-@pytest.mark.parametrize("form", list(Format))
+OF_MEMBERS = [form for form in Format if form is not Format.HEADERS]
+
+
+@pytest.mark.parametrize("form", OF_MEMBERS)
 def test_a_secret_has_no_place_in_a_result(form: Format) -> None:
     @dataclass(frozen=True, slots=True)
     class Leaking:
@@ -101,6 +104,16 @@ def test_a_secret_has_no_place_in_a_result(form: Format) -> None:
 
     with pytest.raises(TypeError, match="cannot hold a Secret"):
         one(form, Leaking(Secret("hunter2")))
+
+
+def test_headers_are_those_that_the_view_names() -> None:
+    class Answer:
+        def headers(self) -> list[str]:
+            return ["A: 1", "B: 2"]
+
+    assert one(Format.HEADERS, Answer()) == "A: 1\nB: 2\n"
+    with pytest.raises(UsageError, match="--fields has no meaning with --output headers"):
+        renderer(Format.HEADERS, io.StringIO(), ("up",))
 
 
 def test_the_identifier_is_the_id_or_the_first_member() -> None:
@@ -136,7 +149,7 @@ def test_json_and_json_lines_read_back(items: list[Pair]) -> None:
 
 @given(pairs)
 def test_nothing_on_a_terminal_steers_it(items: list[Pair]) -> None:
-    for form in Format:
+    for form in OF_MEMBERS:
         text = page(form, items, Terminal(newline="")).replace("\r\n", "\n")
         cells = text.replace("\n", "").replace("\t", "")
         assert not [character for character in cells if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp")]

@@ -41,6 +41,8 @@ _REPLIES: Final = {
     ),
 }
 _LOGIN_WORDS: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
+_LONG_BEFORE_LOGIN: Final = "unauthenticated"
+"""In the error of a command with more than ten arguments, which a server refuses to read before a login."""
 _LOGIN_ERRORS: Final = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
 
 
@@ -68,7 +70,7 @@ def passes(error: Exception) -> bool:
 def fault_of(error: Exception, label: str) -> BackctlError:
     """Return the error to raise. `label` shows the address without secrets."""
     server = f"Redis at {quoted(label, limit=400)}"
-    if isinstance(error, _LOGIN_ERRORS) or word_of(error) in _LOGIN_WORDS:
+    if isinstance(error, _LOGIN_ERRORS) or word_of(error) in _LOGIN_WORDS or _LONG_BEFORE_LOGIN in str(error):
         return RedisUnusable(
             f"{server} refuses the login", hint="check the user, password and permissions in redis.url"
         )

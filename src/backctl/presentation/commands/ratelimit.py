@@ -45,7 +45,9 @@ class Rate(NamedTuple):
     ] = None
     algorithm: Annotated[
         AlgorithmName | None,
-        Option("--algorithm", help="With --rate: how requests are counted; sliding-window unless given."),
+        Option(
+            "--algorithm", metavar="NAME", help="With --rate: how requests are counted; sliding-window unless given."
+        ),
     ] = None
 
     def policy(self, call: Invocation, name: str) -> str | Policy:
@@ -156,9 +158,9 @@ def run(
         int, Option("--limited-exit", metavar="N", help="Exit code if the limit is reached.", min=0, max=255)
     ] = 6,
 ) -> None:
-    """Run a program if the limit permits it, and end with its exit code.
+    """Run a program if the limit permits it.
 
-    Nothing is consumed if the program does not exist. It replaces this process, so it receives signals itself.
+    The exit code is that of the program, which replaces this process. Nothing is consumed if it does not exist.
     """
     import os
     import shutil

@@ -1,0 +1,273 @@
+"""`backctl ratelimit …` on Redis, and checks of many lines on every store."""
+
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Machine
+from tests.cli.expected import refused
+from tests.redis_servers import RedisServer
+from tests.redis_stores import ON_REDIS, redis_url
+from tests.servers import Servers
+
+CHECK = ("ratelimit", "check")
+POLICIES = """
+[ratelimit.policies.login]
+limit = 2
+window = "1h"
+
+[ratelimit.policies.api]
+algorithm = "gcra"
+limit = 100
+burst = 3
+on_error = "allow"
+
+[ratelimit.policies.guest]
+algorithm = "sliding-counter"
+limit = 5
+on_error = "deny"
+"""
+
+
+def on(machine: Machine, url: str) -> Machine:
+    machine.configure(f'redis.url = "{url}"\nredis.namespace = "{secrets.token_hex(8)}"\n{POLICIES}')
+    return machine
+
+
+@pytest.fixture(params=ON_REDIS)
+def shared(request: pytest.FixtureRequest, machine: Machine, servers: Servers) -> Machine:
+    return on(machine, redis_url(servers, request.param))
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def stored(request: pytest.FixtureRequest, machine: Machine, servers: Servers) -> Machine:
+    if request.param == "sqlite":
+        machine.configure(POLICIES)
+        return machine
+    return on(machine, redis_url(servers, "redis"))
+
+
+@pytest.fixture
+def lonely(machine: Machine) -> Iterator[tuple[Machine, RedisServer]]:
+    """A machine with a server of its own."""
+    server = RedisServer()
+    yield on(machine, server.url()), server
+    server.close()
+
+
+def test_the_fourth_of_three_is_refused(shared: Machine) -> None:
+    done = [shared.run(*CHECK, "-q", "demo", "ada", "--rate", "3/1m") for _ in range(4)]
+    assert [(each.code, each.out, each.err) for each in done] == [(0, "", "")] * 3 + [(6, "", "")]
+    assert not shared.data.exists()
+
+
+def test_peek_list_and_reset(shared: Machine) -> None:
+    for _ in range(2):
+        shared.run(*CHECK, "login", "ada").succeeded()
+    shared.run(*CHECK, "api", "{ada}:*").succeeded()
+    assert shared.run("ratelimit", "peek", "login", "ada").code == 6
+    items = shared.run("ratelimit", "list", "-o", "json").succeeded().json["items"]
+    assert [(item["policy"], item["ident"], item["ok"]) for item in items] == [
+        ("login", "ada", False),
+        ("api", "{ada}:*", True),
+    ]
+    assert shared.run("ratelimit", "list", "--limited", "-o", "id").succeeded().out == "ada\n"
+    assert shared.run("ratelimit", "reset", "login", "ada", "-o", "json").succeeded().json["changed"] is True
+    assert shared.run("ratelimit", "reset", "login", "ada", "-o", "json").succeeded().json["changed"] is False
+    shared.run("ratelimit", "peek", "login", "ada").succeeded()
+
+
+def test_several_policies_are_consumed_together_or_not_at_all(shared: Machine) -> None:
+    both = (*CHECK, "login", "ada", "--also", "guest", "-o", "jsonl")
+    for _ in range(2):
+        shared.run(*both).succeeded()
+    third = shared.run(*both)
+    answers = [json.loads(line) for line in third.out.splitlines()]
+    assert third.code == 6
+    assert [(answer["policy"], answer["ok"], answer["remaining"]) for answer in answers] == [
+        ("login", False, 0),
+        ("guest", True, 3),
+    ]
+
+
+def test_the_answer_as_headers(stored: Machine) -> None:
+    first = stored.run(*CHECK, "login", "ada", "--cost", "2", "-o", "headers").succeeded()
+    assert first.out == 'RateLimit-Policy: "login";q=2;w=3600\nRateLimit: "login";r=0;t=3600\n'
+    second = stored.run(*CHECK, "login", "ada", "-o", "headers")
+    assert second.code == 6
+    assert second.out.splitlines()[2] in ("Retry-After: 3600", "Retry-After: 3599")
+    never = stored.run(*CHECK, "login", "ada", "--cost", "3", "-o", "headers")
+    assert "Retry-After" not in never.out
+    error = stored.run("ratelimit", "policy", "list", "-o", "headers")
+    assert (error.code, error.out) == (2, "")
+    assert "only answers of rate limits have them" in error.err
+
+
+# Many lines.
+
+
+def test_each_line_gets_an_answer_in_order(stored: Machine) -> None:
+    lines = 'ada\n\r\nbob\r\nada\n{"ident": "eve", "cost": 2}\nada\n'
+    done = stored.run(*CHECK, "login", "--from-file", "-", "-o", "jsonl", stdin=lines)
+    answers = [json.loads(line) for line in done.out.splitlines()]
+    assert [(answer["ident"], answer["ok"], answer["remaining"]) for answer in answers] == [
+        ("ada", True, 1),
+        ("bob", True, 1),
+        ("ada", True, 0),
+        ("eve", True, 0),
+        ("ada", False, 0),
+    ]
+    assert done.code == 7
+    assert "1 of 5 requests were refused" in done.err
+
+
+def test_no_refusal_is_success_in_every_format(stored: Machine) -> None:
+    (stored.home / "list").write_text("\ufeffada\nbob")
+    for form in ("tsv", "csv", "json", "jsonl", "id", "table", "headers"):
+        rate = ("--rate", "1/1h", "--from-file", "list")
+        done = stored.run(*CHECK, f"in-{form}", *rate, "-o", form).succeeded()
+        assert done.out.count("ada") + done.out.count("true") + done.out.count('"in-headers"') >= 1
+    assert [item["ident"] for item in stored.run(*CHECK, "x", *rate, "-o", "json").json["items"]] == ["ada", "bob"]
+    quiet = stored.run(*CHECK, "x", *rate, "-q")
+    assert (quiet.code, quiet.out) == (7, "")
+    assert stored.run(*CHECK, "y", "--rate", "1/1h", "--from-file", "-").succeeded().out.count("\n") == 1
+
+
+def test_a_filter_passes_the_admitted_lines_unchanged(stored: Machine) -> None:
+    lines = b'ada x\r\n {"ident": "ada x", "n": 1.50}\nada x\n\xff\n\nbob'
+    done = stored.run(*CHECK, "login", "--from-file", "-", "--filter", stdin=lines).succeeded()
+    assert done.out.encode(errors="surrogateescape") == b'ada x\r\n {"ident": "ada x", "n": 1.50}\n\xff\nbob'
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("x" * 1025, "1025 bytes"),
+        ("x" * 70_000, "longer than 65536 bytes"),
+        ("{", "is not JSON"),
+        ('{"id": "ada"}', "no text 'ident'"),
+        ('{"ident": 1}', "no text 'ident'"),
+        ('{"ident": ""}', "the identifier is empty"),
+        ('{"ident": "ada", "cost": 0}', "the cost is 0"),
+        ('{"ident": "ada", "cost": 1.5}', "not a whole number"),
+        ('{"ident": "ada", "cost": true}', "not a whole number"),
+        ("[" * 100_000, "longer than"),
+    ],
+)
+def test_a_line_without_an_identifier_is_reported_and_the_others_are_checked(
+    stored: Machine, line: str, reason: str
+) -> None:
+    done = stored.run(*CHECK, "login", "--from-file", "-", "--no-header", stdin=f"ada\n{line}\nbob\n")
+    assert done.code == 7
+    assert [row.split("\t")[2] for row in done.out.splitlines()] == ["ada", "bob"]
+    assert "line 2: " in done.err
+    assert reason in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("login",),
+        ("login", "ada", "--from-file", "list"),
+        ("login", "--from-file", "list", "--wait", "1s"),
+        ("login", "--from-file", "list", "--also", "guest"),
+        ("login", "ada", "--filter"),
+        ("login", "--from-file", "list", "--filter", "-o", "json"),
+        ("login", "--from-file", "nowhere"),
+        ("login", "--from-file", "list", "--cost", "0"),
+        ("login", "ada", "--also", "guest", "--wait", "1s"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(machine: Machine, words: tuple[str, ...]) -> None:
+    machine.configure(POLICIES)
+    (machine.home / "list").write_text("ada\n")
+    done = machine.run(*CHECK, *words)
+    assert (done.code, done.out) == (2, "")
+    assert not machine.data.exists()
+
+
+def test_lines_are_answered_as_they_arrive_until_the_server_dies(lonely: tuple[Machine, RedisServer]) -> None:
+    machine, server = lonely
+    words = (*CHECK, "demo", "--rate", "9/1h", "--from-file", "-", "--no-header")
+    process = machine.start(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"ada\nbob\n")
+    process.stdin.flush()
+    assert [process.stdout.readline().split(b"\t")[2] for _ in range(2)] == [b"ada", b"bob"]
+    server.kill()
+    out, err = process.communicate(b"eve\n")
+    assert (process.returncode, out) == (5, b"")
+    assert b"stopped: 2 lines were answered, 0 of them refused" in err
+    assert b"cannot be reached: connection refused" in err
+
+
+def test_on_error_answers_while_the_server_is_down(lonely: tuple[Machine, RedisServer]) -> None:
+    machine, server = lonely
+    server.kill()
+    error = refused(machine.run(*CHECK, "login", "ada", "-o", "json"), 5, "redis.unavailable")
+    assert error["retryable"] is True
+    allowed = machine.run(*CHECK, "api", "ada", "-o", "json").succeeded().json
+    assert (allowed["ok"], allowed["degraded"]) == (True, True)
+    denied = machine.run(*CHECK, "guest", "ada", "-o", "json")
+    assert (denied.code, denied.json["degraded"], denied.json["retry_after"]) == (6, True, 1)
+    lines = machine.run(*CHECK, "api", "--from-file", "-", "-o", "jsonl", stdin="a\nb\n").succeeded()
+    assert [json.loads(line)["degraded"] for line in lines.out.splitlines()] == [True, True]
+    for command in (("ratelimit", "list"), ("ratelimit", "reset", "login", "ada")):
+        refused(machine.run(*command, "-o", "json"), 5, "redis.unavailable")
+
+
+# Run.
+
+
+def test_a_program_runs_while_the_limit_permits_it(stored: Machine) -> None:
+    run = ("ratelimit", "run", "login", "job")
+    first = stored.run(*run, "--", "sh", "-c", "cat; echo done >&2; exit 3", stdin="in")
+    assert (first.code, first.out, first.err) == (3, "in", "done\n")
+    gone = stored.run(*run, "--", "no-such-program", "-o", "json")
+    assert (gone.code, gone.out) == (2, "")
+    stored.run(*run, "--", "true").succeeded()
+    third = stored.run(*run, "--", "touch", "made")
+    assert (third.code, third.out) == (6, "")
+    assert third.err == "backctl: not run: the limit login is reached for job\n"
+    assert stored.run(*run, "-q", "--limited-exit", "0", "--", "touch", "made").succeeded().err == ""
+    assert not (stored.home / "made").exists()
+    stored.run("ratelimit", "run", "new", "job", "--rate", "1/1h", "--", "touch", "made").succeeded()
+    assert (stored.home / "made").exists()
+
+
+# Doctor.
+
+
+def test_doctor_examines_the_servers(shared: Machine) -> None:
+    checks = {item["check"]: item for item in shared.run("doctor", "-o", "json").json["items"]}
+    ours = {name: check["status"] for name, check in checks.items() if name.startswith("redis.")}
+    names = ["reachable", "version", "eviction", "clock", "scripts"]
+    names += ["cluster"] if "redis+cluster" in shared.config_file.read_text() else []
+    assert ours == {f"redis.{name}": "ok" for name in names}
+
+
+def test_doctor_warns_about_eviction_and_finds_a_dead_server(lonely: tuple[Machine, RedisServer]) -> None:
+    machine, server = lonely
+    machine.run("init").succeeded()
+    server.ask("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "volatile-ttl")
+    checks = {item["check"]: item for item in machine.run("doctor", "-o", "json").succeeded().json["items"]}
+    assert checks["redis.eviction"]["status"] == "warn"
+    assert "volatile-ttl" in checks["redis.eviction"]["finding"]
+    server.kill()
+    done = machine.run("doctor", "-o", "json")
+    checks = {item["check"]: item for item in done.json["items"]}
+    assert done.code == 5
+    assert checks["redis.reachable"]["status"] == "fail"
+
+
+def test_the_password_is_never_shown(machine: Machine, servers: Servers, tmp_path: Path) -> None:
+    port = servers.redis().port
+    on(machine, f"redis://ada:hunter2@127.0.0.1:{port}/0")
+    for command in ((*CHECK, "login", "ada"), ("doctor",), ("config", "show"), ("ratelimit", "list", "-v")):
+        done = machine.run(*command)
+        assert "hunter2" not in done.out + done.err
+    assert "refuses the login" in machine.run(*CHECK, "login", "ada").err
