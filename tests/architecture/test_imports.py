@@ -27,6 +27,7 @@ HEAVY = (
     "importlib.metadata",
     "logging",
     "pydantic",
+    "redis",
     "rich",
     "sqlalchemy",
     "sqlmodel",

@@ -260,8 +260,9 @@ def test_doctor_warns_about_eviction_and_finds_a_dead_server(lonely: tuple[Machi
     server.kill()
     done = machine.run("doctor", "-o", "json")
     checks = {item["check"]: item for item in done.json["items"]}
-    assert done.code == 5
-    assert checks["redis.reachable"]["status"] == "fail"
+    assert done.code == 6
+    assert (checks["redis.reachable"]["status"], checks["redis.scripts"]["status"]) == ("fail", "warn")
+    assert "connection refused" in checks["redis.reachable"]["finding"]
 
 
 def test_the_password_is_never_shown(machine: Machine, servers: Servers, tmp_path: Path) -> None:

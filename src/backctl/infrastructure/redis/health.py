@@ -1,16 +1,18 @@
 """The `doctor` checks of Redis."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 from backctl.application.ports.limits import Request
+from backctl.domain.errors import Unavailable, Unusable
 from backctl.domain.rate_limit import Policy
 from backctl.infrastructure.probes import Finding, Probe, fail, ok, warn
 from backctl.infrastructure.redis.connection import RedisServers
 from backctl.infrastructure.redis.limits import RedisLimits
 
 _OLDEST: Final = (7, 0)
+_NOT_CHECKED: Final = Finding("warn", "not checked: Redis cannot be reached", None)
 _PROBED: Final = Policy("doctor", 1, 1_000_000)
 
 
@@ -27,14 +29,27 @@ class RedisHealth:
         self._is_cluster = is_cluster
 
     def probes(self) -> tuple[Probe, ...]:
-        found = (
-            Probe("redis.reachable", self._reachable),
-            Probe("redis.version", self._version),
-            Probe("redis.eviction", self._eviction),
-            Probe("redis.clock", self._clocks),
-            Probe("redis.scripts", self._scripts),
-        )
-        return (*found, Probe("redis.cluster", self._cluster)) if self._is_cluster else found
+        checks: dict[str, Callable[[], Finding]] = {
+            "redis.version": self._version,
+            "redis.eviction": self._eviction,
+            "redis.clock": self._clocks,
+            "redis.scripts": self._scripts,
+        }
+        if self._is_cluster:
+            checks["redis.cluster"] = self._cluster
+        others = (Probe(name, partial(self._if_reachable, check)) for name, check in checks.items())
+        return (Probe("redis.reachable", self._reachable), *others)
+
+    def _if_reachable(self, check: Callable[[], Finding]) -> Finding:
+        return check() if self._answers else _NOT_CHECKED
+
+    @cached_property
+    def _answers(self) -> bool:
+        try:
+            self._reachable()
+        except (Unavailable, Unusable):
+            return False
+        return True
 
     @cached_property
     def _infos(self) -> list[dict[str, str]]:
