@@ -17,7 +17,7 @@ from tests.cli.processes import as_ordinary_owner, run_command, with_files_of_at
 from tests.installations import HEALTH_CHECKS
 
 INSTALLATION_KEYS = ["database", "keyring", "installation_id", "revision", "bcrypt_cost"]
-CHECKS = ["profile.selected", *HEALTH_CHECKS]
+CHECKS = ["profile.selected", *HEALTH_CHECKS, "redis.reachable"]
 CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-password", "-o", "json")
 
 
