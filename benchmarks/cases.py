@@ -14,7 +14,7 @@ from statistics import median
 
 from backctl.application.views import UserView
 from backctl.domain.repositories import BY_CREATION, EVERY_USER, PAGE_SIZE, Cursor
-from benchmarks import encryption
+from benchmarks import encryption, limits
 from benchmarks.measure import Command, Output, Run, Timing, interleaved
 from benchmarks.report import Comparison, Figure, section
 from benchmarks.sandbox import CHECKOUT, DJANGO, Installation, Sandbox
@@ -340,6 +340,8 @@ CASES: Mapping[str, Case] = {
     "values": encryption.values,
     "lines": encryption.lines,
     "files": encryption.files,
+    "limits": limits.checking,
+    "limit": limits.once,
 }
 
 

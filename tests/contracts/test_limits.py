@@ -64,6 +64,7 @@ class AtClock:
 
     def _now(self) -> RedisLimits:
         source = f"local function now() return {self._clock.now} end\nlocal function expire() end\n"
+        source += "local function set(key, value) redis.call('SET', key, value) end\n"
         return RedisLimits(self._servers, namespace=self._namespace, clock=source)
 
 
@@ -253,7 +254,8 @@ from backctl.domain.rate_limit import Policy
 
 _, place, algorithm, namespace = sys.argv
 if "://" in place:
-        from backctl.infrastructure.redis.connection import RedisServers
+    from backctl.infrastructure.redis.address import parse_address
+    from backctl.infrastructure.redis.connection import RedisServers
     from backctl.infrastructure.redis.limits import RedisLimits
 
     servers = RedisServers(

@@ -1,5 +1,6 @@
 """What a Redis server does when it is not well: one clear error in bounded time, and exact limits afterwards."""
 
+import re
 import secrets
 import socket
 import threading
@@ -212,15 +213,16 @@ def test_a_full_window_takes_seven_bytes_for_each_request(server: RedisServer) -
 
 
 def test_the_time_is_that_of_the_server(server: RedisServer) -> None:
-    """The scripts have no argument for a time: further arguments are ignored."""
-    policy = Policy("p", 3, 60_000_000, "gcra")
-    arguments = (1, 1, policy.algorithm, policy.limit, policy.window, policy.capacity, 1, 1_000_000)
+    """The only arguments are whether to consume, and costs."""
+    key = "{ada}:gcra:3:60000000:3:p"
     before = server.ask("TIME")
-    server.ask("EVAL", script(), 1, "state", *arguments)
+    server.ask("EVAL", script(), 1, key, 1, 1)
     after = server.ask("TIME")
-    last = int(server.ask("GET", "state").split()[2])
+    last = int(server.ask("GET", key).split()[2])
     assert before[0] * 1_000_000 + before[1] <= last <= after[0] * 1_000_000 + after[1]
     assert script().count(b"redis.call('TIME')") == 1
+    code = re.sub(rb"--[^\n]*", b"", script())
+    assert set(re.findall(rb"ARGV\b[^,;) ]*", code)) == {b"ARGV", b"ARGV[1]", b"ARGV[request"}
     assert b"os.time" not in script()
 
 

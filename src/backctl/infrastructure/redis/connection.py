@@ -85,9 +85,14 @@ class RedisServers:
         self._breaker = CircuitBreaker(monotonic)
         self._topology: _Topology | None = None
 
+    @property
+    def has_slots(self) -> bool:
+        """Whether the keys are spread over the slots of a cluster."""
+        return self._address.cluster
+
     def slot(self, key: bytes) -> int:
-        """Return which part of a cluster contains the key. The keys of one command must have the same."""
-        return key_slot(key) if self._address.cluster else 0
+        """Return which slot of a cluster contains the key. The keys of one command must be in the same."""
+        return key_slot(key)
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Execute commands, in one round trip to all nodes, and return their replies in this order.

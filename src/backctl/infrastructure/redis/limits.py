@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError
 
 from backctl.application.ports.limits import Request, Usage
 from backctl.domain.rate_limit import Decision, Policy
-from backctl.infrastructure.redis.connection import Call, RedisServers, Word
+from backctl.infrastructure.redis.connection import Call, RedisServers
 
 _PARTS: Final = ("arithmetic", "sliding_window", "sliding_counter", "gcra", "check")
 _AT_ONCE: Final = 256
@@ -35,16 +35,15 @@ class RedisLimits:
     def check(
         self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
     ) -> Sequence[Sequence[Decision]]:
-        groups = self._groups(requests, max(1, _AT_ONCE // len(policies)))
-        calls = [self._call(policies, [requests[number] for number in group], consume) for group in groups]
-        replies = self._servers.run([Call(key, ("EVALSHA", self._digest, *words)) for key, words in calls])
-        missing = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if missing:
-            again = [Call(calls[number][0], ("EVAL", self._source, *calls[number][1])) for number in missing]
-            for number, reply in zip(missing, self._servers.run(again), strict=True):
-                replies[number] = reply
+        entities = [self._entity(request.identifier) for request in requests]
+        suffixes = [_suffix(policy) for policy in policies]
+        groups = self._groups(entities, max(1, _AT_ONCE // len(policies)))
+        calls = []
+        for group in groups:
+            keys = [entities[number] + suffix for number in group for suffix in suffixes]
+            calls.append(Call(keys[0], (len(keys), *keys, int(consume), *[requests[number].cost for number in group])))
         answers: list[list[Decision]] = [[] for _ in requests]
-        for group, reply in zip(groups, replies, strict=True):
+        for group, reply in zip(groups, self._evaluated(calls), strict=True):
             decisions = _DECISION.iter_unpack(reply)
             for number in group:
                 answers[number] = [
@@ -57,7 +56,8 @@ class RedisLimits:
         (decisions,) = self.check(policies, [Request(identifier)], consume=False)
         used = any(decision.reset_after for decision in decisions)
         if used and not dry_run:
-            keys = self._keys(policies, identifier)
+            entity = self._entity(identifier)
+            keys = [entity + _suffix(policy) for policy in policies]
             self._servers.run([Call(keys[0], ("UNLINK", *keys))])
         return used
 
@@ -80,31 +80,29 @@ class RedisLimits:
     def close(self) -> None:
         self._servers.close()
 
-    def _groups(self, requests: Sequence[Request], size: int) -> list[list[int]]:
+    def _evaluated(self, calls: Sequence[Call]) -> list[bytes]:
+        """Return the replies of the script to calls that consist of what follows it: keys and arguments."""
+        replies = self._servers.run([Call(key, ("EVALSHA", self._digest, *words)) for key, words in calls])
+        missing = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if missing:
+            again = [Call(calls[number].key, ("EVAL", self._source, *calls[number].command)) for number in missing]
+            for number, reply in zip(missing, self._servers.run(again), strict=True):
+                replies[number] = reply
+        return replies
+
+    def _groups(self, entities: Sequence[bytes], size: int) -> list[Sequence[int]]:
         """Return the numbers of the requests that one call can decide: of one slot, in their order."""
+        if not self._servers.has_slots:
+            return [range(at, min(at + size, len(entities))) for at in range(0, len(entities), size)]
         by_slot: dict[int, list[int]] = {}
-        for number, request in enumerate(requests):
-            by_slot.setdefault(self._servers.slot(self._entity(request.identifier)), []).append(number)
+        for number, entity in enumerate(entities):
+            by_slot.setdefault(self._servers.slot(entity), []).append(number)
         return [numbers[at : at + size] for numbers in by_slot.values() for at in range(0, len(numbers), size)]
-
-    def _call(
-        self, policies: Sequence[Policy], requests: Sequence[Request], consume: bool
-    ) -> tuple[bytes, tuple[Word, ...]]:
-        """Return a key of the call, and what follows the script or its digest."""
-        keys = [key for request in requests for key in self._keys(policies, request.identifier)]
-        values = [
-            value for policy in policies for value in (policy.algorithm, policy.limit, policy.window, policy.capacity)
-        ]
-        costs = (request.cost for request in requests)
-        return keys[0], (len(keys), *keys, int(consume), len(policies), *values, *costs)
-
-    def _keys(self, policies: Sequence[Policy], identifier: bytes) -> list[bytes]:
-        entity = self._entity(identifier)
-        return [entity + _suffix(policy) for policy in policies]
 
     def _entity(self, identifier: bytes) -> bytes:
         """Return the beginning of the keys of an identifier. The braces put all of them into one slot."""
-        return b"%b{%b}:" % (self._prefix, quote_from_bytes(identifier, safe="@+").encode())
+        plain = identifier.isalnum()  # of ASCII
+        return b"%b{%b}:" % (self._prefix, identifier if plain else quote_from_bytes(identifier, safe="@+").encode())
 
     def _identifier(self, key: bytes) -> bytes:
         return unquote_to_bytes(key[len(self._prefix) + 1 : key.index(b"}")])

@@ -1,22 +1,22 @@
--- Check requests against policies. KEYS: the state of each policy for the first request, then for the second, and so on.
--- ARGV: 1 to consume or 0 to look only, the number of policies, the algorithm, limit, window and capacity of each, and the
--- cost of each request. Returns remaining, wait and time until reset of each state, in the order of the keys.
+-- Check requests against policies. KEYS: the state under each policy for the first request, then for the second, and so on;
+-- a key ends with the algorithm, limit, window, capacity and name of its policy. ARGV: 1 to consume or 0 to look only, and
+-- the cost of each request. Returns remaining, wait and time until reset of each state, in the order of the keys.
 
 local algorithms = {['sliding-window'] = sliding_window, ['sliding-counter'] = sliding_counter, gcra = gcra}
 
 local consume, policies, moment, answers = ARGV[1] == '1', {}, now(), {}
-for number = 1, tonumber(ARGV[2]) do
-    local at = 4 * number - 1
+for number = 1, #KEYS / (#ARGV - 1) do
+    local algorithm, limit, window, capacity = string.match(KEYS[number], '}:([a-z-]+):(%d+):(%d+):(%d+):')
     policies[number] = {
-        algorithm = algorithms[ARGV[at]],
-        limit = tonumber(ARGV[at + 1]),
-        window = tonumber(ARGV[at + 2]),
-        capacity = tonumber(ARGV[at + 3]),
+        algorithm = algorithms[algorithm],
+        limit = tonumber(limit),
+        window = tonumber(window),
+        capacity = tonumber(capacity),
     }
 end
 
-for request = 1, #KEYS / #policies do
-    local cost = tonumber(ARGV[2 + 4 * #policies + request])
+for request = 1, #ARGV - 1 do
+    local cost = tonumber(ARGV[request + 1])
     local states, waits, admitted = {}, {}, consume
     for number, policy in ipairs(policies) do
         local key = KEYS[(request - 1) * #policies + number]

@@ -5,7 +5,12 @@ local function now()
     return time[1] * 1000000 + time[2]
 end
 
--- Delete the key after this many microseconds.
+-- Delete a key after this many microseconds.
 local function expire(key, after)
     redis.call('PEXPIRE', key, math.ceil(after / 1000))
+end
+
+-- Set a key that is deleted after this many microseconds.
+local function set(key, value, after)
+    redis.call('SET', key, value, 'PX', math.ceil(after / 1000))
 end

@@ -36,8 +36,8 @@ function gcra.admit(state, cost)
     local carry
     carry, state.fraction = divide(rest + state.fraction, state.limit)
     state.tat = state.tat + whole + carry
-    redis.call('SET', state.key, string.format('%.0f %.0f %.0f', state.tat, state.fraction, state.moment))
-    expire(state.key, gcra.reset_after(state))
+    local stored = string.format('%.0f %.0f %.0f', state.tat, state.fraction, state.moment)
+    set(state.key, stored, gcra.reset_after(state))
 end
 
 function gcra.remaining(state)

@@ -40,8 +40,8 @@ end
 
 function sliding_counter.admit(state, cost)
     state.current = state.current + cost
-    redis.call('SET', state.key, string.format('%.0f %.0f %.0f', state.current, state.previous, state.moment))
-    expire(state.key, state.start + 2 * state.window - state.now)
+    local stored = string.format('%.0f %.0f %.0f', state.current, state.previous, state.moment)
+    set(state.key, stored, state.start + 2 * state.window - state.now)
 end
 
 function sliding_counter.remaining(state)
