@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backctl.application.guard import Guard, guarded
-from backctl.application.limit_views import LimitView, PolicyView, ResetView, shown
+from backctl.application.limit_views import LimitView, shown
 from backctl.application.ports.limits import LimitStore, Request
 from backctl.domain.errors import InvalidRateLimit, PolicyNotFound, Unavailable, Unusable
 from backctl.domain.quoting import quoted
@@ -13,6 +13,7 @@ from backctl.domain.rate_limit import IDENTIFIER_MAX, LIMIT_MAX, Decision, Polic
 
 if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
+    from backctl.application.limit_policy_views import PolicyView, ResetView
     from backctl.application.ports.storage import UnitOfWork
     from backctl.application.transactions import Transactions
     from backctl.application.views import Change
@@ -75,8 +76,10 @@ class LimitService:
                 return answer
             self.sleep(answer.retry_after)
 
-    def all_policies(self) -> tuple[PolicyView, ...]:
+    def all_policies(self) -> "tuple[PolicyView, ...]":
         """Return the configured policies in alphabetical order."""
+        from backctl.application.limit_policy_views import PolicyView
+
         return tuple(PolicyView.of(self.policies[name]) for name in sorted(self.policies))
 
     def policy(self, name: str) -> Policy:
@@ -105,6 +108,7 @@ class LimitService:
         self, policy: str | Policy, identifier: str | bytes, *, by: "Attribution", dry_run: bool = False
     ) -> "Change[ResetView]":
         """Forget what the identifier has consumed. Recorded as an event if there is an installation."""
+        from backctl.application.limit_policy_views import ResetView
         from backctl.application.views import Change, is_change
         from backctl.domain.events import RateLimitReset
 

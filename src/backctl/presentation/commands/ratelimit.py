@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from typer import Argument, Exit, Option
 
-from backctl.application.limit_views import LimitView, ResetView
+from backctl.application.limit_views import LimitView
 from backctl.domain.errors import InvalidRateLimit, UsageError
 from backctl.domain.quoting import escaped, quoted
 from backctl.domain.rate_limit import ALGORITHMS, Policy
@@ -201,7 +201,13 @@ def list_(
     call.results.stream(call.backend.limits.usage(policies or (), only_limited=limited), LimitView)
 
 
-@leaf(app, changes="reset the limit {policy} for {ident}", view=ResetView)
+def _reset_view() -> type:
+    from backctl.application.limit_policy_views import ResetView
+
+    return ResetView
+
+
+@leaf(app, changes="reset the limit {policy} for {ident}", view=_reset_view)
 def reset(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate) -> None:
     """Forget what an identifier has consumed.
 

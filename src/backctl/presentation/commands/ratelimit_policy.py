@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from backctl.application.limit_views import PolicyView
+from backctl.application.limit_policy_views import PolicyView
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 
