@@ -4,11 +4,19 @@ import json
 import secrets
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
+from cryptography.x509.oid import NameOID
 from tests.cli.conftest import Machine
 from tests.cli.expected import refused
+from tests.ports import free_port
 from tests.redis_servers import RedisServer
 from tests.redis_stores import ON_REDIS, redis_url
 from tests.servers import Servers
@@ -179,6 +187,9 @@ def test_a_line_without_an_identifier_is_reported_and_the_others_are_checked(
         ("login", "--from-file", "nowhere"),
         ("login", "--from-file", "list", "--cost", "0"),
         ("login", "ada", "--also", "guest", "--wait", "1s"),
+        ("login", "ada", "--also", "login"),
+        ("", "ada", "--rate", "1/1m"),
+        ("x" * 256, "ada", "--rate", "1/1m"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(machine: Machine, words: tuple[str, ...]) -> None:
@@ -237,6 +248,107 @@ def test_a_program_runs_while_the_limit_permits_it(stored: Machine) -> None:
     assert not (stored.home / "made").exists()
     stored.run("ratelimit", "run", "new", "job", "--rate", "1/1h", "--", "touch", "made").succeeded()
     assert (stored.home / "made").exists()
+
+
+# Simulate.
+
+
+def test_a_simulation_shows_what_a_limit_would_have_answered(machine: Machine) -> None:
+    log = "10.0 ada\n10.1 ada\n10.2 ada\n9 bob\n\nnonsense\n" + json.dumps({"time": 10.15, "ident": "ada"})
+    (machine.home / "log").write_text(log)
+    simulate = ("ratelimit", "simulate", "--rate", "2/1s", "--log")
+    done = machine.run(*simulate, "log", "-o", "json")
+    assert [list(item.values()) for item in done.json["items"]] == [
+        ["ada", 4, 2, 2, 4, 0.85],
+        ["bob", 1, 1, 0, 1, 0],
+    ]
+    assert done.code == 7
+    assert "line 6" in done.err
+    good = "".join(f"{1795737600 + number % 7} ada\n" for number in range(50))
+    (machine.home / "good").write_text(good)
+    screen = machine.at_terminal(*simulate, "good").succeeded()
+    assert "█" in screen.out
+    assert "2026-11-27T00:00:06Z" in screen.out
+    assert not machine.data.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "log"),
+    [
+        ((), "1 ada\n"),
+        (("nowhere",), "1 ada\n"),
+        (("--rate", "2/1s"), ""),
+        (("--rate", "2/1s"), "\n\n"),
+        (("--rate", "2/1s", "--time-field", "at"), '{"time": 1}'),
+        (("--rate", "0/1s"), "1 ada\n"),
+    ],
+)
+def test_a_simulation_without_a_policy_or_a_log_is_refused(machine: Machine, words: tuple[str, ...], log: str) -> None:
+    done = machine.run("ratelimit", "simulate", *words, "--log", "-", stdin=log)
+    assert (done.code, done.out) == (3 if words == ("nowhere",) else 2, "")
+
+
+# Encrypted connections, and connections without a network.
+
+
+def test_tls_with_certificates_of_both_sides(machine: Machine, tmp_path: Path) -> None:
+    files = certificates(tmp_path)
+    port = free_port()
+    settings = {"tls-port": str(port), "tls-ca-cert-file": files["ca"]}
+    server = RedisServer(settings=settings | {"tls-cert-file": files["cert"], "tls-key-file": files["key"]})
+    try:
+        both = f"ca_file={files['ca']}&cert_file={files['cert']}&key_file={files['key']}"
+        on(machine, f"rediss://localhost:{port}/0?{both}")
+        assert [machine.run(*CHECK, "-q", "login", "ada").code for _ in range(3)] == [0, 0, 6]
+        for url in (
+            f"rediss://localhost:{port}",  # an unknown authority
+            f"rediss://127.0.0.1:{port}?{both}",  # another name
+            f"rediss://localhost:{port}?ca_file={files['ca']}",  # no certificate of the client
+            f"rediss://localhost:{port}?ca_file={files['ca']}&cert_file=/nowhere&key_file=/nowhere",
+            f"rediss://localhost:{server.port}?{both}",  # no TLS there
+        ):
+            on(machine, url)
+            error = refused(machine.run(*CHECK, "login", "ada", "-o", "json"), 9, "redis.unusable")
+            assert "ca_file" in error["hint"]
+        on(machine, f"redis://localhost:{port}")  # TLS there
+        assert machine.run(*CHECK, "login", "ada").code == 5
+    finally:
+        server.close()
+
+
+def test_a_socket_of_this_machine(machine: Machine, tmp_path: Path) -> None:
+    server = RedisServer(settings={"unixsocket": f"{tmp_path}/redis.sock"})
+    try:
+        on(machine, f"unix://{tmp_path}/redis.sock?db=1")
+        assert [machine.run(*CHECK, "-q", "login", "ada").code for _ in range(3)] == [0, 0, 6]
+        assert server.admin().info("keyspace").keys() == {"db1"}
+    finally:
+        server.close()
+    for reason in ("connection refused", "no such file or directory"):
+        error = refused(machine.run(*CHECK, "login", "ada", "-o", "json"), 5, "redis.unavailable")
+        assert reason in error["message"]
+        (tmp_path / "redis.sock").unlink(missing_ok=True)
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Write an authority and a certificate of it for localhost. Return their paths."""
+    name, day = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), timedelta(days=1)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    found = {}
+    for what, key, authority in (("ca", keys[0], True), ("cert", keys[1], False)):
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+        builder = x509.CertificateBuilder().subject_name(issuer if authority else name).issuer_name(issuer)
+        builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(datetime.now(UTC) - day).not_valid_after(datetime.now(UTC) + day)
+        builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        found[what] = str(folder / what)
+        Path(found[what]).write_bytes(builder.sign(keys[0], SHA256()).public_bytes(Encoding.PEM))
+    found["key"] = str(folder / "key")
+    Path(found["key"]).write_bytes(
+        keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return found
 
 
 # Doctor.

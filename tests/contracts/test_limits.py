@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.redis_stores import ON_REDIS, redis_servers, redis_url
 
 from backctl.application.ports.limits import LimitStore, Request, Usage
-from backctl.domain.rate_limit import ALGORITHMS, NEVER, Algorithm, Decision, Policy, decide
+from backctl.domain.rate_limit import ALGORITHMS, LIMIT_MAX, NEVER, WINDOW_MAX, Algorithm, Decision, Policy, decide
 from backctl.infrastructure.redis.connection import RedisServers
 from backctl.infrastructure.redis.limits import RedisLimits
 from backctl.infrastructure.sqlite.limits import SqliteLimits
@@ -132,6 +132,27 @@ def test_the_store_agrees_with_the_pure_algorithms(opened: Callable[[], Stored],
         if consume and forgets:  # a clock that then goes back does not bring it back
             ended = [policy for policy, state in reference.items() if state.ends_at <= clock.now]
             reference.update((policy, policy.begin()) for policy in ended)
+
+
+@st.composite
+def large(draw: st.DrawFn, algorithm: Algorithm) -> Policy:
+    """Draw a policy whose products exceed 64 bits."""
+    limit = draw(st.integers(LIMIT_MAX // 2, LIMIT_MAX))
+    window = draw(st.integers(WINDOW_MAX // 2, WINDOW_MAX))
+    return Policy(algorithm, limit, window, algorithm, draw(st.integers(1, limit)) if algorithm == "gcra" else None)
+
+
+@pytest.mark.parametrize("algorithm", ["sliding-counter", "gcra"])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_large_numbers_are_exact(opened: Callable[[], Stored], algorithm: Algorithm, data: st.DataObject) -> None:
+    policy = data.draw(large(algorithm))
+    store, clock, _, _ = opened()
+    state = policy.begin()
+    for _ in range(data.draw(st.integers(1, 6))):
+        clock.now += data.draw(st.integers(0, policy.window))
+        cost = data.draw(st.integers(1, policy.capacity))
+        assert store.check([policy], [Request(b"ada", cost)]) == [decide([(policy, state)], cost, clock.now)]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

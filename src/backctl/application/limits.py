@@ -50,6 +50,8 @@ class LimitService:
         """Consume `cost` from all policies if all of them permit it, else from none. Returns their answers in order."""
         raw = checked_identifier(identifier)
         found = [self._found(policy) for policy in policies]
+        if len(set(found)) < len(found):
+            raise InvalidRateLimit("a policy is named twice", hint="name each policy once")
         (decisions,) = self._decisions(found, [Request(raw, checked_cost(cost))], consume=True)
         return tuple(LimitView.of(decision, raw) for decision in decisions)
 

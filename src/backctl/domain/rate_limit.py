@@ -24,6 +24,7 @@ LOG_LIMIT_MAX = 100_000
 WINDOW_MIN, WINDOW_MAX = 1_000, 366 * 86_400_000_000
 STAMP_BYTES = 7
 """The stored size of one admitted request of a sliding window."""
+NAME_MAX = 255
 IDENTIFIER_MAX = 1024
 """The length limit of an identifier in bytes."""
 
@@ -50,6 +51,8 @@ class Policy:
     on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
+        if not 1 <= len(self.name) <= NAME_MAX:
+            raise InvalidRateLimit(f"the name of a policy has {len(self.name)} characters", hint=f"use 1 to {NAME_MAX}")
         highest = LOG_LIMIT_MAX if self.algorithm == "sliding-window" else LIMIT_MAX
         if not 1 <= self.limit <= highest:
             raise InvalidRateLimit(

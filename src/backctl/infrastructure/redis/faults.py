@@ -80,7 +80,7 @@ def fault_of(error: Exception, label: str) -> BackctlError:
     if isinstance(error, exceptions.TimeoutError):
         return RedisUnavailable(f"{server} does not answer", hint="check the server, or raise redis.timeout")
     if isinstance(error, exceptions.ConnectionError):
-        return _connecting_fault(error, server)
+        return _connecting_fault(error, server, reads_files=not label.startswith("unix:"))
     if isinstance(error, exceptions.RedisError):
         return RedisUnusable(
             f"{server} cannot execute a command: {_shown(error)}", hint="check the version of the server"
@@ -88,7 +88,8 @@ def fault_of(error: Exception, label: str) -> BackctlError:
     return RedisUnavailable(f"{server} cannot be reached: {_shown(error)}", hint="check redis.url and the servers")
 
 
-def _connecting_fault(error: Exception, server: str) -> BackctlError:
+def _connecting_fault(error: Exception, server: str, *, reads_files: bool) -> BackctlError:
+    """`reads_files`: a missing file is one of a certificate, not the socket."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
@@ -98,6 +99,11 @@ def _connecting_fault(error: Exception, server: str) -> BackctlError:
             )
         if isinstance(cause, socket.gaierror):
             return RedisUnavailable(f"{server} has an unknown host name", hint="check the host in redis.url")
+        if reads_files and isinstance(cause, (FileNotFoundError, PermissionError)):
+            return RedisUnusable(
+                f"{server} needs a certificate or key that cannot be read: {(cause.strerror or '').lower()}",
+                hint="check ca_file, cert_file and key_file in redis.url",
+            )
         if isinstance(cause, OSError) and cause.strerror:
             return RedisUnavailable(
                 f"{server} cannot be reached: {cause.strerror.lower()}", hint="start the server, or check redis.url"
