@@ -11,6 +11,7 @@ from typing import Any
 import redis
 import throttled
 from limits import parse, storage, strategies
+from tests.limit_checks import checked
 from tests.redis_servers import RedisServer
 from throttled import rate_limiter, store
 
@@ -124,7 +125,7 @@ def _ours(name: str, limits: LimitStore, algorithm: Any) -> Call:
 
     def check() -> bool:
         request = Request(b"user%d" % (next(numbers) % 100))
-        return limits.check([policy], [request])[0][0].allowed
+        return checked(limits, [policy], [request])[0][0].allowed
 
     return Call(name, check)
 
@@ -160,7 +161,7 @@ def _batches(server: RedisServer, ours: RedisLimits, rounds: int) -> str:
     suffix = f"gcra:{policy.limit}:{policy.window}:{policy.capacity}:p".encode()
 
     def together() -> bool:
-        return all(decision.allowed for (decision,) in ours.check([policy], requests))
+        return all(decision.allowed for (decision,) in checked(ours, [policy], requests))
 
     def pipelined() -> bool:
         pipeline = client.pipeline(transaction=False)
@@ -186,7 +187,7 @@ def _memory(server: RedisServer) -> Figure:
     )
     used = {}
     fills: dict[str, Callable[[], object]] = {
-        "backctl": partial(limits.check, [policy], [Request(b"full")]),
+        "backctl": partial(checked, limits, [policy], [Request(b"full")]),
         "limits": partial(peer.hit, parse(f"{FULL}/hour"), "full"),
         "throttled-py (gcra, not exact)": partial(other.limit, "full"),
     }

@@ -183,7 +183,6 @@ def test_a_line_without_an_identifier_is_reported_and_the_others_are_checked(
         ("login", "--from-file", "list", "--wait", "1s"),
         ("login", "--from-file", "list", "--also", "guest"),
         ("login", "ada", "--filter"),
-        ("login", "--from-file", "list", "--filter", "-o", "json"),
         ("login", "--from-file", "nowhere"),
         ("login", "--from-file", "list", "--cost", "0"),
         ("login", "ada", "--also", "guest", "--wait", "1s"),

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.limit_checks import checked
 from tests.redis_stores import ON_REDIS, redis_servers, redis_url
 
-from backctl.application.ports.limits import LimitStore, Request, Usage
-from backctl.domain.rate_limit import ALGORITHMS, LIMIT_MAX, NEVER, WINDOW_MAX, Algorithm, Decision, Policy, decide
+from backctl.application.ports.limits import LimitStore, Outcome, Request, Usage
+from backctl.domain.rate_limit import ALGORITHMS, LIMIT_MAX, NEVER, WINDOW_MAX, Algorithm, Policy, decide
 from backctl.infrastructure.redis.connection import RedisServers
 from backctl.infrastructure.redis.limits import RedisLimits
 from backctl.infrastructure.sqlite.limits import SqliteLimits
@@ -50,7 +51,7 @@ class AtClock:
 
     def check(
         self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
-    ) -> Sequence[Sequence[Decision]]:
+    ) -> Sequence[Outcome]:
         return self._now().check(policies, requests, consume=consume)
 
     def reset(self, policies: Sequence[Policy], identifier: bytes, *, dry_run: bool = False) -> bool:
@@ -101,7 +102,7 @@ def stored(opened: Callable[[], Stored]) -> Stored:
 
 
 def admitted(store: LimitStore, policy: Policy, identifier: bytes = b"ada", cost: int = 1) -> bool:
-    return store.check([policy], [Request(identifier, cost)])[0][0].allowed
+    return checked(store, [policy], [Request(identifier, cost)])[0][0].allowed
 
 
 @st.composite
@@ -128,7 +129,7 @@ def test_the_store_agrees_with_the_pure_algorithms(opened: Callable[[], Stored],
         clock.now += ahead
         states = [(policy, reference[policy]) for policy in chosen]
         expected = decide(states, cost, clock.now, consume=consume)
-        assert store.check(chosen, [Request(b"ada", cost)], consume=consume) == [expected]
+        assert checked(store, chosen, [Request(b"ada", cost)], consume=consume) == [expected]
         if consume and forgets:  # a clock that then goes back does not bring it back
             ended = [policy for policy, state in reference.items() if state.ends_at <= clock.now]
             reference.update((policy, policy.begin()) for policy in ended)
@@ -152,7 +153,7 @@ def test_large_numbers_are_exact(opened: Callable[[], Stored], algorithm: Algori
     for _ in range(data.draw(st.integers(1, 6))):
         clock.now += data.draw(st.integers(0, policy.window))
         cost = data.draw(st.integers(1, policy.capacity))
-        assert store.check([policy], [Request(b"ada", cost)]) == [decide([(policy, state)], cost, clock.now)]
+        assert checked(store, [policy], [Request(b"ada", cost)]) == [decide([(policy, state)], cost, clock.now)]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -186,14 +187,14 @@ def test_identifiers_are_independent_whatever_their_bytes(stored: Stored) -> Non
         b"x" * 1024,
     ]
     requests = [Request(identifier) for identifier in identifiers]
-    assert all(answer[0].allowed for answer in stored.store.check([policy], requests))
-    assert not any(answer[0].allowed for answer in stored.store.check([policy], requests))
+    assert all(answer[0].allowed for answer in checked(stored.store, [policy], requests))
+    assert not any(answer[0].allowed for answer in checked(stored.store, [policy], requests))
 
 
 def test_one_call_answers_in_the_order_of_the_requests(stored: Stored) -> None:
     policy = Policy("p", 3, SECOND)
     requests = [Request(b"a", 2), Request(b"b", 4), Request(b"a", 2), Request(b"a", 1)]
-    answers = [answer[0] for answer in stored.store.check([policy], requests)]
+    answers = [answer[0] for answer in checked(stored.store, [policy], requests)]
     assert [(answer.allowed, answer.remaining, answer.retry_after) for answer in answers] == [
         (True, 1, 0),
         (False, 3, NEVER),
@@ -221,16 +222,16 @@ def test_a_changed_policy_starts_clean(stored: Stored, changed: Policy) -> None:
 def test_a_look_consumes_nothing(stored: Stored) -> None:
     policy = Policy("p", 1, SECOND)
     for _ in range(3):
-        assert stored.store.check([policy], [Request(b"ada")], consume=False)[0][0].allowed
+        assert checked(stored.store, [policy], [Request(b"ada")], consume=False)[0][0].allowed
     assert admitted(stored.store, policy)
-    assert not stored.store.check([policy], [Request(b"ada")], consume=False)[0][0].allowed
+    assert not checked(stored.store, [policy], [Request(b"ada")], consume=False)[0][0].allowed
 
 
 def test_a_reset_forgets_one_identifier(stored: Stored) -> None:
     one, two = Policy("one", 1, SECOND), Policy("two", 1, SECOND, "gcra")
     assert not stored.store.reset([one, two], b"ada")
     for identifier in (b"ada", b"bob"):
-        assert all(decision.allowed for decision in stored.store.check([one, two], [Request(identifier)])[0])
+        assert all(decision.allowed for decision in checked(stored.store, [one, two], [Request(identifier)])[0])
     assert stored.store.reset([one, two], b"ada", dry_run=True)
     assert not admitted(stored.store, one)
     assert stored.store.reset([one, two], b"ada")
@@ -243,9 +244,9 @@ def test_usage_lists_the_identifiers_that_have_consumed_something(stored: Stored
     policies = [Policy(algorithm, 2, SECOND, algorithm) for algorithm in ALGORITHMS]
     assert list(stored.store.usage(policies)) == []
     for identifier in (b"bob", b"ada"):
-        stored.store.check(policies[:2], [Request(identifier)])
-    stored.store.check([policies[0]], [Request(b"ada")])
-    stored.store.check([Policy("other", 1, SECOND)], [Request(b"eve")])
+        checked(stored.store, policies[:2], [Request(identifier)])
+    checked(stored.store, [policies[0]], [Request(b"ada")])
+    checked(stored.store, [Policy("other", 1, SECOND)], [Request(b"eve")])
     found = [
         (usage.identifier, usage.decision.policy.name, usage.decision.allowed) for usage in stored.store.usage(policies)
     ]

@@ -6,15 +6,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from struct import unpack
 
 import pytest
 import redis
+from tests.limit_checks import checked
 from tests.ports import free_port
 from tests.redis_servers import FLAVOURS, Cluster, RedisServer, WithSentinel, until
 from tests.redis_stores import redis_servers
 
-from backctl.application.ports.limits import LimitStore, Request
-from backctl.domain.errors import RedisUnavailable, RedisUnusable
+from backctl.application.ports.limits import LimitStore, Request, raised
+from backctl.domain.errors import BackctlError, RedisUnavailable, RedisUnusable
 from backctl.domain.rate_limit import ALGORITHMS, Algorithm, Policy
 from backctl.infrastructure.redis.limits import RedisLimits, script
 
@@ -27,7 +29,7 @@ def limits(url: str, *, timeout_s: float = PATIENCE_S, namespace: str | None = N
 
 
 def admitted(store: LimitStore, identifier: bytes = b"ada", policy: Policy = POLICY) -> bool:
-    return store.check([policy], [Request(identifier)])[0][0].allowed
+    return checked(store, [policy], [Request(identifier)])[0][0].allowed
 
 
 @pytest.fixture(params=FLAVOURS)
@@ -151,6 +153,19 @@ def test_a_server_that_has_finished_loading_answers_within_the_timeout(server: R
         assert admitted(store)
 
 
+def test_a_damaged_key_concerns_only_its_own_request(server: RedisServer) -> None:
+    with closing(limits(server.url(), namespace="n")) as store:
+        server.ask("LPUSH", "n:rl:{b}:sliding-window:3:3600000000:3:p", "x")
+        for remaining in (2, 1):
+            outcomes = store.check([POLICY], [Request(b"a"), Request(b"b"), Request(b"c")])
+            assert isinstance(outcomes[1], RedisUnusable)
+            assert [raised(outcomes[at])[0].remaining for at in (0, 2)] == [remaining] * 2
+        for _ in range(5):  # such an error does not open the circuit breaker
+            with pytest.raises(RedisUnusable):
+                admitted(store, b"b")
+        assert admitted(store, b"d")
+
+
 def test_nobody_waits_for_a_server_that_failed_three_times(server: RedisServer) -> None:
     with closing(limits(server.url())) as store:
         server.freeze()
@@ -167,7 +182,7 @@ def test_scripts_that_were_forgotten_are_sent_again(server: RedisServer) -> None
             assert admitted(store) is expected
             server.ask("SCRIPT", "FLUSH")
         many = [Request(str(number).encode()) for number in range(1000)]
-        assert all(decision.allowed for (decision,) in store.check([POLICY], many))
+        assert all(decision.allowed for (decision,) in checked(store, [POLICY], many))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -218,7 +233,7 @@ def test_the_time_is_that_of_the_server(server: RedisServer) -> None:
     before = server.ask("TIME")
     server.ask("EVAL", script(), 1, key, 1, 1)
     after = server.ask("TIME")
-    last = int(server.ask("GET", key).split()[2])
+    (last,) = unpack(">16xQ", server.ask("GET", key))
     assert before[0] * 1_000_000 + before[1] <= last <= after[0] * 1_000_000 + after[1]
     assert script().count(b"redis.call('TIME')") == 1
     code = re.sub(rb"--[^\n]*", b"", script())
@@ -254,7 +269,7 @@ def test_a_cluster_redirects_while_and_after_slots_move(cluster: Cluster) -> Non
     source, target = cluster.nodes[0], cluster.nodes[1]
     ids = [node.ask("CLUSTER", "MYID").decode() for node in (source, target)]
     with closing(limits(cluster.url(), timeout_s=30)) as store:
-        assert {decision.remaining for (decision,) in store.check([POLICY], people)} == {2}
+        assert {decision.remaining for (decision,) in checked(store, [POLICY], people)} == {2}
         by_slot = {source.ask("CLUSTER", "KEYSLOT", key): key for key in source.ask("KEYS", "*")}
         moving = dict(list(by_slot.items())[:10])
         assert moving
@@ -262,27 +277,80 @@ def test_a_cluster_redirects_while_and_after_slots_move(cluster: Cluster) -> Non
             target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
             source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
             source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
-        assert {decision.remaining for (decision,) in store.check([POLICY], people)} == {1}  # ASK
+        assert {decision.remaining for (decision,) in checked(store, [POLICY], people)} == {1}  # ASK
         for slot in moving:
             for node in (target, source, cluster.nodes[2]):
                 node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
-        assert {decision.remaining for (decision,) in store.check([POLICY], people)} == {0}  # MOVED
+        assert {decision.remaining for (decision,) in checked(store, [POLICY], people)} == {0}  # MOVED
+
+
+def test_a_cluster_answers_what_its_other_nodes_can(cluster: Cluster) -> None:
+    people = [Request(str(number).encode()) for number in range(100)]
+    with closing(limits(cluster.url(), timeout_s=0.3)) as store:
+        checked(store, [POLICY], people)
+        cluster.nodes[1].freeze()
+        outcomes = store.check([POLICY], people)
+        cluster.nodes[1].thaw()
+    failed = [outcome for outcome in outcomes if isinstance(outcome, BackctlError)]
+    answered = [raised(outcome)[0].remaining for outcome in outcomes if not isinstance(outcome, BackctlError)]
+    assert 10 < len(failed) < 60
+    assert set(answered) == {1}
+    assert all("does not answer" in error.message for error in failed)
+
+
+def test_a_new_primary_receives_the_script(cluster: Cluster) -> None:
+    people = [Request(str(number).encode()) for number in range(100)]
+    until(lambda: works_at(cluster.url()), "a complete cluster")
+    with closing(limits(cluster.url(), timeout_s=30)) as store:
+        checked(store, [POLICY], people)
+        replica = cluster.nodes[4]
+        until(lambda: replica.admin().info("replication")["master_link_status"] == "up", "a replica")
+        replica.ask("CLUSTER", "FAILOVER")
+        until(lambda: replica.admin().info("replication")["role"] == "master", "a failover")
+        assert {decision.remaining for (decision,) in checked(store, [POLICY], people)} == {1}
+
+
+def test_configuration_mistakes_are_not_worth_a_retry(cluster: Cluster, server: RedisServer) -> None:
+    mistakes = {
+        cluster.url().replace("://", "://:wrong@"): "refuses the login",
+        f"redis+cluster://127.0.0.1:{server.port}": "does not belong to a cluster",
+        f"redis://127.0.0.1:{server.port}/9999": "does not have the database",
+    }
+    for url, words in mistakes.items():
+        with closing(limits(url)) as store, pytest.raises(RedisUnusable, match=words):
+            admitted(store)
+    with closing(limits(f"redis://127.0.0.1:{cluster.nodes[2].port}")) as store:
+        outcomes = store.check([POLICY], [Request(str(number).encode()) for number in range(100)])
+        messages = {outcome.message for outcome in outcomes if isinstance(outcome, BackctlError)}
+    assert [isinstance(outcome, RedisUnusable) for outcome in outcomes].count(True) > 40
+    assert all("belongs to a cluster" in message for message in messages)
+
+
+def test_sentinels_that_do_not_answer_or_do_not_know_are_named(server: RedisServer) -> None:
+    for url in (f"redis+sentinel://127.0.0.1:{free_port()}/main", f"redis+sentinel://127.0.0.1:{server.port}/main"):
+        with closing(limits(url)) as store, pytest.raises(RedisUnavailable, match="is not known to any sentinel"):
+            admitted(store)
 
 
 def test_a_cluster_fails_over(cluster: Cluster) -> None:
     people = [Request(str(number).encode()) for number in range(300)]
     with closing(limits(cluster.url(), timeout_s=1)) as store:
-        assert all(decision.allowed for (decision,) in store.check([POLICY], people))
+        assert all(decision.allowed for (decision,) in checked(store, [POLICY], people))
         cluster.nodes[2].kill()
         with pytest.raises(RedisUnavailable):
-            store.check([POLICY], people)
+            checked(store, [POLICY], people)
         cluster.fail_over(2)
         until(lambda: works(store), "a complete cluster")
 
 
+def works_at(url: str) -> bool:
+    with closing(limits(url, timeout_s=1)) as store:
+        return works(store)
+
+
 def works(store: LimitStore) -> bool:
     try:
-        store.check([POLICY], [Request(secrets.token_hex(4).encode()) for _ in range(50)])
+        checked(store, [POLICY], [Request(secrets.token_hex(4).encode()) for _ in range(50)])
     except RedisUnavailable:
         return False
     return True

@@ -12,7 +12,7 @@ import pytest
 _CHILD = """
 import os, resource, sys, time
 from pathlib import Path
-from backctl.application.ports.limits import Request
+from backctl.application.ports.limits import Request, raised
 from backctl.domain.errors import BackctlError
 from backctl.domain.rate_limit import Policy
 from backctl.infrastructure.sqlite.limits import SqliteLimits
@@ -23,7 +23,7 @@ policy = Policy("p", 5, 3_600_000_000)
 def check(identifier):
     store = SqliteLimits(path, timeout_us=1_000_000, clock=lambda: time.time_ns() // 1000)
     try:
-        decision = store.check([policy], [Request(identifier)])[0][0]
+        decision = raised(store.check([policy], [Request(identifier)])[0])[0]
         return f"{decision.allowed} {decision.remaining}"
     except BackctlError as error:
         return f"{error.code}, {error.hint is not None}"

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from backctl.application.durations import Seconds
 from backctl.application.limit_views import shown
+from backctl.application.limits import checked_identifier
 from backctl.domain.errors import BackctlError, InvalidInput
 from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.domain.quoting import quoted
@@ -27,8 +28,8 @@ _LATEST: Final = 253_402_300_800_000_000
 class SimulationView:
     """What a policy would have answered one identifier.
 
-    `worst_window` is the highest number of requests in any period as long as the window, admitted or not: the limit
-    that would have refused none of them. `longest_wait` is the longest `retry_after` of a refused request.
+    `worst_window` is the highest number of requests in any period as long as the window, admitted or not. A sliding
+    window with this limit would have refused none of them. `longest_wait` is the longest `retry_after` of a refusal.
     """
 
     TABLE: ClassVar = ("ident", "requests", "admitted", "refused", "worst_window", "longest_wait")
@@ -129,7 +130,7 @@ def parsed_request(line: bytes, *, time_field: str, ident_field: str) -> tuple[i
         return None
     if content[:1] != b"{":
         time, *rest = content.split(None, 1)
-        return _time(time.decode(errors="backslashreplace")), rest[0] if rest else NOBODY
+        return _time(time.decode(errors="backslashreplace")), checked_identifier(rest[0] if rest else NOBODY)
     try:
         found = json.loads(content, parse_float=str)
     except (ValueError, RecursionError):
@@ -140,7 +141,7 @@ def parsed_request(line: bytes, *, time_field: str, ident_field: str) -> tuple[i
     identifier = found.get(ident_field, NOBODY.decode())
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
         raise InvalidInput(f"the identifier {quoted(ident_field)} is not a text", hint="name it with --ident-field")
-    return _time(str(moment)), str(identifier).encode(errors="surrogatepass")
+    return _time(str(moment)), checked_identifier(str(identifier).encode(errors="surrogatepass"))
 
 
 def _time(text: str) -> int:

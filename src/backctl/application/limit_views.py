@@ -1,5 +1,6 @@
 """Views of rate limits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -12,7 +13,8 @@ class LimitView:
     """The answer of one policy for one identifier.
 
     `retry_after` is 0 if the request is allowed, and -1 if its cost exceeds what the policy admits at once.
-    `reset_after` is the time until the full limit is available again. `degraded`: the store was unavailable, and
+    `reset_after` is the time until the full limit is available again. `window` is the time in which as much as `limit`
+    is admitted; with a burst, not the window of the policy. `degraded`: the store was unavailable, and
     `on_error` of the policy decided.
     """
 
@@ -28,18 +30,19 @@ class LimitView:
     degraded: bool
     window: Seconds
 
-    def headers(self) -> list[str]:
+    @staticmethod
+    def headers_of(views: Sequence["LimitView"]) -> list[str]:
         """Return the fields of an HTTP response: draft-ietf-httpapi-ratelimit-headers-10, RFC 9110 section 10.2.3.
 
-        Their times are whole seconds, so they are rounded up.
+        `views` are the answers to one request. Times in the fields are whole seconds, so they are rounded up.
         """
-        name = _structured(self.policy)
-        fields = [
-            f"RateLimit-Policy: {name};q={self.limit};w={_whole(self.window)}",
-            f"RateLimit: {name};r={self.remaining};t={_whole(self.reset_after)}",
-        ]
-        if not self.ok and self.retry_after >= 0:
-            fields.append(f"Retry-After: {_whole(self.retry_after)}")
+        names = [(_structured(view.policy), view) for view in views]
+        policies = ", ".join(f"{name};q={view.limit};w={_whole(view.window)}" for name, view in names)
+        limits = ", ".join(f"{name};r={view.remaining};t={_whole(view.reset_after)}" for name, view in names)
+        waits = [view.retry_after for view in views if not view.ok]
+        fields = [f"RateLimit-Policy: {policies}", f"RateLimit: {limits}"]
+        if waits and min(waits) >= 0:
+            fields.append(f"Retry-After: {_whole(max(waits))}")
         return fields
 
     @classmethod
@@ -54,7 +57,7 @@ class LimitView:
             Seconds(-1) if wait == NEVER else Seconds.of(wait),
             Seconds.of(decision.reset_after),
             decision.degraded,
-            Seconds.of(decision.policy.window),
+            Seconds.of(-(-decision.policy.window * decision.policy.capacity // decision.policy.limit)),
         )
 
 

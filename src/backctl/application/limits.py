@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from backctl.application.guard import Guard, guarded
 from backctl.application.limit_views import LimitView, shown
-from backctl.application.ports.limits import LimitStore, Request
-from backctl.domain.errors import InvalidRateLimit, PolicyNotFound, Unavailable, Unusable
+from backctl.application.ports.limits import LimitStore, Outcome, Request, raised
+from backctl.domain.errors import BackctlError, InvalidRateLimit, PolicyNotFound
 from backctl.domain.quoting import quoted
 from backctl.domain.rate_limit import IDENTIFIER_MAX, LIMIT_MAX, Decision, Policy
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backctl.application.views import Change
 
 _UNKNOWN_WAIT_US = 1_000_000
-"""The wait in a refusal by `on_error`: nobody knows the real one."""
+"""The wait in a refusal by `on_error`, because the real one is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,19 @@ class LimitService:
         """Consume `cost` from all policies if all of them permit it, else from none. Returns their answers in order."""
         raw = checked_identifier(identifier)
         found = [self._found(policy) for policy in policies]
-        if len(set(found)) < len(found):
+        if len({_identity(policy) for policy in found}) < len(found):
             raise InvalidRateLimit("a policy is named twice", hint="name each policy once")
-        (decisions,) = self._decisions(found, [Request(raw, checked_cost(cost))], consume=True)
+        decisions = raised(self._outcomes(found, [Request(raw, checked_cost(cost))], consume=True)[0])
         return tuple(LimitView.of(decision, raw) for decision in decisions)
 
-    def check_each(self, policy: str | Policy, requests: Sequence[Request]) -> list[Decision]:
+    def check_each(self, policy: str | Policy, requests: Sequence[Request]) -> "list[Decision | BackctlError]":
         """Check requests of many identifiers at once, in order. Each consumes independently of the others.
 
-        Does not check the identifiers and costs; see `checked_identifier` and `checked_cost`.
+        Returns a decision for each, or the error of the store: Unavailable or Unusable. Does not check the identifiers
+        and costs; see `checked_identifier` and `checked_cost`.
         """
-        return [decision for (decision,) in self._decisions([self._found(policy)], requests, consume=True)]
+        outcomes = self._outcomes([self._found(policy)], requests, consume=True)
+        return [outcome if isinstance(outcome, BackctlError) else outcome[0] for outcome in outcomes]
 
     def peek(self, policy: str | Policy, identifier: str | bytes, cost: int = 1) -> LimitView:
         """Return what `check` would, without consuming anything."""
@@ -117,38 +119,35 @@ class LimitService:
         found, raw = self._found(policy), checked_identifier(identifier)
         view = ResetView(found.name, shown(raw))
 
-        def forget(dry_run: bool) -> Change[ResetView]:
-            return Change(view, changed=self.store().reset([found], raw, dry_run=dry_run))
-
         def step(work: "UnitOfWork") -> Change[ResetView]:
-            change = forget(dry_run=True)
-            if change.changed:
-                work.record(RateLimitReset(found.name, view.ident))
-                work.write()
-            return change
+            work.record(RateLimitReset(found.name, view.ident))
+            work.write()
+            self.store().reset([found], raw)  # before the COMMIT, so that no event tells of a reset that failed
+            return Change(view, changed=True)
 
-        if not self.has_installation():
-            return guarded(forget, guard=self.guard, changes=is_change, dry_run=dry_run)
-        change = self.transactions().run(step, by=by, dry_run=dry_run)
-        if change.changed and not dry_run:  # not in the step, which also runs to find out whether to ask
-            forget(dry_run=False)
-        return change
+        def attempt(dry_run: bool) -> Change[ResetView]:
+            used = self.store().reset([found], raw, dry_run=True)  # outside the transaction
+            if used and not dry_run:
+                if self.has_installation():
+                    return self.transactions().run(step, by=by)
+                self.store().reset([found], raw)
+            return Change(view, changed=used)
+
+        return guarded(attempt, guard=self.guard, changes=is_change, dry_run=dry_run)
 
     def _answer(self, policy: str | Policy, identifier: str | bytes, cost: int, *, consume: bool) -> LimitView:
         found, raw = self._found(policy), checked_identifier(identifier)
-        ((decision,),) = self._decisions([found], [Request(raw, checked_cost(cost))], consume=consume)
+        request = Request(raw, checked_cost(cost))
+        (decision,) = raised(self._outcomes([found], [request], consume=consume)[0])
         return LimitView.of(decision, raw)
 
-    def _decisions(
-        self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool
-    ) -> Sequence[Sequence[Decision]]:
-        """Return the decisions of the store. If it is unavailable, `on_error` answers, unless a policy has `fail`."""
-        try:
-            return self.store().check(policies, requests, consume=consume)
-        except (Unavailable, Unusable):
-            if any(policy.on_error == "fail" for policy in policies):
-                raise
-            return [[_degraded(policy) for policy in policies] for _ in requests]
+    def _outcomes(self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool) -> Sequence[Outcome]:
+        """Return the outcomes of the store. `on_error` replaces errors, unless a policy has `fail`."""
+        outcomes = self.store().check(policies, requests, consume=consume)
+        if any(policy.on_error == "fail" for policy in policies):
+            return outcomes
+        degraded = [_degraded(policy) for policy in policies]
+        return [degraded if isinstance(outcome, BackctlError) else outcome for outcome in outcomes]
 
     def _found(self, policy: str | Policy) -> Policy:
         return policy if isinstance(policy, Policy) else self.policy(policy)
@@ -177,3 +176,8 @@ def _degraded(policy: Policy) -> Decision:
     """Return the answer of `on_error`."""
     allowed = policy.on_error == "allow"
     return Decision(policy, allowed, 0, 0 if allowed else _UNKNOWN_WAIT_US, 0, degraded=True)
+
+
+def _identity(policy: Policy) -> tuple[object, ...]:
+    """Return what a store distinguishes policies by."""
+    return policy.name, policy.algorithm, policy.limit, policy.window, policy.capacity

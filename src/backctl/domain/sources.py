@@ -7,10 +7,10 @@ from backctl.domain.quoting import quoted
 
 
 def grouped(source: str) -> str:
-    """Return what a limit for the source of a request counts: an IPv4 address, or the /64 network of an IPv6 address.
+    """Return the identifier for a limit on one client: an IPv4 address, or the /64 network of an IPv6 address.
 
     One customer usually has a whole /64 network (RFC 6177), so single addresses would not limit anybody. An IPv4
-    address that is written as IPv6 counts as IPv4. Raises InvalidInput.
+    address that is written as IPv6 is treated as IPv4. Raises InvalidInput.
     """
     try:
         address = ip_address(source.strip().strip("[]"))

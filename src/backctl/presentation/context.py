@@ -148,7 +148,7 @@ class Invocation:
 
     def _check_fields(self) -> None:
         renderer, view = self.results.renderer, self._spec.view
-        if renderer.has_headers and not hasattr(view, "headers"):
+        if renderer.has_headers and not hasattr(view, "headers_of"):
             raise UsageError("this result has no headers", hint="only answers of rate limits have them")
         if renderer.fields is None or (view is None and not self._spec.mutation):
             return

@@ -17,7 +17,7 @@ def plot(times: Sequence[int], admitted: Sequence[int]) -> str:
     """
     columns = max(10, terminal.width() - _LABEL - 1)
     first, length = times[0], times[-1] - times[0] + 1
-    columns = min(columns, length)
+    columns = min(columns, max(1, length // 1000))
     bars = {True: [0] * columns, False: [0] * columns}
     for time, was_admitted in zip(times, admitted, strict=True):
         bars[bool(was_admitted)][(time - first) * columns // length] += 1
@@ -26,8 +26,8 @@ def plot(times: Sequence[int], admitted: Sequence[int]) -> str:
     for was_admitted, title in ((True, "admitted"), (False, "refused")):
         lines += _rows(title, bars[was_admitted], highest)
     begin, end = (Instant(time).isoformat()[:19] + "Z" for time in (times[0], times[-1]))
-    lines.append(f"{'':{_LABEL}} {begin}{end:>{max(1, columns - len(begin))}}")
-    lines.append(f"{'':{_LABEL}} one column: {length / columns / 1_000_000:g} s; the highest: {highest}")
+    lines.append(f"{'':{_LABEL}} {begin}" + (f" {end:>{max(1, columns - len(begin) - 1)}}" if end != begin else ""))
+    lines.append(f"{'':{_LABEL}} one column: {length / columns / 1_000_000:.3g} s; the highest: {highest}")
     return "\n".join(lines) + "\n"
 
 

@@ -86,7 +86,7 @@ class Renderer:
     def one(self, view: object, extra: Mapping[str, object] | None = None) -> None:
         """Write one object, followed by further members."""
         if self._form is Format.HEADERS:
-            self._headers(iter([view]))
+            self._headers([view])
             return
         names, row = _taken_apart(view)
         if extra:
@@ -107,7 +107,10 @@ class Renderer:
         self.sink.flush()
 
     def page(self, items: Sequence[object], view: type, next_cursor: str | None) -> None:
-        """Write objects of one class and, in a JSON document, the cursor after them."""
+        """Write objects of one class and, in a JSON document, the cursor after them. All share one set of headers."""
+        if self._form is Format.HEADERS and items:
+            self._headers(items)
+            return
         self._many(iter(items), view, next_cursor)
 
     def stream(self, items: Iterator[object], view: type) -> None:
@@ -183,7 +186,8 @@ class Renderer:
 
     def _many(self, items: Iterator[object], view: type, next_cursor: str | None) -> None:
         if self._form is Format.HEADERS:
-            self._headers(items)
+            for item in items:
+                self._headers([item])
             return
         names, pick = self._pick(members(view), table_columns(view) if self.is_table else None)
         rows = map(pick, items)
@@ -197,9 +201,8 @@ class Renderer:
             self._rows(rows, names)
         self.sink.flush()
 
-    def _headers(self, views: Iterator[Any]) -> None:
-        for block in _blocks(line + "\n" for view in views for line in view.headers()):
-            self._write("".join(block))
+    def _headers(self, views: Sequence[Any]) -> None:
+        self._write("".join(f"{line}\n" for line in type(views[0]).headers_of(views)))
         self.sink.flush()
 
     def _pick(

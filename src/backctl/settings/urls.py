@@ -67,7 +67,8 @@ def check_redis_url(key: str, text: str) -> None:
         name, _, value = part.partition("=")
         if name not in known:
             allowed = f"use {', '.join(known)}" if known else "this scheme has none"
-            raise WrongValue(f"{key} has the unknown parameter {quoted(name)}; {allowed}")
+            shown = "" if "@" in parameters else f" {quoted(name)}"  # it can be a part of a password with '?'
+            raise WrongValue(f"{key} has an unknown parameter{shown}; {allowed}")
         if re.fullmatch(known[name], value) is None:
             raise WrongValue(f"{key} has a wrong value for the parameter {name}")
     if scheme[1] == "unix":
@@ -76,6 +77,9 @@ def check_redis_url(key: str, text: str) -> None:
         return
     hosts, _, path = location.partition("/")
     _check_hosts(key, hosts)
+    names = [host.rpartition(":")[0] or host for host in hosts.rpartition("@")[2].split(",") if "[" not in host]
+    if any(not 0 < len(label) < 64 for name in filter(None, names) for label in name.removesuffix(".").split(".")):
+        raise WrongValue(f"{key} has a host name that cannot exist: its parts have 1 to 63 characters")
     if "," in hosts and not scheme[1].startswith("redis+"):
         raise WrongValue(f"{key} names several servers; use redis+sentinel:// or redis+cluster://")
     if scheme[1] == "redis+cluster" and path.strip("/"):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from backctl.settings.model import Settings
 
 FILE = "limits.db"
-"""The name of the embedded store, in the data folder. It never makes a machine an installation."""
+"""The name of the embedded store, in the data folder. The file alone is not an installation."""
 
 
 def limit_policies(settings: "Settings") -> "dict[str, Policy]":

@@ -12,6 +12,12 @@ ONE = (("h", 6379),)
 MEANT = {
     "redis://h": Address(ONE),
     "redis://h/": Address(ONE),
+    "redis://h/0/": Address(ONE),
+    "redis://h.example.org.": Address((("h.example.org.", 6379),)),
+    "redis+sentinel://h/main/2/": Address((("h", 26379),), service="main", database=2),
+    "redis+sentinel://h/main?sentinel_password=a+b%2Bc": Address(
+        (("h", 26379),), service="main", sentinel_password="a+b+c"
+    ),
     "redis://h:7000/3": Address((("h", 7000),), database=3),
     "redis://": Address((("localhost", 6379),)),
     "redis://[2001:db8::1]:7000": Address((("2001:db8::1", 7000),)),
@@ -51,9 +57,13 @@ REFUSED = {
     "redis://u:p@ss:w@h:1:2": "malformed host or port",
     "redis://h h": "white space",
     "redis://h%": "without two hexadecimal digits",
-    "redis://h?db=1": "unknown parameter 'db'; this scheme has none",
+    "redis://h?db=1": "an unknown parameter 'db'; this scheme has none",
+    "redis://u:p?hunter=2@h": "an unknown parameter; this scheme has none",
+    "redis://a..b": "a host name that cannot exist",
+    f"redis+cluster://a,{'b' * 64}:7": "a host name that cannot exist",
+    "redis://.": "a host name that cannot exist",
     "redis://h?": None,
-    "rediss://h?verify=none": "unknown parameter 'verify'; use ca_file",
+    "rediss://h?verify=none": "an unknown parameter 'verify'; use ca_file",
     "rediss://h?ca_file=ca.pem": "wrong value for the parameter ca_file",
     "redis+cluster://h?tls=yes": "wrong value for the parameter tls",
     "rediss://h?ca_file": "a parameter without a name or a value",
@@ -78,6 +88,7 @@ def test_a_malformed_url_is_refused_without_being_shown(url: str) -> None:
         check_redis_url("redis.url", url)
     assert words in str(caught.value)
     assert "p@ss" not in str(caught.value)
+    assert "hunter" not in str(caught.value)
 
 
 def test_a_password_is_redacted_wherever_it_is() -> None:

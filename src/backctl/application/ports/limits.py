@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from backctl.domain.errors import BackctlError
 
 if TYPE_CHECKING:
     from backctl.domain.rate_limit import Decision, Policy
@@ -23,6 +25,17 @@ class Usage(NamedTuple):
     decision: Decision
 
 
+Outcome: TypeAlias = "Sequence[Decision] | BackctlError"
+"""The decision of each policy, or the reason why there is none: Unavailable or Unusable."""
+
+
+def raised(outcome: Outcome) -> Sequence[Decision]:
+    """Return the decisions, or raise the reason why there are none."""
+    if isinstance(outcome, BackctlError):
+        raise outcome
+    return outcome
+
+
 class LimitStore(Protocol):
     """Stores the state of identifiers. Exact for any number of processes; uses the clock of the store.
 
@@ -31,8 +44,8 @@ class LimitStore(Protocol):
 
     def check(
         self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
-    ) -> Sequence[Sequence[Decision]]:
-        """Check each request against all policies, in this order. Return a decision for each policy.
+    ) -> Sequence[Outcome]:
+        """Check each request against all policies, in this order. Return the outcome of each request; raises nothing.
 
         A request consumes from all policies, or from none if one refuses it. Different requests are independent.
         """

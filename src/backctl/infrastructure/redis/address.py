@@ -1,7 +1,7 @@
 """The addresses of Redis servers, from a URL that the settings have checked."""
 
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 PORT = 6379
 SENTINEL_PORT = 26379
@@ -32,7 +32,7 @@ def parse_address(url: str) -> Address:
     """Parse `redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`."""
     scheme, _, rest = url.partition("://")
     rest, _, query = rest.partition("?")
-    options = dict(parse_qsl(query))
+    options = {name: unquote(value) for name, _, value in (part.partition("=") for part in query.split("&"))}
     login, _, location = rest.rpartition("@")
     user, _, password = login.partition(":")
     address = Address(
@@ -56,7 +56,7 @@ def parse_address(url: str) -> Address:
     if scheme == "redis+sentinel":
         service, _, path = path.partition("/")
         address = address._replace(service=unquote(service))
-    return address._replace(database=int(path or 0))
+    return address._replace(database=int(path.rstrip("/") or 0))
 
 
 def _host(text: str, port: int) -> tuple[str, int]:

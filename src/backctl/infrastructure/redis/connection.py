@@ -4,26 +4,30 @@ The connections, their pools and what is known about a cluster are redis-py's; t
 nodes at once, limits the time, and maps the errors.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
-from redis.exceptions import AskError, NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 from redis.retry import Retry
 
-from backctl.domain.errors import RedisUnavailable
-from backctl.domain.quoting import quoted
+from backctl.domain.errors import BackctlError
 from backctl.infrastructure.redis.address import Address
 from backctl.infrastructure.redis.breaker import CircuitBreaker
-from backctl.infrastructure.redis.faults import fault_of, passes
+from backctl.infrastructure.redis.faults import OF_A_CLUSTER, damaged_key, fault_of, is_lost, passes
 
 if TYPE_CHECKING:
     pass
 
-_ERRORS: Final = (RedisError, RedisClusterException)
+_ERRORS: Final = (RedisError, RedisClusterException, UnicodeError)  # the last from a host name that cannot exist
 _PAUSE_S: Final = 0.05
 """The pause before a command is sent again that could not be executed for the moment."""
 
@@ -45,13 +49,21 @@ class _Part(NamedTuple):
     numbers: Sequence[int]
 
 
+class _Answer(NamedTuple):
+    """The reply to a call, or its error. `resend`: it was not executed, and can succeed a moment later."""
+
+    number: int
+    reply: Any
+    resend: bool = False
+
+
 class _Topology(Protocol):
     def pool(self, key: bytes) -> ConnectionPool: ...
 
     def primaries(self) -> Sequence[ConnectionPool]: ...
 
-    def refresh(self) -> None:
-        """Find out again where the primaries are."""
+    def refresh(self, failed: ConnectionPool | None) -> None:
+        """Find out again where the primaries are, and ask the node of this pool last."""
         ...
 
     def redirected(self, call: Call) -> Any:
@@ -64,8 +76,8 @@ class _Topology(Protocol):
 class RedisServers:
     """Executes commands. Works in any thread and after a fork; connects at the first use.
 
-    `timeout_s` limits connecting to a server and waiting for its answer, each. Methods raise RedisUnavailable and
-    RedisUnusable; `label` shows the address in them. A command whose answer was lost is not sent again.
+    `timeout_s` limits connecting to a node and waiting for its answer, each. Finding the primaries of a cluster again
+    asks its nodes in turn. A command whose answer was lost is not sent again. `label` shows the address in errors.
     """
 
     def __init__(
@@ -82,8 +94,11 @@ class RedisServers:
         self._timeout_s = timeout_s
         self._monotonic = monotonic
         self._pause = pause
-        self._breaker = CircuitBreaker(monotonic)
+        self._breakers: dict[object, CircuitBreaker] = {}
         self._topology: _Topology | None = None
+        self._is_stale = False
+        self._failed: ConnectionPool | None = None
+        """The pool of the node that failed last, which is asked last where the primaries are."""
 
     @property
     def has_slots(self) -> bool:
@@ -97,28 +112,38 @@ class RedisServers:
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Execute commands, in one round trip to all nodes, and return their replies in this order.
 
-        The error NOSCRIPT is a reply too, because the caller knows the script. Other errors are raised.
+        The reply to a command that failed is RedisUnavailable or RedisUnusable, and NoScriptError if the server does
+        not know its script.
         """
-        if not self._breaker.permits():
-            raise RedisUnavailable(
-                f"Redis at {quoted(self._label, limit=400)} was unavailable a moment ago", hint="try again in 2 seconds"
-            )
-        try:
-            replies = self._until_answered(calls)
-        except _ERRORS as error:
-            fault = fault_of(error, self._label)
-            if isinstance(fault, RedisUnavailable):
-                self._breaker.failed()
-            raise fault from error
-        self._breaker.succeeded()
-        return replies
+        give_up = self._monotonic() + self._timeout_s
+        replies: dict[int, Any] = {}
+        nodes = _Nodes(self._breakers, self._monotonic)
+        pending: Sequence[int] = range(len(calls))
+        while pending:
+            again = []
+            for number, reply, resend in self._attempt(calls, pending, nodes):
+                if resend and self._monotonic() < give_up:
+                    again.append(number)
+                replies[number] = reply
+            if again:
+                self._pause(_PAUSE_S)
+            pending = again
+        nodes.judge()
+        return [self._shown(replies[number]) for number in range(len(calls))]
+
+    def damaged_key(self) -> BackctlError:
+        """Return the error for a key whose content is not what this program stores."""
+        return damaged_key(self._label)
 
     def on_each_primary(self, *command: Word) -> list[Any]:
-        """Execute a command on every primary, and return the replies."""
+        """Execute a command on every primary, and return the replies. Raises RedisUnavailable, RedisUnusable."""
         return [self._on(pool, command) for pool in self._pools()]
 
     def scan(self, pattern: bytes) -> Iterator[bytes]:
-        """Yield the keys that match the pattern, from every primary. A key can appear twice."""
+        """Yield the keys that match the pattern, from every primary. A key can appear twice.
+
+        Raises RedisUnavailable, RedisUnusable.
+        """
         for pool in self._pools():
             cursor = b"0"
             while True:
@@ -133,61 +158,72 @@ class RedisServers:
         if topology is not None:
             topology.close()
 
-    def _until_answered(self, calls: Sequence[Call]) -> list[Any]:
-        give_up = self._monotonic() + self._timeout_s
-        replies: dict[int, Any] = {}
-        while True:
-            pending = [number for number in range(len(calls)) if number not in replies]
-            problem = self._attempt(calls, pending, replies)
-            if problem is None:
-                return [replies[number] for number in range(len(calls))]
-            if self._monotonic() >= give_up:
-                raise problem
-            self._pause(_PAUSE_S)
-
-    def _attempt(self, calls: Sequence[Call], numbers: Sequence[int], replies: dict[int, Any]) -> Exception | None:
-        """Add the replies of these calls. Return the error of those that can be sent again, None if there are none."""
+    def _attempt(self, calls: Sequence[Call], numbers: Sequence[int], nodes: "_Nodes") -> Iterator[_Answer]:
+        """Send the calls with these numbers once, and yield an answer for each."""
         try:
+            nodes.require(None)
             topology = self._connected()
-            groups: dict[ConnectionPool, list[int]] = {}
-            for number in numbers:
-                groups.setdefault(topology.pool(calls[number].key), []).append(number)
-            parts = _taken(groups)
-        except _ERRORS as error:  # nothing was sent
-            self._refresh()
-            if passes(error) or self._address.cluster or self._address.service:
-                return error
-            raise
-        try:
-            answers = _exchanged(parts, calls)
         except _ERRORS as error:
-            self._refresh()
-            if passes(error):  # LOADING ends the connection in redis-py
-                return error
-            raise
-        problem: Exception | None = None
-        for number, answer in answers:
-            moved = isinstance(answer, AskError)  # or MovedError, which is one
-            reply = topology.redirected(calls[number]) if moved else answer
-            if isinstance(reply, ResponseError) and not isinstance(reply, NoScriptError):
-                if not passes(reply):
-                    raise reply
-                problem = reply
+            nodes.failed(None, error)
+            yield from (_Answer(number, error, self._finds_others) for number in numbers)
+            return
+        nodes.answered(None)
+        groups: dict[ConnectionPool, list[int]] = {}
+        for number in numbers:
+            try:
+                groups.setdefault(topology.pool(calls[number].key), []).append(number)
+            except _ERRORS as error:  # a slot without a primary
+                self._is_stale = True
+                yield _Answer(number, error, resend=True)
+        parts = []
+        for pool, group in groups.items():
+            try:
+                nodes.require(pool)
+                parts.append(_Part(pool.get_connection(), pool, group))
+            except _ERRORS as error:
+                nodes.failed(pool, error)
+                self._is_stale, self._failed = True, pool
+                yield from (_Answer(number, error, self._finds_others) for number in group)
+        for part, answers in zip(parts, _exchanged(parts, calls), strict=True):
+            lost = next((answer.reply for answer in answers if is_lost(answer.reply)), None)
+            if lost is None:
+                nodes.answered(part.pool)
             else:
-                replies[number] = reply
-        if problem is not None:
-            self._refresh()
-        return problem
+                nodes.failed(part.pool, lost)
+                self._is_stale, self._failed = True, part.pool
+            for answer in answers:
+                yield self._followed(topology, calls, part.pool, answer)
+
+    def _followed(self, topology: _Topology, calls: Sequence[Call], pool: ConnectionPool, answer: _Answer) -> _Answer:
+        """Return the answer of the node to which this one redirects, and whether to send the call again."""
+        number, reply, was_read = answer
+        if isinstance(reply, AskError):  # or MovedError, which is one
+            try:
+                reply = topology.redirected(calls[number])
+            except _ERRORS as error:
+                reply = error
+        resend = was_read and isinstance(reply, Exception) and passes(reply)
+        if resend:
+            self._is_stale, self._failed = True, pool
+        return _Answer(number, reply, resend)
+
+    @property
+    def _finds_others(self) -> bool:
+        """Whether another node can take over, so that a command that was not sent is worth another attempt."""
+        return self._address.cluster or bool(self._address.service)
+
+    def _shown(self, reply: Any) -> Any:
+        if isinstance(reply, _ERRORS) and not isinstance(reply, NoScriptError):
+            return fault_of(reply, self._label)
+        return reply
 
     def _connected(self) -> _Topology:
         if self._topology is None:
             self._topology = (_Cluster if self._address.cluster else _OneServer)(self._address, self._timeout_s)
+        elif self._is_stale:
+            self._topology.refresh(self._failed)
+        self._is_stale, self._failed = False, None
         return self._topology
-
-    def _refresh(self) -> None:
-        if self._topology is not None:
-            with suppress(*_ERRORS):  # the next attempt says so
-                self._topology.refresh()
 
     def _pools(self) -> Sequence[ConnectionPool]:
         try:
@@ -197,12 +233,53 @@ class RedisServers:
 
     def _on(self, pool: ConnectionPool, command: tuple[Word, ...]) -> Any:
         try:
-            ((_, reply),) = _exchanged(_taken({pool: [0]}), [Call(b"", command)])
+            part = _Part(pool.get_connection(), pool, [0])
         except _ERRORS as error:
             raise fault_of(error, self._label) from error
-        if isinstance(reply, ResponseError):
+        (((_, reply, _),),) = _exchanged([part], [Call(b"", command)])
+        if isinstance(reply, Exception):
             raise fault_of(reply, self._label)
         return reply
+
+
+class _Paused(RedisError):
+    """The circuit breaker of a node is open."""
+
+
+class _Nodes:
+    """Which nodes answer in one run: each counts once for its circuit breaker, however often it is tried.
+
+    None stands for the nodes that say where the primaries are.
+    """
+
+    def __init__(self, breakers: dict[object, CircuitBreaker], monotonic: Callable[[], float]) -> None:
+        self._breakers = breakers
+        self._monotonic = monotonic
+        self._permitted: dict[object, bool] = {}
+        self._answered: dict[object, bool] = {}
+
+    def require(self, node: object) -> None:
+        """Raises _Paused if the node failed so often that it is not to be tried now."""
+        if node not in self._permitted:
+            self._permitted[node] = self._breaker(node).permits()
+        if not self._permitted[node]:
+            raise _Paused
+
+    def answered(self, node: object) -> None:
+        self._answered[node] = True
+
+    def failed(self, node: object, error: BaseException) -> None:
+        if not isinstance(error, _Paused):
+            self._answered[node] = not is_lost(error)
+
+    def judge(self) -> None:
+        """Tell the circuit breakers."""
+        for node, answered in self._answered.items():
+            (self._breaker(node).succeeded if answered else self._breaker(node).failed)()
+
+    def _breaker(self, node: object) -> CircuitBreaker:
+        found = self._breakers.get(node)
+        return found or self._breakers.setdefault(node, CircuitBreaker(self._monotonic))
 
 
 class _OneServer:
@@ -231,11 +308,11 @@ class _OneServer:
     def primaries(self) -> Sequence[ConnectionPool]:
         return [self._pool]
 
-    def refresh(self) -> None:
+    def refresh(self, failed: ConnectionPool | None) -> None:
         self._pool.disconnect(inuse_connections=False)
 
     def redirected(self, call: Call) -> Any:
-        raise RedisClusterException("the server belongs to a cluster")
+        raise RedisClusterException(OF_A_CLUSTER)
 
     def close(self) -> None:
         self._pool.disconnect(inuse_connections=False)
@@ -257,8 +334,9 @@ class _Cluster:
     def primaries(self) -> Sequence[ConnectionPool]:
         return [self._pool_of(node) for node in self._client.get_primaries()]
 
-    def refresh(self) -> None:
-        self._client.nodes_manager.initialize()
+    def refresh(self, failed: ConnectionPool | None) -> None:
+        place = None if failed is None else "{host}:{port}".format_map(failed.connection_kwargs)
+        self._client.nodes_manager.initialize(last_failed_node_name=place)
 
     def redirected(self, call: Call) -> Any:
         return self._client.execute_command(*call.command)
@@ -288,38 +366,43 @@ def _tls(address: Address, **more: bool) -> dict[str, Any]:
     if not address.tls:
         return {}
     files = {"ssl_ca_certs": address.ca_file, "ssl_certfile": address.cert_file, "ssl_keyfile": address.key_file}
-    return files | more
+    return {**files, "ssl_password": "", **more}  # else OpenSSL asks a person for the passphrase of a key
 
 
-def _taken(groups: Mapping[ConnectionPool, Sequence[int]]) -> list[_Part]:
-    """Take a connection from each pool, all or none."""
-    parts: list[_Part] = []
+def _exchanged(parts: Sequence[_Part], calls: Sequence[Call]) -> list[list[_Answer]]:
+    """Send the calls of each part, then read all replies. Return the answers of each part; errors are replies.
+
+    `resend` of an answer means here that the reply was read, not that the connection was lost before it.
+    """
+    answers: list[list[_Answer]] = [[] for _ in parts]
+    complete: set[int] = set()
     try:
-        parts.extend(_Part(pool.get_connection(), pool, numbers) for pool, numbers in groups.items())
-    except BaseException:
-        for part in parts:
-            part.pool.release(part.connection)
-        raise
-    return parts
-
-
-def _exchanged(parts: Sequence[_Part], calls: Sequence[Call]) -> list[tuple[int, Any]]:
-    """Send the calls of each part, then read all replies. Return them by number; errors of calls are replies."""
-    answers = []
-    complete = False
-    try:
-        for connection, _, numbers in parts:
-            connection.send_packed_command(connection.pack_commands([calls[number].command for number in numbers]))
-        for connection, _, numbers in parts:
-            for number in numbers:
-                try:
-                    answers.append((number, connection.read_response()))
-                except ResponseError as error:
-                    answers.append((number, error))
-        complete = True
+        for at, (connection, _, numbers) in enumerate(parts):
+            try:
+                connection.send_packed_command(connection.pack_commands([calls[number].command for number in numbers]))
+            except RedisError as error:
+                answers[at] = [_Answer(number, error) for number in numbers]
+        for at, part in enumerate(parts):
+            if not answers[at] and _read_all(part, answers[at]):
+                complete.add(at)
     finally:
-        for connection, pool, _ in parts:
-            if not complete:  # a late reply would be taken for that of the next command
+        for at, (connection, pool, _) in enumerate(parts):
+            if at not in complete:  # a late reply would be taken for that of the next command
                 connection.disconnect()
             pool.release(connection)
     return answers
+
+
+def _read_all(part: _Part, answers: list[_Answer]) -> bool:
+    """Read the replies to the calls of a part. False if the connection cannot be used any longer."""
+    for place, number in enumerate(part.numbers):
+        try:
+            reply = part.connection.read_response()
+        except ResponseError as error:
+            reply = error
+        except RedisError as error:  # redis-py ends the connection, also after some replies
+            answers.append(_Answer(number, error, passes(error)))
+            answers += [_Answer(later, error) for later in part.numbers[place + 1 :]]
+            return False
+        answers.append(_Answer(number, reply, resend=True))
+    return True

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from redis import exceptions
@@ -29,57 +30,84 @@ _REPLIES: Final = {
     "NOREPLICAS": Reply("has too few replicas to accept writes", "see min-replicas-to-write in its configuration"),
     "MISCONF": Reply("refuses writes, because it cannot save its data", "see its log, and free space on its disk"),
     "OOM": Reply("has no memory left", "raise its maxmemory"),
-    "WRONGTYPE": Reply(
-        "contains a key of another kind where backctl stores its own",
-        "delete that key, or set redis.namespace to a name that nothing else uses",
-        unusable=True,
+    "database": Reply("does not have the database that redis.url names", "use a smaller number", unusable=True),
+    "cluster": Reply("belongs to a cluster", "write redis+cluster:// instead of redis:// in redis.url", unusable=True),
+    "alone": Reply(
+        "does not belong to a cluster", "write redis:// instead of redis+cluster:// in redis.url", unusable=True
     ),
-    "damaged": Reply(
-        "contains a damaged key where backctl stores its own",
-        "delete that key, or set redis.namespace to a name that nothing else uses",
-        unusable=True,
-    ),
+    "unknown": Reply("is not known to any sentinel that answers", "check the hosts and the service in redis.url"),
+    "paused": Reply("was unavailable a moment ago", "try again in 2 seconds"),
 }
+OF_A_CLUSTER: Final = "the server belongs to a cluster"
+_BY_TYPE: Final = {
+    "BusyLoadingError": "LOADING",
+    "ReadOnlyError": "READONLY",
+    "OutOfMemoryError": "OOM",
+    "TryAgainError": "TRYAGAIN",
+    "MasterDownError": "MASTERDOWN",
+    "ClusterDownError": "CLUSTERDOWN",
+    "SlotNotCoveredError": "CLUSTERDOWN",
+    "ClusterCrossSlotError": "cluster",
+    "MasterNotFoundError": "unknown",
+    "_Paused": "paused",
+}
+_BY_TEXT: Final = {
+    OF_A_CLUSTER: "cluster",
+    "CROSSSLOT": "cluster",
+    "Cluster mode is not enabled": "alone",
+    "cluster support disabled": "alone",
+    "DB index is out of range": "database",
+    "previous master is now a slave": "READONLY",
+}
+"""Parts of texts of redis-py and of servers, which have no type of their own."""
 _LOGIN_WORDS: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
 _LONG_BEFORE_LOGIN: Final = "unauthenticated"
 """In the error of a command with more than ten arguments, which a server refuses to read before a login."""
 _LOGIN_ERRORS: Final = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
 
 
-def word_of(error: Exception) -> str:
-    """Return the first word of an error reply. redis-py removes some of them."""
-    if isinstance(error, exceptions.BusyLoadingError):
-        return "LOADING"
-    if isinstance(error, exceptions.ReadOnlyError):
-        return "READONLY"
+def word_of(error: BaseException) -> str:
+    """Return the key in `_REPLIES` of an error: the first word of an error reply, which redis-py removes from some."""
+    known = _BY_TYPE.get(type(error).__name__)
     text = str(error)
-    if "damaged state" in text:
-        return "damaged"
-    by_type = {"OutOfMemoryError": "OOM", "TryAgainError": "TRYAGAIN", "MasterDownError": "MASTERDOWN"}
-    return by_type.get(type(error).__name__) or (
-        "CLUSTERDOWN" if type(error).__name__ in ("ClusterDownError", "SlotNotCoveredError") else text.partition(" ")[0]
+    return known or next((word for part, word in _BY_TEXT.items() if part in text), text.partition(" ")[0])
+
+
+def is_lost(reply: object) -> bool:
+    """Whether the reply is an error of the connection, so that nobody knows whether the command was executed."""
+    lost = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.RedisClusterException)
+    return isinstance(reply, lost) and word_of(reply) not in _REPLIES and not isinstance(reply, _LOGIN_ERRORS)
+
+
+def damaged_key(label: str) -> BackctlError:
+    """Return the error for a key whose content is not what this program stores."""
+    return RedisUnusable(
+        f"Redis at {quoted(label, limit=400)} contains a key of another kind where backctl stores its own",
+        hint="delete that key, or set redis.namespace to a name that nothing else uses",
     )
 
 
-def passes(error: Exception) -> bool:
+def passes(error: BaseException) -> bool:
     """Whether the same command can succeed a moment later."""
     reply = _REPLIES.get(word_of(error))
     return reply is not None and reply.passes
 
 
-def fault_of(error: Exception, label: str) -> BackctlError:
+def fault_of(error: BaseException, label: str) -> BackctlError:
     """Return the error to raise. `label` shows the address without secrets."""
     server = f"Redis at {quoted(label, limit=400)}"
-    if isinstance(error, _LOGIN_ERRORS) or word_of(error) in _LOGIN_WORDS or _LONG_BEFORE_LOGIN in str(error):
-        return RedisUnusable(
-            f"{server} refuses the login", hint="check the user, password and permissions in redis.url"
-        )
-    if reply := _REPLIES.get(word_of(error)):
+    for cause in _causes(error):
+        if isinstance(cause, _LOGIN_ERRORS) or word_of(cause) in _LOGIN_WORDS or _LONG_BEFORE_LOGIN in str(cause):
+            return RedisUnusable(
+                f"{server} refuses the login", hint="check user, password and permissions in redis.url"
+            )
+    reply = next(filter(None, (_REPLIES.get(word_of(cause)) for cause in _causes(error))), None)
+    if reply is not None:
         kind = RedisUnusable if reply.unusable else RedisUnavailable
         return kind(f"{server} {reply.problem}", hint=reply.hint)
     if isinstance(error, exceptions.TimeoutError):
         return RedisUnavailable(f"{server} does not answer", hint="check the server, or raise redis.timeout")
-    if isinstance(error, exceptions.ConnectionError):
+    if isinstance(error, (exceptions.ConnectionError, UnicodeError)):
         return _connecting_fault(error, server, reads_files=not label.startswith("unix:"))
     if isinstance(error, exceptions.RedisError):
         return RedisUnusable(
@@ -88,16 +116,23 @@ def fault_of(error: Exception, label: str) -> BackctlError:
     return RedisUnavailable(f"{server} cannot be reached: {_shown(error)}", hint="check redis.url and the servers")
 
 
-def _connecting_fault(error: Exception, server: str, *, reads_files: bool) -> BackctlError:
-    """`reads_files`: a missing file is one of a certificate, not the socket."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what caused it."""
     cause: BaseException | None = error
     while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _connecting_fault(error: BaseException, server: str, *, reads_files: bool) -> BackctlError:
+    """`reads_files`: a missing file is one of a certificate, not the socket."""
+    for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return RedisUnusable(
                 f"{server} does not accept an encrypted connection, or shows a wrong certificate",
                 hint="check the scheme, ca_file, cert_file and key_file in redis.url",
             )
-        if isinstance(cause, socket.gaierror):
+        if isinstance(cause, (socket.gaierror, UnicodeError)):
             return RedisUnavailable(f"{server} has an unknown host name", hint="check the host in redis.url")
         if reads_files and isinstance(cause, (FileNotFoundError, PermissionError)):
             return RedisUnusable(
@@ -108,9 +143,8 @@ def _connecting_fault(error: Exception, server: str, *, reads_files: bool) -> Ba
             return RedisUnavailable(
                 f"{server} cannot be reached: {cause.strerror.lower()}", hint="start the server, or check redis.url"
             )
-        cause = cause.__cause__ or cause.__context__
     return RedisUnavailable(f"{server} cannot be reached: {_shown(error)}", hint="start the server, or check redis.url")
 
 
-def _shown(error: Exception) -> str:
+def _shown(error: BaseException) -> str:
     return quoted(str(error).rstrip("."), limit=200)

@@ -5,12 +5,13 @@ from functools import cache
 from hashlib import sha1
 from pathlib import Path
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from redis.exceptions import NoScriptError
 
-from backctl.application.ports.limits import Request, Usage
+from backctl.application.ports.limits import Outcome, Request, Usage, raised
+from backctl.domain.errors import BackctlError
 from backctl.domain.rate_limit import Decision, Policy
 from backctl.infrastructure.redis.connection import Call, RedisServers
 
@@ -18,6 +19,8 @@ _PARTS: Final = ("arithmetic", "sliding_window", "sliding_counter", "gcra", "che
 _AT_ONCE: Final = 256
 """The highest number of states in one call of the script, which blocks the server meanwhile."""
 _DECISION: Final = Struct(">qqq")
+_DAMAGED: Final = -2
+"""The wait of a request for which a key has another kind or content."""
 
 
 class RedisLimits:
@@ -34,7 +37,7 @@ class RedisLimits:
 
     def check(
         self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
-    ) -> Sequence[Sequence[Decision]]:
+    ) -> Sequence[Outcome]:
         entities = [self._entity(request.identifier) for request in requests]
         suffixes = [_suffix(policy) for policy in policies]
         groups = self._groups(entities, max(1, _AT_ONCE // len(policies)))
@@ -42,45 +45,54 @@ class RedisLimits:
         for group in groups:
             keys = [entities[number] + suffix for number in group for suffix in suffixes]
             calls.append(Call(keys[0], (len(keys), *keys, int(consume), *[requests[number].cost for number in group])))
-        answers: list[list[Decision]] = [[] for _ in requests]
+        outcomes: list[Outcome] = [()] * len(requests)
         for group, reply in zip(groups, self._evaluated(calls), strict=True):
-            decisions = _DECISION.iter_unpack(reply)
+            if isinstance(reply, BackctlError):
+                for number in group:
+                    outcomes[number] = reply
+                continue
+            found = _DECISION.iter_unpack(reply)
             for number in group:
-                answers[number] = [
+                decisions = [
                     Decision(policy, wait == 0, remaining, wait, reset)
-                    for policy, (remaining, wait, reset) in zip(policies, decisions, strict=False)
+                    for policy, (remaining, wait, reset) in zip(policies, found, strict=False)
                 ]
-        return answers
+                damaged = decisions[0].retry_after == _DAMAGED
+                outcomes[number] = self._servers.damaged_key() if damaged else decisions
+        return outcomes
 
     def reset(self, policies: Sequence[Policy], identifier: bytes, *, dry_run: bool = False) -> bool:
-        (decisions,) = self.check(policies, [Request(identifier)], consume=False)
+        decisions = raised(self.check(policies, [Request(identifier)], consume=False)[0])
         used = any(decision.reset_after for decision in decisions)
         if used and not dry_run:
             entity = self._entity(identifier)
             keys = [entity + _suffix(policy) for policy in policies]
-            self._servers.run([Call(keys[0], ("UNLINK", *keys))])
+            (reply,) = self._servers.run([Call(keys[0], ("UNLINK", *keys))])
+            if isinstance(reply, BackctlError):
+                raise reply
         return used
 
     def usage(self, policies: Sequence[Policy]) -> Iterator[Usage]:
-        found = {
-            (self._identifier(key), number)
-            for number, policy in enumerate(policies)
-            for key in self._servers.scan(_literal(self._prefix) + b"{*}:" + _literal(_suffix(policy)))
-        }
+        numbers = {_suffix(policy): number for number, policy in enumerate(policies)}
+        found = set()
+        for key in self._servers.scan(_literal(self._prefix) + b"{*}:*"):
+            entity, _, suffix = key[len(self._prefix) + 1 :].partition(b"}:")
+            if suffix in numbers:
+                found.add((unquote_to_bytes(entity), numbers[suffix]))
         identifiers = sorted({identifier for identifier, _ in found})
         for at in range(0, len(identifiers), _AT_ONCE):
             some = [Request(identifier) for identifier in identifiers[at : at + _AT_ONCE]]
-            for (identifier, _), decisions in zip(some, self.check(policies, some, consume=False), strict=True):
+            for (identifier, _), outcome in zip(some, self.check(policies, some, consume=False), strict=True):
                 yield from (
                     Usage(identifier, decision)
-                    for number, decision in enumerate(decisions)
+                    for number, decision in enumerate(raised(outcome))
                     if decision.reset_after and (identifier, number) in found
                 )
 
     def close(self) -> None:
         self._servers.close()
 
-    def _evaluated(self, calls: Sequence[Call]) -> list[bytes]:
+    def _evaluated(self, calls: Sequence[Call]) -> list[Any]:
         """Return the replies of the script to calls that consist of what follows it: keys and arguments."""
         replies = self._servers.run([Call(key, ("EVALSHA", self._digest, *words)) for key, words in calls])
         missing = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -103,9 +115,6 @@ class RedisLimits:
         """Return the beginning of the keys of an identifier. The braces put all of them into one slot."""
         plain = identifier.isalnum()  # of ASCII
         return b"%b{%b}:" % (self._prefix, identifier if plain else quote_from_bytes(identifier, safe="@+").encode())
-
-    def _identifier(self, key: bytes) -> bytes:
-        return unquote_to_bytes(key[len(self._prefix) + 1 : key.index(b"}")])
 
 
 def script(clock: str | None = None) -> bytes:

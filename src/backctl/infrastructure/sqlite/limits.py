@@ -1,6 +1,6 @@
 """Rate limits in an SQLite file of their own. Exact for all processes of one machine.
 
-The states are not worth a flush for each request: after a power failure, the requests of the last moments may be
+States are not flushed to the disk on each request: after a power failure, the requests of the last moments may be
 forgotten. The file itself stays sound (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
@@ -8,14 +8,16 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from struct import Struct
 from typing import Final, SupportsIndex, cast
 
-from backctl.application.ports.limits import Request, Usage
-from backctl.domain.errors import DatabaseMissing, DatabaseUnusable
+from backctl.application.ports.limits import Outcome, Request, Usage
+from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, Unavailable, Unusable
 from backctl.domain.quoting import quoted
-from backctl.domain.rate_limit import STAMP_BYTES, Decision, Gcra, Policy, SlidingCounter, SlidingWindow, State, decide
+from backctl.domain.rate_limit import STAMP_BYTES, Gcra, Policy, SlidingCounter, SlidingWindow, State, decide
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.sql.pool import ConnectionPool
 from backctl.infrastructure.sqlite.connection import connect
@@ -35,6 +37,8 @@ CREATE INDEX IF NOT EXISTS limits_ends_at ON limits (ends_at);
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
+_AT_ONCE: Final = 64
+"""The highest number of requests in one transaction, for which other processes wait."""
 _SWEPT: Final = 4
 """How many ended states each request deletes: more than it can create."""
 _NUMBERS = Struct(">QQQ")
@@ -57,27 +61,42 @@ class SqliteLimits:
 
     def check(
         self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
-    ) -> Sequence[Sequence[Decision]]:
+    ) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(requests):
+            some = requests[len(outcomes) : len(outcomes) + _AT_ONCE]
+            try:
+                outcomes += self._together(policies, some, consume=consume)
+            except (Unavailable, Unusable) as error:
+                outcomes += [error] * len(some)
+        return outcomes
+
+    def _together(self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool) -> Sequence[Outcome]:
+        """Check requests in one transaction. Raises Unavailable, Unusable."""
         if not consume and not self._exists():
             now = self._clock()
             fresh = [(policy, policy.begin()) for policy in policies]
             return [decide(fresh, request.cost, now, consume=False) for request in requests]
         with self._transaction(writes=consume) as connection:
             now = self._clock()
-            answers = []
+            outcomes: list[Outcome] = []
             for identifier, cost in requests:
-                states = [(policy, _state(connection, policy, identifier)) for policy in policies]
+                try:
+                    states = [(policy, _state(connection, policy, identifier)) for policy in policies]
+                except DatabaseUnusable as error:  # damaged; the other requests do not need this state
+                    outcomes.append(error)
+                    continue
                 decisions = decide(states, cost, now, consume=consume)
                 if consume and all(decision.allowed for decision in decisions):
                     for policy, state in states:
                         _store(connection, policy, identifier, state)
-                answers.append(decisions)
+                outcomes.append(decisions)
             if consume:
                 connection.execute(
                     "DELETE FROM limits WHERE rowid IN (SELECT rowid FROM limits WHERE ends_at <= ? LIMIT ?)",
                     (now, _SWEPT * len(requests) * len(policies)),
                 )
-            return answers
+            return outcomes
 
     def reset(self, policies: Sequence[Policy], identifier: bytes, *, dry_run: bool = False) -> bool:
         if not self._exists():
@@ -95,19 +114,20 @@ class SqliteLimits:
     def usage(self, policies: Sequence[Policy]) -> Iterator[Usage]:
         if not self._exists():
             return
-        by_key = {_key(policy): policy for policy in policies}
-        marks = ", ".join("?" * len(by_key))
+        numbers = {_key(policy): number for number, policy in enumerate(policies)}
+        marks = ", ".join("?" * len(numbers))
         with self._transaction(writes=False) as connection:
             now = self._clock()
             found = connection.execute(
-                f"SELECT identifier, policy, state FROM limits WHERE policy IN ({marks}) ORDER BY identifier, policy",  # noqa: S608 - question marks
-                tuple(by_key),
+                f"SELECT identifier, policy, state FROM limits WHERE policy IN ({marks}) ORDER BY identifier",  # noqa: S608 - question marks
+                tuple(numbers),
             )
-            for identifier, key, stored in found:
-                policy = by_key[key]
-                decision = decide([(policy, _loaded(policy, stored))], 1, now, consume=False)[0]
-                if decision.reset_after:
-                    yield Usage(identifier, decision)
+            for identifier, rows in groupby(found, key=itemgetter(0)):
+                for number, stored in sorted((numbers[key], stored) for _, key, stored in rows):
+                    policy = policies[number]
+                    decision = decide([(policy, _loaded(policy, stored))], 1, now, consume=False)[0]
+                    if decision.reset_after:
+                        yield Usage(identifier, decision)
 
     def close(self) -> None:
         self._pool.clear()

@@ -9,7 +9,7 @@ from backctl.application.limit_views import LimitView
 from backctl.application.limits import LimitService, checked_cost, checked_identifier
 from backctl.application.ports.limits import Request
 from backctl.application.records.bounded_lines import ENDLESS, endless_line
-from backctl.domain.errors import BackctlError, InvalidInput, InvalidRateLimit, PartialFailure
+from backctl.domain.errors import BackctlError, InvalidInput, InvalidRateLimit, PartialFailure, Unavailable
 from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.domain.quoting import quoted
 from backctl.domain.rate_limit import Decision, Policy
@@ -62,7 +62,7 @@ def check_lines(call: Invocation, policy: str | Policy, source: str, *, cost: in
 
 
 def read_log(call: Invocation, source: str, *, time_field: str, ident_field: str) -> tuple[RequestLog, Report]:
-    """Read the requests of a log, and report the lines that are none on standard error."""
+    """Read the requests of a log, and report lines that are not requests on standard error."""
     log, report, interruption = (
         RequestLog(),
         Report("lines", as_json=call.results.renderer.is_json),
@@ -99,14 +99,20 @@ class _Batch:
     def answers(self, read: Callable[[int], bytes]) -> Iterator[list[tuple[bytes, Request, Decision]]]:
         for lines in blocks_of_lines(read):
             wanted = list(self._requests(lines))
-            try:
-                decisions = self._limits.check_each(self._policy, [request for _, request in wanted])
-            except BackctlError as error:
-                self._stopped_by = error
+            outcomes = self._limits.check_each(self._policy, [request for _, _, request in wanted])
+            block = []
+            for (number, line, request), outcome in zip(wanted, outcomes, strict=True):
+                if isinstance(outcome, Unavailable):
+                    self._stopped_by = self._stopped_by or outcome
+                elif isinstance(outcome, BackctlError):
+                    self.report.add_failed_line(number, outcome)
+                else:
+                    self._refused += not outcome.allowed
+                    block.append((line, request, outcome))
+            self.report.succeeded(changed=0, count=len(block))
+            yield block
+            if self._stopped_by is not None:
                 return
-            self._refused += sum(not decision.allowed for decision in decisions)
-            self.report.succeeded(changed=0, count=len(decisions))
-            yield [(line, request, decision) for (line, request), decision in zip(wanted, decisions, strict=True)]
 
     def finish(self, *, refusals_fail: bool) -> None:
         """Raise the error that ends the command, if there is one."""
@@ -115,18 +121,18 @@ class _Batch:
             terminal.say(f"stopped: {answered} lines were answered, {self._refused} of them refused")
             raise self._stopped_by
         if report.failed:
-            raise report.failure(f"{self._refused} of {answered} requests were refused", failed="contain no identifier")
+            raise report.failure(f"{self._refused} of {answered} requests were refused", failed="were not checked")
         if self._refused and refusals_fail:
             raise PartialFailure(f"{self._refused} of {answered} requests were refused")
 
-    def _requests(self, lines: Sequence[NumberedLine]) -> Iterator[tuple[bytes, Request]]:
+    def _requests(self, lines: Sequence[NumberedLine]) -> Iterator[tuple[int, bytes, Request]]:
         for number, line in lines:
             try:
                 content = _whole(line).strip(b" \t\r\n")
                 if content[:1] == b"{":
-                    yield _whole(line), _of_object(content, self._cost)
+                    yield number, _whole(line), _of_object(content, self._cost)
                 elif content:
-                    yield _whole(line), Request(checked_identifier(content), self._cost)
+                    yield number, _whole(line), Request(checked_identifier(content), self._cost)
             except BackctlError as error:
                 self.report.add_failed_line(number, error)
 
@@ -143,7 +149,7 @@ def blocks_of_lines(read: Callable[[int], bytes]) -> Iterator[list[NumberedLine]
             number += 1
             block.append(NumberedLine(number, None if too_long or len(line) > LINE_MAX else line + b"\n"))
             too_long = False
-        if len(rest) > LINE_MAX or too_long:  # forget all of it but the fact
+        if len(rest) > LINE_MAX or too_long:  # keep only that it was too long
             discarded = discarded + len(rest) if too_long else 0
             rest, too_long = b"", True
             if discarded > ENDLESS:

@@ -113,9 +113,7 @@ def check(
         return
     for given, what in ((ident is not None, "an identifier"), (wait is not None, "--wait"), (others, "--also")):
         if given:
-            raise UsageError(f"{what} has no meaning with --from-file")
-    if passes_lines and call.results.form is not None:
-        raise UsageError("--output has no effect with --filter, which prints the lines unchanged")
+            raise UsageError(f"{what} cannot be used with --from-file")
     from backctl.presentation.batch.limits import check_lines
 
     check_lines(call, chosen, from_file, cost=cost, passes_lines=passes_lines)
@@ -129,7 +127,7 @@ def _check_one(
     limits = call.backend.limits
     if others:
         if wait is not None:
-            raise UsageError("--wait has no meaning with --also")
+            raise UsageError("--wait cannot be used with --also")
         answers = limits.check_all([policy, *others], ident, cost)
         call.results.check_all(answers, LimitView, all(answer.ok for answer in answers))
         return
@@ -164,6 +162,7 @@ def run(
     """
     import os
     import shutil
+    import signal
 
     program = shutil.which(command[0])
     if program is None:
@@ -171,7 +170,13 @@ def run(
     answer = _answer(call.backend.limits, rate.policy(call, policy), ident, cost=cost, wait=wait)
     if answer.ok:
         call.close()
-        os.execv(program, command)  # noqa: S606 - the command line of the user, without a shell
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.execv(program, command)  # noqa: S606 - the command line of the user, without a shell
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise UsageError(f"{quoted(command[0])} cannot be run: {reason}", hint="the limit was consumed") from None
     if not call.results.quiet:
         terminal.say(f"not run: the limit {escaped(answer.policy)} is reached for {escaped(answer.ident)}")
     raise Exit(limited_exit)

@@ -30,11 +30,14 @@ local function multiply_and_divide(factor, other, divisor)
     return quotient, rest
 end
 
--- The three numbers of a stored state.
-local function three_numbers(text)
-    local first, second, third = string.match(text, '^(%d+) (%d+) (%d+)$')
-    if not first then
+-- A state of three numbers, and the numbers of a stored state.
+local function packed(first, second, third)
+    return struct.pack('>I8I8I8', first, second, third)
+end
+
+local function unpacked(stored)
+    if #stored ~= 24 then
         error('damaged state')
     end
-    return tonumber(first), tonumber(second), tonumber(third)
+    return struct.unpack('>I8I8I8', stored)
 end

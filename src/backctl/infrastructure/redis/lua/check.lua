@@ -1,6 +1,7 @@
 -- Check requests against policies. KEYS: the state under each policy for the first request, then for the second, and so on;
 -- a key ends with the algorithm, limit, window, capacity and name of its policy. ARGV: 1 to consume or 0 to look only, and
--- the cost of each request. Returns remaining, wait and time until reset of each state, in the order of the keys.
+-- the cost of each request. Returns remaining, wait and time until reset of each state, in the order of the keys. A wait of
+-- -2 means that a key has another kind or content.
 
 local algorithms = {['sliding-window'] = sliding_window, ['sliding-counter'] = sliding_counter, gcra = gcra}
 
@@ -15,9 +16,9 @@ for number = 1, #KEYS / (#ARGV - 1) do
     }
 end
 
-for request = 1, #ARGV - 1 do
+local function decide(request)
     local cost = tonumber(ARGV[request + 1])
-    local states, waits, admitted = {}, {}, consume
+    local states, waits, admitted, found = {}, {}, consume, {}
     for number, policy in ipairs(policies) do
         local key = KEYS[(request - 1) * #policies + number]
         states[number] = policy.algorithm.load(key, policy, moment)
@@ -29,7 +30,20 @@ for request = 1, #ARGV - 1 do
             policy.algorithm.admit(states[number], cost)
         end
         local remaining, reset = policy.algorithm.remaining(states[number]), policy.algorithm.reset_after(states[number])
-        answers[#answers + 1] = struct.pack('>i8i8i8', remaining, waits[number], reset)
+        found[number] = struct.pack('>i8i8i8', remaining, waits[number], reset)
     end
+    return table.concat(found)
+end
+
+for request = 1, #ARGV - 1 do
+    local decided, answer = pcall(decide, request)
+    if not decided then
+        local problem = type(answer) == 'table' and answer.err or tostring(answer)
+        if not (string.find(problem, 'WRONGTYPE') or string.find(problem, 'damaged state')) then
+            return {err = problem}
+        end
+        answer = string.rep(struct.pack('>i8i8i8', 0, -2, 0), #policies)
+    end
+    answers[request] = answer
 end
 return table.concat(answers)

@@ -7,7 +7,7 @@ function gcra.load(key, policy, now)
     state.limit, state.window, state.capacity = policy.limit, policy.window, policy.capacity
     local stored = redis.call('GET', key)
     if stored then
-        local tat, fraction, last = three_numbers(stored)
+        local tat, fraction, last = unpacked(stored)
         if last <= now + state.window then -- else from a clock that was far ahead
             state.moment = math.max(now, last)
             state.tat = state.moment
@@ -36,8 +36,7 @@ function gcra.admit(state, cost)
     local carry
     carry, state.fraction = divide(rest + state.fraction, state.limit)
     state.tat = state.tat + whole + carry
-    local stored = string.format('%.0f %.0f %.0f', state.tat, state.fraction, state.moment)
-    set(state.key, stored, gcra.reset_after(state))
+    set(state.key, packed(state.tat, state.fraction, state.moment), gcra.reset_after(state))
 end
 
 function gcra.remaining(state)

@@ -8,7 +8,7 @@ function sliding_counter.load(key, policy, now)
     local stored = redis.call('GET', key)
     state.start = now - now % window
     if stored then
-        local current, previous, last = three_numbers(stored)
+        local current, previous, last = unpacked(stored)
         if last <= now + window then -- else from a clock that was far ahead
             state.moment = math.max(now, last)
             state.start = state.moment - state.moment % window
@@ -40,8 +40,7 @@ end
 
 function sliding_counter.admit(state, cost)
     state.current = state.current + cost
-    local stored = string.format('%.0f %.0f %.0f', state.current, state.previous, state.moment)
-    set(state.key, stored, state.start + 2 * state.window - state.now)
+    set(state.key, packed(state.current, state.previous, state.moment), state.start + 2 * state.window - state.now)
 end
 
 function sliding_counter.remaining(state)

@@ -17,7 +17,11 @@ end
 -- The time at a place in the order of the times, from 0.
 local function time_at(state, place)
     local from = HEADER + (state.head + place) % state.room * STAMP
-    return time_of(struct.unpack('>I6', redis.call('GETRANGE', state.key, from, from + STAMP - 1)), state.now)
+    local stamp = redis.call('GETRANGE', state.key, from, from + STAMP - 1)
+    if #stamp < STAMP then
+        error('damaged state')
+    end
+    return time_of(struct.unpack('>I6', stamp), state.now)
 end
 
 -- The number of times up to a moment, among those from `low` to `high`.
@@ -43,6 +47,9 @@ function sliding_window.load(key, policy, now)
     local header = redis.call('GETRANGE', key, 0, HEADER - 1)
     local last = now
     if header ~= '' then
+        if #header < HEADER then
+            error('damaged state')
+        end
         local stamp
         state.head, state.count, state.room, stamp = struct.unpack(HEADER_FORMAT, header)
         if state.head >= state.room or state.count > state.room then
