@@ -1,6 +1,7 @@
 """`backctl ratelimit …` on Redis, and checks of many lines on every store."""
 
 import json
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -109,6 +110,13 @@ def test_the_answer_as_headers(stored: Machine) -> None:
     assert second.out.splitlines()[2] in ("Retry-After: 3600", "Retry-After: 3599")
     never = stored.run(*CHECK, "login", "ada", "--cost", "3", "-o", "headers")
     assert "Retry-After" not in never.out
+    both = stored.run(*CHECK, "login", "ada", "--also", "api", "-o", "headers").out.splitlines()
+    assert both[:2] == [  # 100 a minute, 3 at once: 3 in 1.8 seconds
+        'RateLimit-Policy: "login";q=2;w=3600, "api";q=3;w=2',
+        both[1],
+    ]
+    assert re.fullmatch('RateLimit: "login";r=0;t=3(600|599), "api";r=3;t=0', both[1])
+    assert [line.partition(":")[0] for line in both[2:]] == ["Retry-After"]
     error = stored.run("ratelimit", "policy", "list", "-o", "headers")
     assert (error.code, error.out) == (2, "")
     assert "only answers of rate limits have them" in error.err
@@ -245,8 +253,19 @@ def test_a_program_runs_while_the_limit_permits_it(stored: Machine) -> None:
     assert third.err == "backctl: not run: the limit login is reached for job\n"
     assert stored.run(*run, "-q", "--limited-exit", "0", "--", "touch", "made").succeeded().err == ""
     assert not (stored.home / "made").exists()
-    stored.run("ratelimit", "run", "new", "job", "--rate", "1/1h", "--", "touch", "made").succeeded()
+    new = ("ratelimit", "run", "new", "job", "--rate", "9/1h", "--")
+    stored.run(*new, "touch", "made").succeeded()
     assert (stored.home / "made").exists()
+    script = stored.home / "script"
+    for content in ("#!/no/such/interpreter\n", "\x7fELF"):
+        script.write_text(content)
+        script.chmod(0o755)
+        done = stored.run(*new, str(script))
+        assert (done.code, done.out) == (2, "")
+        assert "cannot be run: " in done.err
+    ignored = stored.run(*new, "grep", "SigIgn", "/proc/self/status")
+    if ignored.out:  # Linux; Python ignores SIGPIPE and SIGXFSZ
+        assert int(ignored.out.split()[1], 16) & (1 << 12 | 1 << 24) == 0
 
 
 # Simulate.
@@ -304,6 +323,7 @@ def test_tls_with_certificates_of_both_sides(machine: Machine, tmp_path: Path) -
             f"rediss://127.0.0.1:{port}?{both}",  # another name
             f"rediss://localhost:{port}?ca_file={files['ca']}",  # no certificate of the client
             f"rediss://localhost:{port}?ca_file={files['ca']}&cert_file=/nowhere&key_file=/nowhere",
+            f"rediss://localhost:{port}?ca_file={files['ca']}&cert_file={files['cert']}&key_file={files['locked']}",
         ):
             on(machine, url)
             error = refused(machine.run(*CHECK, "login", "ada", "-o", "json"), 9, "redis.unusable")
@@ -330,7 +350,7 @@ def test_a_socket_of_this_machine(machine: Machine, tmp_path: Path) -> None:
 
 
 def certificates(folder: Path) -> dict[str, str]:
-    """Write an authority and a certificate of it for localhost. Return their paths."""
+    """Write an authority, its certificate for localhost, and its key without and with a passphrase. Return the paths."""
     name, day = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), timedelta(days=1)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     found = {}
@@ -343,10 +363,12 @@ def certificates(folder: Path) -> dict[str, str]:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         found[what] = str(folder / what)
         Path(found[what]).write_bytes(builder.sign(keys[0], SHA256()).public_bytes(Encoding.PEM))
-    found["key"] = str(folder / "key")
-    Path(found["key"]).write_bytes(
-        keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    for what, protection in (
+        ("key", serialization.NoEncryption()),
+        ("locked", serialization.BestAvailableEncryption(b"x")),
+    ):
+        found[what] = str(folder / what)
+        Path(found[what]).write_bytes(keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection))
     return found
 
 

@@ -22,7 +22,9 @@ KEYS = [
     *("id", "username", "mfa", "algorithm", "digits", "period"),
     *("enrolled_at", "confirmed_at", "recovery_codes_left"),
 ]
-CHECK_KEYS = ["ident", "ok", "outcome", "locked_until", "user_id", "second_factor", "recovery_codes_left"]
+CHECK_KEYS = [
+    *("ident", "ok", "outcome", "locked_until", "user_id", "second_factor", "recovery_codes_left", "retry_after"),
+]
 RECOVERY_CODE = r"[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){3}"
 
 

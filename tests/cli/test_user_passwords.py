@@ -15,7 +15,9 @@ pytestmark = pytest.mark.every_database
 PEOPLE = [Person("ada"), Person("bob")]
 GOOD = "correct horse battery"
 OTHER = "another horse battery"
-CHECK_KEYS = ["ident", "ok", "outcome", "locked_until", "user_id", "second_factor", "recovery_codes_left"]
+CHECK_KEYS = [
+    *("ident", "ok", "outcome", "locked_until", "user_id", "second_factor", "recovery_codes_left", "retry_after"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -237,10 +239,10 @@ def test_the_answer_is_an_object_and_an_exit_code(installed: Machine) -> None:
     right = check(installed)
     assert (right.code, right.err) == (0, "")
     assert list(right.json) == CHECK_KEYS
-    assert list(right.json.values()) == ["ada", True, "ok", None, id_of(installed), None, None]
+    assert list(right.json.values()) == ["ada", True, "ok", None, id_of(installed), None, None, None]
     wrong = check(installed, password=OTHER)
     assert (wrong.code, wrong.err) == (6, "")
-    assert list(wrong.json.values()) == ["ada", False, "refused", None, None, None, None]
+    assert list(wrong.json.values()) == ["ada", False, "refused", None, None, None, None, None]
     succeeded = {"must_change": False, "second_factor": None}
     assert events(installed)[-2:] == [("LoginSucceeded", succeeded), ("LoginFailed", {"cause": "wrong"})]
 
@@ -252,18 +254,18 @@ def test_the_answer_is_an_object_and_an_exit_code(installed: Machine) -> None:
             "table",
             (
                 "ident:               ada\nok:                  true\noutcome:             ok\nlocked_until:\n"
-                "user_id:             ID\nsecond_factor:\nrecovery_codes_left:\n"
+                "user_id:             ID\nsecond_factor:\nrecovery_codes_left:\nretry_after:\n"
             ),
         ),
         (
             "jsonl",
             (
                 '{"ident": "ada", "ok": true, "outcome": "ok", "locked_until": null, "user_id": "ID", '
-                '"second_factor": null, "recovery_codes_left": null}\n'
+                '"second_factor": null, "recovery_codes_left": null, "retry_after": null}\n'
             ),
         ),
-        ("csv", f"{','.join(CHECK_KEYS)}\r\nada,true,ok,,ID,,\r\n"),
-        ("tsv", f"{chr(9).join(CHECK_KEYS)}\nada\ttrue\tok\t\tID\t\t\n"),
+        ("csv", f"{','.join(CHECK_KEYS)}\r\nada,true,ok,,ID,,,\r\n"),
+        ("tsv", f"{chr(9).join(CHECK_KEYS)}\nada\ttrue\tok\t\tID\t\t\t\n"),
         ("id", "ada\n"),
     ],
 )
