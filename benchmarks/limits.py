@@ -157,7 +157,7 @@ def _batches(server: RedisServer, ours: RedisLimits, rounds: int) -> str:
     policy = Policy("p", MANY, HOUR, "gcra")
     requests = [Request(b"user%d" % number) for number in range(BATCH)]
     client = redis.Redis.from_url(server.url(), protocol=2)
-    digest = client.script_load(script().decode())
+    digest = client.script_load(script(frozenset({policy.algorithm})).source.decode())
     suffix = f"gcra:{policy.limit}:{policy.window}:{policy.capacity}:p".encode()
 
     def together() -> bool:

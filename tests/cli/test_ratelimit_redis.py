@@ -350,7 +350,7 @@ def test_a_socket_of_this_machine(machine: Machine, tmp_path: Path) -> None:
 
 
 def certificates(folder: Path) -> dict[str, str]:
-    """Write an authority, its certificate for localhost, and its key without and with a passphrase. Return the paths."""
+    """Write an authority, its certificate for localhost, and its key without and with a passphrase. Return paths."""
     name, day = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), timedelta(days=1)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     found = {}

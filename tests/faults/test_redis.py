@@ -231,14 +231,15 @@ def test_the_time_is_that_of_the_server(server: RedisServer) -> None:
     """The only arguments are whether to consume, and costs."""
     key = "{ada}:gcra:3:60000000:3:p"
     before = server.ask("TIME")
-    server.ask("EVAL", script(), 1, key, 1, 1)
+    source = script(frozenset(ALGORITHMS)).source
+    server.ask("EVAL", source, 1, key, 1, 1)
     after = server.ask("TIME")
     (last,) = unpack(">16xQ", server.ask("GET", key))
     assert before[0] * 1_000_000 + before[1] <= last <= after[0] * 1_000_000 + after[1]
-    assert script().count(b"redis.call('TIME')") == 1
-    code = re.sub(rb"--[^\n]*", b"", script())
+    assert source.count(b"redis.call('TIME')") == 1
+    code = re.sub(rb"--[^\n]*", b"", source)
     assert set(re.findall(rb"ARGV\b[^,;) ]*", code)) == {b"ARGV", b"ARGV[1]", b"ARGV[request"}
-    assert b"os.time" not in script()
+    assert b"os.time" not in source
 
 
 def test_a_sentinel_names_the_new_primary() -> None:

@@ -1,11 +1,11 @@
 """Rate limits on Redis: a script decides on the server and with its clock, so that all clients agree."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha1
 from pathlib import Path
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from redis.exceptions import NoScriptError
@@ -15,7 +15,6 @@ from backctl.domain.errors import BackctlError
 from backctl.domain.rate_limit import Decision, Policy
 from backctl.infrastructure.redis.connection import Call, RedisServers
 
-_PARTS: Final = ("arithmetic", "sliding_window", "sliding_counter", "gcra", "check")
 _AT_ONCE: Final = 256
 """The highest number of states in one call of the script, which blocks the server meanwhile."""
 _DECISION: Final = Struct(">qqq")
@@ -26,14 +25,13 @@ _DAMAGED: Final = -2
 class RedisLimits:
     """Keeps the states in keys that begin with `namespace`. Works in any thread.
 
-    `clock` is the source of the functions `now` and `expire` of the script; only tests replace it.
+    `clock` is the source of the functions of `clock.lua`; only tests replace it.
     """
 
     def __init__(self, servers: RedisServers, *, namespace: str, clock: str | None = None) -> None:
         self._servers = servers
         self._prefix = f"{namespace}:rl:".encode()
-        self._source = script(clock)
-        self._digest = sha1(self._source, usedforsecurity=False).hexdigest()
+        self._clock = clock
 
     def check(
         self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
@@ -46,7 +44,8 @@ class RedisLimits:
             keys = [entities[number] + suffix for number in group for suffix in suffixes]
             calls.append(Call(keys[0], (len(keys), *keys, int(consume), *[requests[number].cost for number in group])))
         outcomes: list[Outcome] = [()] * len(requests)
-        for group, reply in zip(groups, self._evaluated(calls), strict=True):
+        algorithms = frozenset(policy.algorithm for policy in policies)
+        for group, reply in zip(groups, self._evaluated(script(algorithms, self._clock), calls), strict=True):
             if isinstance(reply, BackctlError):
                 for number in group:
                     outcomes[number] = reply
@@ -92,12 +91,12 @@ class RedisLimits:
     def close(self) -> None:
         self._servers.close()
 
-    def _evaluated(self, calls: Sequence[Call]) -> list[Any]:
+    def _evaluated(self, script: "Script", calls: Sequence[Call]) -> list[Any]:
         """Return the replies of the script to calls that consist of what follows it: keys and arguments."""
-        replies = self._servers.run([Call(key, ("EVALSHA", self._digest, *words)) for key, words in calls])
+        replies = self._servers.run([Call(key, ("EVALSHA", script.digest, *words)) for key, words in calls])
         missing = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if missing:
-            again = [Call(calls[number].key, ("EVAL", self._source, *calls[number].command)) for number in missing]
+            again = [Call(calls[number].key, ("EVAL", script.source, *calls[number].command)) for number in missing]
             for number, reply in zip(missing, self._servers.run(again), strict=True):
                 replies[number] = reply
         return replies
@@ -117,16 +116,21 @@ class RedisLimits:
         return b"%b{%b}:" % (self._prefix, identifier if plain else quote_from_bytes(identifier, safe="@+").encode())
 
 
-def script(clock: str | None = None) -> bytes:
-    """Return the source of the script, assembled from the files in `lua`."""
-    return _source("clock") + _algorithms() if clock is None else clock.encode() + _algorithms()
+class Script(NamedTuple):
+    source: bytes
+    digest: str
+    """Its SHA-1 in hexadecimal, by which a server that knows it runs it."""
+
+
+@lru_cache
+def script(algorithms: frozenset[str], clock: str | None = None) -> Script:
+    """Assemble the script for policies with these algorithms from the files in `lua`."""
+    parts = ("arithmetic", "states", *sorted(name.replace("-", "_") for name in algorithms), "check")
+    source = b"\n".join([_source("clock") if clock is None else clock.encode(), *map(_source, parts)])
+    return Script(source, sha1(source, usedforsecurity=False).hexdigest())
 
 
 @cache
-def _algorithms() -> bytes:
-    return b"".join(map(_source, _PARTS))
-
-
 def _source(name: str) -> bytes:
     return (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
 

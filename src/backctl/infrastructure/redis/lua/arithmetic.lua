@@ -29,15 +29,3 @@ local function multiply_and_divide(factor, other, divisor)
     end
     return quotient, rest
 end
-
--- A state of three numbers, and the numbers of a stored state.
-local function packed(first, second, third)
-    return struct.pack('>I8I8I8', first, second, third)
-end
-
-local function unpacked(stored)
-    if #stored ~= 24 then
-        error('damaged state')
-    end
-    return struct.unpack('>I8I8I8', stored)
-end

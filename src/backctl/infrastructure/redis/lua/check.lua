@@ -3,8 +3,6 @@
 -- the cost of each request. Returns remaining, wait and time until reset of each state, in the order of the keys. A wait of
 -- -2 means that a key has another kind or content.
 
-local algorithms = {['sliding-window'] = sliding_window, ['sliding-counter'] = sliding_counter, gcra = gcra}
-
 local consume, policies, moment, answers = ARGV[1] == '1', {}, now(), {}
 for number = 1, #KEYS / (#ARGV - 1) do
     local algorithm, limit, window, capacity = string.match(KEYS[number], '}:([a-z-]+):(%d+):(%d+):(%d+):')

@@ -56,3 +56,5 @@ function gcra.reset_after(state)
     end
     return state.tat + (state.fraction > 0 and 1 or 0) - state.now
 end
+
+algorithms['gcra'] = gcra

@@ -58,3 +58,5 @@ function sliding_counter.reset_after(state)
     end
     return state.previous > 0 and state.start + state.window - state.now or 0
 end
+
+algorithms['sliding-counter'] = sliding_counter

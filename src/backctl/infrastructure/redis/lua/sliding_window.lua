@@ -129,3 +129,5 @@ function sliding_window.reset_after(state)
     end
     return state.last + state.window - state.now
 end
+
+algorithms['sliding-window'] = sliding_window
