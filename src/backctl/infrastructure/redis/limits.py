@@ -13,7 +13,8 @@ from redis.exceptions import NoScriptError
 from backctl.application.ports.limits import Outcome, Request, Usage, raised
 from backctl.domain.errors import BackctlError
 from backctl.domain.rate_limit import Decision, Policy
-from backctl.infrastructure.redis.connection import Call, RedisServers
+from backctl.infrastructure.redis.connection import RedisServers
+from backctl.infrastructure.redis.exchange import Call
 
 _AT_ONCE: Final = 256
 """The highest number of states in one call of the script, which blocks the server meanwhile."""

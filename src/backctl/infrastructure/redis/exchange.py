@@ -1,0 +1,111 @@
+"""Sends commands over the connections of a thread, and reads the replies."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, cast
+from weakref import WeakSet
+
+from redis.connection import Connection, ConnectionPool
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
+
+from backctl.infrastructure.forks import start_over_in_children
+from backctl.infrastructure.redis.faults import passes
+
+ERRORS: Final = (RedisError, RedisClusterException, UnicodeError)
+"""What redis-py raises. UnicodeError comes from a host name that cannot exist."""
+
+Word = bytes | str | int
+
+
+class Call(NamedTuple):
+    """A command, and a key that decides which node of a cluster executes it."""
+
+    key: bytes
+    command: tuple[Word, ...]
+
+
+class Part(NamedTuple):
+    """A connection to one node, and the numbers of the calls that it sends."""
+
+    connection: Connection
+    pool: ConnectionPool
+    numbers: Sequence[int]
+
+
+class Answer(NamedTuple):
+    """The reply to a call, or its error. `resend`: it was not executed, and can succeed a moment later."""
+
+    number: int
+    reply: Any
+    resend: bool = False
+
+
+class Connections:
+    """One connection of each thread to each node. It stays open, and is closed when the thread ends."""
+
+    def __init__(self) -> None:
+        self.start_over()
+        start_over_in_children(self)
+
+    def start_over(self) -> None:
+        self._own = threading.local()
+        self._all: WeakSet[Connection] = WeakSet()
+
+    def to(self, pool: ConnectionPool) -> Connection:
+        """Return the connection of this thread, connected. Raises redis-py's errors."""
+        mine: dict[ConnectionPool, Connection] = self._own.__dict__.setdefault("by_pool", {})
+        connection: Connection | None = mine.get(pool)
+        if connection is None:
+            mine[pool] = connection = cast(Connection, pool.make_connection())
+            self._all.add(connection)
+        try:
+            stale = connection.is_connected and connection.can_read()
+        except RedisError:  # the server has closed it
+            stale = True
+        if stale:
+            connection.disconnect()
+        connection.connect()  # unless it is connected
+        return connection
+
+    def close(self) -> None:
+        """Close the connections of all threads; the next use reconnects."""
+        for connection in list(self._all):
+            connection.disconnect()
+
+
+def exchanged(parts: Sequence[Part], calls: Sequence[Call]) -> list[list[Answer]]:
+    """Send the calls of each part, then read all replies. Return the answers of each part; errors are replies.
+
+    `resend` of an answer means here that the reply was read, not that the connection was lost before it.
+    """
+    answers: list[list[Answer]] = [[] for _ in parts]
+    complete: set[int] = set()
+    try:
+        for at, (connection, _, numbers) in enumerate(parts):
+            try:
+                connection.send_packed_command(connection.pack_commands([calls[number].command for number in numbers]))
+            except RedisError as error:
+                answers[at] = [Answer(number, error) for number in numbers]
+        for at, part in enumerate(parts):
+            if not answers[at] and _read_all(part, answers[at]):
+                complete.add(at)
+    finally:
+        for at, part in enumerate(parts):
+            if at not in complete:  # a late reply would be taken for that of the next command
+                part.connection.disconnect()
+    return answers
+
+
+def _read_all(part: Part, answers: list[Answer]) -> bool:
+    """Read the replies to the calls of a part. False if the connection cannot be used any longer."""
+    for place, number in enumerate(part.numbers):
+        try:
+            reply = part.connection.read_response()
+        except ResponseError as error:
+            reply = error
+        except RedisError as error:  # redis-py ends the connection, also after some replies
+            answers.append(Answer(number, error, passes(error)))
+            answers += [Answer(later, error) for later in part.numbers[place + 1 :]]
+            return False
+        answers.append(Answer(number, reply, resend=True))
+    return True
