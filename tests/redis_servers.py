@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import redis
 from tests import programs
-from tests.ports import GUARD, free_port
+from tests.ports import free_port, guarded
 
 Flavour = Literal["redis", "valkey"]
 FLAVOURS: tuple[Flavour, ...] = ("redis", "valkey")
@@ -96,11 +96,7 @@ class RedisServer:
             while self._process.poll() is None and time.monotonic() < give_up:
                 if self._is_ready(port):
                     self.port = port
-                    self._guard = subprocess.Popen(
-                        ["sh", "-c", GUARD, "sh", str(self._process.pid), self.folder],
-                        stdin=subprocess.PIPE,
-                        start_new_session=True,
-                    )
+                    self._guard = guarded(self._process, self.folder)
                     return
                 time.sleep(0.01)
             self._process.kill()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
-from tests.ports import GUARD, free_port
+from tests.ports import free_port, guarded
 from tests.redis_servers import Cluster, Flavour, RedisServer, WithSentinel
 
 PostgresVersion = Literal[16, 18]
@@ -90,11 +90,7 @@ class PostgresServer:
             while self._process.poll() is None and time.monotonic() < give_up:
                 if self._is_ready():
                     self.port = port
-                    self._guard = subprocess.Popen(
-                        ["sh", "-c", GUARD, "sh", str(self._process.pid), self._folder],
-                        stdin=subprocess.PIPE,
-                        start_new_session=True,
-                    )
+                    self._guard = guarded(self._process, self._folder)
                     return
                 time.sleep(0.02)
             self._process.kill()
