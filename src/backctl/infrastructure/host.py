@@ -3,21 +3,15 @@
 import os
 import time
 
-from backctl.domain.errors import SET_CLOCK, ClockUnusable, clock_fault_of
 from backctl.domain.values import Actor, Instant
+from backctl.infrastructure.clock import microseconds
 
 _SHOWN = 200  # code points of an Actor's members
 
 
 def now() -> Instant:
     """Read the system clock. Raises ClockUnusable for a time before 1970 or after 2262."""
-    try:
-        time_ns = time.time_ns()
-    except OverflowError as error:
-        raise clock_fault_of(error) or error from None
-    if time_ns < 0:
-        raise ClockUnusable("the system clock shows a time before 1970", hint=SET_CLOCK)
-    return Instant(time_ns // 1000)
+    return Instant(microseconds())
 
 
 def new_id() -> str:

@@ -63,7 +63,7 @@ def limit_store(loaded: "LoadedSettings", *, short_lived: bool) -> "LimitStore":
         from backctl.infrastructure.redis.limits import RedisLimits
 
         return RedisLimits(servers, namespace=loaded.settings.redis.namespace)
-    from backctl.infrastructure.host import now
+    from backctl.infrastructure.clock import microseconds
     from backctl.infrastructure.sqlite.limits import SqliteLimits
 
-    return SqliteLimits(loaded.data_folder / FILE, timeout_us=loaded.settings.database.timeout, clock=now)
+    return SqliteLimits(loaded.data_folder / FILE, timeout_us=loaded.settings.database.timeout, clock=microseconds)

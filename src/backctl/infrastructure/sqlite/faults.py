@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EDQUOT, EFBIG, ENOSPC
+from typing import TYPE_CHECKING
 
 from backctl.domain.errors import (
     BackctlError,
@@ -22,7 +23,9 @@ from backctl.domain.errors import (
     exhaustion_of,
 )
 from backctl.domain.quoting import quoted
-from backctl.domain.values import EventId
+
+if TYPE_CHECKING:
+    from backctl.domain.values import EventId
 
 # https://www.sqlite.org/rescode.html. The low byte of an extended code is its primary code.
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -88,7 +91,7 @@ class SqliteFaults:
             return False
         return code != sqlite3.SQLITE_IOERR_WRITE or not _has_no_room(self.path)
 
-    def was_committed(self, event_id: EventId | None) -> bool:
+    def was_committed(self, event_id: "EventId | None") -> bool:
         """Raise OutcomeUnknown: the outcome cannot be determined."""
         raise OutcomeUnknown(
             f"the disk failed during a change to {_named(self.path)}; it is unknown whether the change was made",
