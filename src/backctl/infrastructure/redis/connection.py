@@ -65,21 +65,22 @@ class RedisServers:
         The reply to a command that failed is RedisUnavailable or RedisUnusable, and NoScriptError if the server does
         not know its script.
         """
-        give_up = self._monotonic() + self._timeout_s
-        replies: dict[int, Any] = {}
-        nodes = _Nodes(self._breakers, self._monotonic)
+        replies: list[Any] = [None] * len(calls)
+        give_up = 0.0
         pending: Sequence[int] = range(len(calls))
         while pending:
             again = []
-            for number, reply, resend in self._attempt(calls, pending, nodes):
-                if resend and self._monotonic() < give_up:
-                    again.append(number)
+            for number, reply, resend in self._attempt(calls, pending, replies):
                 replies[number] = reply
+                if resend:
+                    again.append(number)
             if again:
+                give_up = give_up or self._monotonic() + self._timeout_s
+                if self._monotonic() >= give_up:
+                    break
                 self._pause(_PAUSE_S)
             pending = again
-        nodes.judge()
-        return [self._shown(replies[number]) for number in range(len(calls))]
+        return [self._shown(reply) if isinstance(reply, Exception) else reply for reply in replies]
 
     def damaged_key(self) -> BackctlError:
         """Return the error for a key whose content is not what this program stores."""
@@ -109,51 +110,59 @@ class RedisServers:
         if topology is not None:
             topology.close()
 
-    def _attempt(self, calls: Sequence[Call], numbers: Sequence[int], nodes: "_Nodes") -> Iterator[Answer]:
-        """Send the calls with these numbers once, and yield an answer for each."""
+    def _attempt(self, calls: Sequence[Call], numbers: Sequence[int], run: object) -> list[Answer]:
+        """Send the calls with these numbers once, and return an answer for each. `run` is the same in one run."""
         try:
-            nodes.require(None)
-            topology = self._connected()
+            topology = self._connected(run)
         except ERRORS as error:
-            nodes.failed(None, error)
-            yield from (Answer(number, error, self._finds_others) for number in numbers)
-            return
-        nodes.answered(None)
+            return [Answer(number, error, self._finds_others) for number in numbers]
+        answers: list[Answer] = []
         groups: dict[ConnectionPool, list[int]] = {}
         for number in numbers:
             try:
                 groups.setdefault(topology.pool(calls[number].key), []).append(number)
             except ERRORS as error:  # a slot without a primary
                 self._is_stale = True
-                yield Answer(number, error, resend=True)
+                answers.append(Answer(number, error, resend=True))
         parts = []
         for pool, group in groups.items():
             try:
-                nodes.require(pool)
+                if not self._breaker(pool).permits(run):
+                    raise _Paused
                 parts.append(Part(self._connections.to(pool), pool, group))
             except ERRORS as error:
-                nodes.failed(pool, error)
-                self._is_stale, self._failed = True, pool
-                yield from (Answer(number, error, self._finds_others) for number in group)
-        for part, answers in zip(parts, exchanged(parts, calls), strict=True):
-            lost = next((answer.reply for answer in answers if is_lost(answer.reply)), None)
-            if lost is None:
-                nodes.answered(part.pool)
+                self._note(pool, error, run)
+                answers += [Answer(number, error, self._finds_others) for number in group]
+        for part, received in zip(parts, exchanged(parts, calls), strict=True):
+            last = received[-1].reply  # what is lost is lost until the end
+            if isinstance(last, Exception):
+                self._note(part.pool, last, run)
             else:
-                nodes.failed(part.pool, lost)
-                self._is_stale, self._failed = True, part.pool
-            for answer in answers:
-                yield self._followed(topology, calls, part.pool, answer)
+                self._breaker(part.pool).succeeded()
+            for answer in received:
+                if isinstance(answer.reply, Exception):
+                    answers.append(self._followed(topology, calls, part.pool, answer))
+                else:
+                    answers.append(answer)
+        return answers
+
+    def _note(self, pool: ConnectionPool, error: Exception, run: object) -> None:
+        """Tell the circuit breaker of a node about an error. If nobody answered, find the primaries again."""
+        if is_lost(error):
+            self._breaker(pool).failed(run)
+            self._is_stale, self._failed = True, pool
+        elif not isinstance(error, _Paused):
+            self._breaker(pool).succeeded()
 
     def _followed(self, topology: Topology, calls: Sequence[Call], pool: ConnectionPool, answer: Answer) -> Answer:
         """Return the answer of the node to which this one redirects, and whether to send the call again."""
-        number, reply, was_read = answer
+        number, reply, not_executed = answer
         if isinstance(reply, AskError):  # or MovedError, which is one
             try:
                 reply = topology.redirected(calls[number])
             except ERRORS as error:
                 reply = error
-        resend = was_read and isinstance(reply, Exception) and passes(reply)
+        resend = not_executed and isinstance(reply, Exception) and passes(reply)
         if resend:
             self._is_stale, self._failed = True, pool
         return Answer(number, reply, resend)
@@ -168,17 +177,33 @@ class RedisServers:
             return fault_of(reply, self._label)
         return reply
 
-    def _connected(self) -> Topology:
-        if self._topology is None:
-            self._topology = open_topology(self._address, self._timeout_s)
-        elif self._is_stale:
-            self._topology.refresh(self._failed)
+    def _breaker(self, node: object) -> CircuitBreaker:
+        """Return the circuit breaker of a node; that of None is for finding the primaries."""
+        found = self._breakers.get(node)
+        return found or self._breakers.setdefault(node, CircuitBreaker(self._monotonic))
+
+    def _connected(self, run: object) -> Topology:
+        if self._topology is not None and not self._is_stale:
+            return self._topology
+        breaker = self._breaker(None)
+        if not breaker.permits(run):
+            raise _Paused
+        try:
+            if self._topology is None:
+                self._topology = open_topology(self._address, self._timeout_s)
+            else:
+                self._topology.refresh(self._failed)
+        except ERRORS as error:
+            if is_lost(error):
+                breaker.failed(run)
+            raise
+        breaker.succeeded()
         self._is_stale, self._failed = False, None
         return self._topology
 
     def _pools(self) -> Sequence[ConnectionPool]:
         try:
-            return self._connected().primaries()
+            return self._connected(object()).primaries()
         except ERRORS as error:
             raise fault_of(error, self._label) from error
 
@@ -195,39 +220,3 @@ class RedisServers:
 
 class _Paused(RedisError):
     """The circuit breaker of a node is open."""
-
-
-class _Nodes:
-    """Which nodes answer in one run: each counts once for its circuit breaker, however often it is tried.
-
-    None stands for the nodes that say where the primaries are.
-    """
-
-    def __init__(self, breakers: dict[object, CircuitBreaker], monotonic: Callable[[], float]) -> None:
-        self._breakers = breakers
-        self._monotonic = monotonic
-        self._permitted: dict[object, bool] = {}
-        self._answered: dict[object, bool] = {}
-
-    def require(self, node: object) -> None:
-        """Raises _Paused if the node failed so often that it is not to be tried now."""
-        if node not in self._permitted:
-            self._permitted[node] = self._breaker(node).permits()
-        if not self._permitted[node]:
-            raise _Paused
-
-    def answered(self, node: object) -> None:
-        self._answered[node] = True
-
-    def failed(self, node: object, error: BaseException) -> None:
-        if not isinstance(error, _Paused):
-            self._answered[node] = not is_lost(error)
-
-    def judge(self) -> None:
-        """Tell the circuit breakers."""
-        for node, answered in self._answered.items():
-            (self._breaker(node).succeeded if answered else self._breaker(node).failed)()
-
-    def _breaker(self, node: object) -> CircuitBreaker:
-        found = self._breakers.get(node)
-        return found or self._breakers.setdefault(node, CircuitBreaker(self._monotonic))

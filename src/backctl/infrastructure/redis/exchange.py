@@ -76,7 +76,7 @@ class Connections:
 def exchanged(parts: Sequence[Part], calls: Sequence[Call]) -> list[list[Answer]]:
     """Send the calls of each part, then read all replies. Return the answers of each part; errors are replies.
 
-    `resend` of an answer means here that the reply was read, not that the connection was lost before it.
+    `resend` of an error means here that it was read, not that the connection was lost before the reply.
     """
     answers: list[list[Answer]] = [[] for _ in parts]
     complete: set[int] = set()
@@ -107,5 +107,5 @@ def _read_all(part: Part, answers: list[Answer]) -> bool:
             answers.append(Answer(number, error, passes(error)))
             answers += [Answer(later, error) for later in part.numbers[place + 1 :]]
             return False
-        answers.append(Answer(number, reply, resend=True))
+        answers.append(Answer(number, reply, isinstance(reply, Exception)))
     return True
