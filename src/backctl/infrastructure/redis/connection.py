@@ -115,7 +115,7 @@ class RedisServers:
         try:
             topology = self._connected(run)
         except ERRORS as error:
-            return [Answer(number, error, self._finds_others) for number in numbers]
+            return [Answer(number, error, self._may_change(error)) for number in numbers]
         answers: list[Answer] = []
         groups: dict[ConnectionPool, list[int]] = {}
         for number in numbers:
@@ -132,7 +132,7 @@ class RedisServers:
                 parts.append(Part(self._connections.to(pool), pool, group))
             except ERRORS as error:
                 self._note(pool, error, run)
-                answers += [Answer(number, error, self._finds_others) for number in group]
+                answers += [Answer(number, error, self._may_change(error)) for number in group]
         for part, received in zip(parts, exchanged(parts, calls), strict=True):
             last = received[-1].reply  # what is lost is lost until the end
             if isinstance(last, Exception):
@@ -167,10 +167,10 @@ class RedisServers:
             self._is_stale, self._failed = True, pool
         return Answer(number, reply, resend)
 
-    @property
-    def _finds_others(self) -> bool:
-        """Whether another node can take over, so that a command that was not sent is worth another attempt."""
-        return self._address.cluster or bool(self._address.service)
+    def _may_change(self, error: Exception) -> bool:
+        """Whether a command that was not sent is worth another attempt, for example because another node takes over."""
+        finds_others = self._address.cluster or bool(self._address.service)
+        return passes(error) or (finds_others and is_lost(error))
 
     def _shown(self, reply: Any) -> Any:
         if isinstance(reply, ERRORS) and not isinstance(reply, NoScriptError):
