@@ -156,13 +156,13 @@ def client(port: int) -> redis.Redis:
 class WithSentinel:
     """A primary and a replica, which a sentinel watches under the name `main`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, down_after_ms: int = 30_000) -> None:
         self.primary = RedisServer()
         self.replica = RedisServer(settings={"replicaof": f"127.0.0.1 {self.primary.port}"})
         until(lambda: self.replica.admin().info("replication")["master_link_status"] == "up", "a replica")
         self.sentinel = RedisServer(sentinel=True)
         self.sentinel.ask("SENTINEL", "MONITOR", "main", "127.0.0.1", self.primary.port, 1)
-        self.sentinel.ask("SENTINEL", "SET", "main", "down-after-milliseconds", 500, "failover-timeout", 3000)
+        self.sentinel.ask("SENTINEL", "SET", "main", "down-after-milliseconds", down_after_ms, "failover-timeout", 3000)
         until(lambda: len(self.sentinel.ask("SENTINEL", "REPLICAS", "main")) == 1, "a known replica")
 
     def url(self) -> str:

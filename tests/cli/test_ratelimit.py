@@ -238,9 +238,9 @@ def test_a_damaged_state_is_an_error_with_a_hint(limited: Machine, state: str) -
     limited.run(*CHECK, "login", "ada").succeeded()
     damage(limited, f"UPDATE limits SET state = {state}")
     for command in (CHECK, ("ratelimit", "peek"), ("ratelimit", "reset")):
-        error = refused(limited.run(*command, "login", "ada", "-o", "json"), 9, "database.unusable")
+        error = refused(limited.run(*command, "login", "ada", "-o", "json"), 9, "ratelimit.damaged")
         assert "move the file" in error["hint"]
-    refused(limited.run("ratelimit", "list", "-o", "json"), 9, "database.unusable")
+    refused(limited.run("ratelimit", "list", "-o", "json"), 9, "ratelimit.damaged")
 
 
 def test_a_file_of_another_program_is_left_alone(limited: Machine) -> None:

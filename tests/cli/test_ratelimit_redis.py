@@ -398,6 +398,25 @@ def test_doctor_warns_about_eviction_and_finds_a_dead_server(lonely: tuple[Machi
     assert "connection refused" in checks["redis.reachable"]["finding"]
 
 
+def test_doctor_finds_a_server_that_runs_no_scripts(machine: Machine) -> None:
+    server = RedisServer(settings={"rename-command": "EVALSHA nothing"})
+    try:
+        on(machine, server.url())
+        checks = {item["check"]: item for item in machine.run("doctor", "-o", "json").json["items"]}
+        assert (checks["redis.reachable"]["status"], checks["redis.scripts"]["status"]) == ("ok", "fail")
+        refused(machine.run(*CHECK, "login", "ada", "-o", "json"), 9, "redis.unusable")
+    finally:
+        server.close()
+
+
+def test_a_batch_stops_where_waiting_does_not_help(lonely: tuple[Machine, RedisServer]) -> None:
+    machine, server = lonely
+    server.ask("CONFIG", "SET", "requirepass", "hunter2")
+    done = machine.run(*CHECK, "login", "--from-file", "-", "--no-header", stdin="ada\nbob\n")
+    assert (done.code, done.out) == (9, "")
+    assert done.err.count("refuses the login") == 1
+
+
 def test_the_password_is_never_shown(machine: Machine, servers: Servers, tmp_path: Path) -> None:
     port = servers.redis().port
     on(machine, f"redis://ada:hunter2@127.0.0.1:{port}/0")

@@ -1,10 +1,12 @@
 """What a Redis server does when it is not well: one clear error in bounded time, and exact limits afterwards."""
 
+import os
 import re
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from struct import unpack
 
@@ -16,7 +18,7 @@ from tests.redis_servers import FLAVOURS, Cluster, RedisServer, WithSentinel, un
 from tests.redis_stores import redis_servers
 
 from backctl.application.ports.limits import LimitStore, Request, raised
-from backctl.domain.errors import BackctlError, RedisUnavailable, RedisUnusable
+from backctl.domain.errors import BackctlError, DamagedLimit, RedisUnavailable, RedisUnusable
 from backctl.domain.rate_limit import ALGORITHMS, Algorithm, Policy
 from backctl.infrastructure.redis.limits import RedisLimits, script
 
@@ -158,10 +160,10 @@ def test_a_damaged_key_concerns_only_its_own_request(server: RedisServer) -> Non
         server.ask("LPUSH", "n:rl:{b}:sliding-window:3:3600000000:3:p", "x")
         for remaining in (2, 1):
             outcomes = store.check([POLICY], [Request(b"a"), Request(b"b"), Request(b"c")])
-            assert isinstance(outcomes[1], RedisUnusable)
+            assert isinstance(outcomes[1], DamagedLimit)
             assert [raised(outcomes[at])[0].remaining for at in (0, 2)] == [remaining] * 2
         for _ in range(5):  # such an error does not open the circuit breaker
-            with pytest.raises(RedisUnusable):
+            with pytest.raises(DamagedLimit):
                 admitted(store, b"b")
         assert admitted(store, b"d")
 
@@ -174,6 +176,42 @@ def test_nobody_waits_for_a_server_that_failed_three_times(server: RedisServer) 
                 admitted(store)
         with pytest.raises(RedisUnavailable, match="was unavailable a moment ago"):
             admitted(store)
+
+
+def test_nobody_waits_for_sentinels_that_failed_three_times() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis+sentinel://127.0.0.1:{silent.getsockname()[1]}/main"
+        with closing(limits(url, timeout_s=0.1)) as store:
+            for _ in range(3):
+                with pytest.raises(RedisUnavailable, match="is not known to any sentinel"):
+                    admitted(store)
+            with pytest.raises(RedisUnavailable, match="was unavailable a moment ago"):
+                admitted(store)
+
+
+def test_a_check_within_a_check_gets_its_own_answer(server: RedisServer) -> None:
+    """Such as in a signal handler, or while another thread closes the store."""
+    inner = Policy("inner", 5, 3_600_000_000)
+    with closing(limits(server.url(), timeout_s=30)) as store:
+        assert admitted(store)
+        server.ask("CLIENT", "PAUSE", 300)
+        with ThreadPoolExecutor(2) as pool:
+            outer = pool.submit(checked, store, [POLICY], [Request(b"ada")])
+            other = pool.submit(checked, store, [inner], [Request(b"ada")])
+            store.close()
+            assert other.result()[0][0].remaining == 4
+            assert outer.result()[0][0].remaining == 1
+
+
+def test_a_forked_child_has_its_own_connection(server: RedisServer) -> None:
+    with closing(limits(server.url(), timeout_s=30)) as store:
+        assert admitted(store)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if admitted(store) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert admitted(store)
+        assert not admitted(store)
 
 
 def test_scripts_that_were_forgotten_are_sent_again(server: RedisServer) -> None:
@@ -193,13 +231,13 @@ def test_a_key_of_another_kind_or_content_is_left_alone(server: RedisServer, alg
         ((key,),) = [server.ask("KEYS", "*")]
         server.ask("DEL", key)
         server.ask("LPUSH", key, "x")
-        with pytest.raises(RedisUnusable, match="a key of another kind"):
+        with pytest.raises(DamagedLimit, match="a key of another kind"):
             admitted(store, policy=policy)
         assert server.ask("LRANGE", key, 0, -1) == [b"x"]
         for content in ("", "x", "not a state", "\0" * 30, "\xff" * 30):
             server.ask("SET", key, content)
             if content:
-                with pytest.raises(RedisUnusable):
+                with pytest.raises(DamagedLimit):
                     admitted(store, policy=policy)
                 assert server.ask("GET", key) == content.encode()
 
@@ -243,7 +281,7 @@ def test_the_time_is_that_of_the_server(server: RedisServer) -> None:
 
 
 def test_a_sentinel_names_the_new_primary() -> None:
-    watched = WithSentinel()
+    watched = WithSentinel(down_after_ms=500)
     try:
         with closing(limits(watched.url(), timeout_s=1)) as store:
             assert [admitted(store) for _ in range(2)] == [True, True]
@@ -327,10 +365,13 @@ def test_configuration_mistakes_are_not_worth_a_retry(cluster: Cluster, server: 
     assert all("belongs to a cluster" in message for message in messages)
 
 
-def test_sentinels_that_do_not_answer_or_do_not_know_are_named(server: RedisServer) -> None:
-    for url in (f"redis+sentinel://127.0.0.1:{free_port()}/main", f"redis+sentinel://127.0.0.1:{server.port}/main"):
-        with closing(limits(url)) as store, pytest.raises(RedisUnavailable, match="is not known to any sentinel"):
-            admitted(store)
+def test_sentinels_that_do_not_answer_and_servers_that_are_none_are_named(server: RedisServer) -> None:
+    url = f"redis+sentinel://127.0.0.1:{free_port()}/main"
+    with closing(limits(url)) as store, pytest.raises(RedisUnavailable, match="is not known to any sentinel"):
+        admitted(store)
+    url = f"redis+sentinel://127.0.0.1:{server.port}/main"
+    with closing(limits(url)) as store, pytest.raises(RedisUnusable, match="is not a sentinel"):
+        admitted(store)
 
 
 def test_a_cluster_fails_over(cluster: Cluster) -> None:

@@ -464,6 +464,12 @@ class DatabaseDamaged(DatabaseUnusable):
     code = "database.damaged"
 
 
+class DamagedLimit(Unusable):
+    """The stored state of one identifier is damaged; those of others are not affected."""
+
+    code = "ratelimit.damaged"
+
+
 class RedisUnusable(Unusable):
     code = "redis.unusable"
 

@@ -71,6 +71,8 @@ def check_redis_url(key: str, text: str) -> None:
             raise WrongValue(f"{key} has an unknown parameter{shown}; {allowed}")
         if re.fullmatch(known[name], value) is None:
             raise WrongValue(f"{key} has a wrong value for the parameter {name}")
+    if "key_file=" in parameters and "cert_file=" not in parameters:
+        raise WrongValue(f"{key} has a key_file without a cert_file")
     if scheme[1] == "unix":
         if not location.rpartition("@")[2].startswith("/"):
             raise WrongValue(f"{key} does not contain an absolute path; write unix:///run/redis.sock")

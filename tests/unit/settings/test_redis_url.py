@@ -65,6 +65,7 @@ REFUSED = {
     "redis://h?": None,
     "rediss://h?verify=none": "an unknown parameter 'verify'; use ca_file",
     "rediss://h?ca_file=ca.pem": "wrong value for the parameter ca_file",
+    "rediss://h?key_file=/k": "a key_file without a cert_file",
     "redis+cluster://h?tls=yes": "wrong value for the parameter tls",
     "rediss://h?ca_file": "a parameter without a name or a value",
     "unix://run/redis.sock": "does not contain an absolute path",

@@ -12,9 +12,10 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, NoScriptError, RedisError
 
 from backctl.domain.errors import BackctlError
+from backctl.infrastructure.forks import start_over_in_children
 from backctl.infrastructure.redis.address import Address
 from backctl.infrastructure.redis.breaker import CircuitBreaker
-from backctl.infrastructure.redis.exchange import ERRORS, Answer, Call, Connections, Part, Word, exchanged
+from backctl.infrastructure.redis.exchange import ERRORS, Answer, Call, Part, Word, exchanged
 from backctl.infrastructure.redis.faults import damaged_key, fault_of, is_lost, passes
 from backctl.infrastructure.redis.topology import Topology, open_topology
 
@@ -43,9 +44,12 @@ class RedisServers:
         self._timeout_s = timeout_s
         self._monotonic = monotonic
         self._pause = pause
-        self._breakers: dict[object, CircuitBreaker] = {}
-        self._connections = Connections()
+        self.start_over()
+        start_over_in_children(self)
+
+    def start_over(self) -> None:
         self._topology: Topology | None = None
+        self._breakers: dict[object, CircuitBreaker] = {}
         self._is_stale = False
         self._failed: ConnectionPool | None = None
         """The pool of the node that failed last, which is asked last where the primaries are."""
@@ -104,9 +108,9 @@ class RedisServers:
                     break
 
     def close(self) -> None:
-        """Close the connections; the next use reconnects."""
-        self._connections.close()
-        topology, self._topology = self._topology, None
+        """Close the idle connections; the next use reconnects."""
+        topology = self._topology
+        self.start_over()
         if topology is not None:
             topology.close()
 
@@ -129,7 +133,7 @@ class RedisServers:
             try:
                 if not self._breaker(pool).permits(run):
                     raise _Paused
-                parts.append(Part(self._connections.to(pool), pool, group))
+                parts.append(Part(pool.get_connection(), pool, group))
             except ERRORS as error:
                 self._note(pool, error, run)
                 answers += [Answer(number, error, self._may_change(error)) for number in group]
@@ -209,11 +213,13 @@ class RedisServers:
 
     def _on(self, pool: ConnectionPool, command: tuple[Word, ...]) -> Any:
         try:
-            part = Part(self._connections.to(pool), pool, [0])
+            part = Part(pool.get_connection(), pool, [0])
         except ERRORS as error:
+            self._note(pool, error, object())
             raise fault_of(error, self._label) from error
         (((_, reply, _),),) = exchanged([part], [Call(b"", command)])
         if isinstance(reply, Exception):
+            self._note(pool, reply, object())
             raise fault_of(reply, self._label)
         return reply
 

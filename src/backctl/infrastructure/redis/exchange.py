@@ -1,14 +1,11 @@
-"""Sends commands over the connections of a thread, and reads the replies."""
+"""Sends commands over connections of redis-py, and reads the replies."""
 
-import threading
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, cast
-from weakref import WeakSet
+from typing import Any, Final, NamedTuple
 
 from redis.connection import Connection, ConnectionPool
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
-from backctl.infrastructure.forks import start_over_in_children
 from backctl.infrastructure.redis.faults import passes
 
 ERRORS: Final = (RedisError, RedisClusterException, UnicodeError)
@@ -25,7 +22,7 @@ class Call(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A connection to one node, and the numbers of the calls that it sends."""
+    """A connection to one node, from its pool, and the numbers of the calls that it sends."""
 
     connection: Connection
     pool: ConnectionPool
@@ -40,41 +37,10 @@ class Answer(NamedTuple):
     resend: bool = False
 
 
-class Connections:
-    """One connection of each thread to each node. It stays open, and is closed when the thread ends."""
-
-    def __init__(self) -> None:
-        self.start_over()
-        start_over_in_children(self)
-
-    def start_over(self) -> None:
-        self._own = threading.local()
-        self._all: WeakSet[Connection] = WeakSet()
-
-    def to(self, pool: ConnectionPool) -> Connection:
-        """Return the connection of this thread, connected. Raises redis-py's errors."""
-        mine: dict[ConnectionPool, Connection] = self._own.__dict__.setdefault("by_pool", {})
-        connection: Connection | None = mine.get(pool)
-        if connection is None:
-            mine[pool] = connection = cast(Connection, pool.make_connection())
-            self._all.add(connection)
-        try:
-            stale = connection.is_connected and connection.can_read()
-        except RedisError:  # the server has closed it
-            stale = True
-        if stale:
-            connection.disconnect()
-        connection.connect()  # unless it is connected
-        return connection
-
-    def close(self) -> None:
-        """Close the connections of all threads; the next use reconnects."""
-        for connection in list(self._all):
-            connection.disconnect()
-
-
 def exchanged(parts: Sequence[Part], calls: Sequence[Call]) -> list[list[Answer]]:
-    """Send the calls of each part, then read all replies. Return the answers of each part; errors are replies.
+    """Send the calls of each part, then read all replies, and return the connections to their pools.
+
+    Returns the answers of each part; errors are replies.
 
     `resend` of an error means here that it was read, not that the connection was lost before the reply.
     """
@@ -93,6 +59,7 @@ def exchanged(parts: Sequence[Part], calls: Sequence[Call]) -> list[list[Answer]
         for at, part in enumerate(parts):
             if at not in complete:  # a late reply would be taken for that of the next command
                 part.connection.disconnect()
+            part.pool.release(part.connection)
     return answers
 
 

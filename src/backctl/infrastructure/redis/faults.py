@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 
 from redis import exceptions
 
-from backctl.domain.errors import BackctlError, RedisUnavailable, RedisUnusable
+from backctl.domain.errors import BackctlError, DamagedLimit, RedisUnavailable, RedisUnusable
 from backctl.domain.quoting import quoted
 
 
 class Reply(NamedTuple):
-    """An error reply, by its first word. `passes`: it can be gone a moment later."""
+    """An error reply, by its first word; other keys begin with a space. `passes`: it can be gone a moment later."""
 
     problem: str
     hint: str
@@ -30,14 +30,18 @@ _REPLIES: Final = {
     "NOREPLICAS": Reply("has too few replicas to accept writes", "see min-replicas-to-write in its configuration"),
     "MISCONF": Reply("refuses writes, because it cannot save its data", "see its log, and free space on its disk"),
     "OOM": Reply("has no memory left", "raise its maxmemory"),
-    "database": Reply("does not have the database that redis.url names", "use a smaller number", unusable=True),
-    "cluster": Reply("belongs to a cluster", "write redis+cluster:// instead of redis:// in redis.url", unusable=True),
-    "alone": Reply(
+    " database": Reply("does not have the database that redis.url names", "use a smaller number", unusable=True),
+    " cluster": Reply("belongs to a cluster", "write redis+cluster:// instead of redis:// in redis.url", unusable=True),
+    " alone": Reply(
         "does not belong to a cluster", "write redis:// instead of redis+cluster:// in redis.url", unusable=True
     ),
-    "unknown": Reply("is not known to any sentinel that answers", "check the hosts and the service in redis.url"),
-    "paused": Reply("was unavailable a moment ago", "try again in 2 seconds"),
+    " unknown": Reply("is not known to any sentinel that answers", "check the hosts and the service in redis.url"),
+    " no sentinel": Reply(
+        "is not a sentinel", "name the sentinels in redis.url, by default on port 26379", unusable=True
+    ),
+    " paused": Reply("was unavailable a moment ago", "try again in 2 seconds"),
 }
+_NO_PRIMARY: Final = " unknown"
 OF_A_CLUSTER: Final = "the server belongs to a cluster"
 _BY_TYPE: Final = {
     "BusyLoadingError": "LOADING",
@@ -47,16 +51,17 @@ _BY_TYPE: Final = {
     "MasterDownError": "MASTERDOWN",
     "ClusterDownError": "CLUSTERDOWN",
     "SlotNotCoveredError": "CLUSTERDOWN",
-    "ClusterCrossSlotError": "cluster",
-    "MasterNotFoundError": "unknown",
-    "_Paused": "paused",
+    "ClusterCrossSlotError": " cluster",
+    "MasterNotFoundError": " unknown",
+    "_Paused": " paused",
 }
 _BY_TEXT: Final = {
-    OF_A_CLUSTER: "cluster",
-    "CROSSSLOT": "cluster",
-    "Cluster mode is not enabled": "alone",
-    "cluster support disabled": "alone",
-    "DB index is out of range": "database",
+    OF_A_CLUSTER: " cluster",
+    "CROSSSLOT": " cluster",
+    "unknown command 'SENTINEL'": " no sentinel",
+    "Cluster mode is not enabled": " alone",
+    "cluster support disabled": " alone",
+    "DB index is out of range": " database",
     "previous master is now a slave": "READONLY",
 }
 """Parts of texts of redis-py and of servers, which have no type of their own."""
@@ -74,14 +79,17 @@ def word_of(error: BaseException) -> str:
 
 
 def is_lost(reply: object) -> bool:
-    """Whether the reply is an error of the connection, so that nobody knows whether the command was executed."""
+    """Whether nobody answered, so that nobody knows whether the command was executed."""
     lost = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.RedisClusterException)
-    return isinstance(reply, lost) and word_of(reply) not in _REPLIES and not isinstance(reply, _LOGIN_ERRORS)
+    return isinstance(reply, lost) and not any(
+        isinstance(cause, _LOGIN_ERRORS) or word_of(cause) in _REPLIES.keys() - {_NO_PRIMARY}
+        for cause in _causes(reply)
+    )
 
 
 def damaged_key(label: str) -> BackctlError:
     """Return the error for a key whose content is not what this program stores."""
-    return RedisUnusable(
+    return DamagedLimit(
         f"Redis at {quoted(label, limit=400)} contains a key of another kind where backctl stores its own",
         hint="delete that key, or set redis.namespace to a name that nothing else uses",
     )

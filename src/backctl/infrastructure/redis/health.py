@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Final
 
-from backctl.application.ports.limits import Request
+from backctl.application.ports.limits import Request, raised
 from backctl.domain.errors import Unavailable, Unusable
 from backctl.domain.rate_limit import Policy
 from backctl.infrastructure.probes import Finding, Probe, fail, ok, warn
@@ -91,7 +91,7 @@ class RedisHealth:
         return ok("the clocks agree")
 
     def _scripts(self) -> Finding:
-        self._limits.check([_PROBED], [Request(b"doctor")], consume=False)
+        raised(self._limits.check([_PROBED], [Request(b"doctor")], consume=False)[0])
         return ok("the server runs scripts")
 
     def _cluster(self) -> Finding:

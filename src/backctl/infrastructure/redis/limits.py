@@ -136,7 +136,7 @@ def _source(name: str) -> bytes:
     return (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _suffix(policy: Policy) -> bytes:
     """Return the end of a key: what identifies a policy, so that a changed one starts clean."""
     name = quote_from_bytes(policy.name.encode(errors="surrogateescape"), safe="")

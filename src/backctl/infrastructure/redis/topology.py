@@ -98,7 +98,9 @@ class _Cluster:
         return self._client.execute_command(*call.command)
 
     def close(self) -> None:
-        self._client.close()
+        for node in self._client.get_nodes():
+            if node.redis_connection is not None:
+                node.redis_connection.connection_pool.disconnect(inuse_connections=False)
 
     def _pool_of(self, node: Any) -> ConnectionPool:
         pool: ConnectionPool = self._client.get_redis_connection(node).connection_pool

@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Final, SupportsIndex, cast
 
 from backctl.application.ports.limits import Outcome, Request, Usage
-from backctl.domain.errors import DatabaseMissing, DatabaseUnusable, Unavailable, Unusable
+from backctl.domain.errors import DamagedLimit, DatabaseMissing, DatabaseUnusable, Unavailable, Unusable
 from backctl.domain.quoting import quoted
 from backctl.domain.rate_limit import STAMP_BYTES, Gcra, Policy, SlidingCounter, SlidingWindow, State, decide
 from backctl.infrastructure.files import durable
@@ -83,7 +83,7 @@ class SqliteLimits:
             for identifier, cost in requests:
                 try:
                     states = [(policy, _state(connection, policy, identifier)) for policy in policies]
-                except DatabaseUnusable as error:  # damaged; the other requests do not need this state
+                except DamagedLimit as error:  # the other requests do not need this state
                     outcomes.append(error)
                     continue
                 decisions = decide(states, cost, now, consume=consume)
@@ -227,7 +227,7 @@ def _loaded(policy: Policy, stored: object) -> State:
     elif isinstance(stored, bytes) and len(stored) == _NUMBERS.size:
         kind = SlidingCounter if policy.algorithm == "sliding-counter" else Gcra
         return kind(policy, *_NUMBERS.unpack(stored))
-    raise DatabaseUnusable(
+    raise DamagedLimit(
         f"the rate limit {quoted(policy.name)} contains damaged data",
         hint="move the file with the rate limits away; the next request creates a new one",
     )

@@ -9,7 +9,7 @@ from backctl.application.limit_views import LimitView
 from backctl.application.limits import LimitService, checked_cost, checked_identifier
 from backctl.application.ports.limits import Request
 from backctl.application.records.bounded_lines import ENDLESS, endless_line
-from backctl.domain.errors import BackctlError, InvalidInput, InvalidRateLimit, PartialFailure, Unavailable
+from backctl.domain.errors import BackctlError, DamagedLimit, InvalidInput, InvalidRateLimit, PartialFailure
 from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.domain.quoting import quoted
 from backctl.domain.rate_limit import Decision, Policy
@@ -102,10 +102,10 @@ class _Batch:
             outcomes = self._limits.check_each(self._policy, [request for _, _, request in wanted])
             block = []
             for (number, line, request), outcome in zip(wanted, outcomes, strict=True):
-                if isinstance(outcome, Unavailable):
-                    self._stopped_by = self._stopped_by or outcome
-                elif isinstance(outcome, BackctlError):
+                if isinstance(outcome, DamagedLimit):
                     self.report.add_failed_line(number, outcome)
+                elif isinstance(outcome, BackctlError):
+                    self._stopped_by = self._stopped_by or outcome
                 else:
                     self._refused += not outcome.allowed
                     block.append((line, request, outcome))
