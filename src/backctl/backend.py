@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from backctl.infrastructure.files.whole import WholeFiles
     from backctl.infrastructure.installation import Dependencies
     from backctl.infrastructure.keyring.store import KeyringStore
+    from backctl.infrastructure.redis.connection import RedisServers
 
 
 class Backend:
@@ -233,7 +234,7 @@ class Backend:
         from backctl.application.doctor import DoctorService
         from backctl.wiring.redis import redis_probes
 
-        return DoctorService((*self._storage.probes(), *redis_probes(self._settings, short_lived=self._short_lived)))
+        return DoctorService((*self._storage.probes(), *redis_probes(self._settings, lambda: self._redis)))
 
     @lazy
     def sanitizing(self) -> "SanitizingService":
@@ -330,10 +331,18 @@ class Backend:
         self._notice(failure)
 
     @lazy
+    def _redis(self) -> "RedisServers":
+        from backctl.wiring.redis import redis_servers
+
+        servers = redis_servers(self._settings, short_lived=self._short_lived)
+        self._opened.callback(servers.close)
+        return servers
+
+    @lazy
     def _limit_store(self) -> "LimitStore":
         from backctl.wiring.limits import limit_store
 
-        store = limit_store(self._loaded, short_lived=self._short_lived)
+        store = limit_store(self._loaded, lambda: self._redis)
         self._opened.callback(store.close)
         return store
 

@@ -92,7 +92,7 @@ class LimitService:
             return self.policies[name]
         known = ", ".join(map(quoted, sorted(self.policies)[:10]))
         raise PolicyNotFound(
-            f"there is no rate limit policy {quoted(name)}",
+            f"the rate limit policy {quoted(name)} does not exist",
             hint=f"configured policies: {known}"
             if known
             else "no policy is configured; set one under [ratelimit.policies.NAME], or use --rate",

@@ -130,7 +130,7 @@ class State(Protocol):
     """The requests of one identifier under one policy. `now` may be earlier than in a previous call."""
 
     def wait(self, cost: int, now: int) -> int:
-        """Return the time until `cost` would be admitted; 0 for now, NEVER if it exceeds the capacity."""
+        """Return the time until `cost` would be admitted, 0 for at once, or NEVER if it exceeds the capacity."""
         ...
 
     def admit(self, cost: int, now: int) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from backctl.application.limits import LimitService
     from backctl.application.ports.limits import LimitStore
     from backctl.domain.rate_limit import Policy
+    from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings import LoadedSettings
     from backctl.settings.model import Settings
 
@@ -42,7 +43,7 @@ def source_throttle(settings: "Settings", limits: "Callable[[], LimitService]") 
         return None
     if name not in settings.limit_policies:
         raise InvalidConfiguration(
-            f"authentication.source_policy is {quoted(name)}, but there is no such rate limit policy",
+            f"authentication.source_policy is {quoted(name)}, which is not a configured rate limit policy",
             hint=f"set the policy under [ratelimit.policies.{name}]",
         )
 
@@ -54,12 +55,10 @@ def source_throttle(settings: "Settings", limits: "Callable[[], LimitService]") 
     return throttle
 
 
-def limit_store(loaded: "LoadedSettings", *, short_lived: bool) -> "LimitStore":
+def limit_store(loaded: "LoadedSettings", redis: "Callable[[], RedisServers]") -> "LimitStore":
     """Create the store: Redis if it is configured, else a file in the data folder."""
     if loaded.settings.redis.url.reveal():
-        from backctl.wiring.redis import redis_servers
-
-        servers = redis_servers(loaded.settings, short_lived=short_lived)
+        servers = redis()  # first, because it decides how redis-py is imported
         from backctl.infrastructure.redis.limits import RedisLimits
 
         return RedisLimits(servers, namespace=loaded.settings.redis.namespace)

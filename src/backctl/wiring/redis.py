@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backctl.application.ports.storage import HealthProbe
     from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings.model import Settings
@@ -35,7 +37,7 @@ def redis_servers(settings: "Settings", *, short_lived: bool) -> "RedisServers":
     )
 
 
-def redis_probes(settings: "Settings", *, short_lived: bool) -> "tuple[HealthProbe, ...]":
+def redis_probes(settings: "Settings", redis: "Callable[[], RedisServers]") -> "tuple[HealthProbe, ...]":
     """Return the checks of `doctor`."""
     from backctl.domain.errors import BackctlError
     from backctl.infrastructure.probes import Probe, fail, ok
@@ -49,10 +51,9 @@ def redis_probes(settings: "Settings", *, short_lived: bool) -> "tuple[HealthPro
         return (Probe("redis.reachable", lambda: ok("not configured; rate limits are stored in a file")),)
     from backctl.infrastructure.host import now
 
-    servers = redis_servers(settings, short_lived=short_lived)
+    servers = redis()  # first, because it decides how redis-py is imported
     from backctl.infrastructure.redis.health import RedisHealth
     from backctl.infrastructure.redis.limits import RedisLimits
 
     limits = RedisLimits(servers, namespace=settings.redis.namespace)
-    is_cluster = url.startswith("redis+cluster:")
-    return RedisHealth(servers, limits, clock=now, leeway=settings.tokens.leeway, is_cluster=is_cluster).probes()
+    return RedisHealth(servers, limits, clock=now, leeway=settings.tokens.leeway).probes()

@@ -43,6 +43,7 @@ _REPLIES: Final = {
 }
 _NO_PRIMARY: Final = " unknown"
 OF_A_CLUSTER: Final = "the server belongs to a cluster"
+# By name, because importing the types would import the clients of redis-py.
 _BY_TYPE: Final = {
     "BusyLoadingError": "LOADING",
     "ReadOnlyError": "READONLY",

@@ -19,14 +19,11 @@ _PROBED: Final = Policy("doctor", 1, 1_000_000)
 class RedisHealth:
     """Examines every primary. `clock` returns microseconds; `leeway` is the clock difference that is tolerated."""
 
-    def __init__(
-        self, servers: RedisServers, limits: RedisLimits, *, clock: Callable[[], int], leeway: int, is_cluster: bool
-    ) -> None:
+    def __init__(self, servers: RedisServers, limits: RedisLimits, *, clock: Callable[[], int], leeway: int) -> None:
         self._servers = servers
         self._limits = limits
         self._clock = clock
         self._leeway = leeway
-        self._is_cluster = is_cluster
 
     def probes(self) -> tuple[Probe, ...]:
         checks: dict[str, Callable[[], Finding]] = {
@@ -35,7 +32,7 @@ class RedisHealth:
             "redis.clock": self._clocks,
             "redis.scripts": self._scripts,
         }
-        if self._is_cluster:
+        if self._servers.has_slots:
             checks["redis.cluster"] = self._cluster
         others = (Probe(name, partial(self._if_reachable, check)) for name, check in checks.items())
         return (Probe("redis.reachable", self._reachable), *others)
@@ -57,7 +54,7 @@ class RedisHealth:
 
     def _reachable(self) -> Finding:
         number = len(self._servers.on_each_primary("PING"))
-        return ok(f"{number} primaries answer" if self._is_cluster else "the server answers")
+        return ok(f"{number} primaries answer" if self._servers.has_slots else "the server answers")
 
     def _version(self) -> Finding:
         found = set()

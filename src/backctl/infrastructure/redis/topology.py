@@ -1,7 +1,7 @@
 """Where the primaries are: a single server, the one that sentinels name, or those of a cluster."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
@@ -12,9 +12,6 @@ from redis.retry import Retry
 from backctl.infrastructure.redis.address import Address
 from backctl.infrastructure.redis.exchange import Call
 from backctl.infrastructure.redis.faults import OF_A_CLUSTER
-
-if TYPE_CHECKING:
-    pass
 
 
 class Topology(Protocol):
@@ -82,7 +79,7 @@ class _Cluster:
 
         options = _options(address, timeout_s) | _tls(address, ssl=True)
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        self._client: RedisCluster = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+        self._client = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
 
     def pool(self, key: bytes) -> ConnectionPool:
         return self._pool_of(self._client.nodes_manager.get_node_from_slot(key_slot(key)))

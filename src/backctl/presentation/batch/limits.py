@@ -63,11 +63,8 @@ def check_lines(call: Invocation, policy: str | Policy, source: str, *, cost: in
 
 def read_log(call: Invocation, source: str, *, time_field: str, ident_field: str) -> tuple[RequestLog, Report]:
     """Read the requests of a log, and report lines that are not requests on standard error."""
-    log, report, interruption = (
-        RequestLog(),
-        Report("lines", as_json=call.results.renderer.is_json),
-        Interruption(announce=False),
-    )
+    log, interruption = RequestLog(), Interruption(announce=False)
+    report = Report("lines", as_json=call.results.renderer.is_json)
     terminal.collect_garbage_again()
     with _opened(call, source, flag="--log") as read, report.interrupted_by(interruption):
         for lines in blocks_of_lines(interruption.waiting(read)):
@@ -138,7 +135,10 @@ class _Batch:
 
 
 def blocks_of_lines(read: Callable[[int], bytes]) -> Iterator[list[NumberedLine]]:
-    """Yield the complete lines of each read. `read(n)` must return at most n bytes, as soon as there are any."""
+    """Yield the complete lines of each read. `read(n)` must return at most n bytes, as soon as there are any.
+
+    Unlike `bounded_lines`, it never waits for a line while others could be answered together.
+    """
     number, rest, too_long, discarded = 0, b"", False, 0
     while data := read(_READ_AT_ONCE):
         *lines, rest = (rest + data).split(b"\n")

@@ -166,7 +166,7 @@ def run(
 
     program = shutil.which(command[0])
     if program is None:
-        raise UsageError(f"there is no program {quoted(command[0])}", hint="check the name, or give its path")
+        raise UsageError(f"the program {quoted(command[0])} was not found", hint="check the name, or give its path")
     answer = _answer(call.backend.limits, rate.policy(call, policy), ident, cost=cost, wait=wait)
     if answer.ok:
         call.close()
