@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 app = noun("ratelimit")
 
-SIMULATED = "simulated"
-"""The name of a policy that only `--rate` defines."""
-
 PolicyName = Annotated[str, Argument(metavar="POLICY", help="Name of a configured policy; any other name with --rate.")]
 Limited = Annotated[str, Argument(metavar="IDENTIFIER", help="Who is limited, for example an address or an id.")]
 Cost = Annotated[int, Option("--cost", metavar="N", help="How much of the limit the request consumes.")]
@@ -233,7 +230,9 @@ def simulate(
     call: Invocation,
     log: Annotated[str, Option("--log", metavar="FILE", help="A log of requests; '-' is standard input.")],
     rate: Rate,
-    policy: Annotated[str, Argument(metavar="[POLICY]", help="Name of a configured policy.")] = SIMULATED,
+    policy: Annotated[
+        str | None, Argument(metavar="[POLICY]", help="Name of a configured policy; not needed with --rate.")
+    ] = None,
     time_field: Annotated[
         str, Option("--time-field", metavar="NAME", help="Field of JSON lines that contains the time.")
     ] = "time",
@@ -249,9 +248,9 @@ def simulate(
     from backctl.application.limit_simulation import SimulationView
     from backctl.presentation.batch.limits import read_log
 
-    if policy == SIMULATED and rate.rate is None:
+    if policy is None and rate.rate is None:
         raise UsageError("POLICY is missing", hint="name a configured policy, or use --rate")
-    chosen = rate.policy(call, policy)
+    chosen = rate.policy(call, policy or "simulated")
     found = call.backend.limits.policy(chosen) if isinstance(chosen, str) else chosen
     requests, report = read_log(call, log, time_field=time_field, ident_field=ident_field)
     replay = requests.replay(found)
