@@ -25,10 +25,10 @@ def open_backend(
     """Open the installation that the configuration names, for use in a `with` block.
 
     Provides the services of the command line: `accounts`, `authentication`, `mfa`, `tokens`, `sessions`, `encryption`,
-    `keys`, `sanitizing`, `audit`, `access`, `doctor`. `config_file` and `profile` work like the flags `--config` and
-    `--profile`. Reads the `BACKCTL_…` variables from `environ`, by default the process environment. Connects lazily.
-    Calls each of `reactions` with the events of every transaction once they are durable. Raises InvalidConfiguration
-    and the other errors of `backctl.domain.errors`.
+    `keys`, `sanitizing`, `audit`, `access`, `limits`, `cache`, `doctor`. `config_file` and `profile` work like the
+    flags `--config` and `--profile`. Reads the `BACKCTL_…` variables from `environ`, by default the process
+    environment. Connects lazily. Calls each of `reactions` with the events of every transaction once they are durable.
+    Raises InvalidConfiguration and the other errors of `backctl.domain.errors`.
     """
     import os
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
     from backctl.application.audit import AuditService
     from backctl.application.authentication import AuthenticationService
+    from backctl.application.cache_levels import Levels, Seal
+    from backctl.application.cache_reaction import CacheReaction
+    from backctl.application.cached_accounts import CachedAccounts
+    from backctl.application.cached_standings import CachedStandings
+    from backctl.application.caching import CacheService
     from backctl.application.database import DatabaseService
     from backctl.application.database_views import InstallationView
     from backctl.application.doctor import DoctorService
@@ -27,8 +32,9 @@ if TYPE_CHECKING:
     from backctl.application.limits import LimitService
     from backctl.application.mfa import MfaService
     from backctl.application.mfa_keys import MfaKeys
+    from backctl.application.ports.cache import CacheStore
     from backctl.application.ports.limits import LimitStore
-    from backctl.application.reactions import Reaction
+    from backctl.application.reactions import LoggedEvent, Reaction
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.sessions import SessionService
     from backctl.application.tokens import TokenService
@@ -127,6 +133,7 @@ class Backend:
             access=self._access_policy,
             clock=now,
             new_id=new_id,
+            cached=lambda: self._cached_accounts,
         )
 
     @lazy
@@ -179,6 +186,7 @@ class Backend:
             access_ttl=tokens.access_ttl,
             lifetimes=Lifetimes(refresh=tokens.refresh_ttl, session=tokens.session_ttl, grace=tokens.grace),
             leeway=tokens.leeway,
+            cached_standing=self._cached_standings.standing if self._caches_standings() else None,
         )
 
     @lazy
@@ -277,6 +285,22 @@ class Backend:
         )
 
     @lazy
+    def cache(self) -> "CacheService":
+        from backctl.application.caching import CacheService, Lifetimes
+        from backctl.infrastructure.clock import microseconds
+        from backctl.wiring.cache import cache_level
+
+        cache = self._settings.cache
+        return CacheService(
+            levels=self._cache_levels,
+            store=lambda: self._cache_store,
+            level=cache_level(self._loaded),
+            lifetimes=Lifetimes(cache.ttl, cache.negative_ttl, cache.stale_if_error),
+            clock=microseconds,
+            guard=self._guard,
+        )
+
+    @lazy
     def files(self) -> "WholeFiles":
         """Writes files completely or not at all, for example files with exported secrets."""
         from backctl.infrastructure.files.whole import WholeFiles
@@ -318,7 +342,7 @@ class Backend:
             begin_keyring=self._storage.keyring_change,
             pause=jittered_pause,
             guard=self._guard,
-            reactions=self._reactions,
+            reactions=(self._invalidate, *self._reactions),
             report=self._report,
         )
 
@@ -345,6 +369,64 @@ class Backend:
         store = limit_store(self._loaded, lambda: self._redis)
         self._opened.callback(store.close)
         return store
+
+    def _invalidate(self, events: "Sequence[LoggedEvent]") -> None:
+        """The reaction that invalidates cached accounts and revocations. Loads nothing if there is no cache."""
+        from backctl.wiring.cache import has_cache
+
+        if has_cache(self._loaded):
+            self._cache_reaction(events)
+
+    @lazy
+    def _cache_reaction(self) -> "CacheReaction":
+        from backctl.application.cache_reaction import CacheReaction
+
+        return CacheReaction(self._cache_levels.invalidate, self._addresses, self._warn)
+
+    def _warn(self, text: str) -> None:
+        import logging
+
+        logging.getLogger("backctl.cache").warning(text)
+        self._notice(text)
+
+    @lazy
+    def _cache_store(self) -> "CacheStore":
+        from backctl.wiring.cache import cache_store
+
+        levels, store = self._cache_levels, cache_store(self._loaded, lambda: self._redis, self._storage)
+        self._opened.callback(store.close)
+        self._opened.callback(levels.close, store)
+        return store
+
+    @lazy
+    def _cache_seal(self) -> "Seal":
+        from backctl.wiring.cache import cache_seal
+
+        return cache_seal(self._storage)
+
+    @lazy
+    def _cache_levels(self) -> "Levels":
+        from backctl.wiring.cache import cache_levels
+
+        return cache_levels(
+            self._loaded, lambda: self._cache_store, lambda: self._cache_seal, short_lived=self._short_lived
+        )
+
+    @lazy
+    def _cached_accounts(self) -> "CachedAccounts":
+        from backctl.application.cached_accounts import CachedAccounts
+
+        return CachedAccounts(self._cache_levels, self._storage.reader, self._addresses)
+
+    @lazy
+    def _cached_standings(self) -> "CachedStandings":
+        from backctl.application.cached_standings import CachedStandings
+
+        max_age = self._settings.tokens.revocation_max_age
+        return CachedStandings(self._cache_levels, self._storage.reader, max_age)
+
+    def _caches_standings(self) -> bool:
+        return self._settings.tokens.revocation_max_age > 0 and not self._short_lived
 
     @lazy
     def _keys(self) -> "KeyringStore":

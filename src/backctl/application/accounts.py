@@ -23,6 +23,7 @@ from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, 
 
 if TYPE_CHECKING:
     from backctl.application.account_steps import AccountSteps
+    from backctl.application.cached_accounts import CachedAccounts
     from backctl.application.event_views import EventView
     from backctl.application.ports.environment import AddressParser, Clock, IdSource
     from backctl.application.ports.security import PasswordHasher
@@ -45,6 +46,7 @@ class AccountService:
     access: AccessPolicy
     clock: "Clock"
     new_id: "IdSource"
+    cached: "Callable[[], CachedAccounts] | None" = None
 
     @property
     def steps(self) -> "AccountSteps":
@@ -296,6 +298,14 @@ class AccountService:
         if user is None:
             raise UserNotFound(ident)
         return user
+
+    def get(self, ident: str) -> UserView:
+        """Like `show`, but through the cache, for services that read the same accounts often.
+
+        The account is at most `cache.max_staleness` older than the last change, and at most 30 seconds if the cache was
+        not available when it was changed. Raises UserNotFound.
+        """
+        return self.show(ident) if self.cached is None else self.cached().get(ident)
 
     def exists(self, ident: str) -> UserExistence:
         user = self.find(ident)

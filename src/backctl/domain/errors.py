@@ -180,6 +180,12 @@ class InvalidRateLimit(InvalidInput):
     code = "ratelimit.invalid"
 
 
+class InvalidCacheEntry(InvalidInput):
+    """A key, a tag, a TTL or a value that cannot be cached."""
+
+    code = "cache.invalid"
+
+
 class UnknownProfile(InvalidInput):
     code = "profile.unknown"
 
@@ -211,6 +217,10 @@ class RoleNotFound(NotFound):
 
 class PolicyNotFound(NotFound):
     code = "ratelimit.policy_not_found"
+
+
+class CacheEntryNotFound(NotFound):
+    code = "cache.not_found"
 
 
 class EmailTaken(Conflict):
@@ -330,6 +340,12 @@ class KeyNotFound(NotFound):
 
 class KeyTaken(Conflict):
     code = "key.exists"
+
+
+class CacheReserved(Refused):
+    """The namespace of the key is written only by backctl itself."""
+
+    code = "cache.reserved"
 
 
 class KeyInUse(Refused):

@@ -1,6 +1,7 @@
 """Reads the system clock. Apart from `host`, so that a rate limit does not load the values of the domain."""
 
 import time
+from functools import partial
 
 from backctl.domain.errors import SET_CLOCK, ClockUnusable, clock_fault_of
 
@@ -14,3 +15,9 @@ def microseconds() -> int:
     if time_ns < 0:
         raise ClockUnusable("the system clock shows a time before 1970", hint=SET_CLOCK)
     return time_ns // 1000
+
+
+seconds_with_suspensions = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Returns the seconds since the machine was started, including those in which it was suspended.
+
+On macOS, that is CLOCK_MONOTONIC."""

@@ -73,6 +73,23 @@ class TokenSettings(NamedTuple):
     """The tolerated clock difference between machines, in microseconds."""
     grace: int = 0
     """Microseconds in which a client may repeat a refresh whose response was lost."""
+    revocation_max_age: int = 0
+    """How old the answer of the database may be whether a token was revoked, in microseconds; 0 to ask each time."""
+
+
+class CacheSettings(NamedTuple):
+    ttl: int = 300_000_000
+    """Microseconds until a cached value is loaded again, unless a service says otherwise."""
+    negative_ttl: int = 30_000_000
+    """The same for a value that was not found."""
+    stale_if_error: int = 300_000_000
+    """Microseconds after the TTL in which a value is still used if loading it fails."""
+    lock_timeout: int = 10_000_000
+    """Microseconds to wait for a process that loads the same value; longer than any loader takes."""
+    max_staleness: int = 1_000_000
+    """Microseconds in which a process may not notice an invalidation by another."""
+    memory_entries: int = 10_000
+    """How many values a process keeps in its memory; 0 for none."""
 
 
 class SanitizeSettings(NamedTuple):
@@ -120,6 +137,7 @@ class Settings(NamedTuple):
     authentication: AuthenticationSettings = AuthenticationSettings()
     passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
+    cache: CacheSettings = CacheSettings()
     sanitize: SanitizeSettings = SanitizeSettings()
     tables: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """The values of named tables, by the key of the table and then by name."""

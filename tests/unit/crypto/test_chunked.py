@@ -19,6 +19,7 @@ from tests.unit.crypto import plain_cobblestone
 
 from backctl.domain.errors import DecryptFailed, InvalidInput
 from backctl.infrastructure.crypto import chunked
+from backctl.infrastructure.crypto.hkdf import hkdf_expand
 
 VECTORS = Path(__file__).parent / "vectors"
 SECRET = bytes(range(32))
@@ -56,7 +57,7 @@ def rfc_5869() -> Iterator[Any]:
 @pytest.mark.parametrize("members", list(rfc_5869()))
 def test_hkdf_expand_makes_what_rfc_5869_says(members: dict[str, str]) -> None:
     digest = members["Hash"].replace("-", "").lower()
-    made = chunked.hkdf_expand(digest, bytes.fromhex(members["PRK"]), bytes.fromhex(members["info"]), int(members["L"]))
+    made = hkdf_expand(digest, bytes.fromhex(members["PRK"]), bytes.fromhex(members["info"]), int(members["L"]))
     assert made.hex() == members["OKM"]
 
 
@@ -132,7 +133,7 @@ def test_others_open_what_is_made_here_knowing_the_format(
     plaintext = plain_cobblestone.plaintext(size)
     first, _, message = seal(plaintext).partition(b"\n")
     assert first == b"bk1s." + KID.encode()
-    key = chunked.hkdf_expand("sha512", SECRET, b"backctl/stream/1", 32)
+    key = hkdf_expand("sha512", SECRET, b"backctl/stream/1", 32)
     assert decrypt(key, first + b"\0" + CONTEXT, message) == plaintext
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from backctl.domain.errors import DecryptFailed, InvalidInput
+from backctl.infrastructure.crypto.hkdf import hkdf_expand
 
 Read = Callable[[int], bytes]
 """Reads up to the given number of bytes; returns no bytes at the end."""
@@ -131,16 +132,6 @@ def stream_key(secret: bytes) -> bytes:
 
 def stream_context(kid: str, context: bytes) -> bytes:
     return b"bk1s." + kid.encode("ascii") + b"\0" + context
-
-
-def hkdf_expand(digest: str, key: bytes, info: bytes, length: int) -> bytes:
-    """Compute HKDF-Expand (RFC 5869 §2.3)."""
-    made, block, counter = b"", b"", 1
-    while len(made) < length:
-        block = hmac.digest(key, block + info + bytes((counter,)), digest)
-        made += block
-        counter += 1
-    return made[:length]
 
 
 def _nonces(base: bytes) -> Iterator[bytes]:

@@ -5,9 +5,9 @@ nodes at once, limits the time, and maps the errors.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from redis.connection import ConnectionPool
+from redis.connection import Connection, ConnectionPool
 from redis.crc import key_slot
 from redis.exceptions import AskError, NoScriptError, RedisError
 
@@ -94,18 +94,44 @@ class RedisServers:
         """Execute a command on every primary, and return the replies. Raises RedisUnavailable, RedisUnusable."""
         return [self._on(pool, command) for pool in self._pools()]
 
+    def walk(self, step: Callable[[bytes], tuple[Word, ...]]) -> Iterator[Any]:
+        """Yield what a command returns that walks through all keys in steps, such as SCAN, from every primary.
+
+        `step` returns the command for a cursor; the reply is the next cursor and what to yield. Raises
+        RedisUnavailable, RedisUnusable.
+        """
+        for pool in self._pools():
+            cursor = b"0"
+            while True:
+                cursor, found = self._on(pool, step(cursor))
+                yield found
+                if cursor == b"0":
+                    break
+
     def scan(self, pattern: bytes) -> Iterator[bytes]:
         """Yield the keys that match the pattern, from every primary. A key can appear twice.
 
         Raises RedisUnavailable, RedisUnusable.
         """
-        for pool in self._pools():
-            cursor = b"0"
-            while True:
-                cursor, keys = self._on(pool, ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000))
-                yield from keys
-                if cursor == b"0":
-                    break
+        for keys in self.walk(lambda cursor: ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)):
+            yield from keys
+
+    def subscription(self, channel: bytes) -> Connection:
+        """Return a new connection that receives the messages of a channel. The caller must disconnect it.
+
+        Raises RedisUnavailable, RedisUnusable.
+        """
+        pool = self._pools()[0]  # a cluster sends messages to all its nodes
+        connection = cast(Connection, pool.make_connection())
+        try:
+            connection.connect()
+            connection.send_command("SUBSCRIBE", channel)
+            connection.read_response()
+        except ERRORS as error:
+            connection.disconnect()
+            self._note(pool, error, object())
+            raise fault_of(error, self._label) from error
+        return connection
 
     def close(self) -> None:
         """Close the idle connections; the next use reconnects."""

@@ -1,20 +1,18 @@
 """Rate limits on Redis: a script decides on the server and with its clock, so that all clients agree."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
-from hashlib import sha1
-from pathlib import Path
+from functools import lru_cache
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
-
-from redis.exceptions import NoScriptError
 
 from backctl.application.ports.limits import Outcome, Request, Usage, raised
 from backctl.domain.errors import BackctlError
+from backctl.domain.glob import literal_glob
 from backctl.domain.rate_limit import Decision, Policy
 from backctl.infrastructure.redis.connection import RedisServers
 from backctl.infrastructure.redis.exchange import Call
+from backctl.infrastructure.redis.scripts import Script, evaluated, source
 
 _AT_ONCE: Final = 256
 """The highest number of states in one call of the script, which blocks the server meanwhile."""
@@ -46,7 +44,9 @@ class RedisLimits:
             calls.append(Call(keys[0], (len(keys), *keys, int(consume), *[requests[number].cost for number in group])))
         outcomes: list[Outcome] = [()] * len(requests)
         algorithms = frozenset(policy.algorithm for policy in policies)
-        for group, reply in zip(groups, self._evaluated(script(algorithms, self._clock), calls), strict=True):
+        for group, reply in zip(
+            groups, evaluated(self._servers, [(script(algorithms, self._clock), calls)]), strict=True
+        ):
             if isinstance(reply, BackctlError):
                 for number in group:
                     outcomes[number] = reply
@@ -75,7 +75,7 @@ class RedisLimits:
     def usage(self, policies: Sequence[Policy]) -> Iterator[Usage]:
         numbers = {_suffix(policy): number for number, policy in enumerate(policies)}
         found = set()
-        for key in self._servers.scan(_literal(self._prefix) + b"{*}:*"):
+        for key in self._servers.scan(literal_glob(self._prefix) + b"{*}:*"):
             entity, _, suffix = key[len(self._prefix) + 1 :].partition(b"}:")
             if suffix in numbers:
                 found.add((unquote_to_bytes(entity), numbers[suffix]))
@@ -92,16 +92,6 @@ class RedisLimits:
     def close(self) -> None:
         self._servers.close()
 
-    def _evaluated(self, script: "Script", calls: Sequence[Call]) -> list[Any]:
-        """Return the replies of the script to calls that consist of what follows it: keys and arguments."""
-        replies = self._servers.run([Call(key, ("EVALSHA", script.digest, *words)) for key, words in calls])
-        missing = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if missing:
-            again = [Call(calls[number].key, ("EVAL", script.source, *calls[number].command)) for number in missing]
-            for number, reply in zip(missing, self._servers.run(again), strict=True):
-                replies[number] = reply
-        return replies
-
     def _groups(self, entities: Sequence[bytes], size: int) -> list[Sequence[int]]:
         """Return the numbers of the requests that one call can decide: of one slot, in their order."""
         if not self._servers.has_slots:
@@ -117,23 +107,11 @@ class RedisLimits:
         return b"%b{%b}:" % (self._prefix, identifier if plain else quote_from_bytes(identifier, safe="@+").encode())
 
 
-class Script(NamedTuple):
-    source: bytes
-    digest: str
-    """Its SHA-1 in hexadecimal, by which a server that knows it runs it."""
-
-
 @lru_cache
 def script(algorithms: frozenset[str], clock: str | None = None) -> Script:
     """Assemble the script for policies with these algorithms from the files in `lua`."""
     parts = ("arithmetic", "states", *sorted(name.replace("-", "_") for name in algorithms), "check")
-    source = b"\n".join([_source("clock") if clock is None else clock.encode(), *map(_source, parts)])
-    return Script(source, sha1(source, usedforsecurity=False).hexdigest())
-
-
-@cache
-def _source(name: str) -> bytes:
-    return (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
+    return Script.of(source("clock") if clock is None else clock.encode(), *map(source, parts))
 
 
 @lru_cache(maxsize=1024)
@@ -141,8 +119,3 @@ def _suffix(policy: Policy) -> bytes:
     """Return the end of a key: what identifies a policy, so that a changed one starts clean."""
     name = quote_from_bytes(policy.name.encode(errors="surrogateescape"), safe="")
     return f"{policy.algorithm}:{policy.limit}:{policy.window}:{policy.capacity}:{name}".encode()
-
-
-def _literal(text: bytes) -> bytes:
-    """Return a glob that matches only this text: letters, digits, and some punctuation."""
-    return b"".join(bytes([byte]) if chr(byte).isalnum() else bytes([92, byte]) for byte in text)

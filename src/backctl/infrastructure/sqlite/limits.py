@@ -1,13 +1,10 @@
 """Rate limits in an SQLite file of their own. Exact for all processes of one machine.
 
-States are not flushed to the disk on each request: after a power failure, the requests of the last moments may be
-forgotten. The file itself stays sound (https://www.sqlite.org/pragma.html#pragma_synchronous).
+After a power failure, the requests of the last moments may be forgotten.
 """
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -15,17 +12,16 @@ from struct import Struct
 from typing import Final, SupportsIndex, cast
 
 from backctl.application.ports.limits import Outcome, Request, Usage
-from backctl.domain.errors import DamagedLimit, DatabaseMissing, DatabaseUnusable, Unavailable, Unusable
+from backctl.domain.errors import DamagedLimit, Unavailable, Unusable
 from backctl.domain.quoting import quoted
 from backctl.domain.rate_limit import STAMP_BYTES, Gcra, Policy, SlidingCounter, SlidingWindow, State, decide
-from backctl.infrastructure.files import durable
-from backctl.infrastructure.sql.pool import ConnectionPool
-from backctl.infrastructure.sqlite.connection import connect
-from backctl.infrastructure.sqlite.faults import mapped_faults
+from backctl.infrastructure.sqlite.own_file import Contents, OwnFile
 
-_VERSION: Final = 1
-_TABLE: Final = f"""
-BEGIN IMMEDIATE;
+_CONTENTS: Final = Contents(
+    "rate limits",
+    1,
+    frozenset({"limits"}),
+    """
 CREATE TABLE IF NOT EXISTS limits (
     identifier BLOB NOT NULL,
     policy TEXT NOT NULL,
@@ -34,9 +30,8 @@ CREATE TABLE IF NOT EXISTS limits (
     PRIMARY KEY (identifier, policy)
 );
 CREATE INDEX IF NOT EXISTS limits_ends_at ON limits (ends_at);
-PRAGMA user_version = {_VERSION};
-COMMIT;
-"""
+""",
+)
 _AT_ONCE: Final = 64
 """The highest number of requests in one transaction, for which other processes wait."""
 _SWEPT: Final = 4
@@ -52,12 +47,8 @@ class SqliteLimits:
     """
 
     def __init__(self, path: Path, *, timeout_us: int, clock: Callable[[], int]) -> None:
-        self._path = path
-        self._timeout_us = timeout_us
+        self._file = OwnFile(path, _CONTENTS, timeout_us=timeout_us)
         self._clock = clock
-        self._pool = ConnectionPool(
-            self._open, close=sqlite3.Connection.close, label=str(path), inheritable=False, strict=False
-        )
 
     def check(
         self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool = True
@@ -73,11 +64,11 @@ class SqliteLimits:
 
     def _together(self, policies: Sequence[Policy], requests: Sequence[Request], *, consume: bool) -> Sequence[Outcome]:
         """Check requests in one transaction. Raises Unavailable, Unusable."""
-        if not consume and not self._exists():
+        if not consume and not self._file.exists():
             now = self._clock()
             fresh = [(policy, policy.begin()) for policy in policies]
             return [decide(fresh, request.cost, now, consume=False) for request in requests]
-        with self._transaction(writes=consume) as connection:
+        with self._file.transaction(writes=consume) as connection:
             now = self._clock()
             outcomes: list[Outcome] = []
             for identifier, cost in requests:
@@ -99,10 +90,10 @@ class SqliteLimits:
             return outcomes
 
     def reset(self, policies: Sequence[Policy], identifier: bytes, *, dry_run: bool = False) -> bool:
-        if not self._exists():
+        if not self._file.exists():
             return False
         keys = [(identifier, _key(policy)) for policy in policies]
-        with self._transaction(writes=not dry_run) as connection:
+        with self._file.transaction(writes=not dry_run) as connection:
             now = self._clock()
             used = [
                 policy for policy in policies if _state(connection, policy, identifier).remaining(now) < policy.capacity
@@ -112,11 +103,11 @@ class SqliteLimits:
             return bool(used)
 
     def usage(self, policies: Sequence[Policy]) -> Iterator[Usage]:
-        if not self._exists():
+        if not self._file.exists():
             return
         numbers = {_key(policy): number for number, policy in enumerate(policies)}
         marks = ", ".join("?" * len(numbers))
-        with self._transaction(writes=False) as connection:
+        with self._file.transaction(writes=False) as connection:
             now = self._clock()
             found = connection.execute(
                 f"SELECT identifier, policy, state FROM limits WHERE policy IN ({marks}) ORDER BY identifier",  # noqa: S608 - question marks
@@ -130,55 +121,7 @@ class SqliteLimits:
                         yield Usage(identifier, decision)
 
     def close(self) -> None:
-        self._pool.clear()
-
-    def _exists(self) -> bool:
-        return os.path.lexists(self._path)
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            if not self._exists():
-                durable.make_folder(self._path.parent)
-                with suppress(FileExistsError):  # another process was faster
-                    os.close(durable.open_new(self._path))
-        except OSError as error:
-            raise durable.unusable(self._path.parent, error) from error
-        connection = connect(self._path, timeout_us=self._timeout_us, read_only=False, check_same_thread=False)
-        try:
-            with mapped_faults(self._path):
-                self._prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if version not in (0, _VERSION) or tables - {"limits"}:
-            raise DatabaseUnusable(
-                f"{quoted(str(self._path), limit=400)} does not contain rate limits of this version of backctl",
-                hint="move the file away; the next request creates a new one",
-            )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        if version == 0:
-            connection.executescript(_TABLE)
-
-    @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._pool.take(timeout_s=self._timeout_us / 1_000_000)
-        except DatabaseMissing:  # deleted meanwhile
-            connection = self._pool.take(timeout_s=self._timeout_us / 1_000_000)
-        try:
-            with mapped_faults(self._path):
-                connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-                yield connection
-                connection.execute("COMMIT")
-        finally:
-            sound = not connection.in_transaction
-            self._pool.give_back(connection, sound=sound)
+        self._file.close()
 
 
 class _Stamps:

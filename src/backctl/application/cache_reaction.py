@@ -1,0 +1,84 @@
+"""Invalidates what changes of accounts, sessions and tokens affect. The only place that knows what that is."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from backctl.application.cached_accounts import key_of_email, key_of_id, key_of_username
+from backctl.application.cached_standings import ALL, tag_of
+from backctl.domain import events
+from backctl.domain.errors import Unavailable, Unusable
+from backctl.domain.values import is_uuid
+
+if TYPE_CHECKING:
+    from backctl.application.ports.environment import AddressParser
+    from backctl.application.reactions import LoggedEvent
+    from backctl.domain.events import DomainEvent
+
+_WITHOUT_EFFECT: Final = (
+    events.LoginFailed,
+    events.LoginChallenged,
+    events.LoginSucceeded,
+    events.SessionOpened,
+    events.SessionRefreshed,
+)
+"""Events about an account that change nothing that is cached."""
+
+
+class CacheReaction:
+    """A reaction that invalidates. If the cache is not available, its entries end by themselves, and `warn` says so.
+
+    `invalidate` receives the keys and the tags.
+    """
+
+    def __init__(
+        self,
+        invalidate: Callable[[Sequence[str], Sequence[str]], None],
+        addresses: "AddressParser",
+        warn: Callable[[str], None],
+    ) -> None:
+        self._invalidate = invalidate
+        self._addresses = addresses
+        self._warn = warn
+        self._has_warned = False
+
+    def __call__(self, logged: "Sequence[LoggedEvent]") -> None:
+        keys: dict[str, None] = {}
+        tags: dict[str, None] = {}
+        for one in logged:
+            keys.update(dict.fromkeys(self._keys(one)))
+            tags.update(dict.fromkeys(_tags(one.event)))
+        if not keys and not tags:
+            return
+        try:
+            self._invalidate(list(keys), list(tags))
+            self._has_warned = False
+        except (Unavailable, Unusable) as error:
+            if not self._has_warned:
+                self._has_warned = True
+                self._warn(f"the change was saved, but services may use older cached data for 30 s: {error.message}")
+
+    def _keys(self, logged: "LoggedEvent") -> list[str]:
+        event = logged.event
+        if isinstance(event, _WITHOUT_EFFECT) or not is_uuid(event.subject):
+            return []
+        keys = [key_of_id(event.subject)]
+        if logged.erased:
+            return keys
+        match event:
+            case events.UserCreated(email=email, username=username):
+                keys += [key_of_email(email, self._addresses), key_of_username(username)]
+            case events.UserEmailChanged(old=old, new=new):
+                keys += [key_of_email(old, self._addresses), key_of_email(new, self._addresses)]
+            case events.UserUsernameChanged(old=old, new=new):
+                keys += [key_of_username(old), key_of_username(new)]
+        return keys
+
+
+def _tags(event: "DomainEvent") -> list[str]:
+    if isinstance(event, events.IssuerTokensRevoked):
+        return [ALL]
+    if isinstance(event, _WITHOUT_EFFECT) or not is_uuid(event.subject):
+        return []
+    if isinstance(event, events.AccessTokenRevoked) and event.jti == event.subject:
+        return [ALL]  # nobody knows whose token it was
+    return [tag_of(event.subject)]

@@ -1,0 +1,156 @@
+"""Cache entries: their format, how long they may be used, and what invalidates them."""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from struct import Struct
+from typing import Final, Literal, NamedTuple
+
+from backctl.domain.errors import InvalidCacheEntry
+from backctl.domain.quoting import quoted
+from backctl.domain.values import SKEW
+
+KEY_MAX: Final = 512
+"""Bytes. A longer key is probably data: use a digest of it."""
+TAG_MAX: Final = 128
+TAGS_MAX: Final = 16
+VALUE_MAX: Final = 1 << 20
+"""Bytes of a stored value."""
+TTL_MAX: Final = 31 * 86_400_000_000
+"""Microseconds from the creation of an entry to its end."""
+VERSION_BYTES: Final = 8
+"""The size of the version of a tag or of an epoch: random bytes, so that no version ever returns."""
+MAC_BYTES: Final = 32
+
+RESERVED: Final = ("user", "revocation")
+"""The namespaces of accounts and of revocations. A namespace is what stands before the first colon of a key."""
+
+_FORMAT: Final = b"bkc\x01"
+_HEADER: Final = Struct(">4sBQQQ8sBB")
+_NEGATIVE, _BINARY, _SIGNED = 1, 2, 4
+_NUMBER_MAX: Final = 1 << 63
+
+State = Literal["fresh", "stale", "expired", "invalidated"]
+"""`stale`: its soft TTL has passed, so it is only used if the loader fails."""
+
+
+class Versions(NamedTuple):
+    """The current versions in the store; None for what the store does not have. A new version invalidates entries."""
+
+    epoch: bytes | None
+    tags: Mapping[bytes, bytes | None]
+
+
+class Entry(NamedTuple):
+    """A cached value. Times are microseconds since 1970.
+
+    `epoch` and the versions of `tags` are those from before the value was loaded. `negative`: the loader found nothing.
+    `binary`: the payload is bytes, not JSON. `writer` shows which process stored it. `mac` is empty if the entry is not
+    signed.
+    """
+
+    created_at: int
+    soft_at: int
+    hard_at: int
+    epoch: bytes
+    tags: tuple[tuple[bytes, bytes], ...] = ()
+    negative: bool = False
+    binary: bool = False
+    writer: str = ""
+    payload: bytes = b"null"
+    mac: bytes = b""
+
+    def state(self, versions: Versions, now: int) -> State:
+        """Return whether the entry may be used. One from the future is expired: a clock was wrong."""
+        if self.epoch != versions.epoch or any(versions.tags.get(tag) != version for tag, version in self.tags):
+            return "invalidated"
+        if now >= self.hard_at or self.created_at > now + SKEW:
+            return "expired"
+        return "stale" if now >= self.soft_at else "fresh"
+
+    def encoded(self) -> bytes:
+        return self._header(signed=bool(self.mac)) + self.mac + self.payload
+
+    def signed(self, secret: bytes, context: bytes) -> "Entry":
+        """Return the entry with a MAC. `context` says whose entry it is: the installation and the key."""
+        return self._replace(mac=self._mac(secret, context))
+
+    def is_signed(self, secret: bytes, context: bytes) -> bool:
+        """Whether a process with the same secret stored exactly this entry in this context."""
+        return hmac.compare_digest(self.mac, self._mac(secret, context))
+
+    def _header(self, *, signed: bool) -> bytes:
+        flags = _NEGATIVE * self.negative | _BINARY * self.binary | _SIGNED * signed
+        writer = self.writer.encode()[:255]
+        fixed = _HEADER.pack(
+            _FORMAT, flags, self.created_at, self.soft_at, self.hard_at, self.epoch, len(self.tags), len(writer)
+        )
+        return b"".join([fixed, *(b"%c%b%b" % (len(tag), tag, version) for tag, version in self.tags), writer])
+
+    def _mac(self, secret: bytes, context: bytes) -> bytes:
+        """Return HMAC-SHA256. The lengths before the parts keep two contexts from having the same text."""
+        header = self._header(signed=True)
+        text = b"%d:%b%d:%b%b" % (len(context), context, len(header), header, self.payload)
+        return hmac.digest(secret, text, "sha256")
+
+
+def decoded(raw: object) -> Entry | None:
+    """Read an entry; None for another format version, and for anything else that is not an entry."""
+    if not isinstance(raw, bytes) or len(raw) < _HEADER.size or not raw.startswith(_FORMAT):
+        return None
+    _, flags, created_at, soft_at, hard_at, epoch, tag_count, writer_size = _HEADER.unpack_from(raw)
+    place, tags = _HEADER.size, []
+    for _ in range(tag_count):
+        size = raw[place] if place < len(raw) else 0
+        end = place + 1 + size
+        tags.append((raw[place + 1 : end], raw[end : end + VERSION_BYTES]))
+        place = end + VERSION_BYTES
+    writer = raw[place : place + writer_size].decode(errors="replace")
+    place += writer_size
+    body = place + (MAC_BYTES if flags & _SIGNED else 0)
+    if body > len(raw) or not created_at <= soft_at <= hard_at < _NUMBER_MAX:
+        return None
+    return Entry(
+        created_at,
+        soft_at,
+        hard_at,
+        epoch,
+        tuple(tags),
+        bool(flags & _NEGATIVE),
+        bool(flags & _BINARY),
+        writer,
+        raw[body:],
+        raw[place:body],
+    )
+
+
+def checked_key(key: str) -> bytes:
+    """Return the bytes of a key. Raises InvalidCacheEntry if it is empty or too long."""
+    raw = key.encode(errors="surrogateescape")
+    if not raw:
+        raise InvalidCacheEntry("the key is empty", hint="name the entry, for example 'report:2026'")
+    if len(raw) > KEY_MAX:
+        raise InvalidCacheEntry(
+            f"the key has {len(raw)} bytes", hint=f"use at most {KEY_MAX}, for example a digest of the long part"
+        )
+    return raw
+
+
+def checked_tags(tags: Sequence[str]) -> tuple[bytes, ...]:
+    """Return the bytes of the tags, in order and without repetitions. Raises InvalidCacheEntry."""
+    if isinstance(tags, str):
+        raise InvalidCacheEntry(f"the tags are a string: {quoted(tags)}", hint="use a list of tags")
+    raw = tuple(dict.fromkeys(tag.encode(errors="surrogateescape") for tag in tags))
+    if len(raw) > TAGS_MAX:
+        raise InvalidCacheEntry(f"the entry has {len(raw)} tags", hint=f"use at most {TAGS_MAX}")
+    for tag in raw:
+        if not 0 < len(tag) <= TAG_MAX:
+            raise InvalidCacheEntry(f"a tag has {len(tag)} bytes", hint=f"use 1 to {TAG_MAX}")
+    return raw
+
+
+def is_reserved(key: bytes) -> bool:
+    """Whether only backctl may store an entry with this key."""
+    return key.partition(b":")[0] in _RESERVED
+
+
+_RESERVED: Final = frozenset(name.encode() for name in RESERVED)

@@ -1,0 +1,1 @@
+"""The level of the cache in the memory of a process."""

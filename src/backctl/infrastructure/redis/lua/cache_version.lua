@@ -1,0 +1,12 @@
+-- Reads the version of a tag, and creates a missing one.
+-- KEYS: the version. ARGV: a new version; how long it must last, in ms. Returns the version.
+
+local value = redis.pcall('GET', KEYS[1])
+if type(value) ~= 'string' or #value ~= 8 then
+    value = ARGV[1]
+    redis.call('SET', KEYS[1], value)
+end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return value

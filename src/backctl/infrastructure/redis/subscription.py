@@ -1,0 +1,87 @@
+"""Receives the messages of a channel in a thread of its own."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from redis.connection import Connection
+
+from backctl.domain.errors import Unavailable, Unusable
+from backctl.infrastructure.forks import start_over_in_children
+from backctl.infrastructure.redis.exchange import ERRORS
+
+_PAUSE_S: Final = 1.0
+"""The pause before connecting again."""
+_SILENCE_S: Final = 15.0
+"""How long to wait for a message before checking whether the connection still works."""
+
+Received = Callable[[bytes | None], None]
+"""Receives each message. None: the connection was interrupted, so messages may have been missed."""
+
+
+class Subscription:
+    """Listens between `start` and `stop`, and connects again when the connection is lost.
+
+    The thread ends with the process and with `stop`. A forked child does not inherit it, and must call `start` again.
+    """
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        """`connect` returns a connection that has subscribed. It raises Unavailable and Unusable."""
+        self._connect = connect
+        self.start_over()
+        start_over_in_children(self)
+
+    def start_over(self) -> None:
+        self._lock = threading.Lock()
+        self._stopped: threading.Event | None = None
+        self._connection: Connection | None = None
+
+    def start(self, received: Received) -> None:
+        """Begin to listen, unless it has already begun."""
+        with self._lock:
+            if self._stopped is None:
+                self._stopped = threading.Event()
+                arguments = (received, self._stopped)
+                threading.Thread(target=self._run, args=arguments, name="backctl-cache", daemon=True).start()
+
+    def stop(self) -> None:
+        with self._lock:
+            stopped, self._stopped = self._stopped, None
+            connection, self._connection = self._connection, None
+        if stopped is not None:
+            stopped.set()
+        if connection is not None:
+            with suppress(OSError, *ERRORS):
+                connection.disconnect()  # which ends the wait of the thread
+
+    def _run(self, received: Received, stopped: threading.Event) -> None:
+        while not stopped.is_set():
+            try:
+                connection = self._connect()
+            except (Unavailable, Unusable):
+                stopped.wait(_PAUSE_S)
+                continue
+            with self._lock:
+                self._connection = connection
+            received(None)  # messages before this moment did not arrive
+            try:
+                while not stopped.is_set():
+                    if message := _next(connection):
+                        received(message)
+            except (OSError, ValueError, *ERRORS):
+                pass  # connect again below
+            finally:
+                with suppress(OSError, *ERRORS):
+                    connection.disconnect()
+            stopped.wait(_PAUSE_S)
+
+
+def _next(connection: Connection) -> bytes | None:
+    """Return the next message; None after a while without one. Raises an error when the connection is lost."""
+    if not connection.can_read(timeout=_SILENCE_S):
+        connection.send_command("PING")
+        if not connection.can_read(timeout=_SILENCE_S):
+            raise OSError("the server does not answer")
+    reply = connection.read_response()
+    return reply[2] if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message" else None

@@ -1,0 +1,103 @@
+"""A small SQLite file apart from the accounts, for rate limits or the cache, which the first use creates.
+
+Changes are not flushed to the disk at once: after a power failure, the last of them may be lost. The file itself stays
+sound (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from backctl.domain.errors import DatabaseMissing, DatabaseUnusable
+from backctl.domain.quoting import quoted
+from backctl.infrastructure.files import durable
+from backctl.infrastructure.sql.pool import ConnectionPool
+from backctl.infrastructure.sqlite.connection import connect
+from backctl.infrastructure.sqlite.faults import mapped_faults
+
+
+class Contents(NamedTuple):
+    """What a file contains: its name in messages, the version of its tables, and the statements that create them."""
+
+    name: str
+    version: int
+    tables: frozenset[str]
+    statements: str
+
+
+class OwnFile:
+    """The file at `path`, readable only by its owner. Works in any thread."""
+
+    def __init__(self, path: Path, contents: Contents, *, timeout_us: int) -> None:
+        self.path = path
+        self._contents = contents
+        self._timeout_s = timeout_us / 1_000_000
+        self._timeout_us = timeout_us
+        self._pool = ConnectionPool(
+            self._open, close=sqlite3.Connection.close, label=str(path), inheritable=False, strict=False
+        )
+
+    def exists(self) -> bool:
+        return os.path.lexists(self.path)
+
+    @contextmanager
+    def transaction(self, *, writes: bool, flushed: bool = False) -> Iterator[sqlite3.Connection]:
+        """Yield a connection in a transaction, which is committed at the end. `flushed`: it survives a power failure.
+
+        Raises Unavailable, Unusable.
+        """
+        try:
+            connection = self._pool.take(timeout_s=self._timeout_s)
+        except DatabaseMissing:  # deleted meanwhile
+            connection = self._pool.take(timeout_s=self._timeout_s)
+        try:
+            with mapped_faults(self.path):
+                if flushed:
+                    connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+                yield connection
+                connection.execute("COMMIT")
+                if flushed:
+                    connection.execute("PRAGMA synchronous = NORMAL")
+        finally:
+            sound = not connection.in_transaction
+            self._pool.give_back(connection, sound=sound)
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            if not self.exists():
+                durable.make_folder(self.path.parent)
+                with suppress(FileExistsError):  # another process was faster
+                    os.close(durable.open_new(self.path))
+        except OSError as error:
+            raise durable.unusable(self.path.parent, error) from error
+        connection = connect(self.path, timeout_us=self._timeout_us, read_only=False, check_same_thread=False)
+        try:
+            with mapped_faults(self.path):
+                self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        wanted = self._contents
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if version not in (0, wanted.version) or tables - wanted.tables:
+            raise DatabaseUnusable(
+                f"{quoted(str(self.path), limit=400)} does not contain {wanted.name} of this version of backctl",
+                hint="move the file away; the next request creates a new one",
+            )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if version == 0:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{wanted.statements}\nPRAGMA user_version = {wanted.version};\nCOMMIT;"
+            )

@@ -1,0 +1,98 @@
+"""Factories for the cache, from the settings."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backctl.application.cache_levels import Levels, Seal
+    from backctl.application.ports.cache import CacheStore
+    from backctl.infrastructure.redis.connection import RedisServers
+    from backctl.settings import LoadedSettings
+    from backctl.wiring.storage import Storage
+
+FILE = "cache.db"
+"""The name of the embedded store, in the data folder. The file alone is not an installation."""
+
+_NO_INSTALLATION = "none"
+
+
+def has_cache(loaded: "LoadedSettings") -> bool:
+    """Whether there can be anything cached: on Redis, or in a file that a service has created."""
+    import os
+
+    return bool(loaded.settings.redis.url.reveal()) or os.path.lexists(loaded.data_folder / FILE)
+
+
+def cache_level(loaded: "LoadedSettings") -> str:
+    """Return the name of the shared store."""
+    return "redis" if loaded.settings.redis.url.reveal() else "file"
+
+
+def cache_store(loaded: "LoadedSettings", redis: "Callable[[], RedisServers]", storage: "Storage") -> "CacheStore":
+    """Create the store: Redis if it is configured, else a file. Its keys contain the id of the installation.
+
+    Raises the errors of reading that id.
+    """
+    installation = installation_id(storage)
+    if loaded.settings.redis.url.reveal():
+        servers = redis()  # first, because it decides how redis-py is imported
+        from backctl.infrastructure.redis.cache import RedisCache
+
+        return RedisCache(servers, namespace=loaded.settings.redis.namespace, installation=installation)
+    from backctl.infrastructure.clock import microseconds
+    from backctl.infrastructure.sqlite.cache import SqliteCache
+
+    return SqliteCache(
+        loaded.data_folder / FILE,
+        installation=installation,
+        timeout_us=loaded.settings.database.timeout,
+        clock=microseconds,
+    )
+
+
+def cache_levels(
+    loaded: "LoadedSettings", store: "Callable[[], CacheStore]", seal: "Callable[[], Seal]", *, short_lived: bool
+) -> "Levels":
+    """Create the levels of this process. `short_lived`: it keeps nothing in its memory."""
+    import time
+
+    from backctl.application.cache_levels import Environment, Levels
+    from backctl.infrastructure.clock import microseconds, seconds_with_suspensions
+    from backctl.infrastructure.forks import start_over_in_children
+    from backctl.infrastructure.memory.cache import MemoryCache
+
+    cache = loaded.settings.cache
+    levels = Levels(
+        Environment(
+            store=store,
+            memory=MemoryCache(0 if short_lived else cache.memory_entries),
+            seal=seal,
+            monotonic=seconds_with_suspensions,
+            clock=microseconds,
+            sleep=time.sleep,
+            lock_timeout=cache.lock_timeout,
+            max_staleness=cache.max_staleness,
+        )
+    )
+    start_over_in_children(levels)
+    return levels
+
+
+def cache_seal(storage: "Storage") -> "Seal":
+    """Return what signs the entries of accounts. Raises the errors of reading the keyring and the database."""
+    from backctl.application.cache_levels import Seal
+    from backctl.infrastructure.crypto.hkdf import hkdf_expand
+
+    secret = storage.open_keyring().primary("index").secret_bytes()
+    return Seal(hkdf_expand("sha256", secret, b"backctl/cache/1", 32), installation_id(storage))
+
+
+def installation_id(storage: "Storage") -> str:
+    """Return the id of the installation, or a fixed text if there is none. Raises Unavailable, Unusable."""
+    from backctl.domain.errors import DatabaseMissing
+
+    try:
+        return storage.installation.stored().installation_id
+    except DatabaseMissing:
+        return _NO_INSTALLATION
