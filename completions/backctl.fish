@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --type --subject --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --type --subject --since --until --trace-id
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --type --subject --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --type --subject --since --until --trace-id
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -119,6 +119,7 @@ complete -c backctl -n '__backctl_at' -a key -d 'List, rotate, publish, import a
 complete -c backctl -n '__backctl_at' -a encrypt -d 'Encrypt a value, chosen fields of records, or a file'
 complete -c backctl -n '__backctl_at' -a decrypt -d 'Decrypt a value, chosen fields of records, or a file'
 complete -c backctl -n '__backctl_at' -a reencrypt -d 'Re-encrypt a value, chosen fields of records, or a file'
+complete -c backctl -n '__backctl_at' -a cache -d 'Inspect, change and invalidate cached values'
 complete -c backctl -n '__backctl_at' -a ratelimit -d 'Check, inspect and reset rate limits'
 complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the event log'
 complete -c backctl -n '__backctl_at' -a config -d 'Show, validate and change the configuration'
@@ -535,6 +536,61 @@ complete -c backctl -n '__backctl_in reencrypt' -l value-file -r -F -d 'Read the
 complete -c backctl -n '__backctl_in reencrypt' -l value-fd -x -d 'Read the value from an open file descriptor'
 complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Read the value from an environment variable'
 
+# backctl cache
+complete -c backctl -n '__backctl_at cache' -a get -d 'Print a cached value as JSON; exit code 3 if it is not cached'
+complete -c backctl -n '__backctl_at cache' -a set -d 'Store a value in the cache, in place of the one that is there'
+complete -c backctl -n '__backctl_at cache' -a delete -d 'Delete a cached value in all running services; exit code 3 if there is none'
+complete -c backctl -n '__backctl_at cache' -a list -d 'List the entries that all processes share, in any order'
+complete -c backctl -n '__backctl_at cache' -a explain -d 'Show everything about an entry: its level, age, TTL, tags, epoch and writer, and why it is not used'
+complete -c backctl -n '__backctl_at cache' -a invalidate -d 'Invalidate cached values in all running services, which load them again when they need them'
+complete -c backctl -n '__backctl_at cache' -a stats -d 'Show the number and size of the entries, and how often services found a value'
+complete -c backctl -n '__backctl_at cache' -a warm -d 'Store values in the cache before services need them'
+complete -c backctl -n '__backctl_at cache' -s h -l help -d 'Show this message and exit'
+
+# backctl cache get
+complete -c backctl -n '__backctl_operand 1 cache get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_in cache get' -l raw -d 'Print a string without quotes, and bytes as they are'
+
+# backctl cache set
+complete -c backctl -n '__backctl_operand 1 cache set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_in cache set' -l from-file -r -F -d 'Read the value from a file; \'-\' is standard input'
+complete -c backctl -n '__backctl_in cache set' -l raw -d 'Store the text itself as a string, instead of JSON'
+complete -c backctl -n '__backctl_in cache set' -l base64 -d 'Store bytes, given as base64'
+complete -c backctl -n '__backctl_in cache set' -l ttl -x -d 'Time until the value is stale; cache.ttl unless given'
+complete -c backctl -n '__backctl_in cache set' -l tag -x -d 'Add a tag, by which the entry can be invalidated'
+complete -c backctl -n '__backctl_in cache set' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in cache set' -s y -l yes -d 'Confirm without a prompt'
+
+# backctl cache delete
+complete -c backctl -n '__backctl_operand 1 cache delete' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_in cache delete' -l if-exists -d 'Succeed if there is no such entry'
+complete -c backctl -n '__backctl_in cache delete' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in cache delete' -s y -l yes -d 'Confirm without a prompt'
+
+# backctl cache explain
+complete -c backctl -n '__backctl_operand 1 cache explain' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+
+# backctl cache invalidate
+complete -c backctl -n '__backctl_in cache invalidate' -l tag -x -d 'Entries with this tag; can be repeated'
+complete -c backctl -n '__backctl_in cache invalidate' -l all -d 'All entries. Asks first, unless --yes'
+complete -c backctl -n '__backctl_in cache invalidate' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in cache invalidate' -s y -l yes -d 'Confirm without a prompt'
+
+# backctl cache warm
+complete -c backctl -n '__backctl_at cache warm' -a users -d 'Store accounts in the cache, as they are now'
+complete -c backctl -n '__backctl_at cache warm' -s h -l help -d 'Show this message and exit'
+
+# backctl cache warm users
+complete -c backctl -n '__backctl_in cache warm users' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only with this role'
+complete -c backctl -n '__backctl_in cache warm users' -l active -d 'Only active or only inactive accounts'
+complete -c backctl -n '__backctl_in cache warm users' -l inactive -d 'Only active or only inactive accounts'
+complete -c backctl -n '__backctl_in cache warm users' -l created-after -x -d 'Only created at this time or later'
+complete -c backctl -n '__backctl_in cache warm users' -l created-before -x -d 'Only created before this time'
+complete -c backctl -n '__backctl_in cache warm users' -l email-domain -x -d 'Only with an address in this domain'
+complete -c backctl -n '__backctl_in cache warm users' -l search -x -d 'Only with this text in the username or the address'
+complete -c backctl -n '__backctl_in cache warm users' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in cache warm users' -s y -l yes -d 'Confirm without a prompt'
+
 # backctl ratelimit
 complete -c backctl -n '__backctl_at ratelimit' -a check -d 'Consume a part of a limit: exit code 0, or 6 if it is reached'
 complete -c backctl -n '__backctl_at ratelimit' -a run -d 'Run a program if the limit permits it'
@@ -630,10 +686,10 @@ complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message 
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Show where each value comes from'
 
 # backctl config get
-complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 
 # backctl config set
-complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
 complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from an open file descriptor'
@@ -642,7 +698,7 @@ complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Change noth
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without a prompt'
 
 # backctl config unset
-complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without a prompt'
 

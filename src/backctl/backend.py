@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
     from backctl.application.audit import AuditService
     from backctl.application.authentication import AuthenticationService
+    from backctl.application.cache_entries import CacheEntryService
     from backctl.application.cache_levels import Levels, Seal
     from backctl.application.cache_reaction import CacheReaction
     from backctl.application.cached_accounts import CachedAccounts
@@ -299,6 +300,12 @@ class Backend:
             clock=microseconds,
             guard=self._guard,
         )
+
+    @lazy
+    def cache_entries(self) -> "CacheEntryService":
+        from backctl.application.cache_entries import CacheEntryService
+
+        return CacheEntryService(self.cache)
 
     @lazy
     def files(self) -> "WholeFiles":

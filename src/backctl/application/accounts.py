@@ -23,6 +23,7 @@ from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, 
 
 if TYPE_CHECKING:
     from backctl.application.account_steps import AccountSteps
+    from backctl.application.cache_views import WarmView
     from backctl.application.cached_accounts import CachedAccounts
     from backctl.application.event_views import EventView
     from backctl.application.ports.environment import AddressParser, Clock, IdSource
@@ -306,6 +307,20 @@ class AccountService:
         not available when it was changed. Raises UserNotFound.
         """
         return self.show(ident) if self.cached is None else self.cached().get(ident)
+
+    def warm(
+        self, criteria: UserCriteria = EVERY_USER, *, dry_run: bool = False, progress: Callable[[], None] = lambda: None
+    ) -> "WarmView":
+        """Store accounts in the cache. `progress` is called after each. Raises Unavailable, Unusable."""
+        from backctl.application.cache_views import WarmView
+
+        accounts = stored = 0
+        for user in self.stream(criteria):
+            accounts += 1
+            if not dry_run and self.cached is not None:
+                stored += self.cached().warm(user)
+            progress()
+        return WarmView(accounts, stored, 0 if dry_run else accounts - stored)
 
     def exists(self, ident: str) -> UserExistence:
         user = self.find(ident)

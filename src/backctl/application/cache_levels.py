@@ -259,6 +259,23 @@ class Levels:
         entry = self._entry(raw, payload, begun.reading.versions, recipe, negative=value is None)
         return self._finished(store, raw, token, begun, entry)
 
+    def refresh(self, key: str, loader: Callable[[], Any], recipe: Recipe) -> bool:
+        """Load a value and store it, even if it is cached. False if another process loads or invalidates it.
+
+        Raises the errors of the loader and of the store.
+        """
+        raw, token, store = checked_key(key), b"f" + os.urandom(16), self._store()
+        begun = self._begin(raw, token, recipe, store)
+        if not begun.held:
+            return False
+        try:
+            value = loader()
+            entry = self._entry(raw, recipe.codec.encode(value), begun.reading.versions, recipe, negative=value is None)
+        except BaseException:
+            self._released(raw, token)
+            raise
+        return self._committed(store, raw, token, begun, entry)
+
     def write_through(self, key: str, value: Any, write: Callable[[Any], R], recipe: Recipe) -> R:
         """Call `write(value)`, then store the value, and return the result of `write`. Raises its errors.
 

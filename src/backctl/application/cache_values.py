@@ -1,15 +1,21 @@
 """How values become the payload of cache entries, and how callers share them."""
 
+import base64
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from backctl.domain.cache_entry import TTL_MAX, VALUE_MAX
 from backctl.domain.errors import InvalidCacheEntry
+from backctl.domain.json_document import parsed
 
 Payload = tuple[bytes, bool]
 """Bytes, and whether they are the value itself instead of JSON."""
+
+
+Form = Literal["json", "text", "base64"]
+"""How an operator writes a value."""
 
 
 class Codec(NamedTuple):
@@ -49,6 +55,28 @@ def encoded(value: object) -> Payload:
         raise InvalidCacheEntry(
             f"the value cannot be stored as JSON: {error}", hint="use strings, numbers, lists, objects, or bytes"
         ) from None
+
+
+def read_value(raw: bytes, form: "Form") -> object:
+    """Return the value that an operator wrote. Raises InvalidCacheEntry."""
+    try:
+        if form == "base64":
+            return base64.b64decode(b"".join(raw.split()), validate=True)
+        text = raw.decode()
+        return parsed(text) if form == "json" else text
+    except UnicodeDecodeError:
+        raise InvalidCacheEntry("the value is not UTF-8 text", hint="give bytes as base64, with --base64") from None
+    except (ValueError, RecursionError) as error:
+        if form == "base64":
+            raise InvalidCacheEntry("the value is not base64", hint="use the standard alphabet with padding") from None
+        raise InvalidCacheEntry(
+            f"the value is not JSON: {error}", hint="add --raw to store the text itself as a string"
+        ) from None
+
+
+def shown_value(value: object) -> object:
+    """Return a value as JSON can express it; bytes become base64."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def decoded(payload: bytes, binary: bool) -> object:

@@ -27,6 +27,15 @@ class EntryView:
 
 
 @dataclass(frozen=True, slots=True)
+class CachedValue:
+    """A value; `format` is `bytes` for a value that is not JSON."""
+
+    key: str
+    value: object
+    format: Literal["json", "bytes"]
+
+
+@dataclass(frozen=True, slots=True)
 class TagView:
     """A tag of an entry. `current`: it has not been invalidated since the entry was stored."""
 

@@ -85,6 +85,19 @@ class CachedAccounts:
             raise UserNotFound(ident)
         return user
 
+    def warm(self, user: UserView) -> bool:
+        """Store an account, as it is now, under its id and its names. False if it was changed at the same time.
+
+        Raises Unavailable, Unusable.
+        """
+        stored = self.levels.refresh(key_of_id(user.id), partial(self._find, Identity("id", user.id)), USERS)
+        for name, key in (
+            (user.email, key_of_email(user.email, self.addresses)),
+            (user.username, key_of_username(user.username)),
+        ):
+            stored &= self.levels.refresh(key, partial(self._id_of, Identity.parse(name)), _IDS)
+        return stored
+
     def _by_id(self, id_: str) -> UserView | None:
         find = partial(self._find, Identity("id", id_))
         user: UserView | None = self.levels.load(key_of_id(id_), find, USERS)

@@ -161,8 +161,8 @@ def is_file(parameter: Parameter) -> bool:
 
 
 def may_be_bytes(parameter: Parameter) -> bool:
-    """Whether a parameter need not be UTF-8: a path, or an identifier of a rate limit."""
-    return is_file(parameter) or (parameter.metavar or "").strip("[]") == "IDENTIFIER"
+    """Whether a parameter need not be UTF-8: a path, an identifier of a rate limit, or what names cache entries."""
+    return is_file(parameter) or (parameter.metavar or "").strip("[]") in ("IDENTIFIER", "KEY", "PATTERN", "TAG")
 
 
 # Durations.

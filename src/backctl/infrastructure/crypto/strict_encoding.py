@@ -10,7 +10,7 @@ import re
 from binascii import a2b_base64
 from math import isfinite
 
-from backctl.infrastructure.crypto.strict_json import refuse_constant, without_duplicates
+from backctl.domain.json_document import refuse_constant, without_duplicates
 
 _DEEPEST = 16
 _INTEGER_BOUND = 2**53  # RFC 7493 §2.2: beyond it, programs may read different numbers

@@ -111,7 +111,7 @@ def _foreign(content: str, purpose: Purpose, alg: str | None, now: Instant) -> F
 
 def _members(content: str) -> dict[str, object]:
     """Parse a JWK, or the only JWK of a JWK Set. Raises InvalidKey."""
-    from backctl.infrastructure.crypto.strict_json import parsed
+    from backctl.domain.json_document import parsed
 
     try:
         document = parsed(content)

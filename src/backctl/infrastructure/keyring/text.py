@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 from backctl.domain.canonical_json import canonical
 from backctl.domain.errors import KeyringDamaged, KeyringSealed
+from backctl.domain.json_document import parsed
 from backctl.domain.key import encoded, unpadded
 from backctl.domain.keyring import Keyring
-from backctl.infrastructure.crypto.strict_json import parsed
 
 Passphrase = Callable[[], str]
 

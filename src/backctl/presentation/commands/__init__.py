@@ -22,6 +22,7 @@ NOUNS: dict[str, Entry] = {
     "encrypt": Entry(_HERE + "encrypt", "Encrypt a value, chosen fields of records, or a file.", verb=True),
     "decrypt": Entry(_HERE + "decrypt", "Decrypt a value, chosen fields of records, or a file.", verb=True),
     "reencrypt": Entry(_HERE + "reencrypt", "Re-encrypt a value, chosen fields of records, or a file.", verb=True),
+    "cache": Entry(_HERE + "cache", "Inspect, change and invalidate cached values."),
     "ratelimit": Entry(_HERE + "ratelimit", "Check, inspect and reset rate limits."),
     "audit": Entry(_HERE + "audit", "Read and verify the event log."),
     "config": Entry(_HERE + "config", "Show, validate and change the configuration."),
@@ -36,6 +37,7 @@ NOUNS: dict[str, Entry] = {
 """In the order of the help. To add a noun, add a line here and a module to this package."""
 
 WITHIN: dict[str, dict[str, Entry]] = {
+    "cache": {"warm": Entry(_HERE + "cache_warm", "Store values in the cache before services need them.")},
     "ratelimit": {"policy": Entry(_HERE + "ratelimit_policy", "Show the configured rate limit policies.")},
     "user": {"mfa": Entry(_HERE + "user_mfa", "Manage the second factors of accounts.")},
 }

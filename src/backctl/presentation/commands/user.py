@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from backctl.application.views import Change, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import UsageError
-from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort, UserCriteria
-from backctl.domain.values import Instant
+from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort
+from backctl.presentation.account_filters import Filters
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
@@ -26,37 +26,6 @@ app = noun("user")
 
 _REPORTED = ("ident", "error")
 """Further members in the report of a bulk command."""
-
-
-class Filters(NamedTuple):
-    """The options that select accounts."""
-
-    role: Annotated[str | None, Option("--role", metavar="NAME", help="Only with this role.")] = None
-    active: Annotated[bool | None, Option("--active/--inactive", help="Only active or only inactive accounts.")] = None
-    created_after: Annotated[
-        str | None, Option("--created-after", metavar="TIME", help="Only created at this time or later.")
-    ] = None
-    created_before: Annotated[
-        str | None, Option("--created-before", metavar="TIME", help="Only created before this time.")
-    ] = None
-    email_domain: Annotated[
-        str | None, Option("--email-domain", metavar="DOMAIN", help="Only with an address in this domain.")
-    ] = None
-    search: Annotated[
-        str | None, Option("--search", metavar="TEXT", help="Only with this text in the username or the address.")
-    ] = None
-
-    def criteria(self) -> UserCriteria:
-        """Raises InvalidInput for a time that cannot be read."""
-        return UserCriteria(
-            role=self.role,
-            is_active=self.active,
-            created_after=Instant.parse(self.created_after) if self.created_after is not None else None,
-            created_before=Instant.parse(self.created_before) if self.created_before is not None else None,
-            email_domain=self.email_domain,
-            search=self.search,
-        )
-
 
 GeneratePassword = Annotated[bool, Option("--generate-password", help="Generate a password and print it once.")]
 MustChangePassword = Annotated[bool, Option("--must-change-password", help="Require a new password at the next login.")]

@@ -1,4 +1,4 @@
-"""A strict JSON parser, for documents that contain keys."""
+"""Parses JSON documents strictly: without duplicate members and NaN, which readers disagree about."""
 
 import json
 
