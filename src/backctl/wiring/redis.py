@@ -48,7 +48,7 @@ def redis_probes(settings: "Settings", redis: "Callable[[], RedisServers]") -> "
         finding = fail(error.message, error.hint or "")
         return (Probe("redis.reachable", lambda: finding),)
     if not url:
-        return (Probe("redis.reachable", lambda: ok("not configured; rate limits are stored in a file")),)
+        return (Probe("redis.reachable", lambda: ok("not configured; rate limits and the cache are stored in files")),)
     from backctl.infrastructure.host import now
 
     servers = redis()  # first, because it decides how redis-py is imported

@@ -4,13 +4,10 @@
 -- Returns the next cursor, and how many entries there were and their bytes.
 
 local found = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
-local keys, bytes = found[2], 0
-for _, key in ipairs(keys) do
+local remove, count, bytes = ARGV[4] == '1', 0, 0
+for _, key in ipairs(found[2]) do
     local size = redis.pcall('STRLEN', key)
     bytes = bytes + (type(size) == 'number' and size or 0)
-end
-local count = #keys
-if count > 0 and ARGV[4] == '1' then
-    count = redis.call('UNLINK', unpack(keys))
+    count = count + (remove and redis.call('UNLINK', key) or 1)
 end
 return {found[1], {count, bytes}}
