@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from backctl.infrastructure.installation import Dependencies
     from backctl.infrastructure.keyring.store import KeyringStore
     from backctl.infrastructure.redis.connection import RedisServers
+    from backctl.wiring.cache import InstalledStore
 
 
 class Backend:
@@ -294,7 +295,7 @@ class Backend:
         cache = self._settings.cache
         return CacheService(
             levels=self._cache_levels,
-            store=lambda: self._cache_store,
+            store=self._cache_store,
             level=cache_level(self._loaded),
             lifetimes=Lifetimes(cache.ttl, cache.negative_ttl, cache.stale_if_error),
             clock=microseconds,
@@ -397,13 +398,16 @@ class Backend:
         self._notice(text)
 
     @lazy
-    def _cache_store(self) -> "CacheStore":
+    def _installed_cache(self) -> "InstalledStore":
         from backctl.wiring.cache import cache_store
 
         levels, store = self._cache_levels, cache_store(self._loaded, lambda: self._redis, self._storage)
         self._opened.callback(store.close)
         self._opened.callback(levels.close, store)
         return store
+
+    def _cache_store(self) -> "CacheStore":
+        return self._installed_cache()
 
     @lazy
     def _cache_seal(self) -> "Seal":
@@ -415,9 +419,7 @@ class Backend:
     def _cache_levels(self) -> "Levels":
         from backctl.wiring.cache import cache_levels
 
-        return cache_levels(
-            self._loaded, lambda: self._cache_store, lambda: self._cache_seal, short_lived=self._short_lived
-        )
+        return cache_levels(self._loaded, self._cache_store, lambda: self._cache_seal, short_lived=self._short_lived)
 
     @lazy
     def _cached_accounts(self) -> "CachedAccounts":

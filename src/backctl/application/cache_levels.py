@@ -456,11 +456,11 @@ class Levels:
 
     # Counters.
 
-    def close(self, store: CacheStore) -> None:
+    def close(self, store: Callable[[], CacheStore]) -> None:
         """Add the counters to those in the store, before it is closed."""
         if not self._failing and (self._counts or self.memory_hits):
             with suppress(Unavailable, Unusable):
-                self._flush(store)
+                self._flush(store())
 
     def _count(self, name: str) -> None:
         with self._lock:

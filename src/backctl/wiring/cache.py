@@ -1,5 +1,7 @@
 """Factories for the cache, from the settings."""
 
+import time
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,34 +31,74 @@ def cache_level(loaded: "LoadedSettings") -> str:
     return "redis" if loaded.settings.redis.url.reveal() else "file"
 
 
-def cache_store(loaded: "LoadedSettings", redis: "Callable[[], RedisServers]", storage: "Storage") -> "CacheStore":
-    """Create the store: Redis if it is configured, else a file. Its keys contain the id of the installation.
+class InstalledStore:
+    """The store of the installation: Redis if it is configured, else a file. Keys contain the installation's id.
 
-    Raises the errors of reading that id.
+    A service can start before there is an installation. It then looks for one every second.
     """
-    installation = installation_id(storage)
-    if loaded.settings.redis.url.reveal():
-        servers = redis()  # first, because it decides how redis-py is imported
-        from backctl.infrastructure.redis.cache import RedisCache
 
-        return RedisCache(servers, namespace=loaded.settings.redis.namespace, installation=installation)
-    from backctl.infrastructure.clock import microseconds
-    from backctl.infrastructure.sqlite.cache import SqliteCache
+    def __init__(self, loaded: "LoadedSettings", redis: "Callable[[], RedisServers]", storage: "Storage") -> None:
+        self._loaded = loaded
+        self._redis = redis
+        self._storage = storage
+        self._lock = Lock()
+        self._installation = ""
+        self._store: CacheStore | None = None
+        self._look_again_at = 0.0
 
-    return SqliteCache(
-        loaded.data_folder / FILE,
-        installation=installation,
-        timeout_us=loaded.settings.database.timeout,
-        clock=microseconds,
-    )
+    def start_over(self) -> None:
+        """Replace the lock in a forked child."""
+        self._lock = Lock()
+
+    def __call__(self) -> "CacheStore":
+        """Return the store. Raises the errors of reading the id."""
+        store = self._store
+        if store is not None and self._installation != _NO_INSTALLATION:
+            return store
+        with self._lock:
+            now = time.monotonic()
+            if self._store is None or now >= self._look_again_at:
+                self._look_again_at = now + 1
+                installation = installation_id(self._storage)
+                if self._store is None or installation != self._installation:
+                    self._installation, self._store = installation, self._made(installation)
+            return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    def _made(self, installation: str) -> "CacheStore":
+        settings = self._loaded.settings
+        if settings.redis.url.reveal():
+            servers = self._redis()  # first, because it decides how redis-py is imported
+            from backctl.infrastructure.redis.cache import RedisCache
+
+            return RedisCache(servers, namespace=settings.redis.namespace, installation=installation)
+        from backctl.infrastructure.clock import microseconds
+        from backctl.infrastructure.sqlite.cache import SqliteCache
+
+        return SqliteCache(
+            self._loaded.data_folder / FILE,
+            installation=installation,
+            timeout_us=settings.database.timeout,
+            clock=microseconds,
+        )
+
+
+def cache_store(loaded: "LoadedSettings", redis: "Callable[[], RedisServers]", storage: "Storage") -> InstalledStore:
+    """Create the store, which finds the installation at its first use."""
+    from backctl.infrastructure.forks import start_over_in_children
+
+    store = InstalledStore(loaded, redis, storage)
+    start_over_in_children(store)
+    return store
 
 
 def cache_levels(
     loaded: "LoadedSettings", store: "Callable[[], CacheStore]", seal: "Callable[[], Seal]", *, short_lived: bool
 ) -> "Levels":
     """Create the levels of this process. `short_lived`: it keeps nothing in its memory."""
-    import time
-
     from backctl.application.cache_levels import Environment, Levels
     from backctl.infrastructure.clock import microseconds, seconds_with_suspensions
     from backctl.infrastructure.forks import start_over_in_children
