@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from backctl.application.audit import AuditService
     from backctl.application.authentication import AuthenticationService
     from backctl.application.cache_entries import CacheEntryService
-    from backctl.application.cache_levels import Levels, Seal
+    from backctl.application.cache_envelope import Seal
+    from backctl.application.cache_levels import Levels
     from backctl.application.cache_reaction import CacheReaction
     from backctl.application.cached_accounts import CachedAccounts
     from backctl.application.cached_standings import CachedStandings

@@ -199,7 +199,7 @@ class CacheEntryService:
                 found.append(None)
             elif entry is None:
                 found.append(_Examined(reading, None, "unreadable"))
-            elif is_reserved(key) and not self.service.levels.trusts(key, entry):
+            elif is_reserved(key) and not self.service.levels.is_trusted(key, entry):
                 found.append(_Examined(reading, entry, "untrusted"))
             else:
                 found.append(_Examined(reading, entry, entry.state(reading.versions, now)))

@@ -11,34 +11,26 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
+from backctl.application.cache_access import StoreAccess, StoreAway
+from backctl.application.cache_envelope import Envelope, Filling, Found, Seal
 from backctl.application.cache_flights import Flights, Produced
-from backctl.application.cache_values import Codec, Recipe, checked_payload
-from backctl.application.ports.cache import Announced, Begun, CacheStore, Change, Held, Memory, Reading
-from backctl.domain.cache_entry import Entry, State, Versions, checked_key, decoded
+from backctl.application.cache_values import Codec, Payload, Recipe, checked_payload
+from backctl.application.ports.cache import Announced, CacheStore, Change, Held, Memory
+from backctl.domain.cache_entry import Entry, checked_key
 from backctl.domain.cache_sequence import SequenceWatch
 from backctl.domain.errors import InvalidCacheEntry, Unavailable, Unusable
 from backctl.domain.quoting import quoted
 
 R = TypeVar("R")
 
-_RETRY_S: Final = 2.0
-"""How long to do without the store after it failed; then one thread tries it again."""
 _POLL_S: Final = (0.005, 0.1)
 """The first and the longest pause between two looks at an entry that another process is filling."""
+_PATIENCE: Final = 2.5
+"""How many times the lock timeout to wait for other processes: one can be killed, and a second one takes over."""
 _KEEP_US: Final = 60_000_000
 """How much longer than an entry the versions of its tags last."""
 _COUNT_S: Final = 10.0
 """How often the counters are added to those in the store."""
-
-
-class Seal(NamedTuple):
-    """What entries of backctl itself are signed with, and for which installation."""
-
-    secret: bytes
-    installation: str
-
-    def context(self, key: bytes) -> bytes:
-        return self.installation.encode() + b"\0" + key
 
 
 class Environment(NamedTuple):
@@ -56,43 +48,33 @@ class Environment(NamedTuple):
     """How long entries in memory may be used without asking the store whether something was invalidated, in µs."""
 
 
-class Found(NamedTuple):
-    """An entry that this process can use, its value, and whether it may."""
-
-    entry: Entry
-    value: Any
-    state: State
-
-
-class _StoreAway(Exception):
-    """The store cannot be used at the moment."""
-
-
 class Levels:
     """The levels of the cache in one process. Works in any thread; call `start_over` in a forked child."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._store = environment.store
+        self._access = StoreAccess(environment.store, environment.monotonic)
         self._memory = environment.memory
         self._monotonic = environment.monotonic
+        self._clock = environment.clock
         self._log = logging.getLogger("backctl.cache")
-        self._flights = Flights(environment.monotonic, timeout=3 * environment.lock_timeout / 1_000_000)
-        self._failing = False
-        self._retry_at = 0.0
+        self._flights = Flights(environment.monotonic, timeout=(_PATIENCE + 1) * environment.lock_timeout / 1_000_000)
+        self._envelope = Envelope(environment.seal, environment.clock, self._access)
         self._counted_at = 0.0
-        self._counts: dict[str, int] = {}
         self._watch = SequenceWatch(environment.max_staleness / 1_000_000)
-        self.memory_hits = 0
         self.start_over()
 
     def start_over(self) -> None:
         self._lock = threading.Lock()
-        self._flights.start_over()
+        self._confirming = threading.Lock()
         self._listens = False
-        self._counts = {}
-        self.memory_hits = 0
-        self._writer = f"{os.uname().nodename}:{os.getpid()}"[:200]
+        self._access.start_over()
+        self._flights.start_over()
+        self._envelope.start_over()
+
+    def close(self, store: Callable[[], CacheStore]) -> None:
+        """Add the counters to those in the store, before it is closed."""
+        self._access.close(store)
 
     # Reading.
 
@@ -102,7 +84,7 @@ class Levels:
         if held is not None:
             now = self._monotonic()
             if now < held.until and now < self._watch.confirmed_until:
-                self.memory_hits += 1
+                self._access.memory_hits += 1
                 return held
         return None
 
@@ -118,132 +100,135 @@ class Levels:
         """Return the value of a key without loading it; `default` if it is not cached."""
         try:
             produced = self._cached(key, checked_key(key), recipe)
-        except _StoreAway:
+        except StoreAway:
             return default
         return default if produced is None else recipe.codec.share(produced.value)(produced.value)
 
-    def trusts(self, raw: bytes, entry: Entry) -> bool:
+    def is_trusted(self, raw: bytes, entry: Entry) -> bool:
         """Whether an entry of a reserved namespace was stored by a process with the same keyring."""
-        seal = self._environment.seal()
-        return entry.is_signed(seal.secret, seal.context(raw))
+        return self._envelope.is_trusted(raw, entry)
 
     def _beyond_memory(self, key: str, loader: Callable[[], Any], recipe: Recipe) -> Produced:
         raw = checked_key(key)
         try:
             return self._cached(key, raw, recipe) or self._filled(key, raw, loader, recipe)
-        except _StoreAway:
-            self._count("loads")
-            self._count("bypasses")
-            return Produced(_exchanged(loader(), recipe.codec)[1], is_current=False)
+        except StoreAway:
+            self._access.count("bypasses")
+            return self._loaded(loader, recipe)
 
     def _cached(self, key: str, raw: bytes, recipe: Recipe) -> Produced | None:
-        """Return the value in memory or in the store; None if there is none. Raises _StoreAway."""
+        """Return the value in memory or in the store; None if there is none. Raises StoreAway."""
         if recipe.codec.signed:
-            self._asked(lambda store: self._environment.seal())  # to do without the cache if there is no key
+            self._access.ask(lambda store: self._environment.seal())  # to do without the cache if there is no key
         if self._memory.is_used:
             self._confirm()
             held = self._memory.get(key)
             if held is not None and self._monotonic() < held.until:
-                self.memory_hits += 1
+                self._access.memory_hits += 1
                 return Produced(held.value, is_current=True)
         generation = self._memory.generation
-        found = self._found(raw, self._asked(lambda store: self._read(store, raw, recipe.tags)), recipe.codec)
-        if found is None or found.state != "fresh":
+        found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe))
+        return None if found is None else self._used(key, found, generation, recipe)
+
+    def _used(self, key: str, found: Found, generation: int, recipe: Recipe) -> Produced | None:
+        """Use an entry of the store if it is fresh."""
+        if found.state != "fresh":
             return None
-        self._count("store_hits")
+        self._access.count("store_hits")
         self._remember(key, found.entry, found.value, generation, recipe.codec)
         return Produced(found.value, is_current=True)
 
+    def _loaded(self, loader: Callable[[], Any], recipe: Recipe) -> Produced:
+        """Load a value without storing it."""
+        self._access.count("loads")
+        return Produced(_exchanged(loader(), recipe.codec)[1], is_current=False)
+
     def _filled(self, key: str, raw: bytes, loader: Callable[[], Any], recipe: Recipe) -> Produced:
-        """Load the value and store it, or wait for the process that does. Raises _StoreAway before it loads."""
-        token = b"f" + os.urandom(16)
+        """Load the value and store it, or wait for the process that does. Raises StoreAway before it loads."""
         generation = self._memory.generation
-        begun, found = self._begun(raw, token, recipe)
-        if found is not None and found.state == "fresh":
-            self._count("store_hits")
-            self._remember(key, found.entry, found.value, generation, recipe.codec)
-            return Produced(found.value, is_current=True)
-        self._count("loads")
-        if begun is None:
-            return Produced(_exchanged(loader(), recipe.codec)[1], is_current=False)
+        give_up, pause = self._monotonic() + _PATIENCE * self._environment.lock_timeout / 1_000_000, _POLL_S[0]
+        token = b"f" + os.urandom(16)
+        while True:
+            filling = self._access.ask(partial(self._begun, raw, token, recipe))
+            found = self._envelope.opened(raw, filling.begun.reading, recipe)
+            used = None if found is None else self._used(key, found, generation, recipe)
+            if used is not None:
+                if filling.begun.held:
+                    self._released(filling)
+                return used
+            if filling.begun.held:
+                break
+            if self._monotonic() >= give_up:
+                return self._loaded(loader, recipe)
+            self._environment.sleep(pause)
+            pause = min(2 * pause, _POLL_S[1])
+        self._access.count("loads")
         try:
-            value = loader()
+            payload, value = _exchanged(loader(), recipe.codec)
         except Exception as error:
-            stale = self._stale(raw, token, recipe, error)
+            self._released(filling)
+            stale = self._stale(raw, recipe, error)
             if stale is None:
                 raise
             return Produced(stale.value, is_current=True)
         except BaseException:
-            self._released(raw, token)
+            self._released(filling)
             raise
-        return self._stored(key, raw, value, (token, begun), generation, recipe)
+        return Produced(value, is_current=self._stored(key, filling, payload, value, generation, recipe))
 
-    def _begun(self, raw: bytes, token: bytes, recipe: Recipe) -> tuple[Begun | None, Found | None]:
-        """Lock the entry, waiting while another process fills it. Without `Begun`, it took too long."""
-        hold = self._environment.lock_timeout
-        give_up, pause = self._monotonic() + 2.5 * hold / 1_000_000, _POLL_S[0]
-        begin = partial(self._begin, raw, token, recipe)
-        while True:
-            begun = self._asked(begin)
-            found = self._found(raw, begun.reading, recipe.codec)
-            if found is not None and found.state == "fresh":
-                if begun.held:
-                    self._released(raw, token)
-                return begun, found
-            if begun.held:
-                return begun, None
-            if self._monotonic() >= give_up:
-                return None, None
-            self._environment.sleep(pause)
-            pause = min(2 * pause, _POLL_S[1])
-
-    def _begin(self, raw: bytes, token: bytes, recipe: Recipe, store: CacheStore, *, take_over: bool = False) -> Begun:
-        keep = recipe.ttl + recipe.stale + self._environment.lock_timeout + _KEEP_US
-        return store.begin(
-            raw, token, recipe.tags, hold_us=self._environment.lock_timeout, keep_us=keep, take_over=take_over
-        )
+    def _begun(
+        self, raw: bytes, token: bytes, recipe: Recipe, store: CacheStore, *, take_over: bool = False
+    ) -> Filling:
+        hold, began_at = self._environment.lock_timeout, self._clock()
+        keep = recipe.ttl + recipe.stale + hold + _KEEP_US
+        begun = store.begin(raw, token, recipe.tags, hold_us=hold, keep_us=keep, take_over=take_over)
+        return Filling(raw, token, began_at, begun)
 
     def _stored(
-        self, key: str, raw: bytes, value: Any, lock: tuple[bytes, Begun], generation: int, recipe: Recipe
-    ) -> Produced:
-        """Store a loaded value, unless it was invalidated meanwhile."""
-        token, begun = lock
+        self, key: str, filling: Filling, payload: Payload, value: Any, generation: int, recipe: Recipe
+    ) -> bool:
+        """Store a loaded value. False if it was invalidated meanwhile, if it is too large, or if the store is away."""
         try:
-            payload, value = _exchanged(value, recipe.codec)
-        except InvalidCacheEntry:
-            self._released(raw, token)
-            raise
-        try:
-            entry = self._entry(raw, checked_payload(payload), begun.reading.versions, recipe, negative=value is None)
-        except InvalidCacheEntry as error:  # too large: the caller still gets it
+            entry = self._envelope.made(filling, checked_payload(payload), recipe, negative=value is None)
+        except InvalidCacheEntry as error:
             self._log.warning("the entry %s is not cached: %s", quoted(key), error.message)
-            self._released(raw, token)
-            return Produced(value, is_current=False)
+            self._released(filling)
+            return False
         try:
-            kept = self._asked(lambda store: self._committed(store, raw, token, begun, entry))
-        except _StoreAway:
-            kept = False
+            kept = self._access.ask(lambda store: self._committed(store, filling, entry))
+        except StoreAway:
+            return False
         if kept:
             self._remember(key, entry, value, generation, recipe.codec)
-        return Produced(value, is_current=kept)
+        return kept
 
-    @staticmethod
-    def _committed(store: CacheStore, raw: bytes, token: bytes, begun: Begun, entry: Entry) -> bool:
-        ttl = entry.hard_at - entry.created_at
-        return store.commit(raw, token, begun.fence, entry.encoded(), ttl_us=ttl)
+    def _committed(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
+        ttl_us = entry.hard_at - self._clock()
+        if ttl_us <= 0:  # loading took longer than the value may be used
+            store.release(filling.key, filling.token)
+            return False
+        return store.commit(filling.key, filling.token, filling.begun.fence, entry.encoded(), ttl_us=ttl_us)
 
-    def _stale(self, raw: bytes, token: bytes, recipe: Recipe, error: Exception) -> Found | None:
+    def _stale(self, raw: bytes, recipe: Recipe, error: Exception) -> Found | None:
         """Return an entry that may replace a loader that failed: never one that was invalidated."""
-        self._released(raw, token)
         try:
-            found = self._found(raw, self._asked(lambda store: self._read(store, raw, recipe.tags)), recipe.codec)
-        except _StoreAway:
+            found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe))
+        except StoreAway:
             return None
         if found is None or found.state not in ("fresh", "stale"):
             return None
-        self._count("stale_served")
+        self._access.count("stale_served")
         self._log.warning("loading failed with %s; using a stale entry", type(error).__name__)
         return found
+
+    def _released(self, filling: Filling) -> None:
+        self._access.attempt(lambda store: store.release(filling.key, filling.token))
+
+    def _remember(self, key: str, entry: Entry, value: Any, generation: int, codec: Codec) -> None:
+        # Never longer than its TTL, even if the clock of the process that stored it is ahead.
+        left = min(entry.soft_at - self._clock(), entry.soft_at - entry.created_at) / 1_000_000
+        tags = tuple(tag for tag, _ in entry.tags)
+        self._memory.put(key, Held(value, self._monotonic() + left, tags, codec.share(value)), generation=generation)
 
     # Writing.
 
@@ -252,29 +237,28 @@ class Levels:
 
         Raises InvalidCacheEntry and the errors of the store.
         """
-        raw, token = checked_key(key), b"w" + os.urandom(16)
+        raw = checked_key(key)
         payload = checked_payload(recipe.codec.encode(value))
-        store = self._store()
-        begun = self._begin(raw, token, recipe, store, take_over=True)
-        entry = self._entry(raw, payload, begun.reading.versions, recipe, negative=value is None)
-        return self._finished(store, raw, token, begun, entry)
+        store = self._access.store()
+        filling = self._begun(raw, b"w" + os.urandom(16), recipe, store, take_over=True)
+        return self._finished(store, filling, self._envelope.made(filling, payload, recipe, negative=value is None))
 
     def refresh(self, key: str, loader: Callable[[], Any], recipe: Recipe) -> bool:
         """Load a value and store it, even if it is cached. False if another process loads or invalidates it.
 
         Raises the errors of the loader and of the store.
         """
-        raw, token, store = checked_key(key), b"f" + os.urandom(16), self._store()
-        begun = self._begin(raw, token, recipe, store)
-        if not begun.held:
+        raw, store = checked_key(key), self._access.store()
+        filling = self._begun(raw, b"f" + os.urandom(16), recipe, store)
+        if not filling.begun.held:
             return False
         try:
             value = loader()
-            entry = self._entry(raw, recipe.codec.encode(value), begun.reading.versions, recipe, negative=value is None)
+            payload = checked_payload(recipe.codec.encode(value))
         except BaseException:
-            self._released(raw, token)
+            self._released(filling)
             raise
-        return self._committed(store, raw, token, begun, entry)
+        return self._committed(store, filling, self._envelope.made(filling, payload, recipe, negative=value is None))
 
     def write_through(self, key: str, value: Any, write: Callable[[Any], R], recipe: Recipe) -> R:
         """Call `write(value)`, then store the value, and return the result of `write`. Raises its errors.
@@ -282,24 +266,36 @@ class Levels:
         Afterwards the entry has this value, or none if another process changed it at the same time. While the store
         is away, an older entry can stay until it ends.
         """
-        raw, token = checked_key(key), b"w" + os.urandom(16)
+        raw = checked_key(key)
         payload = checked_payload(recipe.codec.encode(value))
         kept = False
-        begun = self._tried(lambda store: self._begin(raw, token, recipe, store, take_over=True))
+        filling = self._access.attempt(lambda store: self._taken_over(store, raw, recipe))
         try:
             result = write(value)
-            if begun is not None:
-                entry = self._entry(raw, payload, begun.reading.versions, recipe, negative=value is None)
-                kept = bool(self._tried(lambda store: self._finished(store, raw, token, begun, entry)))
+            if filling is not None:
+                entry = self._envelope.made(filling, payload, recipe, negative=value is None)
+                kept = bool(self._access.attempt(lambda store: self._finished(store, filling, entry)))
         finally:
             if not kept:  # the write may have had an effect, even if it failed
                 self._memory.drop(Change("keys", (raw,)))
-                self._tried(lambda store: self._removed(store, (raw,)))
+                self._access.attempt(lambda store: self._removed(store, (raw,)))
         return result
 
-    def remove(self, keys: Sequence[bytes]) -> int:
-        """Invalidate entries by their keys; return how many there were. Raises the errors of the store."""
-        return self._removed(self._store(), keys)
+    def _taken_over(self, store: CacheStore, raw: bytes, recipe: Recipe) -> Filling:
+        """Remove an entry everywhere, and lock it, so that a process that is killed while it writes leaves none."""
+        filling = self._begun(raw, b"w" + os.urandom(16), recipe, store, take_over=True)
+        self._heard(store.announce((raw,)), Change("keys", (raw,)))
+        return filling
+
+    def _finished(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
+        """Store the entry that replaces another, unless a second process was writing too; then store nothing."""
+        if filling.begun.contended or not self._committed(store, filling, entry):
+            self._removed(store, (filling.key,))
+            return False
+        self._heard(store.announce((filling.key,)), Change("keys", (filling.key,)))
+        return True
+
+    # Invalidating.
 
     def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Invalidate entries by their keys and by their tags. Raises the errors of the store."""
@@ -308,138 +304,48 @@ class Levels:
         if tags:
             self.renew_tags([tag.encode() for tag in tags])
 
+    def remove(self, keys: Sequence[bytes]) -> int:
+        """Invalidate entries by their keys; return how many there were. Raises the errors of the store."""
+        return self._removed(self._access.store(), keys)
+
     def renew_tags(self, tags: Sequence[bytes]) -> None:
         """Invalidate all entries with any of these tags. Raises the errors of the store."""
-        self._heard(self._store().renew_tags(tags), Change("tags", tuple(tags)))
+        self._heard(self._access.store().renew_tags(tags), Change("tags", tuple(tags)))
 
     def renew_epoch(self) -> None:
         """Invalidate all entries. Raises the errors of the store."""
-        self._heard(self._store().renew_epoch(), Change("all"))
+        self._heard(self._access.store().renew_epoch(), Change("all"))
 
     def swept(self, pattern: bytes) -> None:
         """Drop from memory what a finished sweep of the store has removed."""
         self._memory.drop(Change("glob", (pattern,)))
-
-    def _finished(self, store: CacheStore, raw: bytes, token: bytes, begun: Begun, entry: Entry) -> bool:
-        """Store the entry that replaces another, unless a second process was writing too; then store nothing."""
-        if begun.contended or not self._committed(store, raw, token, begun, entry):
-            self._removed(store, (raw,))
-            return False
-        self._heard(store.announce((raw,)), Change("keys", (raw,)))
-        return True
 
     def _removed(self, store: CacheStore, keys: Sequence[bytes]) -> int:
         removed, announced = store.remove(keys)
         self._heard(announced, Change("keys", tuple(keys)))
         return removed
 
-    def _tried(self, ask: Callable[[CacheStore], R]) -> R | None:
-        """Ask the store even if it was away a moment ago; None if it still is."""
-        try:
-            return ask(self._store())
-        except (Unavailable, Unusable) as error:
-            self._note(error)
-            return None
-
-    # Entries.
-
-    def _read(self, store: CacheStore, raw: bytes, tags: Sequence[bytes]) -> Reading:
-        """Return what the store has. Entries can have other tags than expected, whose versions are then read too."""
-        (reading,) = store.read([raw], [tags])
-        entry = decoded(reading.entry)
-        if entry is not None and any(tag not in reading.versions.tags for tag, _ in entry.tags):
-            (reading,) = store.read([raw], [[tag for tag, _ in entry.tags]])
-        return reading
-
-    def _found(self, raw: bytes, reading: Reading, codec: Codec) -> Found | None:
-        """Return the entry if this process can use it: if it is signed where it must be, and has the right form."""
-        entry = decoded(reading.entry)
-        if entry is None:
-            return None
-        if codec.signed and not self.trusts(raw, entry):
-            self._count("refused")
-            shown = quoted(raw.decode(errors="backslashreplace"))
-            self._log.warning("the entry %s has no valid signature; it is not used", shown)
-            return None
-        try:
-            value = codec.decode(entry.payload, entry.binary)
-        except ValueError:
-            return None
-        return Found(entry, value, entry.state(reading.versions, self._environment.clock()))
-
-    def _entry(
-        self, raw: bytes, payload: tuple[bytes, bool], versions: Versions, recipe: Recipe, *, negative: bool
-    ) -> Entry:
-        now = self._environment.clock()
-        soft = now + (min(recipe.negative_ttl, recipe.ttl) if negative else recipe.ttl)
-        entry = Entry(
-            now,
-            soft,
-            soft + recipe.stale,
-            versions.epoch or b"",
-            tuple((tag, versions.tags[tag] or b"") for tag in recipe.tags),
-            negative,
-            payload[1],
-            self._writer,
-            payload[0],
-        )
-        if recipe.codec.signed:
-            seal = self._environment.seal()
-            entry = entry.signed(seal.secret, seal.context(raw))
-        return entry
-
-    def _remember(self, key: str, entry: Entry, value: Any, generation: int, codec: Codec) -> None:
-        left = (entry.soft_at - self._environment.clock()) / 1_000_000
-        tags = tuple(tag for tag, _ in entry.tags)
-        self._memory.put(key, Held(value, self._monotonic() + left, tags, codec.share(value)), generation=generation)
-
-    # The store, and what it says about the memory.
-
-    def _asked(self, ask: Callable[[CacheStore], R]) -> R:
-        """Ask the store. Raises _StoreAway if it fails, or has failed a moment ago."""
-        if self._failing:
-            with self._lock:
-                now = self._monotonic()
-                if now < self._retry_at:
-                    raise _StoreAway
-                self._retry_at = now + _RETRY_S  # the others do without it until this one has succeeded
-        try:
-            answer = ask(self._store())
-        except (Unavailable, Unusable) as error:
-            self._note(error)
-            raise _StoreAway from error
-        if self._failing:
-            self._failing = False
-            self._log.warning("the cache is available again")
-        return answer
-
-    def _note(self, error: Unavailable | Unusable) -> None:
-        """Do without the store for a while."""
-        self._count("failures")
-        with self._lock:
-            self._retry_at = self._monotonic() + _RETRY_S
-            first, self._failing = not self._failing, True
-        if first:
-            self._log.warning("the cache is not available, values are loaded instead: %s", error.message)
-
-    def _released(self, raw: bytes, token: bytes) -> None:
-        self._tried(lambda store: store.release(raw, token))
+    # What the store says about the memory.
 
     def _confirm(self) -> None:
-        """Make sure that the entries in memory may be used. Raises _StoreAway."""
+        """Make sure that the entries in memory may be used. Raises StoreAway."""
         if self._monotonic() < self._watch.confirmed_until:
             return
-        if not self._listens:
-            self._listens = True
-            self._asked(lambda store: store.listen(self._heard))
-        asked_at = self._monotonic()
-        sequence = self._asked(lambda store: store.sequence())
-        with self._lock:
-            if self._watch.read(sequence, asked_at=asked_at) == "everything":
-                self._memory.clear()
-        if asked_at >= self._counted_at:
-            self._counted_at = asked_at + _COUNT_S
-            self._tried(self._flush)
+        with self._confirming:  # one thread asks for all
+            asked_at = self._monotonic()
+            if asked_at < self._watch.confirmed_until:
+                return
+            if not self._listens:
+                self._listens = True
+                self._access.ask(lambda store: store.listen(self._heard))
+            sequence = self._access.ask(lambda store: store.sequence())
+            with self._lock:
+                if self._watch.read(sequence, asked_at=asked_at) == "everything":
+                    self._memory.clear()
+            if asked_at >= self._counted_at:
+                self._counted_at = asked_at + _COUNT_S
+                with suppress(Unavailable, Unusable):
+                    self._access.flush(self._access.store())
 
     def _heard(self, announced: Announced | None, change: Change | None) -> None:
         """Drop from memory what was invalidated, here or by another process; everything if that is unknown."""
@@ -454,29 +360,8 @@ class Levels:
             elif effect == "everything":
                 self._memory.clear()
 
-    # Counters.
 
-    def close(self, store: Callable[[], CacheStore]) -> None:
-        """Add the counters to those in the store, before it is closed."""
-        if not self._failing and (self._counts or self.memory_hits):
-            with suppress(Unavailable, Unusable):
-                self._flush(store())
-
-    def _count(self, name: str) -> None:
-        with self._lock:
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def _flush(self, store: CacheStore) -> None:
-        with self._lock:
-            counts, self._counts = self._counts, {}
-            hits, self.memory_hits = self.memory_hits, 0
-        if hits:
-            counts["memory_hits"] = hits
-        if counts:
-            store.count(counts)
-
-
-def _exchanged(value: Any, codec: Codec) -> tuple[tuple[bytes, bool], Any]:
+def _exchanged(value: Any, codec: Codec) -> tuple[Payload, Any]:
     """Return the payload of a value, and the value as everybody gets it from the cache. Raises InvalidCacheEntry."""
     payload = codec.encode(value)
     return payload, codec.decode(*payload)

@@ -116,7 +116,8 @@ class CacheService:
         """Return a decorator that caches the results of a function.
 
         `key` and `tags` are templates with the names of parameters in braces, such as `report:{year}`. Their values are
-        percent-encoded in the key. Raises InvalidCacheEntry for a template that names no parameter of the function.
+        converted to text and percent-encoded, so 1 and "1" have the same entry. Raises InvalidCacheEntry for a template
+        that names no parameter of the function.
         """
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:

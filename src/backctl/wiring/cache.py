@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backctl.application.cache_levels import Levels, Seal
+    from backctl.application.cache_envelope import Seal
+    from backctl.application.cache_levels import Levels
     from backctl.application.ports.cache import CacheStore
     from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings import LoadedSettings
@@ -123,7 +124,7 @@ def cache_levels(
 
 def cache_seal(storage: "Storage") -> "Seal":
     """Return what signs the entries of accounts. Raises the errors of reading the keyring and the database."""
-    from backctl.application.cache_levels import Seal
+    from backctl.application.cache_envelope import Seal
     from backctl.infrastructure.crypto.hkdf import hkdf_expand
 
     secret = storage.open_keyring().primary("index").secret_bytes()

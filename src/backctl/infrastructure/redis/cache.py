@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote_from_bytes
 
 from backctl.application.ports.cache import Announced, Begun, Change, Heard, Reading, Swept
-from backctl.domain.cache_entry import VERSION_BYTES, Versions
+from backctl.domain.cache_entry import KEY_MAX, VERSION_BYTES, Versions
 from backctl.domain.errors import BackctlError
 from backctl.domain.glob import literal_glob
 from backctl.infrastructure.redis.connection import RedisServers
@@ -202,6 +202,10 @@ def _message(message: bytes) -> tuple[Announced | None, Change | None]:
         change = Change(kind, tuple(name.encode(errors="surrogateescape") for name in names))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None, None
-    if kind not in ("keys", "tags", "glob", "all") or len(after) != VERSION_BYTES:
+    if (
+        kind not in ("keys", "tags", "glob", "all")
+        or len(after) != VERSION_BYTES
+        or max(map(len, names), default=0) > KEY_MAX
+    ):
         return None, None
     return Announced(before or None, after), change

@@ -13,6 +13,8 @@ from backctl.infrastructure.redis.exchange import ERRORS
 
 _PAUSE_S: Final = 1.0
 """The pause before connecting again."""
+_LONG_PAUSE_S: Final = 60.0
+"""The same after a problem that does not go away by waiting, such as a missing permission."""
 _SILENCE_S: Final = 15.0
 """How long to wait for a message before checking whether the connection still works."""
 
@@ -38,12 +40,14 @@ class Subscription:
         self._connection: Connection | None = None
 
     def start(self, received: Received) -> None:
-        """Begin to listen, unless it has already begun."""
+        """Begin to listen, unless it has already begun. Without a thread left for it, there are no messages."""
         with self._lock:
             if self._stopped is None:
-                self._stopped = threading.Event()
-                arguments = (received, self._stopped)
-                threading.Thread(target=self._run, args=arguments, name="backctl-cache", daemon=True).start()
+                stopped = threading.Event()
+                with suppress(RuntimeError):
+                    arguments = (received, stopped)
+                    threading.Thread(target=self._run, args=arguments, name="backctl-cache", daemon=True).start()
+                    self._stopped = stopped
 
     def stop(self) -> None:
         with self._lock:
@@ -59,8 +63,11 @@ class Subscription:
         while not stopped.is_set():
             try:
                 connection = self._connect()
-            except (Unavailable, Unusable):
+            except Unavailable:
                 stopped.wait(_PAUSE_S)
+                continue
+            except Unusable:
+                stopped.wait(_LONG_PAUSE_S)
                 continue
             with self._lock:
                 self._connection = connection

@@ -67,7 +67,7 @@ class SqliteCache:
         self._inode: tuple[int, int] | None = None
 
     def read(self, keys: Sequence[bytes], tags: Sequence[Sequence[bytes]]) -> list[Reading]:
-        if not self._file.exists():
+        if not self._follow_replacement():
             return [Reading(None, Versions(None, dict.fromkeys(some))) for some in tags]
         with self._file.transaction(writes=False) as connection:
             epoch = self._version(connection, _EPOCH)
@@ -79,6 +79,7 @@ class SqliteCache:
     def begin(
         self, key: bytes, token: bytes, tags: Sequence[bytes], *, hold_us: int, keep_us: int, take_over: bool = False
     ) -> Begun:
+        self._follow_replacement()
         with self._file.transaction(writes=True) as connection:
             now = self._clock()
             lock = self._lock(connection, key, now)
@@ -197,8 +198,11 @@ class SqliteCache:
     def close(self) -> None:
         self._file.close()
 
-    def _follow_replacement(self) -> None:
-        """Open the file again if it was deleted or replaced: another process would invalidate entries elsewhere."""
+    def _follow_replacement(self) -> bool:
+        """Open the file again if it was deleted or replaced: another process would invalidate entries elsewhere.
+
+        Returns whether it exists.
+        """
         try:
             found = os.stat(self._file.path)
         except OSError:
@@ -208,6 +212,7 @@ class SqliteCache:
         if inode != self._inode:
             self._inode = inode
             self._file.close()
+        return inode is not None
 
     def _entry(self, connection: sqlite3.Connection, key: bytes) -> bytes | None:
         found = connection.execute(

@@ -1,0 +1,92 @@
+"""Asks the shared store of the cache, and does without it for a while when it fails."""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from backctl.application.ports.cache import CacheStore
+from backctl.domain.errors import Unavailable, Unusable
+
+R = TypeVar("R")
+
+_RETRY_S: Final = 2.0
+"""How long to do without the store after it failed; then one thread tries it again."""
+
+
+class StoreAway(Exception):
+    """The store cannot be used at the moment."""
+
+
+class StoreAccess:
+    """Asks the store, and counts for `CacheStats`. Works in any thread. `monotonic` returns seconds."""
+
+    def __init__(self, store: Callable[[], CacheStore], monotonic: Callable[[], float]) -> None:
+        self.store = store
+        self._monotonic = monotonic
+        self._log = logging.getLogger("backctl.cache")
+        self._is_failing = False
+        self._retry_at = 0.0
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget in a forked child what its parent will count."""
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+        self.memory_hits = 0
+
+    def ask(self, ask: Callable[[CacheStore], R]) -> R:
+        """Ask the store. Raises StoreAway if it fails, or has failed a moment ago."""
+        if self._is_failing:
+            with self._lock:
+                now = self._monotonic()
+                if now < self._retry_at:
+                    raise StoreAway
+                self._retry_at = now + _RETRY_S  # the others do without it until this one has succeeded
+        try:
+            answer = ask(self.store())
+        except (Unavailable, Unusable) as error:
+            self._note(error)
+            raise StoreAway from error
+        if self._is_failing:
+            self._is_failing = False
+            self._log.warning("the cache is available again")
+        return answer
+
+    def attempt(self, ask: Callable[[CacheStore], R]) -> R | None:
+        """Ask the store even if it failed a moment ago; None if it still does."""
+        try:
+            return ask(self.store())
+        except (Unavailable, Unusable) as error:
+            self._note(error)
+            return None
+
+    def count(self, name: str) -> None:
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def flush(self, store: CacheStore) -> None:
+        """Add the counters to those in the store. Raises its errors."""
+        with self._lock:
+            counts, self._counts = self._counts, {}
+            hits, self.memory_hits = self.memory_hits, 0
+        if hits:
+            counts["memory_hits"] = hits
+        if counts:
+            store.count(counts)
+
+    def close(self, store: Callable[[], CacheStore]) -> None:
+        """Add the counters to those in the store, before it is closed, unless it is failing."""
+        if not self._is_failing and (self._counts or self.memory_hits):
+            with suppress(Unavailable, Unusable):
+                self.flush(store())
+
+    def _note(self, error: Unavailable | Unusable) -> None:
+        """Do without the store for a while."""
+        self.count("failures")
+        with self._lock:
+            self._retry_at = self._monotonic() + _RETRY_S
+            first, self._is_failing = not self._is_failing, True
+        if first:
+            self._log.warning("the cache is not available, values are loaded instead: %s", error.message)

@@ -1,0 +1,106 @@
+"""Puts values into entries and takes them out again, which includes signing them and checking signatures."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from backctl.application.cache_access import StoreAccess
+from backctl.application.cache_values import Payload, Recipe
+from backctl.application.ports.cache import Begun, CacheStore, Reading
+from backctl.domain.cache_entry import Entry, State, decoded
+from backctl.domain.quoting import quoted
+
+
+class Seal(NamedTuple):
+    """What entries of backctl itself are signed with, and for which installation."""
+
+    secret: bytes
+    installation: str
+
+    def context(self, key: bytes) -> bytes:
+        return self.installation.encode() + b"\0" + key
+
+
+class Filling(NamedTuple):
+    """An entry that this process fills. `began_at` is a time before its value was loaded, in microseconds."""
+
+    key: bytes
+    token: bytes
+    began_at: int
+    begun: Begun
+
+
+class Found(NamedTuple):
+    """An entry that this process can read, its value, and whether it may use it."""
+
+    entry: Entry
+    value: Any
+    state: State
+
+
+class Envelope:
+    """Makes and reads entries. `clock` returns microseconds since 1970."""
+
+    def __init__(self, seal: Callable[[], Seal], clock: Callable[[], int], access: StoreAccess) -> None:
+        self._seal = seal
+        self._clock = clock
+        self._access = access
+        self._log = logging.getLogger("backctl.cache")
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Find out in a forked child which process this is."""
+        self._writer = f"{os.uname().nodename}:{os.getpid()}"[:200]
+
+    def is_trusted(self, key: bytes, entry: Entry) -> bool:
+        """Whether an entry of a reserved namespace was stored by a process with the same keyring."""
+        seal = self._seal()
+        return entry.is_signed(seal.secret, seal.context(key))
+
+    def read(self, store: CacheStore, key: bytes, recipe: Recipe) -> Found | None:
+        """Read an entry from the store; see `opened`."""
+        (reading,) = store.read([key], [recipe.tags])
+        entry = decoded(reading.entry)
+        if entry is not None and any(tag not in reading.versions.tags for tag, _ in entry.tags):
+            (reading,) = store.read([key], [[tag for tag, _ in entry.tags]])
+        return self.opened(key, reading, recipe)
+
+    def opened(self, key: bytes, reading: Reading, recipe: Recipe) -> Found | None:
+        """Return the entry if it has the right form, the tags of the recipe, and a valid signature where it needs one.
+
+        Its tags must not be more than those in the reading.
+        """
+        entry = decoded(reading.entry)
+        if entry is None or not {tag for tag, _ in entry.tags}.issuperset(recipe.tags):
+            return None
+        if recipe.codec.signed and not self.is_trusted(key, entry):
+            self._access.count("refused")
+            shown = quoted(key.decode(errors="backslashreplace"))
+            self._log.warning("the entry %s has no valid signature; it is not used", shown)
+            return None
+        try:
+            value = recipe.codec.decode(entry.payload, entry.binary)
+        except ValueError:
+            return None
+        return Found(entry, value, entry.state(reading.versions, self._clock()))
+
+    def made(self, filling: Filling, payload: Payload, recipe: Recipe, *, negative: bool) -> Entry:
+        """Return the entry for a payload. Its time begins before the value was loaded."""
+        soft_at = filling.began_at + (min(recipe.negative_ttl, recipe.ttl) if negative else recipe.ttl)
+        versions = filling.begun.reading.versions
+        entry = Entry(
+            filling.began_at,
+            soft_at,
+            soft_at + recipe.stale,
+            versions.epoch or b"",
+            tuple((tag, versions.tags[tag] or b"") for tag in recipe.tags),
+            negative,
+            payload[1],
+            self._writer,
+            payload[0],
+        )
+        if recipe.codec.signed:
+            seal = self._seal()
+            entry = entry.signed(seal.secret, seal.context(filling.key))
+        return entry
