@@ -27,6 +27,7 @@ RESERVED: Final = ("user", "revocation")
 _FORMAT: Final = b"bkc\x01"
 _HEADER: Final = Struct(">4sBQQQ8sBB")
 _NEGATIVE, _BINARY, _SIGNED = 1, 2, 4
+_FLAGS: Final = _NEGATIVE | _BINARY | _SIGNED
 _NUMBER_MAX: Final = 1 << 63
 
 State = Literal["fresh", "stale", "expired", "invalidated"]
@@ -80,7 +81,8 @@ class Entry(NamedTuple):
 
     def _header(self, *, signed: bool) -> bytes:
         flags = _NEGATIVE * self.negative | _BINARY * self.binary | _SIGNED * signed
-        writer = self.writer.encode()[:255]
+        # Encoded as it will be read again, so that the signature fits.
+        writer = self.writer.encode(errors="replace")[:255].decode(errors="ignore").encode()
         fixed = _HEADER.pack(
             _FORMAT, flags, self.created_at, self.soft_at, self.hard_at, self.epoch, len(self.tags), len(writer)
         )
@@ -107,7 +109,7 @@ def decoded(raw: object) -> Entry | None:
     writer = raw[place : place + writer_size].decode(errors="replace")
     place += writer_size
     body = place + (MAC_BYTES if flags & _SIGNED else 0)
-    if body > len(raw) or not created_at <= soft_at <= hard_at < _NUMBER_MAX:
+    if flags & ~_FLAGS or body > len(raw) or not created_at <= soft_at <= hard_at < _NUMBER_MAX:
         return None
     return Entry(
         created_at,
@@ -124,8 +126,8 @@ def decoded(raw: object) -> Entry | None:
 
 
 def checked_key(key: str) -> bytes:
-    """Return the bytes of a key. Raises InvalidCacheEntry if it is empty or too long."""
-    raw = key.encode(errors="surrogateescape")
+    """Return the bytes of a key. Raises InvalidCacheEntry if it is empty, too long or not a text."""
+    raw = _raw(key)
     if not raw:
         raise InvalidCacheEntry("the key is empty", hint="name the entry, for example 'report:2026'")
     if len(raw) > KEY_MAX:
@@ -139,13 +141,24 @@ def checked_tags(tags: Sequence[str]) -> tuple[bytes, ...]:
     """Return the bytes of the tags, in order and without repetitions. Raises InvalidCacheEntry."""
     if isinstance(tags, str):
         raise InvalidCacheEntry(f"the tags are a string: {quoted(tags)}", hint="use a list of tags")
-    raw = tuple(dict.fromkeys(tag.encode(errors="surrogateescape") for tag in tags))
+    raw = tuple(dict.fromkeys(map(_raw, tags)))
     if len(raw) > TAGS_MAX:
         raise InvalidCacheEntry(f"the entry has {len(raw)} tags", hint=f"use at most {TAGS_MAX}")
     for tag in raw:
         if not 0 < len(tag) <= TAG_MAX:
             raise InvalidCacheEntry(f"a tag has {len(tag)} bytes", hint=f"use 1 to {TAG_MAX}")
     return raw
+
+
+def _raw(text: str) -> bytes:
+    """Return the bytes of a text, which no other text has. Raises InvalidCacheEntry for lone surrogates."""
+    try:
+        raw = text.encode(errors="surrogateescape")
+        if raw.decode(errors="surrogateescape") == text:
+            return raw
+    except UnicodeEncodeError:
+        pass
+    raise InvalidCacheEntry(f"{quoted(text)} contains surrogates", hint="use a text that UTF-8 can encode")
 
 
 def is_reserved(key: bytes) -> bool:
