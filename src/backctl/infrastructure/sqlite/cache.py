@@ -64,10 +64,9 @@ class SqliteCache:
         self._file = OwnFile(path, _CONTENTS, timeout_us=timeout_us)
         self._owner = installation
         self._clock = clock
-        self._inode: tuple[int, int] | None = None
 
     def read(self, keys: Sequence[bytes], tags: Sequence[Sequence[bytes]]) -> list[Reading]:
-        if not self._follow_replacement():
+        if not self._file.exists():
             return [Reading(None, Versions(None, dict.fromkeys(some))) for some in tags]
         with self._file.transaction(writes=False) as connection:
             epoch = self._version(connection, _EPOCH)
@@ -79,10 +78,9 @@ class SqliteCache:
     def begin(
         self, key: bytes, token: bytes, tags: Sequence[bytes], *, hold_us: int, keep_us: int, take_over: bool = False
     ) -> Begun:
-        self._follow_replacement()
         with self._file.transaction(writes=True) as connection:
             now = self._clock()
-            lock = self._lock(connection, key, now)
+            lock = self._lock(connection, key, now, hold_us)
             if take_over:
                 connection.execute("DELETE FROM entries WHERE owner = ? AND key = ?", (self._owner, key))
             held = take_over or lock is None
@@ -171,7 +169,6 @@ class SqliteCache:
                     yield key
 
     def sequence(self) -> bytes:
-        self._follow_replacement()
         with self._file.transaction(writes=False) as connection:
             found = self._version(connection, _SEQUENCE)
         if found is not None:
@@ -197,22 +194,6 @@ class SqliteCache:
 
     def close(self) -> None:
         self._file.close()
-
-    def _follow_replacement(self) -> bool:
-        """Open the file again if it was deleted or replaced: another process would invalidate entries elsewhere.
-
-        Returns whether it exists.
-        """
-        try:
-            found = os.stat(self._file.path)
-        except OSError:
-            inode = None
-        else:
-            inode = found.st_dev, found.st_ino
-        if inode != self._inode:
-            self._inode = inode
-            self._file.close()
-        return inode is not None
 
     def _entry(self, connection: sqlite3.Connection, key: bytes) -> bytes | None:
         found = connection.execute(
@@ -256,10 +237,11 @@ class SqliteCache:
         )
         return Announced(before, after)
 
-    def _lock(self, connection: sqlite3.Connection, key: bytes, now: int) -> bytes | None:
-        """Return the token that holds the lock of a key."""
+    def _lock(self, connection: sqlite3.Connection, key: bytes, now: int, hold_us: int) -> bytes | None:
+        """Return the token that holds the lock of a key. One that ends much later is from before a clock was set."""
         found = connection.execute(
-            "SELECT token FROM locks WHERE owner = ? AND key = ? AND ends_at > ?", (self._owner, key, now)
+            "SELECT token FROM locks WHERE owner = ? AND key = ? AND ends_at > ? AND ends_at <= ?",
+            (self._owner, key, now, now + 2 * hold_us),
         ).fetchone()
         return None if found is None else found[0]
 

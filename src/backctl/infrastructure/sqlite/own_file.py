@@ -29,12 +29,16 @@ class Contents(NamedTuple):
 
 
 class OwnFile:
-    """The file at `path`, readable only by its owner. Works in any thread."""
+    """The file at `path`, readable only by its owner. Works in any thread.
+
+    If the file is deleted or replaced, the next transaction opens it again, so that all processes use the same one.
+    """
 
     def __init__(self, path: Path, contents: Contents, *, timeout_us: int) -> None:
         self.path = path
         self._contents = contents
         self._timeout_s = timeout_us / 1_000_000
+        self._inode: tuple[int, int] | None = None
         self._timeout_us = timeout_us
         self._pool = ConnectionPool(
             self._open, close=sqlite3.Connection.close, label=str(path), inheritable=False, strict=False
@@ -49,6 +53,7 @@ class OwnFile:
 
         Raises Unavailable, Unusable.
         """
+        self._follow()
         try:
             connection = self._pool.take(timeout_s=self._timeout_s)
         except DatabaseMissing:  # deleted meanwhile
@@ -68,6 +73,18 @@ class OwnFile:
 
     def close(self) -> None:
         self._pool.clear()
+
+    def _follow(self) -> None:
+        """Close connections to a file that no longer has this name."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            inode = None
+        else:
+            inode = found.st_dev, found.st_ino
+        if inode != self._inode:
+            self._inode = inode
+            self._pool.clear()
 
     def _open(self) -> sqlite3.Connection:
         try:
