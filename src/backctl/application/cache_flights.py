@@ -6,17 +6,16 @@ from typing import Any, NamedTuple
 
 
 class Produced(NamedTuple):
-    """A loaded value. `is_current`: nothing invalidated it while it was loaded, so later callers may have it too."""
+    """A value: loaded, or found in the cache."""
 
     value: Any
-    is_current: bool
 
 
 class _Flight:
-    __slots__ = ("began", "done", "error", "produced", "thread")
+    __slots__ = ("done", "error", "number", "produced", "thread")
 
-    def __init__(self, began: float) -> None:
-        self.began = began
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.thread = threading.get_ident()
         self.done = threading.Event()
         self.produced: Produced | None = None
@@ -24,15 +23,14 @@ class _Flight:
 
 
 class Flights:
-    """Runs at most one loader for each key. `monotonic` returns seconds, and so is `timeout`.
+    """Runs at most one loader for each key. `timeout` is in seconds.
 
     A caller that waits longer than `timeout` loads the value itself, and so does a loader that asks for its own key.
-    A caller that arrived after a load had begun gets its value only if it is current: otherwise an invalidation that
-    came before the caller could be ignored.
+    A caller gets the result only of a load that began after the caller had arrived: otherwise an invalidation before
+    the caller could be ignored. Callers that arrive during a load wait for it and look into the cache together.
     """
 
-    def __init__(self, monotonic: Callable[[], float], *, timeout: float) -> None:
-        self._monotonic = monotonic
+    def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
         self.start_over()
 
@@ -40,25 +38,29 @@ class Flights:
         """Forget the loads of the parent in a forked child."""
         self._lock = threading.Lock()
         self._running: dict[str, _Flight] = {}
+        self._begun = 0
 
     def run(self, key: str, produce: Callable[[], Produced]) -> Any:
         """Return the value of `produce`, or of a thread that is already producing it. Raises its errors."""
-        arrived = self._monotonic()
+        with self._lock:
+            arrived = self._begun
         while True:
             with self._lock:
                 flight = self._running.get(key)
                 leads = flight is None
                 if flight is None:
-                    flight = self._running[key] = _Flight(self._monotonic())
+                    self._begun += 1
+                    flight = self._running[key] = _Flight(self._begun)
             if leads:
                 return self._lead(key, flight, produce)
             if flight.thread == threading.get_ident() or not flight.done.wait(self._timeout):
                 return produce().value
+            if flight.number <= arrived:
+                continue
             if isinstance(flight.error, Exception):
                 raise flight.error
-            produced = flight.produced
-            if produced is not None and (produced.is_current or flight.began >= arrived):
-                return produced.value
+            if flight.produced is not None:
+                return flight.produced.value
 
     def _lead(self, key: str, flight: _Flight, produce: Callable[[], Produced]) -> Any:
         try:

@@ -58,7 +58,7 @@ class Levels:
         self._monotonic = environment.monotonic
         self._clock = environment.clock
         self._log = logging.getLogger("backctl.cache")
-        self._flights = Flights(environment.monotonic, timeout=(_PATIENCE + 1) * environment.lock_timeout / 1_000_000)
+        self._flights = Flights(timeout=(_PATIENCE + 1) * environment.lock_timeout / 1_000_000)
         self._envelope = Envelope(environment.seal, environment.clock, self._access)
         self._counted_at = 0.0
         self._watch = SequenceWatch(environment.max_staleness / 1_000_000)
@@ -125,7 +125,7 @@ class Levels:
             held = self._memory.get(key)
             if held is not None and self._monotonic() < held.until:
                 self._access.memory_hits += 1
-                return Produced(held.value, is_current=True)
+                return Produced(held.value)
         generation = self._memory.generation
         found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe))
         return None if found is None else self._used(key, found, generation, recipe)
@@ -136,12 +136,12 @@ class Levels:
             return None
         self._access.count("store_hits")
         self._remember(key, found.entry, found.value, generation, recipe.codec)
-        return Produced(found.value, is_current=True)
+        return Produced(found.value)
 
     def _loaded(self, loader: Callable[[], Any], recipe: Recipe) -> Produced:
         """Load a value without storing it."""
         self._access.count("loads")
-        return Produced(_exchanged(loader(), recipe.codec)[1], is_current=False)
+        return Produced(_exchanged(loader(), recipe.codec)[1])
 
     def _filled(self, key: str, raw: bytes, loader: Callable[[], Any], recipe: Recipe) -> Produced:
         """Load the value and store it, or wait for the process that does. Raises StoreAway before it loads."""
@@ -170,11 +170,12 @@ class Levels:
             stale = self._stale(raw, recipe, error)
             if stale is None:
                 raise
-            return Produced(stale.value, is_current=True)
+            return Produced(stale.value)
         except BaseException:
             self._released(filling)
             raise
-        return Produced(value, is_current=self._stored(key, filling, payload, value, generation, recipe))
+        self._store_loaded(key, filling, payload, value, generation, recipe)
+        return Produced(value)
 
     def _begun(
         self, raw: bytes, token: bytes, recipe: Recipe, store: CacheStore, *, take_over: bool = False
@@ -184,23 +185,19 @@ class Levels:
         begun = store.begin(raw, token, recipe.tags, hold_us=hold, keep_us=keep, take_over=take_over)
         return Filling(raw, token, began_at, begun)
 
-    def _stored(
+    def _store_loaded(
         self, key: str, filling: Filling, payload: Payload, value: Any, generation: int, recipe: Recipe
-    ) -> bool:
-        """Store a loaded value. False if it was invalidated meanwhile, if it is too large, or if the store is away."""
+    ) -> None:
+        """Store a loaded value, unless it was invalidated meanwhile, is too large, or the store is away."""
         try:
             entry = self._envelope.made(filling, checked_payload(payload), recipe, negative=value is None)
         except InvalidCacheEntry as error:
             self._log.warning("the entry %s is not cached: %s", quoted(key), error.message)
             self._released(filling)
-            return False
-        try:
-            kept = self._access.ask(lambda store: self._committed(store, filling, entry))
-        except StoreAway:
-            return False
-        if kept:
-            self._remember(key, entry, value, generation, recipe.codec)
-        return kept
+            return
+        with suppress(StoreAway):
+            if self._access.ask(lambda store: self._committed(store, filling, entry)):
+                self._remember(key, entry, value, generation, recipe.codec)
 
     def _committed(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
         ttl_us = entry.hard_at - self._clock()
