@@ -3,13 +3,17 @@
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from backctl.application.cache_access import StoreAccess
+from backctl.application.cache_access import StoreAccess, StoreAway
 from backctl.application.cache_values import Payload, Recipe
 from backctl.application.ports.cache import Begun, CacheStore, Reading
 from backctl.domain.cache_entry import Entry, State, decoded
+from backctl.domain.errors import Unavailable, Unusable
 from backctl.domain.quoting import quoted
+
+_RETRY_US: Final = 2_000_000
+"""How long to do without a key before looking for it again."""
 
 
 class Seal(NamedTuple):
@@ -44,6 +48,8 @@ class Envelope:
 
     def __init__(self, seal: Callable[[], Seal], clock: Callable[[], int], access: StoreAccess) -> None:
         self._seal = seal
+        self._has_seal = True
+        self._look_again_at = 0
         self._clock = clock
         self._access = access
         self._log = logging.getLogger("backctl.cache")
@@ -52,6 +58,20 @@ class Envelope:
     def start_over(self) -> None:
         """Find out in a forked child which process this is."""
         self._writer = f"{os.uname().nodename}:{os.getpid()}"[:200]
+
+    def require_seal(self) -> None:
+        """Raise StoreAway without a key to sign with: entries that need a signature are then not used."""
+        now = self._clock()
+        if not self._has_seal and now < self._look_again_at:
+            raise StoreAway
+        try:
+            self._seal()
+        except (Unavailable, Unusable) as error:
+            if self._has_seal:
+                self._log.warning("accounts and revocations are not cached: %s", error.message)
+            self._has_seal, self._look_again_at = False, now + _RETRY_US
+            raise StoreAway from error
+        self._has_seal = True
 
     def is_trusted(self, key: bytes, entry: Entry) -> bool:
         """Whether an entry of a reserved namespace was stored by a process with the same keyring."""

@@ -119,7 +119,7 @@ class Levels:
     def _cached(self, key: str, raw: bytes, recipe: Recipe) -> Produced | None:
         """Return the value in memory or in the store; None if there is none. Raises StoreAway."""
         if recipe.codec.signed:
-            self._access.ask(lambda store: self._environment.seal())  # to do without the cache if there is no key
+            self._envelope.require_seal()
         if self._memory.is_used:
             self._confirm()
             held = self._memory.get(key)
