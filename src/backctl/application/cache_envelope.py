@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from backctl.application.cache_access import StoreAccess, StoreAway
 from backctl.application.cache_values import Payload, Recipe
 from backctl.application.ports.cache import Begun, CacheStore, Reading
-from backctl.domain.cache_entry import Entry, State, decoded
+from backctl.domain.cache_entry import Entry, State, Versions, decoded
 from backctl.domain.errors import Unavailable, Unusable
 from backctl.domain.quoting import quoted
 
@@ -78,32 +78,38 @@ class Envelope:
         seal = self._seal()
         return entry.is_signed(seal.secret, seal.context(key))
 
-    def read(self, store: CacheStore, key: bytes, recipe: Recipe) -> Found | None:
+    def read(self, store: CacheStore, key: bytes, recipe: Recipe, *, again: bool = False) -> Found | None:
         """Read an entry from the store; see `opened`."""
         (reading,) = store.read([key], [recipe.tags])
         entry = decoded(reading.entry)
         if entry is not None and any(tag not in reading.versions.tags for tag, _ in entry.tags):
             (reading,) = store.read([key], [[tag for tag, _ in entry.tags]])
-        return self.opened(key, reading, recipe)
+            entry = decoded(reading.entry)
+        return self._opened(key, entry, reading.versions, recipe, again=again)
 
     def opened(self, key: bytes, reading: Reading, recipe: Recipe) -> Found | None:
         """Return the entry if it has the right form, the tags of the recipe, and a valid signature where it needs one.
 
-        Its tags must not be more than those in the reading.
+        Its tags must not be more than those in the reading. Does not report wrong signatures again.
         """
-        entry = decoded(reading.entry)
+        return self._opened(key, decoded(reading.entry), reading.versions, recipe, again=True)
+
+    def _opened(
+        self, key: bytes, entry: Entry | None, versions: Versions, recipe: Recipe, *, again: bool
+    ) -> Found | None:
         if entry is None or not {tag for tag, _ in entry.tags}.issuperset(recipe.tags):
             return None
         if recipe.codec.signed and not self.is_trusted(key, entry):
-            self._access.count("refused")
-            shown = quoted(key.decode(errors="backslashreplace"))
-            self._log.warning("the entry %s has no valid signature; it is not used", shown)
+            if not again:
+                self._access.count("refused")
+                shown = quoted(key.decode(errors="backslashreplace"))
+                self._log.warning("the entry %s has no valid signature; it is not used", shown)
             return None
         try:
             value = recipe.codec.decode(entry.payload, entry.binary)
         except ValueError:
             return None
-        return Found(entry, value, entry.state(reading.versions, self._clock()))
+        return Found(entry, value, entry.state(versions, self._clock()))
 
     def made(self, filling: Filling, payload: Payload, recipe: Recipe, *, negative: bool) -> Entry:
         """Return the entry for a payload. Its time begins before the value was loaded."""

@@ -93,42 +93,49 @@ class Levels:
         held = self.held(key)
         if held is not None:
             return held.share(held.value)
-        value = self._flights.run(key, partial(self._beyond_memory, key, loader, recipe))
+        raw = checked_key(key)
+        produced = self._cached(key, raw, recipe)
+        if produced is None:
+            value = self._flights.run(key, partial(self._beyond_store, key, raw, loader, recipe))
+        else:
+            value = produced.value
         return recipe.codec.share(value)(value)
 
     def get(self, key: str, recipe: Recipe, default: Any) -> Any:
         """Return the value of a key without loading it; `default` if it is not cached."""
-        try:
-            produced = self._cached(key, checked_key(key), recipe)
-        except StoreAway:
-            return default
+        produced = self._cached(key, checked_key(key), recipe)
         return default if produced is None else recipe.codec.share(produced.value)(produced.value)
 
     def is_trusted(self, raw: bytes, entry: Entry) -> bool:
         """Whether an entry of a reserved namespace was stored by a process with the same keyring."""
         return self._envelope.is_trusted(raw, entry)
 
-    def _beyond_memory(self, key: str, loader: Callable[[], Any], recipe: Recipe) -> Produced:
-        raw = checked_key(key)
+    def _cached(self, key: str, raw: bytes, recipe: Recipe) -> Produced | None:
+        """Return the value in memory or in the store; None if there is none, or if the store is away."""
         try:
-            return self._cached(key, raw, recipe) or self._filled(key, raw, loader, recipe)
+            if recipe.codec.signed:
+                self._envelope.require_seal()
+            if self._memory.is_used:
+                self._confirm()
+                held = self._memory.get(key)
+                if held is not None and self._monotonic() < held.until:
+                    self._access.memory_hits += 1
+                    return Produced(held.value)
+            generation = self._memory.generation
+            found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe))
+        except StoreAway:
+            return None
+        return None if found is None else self._used(key, found, generation, recipe)
+
+    def _beyond_store(self, key: str, raw: bytes, loader: Callable[[], Any], recipe: Recipe) -> Produced:
+        """Load the value, and store it unless the store is away."""
+        try:
+            if recipe.codec.signed:
+                self._envelope.require_seal()
+            return self._filled(key, raw, loader, recipe)
         except StoreAway:
             self._access.count("bypasses")
             return self._loaded(loader, recipe)
-
-    def _cached(self, key: str, raw: bytes, recipe: Recipe) -> Produced | None:
-        """Return the value in memory or in the store; None if there is none. Raises StoreAway."""
-        if recipe.codec.signed:
-            self._envelope.require_seal()
-        if self._memory.is_used:
-            self._confirm()
-            held = self._memory.get(key)
-            if held is not None and self._monotonic() < held.until:
-                self._access.memory_hits += 1
-                return Produced(held.value)
-        generation = self._memory.generation
-        found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe))
-        return None if found is None else self._used(key, found, generation, recipe)
 
     def _used(self, key: str, found: Found, generation: int, recipe: Recipe) -> Produced | None:
         """Use an entry of the store if it is fresh."""
@@ -196,20 +203,20 @@ class Levels:
             self._released(filling)
             return
         with suppress(StoreAway):
-            if self._access.ask(lambda store: self._committed(store, filling, entry)):
+            if self._access.ask(lambda store: self._completed(store, filling, entry)):
                 self._remember(key, entry, value, generation, recipe.codec)
 
-    def _committed(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
+    def _completed(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
         ttl_us = entry.hard_at - self._clock()
         if ttl_us <= 0:  # loading took longer than the value may be used
             store.release(filling.key, filling.token)
             return False
-        return store.commit(filling.key, filling.token, filling.begun.fence, entry.encoded(), ttl_us=ttl_us)
+        return store.complete(filling.key, filling.token, filling.begun.fence, entry.encoded(), ttl_us=ttl_us)
 
     def _stale(self, raw: bytes, recipe: Recipe, error: Exception) -> Found | None:
         """Return an entry that may replace a loader that failed: never one that was invalidated."""
         try:
-            found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe))
+            found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe, again=True))
         except StoreAway:
             return None
         if found is None or found.state not in ("fresh", "stale"):
@@ -222,6 +229,8 @@ class Levels:
         self._access.attempt(lambda store: store.release(filling.key, filling.token))
 
     def _remember(self, key: str, entry: Entry, value: Any, generation: int, codec: Codec) -> None:
+        if not self._memory.is_used:
+            return
         # Never longer than its TTL, even if the clock of the process that stored it is ahead.
         left = min(entry.soft_at - self._clock(), entry.soft_at - entry.created_at) / 1_000_000
         tags = tuple(tag for tag, _ in entry.tags)
@@ -255,7 +264,7 @@ class Levels:
         except BaseException:
             self._released(filling)
             raise
-        return self._committed(store, filling, self._envelope.made(filling, payload, recipe, negative=value is None))
+        return self._completed(store, filling, self._envelope.made(filling, payload, recipe, negative=value is None))
 
     def write_through(self, key: str, value: Any, write: Callable[[Any], R], recipe: Recipe) -> R:
         """Call `write(value)`, then store the value, and return the result of `write`. Raises its errors.
@@ -286,7 +295,7 @@ class Levels:
 
     def _finished(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
         """Store the entry that replaces another, unless a second process was writing too; then store nothing."""
-        if filling.begun.contended or not self._committed(store, filling, entry):
+        if filling.begun.contended or not self._completed(store, filling, entry):
             self._removed(store, (filling.key,))
             return False
         self._heard(store.announce((filling.key,)), Change("keys", (filling.key,)))
@@ -333,8 +342,8 @@ class Levels:
             if asked_at < self._watch.confirmed_until:
                 return
             if not self._listens:
-                self._listens = True
                 self._access.ask(lambda store: store.listen(self._heard))
+                self._listens = True
             sequence = self._access.ask(lambda store: store.sequence())
             with self._lock:
                 if self._watch.read(sequence, asked_at=asked_at) == "everything":

@@ -84,7 +84,7 @@ def decoded(payload: bytes, binary: bool) -> object:
     if binary:
         return payload
     try:
-        return json.loads(payload)
+        return json.loads(payload.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -94,7 +94,7 @@ def sharing(value: object) -> Callable[[Any], Any]:
     if isinstance(value, (dict, list)):
         parts = value.values() if isinstance(value, dict) else value
         if any(isinstance(part, (dict, list)) for part in parts):
-            return _copied
+            return _copied_deeply
         return dict.copy if isinstance(value, dict) else list.copy
     return itself
 
@@ -102,6 +102,13 @@ def sharing(value: object) -> Callable[[Any], Any]:
 def itself(value: Any) -> Any:
     """Return the value, which nobody can change."""
     return value
+
+
+def _copied_deeply(value: Any) -> Any:
+    try:
+        return _copied(value)
+    except RecursionError:  # JSON allows more levels than a function of Python
+        return json.loads(json.dumps(value))
 
 
 def _copied(value: Any) -> Any:

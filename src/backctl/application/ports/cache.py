@@ -20,7 +20,7 @@ class Begun(NamedTuple):
     """The answer to `begin`. Without `held`, another process is filling the entry.
 
     `reading` has a version of everything. `contended`: another process is writing the value that this one replaces.
-    `fence` belongs to `commit`.
+    `fence` belongs to `complete`.
     """
 
     held: bool
@@ -92,7 +92,7 @@ class Memory(Protocol):
 class CacheStore(Protocol):
     """Stores entries for all processes. Keys and tags are bytes, times are microseconds.
 
-    Filling an entry begins with `begin`, which locks the key and returns the versions, and ends with `commit`, which
+    Filling an entry begins with `begin`, which locks the key and returns the versions, and ends with `complete`, which
     stores nothing if anything was invalidated that the entry depends on. Methods raise Unavailable, and Unusable for
     problems that do not go away by waiting.
     """
@@ -111,7 +111,7 @@ class CacheStore(Protocol):
         """
         ...
 
-    def commit(self, key: bytes, token: bytes, fence: bytes, entry: bytes, *, ttl_us: int) -> bool:
+    def complete(self, key: bytes, token: bytes, fence: bytes, entry: bytes, *, ttl_us: int) -> bool:
         """Store the entry and unlock the key. False if the token no longer holds the lock; nothing is stored then."""
         ...
 

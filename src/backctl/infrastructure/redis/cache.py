@@ -74,7 +74,7 @@ class RedisCache:
         reading = Reading(entry, Versions(epoch, dict(zip(tags, versions, strict=True))))
         return Begun(bool(held), bool(contended), fence, reading)
 
-    def commit(self, key: bytes, token: bytes, fence: bytes, entry: bytes, *, ttl_us: int) -> bool:
+    def complete(self, key: bytes, token: bytes, fence: bytes, entry: bytes, *, ttl_us: int) -> bool:
         return bool(self._evaluated(*self._ending(key, token, fence, entry, _ms(ttl_us))))
 
     def release(self, key: bytes, token: bytes) -> None:
@@ -150,7 +150,7 @@ class RedisCache:
     def _ending(self, key: bytes, token: bytes, *words: Word) -> tuple[Script, bytes, tuple[Word, ...]]:
         group = self._group(key)
         keys = (group + b"l:" + key, group + b"e:" + key, group + b"fence")
-        return script("cache_commit"), keys[0], (len(keys), *keys, token, *words)
+        return script("cache_complete"), keys[0], (len(keys), *keys, token, *words)
 
     def _evaluated(self, script: Script, key: bytes, words: tuple[Word, ...]) -> Any:
         return self._answers(evaluated(self._servers, [(script, [Call(key, words)])]))[0]

@@ -95,7 +95,7 @@ class SqliteCache:
             reading = Reading(self._entry(connection, key), Versions(epoch, versions))
             return Begun(held, take_over and lock is not None and lock.startswith(b"w"), fence, reading)
 
-    def commit(self, key: bytes, token: bytes, fence: bytes, entry: bytes, *, ttl_us: int) -> bool:
+    def complete(self, key: bytes, token: bytes, fence: bytes, entry: bytes, *, ttl_us: int) -> bool:
         with self._file.transaction(writes=True) as connection:
             now = self._clock()
             kept = self._unlocked(connection, key, token, now) and self._version(connection, _FENCE) == fence
