@@ -431,8 +431,8 @@ def test_by_default_nothing_about_tokens_is_cached(place: Place) -> None:
         assert not place.cache.exists()
         backend.accounts.get("ada")
         backend.tokens.verify(token)
-        assert [entry.key for entry in backend.cache.entries("revocation:*")] == []
-        assert [entry.key for entry in backend.cache.entries("user:*")] != []
+        assert [entry.key for entry in backend.cache_entries.entries("revocation:*")] == []
+        assert [entry.key for entry in backend.cache_entries.entries("user:*")] != []
 
 
 def test_changes_without_a_cache_create_none(place: Place) -> None:

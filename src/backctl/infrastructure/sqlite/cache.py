@@ -51,7 +51,7 @@ _EPOCH, _FENCE, _SEQUENCE, _TAG = b"epoch", b"fence", b"sequence", b"t:"
 _STEP: Final = 1000
 """How many entries a step of a sweep looks at, while other processes cannot write."""
 _SWEPT: Final = 4
-"""How many ended rows each commit deletes: more than it can create."""
+"""How many ended rows each completed entry deletes: more than it can create."""
 
 
 class SqliteCache:
