@@ -14,7 +14,7 @@ from statistics import median
 
 from backctl.application.views import UserView
 from backctl.domain.repositories import BY_CREATION, EVERY_USER, PAGE_SIZE, Cursor
-from benchmarks import encryption, limits
+from benchmarks import cache, encryption, limits
 from benchmarks.measure import Command, Output, Run, Timing, interleaved
 from benchmarks.report import Comparison, Figure, section
 from benchmarks.sandbox import CHECKOUT, DJANGO, Installation, Sandbox
@@ -342,6 +342,8 @@ CASES: Mapping[str, Case] = {
     "files": encryption.files,
     "limits": limits.checking,
     "limit": limits.once,
+    "cache": cache.reading,
+    "invalidate": cache.invalidating,
 }
 
 
