@@ -70,8 +70,13 @@ class Between:
         self.away = False
         self.before: dict[str, Callable[[], object]] = {}
         self.after: dict[str, Callable[[], object]] = {}
+        self.before_listening: Callable[[], object] = lambda: None
+        self.heard: Callable[[Heard], object] = lambda heard: None
 
     def listen(self, heard: Heard) -> None:
+        act, self.before_listening = self.before_listening, lambda: None
+        act()
+        self.heard(heard)
         if self._listens:
             self._store.listen(heard)
 
@@ -128,7 +133,6 @@ class Process:
             lifetimes=Lifetimes(TTL, NEGATIVE, STALE),
             clock=times.clock,
         )
-        self.entries = CacheEntryService(self.cache)
 
 
 class World:
@@ -207,7 +211,7 @@ def test_every_value_is_a_value(process: Process, world: World, value: Any) -> N
     other = world.process().cache
     assert other.get("k", "default") == value
     assert other.get("missing", "default") == "default"
-    stored = world.process().entries.value("k")
+    stored = CacheEntryService(other).value("k")
     assert (stored.value, stored.format) == (value, "bytes" if isinstance(value, bytes) else "json")
 
 
@@ -472,6 +476,7 @@ def test_who_joins_a_load_after_an_invalidation_does_not_get_its_value(
 
         process.levels._flights.run = joining  # type: ignore[method-assign]  # to see when it waits
         follower = pool.submit(process.cache.get_or_load, "k", loader, tags=["t"])
+        follower.add_done_callback(lambda _: joined.set())  # it finds what was written without waiting
         assert joined.wait(30)
         threading.Event().wait(0.01)  # it takes no lock in between
         may_end.set()
@@ -497,7 +502,7 @@ def test_an_invalidation_between_reading_and_remembering_wins(
 
 
 @each_invalidation
-@pytest.mark.parametrize("step", ["begin", "commit"])
+@pytest.mark.parametrize("step", ["begin", "complete"])
 def test_an_invalidation_around_begin_and_commit_wins(
     process: Process, world: World, invalidate: Callable[[CacheService], object], step: str
 ) -> None:
@@ -550,6 +555,22 @@ def test_memory_answers_without_the_store_until_the_bound(world: World) -> None:
     assert process.cache.get_or_load("k", Loader(2)) == 1
     assert "sequence" in process.store.calls
     assert "read" not in process.store.calls
+
+
+def test_a_process_listens_although_its_first_attempt_failed(world: World) -> None:
+    process = world.process()
+    heard: list[Heard] = []
+
+    def fail() -> None:
+        raise Away("lost", hint=None)
+
+    process.store.before_listening = fail
+    process.store.heard = heard.append
+    process.cache.get_or_load("k", Loader(1))
+    assert heard == []
+    world.times.pass_by(2)
+    process.cache.get_or_load("k", Loader(1))
+    assert len(heard) == 1
 
 
 def test_a_suspended_machine_does_not_trust_its_memory(world: World) -> None:
@@ -893,7 +914,7 @@ def test_a_write_without_the_store_drops_this_memory(world: World) -> None:
     assert process.cache.get_or_load("k", Loader("new")) == "new"
 
 
-@pytest.mark.parametrize("step", ["read", "begin", "commit", "sequence"])
+@pytest.mark.parametrize("step", ["read", "begin", "complete", "sequence"])
 def test_a_store_that_fails_at_any_step_costs_nothing_but_time(world: World, step: str) -> None:
     process = world.process()
     process.store.before[step] = lambda: setattr(process.store, "away", True)
@@ -998,7 +1019,9 @@ def test_a_copied_account_is_a_miss(process: Process, world: World, caplog: pyte
     assert sum("signature" in record.message for record in caplog.records) == 1
 
 
-def test_a_tampered_account_never_replaces_a_loader_that_fails(process: Process, world: World) -> None:
+def test_a_tampered_account_never_replaces_a_loader_that_fails(
+    process: Process, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     load = Loader({"role": "guest"})
     process.levels.load("user:1", load, SIGNED)
     put_raw(process, b"user:1", raw_entry(process, b"user:1").replace(b"guest", b"admin"))
@@ -1007,6 +1030,7 @@ def test_a_tampered_account_never_replaces_a_loader_that_fails(process: Process,
     load.error = LookupError("no")
     with pytest.raises(LookupError):
         process.levels.load("user:1", load, SIGNED)
+    assert sum("signature" in record.message for record in caplog.records) == 1
 
 
 def test_an_account_of_a_process_with_another_keyring_is_a_miss(world: World) -> None:
@@ -1021,11 +1045,29 @@ def test_without_a_keyring_loaders_answer(world: World) -> None:
     def no_keyring() -> Seal:
         raise Away("no keyring", hint=None)
 
-    process.levels._environment = process.levels._environment._replace(seal=no_keyring)
+    process.levels._envelope._seal = no_keyring
     for _ in range(3):
         assert process.levels.load("user:1", Loader(1), SIGNED) == 1
         world.times.pass_by(1.5)
     assert process.cache.get_or_load("k", Loader(2)) == 2
+
+
+@two_stores
+def test_a_clock_that_is_set_back_does_not_keep_accounts_out_of_the_cache(world: World) -> None:
+    process = world.process()
+    seal = process.levels._envelope._seal
+
+    def no_keyring() -> Seal:
+        raise Away("no keyring", hint=None)
+
+    process.levels._envelope._seal = no_keyring
+    process.levels.load("user:1", Loader(1), SIGNED)
+    process.levels._envelope._seal = seal
+    world.times.now -= 3600 * SECOND
+    loader = Loader(1)
+    for _ in range(2):
+        process.levels.load("user:1", loader, SIGNED)
+    assert loader.calls == 1
 
 
 def test_a_store_that_is_away_is_reported_once_for_accounts_too(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -1055,7 +1097,7 @@ def test_reserved_keys_are_refused(process: Process, key: str) -> None:
         lambda: process.cache.get(key),
         lambda: process.cache.set(key, 1),
         lambda: process.cache.write_through(key, 1, itself),
-        lambda: process.entries.store_value(key, 1),
+        lambda: CacheEntryService(process.cache).store_value(key, 1),
         process.cache.cached(key)(lambda: 1),
     ):
         with pytest.raises(CacheReserved):
@@ -1132,7 +1174,17 @@ def test_an_entry_with_other_tags_than_expected_is_read_with_its_own(process: Pr
     process.cache.get_or_load("k", Loader("old"), tags=["t"])
     other = world.process()
     assert other.cache.get_or_load("k", Loader("new")) == "old"
-    assert world.process().cache.get_or_load("k", Loader("new"), tags=["t", "u"]) == "new"
+    other.cache.invalidate_tags("t")
+    assert other.cache.get_or_load("k", Loader("new")) == "new"
+
+
+def test_an_entry_without_the_tags_of_the_caller_is_a_miss(process: Process, world: World) -> None:
+    """Otherwise, invalidating a tag would not reach it."""
+    process.cache.get_or_load("k", Loader("old"), tags=["t"])
+    other = world.process()
+    assert other.cache.get_or_load("k", Loader("new"), tags=["t", "u"]) == "new"
+    other.cache.invalidate_tags("u")
+    assert other.cache.get_or_load("k", Loader("newer"), tags=["u"]) == "newer"
 
 
 def test_stats_count_what_happened(world: World) -> None:
@@ -1142,7 +1194,7 @@ def test_stats_count_what_happened(world: World) -> None:
         process.cache.get_or_load("k", loader)
     other.cache.get_or_load("k", loader)
     for one in (process, other):
-        one.levels.close(lambda one=one: one.store)  # type: ignore[misc]
-    stats = other.entries.stats()
+        one.levels.close(one.levels._access.store)
+    stats = CacheEntryService(other.cache).stats()
     assert (stats.entries, stats.loads, stats.memory_hits, stats.store_hits) == (1, 1, 2, 1)
     assert stats.hit_ratio == 0.75

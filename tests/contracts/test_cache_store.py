@@ -46,14 +46,14 @@ class Stored:
     def begin(self, key: bytes, token: bytes = b"f1", *tags: bytes, hold: int = HOUR, take_over: bool = False) -> Begun:
         return self.store.begin(key, token, tags, hold_us=hold, keep_us=2 * HOUR, take_over=take_over)
 
-    def complete(self, key: bytes, begun: Begun, token: bytes = b"f1", *, payload: bytes = b"1") -> bool:
+    def commit(self, key: bytes, begun: Begun, token: bytes = b"f1", *, payload: bytes = b"1") -> bool:
         entry = an_entry(begun, payload)
         return self.store.complete(key, token, begun.fence, entry.encoded(), ttl_us=HOUR)
 
     def fill(self, key: bytes, *tags: bytes, payload: bytes = b"1") -> None:
         begun = self.begin(key, b"f1", *tags)
         assert begun.held
-        assert self.complete(key, begun, payload=payload)
+        assert self.commit(key, begun, payload=payload)
 
     def reading(self, key: bytes, *tags: bytes) -> Reading:
         (reading,) = self.store.read([key], [tags])
@@ -229,9 +229,9 @@ def test_one_token_holds_the_lock(stored: Stored) -> None:
     assert (begun.held, begun.contended) == (True, False)
     other = stored.begin(b"a", b"f2")
     assert (other.held, other.contended) == (False, False)
-    assert not stored.complete(b"a", other, b"f2", payload=b"2")
+    assert not stored.commit(b"a", other, b"f2", payload=b"2")
     assert stored.begin(b"b", b"f2").held
-    assert stored.complete(b"a", begun)
+    assert stored.commit(b"a", begun)
     assert stored.payload(b"a") == b"1"
 
 
@@ -240,14 +240,14 @@ def test_a_commit_unlocks(stored: Stored) -> None:
     begun = stored.begin(b"a", b"f2")
     assert begun.held
     assert decoded(begun.reading.entry) == decoded(stored.reading(b"a").entry)
-    assert stored.complete(b"a", begun, b"f2", payload=b"2")
+    assert stored.commit(b"a", begun, b"f2", payload=b"2")
     assert stored.payload(b"a") == b"2"
 
 
 def test_a_token_commits_once(stored: Stored) -> None:
     begun = stored.begin(b"a")
-    assert stored.complete(b"a", begun)
-    assert not stored.complete(b"a", begun, payload=b"2")
+    assert stored.commit(b"a", begun)
+    assert not stored.commit(b"a", begun, payload=b"2")
     assert stored.payload(b"a") == b"1"
 
 
@@ -259,7 +259,7 @@ def test_a_release_unlocks_only_for_its_token(stored: Stored) -> None:
     begun = stored.begin(b"a", b"f3")
     assert begun.held
     stored.store.release(b"a", b"f1")
-    assert stored.complete(b"a", begun, b"f3")
+    assert stored.commit(b"a", begun, b"f3")
 
 
 def test_a_release_keeps_the_entry(stored: Stored) -> None:
@@ -293,9 +293,9 @@ def test_a_lock_ends(stored: Stored) -> None:
     late = stored.begin(b"a", b"f1", hold=1000)
     begun = after_its_lock(stored, b"a")
     assert begun.held
-    assert not stored.complete(b"a", late, b"f1", payload=b"late")
+    assert not stored.commit(b"a", late, b"f1", payload=b"late")
     stored.store.release(b"a", b"f1")
-    assert stored.complete(b"a", begun, b"f2", payload=b"2")
+    assert stored.commit(b"a", begun, b"f2", payload=b"2")
     assert stored.payload(b"a") == b"2"
 
 
@@ -308,7 +308,7 @@ def test_a_commit_after_the_end_of_its_lock_stores_nothing(stored: Stored) -> No
         give_up = time.monotonic() + PATIENCE_S
         while stored.command(lock, "EXISTS", lock):
             assert time.monotonic() < give_up
-    assert not stored.complete(b"a", begun)
+    assert not stored.commit(b"a", begun)
     assert stored.payload(b"a") is None
 
 
@@ -325,8 +325,8 @@ def test_a_writer_takes_over_from_a_filler(stored: Stored) -> None:
     filler = stored.begin(b"a", b"f1")
     writer = stored.begin(b"a", b"w1", take_over=True)
     assert (writer.held, writer.contended, writer.reading.entry) == (True, False, None)
-    assert not stored.complete(b"a", filler, b"f1", payload=b"old")
-    assert stored.complete(b"a", writer, b"w1", payload=b"new")
+    assert not stored.commit(b"a", filler, b"f1", payload=b"old")
+    assert stored.commit(b"a", writer, b"w1", payload=b"new")
     assert stored.payload(b"a") == b"new"
 
 
@@ -341,8 +341,8 @@ def test_two_writers_contend(stored: Stored) -> None:
     first = stored.begin(b"a", b"w1", take_over=True)
     second = stored.begin(b"a", b"w2", take_over=True)
     assert (first.contended, second.held, second.contended) == (False, True, True)
-    assert not stored.complete(b"a", first, b"w1")
-    assert stored.complete(b"a", second, b"w2", payload=b"2")
+    assert not stored.commit(b"a", first, b"w1")
+    assert stored.commit(b"a", second, b"w2", payload=b"2")
     assert not stored.begin(b"a", b"w3", take_over=True).contended
 
 
@@ -357,7 +357,7 @@ def test_a_remove_wins_over_a_filler_and_a_writer(stored: Stored) -> None:
     for token, take_over in ((b"f1", False), (b"w1", True)):
         begun = stored.begin(b"a", token, take_over=take_over)
         stored.store.remove([b"a"])
-        assert not stored.complete(b"a", begun, token)
+        assert not stored.commit(b"a", begun, token)
         assert stored.payload(b"a") is None
     assert stored.begin(b"a", b"f2").held
 
@@ -375,32 +375,32 @@ def test_a_remove_counts_the_entries(stored: Stored) -> None:
 def test_a_sweep_stops_those_who_are_filling(stored: Stored, sweep: bytes) -> None:
     begun = stored.begin(b"a")
     list(stored.store.sweep(sweep, dry_run=False))
-    assert not stored.complete(b"a", begun)
+    assert not stored.commit(b"a", begun)
     assert stored.payload(b"a") is None
     begun = stored.begin(b"a", b"f2")
     assert begun.held  # the commit unlocked, although it stored nothing
-    assert stored.complete(b"a", begun, b"f2")
+    assert stored.commit(b"a", begun, b"f2")
 
 
 def test_a_sweep_stops_fillers_before_its_first_step(stored: Stored) -> None:
     begun = stored.begin(b"a")
     steps = stored.store.sweep(b"*", dry_run=False)
     next(steps, None)
-    assert not stored.complete(b"a", begun)
+    assert not stored.commit(b"a", begun)
     list(steps)
 
 
 def test_a_dry_run_stops_nobody(stored: Stored) -> None:
     begun = stored.begin(b"a")
     list(stored.store.sweep(b"*", dry_run=True))
-    assert stored.complete(b"a", begun)
+    assert stored.commit(b"a", begun)
 
 
 @pytest.mark.parametrize("renew", ["epoch", "tag"])
 def test_versions_that_are_renewed_during_a_fill_invalidate_its_entry(stored: Stored, renew: str) -> None:
     begun = stored.begin(b"a", b"f1", b"t1", b"t2")
     stored.store.renew_epoch() if renew == "epoch" else stored.store.renew_tags([b"t2"])
-    stored.complete(b"a", begun)
+    stored.commit(b"a", begun)
     assert stored.state(b"a") in (None, "invalidated")
 
 
@@ -432,14 +432,14 @@ def test_a_missing_fence_stops_those_who_are_filling(stored: Stored) -> None:
     begun = stored.begin(b"a")
     stored.lose_version("fence", b"a")
     list(stored.store.sweep(b"*", dry_run=False))
-    assert not stored.complete(b"a", begun)
+    assert not stored.commit(b"a", begun)
 
 
 def test_a_fence_that_was_created_again_stops_those_who_are_filling(stored: Stored) -> None:
     begun = stored.begin(b"a")
     stored.lose_version("fence", b"a")
     assert stored.begin(b"a", b"f2").fence != begun.fence
-    assert not stored.complete(b"a", begun)
+    assert not stored.commit(b"a", begun)
 
 
 def test_renewing_a_missing_tag_creates_nothing(stored: Stored) -> None:
@@ -576,7 +576,7 @@ def test_nothing_leaves_its_installation_and_namespace(stored: Stored, neighbour
     assert sorted(set(other.store.keys(b"*"))) == sorted(HOSTILE)
     assert other.store.sequence() == sequence
     assert other.store.counts() == {}
-    assert other.complete(b"pending", pending)
+    assert other.commit(b"pending", pending)
     assert swept(other.store.sweep(b"*", dry_run=True))[0] == len(HOSTILE) + 1
 
 
@@ -674,7 +674,7 @@ def test_concurrent_fills_and_removes_leave_no_old_entry(stored: Stored) -> None
         token = b"f%d" % number
         begun = stored.begin(b"a", token)
         if begun.held:
-            stored.complete(b"a", begun, token, payload=b"%d" % truth[0])
+            stored.commit(b"a", begun, token, payload=b"%d" % truth[0])
 
     with ThreadPoolExecutor(6) as pool:
         for number in range(1, 25):
@@ -716,7 +716,7 @@ def test_a_key_with_other_content_stops_nobody(on_redis: Stored, what: str, cont
     assert begun.held
     assert [len(one) for one in (begun.fence, begun.reading.versions.epoch or b"")] == [8, 8]
     assert [len(version or b"") for version in begun.reading.versions.tags.values()] == [8]
-    assert on_redis.complete(b"a", begun, b"f2", payload=b"2")
+    assert on_redis.commit(b"a", begun, b"f2", payload=b"2")
     assert (on_redis.payload(b"a"), on_redis.state(b"a")) == (b"2", "fresh")
     assert on_redis.store.remove([b"a"])[0] == 1
 
@@ -728,7 +728,7 @@ def test_other_content_during_a_fill_stores_nothing_or_works(on_redis: Stored, w
     for name in names(on_redis, what):
         on_redis.command(name, "DEL", name)
         on_redis.command(name, "RPUSH", name, "x")
-    assert on_redis.complete(b"a", begun) == (what not in ("lock", "fence"))
+    assert on_redis.commit(b"a", begun) == (what not in ("lock", "fence"))
     assert on_redis.state(b"a") == {"epoch": "invalidated", "tag": "invalidated", "lock": None, "fence": None}.get(
         what, "fresh"
     )

@@ -1,11 +1,13 @@
 """What services read through the cache, after every change of accounts, sessions, tokens and second factors."""
 
 import sqlite3
+import time
 from base64 import b32decode
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -443,11 +445,15 @@ def test_changes_without_a_cache_create_none(place: Place) -> None:
     assert not place.cache.exists()
 
 
-def test_a_service_that_used_its_cache_before_the_installation_existed_follows_changes(place: Place) -> None:
+def test_a_service_that_used_its_cache_before_the_installation_existed_follows_changes(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service, operator = place.open(cache_memory_entries="0"), place.open()
     service.cache.set("k", 1)
     operator.initialise(by=BY)
     operator.accounts.create(email="ada@example.org", username="ada", by=BY)
+    later = time.monotonic() + 1
+    monkeypatch.setattr("backctl.wiring.cache.time", SimpleNamespace(monotonic=lambda: later))  # it looks every second
     assert service.accounts.get("ada").role == "user"
     operator.accounts.update("ada", role="admin", by=BY)
     assert service.accounts.get("ada").role == "admin"
