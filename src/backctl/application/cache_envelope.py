@@ -62,7 +62,7 @@ class Envelope:
     def require_seal(self) -> None:
         """Raise StoreAway without a key to sign with: entries that need a signature are then not used."""
         now = self._clock()
-        if not self._has_seal and now < self._look_again_at:
+        if not self._has_seal and now < self._look_again_at <= now + _RETRY_US:  # later: the clock was set back
             raise StoreAway
         try:
             self._seal()
