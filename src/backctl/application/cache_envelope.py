@@ -97,13 +97,15 @@ class Envelope:
     def _opened(
         self, key: bytes, entry: Entry | None, versions: Versions, recipe: Recipe, *, again: bool
     ) -> Found | None:
-        if entry is None or not {tag for tag, _ in entry.tags}.issuperset(recipe.tags):
+        if entry is None:
             return None
         if recipe.codec.signed and not self.is_trusted(key, entry):
             if not again:
                 self._access.count("refused")
                 shown = quoted(key.decode(errors="backslashreplace"))
                 self._log.warning("the entry %s has no valid signature; it is not used", shown)
+            return None
+        if not {tag for tag, _ in entry.tags}.issuperset(recipe.tags):
             return None
         try:
             value = recipe.codec.decode(entry.payload, entry.binary)
