@@ -538,12 +538,12 @@ complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Read the val
 
 # backctl cache
 complete -c backctl -n '__backctl_at cache' -a get -d 'Print a cached value as JSON; exit code 3 if it is not cached'
-complete -c backctl -n '__backctl_at cache' -a set -d 'Store a value in the cache, in place of the one that is there'
-complete -c backctl -n '__backctl_at cache' -a delete -d 'Delete a cached value in all running services; exit code 3 if there is none'
-complete -c backctl -n '__backctl_at cache' -a list -d 'List the entries that all processes share, in any order'
-complete -c backctl -n '__backctl_at cache' -a explain -d 'Show everything about an entry: its level, age, TTL, tags, epoch and writer, and why it is not used'
-complete -c backctl -n '__backctl_at cache' -a invalidate -d 'Invalidate cached values in all running services, which load them again when they need them'
-complete -c backctl -n '__backctl_at cache' -a stats -d 'Show the number and size of the entries, and how often services found a value'
+complete -c backctl -n '__backctl_at cache' -a set -d 'Store a value in the cache, replacing any existing one'
+complete -c backctl -n '__backctl_at cache' -a delete -d 'Delete a cache entry in all running services; exit code 3 if there is none'
+complete -c backctl -n '__backctl_at cache' -a list -d 'List the entries in the shared store, in no particular order'
+complete -c backctl -n '__backctl_at cache' -a explain -d 'Show the level, age, TTL, tags, epoch and writer of an entry, and why it is not used'
+complete -c backctl -n '__backctl_at cache' -a invalidate -d 'Invalidate cache entries in all running services'
+complete -c backctl -n '__backctl_at cache' -a stats -d 'Show the number and size of the entries, and the hit ratio of all services'
 complete -c backctl -n '__backctl_at cache' -a warm -d 'Store values in the cache before services need them'
 complete -c backctl -n '__backctl_at cache' -s h -l help -d 'Show this message and exit'
 
@@ -554,16 +554,16 @@ complete -c backctl -n '__backctl_in cache get' -l raw -d 'Print a string withou
 # backctl cache set
 complete -c backctl -n '__backctl_operand 1 cache set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in cache set' -l from-file -r -F -d 'Read the value from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in cache set' -l raw -d 'Store the text itself as a string, instead of JSON'
-complete -c backctl -n '__backctl_in cache set' -l base64 -d 'Store bytes, given as base64'
-complete -c backctl -n '__backctl_in cache set' -l ttl -x -d 'Time until the value is stale; cache.ttl unless given'
-complete -c backctl -n '__backctl_in cache set' -l tag -x -d 'Add a tag, by which the entry can be invalidated'
+complete -c backctl -n '__backctl_in cache set' -l raw -d 'Store the input as a string instead of parsing it as JSON'
+complete -c backctl -n '__backctl_in cache set' -l base64 -d 'Decode the input as base64 and store the bytes'
+complete -c backctl -n '__backctl_in cache set' -l ttl -x -d 'Time until the value is stale; cache.ttl by default'
+complete -c backctl -n '__backctl_in cache set' -l tag -x -d 'Tag to invalidate the entry by; can be repeated'
 complete -c backctl -n '__backctl_in cache set' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache set' -s y -l yes -d 'Confirm without a prompt'
 
 # backctl cache delete
 complete -c backctl -n '__backctl_operand 1 cache delete' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
-complete -c backctl -n '__backctl_in cache delete' -l if-exists -d 'Succeed if there is no such entry'
+complete -c backctl -n '__backctl_in cache delete' -l if-exists -d 'Succeed if the entry does not exist'
 complete -c backctl -n '__backctl_in cache delete' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache delete' -s y -l yes -d 'Confirm without a prompt'
 
@@ -571,13 +571,13 @@ complete -c backctl -n '__backctl_in cache delete' -s y -l yes -d 'Confirm witho
 complete -c backctl -n '__backctl_operand 1 cache explain' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 
 # backctl cache invalidate
-complete -c backctl -n '__backctl_in cache invalidate' -l tag -x -d 'Entries with this tag; can be repeated'
-complete -c backctl -n '__backctl_in cache invalidate' -l all -d 'All entries. Asks first, unless --yes'
+complete -c backctl -n '__backctl_in cache invalidate' -l tag -x -d 'Invalidate entries with this tag; can be repeated'
+complete -c backctl -n '__backctl_in cache invalidate' -l all -d 'Invalidate all entries; prompts unless --yes is given'
 complete -c backctl -n '__backctl_in cache invalidate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache invalidate' -s y -l yes -d 'Confirm without a prompt'
 
 # backctl cache warm
-complete -c backctl -n '__backctl_at cache warm' -a users -d 'Store accounts in the cache, as they are now'
+complete -c backctl -n '__backctl_at cache warm' -a users -d 'Store accounts in the cache before services need them'
 complete -c backctl -n '__backctl_at cache warm' -s h -l help -d 'Show this message and exit'
 
 # backctl cache warm users

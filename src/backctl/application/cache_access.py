@@ -1,4 +1,4 @@
-"""Asks the shared store of the cache, and does without it for a while when it fails."""
+"""Calls the shared store of the cache, and bypasses it for a while after it fails."""
 
 import logging
 import threading
@@ -12,15 +12,15 @@ from backctl.domain.errors import Unavailable, Unusable
 R = TypeVar("R")
 
 _RETRY_S: Final = 2.0
-"""How long to do without the store after it failed; then one thread tries it again."""
+"""How long to bypass the store after it failed; then one thread tries again."""
 
 
 class StoreAway(Exception):
-    """The store cannot be used at the moment."""
+    """The store is not available."""
 
 
 class StoreAccess:
-    """Asks the store, and counts for `CacheStats`. Works in any thread. `monotonic` returns seconds."""
+    """Calls the store and counts for `CacheStats`. Works in any thread. `monotonic` returns seconds."""
 
     def __init__(self, store: Callable[[], CacheStore], monotonic: Callable[[], float]) -> None:
         self.store = store
@@ -31,19 +31,19 @@ class StoreAccess:
         self.start_over()
 
     def start_over(self) -> None:
-        """Forget in a forked child what its parent will count."""
+        """Reset the counters in a forked child; its parent adds them to the store."""
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self.memory_hits = 0
 
     def ask(self, ask: Callable[[CacheStore], R]) -> R:
-        """Ask the store. Raises StoreAway if it fails, or has failed a moment ago."""
+        """Call the store. Raises StoreAway if it fails or has just failed."""
         if self._is_failing:
             with self._lock:
                 now = self._monotonic()
                 if now < self._retry_at:
                     raise StoreAway
-                self._retry_at = now + _RETRY_S  # the others do without it until this one has succeeded
+                self._retry_at = now + _RETRY_S  # other threads bypass it until this one has succeeded
         try:
             answer = ask(self.store())
         except (Unavailable, Unusable) as error:
@@ -55,7 +55,7 @@ class StoreAccess:
         return answer
 
     def attempt(self, ask: Callable[[CacheStore], R]) -> R | None:
-        """Ask the store even if it failed a moment ago; None if it still does."""
+        """Call the store even if it has just failed; None if it fails again."""
         try:
             return ask(self.store())
         except (Unavailable, Unusable) as error:
@@ -77,16 +77,16 @@ class StoreAccess:
             store.count(counts)
 
     def close(self, store: Callable[[], CacheStore]) -> None:
-        """Add the counters to those in the store, before it is closed, unless it is failing."""
+        """Add the counters to those in the store before it is closed, unless it is failing."""
         if not self._is_failing and (self._counts or self.memory_hits):
             with suppress(Unavailable, Unusable):
                 self.flush(store())
 
     def _note(self, error: Unavailable | Unusable) -> None:
-        """Do without the store for a while."""
+        """Count the failure and bypass the store for a while."""
         self.count("failures")
         with self._lock:
             self._retry_at = self._monotonic() + _RETRY_S
             first, self._is_failing = not self._is_failing, True
         if first:
-            self._log.warning("the cache is not available, values are loaded instead: %s", error.message)
+            self._log.warning("the cache is not available; values are loaded instead: %s", error.message)

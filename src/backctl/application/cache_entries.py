@@ -43,12 +43,12 @@ class _Examined(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CacheEntryService:
-    """Works on the entries of the shared store. Methods raise InvalidCacheEntry, Unavailable and Unusable."""
+    """Reads and changes entries of the shared store. Methods raise InvalidCacheEntry, Unavailable and Unusable."""
 
     service: CacheService
 
     def value(self, key: str) -> CachedValue:
-        """Return a value. Raises CacheEntryNotFound."""
+        """Return a value. Raises CacheEntryNotFound unless its entry is fresh."""
 
         raw = checked_key(key)
         (examined,) = self._examined([raw])
@@ -66,7 +66,7 @@ class CacheEntryService:
     def store_value(
         self, key: str, value: object, *, ttl: int | None = None, tags: Sequence[str] = (), dry_run: bool = False
     ) -> Change[StoredValue]:
-        """Store a value. `ttl` is in microseconds. Not changed if another process did the same."""
+        """Store a value. `ttl` is in microseconds. Unchanged if another process changed the entry at the same time."""
 
         require_free(checked_key(key))
         payload = checked_payload(PLAIN.encode(value))
@@ -95,7 +95,7 @@ class CacheEntryService:
     def remove_matching(
         self, pattern: str, *, dry_run: bool = False, progress: Callable[[int], None] = no_progress
     ) -> Change[InvalidationView]:
-        """Like `invalidate`,."""
+        """Invalidate the entries whose keys match a Redis glob; see `CacheService.invalidate`."""
 
         def attempt(dry_run: bool) -> Change[InvalidationView]:
             view = self.service.invalidate(pattern, dry_run=dry_run, progress=progress)
@@ -104,7 +104,7 @@ class CacheEntryService:
         return guarded(attempt, guard=self.service.guard, changes=is_change, dry_run=dry_run)
 
     def renew(self, tags: Sequence[str] = (), *, dry_run: bool = False) -> Change[InvalidationView]:
-        """Invalidate the entries with any of these tags, or all entries without tags,."""
+        """Invalidate the entries with any of these tags, or all entries if no tags are given."""
 
         raw = checked_tags(tags)
 
@@ -116,7 +116,7 @@ class CacheEntryService:
         return guarded(attempt, guard=self.service.guard, changes=is_change, dry_run=dry_run)
 
     def entries(self, pattern: str = "*") -> Iterator[EntryView]:
-        """Yield the entries whose keys match a glob of Redis, in any order, also those that are no longer used."""
+        """Yield the entries whose keys match a Redis glob, in any order, including those that are no longer used."""
 
         raw = raw_pattern(pattern)
         seen: set[bytes] = set()
@@ -170,7 +170,7 @@ class CacheEntryService:
         )
 
     def stats(self) -> CacheStats:
-        """Count the entries, and add up what all services have counted. Looks at every key, in short steps."""
+        """Count the entries and return the counters of all services. Reads every key, in short steps."""
 
         entries = size = 0
         for step in self.service.store().sweep(b"*", dry_run=True):
@@ -184,7 +184,7 @@ class CacheEntryService:
         return CacheStats(level=self.service.level, entries=entries, bytes=size, hit_ratio=ratio, **found)
 
     def _examined(self, keys: Sequence[bytes]) -> list[_Examined | None]:
-        """Return what is known about entries, None for keys without one."""
+        """Return each entry with its state; None for a key without an entry."""
         store, now = self.service.store(), self.service.clock()
         readings = store.read(keys, [()] * len(keys))
         entries = [decoded(reading.entry) for reading in readings]
@@ -207,19 +207,19 @@ class CacheEntryService:
 
 
 def _why(found: _Examined) -> str | None:
-    """Say why an entry is not used."""
+    """Return why an entry is not used; None if it is fresh."""
     entry, versions = found.entry, found.reading.versions
     match found.state:
         case "fresh":
             return None
         case "unreadable":
-            return "it has another format, for example that of another version of backctl"
+            return "its format is unknown; another version of backctl may have written it"
         case "untrusted":
             return "its signature is missing or wrong, so another program may have written it"
         case "stale":
-            return "its TTL has passed; it is only used if loading the value fails"
+            return "its TTL has passed; it is used only if loading the value fails"
         case "expired":
-            return "it has ended"
+            return "it has expired"
     if entry is None or entry.epoch != versions.epoch:
         return "all entries were invalidated"
     changed = [quoted(_shown(tag)) for tag, version in entry.tags if versions.tags.get(tag) != version]

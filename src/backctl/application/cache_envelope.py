@@ -1,4 +1,4 @@
-"""Puts values into entries and takes them out again, which includes signing them and checking signatures."""
+"""Encodes values as entries and decodes them, including signatures."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ _RETRY_US: Final = 2_000_000
 
 
 class Seal(NamedTuple):
-    """What entries of backctl itself are signed with, and for which installation."""
+    """The key that signs the entries of reserved namespaces, and the id of the installation."""
 
     secret: bytes
     installation: str
@@ -27,7 +27,7 @@ class Seal(NamedTuple):
 
 
 class Filling(NamedTuple):
-    """An entry that this process fills. `began_at` is a time before its value was loaded, in microseconds."""
+    """An entry that this process is filling. `began_at` is the time before loading began, in microseconds."""
 
     key: bytes
     token: bytes
@@ -36,7 +36,7 @@ class Filling(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An entry that this process can read, its value, and whether it may use it."""
+    """An entry that this process can read, its value, and its state."""
 
     entry: Entry
     value: Any
@@ -56,7 +56,7 @@ class Envelope:
         self.start_over()
 
     def start_over(self) -> None:
-        """Find out in a forked child which process this is."""
+        """Set the writer name to this process; called again in a forked child."""
         self._writer = f"{os.uname().nodename}:{os.getpid()}"[:200]
 
     def require_seal(self) -> None:
@@ -88,9 +88,9 @@ class Envelope:
         return self._opened(key, entry, reading.versions, recipe, again=again)
 
     def opened(self, key: bytes, reading: Reading, recipe: Recipe) -> Found | None:
-        """Return the entry if it has the right form, the tags of the recipe, and a valid signature where it needs one.
+        """Return the entry if it is well-formed, has the tags of the recipe, and has a valid signature if it needs one.
 
-        Its tags must not be more than those in the reading. Does not report wrong signatures again.
+        The reading must include the versions of all its tags. Does not report wrong signatures again.
         """
         return self._opened(key, decoded(reading.entry), reading.versions, recipe, again=True)
 
@@ -103,7 +103,7 @@ class Envelope:
             if not again:
                 self._access.count("refused")
                 shown = quoted(key.decode(errors="backslashreplace"))
-                self._log.warning("the entry %s has no valid signature; it is not used", shown)
+                self._log.warning("the entry %s is not used: it has no valid signature", shown)
             return None
         if not {tag for tag, _ in entry.tags}.issuperset(recipe.tags):
             return None
@@ -114,7 +114,7 @@ class Envelope:
         return Found(entry, value, entry.state(versions, self._clock()))
 
     def made(self, filling: Filling, payload: Payload, recipe: Recipe, *, negative: bool) -> Entry:
-        """Return the entry for a payload. Its time begins before the value was loaded."""
+        """Return the entry for a payload. Its TTL starts before the value was loaded."""
         soft_at = filling.began_at + (min(recipe.negative_ttl, recipe.ttl) if negative else recipe.ttl)
         versions = filling.begun.reading.versions
         entry = Entry(

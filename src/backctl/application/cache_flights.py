@@ -1,4 +1,4 @@
-"""Lets the threads of a process that need the same value at the same time load it once."""
+"""Loads a value once when several threads of a process need it at the same time."""
 
 import threading
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Produced(NamedTuple):
-    """A value: loaded, or found in the cache."""
+    """A value that was loaded or found in the cache."""
 
     value: Any
 
@@ -26,8 +26,8 @@ class Flights:
     """Runs at most one loader for each key. `timeout` is in seconds.
 
     A caller that waits longer than `timeout` loads the value itself, and so does a loader that asks for its own key.
-    A caller gets the result only of a load that began after the caller had arrived: otherwise an invalidation before
-    the caller could be ignored. Callers that arrive during a load wait for it and look into the cache together.
+    A caller only gets the result of a load that began after it arrived; otherwise it could get a value that was
+    invalidated before. Callers that arrive during a load wait for it, then one of them checks the cache for all.
     """
 
     def __init__(self, *, timeout: float) -> None:
@@ -35,13 +35,13 @@ class Flights:
         self.start_over()
 
     def start_over(self) -> None:
-        """Forget the loads of the parent in a forked child."""
+        """Forget the loads of the parent process; called again in a forked child."""
         self._lock = threading.Lock()
         self._running: dict[str, _Flight] = {}
         self._begun = 0
 
     def run(self, key: str, produce: Callable[[], Produced]) -> Any:
-        """Return the value of `produce`, or of a thread that is already producing it. Raises its errors."""
+        """Return the value from `produce`, called here or by another thread. Raises its errors."""
         with self._lock:
             arrived = self._begun
         while True:

@@ -1,6 +1,6 @@
-"""Reads a value from memory, from the shared store, or from its loader, and stores it on the way back.
+"""Reads a value from memory, the shared store or its loader, and stores it in the levels above.
 
-Nothing here trusts the store: an entry that cannot be read is a miss, and while the store is away, loaders answer.
+An entry that cannot be read is treated as a miss. While the store is not available, values are loaded.
 """
 
 import logging
@@ -24,17 +24,17 @@ from backctl.domain.quoting import quoted
 R = TypeVar("R")
 
 _POLL_S: Final = (0.005, 0.1)
-"""The first and the longest pause between two looks at an entry that another process is filling."""
+"""The first and the longest pause between checks of an entry that another process is filling."""
 _PATIENCE: Final = 2.5
-"""How many times the lock timeout to wait for other processes: one can be killed, and a second one takes over."""
+"""How many lock timeouts to wait for other processes: if one is killed, a second one takes over."""
 _KEEP_US: Final = 60_000_000
-"""How much longer than an entry the versions of its tags last."""
+"""How much longer the versions of its tags last than an entry."""
 _COUNT_S: Final = 10.0
 """How often the counters are added to those in the store."""
 
 
 class Environment(NamedTuple):
-    """What the levels need from outside. `monotonic` returns seconds and counts suspensions; `clock` microseconds."""
+    """Dependencies of the levels. `monotonic` returns seconds, including suspensions; `clock` returns microseconds."""
 
     store: Callable[[], CacheStore]
     memory: Memory
@@ -43,9 +43,9 @@ class Environment(NamedTuple):
     clock: Callable[[], int]
     sleep: Callable[[float], None]
     lock_timeout: int
-    """How long the others wait for a process that fills an entry, in microseconds."""
+    """How long a process may hold the lock of an entry, in microseconds; then another process takes over."""
     max_staleness: int
-    """How long entries in memory may be used without asking the store whether something was invalidated, in µs."""
+    """How long entries in memory may be used without checking the store for invalidations, in microseconds."""
 
 
 class Levels:
@@ -79,7 +79,7 @@ class Levels:
     # Reading.
 
     def held(self, key: str) -> Held | None:
-        """Return the value in memory, if it may be used without asking the store."""
+        """Return the value in memory if it may be used without asking the store."""
         held = self._memory.get(key)
         if held is not None:
             now = self._monotonic()
@@ -151,7 +151,7 @@ class Levels:
         return Produced(_exchanged(loader(), recipe.codec)[1])
 
     def _filled(self, key: str, raw: bytes, loader: Callable[[], Any], recipe: Recipe) -> Produced:
-        """Load the value and store it, or wait for the process that does. Raises StoreAway before it loads."""
+        """Load and store the value, or wait for the process that does. Raises StoreAway only before loading."""
         generation = self._memory.generation
         give_up, pause = self._monotonic() + _PATIENCE * self._environment.lock_timeout / 1_000_000, _POLL_S[0]
         token = b"f" + os.urandom(16)
@@ -195,7 +195,7 @@ class Levels:
     def _store_loaded(
         self, key: str, filling: Filling, payload: Payload, value: Any, generation: int, recipe: Recipe
     ) -> None:
-        """Store a loaded value, unless it was invalidated meanwhile, is too large, or the store is away."""
+        """Store a loaded value unless it was invalidated meanwhile, is too large, or the store is not available."""
         try:
             entry = self._envelope.made(filling, checked_payload(payload), recipe, negative=value is None)
         except InvalidCacheEntry as error:
@@ -214,7 +214,7 @@ class Levels:
         return store.complete(filling.key, filling.token, filling.begun.fence, entry.encoded(), ttl_us=ttl_us)
 
     def _stale(self, raw: bytes, recipe: Recipe, error: Exception) -> Found | None:
-        """Return an entry that may replace a loader that failed: never one that was invalidated."""
+        """Return an entry to use because the loader failed; never one that was invalidated."""
         try:
             found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe, again=True))
         except StoreAway:
@@ -231,7 +231,7 @@ class Levels:
     def _remember(self, key: str, entry: Entry, value: Any, generation: int, codec: Codec) -> None:
         if not self._memory.is_used:
             return
-        # Never longer than its TTL, even if the clock of the process that stored it is ahead.
+        # At most its TTL, even if the clock of the process that stored it is ahead.
         left = min(entry.soft_at - self._clock(), entry.soft_at - entry.created_at) / 1_000_000
         tags = tuple(tag for tag, _ in entry.tags)
         self._memory.put(key, Held(value, self._monotonic() + left, tags, codec.share(value)), generation=generation)
@@ -269,8 +269,8 @@ class Levels:
     def write_through(self, key: str, value: Any, write: Callable[[Any], R], recipe: Recipe) -> R:
         """Call `write(value)`, then store the value, and return the result of `write`. Raises its errors.
 
-        Afterwards the entry has this value, or none if another process changed it at the same time. While the store
-        is away, an older entry can stay until it ends.
+        Afterwards the entry has this value, or is removed if another process changed it at the same time. While the
+        store is not available, an older entry can remain until it expires.
         """
         raw = checked_key(key)
         payload = checked_payload(recipe.codec.encode(value))
@@ -288,13 +288,13 @@ class Levels:
         return result
 
     def _taken_over(self, store: CacheStore, raw: bytes, recipe: Recipe) -> Filling:
-        """Remove an entry everywhere, and lock it, so that a process that is killed while it writes leaves none."""
+        """Remove an entry everywhere and lock it, so that no old entry remains if this process is killed."""
         filling = self._begun(raw, b"w" + os.urandom(16), recipe, store, take_over=True)
         self._heard(store.announce((raw,)), Change("keys", (raw,)))
         return filling
 
     def _finished(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
-        """Store the entry that replaces another, unless a second process was writing too; then store nothing."""
+        """Store the replacement entry; if another process was writing too, remove the entry instead."""
         if filling.begun.contended or not self._completed(store, filling, entry):
             self._removed(store, (filling.key,))
             return False
@@ -304,14 +304,14 @@ class Levels:
     # Invalidating.
 
     def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
-        """Invalidate entries by their keys and by their tags. Raises the errors of the store."""
+        """Invalidate entries by key and by tag. Raises the errors of the store."""
         if keys:
             self.remove([key.encode() for key in keys])
         if tags:
             self.renew_tags([tag.encode() for tag in tags])
 
     def remove(self, keys: Sequence[bytes]) -> int:
-        """Invalidate entries by their keys; return how many there were. Raises the errors of the store."""
+        """Invalidate entries by key; return how many existed. Raises the errors of the store."""
         return self._removed(self._access.store(), keys)
 
     def renew_tags(self, tags: Sequence[bytes]) -> None:
@@ -323,7 +323,7 @@ class Levels:
         self._heard(self._access.store().renew_epoch(), Change("all"))
 
     def swept(self, pattern: bytes) -> None:
-        """Drop from memory what a finished sweep of the store has removed."""
+        """Drop from memory the entries that a sweep has removed from the store."""
         self._memory.drop(Change("glob", (pattern,)))
 
     def _removed(self, store: CacheStore, keys: Sequence[bytes]) -> int:
@@ -331,13 +331,13 @@ class Levels:
         self._heard(announced, Change("keys", tuple(keys)))
         return removed
 
-    # What the store says about the memory.
+    # Keeping the memory current.
 
     def _confirm(self) -> None:
-        """Make sure that the entries in memory may be used. Raises StoreAway."""
+        """Check for invalidations, so that the entries in memory may be used. Raises StoreAway."""
         if self._monotonic() < self._watch.confirmed_until:
             return
-        with self._confirming:  # one thread asks for all
+        with self._confirming:  # one thread asks on behalf of all
             asked_at = self._monotonic()
             if asked_at < self._watch.confirmed_until:
                 return
@@ -354,7 +354,7 @@ class Levels:
                     self._access.flush(self._access.store())
 
     def _heard(self, announced: Announced | None, change: Change | None) -> None:
-        """Drop from memory what was invalidated, here or by another process; everything if that is unknown."""
+        """Drop from memory what this or another process invalidated; everything if a message may have been missed."""
         with self._lock:
             if announced is None or change is None:
                 self._watch.forget()
@@ -368,6 +368,6 @@ class Levels:
 
 
 def _exchanged(value: Any, codec: Codec) -> tuple[Payload, Any]:
-    """Return the payload of a value, and the value as everybody gets it from the cache. Raises InvalidCacheEntry."""
+    """Return the payload of a value, and the value as decoded from it. Raises InvalidCacheEntry."""
     payload = codec.encode(value)
     return payload, codec.decode(*payload)

@@ -1,4 +1,7 @@
-"""Invalidates what changes of accounts, sessions and tokens affect. The only place that knows what that is."""
+"""Invalidates the cache entries that changes to accounts, sessions and tokens affect.
+
+No other module decides which entries those are.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -21,11 +24,11 @@ _WITHOUT_EFFECT: Final = (
     events.SessionOpened,
     events.SessionRefreshed,
 )
-"""Events about an account that change nothing that is cached."""
+"""Events of an account that affect no cache entry."""
 
 
 class CacheReaction:
-    """A reaction that invalidates. If the cache is not available, its entries end by themselves, and `warn` says so.
+    """Invalidates cache entries after each commit. If the cache is not available, calls `warn` and lets them expire.
 
     `invalidate` receives the keys and the tags.
     """
@@ -55,7 +58,7 @@ class CacheReaction:
         except (Unavailable, Unusable) as error:
             if not self._has_warned:
                 self._has_warned = True
-                self._warn(f"the change was saved, but services may use older cached data for 30 s: {error.message}")
+                self._warn(f"the change was saved, but services may use old data for up to 30 s: {error.message}")
 
     def _keys(self, logged: "LoggedEvent") -> list[str]:
         event = logged.event
@@ -80,5 +83,5 @@ def _tags(event: "DomainEvent") -> list[str]:
     if isinstance(event, _WITHOUT_EFFECT) or not is_uuid(event.subject):
         return []
     if isinstance(event, events.AccessTokenRevoked) and event.jti == event.subject:
-        return [ALL]  # nobody knows whose token it was
+        return [ALL]  # the account is unknown
     return [tag_of(event.subject)]

@@ -1,4 +1,4 @@
-"""How values become the payload of cache entries, and how callers share them."""
+"""Converts values to the payload of cache entries and back, and copies them for each caller."""
 
 import base64
 import json
@@ -11,17 +11,18 @@ from backctl.domain.errors import InvalidCacheEntry
 from backctl.domain.json_document import parsed
 
 Payload = tuple[bytes, bool]
-"""Bytes, and whether they are the value itself instead of JSON."""
+"""The bytes, and whether they are the value itself rather than JSON."""
 
 
 Form = Literal["json", "text", "base64"]
-"""How an operator writes a value."""
+"""The format in which an operator enters a value."""
 
 
 class Codec(NamedTuple):
-    """Converts the values of one kind. `decode` raises ValueError for a payload that has another form.
+    """Converts one kind of value. `decode` raises ValueError for a payload of another format.
 
-    `share` returns the function that gives each caller a value of its own. `signed`: entries of others are not used.
+    `share` returns the function that copies the value for each caller. `signed`: entries without a valid signature are
+    not used.
     """
 
     encode: Callable[[Any], Payload]
@@ -33,8 +34,8 @@ class Codec(NamedTuple):
 class Recipe(NamedTuple):
     """How an entry is stored. Times are microseconds.
 
-    It is fresh for `ttl`, or for `negative_ttl` if the loader returned None, and for `stale` longer it can replace a
-    loader that fails.
+    The entry is fresh for `ttl`, or for `negative_ttl` if the loader returned None. For another `stale`, it is used if
+    the loader fails.
     """
 
     codec: Codec
@@ -45,7 +46,7 @@ class Recipe(NamedTuple):
 
 
 def encoded(value: object) -> Payload:
-    """Return bytes as they are, and anything else as JSON. Raises InvalidCacheEntry if that is impossible."""
+    """Encode bytes unchanged and other values as JSON. Raises InvalidCacheEntry if that is impossible."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value), True
     try:
@@ -58,24 +59,24 @@ def encoded(value: object) -> Payload:
 
 
 def read_value(raw: bytes, form: "Form") -> object:
-    """Return the value that an operator wrote. Raises InvalidCacheEntry."""
+    """Parse a value that an operator entered. Raises InvalidCacheEntry."""
     try:
         if form == "base64":
             return base64.b64decode(b"".join(raw.split()), validate=True)
         text = raw.decode()
         return parsed(text) if form == "json" else text
     except UnicodeDecodeError:
-        raise InvalidCacheEntry("the value is not UTF-8 text", hint="give bytes as base64, with --base64") from None
+        raise InvalidCacheEntry("the value is not UTF-8 text", hint="encode bytes as base64 and add --base64") from None
     except (ValueError, RecursionError) as error:
         if form == "base64":
             raise InvalidCacheEntry("the value is not base64", hint="use the standard alphabet with padding") from None
         raise InvalidCacheEntry(
-            f"the value is not JSON: {error}", hint="add --raw to store the text itself as a string"
+            f"the value is not JSON: {error}", hint="add --raw to store the input as a string"
         ) from None
 
 
 def shown_value(value: object) -> object:
-    """Return a value as JSON can express it; bytes become base64."""
+    """Return a value that JSON can express; bytes become base64."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
@@ -90,7 +91,7 @@ def decoded(payload: bytes, binary: bool) -> object:
 
 
 def sharing(value: object) -> Callable[[Any], Any]:
-    """Return the function that copies a JSON value, so that no caller changes that of another."""
+    """Return the function that copies a JSON value, so that no caller can change the value of another."""
     if isinstance(value, (dict, list)):
         parts = value.values() if isinstance(value, dict) else value
         if any(isinstance(part, (dict, list)) for part in parts):
@@ -100,7 +101,7 @@ def sharing(value: object) -> Callable[[Any], Any]:
 
 
 def itself(value: Any) -> Any:
-    """Return the value, which nobody can change."""
+    """Return the value itself, which is immutable."""
     return value
 
 
@@ -120,11 +121,11 @@ def _copied(value: Any) -> Any:
 
 
 PLAIN = Codec(encoded, decoded, sharing)
-"""Values that JSON can express, and bytes."""
+"""For JSON values and bytes."""
 
 
 def checked_payload(payload: Payload) -> Payload:
-    """Raises InvalidCacheEntry for a value that is too large."""
+    """Return the payload. Raises InvalidCacheEntry if it is too large."""
     if len(payload[0]) > VALUE_MAX:
         raise InvalidCacheEntry(
             f"the value has {len(payload[0])} bytes", hint=f"use at most {VALUE_MAX}, or store it elsewhere"
@@ -133,16 +134,16 @@ def checked_payload(payload: Payload) -> Payload:
 
 
 def microseconds(duration: float | timedelta) -> int:
-    """Return a TTL in microseconds; a number is in seconds. Raises InvalidCacheEntry if it is impossible."""
+    """Convert a TTL to microseconds; a number is in seconds. Raises InvalidCacheEntry if it is out of range."""
     try:
         exact = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
     except (OverflowError, ValueError):
-        exact = timedelta(0)  # which is refused
+        exact = timedelta(0)  # out of range
     return checked_ttl(exact // timedelta(microseconds=1))
 
 
 def checked_ttl(ttl: int) -> int:
-    """Raises InvalidCacheEntry for a number of microseconds that cannot be a TTL."""
+    """Return a TTL in microseconds. Raises InvalidCacheEntry if it is out of range."""
     if not 1000 <= ttl <= TTL_MAX:
         raise InvalidCacheEntry("the TTL is out of range", hint="use 1 millisecond to 31 days")
     return ttl

@@ -7,13 +7,16 @@ from backctl.application.durations import Seconds
 from backctl.domain.values import Instant
 
 EntryState = Literal["fresh", "stale", "expired", "invalidated", "unreadable", "untrusted"]
-"""The state of an entry. `unreadable`: another version of the format; `untrusted`: its signature is wrong."""
+"""The state of an entry. `unreadable`: its format is unknown; `untrusted`: its signature is missing or wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryView:
-    """An entry. `ttl` is the time until it becomes stale, `age` the time since it was stored. `bytes` is the size of
-    its value. `negative`: the loader found nothing. Times are None for an entry that cannot be read."""
+    """An entry in a list.
+
+    `ttl` is the time until it becomes stale, `age` the time since it was stored, and `bytes` the size of its value.
+    `negative`: the loader found nothing. Times are None for an entry that cannot be read.
+    """
 
     TABLE: ClassVar = ("key", "state", "age", "ttl", "bytes", "tags")
 
@@ -28,7 +31,7 @@ class EntryView:
 
 @dataclass(frozen=True, slots=True)
 class CachedValue:
-    """A value; `format` is `bytes` for a value that is not JSON."""
+    """A cached value. `format` is `bytes` if it is not JSON."""
 
     key: str
     value: object
@@ -37,7 +40,7 @@ class CachedValue:
 
 @dataclass(frozen=True, slots=True)
 class TagView:
-    """A tag of an entry. `current`: it has not been invalidated since the entry was stored."""
+    """A tag of an entry. `current`: the tag has not been invalidated since the entry was stored."""
 
     tag: str
     current: bool
@@ -47,9 +50,8 @@ class TagView:
 class ExplanationView:
     """Everything about an entry. `level` is where it is: `redis` or `file`. `why` says why it is not used.
 
-    `stale_at` and `expires_at` are when it becomes stale and when it ends. `epoch` is the version of the whole cache
-    when it was stored. `writer` is the host and process that stored it. `signed` is None for entries that need no
-    signature.
+    It becomes stale at `stale_at` and expires at `expires_at`. `epoch` is the version of the whole cache when the entry
+    was stored. `writer` is the host and process that stored it. `signed` is None for entries that need no signature.
     """
 
     key: str
@@ -73,7 +75,7 @@ class ExplanationView:
 
 @dataclass(frozen=True, slots=True)
 class InvalidationView:
-    """What was invalidated: entries that match a `pattern`, that have a tag, or `all`.
+    """What was invalidated: the entries that match `pattern`, those with any of `tags`, or `all`.
 
     `entries` and `bytes` are None for tags and for all entries, because counting them would take time.
     """
@@ -114,11 +116,11 @@ class WarmView:
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """The entries in the shared level, and what all services have counted since it was created.
+    """The entries in the shared store, and the counters of all services since it was created.
 
-    `hit_ratio` is the part of the reads that needed no loader; None before the first read. `loads` are calls of
+    `hit_ratio` is the share of reads that needed no loader; None before the first read. `loads` counts calls of
     loaders, `bypasses` those while the cache was not available, `failures` failed requests to it, `stale_served` stale
-    entries that replaced a failed load, `refused` entries without a valid signature.
+    entries that were used because a loader failed, and `refused` entries without a valid signature.
     """
 
     level: str

@@ -1,7 +1,7 @@
 """Reads accounts through the cache, for services.
 
-An entry contains an account as services see it, without secrets, under `user:ID`. Names lead to ids: `user:email:KEY`
-and `user:username:KEY` contain the id. Entries are signed, and end after 30 seconds at most.
+The entry `user:ID` contains an account without secrets, as services see it. The entries `user:email:KEY` and
+`user:username:KEY` contain its id. Entries are signed and expire after at most 30 seconds.
 """
 
 import json
@@ -34,7 +34,7 @@ def _encoded(user: UserView | None) -> Payload:
 
 
 def _decoded(payload: bytes, binary: bool) -> UserView | None:
-    """Raises ValueError for anything but the members of an account: they can differ in another version."""
+    """Raises ValueError unless the members are those of an account; another version may have others."""
     members = json.loads(payload)
     if members is None:
         return None
@@ -86,7 +86,7 @@ class CachedAccounts:
         return user
 
     def warm(self, user: UserView) -> bool:
-        """Store an account, as it is now, under its id and its names. False if it was changed at the same time.
+        """Read an account and store it under its id and names. False if it was changed at the same time.
 
         Raises Unavailable, Unusable.
         """
@@ -116,7 +116,7 @@ class CachedAccounts:
                 return user
         elif id_ is None:
             return None
-        return self._find(identity)  # the account was renamed or deleted a moment ago
+        return self._find(identity)  # the account was just renamed or deleted
 
     def _find(self, identity: Identity) -> UserView | None:
         return self.reader().find_user(identity)

@@ -1,4 +1,4 @@
-"""Reads from the cache whether access tokens were revoked, for services that accept an answer of a certain age."""
+"""Reads through the cache whether access tokens were revoked, for services that accept answers up to a given age."""
 
 import json
 from collections.abc import Callable
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from backctl.domain.access_token import AccessClaims
 
 ALL: Final = "revocation"
-"""The tag of all answers."""
+"""The tag of all cached answers."""
 
 
 def tag_of(user_id: str) -> str:
-    """Return the tag of the answers about the tokens of an account."""
+    """Return the tag of the cached answers about tokens of an account."""
     return f"user:{user_id}"
 
 
@@ -30,7 +30,7 @@ def _encoded(standing: Standing | None) -> Payload:
 
 
 def _decoded(payload: bytes, binary: bool) -> Standing | None:
-    """Raises ValueError for another number of members, which another version can have."""
+    """Raises ValueError for another number of members; another version may have one."""
     members = json.loads(payload)
     if members is None:
         return None

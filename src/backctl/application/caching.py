@@ -1,4 +1,4 @@
-"""Cache values for all processes of a backend."""
+"""The cache of a backend: values that all its processes share."""
 
 import functools
 import inspect
@@ -34,17 +34,17 @@ class Lifetimes(NamedTuple):
 
 
 def no_progress(entries: int) -> None:
-    """Ignore how many entries a step has removed."""
+    """Ignore the progress of a sweep."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheService:
-    """Caches values that JSON can express, and bytes, in the memory of this process and in a shared store.
+    """Caches JSON values and bytes in the memory of this process and in a shared store.
 
-    Works in any thread. A key is a text of up to 512 bytes, such as `report:2026`; what stands before the first colon
-    is its namespace. `user` and `revocation` are reserved. A TTL is a number of seconds or a timedelta. Methods raise
-    InvalidCacheEntry for impossible keys, tags, TTLs and values, and CacheReserved. Methods that change the cache, and
-    those that only inspect it, also raise Unavailable and Unusable.
+    Works in any thread. A key is a string of up to 512 bytes, such as `report:2026`; the part before its first colon is
+    its namespace. `user` and `revocation` are reserved. A TTL is a number of seconds or a timedelta. Methods raise
+    InvalidCacheEntry for invalid keys, tags, TTLs and values, and CacheReserved for reserved keys. Methods that change
+    the cache, and those that only inspect it, also raise Unavailable and Unusable.
     """
 
     levels: Levels
@@ -66,12 +66,11 @@ class CacheService:
         negative_ttl: float | timedelta | None = None,
         stale_if_error: float | timedelta | None = None,
     ) -> T:
-        """Return the value of a key, from `loader()` if it is not cached. Raises the errors of the loader.
+        """Return the cached value of a key, or call `loader()` and cache its result. Raises the errors of the loader.
 
-        The value has the types that JSON has: a tuple becomes a list. At most one process calls the loader for a key at
-        a time. `negative_ttl` is the TTL of None. When an entry is older than its TTL and the loader fails, the entry
-        is still used for `stale_if_error`. The defaults are those of the configuration. If the cache is not available,
-        the loader answers.
+        The value has JSON types: a tuple becomes a list. At most one process at a time calls the loader for a key.
+        `negative_ttl` is the TTL of None. If the loader fails, an entry past its TTL is used for another
+        `stale_if_error`. Defaults come from the settings. If the cache is not available, the value is loaded.
         """
         reserved = key.startswith(RESERVED)
         held = None if reserved else self.levels.held(key)
@@ -83,12 +82,12 @@ class CacheService:
         return cast(T, self.levels.load(key, loader, recipe))
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, `default` if it is not cached or if the cache is not available."""
+        """Return the cached value of a key; `default` if it is not cached or the cache is not available."""
         require_free(checked_key(key))
         return self.levels.get(key, self.recipe(), default)
 
     def set(self, key: str, value: object, *, ttl: float | timedelta | None = None, tags: Sequence[str] = ()) -> bool:
-        """Store a value. False if another process stored or invalidated it at the same time; then nothing is cached."""
+        """Store a value. False, with nothing cached, if another process stored or invalidated it at the same time."""
         require_free(checked_key(key))
         return self.levels.replace(key, value, self.recipe(ttl, tags))
 
@@ -104,7 +103,7 @@ class CacheService:
         """Call `write(value)`, for example to change a database, then cache the value; return the result of `write`.
 
         If `write` fails, or if another process writes or invalidates the same key at the same time, nothing is cached.
-        If the cache is not available, `write` is called nevertheless, and an older entry can stay until it ends. Raises
+        If the cache is not available, `write` is still called, and an older entry can remain until it expires. Raises
         the errors of `write`.
         """
         require_free(checked_key(key))
@@ -115,9 +114,9 @@ class CacheService:
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Return a decorator that caches the results of a function.
 
-        `key` and `tags` are templates with the names of parameters in braces, such as `report:{year}`. Their values are
-        converted to text and percent-encoded, so 1 and "1" have the same entry. Raises InvalidCacheEntry for a template
-        that names no parameter of the function.
+        `key` and `tags` are templates with parameter names in braces, such as `report:{year}`. Arguments are converted
+        to strings and percent-encoded, so 1 and "1" share an entry. Raises InvalidCacheEntry if a name in a template is
+        not a parameter of the function.
         """
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -127,7 +126,7 @@ class CacheService:
                     if name is not None and name not in signature.parameters:
                         raise InvalidCacheEntry(
                             f"the template {quoted(template)} names {quoted(name)}, which is not a parameter",
-                            hint="use the names of parameters of the function",
+                            hint="use parameter names of the function",
                         )
 
             @functools.wraps(function)
@@ -151,19 +150,19 @@ class CacheService:
         return self.levels.remove([checked_key(key)]) > 0
 
     def invalidate_tags(self, *tags: str) -> None:
-        """Invalidate all entries with any of these tags. Takes the same time for any number of entries."""
+        """Invalidate all entries with any of these tags, in constant time."""
         self.levels.renew_tags(checked_tags(tags))
 
     def invalidate_all(self) -> None:
-        """Invalidate all entries. Takes the same time for any number of entries."""
+        """Invalidate all entries, in constant time."""
         self.levels.renew_epoch()
 
     def invalidate(
         self, pattern: str, *, dry_run: bool = False, progress: Callable[[int], None] = no_progress
     ) -> "InvalidationView":
-        """Invalidate the entries whose keys match a glob of Redis. Looks at every key, in short steps.
+        """Invalidate the entries whose keys match a Redis glob. Reads every key, in short steps.
 
-        If it is interrupted, call it again to finish it. `progress` receives the number of entries of each step.
+        If it is interrupted, call it again to finish. `progress` receives the number of entries in each step.
         """
         from backctl.application.cache_views import InvalidationView
 
@@ -194,10 +193,10 @@ class CacheService:
 
 
 def require_free(key: bytes) -> None:
-    """Raises CacheReserved for the key of an entry that only backctl stores."""
+    """Raises CacheReserved for a key in a namespace where only backctl stores entries."""
     if is_reserved(key):
         shown = quoted(key.decode(errors="backslashreplace"))
-        raise CacheReserved(f"{shown} is in a reserved namespace", hint="use another word before the first colon")
+        raise CacheReserved(f"{shown} is in a reserved namespace", hint="use another namespace before the first colon")
 
 
 def raw_pattern(pattern: str) -> bytes:

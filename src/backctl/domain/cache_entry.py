@@ -10,19 +10,19 @@ from backctl.domain.quoting import quoted
 from backctl.domain.values import SKEW
 
 KEY_MAX: Final = 512
-"""Bytes. A longer key is probably data: use a digest of it."""
+"""The longest key, in bytes."""
 TAG_MAX: Final = 128
 TAGS_MAX: Final = 16
 VALUE_MAX: Final = 1 << 20
-"""Bytes of a stored value."""
+"""The largest value, in bytes."""
 TTL_MAX: Final = 31 * 86_400_000_000
 """Microseconds from the creation of an entry to its end."""
 VERSION_BYTES: Final = 8
-"""The size of the version of a tag or of an epoch: random bytes, so that no version ever returns."""
+"""The size of the version of a tag or of the epoch. Versions are random bytes, so they never repeat."""
 MAC_BYTES: Final = 32
 
 RESERVED: Final = ("user", "revocation")
-"""The namespaces of accounts and of revocations. A namespace is what stands before the first colon of a key."""
+"""The namespaces of accounts and of revocations. A namespace is the part of a key before its first colon."""
 
 _FORMAT: Final = b"bkc\x01"
 _HEADER: Final = Struct(">4sBQQQ8sBB")
@@ -31,11 +31,11 @@ _FLAGS: Final = _NEGATIVE | _BINARY | _SIGNED
 _NUMBER_MAX: Final = 1 << 63
 
 State = Literal["fresh", "stale", "expired", "invalidated"]
-"""`stale`: its soft TTL has passed, so it is only used if the loader fails."""
+"""`stale`: its TTL has passed, so it is used only if the loader fails."""
 
 
 class Versions(NamedTuple):
-    """The current versions in the store; None for what the store does not have. A new version invalidates entries."""
+    """The current versions in the store; None for a missing one. A new version invalidates entries."""
 
     epoch: bytes | None
     tags: Mapping[bytes, bytes | None]
@@ -44,9 +44,9 @@ class Versions(NamedTuple):
 class Entry(NamedTuple):
     """A cached value. Times are microseconds since 1970.
 
-    `epoch` and the versions of `tags` are those from before the value was loaded. `negative`: the loader found nothing.
-    `binary`: the payload is bytes, not JSON. `writer` shows which process stored it. `mac` is empty if the entry is not
-    signed.
+    It is stale from `soft_at` and expired from `hard_at`. `epoch` and the versions of `tags` were read before the value
+    was loaded. `negative`: the loader found nothing. `binary`: the payload is bytes, not JSON. `writer` is the process
+    that stored it. `mac` is empty if the entry is not signed.
     """
 
     created_at: int
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     mac: bytes = b""
 
     def state(self, versions: Versions, now: int) -> State:
-        """Return whether the entry may be used. One from the future is expired: a clock was wrong."""
+        """Return the state at a time. An entry from the future is expired, because a clock was wrong."""
         if self.epoch != versions.epoch or any(versions.tags.get(tag) != version for tag, version in self.tags):
             return "invalidated"
         if now >= self.hard_at or self.created_at > now + SKEW:
@@ -72,7 +72,7 @@ class Entry(NamedTuple):
         return self._header(signed=bool(self.mac)) + self.mac + self.payload
 
     def signed(self, secret: bytes, context: bytes) -> "Entry":
-        """Return the entry with a MAC. `context` says whose entry it is: the installation and the key."""
+        """Return the entry with a MAC. `context` identifies the installation and the key."""
         return self._replace(mac=self._mac(secret, context))
 
     def is_signed(self, secret: bytes, context: bytes) -> bool:
@@ -81,7 +81,7 @@ class Entry(NamedTuple):
 
     def _header(self, *, signed: bool) -> bytes:
         flags = _NEGATIVE * self.negative | _BINARY * self.binary | _SIGNED * signed
-        # Encoded as it will be read again, so that the signature fits.
+        # Encoded as it is read back, so that the signature matches.
         writer = self.writer.encode(errors="replace")[:255].decode(errors="ignore").encode()
         fixed = _HEADER.pack(
             _FORMAT, flags, self.created_at, self.soft_at, self.hard_at, self.epoch, len(self.tags), len(writer)
@@ -89,14 +89,14 @@ class Entry(NamedTuple):
         return b"".join([fixed, *(b"%c%b%b" % (len(tag), tag, version) for tag, version in self.tags), writer])
 
     def _mac(self, secret: bytes, context: bytes) -> bytes:
-        """Return HMAC-SHA256. The lengths before the parts keep two contexts from having the same text."""
+        """Return HMAC-SHA256. The length prefixes prevent two contexts from producing the same text."""
         header = self._header(signed=True)
         text = b"%d:%b%d:%b%b" % (len(context), context, len(header), header, self.payload)
         return hmac.digest(secret, text, "sha256")
 
 
 def decoded(raw: object) -> Entry | None:
-    """Read an entry; None for another format version, and for anything else that is not an entry."""
+    """Decode an entry; None for another format version or anything else that is not an entry."""
     if not isinstance(raw, bytes) or len(raw) < _HEADER.size or not raw.startswith(_FORMAT):
         return None
     _, flags, created_at, soft_at, hard_at, epoch, tag_count, writer_size = _HEADER.unpack_from(raw)
@@ -126,19 +126,19 @@ def decoded(raw: object) -> Entry | None:
 
 
 def checked_key(key: str) -> bytes:
-    """Return the bytes of a key. Raises InvalidCacheEntry if it is empty, too long or not a text."""
+    """Return the bytes of a key. Raises InvalidCacheEntry if it is empty, too long or not valid text."""
     raw = _raw(key)
     if not raw:
         raise InvalidCacheEntry("the key is empty", hint="name the entry, for example 'report:2026'")
     if len(raw) > KEY_MAX:
         raise InvalidCacheEntry(
-            f"the key has {len(raw)} bytes", hint=f"use at most {KEY_MAX}, for example a digest of the long part"
+            f"the key has {len(raw)} bytes", hint=f"use at most {KEY_MAX}; for example, use a digest of the long part"
         )
     return raw
 
 
 def checked_tags(tags: Sequence[str]) -> tuple[bytes, ...]:
-    """Return the bytes of the tags, in order and without repetitions. Raises InvalidCacheEntry."""
+    """Return the bytes of the tags, in order and without duplicates. Raises InvalidCacheEntry."""
     if isinstance(tags, str):
         raise InvalidCacheEntry(f"the tags are a string: {quoted(tags)}", hint="use a list of tags")
     raw = tuple(dict.fromkeys(map(_raw, tags)))
@@ -151,14 +151,14 @@ def checked_tags(tags: Sequence[str]) -> tuple[bytes, ...]:
 
 
 def _raw(text: str) -> bytes:
-    """Return the bytes of a text, which no other text has. Raises InvalidCacheEntry for lone surrogates."""
+    """Return the bytes that represent only this text. Raises InvalidCacheEntry for lone surrogates."""
     try:
         raw = text.encode(errors="surrogateescape")
         if raw.decode(errors="surrogateescape") == text:
             return raw
     except UnicodeEncodeError:
         pass
-    raise InvalidCacheEntry(f"{quoted(text)} contains surrogates", hint="use a text that UTF-8 can encode")
+    raise InvalidCacheEntry(f"{quoted(text)} contains surrogates", hint="use text that UTF-8 can encode")
 
 
 def is_reserved(key: bytes) -> bool:

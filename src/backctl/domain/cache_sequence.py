@@ -1,8 +1,8 @@
-"""How a process knows that the entries in its memory have not been invalidated by another.
+"""Decides whether a process may use the entries in its memory, or another process may have invalidated them.
 
-The store has a sequence: random bytes that every invalidation replaces. Entries in memory may be used as long as the
-process has read the sequence recently and it has not changed. Messages about invalidations contain the sequence before
-and after, so that a process notices when it missed one.
+The store has a sequence: random bytes that every invalidation replaces. Entries in memory may be used if the process
+has read the sequence recently and it has not changed. Messages about invalidations contain the sequence before and
+after, so that a process notices when it has missed one.
 """
 
 from typing import Literal
@@ -12,7 +12,7 @@ Effect = Literal["nothing", "change", "everything"]
 
 
 class SequenceWatch:
-    """Follows the sequence. Not thread-safe. Times are seconds of a clock that includes suspensions."""
+    """Follows the sequence. Not thread-safe. Times are seconds on a clock that includes suspensions."""
 
     __slots__ = ("_max_staleness", "confirmed_until", "known")
 
@@ -20,17 +20,17 @@ class SequenceWatch:
         self._max_staleness = max_staleness
         self.known: bytes | None = None
         self.confirmed_until = 0.0
-        """Until when the entries in memory may be used."""
+        """The time until which the entries in memory may be used."""
 
     def read(self, sequence: bytes, *, asked_at: float) -> Effect:
-        """Note the sequence in the store, as the answer to a question that was sent at `asked_at`."""
+        """Record the sequence that the store returned to a request sent at `asked_at`; return what to drop."""
         changed = sequence != self.known
         self.known = sequence
         self.confirmed_until = asked_at + self._max_staleness
         return "everything" if changed else "nothing"
 
     def heard(self, before: bytes | None, after: bytes) -> Effect:
-        """Note a message about one invalidation. It does not confirm anything, because it may have been delayed."""
+        """Record a message about one invalidation. It does not extend `confirmed_until`: it may have been delayed."""
         if after == self.known:  # it was read before the message arrived
             return "nothing"
         if before is not None and before == self.known:
@@ -40,6 +40,6 @@ class SequenceWatch:
         return "everything"
 
     def forget(self) -> None:
-        """Use nothing until the sequence is read again."""
+        """Do not use entries in memory until the sequence is read again."""
         self.known = None
         self.confirmed_until = 0.0

@@ -1,9 +1,9 @@
 """Matches texts with the glob patterns of Redis (`stringmatchlen` in `util.c`, Redis 7 and Valkey).
 
 `*` matches any bytes, `?` one byte and `[...]` one byte of a class; `\\` makes the next byte literal. Matching is
-bytewise and case-sensitive. A class differs from that of a shell in these points:
+bytewise and case-sensitive. A class differs from a shell's:
 
-- Only `^` negates it, and `]` always ends it: `[]` matches nothing, `[^]` any byte.
+- Only `^` negates it, and `]` always ends it: `[]` matches nothing, `[^]` matches any byte.
 - A class without `]` extends to the end of the pattern.
 - A range takes any byte after its `-` as its end, even `]` and `\\`. The ends of a range may be in any order.
 - Ranges compare signed bytes, so 0x80 to 0xff come before 0x00. This is C's `char` on x86-64 and on macOS; servers on
@@ -33,8 +33,8 @@ _SPECIAL = re.compile(rb"[*?[\\]")
 class Glob:
     """A pattern that matches the same keys as `KEYS` and `SCAN MATCH` of Redis.
 
-    It is compiled when it is first used. The time to match is at most proportional to the length of the pattern times
-    the length of the text. Parse patterns of users with `parse_glob`, which limits their length.
+    It is compiled on first use. The time to match is at most proportional to the length of the pattern times the length
+    of the text. Parse user input with `parse_glob`, which limits its length.
     """
 
     pattern: bytes
@@ -85,7 +85,7 @@ def parse_glob(pattern: bytes) -> Glob:
     if len(pattern) > PATTERN_MAX:
         shown = quoted(pattern.decode(errors="backslashreplace"))
         raise InvalidInput(
-            f"the pattern {shown} is longer than {PATTERN_MAX} bytes", hint="use '*' in place of a part of the pattern"
+            f"the pattern {shown} is longer than {PATTERN_MAX} bytes", hint="replace part of the pattern with '*'"
         )
     return Glob(pattern)
 

@@ -74,22 +74,22 @@ class TokenSettings(NamedTuple):
     grace: int = 0
     """Microseconds in which a client may repeat a refresh whose response was lost."""
     revocation_max_age: int = 0
-    """How old the answer of the database may be whether a token was revoked, in microseconds; 0 to ask each time."""
+    """The maximum age of a cached revocation check, in microseconds; 0 asks the database each time."""
 
 
 class CacheSettings(NamedTuple):
     ttl: int = 300_000_000
-    """Microseconds until a cached value is loaded again, unless a service says otherwise."""
+    """The default TTL of an entry, in microseconds. Services can override it."""
     negative_ttl: int = 30_000_000
-    """The same for a value that was not found."""
+    """The default TTL, in microseconds, if the loader found nothing."""
     stale_if_error: int = 300_000_000
-    """Microseconds after the TTL in which a value is still used if loading it fails."""
+    """Microseconds after its TTL for which an entry is still used if the loader fails."""
     lock_timeout: int = 10_000_000
-    """Microseconds to wait for a process that loads the same value; longer than any loader takes."""
+    """Microseconds after which another process takes over loading a value; longer than any loader takes."""
     max_staleness: int = 1_000_000
-    """Microseconds in which a process may not notice an invalidation by another."""
+    """Microseconds for which a process may miss an invalidation by another."""
     memory_entries: int = 10_000
-    """How many values a process keeps in its memory; 0 for none."""
+    """The maximum number of values in the memory of a process; 0 for none."""
 
 
 class SanitizeSettings(NamedTuple):

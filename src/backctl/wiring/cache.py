@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from backctl.wiring.storage import Storage
 
 FILE = "cache.db"
-"""The name of the embedded store, in the data folder. The file alone is not an installation."""
+"""The name of the cache file in the data folder. The file alone is not an installation."""
 
 _NO_INSTALLATION = "none"
 
 
 def has_cache(loaded: "LoadedSettings") -> bool:
-    """Whether there can be anything cached: on Redis, or in a file that a service has created."""
+    """Whether there may be cache entries: Redis is configured, or the cache file exists."""
     import os
 
     return bool(loaded.settings.redis.url.reveal()) or os.path.lexists(loaded.data_folder / FILE)
 
 
 def cache_level(loaded: "LoadedSettings") -> str:
-    """Return the name of the shared store."""
+    """Return the name of the shared store: `redis` or `file`."""
     return "redis" if loaded.settings.redis.url.reveal() else "file"
 
 
 class InstalledStore:
-    """The store of the installation: Redis if it is configured, else a file. Keys contain the installation's id.
+    """The store of the installation: Redis if configured, otherwise a file. Entries are separate per installation.
 
-    A service can start before there is an installation. It then looks for one every second.
+    A service can start before there is an installation; the store then checks for one at most once a second.
     """
 
     def __init__(self, loaded: "LoadedSettings", redis: "Callable[[], RedisServers]", storage: "Storage") -> None:
@@ -48,7 +48,7 @@ class InstalledStore:
         self._look_again_at = 0.0
 
     def start_over(self) -> None:
-        """Replace the lock in a forked child."""
+        """Replace the lock; called in a forked child."""
         self._lock = Lock()
 
     def __call__(self) -> "CacheStore":
@@ -88,7 +88,7 @@ class InstalledStore:
 
 
 def cache_store(loaded: "LoadedSettings", redis: "Callable[[], RedisServers]", storage: "Storage") -> InstalledStore:
-    """Create the store, which finds the installation at its first use."""
+    """Create the store. It reads the id of the installation on first use."""
     from backctl.infrastructure.forks import start_over_in_children
 
     store = InstalledStore(loaded, redis, storage)
@@ -99,7 +99,7 @@ def cache_store(loaded: "LoadedSettings", redis: "Callable[[], RedisServers]", s
 def cache_levels(
     loaded: "LoadedSettings", store: "Callable[[], CacheStore]", seal: "Callable[[], Seal]", *, short_lived: bool
 ) -> "Levels":
-    """Create the levels of this process. `short_lived`: it keeps nothing in its memory."""
+    """Create the levels of this process. `short_lived`: keep nothing in memory."""
     from backctl.application.cache_levels import Environment, Levels
     from backctl.infrastructure.clock import microseconds, seconds_with_suspensions
     from backctl.infrastructure.forks import start_over_in_children
@@ -123,7 +123,7 @@ def cache_levels(
 
 
 def cache_seal(storage: "Storage") -> "Seal":
-    """Return what signs the entries of accounts. Raises the errors of reading the keyring and the database."""
+    """Return the seal that signs reserved entries. Raises the errors of reading the keyring and the database."""
     from backctl.application.cache_envelope import Seal
     from backctl.infrastructure.crypto.hkdf import hkdf_expand
 

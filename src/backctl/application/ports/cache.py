@@ -1,4 +1,4 @@
-"""The port for the shared level of the cache. Adapters in `infrastructure` implement it."""
+"""The ports for the shared store of the cache and for its memory. Adapters in `infrastructure` implement them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """What the store contains for a key, and the versions that decide about it, from one moment."""
+    """The entry of a key, and the versions that decide whether it is valid, read at the same moment."""
 
     entry: bytes | None
     versions: Versions
 
 
 class Begun(NamedTuple):
-    """The answer to `begin`. Without `held`, another process is filling the entry.
+    """The result of `begin`. Without `held`, another process is filling the entry.
 
-    `reading` has a version of everything. `contended`: another process is writing the value that this one replaces.
-    `fence` belongs to `complete`.
+    `contended`: another process was also replacing the value. `fence` is passed to `complete`. `reading` has no missing
+    versions.
     """
 
     held: bool
@@ -30,7 +30,7 @@ class Begun(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What an invalidation affected: keys, entries with tags, the keys that match a glob, or everything."""
+    """What was invalidated: keys, entries with tags, keys that match a glob, or all entries."""
 
     kind: Literal["keys", "tags", "glob", "all"]
     names: tuple[bytes, ...] = ()
@@ -44,18 +44,18 @@ class Announced(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What one step of a sweep found, or removed."""
+    """The entries that one step of a sweep found or removed, and their size."""
 
     entries: int
     bytes: int
 
 
 Heard = Callable[["Announced | None", "Change | None"], None]
-"""Receives an invalidation by any process. None: some may have been missed."""
+"""Receives each invalidation by any process. None: some may have been missed."""
 
 
 class Held(NamedTuple):
-    """A value in memory. It may be used until `until`, in seconds; `share` returns a value that a caller may change."""
+    """A value in memory, usable until `until` (in seconds). `share` returns a value that the caller may change."""
 
     value: Any
     until: float
@@ -64,7 +64,7 @@ class Held(NamedTuple):
 
 
 class Memory(Protocol):
-    """The level in the memory of one process. Works in any thread."""
+    """The cache in the memory of one process. Works in any thread."""
 
     @property
     def generation(self) -> int:
@@ -73,17 +73,17 @@ class Memory(Protocol):
 
     @property
     def is_used(self) -> bool:
-        """Whether it keeps anything."""
+        """Whether it can keep values."""
         ...
 
     def get(self, key: str) -> Held | None: ...
 
     def put(self, key: str, held: Held, *, generation: int) -> None:
-        """Keep a value, unless something was dropped since that generation: the value may be older."""
+        """Keep a value, unless something was dropped since that generation, because the value may be outdated."""
         ...
 
     def drop(self, change: Change) -> None:
-        """Drop what an invalidation affects."""
+        """Drop the values that an invalidation affects."""
         ...
 
     def clear(self) -> None: ...
@@ -92,27 +92,27 @@ class Memory(Protocol):
 class CacheStore(Protocol):
     """Stores entries for all processes. Keys and tags are bytes, times are microseconds.
 
-    Filling an entry begins with `begin`, which locks the key and returns the versions, and ends with `complete`, which
-    stores nothing if anything was invalidated that the entry depends on. Methods raise Unavailable, and Unusable for
-    problems that do not go away by waiting.
+    To fill an entry, call `begin`, which locks the key and returns the versions, then `complete`. An entry that was
+    invalidated in between is not stored or not used. Methods raise Unavailable, and Unusable for problems that waiting
+    does not solve.
     """
 
     def read(self, keys: Sequence[bytes], tags: Sequence[Sequence[bytes]]) -> list[Reading]:
-        """Return the entry of each key with the versions of these tags."""
+        """Return the entry of each key, with the epoch and the versions of the given tags."""
         ...
 
     def begin(
         self, key: bytes, token: bytes, tags: Sequence[bytes], *, hold_us: int, keep_us: int, take_over: bool = False
     ) -> Begun:
-        """Lock a key for at most `hold_us`, unless another token holds it; then read it, and create missing versions.
+        """Lock a key for at most `hold_us`, unless another token holds it; read its entry and create missing versions.
 
-        `keep_us` is how long the versions of the tags must last. `take_over` removes the entry and takes the lock from
-        whoever fills it: for a process that is about to change the value.
+        The versions of the tags last at least `keep_us`. `take_over` removes the entry and takes the lock from any
+        other process; use it before changing the value.
         """
         ...
 
     def complete(self, key: bytes, token: bytes, fence: bytes, entry: bytes, *, ttl_us: int) -> bool:
-        """Store the entry and unlock the key. False if the token no longer holds the lock; nothing is stored then."""
+        """Store the entry and unlock the key. False, with nothing stored, if the lock was lost or a sweep has begun."""
         ...
 
     def release(self, key: bytes, token: bytes) -> None:
@@ -120,25 +120,25 @@ class CacheStore(Protocol):
         ...
 
     def remove(self, keys: Sequence[bytes]) -> tuple[int, Announced]:
-        """Remove entries, and keep processes that are loading them from storing them. Return how many there were."""
+        """Remove entries, and prevent processes that are loading them from storing them. Return how many existed."""
         ...
 
     def announce(self, keys: Sequence[bytes]) -> Announced:
-        """Tell all processes that these entries were replaced."""
+        """Notify all processes that these entries were replaced."""
         ...
 
     def renew_tags(self, tags: Sequence[bytes]) -> Announced:
-        """Invalidate all entries with any of these tags. Takes the same time for any number of entries."""
+        """Invalidate all entries with any of these tags, in constant time."""
         ...
 
     def renew_epoch(self) -> Announced:
-        """Invalidate all entries. Takes the same time for any number of entries."""
+        """Invalidate all entries, in constant time."""
         ...
 
     def sweep(self, pattern: bytes, *, dry_run: bool) -> Iterator[Swept]:
         """Remove the entries whose keys match a glob, in short steps; a dry run only counts them.
 
-        Complete when the iterator ends: then the invalidation is announced. Call again to finish an interrupted sweep.
+        The invalidation is announced when the iterator ends. Call again to finish an interrupted sweep.
         """
         ...
 
@@ -151,7 +151,7 @@ class CacheStore(Protocol):
         ...
 
     def listen(self, heard: Heard) -> None:
-        """Call `heard` in another thread for each invalidation until `close`. Does nothing without such messages."""
+        """Call `heard` in another thread for each invalidation until `close`. Does nothing if there are no messages."""
         ...
 
     def count(self, counts: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Keeps cached values in the memory of one process: a bounded map that forgets what was used least recently."""
+"""Keeps cached values in the memory of one process, and evicts the least recently used."""
 
 import threading
 from collections import OrderedDict

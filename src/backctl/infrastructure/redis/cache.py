@@ -1,4 +1,4 @@
-"""The shared level of the cache on Redis.
+"""The shared store of the cache on Redis.
 
 An entry, its lock, the epoch and the fence are in one slot, so that one script sees all of them. On a cluster there are
 256 groups of entries, each with its own epoch and fence. Each tag has a slot of its own.
@@ -22,7 +22,7 @@ from backctl.infrastructure.redis.subscription import Subscription
 
 _GROUPS: Final = 256
 _STEP: Final = 500
-"""How many keys a step of a sweep looks at, while the server does nothing else."""
+"""How many keys each step of a sweep reads. A step blocks the server."""
 _AT_ONCE: Final = 256
 
 
@@ -84,7 +84,7 @@ class RedisCache:
         calls = []
         for key in keys:
             group = self._group(key)
-            # The lock first: afterwards, nobody can store a value that was loaded before.
+            # The lock first: after that, no process can store a value that was loaded earlier.
             calls += [Call(group, ("UNLINK", group + b"l:" + key)), Call(group, ("UNLINK", group + b"e:" + key))]
         removed = self._answers(self._servers.run(calls))
         return sum(removed[1::2]), self.announce(keys)
@@ -101,7 +101,7 @@ class RedisCache:
         return self._announce(Change("all"))
 
     def sweep(self, pattern: bytes, *, dry_run: bool) -> Iterator[Swept]:
-        if not dry_run:  # whoever is loading a value now must not store it behind the sweep
+        if not dry_run:  # processes that are loading a value must not store it after the sweep
             self._renew([group + b"fence" for group in self._in_groups])
         source, matched = script("cache_sweep").source, self._matched(pattern)
         for found in self._servers.walk(lambda cursor: ("EVAL", source, 0, cursor, matched, _STEP, int(not dry_run))):
@@ -118,7 +118,7 @@ class RedisCache:
         (found,) = self._answers(self._servers.run([Call(self._sequence, ("MGET", self._sequence))]))[0]
         if isinstance(found, bytes) and len(found) == VERSION_BYTES:
             return found
-        return self._announce(Change("all")).after  # after a restart, or after another program has written there
+        return self._announce(Change("all")).after  # missing after a restart, or overwritten by another program
 
     def listen(self, heard: Heard) -> None:
         self._subscription.start(lambda message: heard(*(_message(message) if message else (None, None))))
@@ -137,12 +137,12 @@ class RedisCache:
         self._servers.close()
 
     def _group(self, key: bytes) -> bytes:
-        """Return the beginning of the keys of an entry."""
+        """Return the prefix of the Redis keys of an entry."""
         groups = self._in_groups
         return groups[0] if len(groups) == 1 else groups[self._servers.slot(key) % len(groups)]
 
     def _matched(self, pattern: bytes) -> bytes:
-        """Return a glob for the keys of entries that match. It matches nothing else, whatever the pattern is."""
+        """Return a glob for the Redis keys of matching entries. It matches no other keys, whatever the pattern."""
         before = literal_glob(b"%b{%b." % (self._prefix, self._installation))
         group = b"[0-9a-f][0-9a-f]" if len(self._groups) > 1 else b"00"
         return before + group + literal_glob(b"}:e:") + pattern
@@ -156,11 +156,11 @@ class RedisCache:
         return self._answers(evaluated(self._servers, [(script, [Call(key, words)])]))[0]
 
     def _tag(self, tag: bytes) -> bytes:
-        """Return the key of the version of a tag."""
+        """Return the Redis key of the version of a tag."""
         return b"%b{%b.%b}:tag" % (self._prefix, self._installation, quote_from_bytes(tag, safe="@+:").encode())
 
     def _renew(self, names: Iterable[bytes], *options: str) -> None:
-        """Replace versions that exist. A missing one is created new, and has no entries."""
+        """Replace versions that exist. A missing one needs no change, because no valid entry refers to it."""
         calls = [Call(name, ("SET", name, _new_version(), "XX", *options)) for name in names]
         for at in range(0, len(calls), _AT_ONCE):
             self._answers(self._servers.run(calls[at : at + _AT_ONCE]))
@@ -173,7 +173,7 @@ class RedisCache:
 
     @staticmethod
     def _answers(replies: list[Any]) -> list[Any]:
-        """Return the replies. Raises the first that is an error."""
+        """Return the replies. Raises the first error among them."""
         for reply in replies:
             if isinstance(reply, BackctlError):
                 raise reply
@@ -194,7 +194,7 @@ def _written(change: Change) -> bytes:
 
 
 def _message(message: bytes) -> tuple[Announced | None, Change | None]:
-    """Read a message. None for one that this version does not understand, or that another program has sent."""
+    """Parse a message. None for one that this version does not understand or another program sent."""
     try:
         size = message[0]
         before, after = message[1 : 1 + size], message[1 + size : 1 + size + VERSION_BYTES]

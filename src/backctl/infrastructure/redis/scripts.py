@@ -1,4 +1,4 @@
-"""Lua scripts: loads their source, and runs them by their digest."""
+"""Loads Lua scripts and runs them by digest."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -15,7 +15,7 @@ from backctl.infrastructure.redis.exchange import Call
 class Script(NamedTuple):
     source: bytes
     digest: str
-    """Its SHA-1 in hexadecimal, by which a server that knows it runs it."""
+    """The SHA-1 of the source in hexadecimal, with which a server runs a script that it has cached."""
 
     @classmethod
     def of(cls, *parts: bytes) -> "Script":
@@ -25,20 +25,21 @@ class Script(NamedTuple):
 
 @cache
 def source(name: str) -> bytes:
-    """Return the content of a file in `lua`."""
+    """Return the content of a file in the folder `lua`."""
     return (Path(__file__).parent / "lua" / f"{name}.lua").read_bytes()
 
 
 @cache
 def script(name: str) -> Script:
-    """Return the script in a file of its own."""
+    """Return the script that consists of one file."""
     return Script.of(source(name))
 
 
 def evaluated(servers: RedisServers, runs: Sequence[tuple[Script, Sequence[Call]]]) -> list[Any]:
-    """Return the replies of scripts. Their calls contain the number of keys, the keys and the arguments.
+    """Run scripts and return their replies. Each call contains the number of keys, the keys and the arguments.
 
-    All calls take one round trip, two if a server does not know a script. Errors are replies, as in `RedisServers.run`.
+    All calls take one round trip, or two if a server has not cached a script. Errors are returned as replies, as by
+    `RedisServers.run`.
     """
     wanted = [(script, call) for script, calls in runs for call in calls]
     replies = servers.run([Call(key, ("EVALSHA", script.digest, *words)) for script, (key, words) in wanted])

@@ -1,4 +1,4 @@
-"""Receives the messages of a channel in a thread of its own."""
+"""Receives the messages of a channel in a separate thread."""
 
 import threading
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from backctl.infrastructure.forks import start_over_in_children
 from backctl.infrastructure.redis.exchange import ERRORS
 
 _PAUSE_S: Final = 1.0
-"""The pause before connecting again."""
+"""The pause before reconnecting."""
 _LONG_PAUSE_S: Final = 60.0
-"""The same after a problem that does not go away by waiting, such as a missing permission."""
+"""The pause after a problem that waiting does not solve, such as a missing permission."""
 _SILENCE_S: Final = 15.0
 """How long to wait for a message before checking whether the connection still works."""
 
@@ -23,7 +23,7 @@ Received = Callable[[bytes | None], None]
 
 
 class Subscription:
-    """Listens between `start` and `stop`, and connects again when the connection is lost.
+    """Listens between `start` and `stop`, and reconnects when the connection is lost.
 
     The thread ends with the process and with `stop`. A forked child does not inherit it, and must call `start` again.
     """
@@ -40,7 +40,7 @@ class Subscription:
         self._connection: Connection | None = None
 
     def start(self, received: Received) -> None:
-        """Begin to listen, unless it has already begun. Without a thread left for it, there are no messages."""
+        """Start listening, unless already started. If no thread can be created, no messages arrive."""
         with self._lock:
             if self._stopped is None:
                 stopped = threading.Event()
@@ -57,7 +57,7 @@ class Subscription:
             stopped.set()
         if connection is not None:
             with suppress(OSError, *ERRORS):
-                connection.disconnect()  # which ends the wait of the thread
+                connection.disconnect()  # the thread stops waiting
 
     def _run(self, received: Received, stopped: threading.Event) -> None:
         while not stopped.is_set():
@@ -71,13 +71,13 @@ class Subscription:
                 continue
             with self._lock:
                 self._connection = connection
-            received(None)  # messages before this moment did not arrive
+            received(None)  # earlier messages may have been missed
             try:
                 while not stopped.is_set():
                     if message := _next(connection):
                         received(message)
             except (OSError, ValueError, *ERRORS):
-                pass  # connect again below
+                pass  # reconnect below
             finally:
                 with suppress(OSError, *ERRORS):
                     connection.disconnect()
@@ -85,7 +85,7 @@ class Subscription:
 
 
 def _next(connection: Connection) -> bytes | None:
-    """Return the next message; None after a while without one. Raises an error when the connection is lost."""
+    """Return the next message; None if none arrives for a while. Raises an error if the connection is lost."""
     if not connection.can_read(timeout=_SILENCE_S):
         connection.send_command("PING")
         if not connection.can_read(timeout=_SILENCE_S):

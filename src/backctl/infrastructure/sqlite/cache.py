@@ -1,6 +1,6 @@
-"""The shared level of the cache in an SQLite file of its own, for all processes of one machine.
+"""The shared store of the cache in a separate SQLite file, for all processes of one machine.
 
-Invalidations are flushed to the disk, so that no power failure brings an invalidated entry back.
+Invalidations are flushed to disk, so that an invalidated entry does not return after a power failure.
 """
 
 import os
@@ -49,13 +49,13 @@ CREATE TABLE IF NOT EXISTS counts (owner TEXT NOT NULL, name TEXT NOT NULL, numb
 )
 _EPOCH, _FENCE, _SEQUENCE, _TAG = b"epoch", b"fence", b"sequence", b"t:"
 _STEP: Final = 1000
-"""How many entries a step of a sweep looks at, while other processes cannot write."""
+"""How many entries each step of a sweep reads. Other processes cannot write during a step."""
 _SWEPT: Final = 4
-"""How many ended rows each completed entry deletes: more than it can create."""
+"""How many expired rows each completed entry deletes per table: more than it can add."""
 
 
 class SqliteCache:
-    """Stores entries in the file at `path`, which the first write creates, readable only by its owner.
+    """Stores entries in the file at `path`, which is created on first use, readable only by its owner.
 
     Works in any thread. `clock` returns microseconds since 1970. Installations can share a file.
     """
@@ -140,7 +140,7 @@ class SqliteCache:
         glob, place = parse_glob(pattern), 0
         if not self._file.exists():
             return
-        if not dry_run:  # whoever is loading a value now must not store it behind the sweep
+        if not dry_run:  # processes that are loading a value must not store it after the sweep
             self._renewed(_FENCE)
         while True:
             with self._file.transaction(writes=not dry_run) as connection:
@@ -177,7 +177,7 @@ class SqliteCache:
             return self._version(connection, _SEQUENCE) or self._announced(connection).after
 
     def listen(self, heard: Heard) -> None:
-        """Do nothing: the file sends no messages, and reading the sequence is fast."""
+        """Do nothing: a file cannot send messages, and reading the sequence is fast."""
 
     def count(self, counts: Mapping[str, int]) -> None:
         with self._file.transaction(writes=True) as connection:
@@ -211,7 +211,7 @@ class SqliteCache:
         return {tag: self._version(connection, _TAG + tag) for tag in tags}
 
     def _made(self, connection: sqlite3.Connection, name: bytes, ends_at: int | None) -> bytes:
-        """Return a version, created if it is missing, which then lasts at least until `ends_at`, or always."""
+        """Return a version, creating it if missing. It lasts until at least `ends_at`; None: it never expires."""
         (version,) = connection.execute(
             "INSERT INTO versions VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET ends_at = max(ends_at, excluded.ends_at) RETURNING version",
@@ -238,7 +238,7 @@ class SqliteCache:
         return Announced(before, after)
 
     def _lock(self, connection: sqlite3.Connection, key: bytes, now: int, hold_us: int) -> bytes | None:
-        """Return the token that holds the lock of a key. One that ends much later is from before a clock was set."""
+        """Return the token that holds the lock of a key. Ignores locks from before the clock was set back."""
         found = connection.execute(
             "SELECT token FROM locks WHERE owner = ? AND key = ? AND ends_at > ? AND ends_at <= ?",
             (self._owner, key, now, now + 2 * hold_us),
@@ -255,5 +255,5 @@ class SqliteCache:
 
 
 def _nothing() -> Announced:
-    """Return the announcement when there is no file, and so no process that has anything in its memory."""
+    """Return the announcement if there is no file; no process then has entries in its memory."""
     return Announced(None, os.urandom(VERSION_BYTES))

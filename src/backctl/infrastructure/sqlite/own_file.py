@@ -1,7 +1,7 @@
-"""A small SQLite file apart from the accounts, for rate limits or the cache, which the first use creates.
+"""A small SQLite file, separate from the accounts, for rate limits or the cache. It is created on first use.
 
-Changes are not flushed to the disk at once: after a power failure, the last of them may be lost. The file itself stays
-sound (https://www.sqlite.org/pragma.html#pragma_synchronous).
+Unless a transaction is `flushed`, a power failure may undo the last changes, but does not corrupt the file
+(https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
 import os
@@ -20,7 +20,7 @@ from backctl.infrastructure.sqlite.faults import mapped_faults
 
 
 class Contents(NamedTuple):
-    """What a file contains: its name in messages, the version of its tables, and the statements that create them."""
+    """Describes a file: the name in messages, and the version, names and CREATE statements of its tables."""
 
     name: str
     version: int
@@ -49,14 +49,14 @@ class OwnFile:
 
     @contextmanager
     def transaction(self, *, writes: bool, flushed: bool = False) -> Iterator[sqlite3.Connection]:
-        """Yield a connection in a transaction, which is committed at the end. `flushed`: it survives a power failure.
+        """Yield a connection in a transaction, and commit at the end. `flushed`: it survives a power failure.
 
         Raises Unavailable, Unusable.
         """
         self._follow()
         try:
             connection = self._pool.take(timeout_s=self._timeout_s)
-        except DatabaseMissing:  # deleted meanwhile
+        except DatabaseMissing:  # deleted in the meantime
             connection = self._pool.take(timeout_s=self._timeout_s)
         try:
             with mapped_faults(self.path):
@@ -75,7 +75,7 @@ class OwnFile:
         self._pool.clear()
 
     def _follow(self) -> None:
-        """Close connections to a file that no longer has this name."""
+        """Close the connections if the file at `path` was deleted or replaced."""
         try:
             found = os.stat(self.path)
         except OSError:

@@ -1,4 +1,4 @@
-"""`backctl cache …`: inspect, change and invalidate what services have cached."""
+"""`backctl cache …`: inspect, change and invalidate the cache that services share."""
 
 from typing import Annotated
 
@@ -34,7 +34,7 @@ def get(
 ) -> None:
     """Print a cached value as JSON; exit code 3 if it is not cached.
 
-    Bytes are printed as base64. Values of services that have a stale, expired or invalidated entry are not cached.
+    Bytes are printed as base64. A stale, expired or invalidated entry is treated as not cached.
     """
     import json
 
@@ -58,25 +58,25 @@ def set_(
         str | None,
         Option("--from-file", metavar="FILE", help="Read the value from a file; '-' is standard input."),
     ] = None,
-    raw: Annotated[bool, Option("--raw", help="Store the text itself as a string, instead of JSON.")] = False,
-    base64: Annotated[bool, Option("--base64", help="Store bytes, given as base64.")] = False,
+    raw: Annotated[bool, Option("--raw", help="Store the input as a string instead of parsing it as JSON.")] = False,
+    base64: Annotated[bool, Option("--base64", help="Decode the input as base64 and store the bytes.")] = False,
     ttl: Annotated[
-        str | None, Option("--ttl", metavar="DURATION", help="Time until the value is stale; cache.ttl unless given.")
+        str | None, Option("--ttl", metavar="DURATION", help="Time until the value is stale; cache.ttl by default.")
     ] = None,
     tags: Annotated[
-        list[str] | None, Option("--tag", metavar="TAG", help="Add a tag, by which the entry can be invalidated.")
+        list[str] | None, Option("--tag", metavar="TAG", help="Tag to invalidate the entry by; can be repeated.")
     ] = None,
 ) -> None:
-    """Store a value in the cache, in place of the one that is there.
+    """Store a value in the cache, replacing any existing one.
 
-    The namespaces 'user' and 'revocation' are reserved: only services store their entries.
+    The namespaces 'user' and 'revocation' are reserved for entries that backctl signs.
     """
     from backctl.application.cache_values import read_value
 
     if raw and base64:
         raise UsageError("--raw and --base64 exclude each other", hint="use one of them")
     if (value is None) == (from_file is None):
-        raise UsageError("give either VALUE or --from-file", hint="write for example '{\"total\": 3}'")
+        raise UsageError("give either VALUE or --from-file", hint="for example, '{\"total\": 3}'")
     microseconds = None if ttl is None else duration(ttl)
     cache = call.backend.cache_entries
     content = _content(call, from_file) if from_file is not None else (value or "").encode(errors="surrogateescape")
@@ -84,18 +84,18 @@ def set_(
     change = cache.store_value(key, parsed, ttl=microseconds, tags=tags or (), dry_run=call.dry_run)
     call.results.changed(change)
     if not change.changed:
-        call.messages.warn("another process changed this entry at the same time, so it was not stored")
+        call.messages.warn("the value was not stored: another process changed this entry at the same time")
 
 
 @leaf(app, changes="delete the cached value of {key}", view=RemovedEntry)
 def delete(
     call: Invocation,
     key: Key,
-    if_exists: Annotated[bool, Option("--if-exists", help="Succeed if there is no such entry.")] = False,
+    if_exists: Annotated[bool, Option("--if-exists", help="Succeed if the entry does not exist.")] = False,
 ) -> None:
-    """Delete a cached value in all running services; exit code 3 if there is none.
+    """Delete a cache entry in all running services; exit code 3 if there is none.
 
-    A service that is loading the value at this moment does not store it.
+    A service that is loading the value at that moment does not store it.
     """
     call.results.changed(call.backend.cache_entries.remove(key, if_exists=if_exists, dry_run=call.dry_run))
 
@@ -104,19 +104,19 @@ def delete(
 def list_(
     call: Invocation,
     pattern: Annotated[
-        str, Argument(metavar="[PATTERN]", help="Only keys that match this glob of Redis, for example 'report:*'.")
+        str, Argument(metavar="[PATTERN]", help="List only keys that match this Redis glob, for example 'report:*'.")
     ] = "*",
 ) -> None:
-    """List the entries that all processes share, in any order.
+    """List the entries in the shared store, in no particular order.
 
-    Includes entries that are not used any more and have not been removed yet: their state says why. Reads every key.
+    Includes entries that are no longer used but not yet removed; STATE shows why. Reads every key.
     """
     call.results.stream(call.backend.cache_entries.entries(pattern), EntryView)
 
 
 @leaf(app, view=ExplanationView)
 def explain(call: Invocation, key: Key) -> None:
-    """Show everything about an entry: its level, age, TTL, tags, epoch and writer, and why it is not used."""
+    """Show the level, age, TTL, tags, epoch and writer of an entry, and why it is not used."""
     call.results.show(call.backend.cache_entries.explain(key))
 
 
@@ -124,20 +124,21 @@ def explain(call: Invocation, key: Key) -> None:
 def invalidate(
     call: Invocation,
     pattern: Annotated[
-        str | None, Argument(metavar="[PATTERN]", help="Keys that match this glob of Redis, for example 'user:*'.")
+        str | None, Argument(metavar="[PATTERN]", help="Invalidate keys that match this Redis glob, such as 'user:*'.")
     ] = None,
     tags: Annotated[
-        list[str] | None, Option("--tag", metavar="TAG", help="Entries with this tag; can be repeated.")
+        list[str] | None, Option("--tag", metavar="TAG", help="Invalidate entries with this tag; can be repeated.")
     ] = None,
-    everything: Annotated[bool, Option("--all", help="All entries. Asks first, unless --yes.")] = False,
+    everything: Annotated[bool, Option("--all", help="Invalidate all entries; prompts unless --yes is given.")] = False,
 ) -> None:
-    """Invalidate cached values in all running services, which load them again when they need them.
+    """Invalidate cache entries in all running services.
 
-    A pattern reads every key, in short steps that do not block the server, and counts the entries. If it is
-    interrupted, run it again. --tag and --all take the same time for any number of entries, and count nothing.
+    Services load the values again when they need them. PATTERN reads every key, in short steps that do not block the
+    server, and counts the entries; if interrupted, run the command again. --tag and --all take constant time and do not
+    count entries.
     """
     if [pattern is not None, bool(tags), everything].count(True) != 1:
-        raise UsageError("give one of PATTERN, --tag and --all", hint="write for example 'report:*', in quotes")
+        raise UsageError("give one of PATTERN, --tag and --all", hint="quote the pattern, for example 'report:*'")
     cache = call.backend.cache_entries
     if pattern is None:
         if everything:
@@ -151,15 +152,15 @@ def invalidate(
 
 @leaf(app, view=CacheStats)
 def stats(call: Invocation) -> None:
-    """Show the number and size of the entries, and how often services found a value.
+    """Show the number and size of the entries, and the hit ratio of all services.
 
-    Reads every key. Services add their counts every ten seconds and when they end.
+    Reads every key. Services add their counts every ten seconds and when they exit.
     """
     call.results.show(call.backend.cache_entries.stats())
 
 
 def _content(call: Invocation, file: str) -> bytes:
-    """Read the value from a file, and no more than a value can have."""
+    """Read the value from a file, up to just over the largest size that a value can have."""
     from backctl.presentation.input_files import NamedFile
 
     size = _BASE64_GROWTH * VALUE_MAX + 1

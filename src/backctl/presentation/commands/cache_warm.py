@@ -11,9 +11,9 @@ app = noun("warm", within="cache")
 
 @leaf(app, changes="store accounts in the cache", view=WarmView)
 def users(call: Invocation, filters: Filters) -> None:
-    """Store accounts in the cache, as they are now.
+    """Store accounts in the cache before services need them.
 
-    Entries of accounts end after 30 seconds, so run this right before services need them.
+    Account entries expire after 30 seconds, so run this just before they are needed.
     """
     accounts = call.backend.accounts
     with call.messages.progress("storing") as progress:

@@ -1,4 +1,4 @@
--- Replaces the sequence, and tells all processes what was invalidated.
+-- Replaces the sequence and notifies all processes of what was invalidated.
 -- KEYS: the sequence. ARGV: its new value; the channel; what was invalidated. Returns its previous value.
 
 local before = redis.pcall('GET', KEYS[1])

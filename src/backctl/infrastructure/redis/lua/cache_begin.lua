@@ -1,8 +1,8 @@
--- Locks an entry for whoever will fill it, then reads the entry and the versions in its slot.
--- KEYS: the lock, the entry, the epoch, the fence. ARGV: the token; how long to hold the lock, in ms; whether to take it
--- from another; and a new epoch and fence, for missing ones.
+-- Locks an entry for the process that will fill it, then reads the entry and the versions in its slot.
+-- KEYS: the lock, the entry, the epoch, the fence. ARGV: the token; how long to hold the lock, in ms; whether to
+-- take it from another process and remove the entry; a new epoch and fence, used if they are missing.
 -- Returns whether the lock is held, whether another writer held it, the entry, the epoch, the fence.
--- A key with another kind of content is treated like a missing one, because others can write to the server.
+-- A key of another type is treated as missing, because other programs can write to the server.
 
 local function text(key)
     local value = redis.pcall('GET', key)

@@ -1,6 +1,6 @@
 -- Stores an entry and unlocks it, if the token still holds the lock and no sweep has begun since.
 -- KEYS: the lock, the entry, the fence. ARGV: the token; the fence; the entry; how long to keep it, in ms.
--- Without the last two arguments, only unlocks it. Returns whether the entry was stored.
+-- With the token alone, only unlocks it. Returns whether the entry was stored.
 
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
     return 0

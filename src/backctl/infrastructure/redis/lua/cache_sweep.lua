@@ -1,7 +1,7 @@
 #!lua flags=allow-cross-slot-keys
--- One step through the keys of a node: counts those that match a glob, and removes them.
--- ARGV: the cursor; the glob; how many keys to look at; whether to remove them.
--- Returns the next cursor, and how many entries there were and their bytes.
+-- Scans some keys of a node, and counts or removes the entries that match a glob.
+-- ARGV: the cursor; the glob; how many keys to scan; whether to remove the entries.
+-- Returns the next cursor, the number of entries and their size in bytes.
 
 local found = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local remove, count, bytes = ARGV[4] == '1', 0, 0

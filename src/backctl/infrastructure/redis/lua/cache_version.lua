@@ -1,5 +1,5 @@
--- Reads the version of a tag, and creates a missing one.
--- KEYS: the version. ARGV: a new version; how long it must last, in ms. Returns the version.
+-- Returns the version of a tag, and creates it if it is missing.
+-- KEYS: the version. ARGV: a new version; how long it must last at least, in ms.
 
 local value = redis.pcall('GET', KEYS[1])
 if type(value) ~= 'string' or #value ~= 8 then
