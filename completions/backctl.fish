@@ -548,11 +548,9 @@ complete -c backctl -n '__backctl_at cache' -a warm -d 'Store values in the cach
 complete -c backctl -n '__backctl_at cache' -s h -l help -d 'Show this message and exit'
 
 # backctl cache get
-complete -c backctl -n '__backctl_operand 1 cache get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in cache get' -l raw -d 'Print a string without quotes, and bytes as they are'
 
 # backctl cache set
-complete -c backctl -n '__backctl_operand 1 cache set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in cache set' -l from-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in cache set' -l raw -d 'Store the input as a string instead of parsing it as JSON'
 complete -c backctl -n '__backctl_in cache set' -l base64 -d 'Decode the input as base64 and store the bytes'
@@ -562,13 +560,9 @@ complete -c backctl -n '__backctl_in cache set' -s n -l dry-run -d 'Change nothi
 complete -c backctl -n '__backctl_in cache set' -s y -l yes -d 'Confirm without a prompt'
 
 # backctl cache delete
-complete -c backctl -n '__backctl_operand 1 cache delete' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in cache delete' -l if-exists -d 'Succeed if the entry does not exist'
 complete -c backctl -n '__backctl_in cache delete' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache delete' -s y -l yes -d 'Confirm without a prompt'
-
-# backctl cache explain
-complete -c backctl -n '__backctl_operand 1 cache explain' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 
 # backctl cache invalidate
 complete -c backctl -n '__backctl_in cache invalidate' -l tag -x -d 'Invalidate entries with this tag; can be repeated'

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from backctl.application.audit import AuditService
     from backctl.application.authentication import AuthenticationService
     from backctl.application.cache_entries import CacheEntryService
-    from backctl.application.cache_envelope import Seal
     from backctl.application.cache_levels import Levels
     from backctl.application.cache_reaction import CacheReaction
     from backctl.application.cached_accounts import CachedAccounts
@@ -136,7 +135,7 @@ class Backend:
             access=self._access_policy,
             clock=now,
             new_id=new_id,
-            cached=lambda: self._cached_accounts,
+            cached=(lambda: self._cached_accounts) if self._caches_accounts() else None,
         )
 
     @lazy
@@ -381,9 +380,9 @@ class Backend:
 
     def _invalidate(self, events: "Sequence[LoggedEvent]") -> None:
         """The reaction that invalidates cached accounts and revocations. Loads nothing if there is no cache."""
-        from backctl.wiring.cache import has_cache
+        from backctl.wiring.cache import may_have_cached_accounts
 
-        if has_cache(self._loaded):
+        if may_have_cached_accounts(self._loaded):
             self._cache_reaction(events)
 
     @lazy
@@ -411,16 +410,10 @@ class Backend:
         return self._installed_cache()
 
     @lazy
-    def _cache_seal(self) -> "Seal":
-        from backctl.wiring.cache import cache_seal
-
-        return cache_seal(self._storage)
-
-    @lazy
     def _cache_levels(self) -> "Levels":
         from backctl.wiring.cache import cache_levels
 
-        return cache_levels(self._loaded, self._cache_store, lambda: self._cache_seal, short_lived=self._short_lived)
+        return cache_levels(self._loaded, self._cache_store, self._storage, short_lived=self._short_lived)
 
     @lazy
     def _cached_accounts(self) -> "CachedAccounts":
@@ -435,8 +428,14 @@ class Backend:
         max_age = self._settings.tokens.revocation_max_age
         return CachedStandings(self._cache_levels, self._storage.reader, max_age)
 
+    def _caches_accounts(self) -> bool:
+        from backctl.wiring.cache import caches_accounts
+
+        return caches_accounts(self._loaded)
+
     def _caches_standings(self) -> bool:
-        return self._settings.tokens.revocation_max_age > 0 and not self._short_lived
+        configured = self._settings.tokens.revocation_max_age > 0 and not self._short_lived
+        return configured and self._caches_accounts()
 
     @lazy
     def _keys(self) -> "KeyringStore":

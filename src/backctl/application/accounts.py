@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from backctl.application.attribution import Attribution
 from backctl.application.views import Change, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
-from backctl.domain.errors import EmailTaken, InvalidInput, UsernameTaken, UserNotFound
+from backctl.domain.errors import EmailTaken, InvalidConfiguration, InvalidInput, UsernameTaken, UserNotFound
 from backctl.domain.repositories import (
     BY_CREATION,
     EVERY_USER,
@@ -303,8 +303,8 @@ class AccountService:
     def get(self, ident: str) -> UserView:
         """Like `show`, but through the cache, for services that read the same accounts often.
 
-        The account is at most `cache.max_staleness` older than the last change, and at most 30 seconds if the cache was
-        not available when it was changed. Raises UserNotFound.
+        A change is visible within `cache.max_staleness`, or within 30 seconds if the cache was not available when it
+        was made. Reads the database on PostgreSQL without Redis. Raises UserNotFound.
         """
         return self.show(ident) if self.cached is None else self.cached().get(ident)
 
@@ -314,10 +314,12 @@ class AccountService:
         """Store accounts in the cache. `progress` is called after each. Raises Unavailable, Unusable."""
         from backctl.application.cache_views import WarmView
 
+        if self.cached is None:
+            raise InvalidConfiguration("accounts on PostgreSQL are cached only on Redis", hint="set redis.url")
         accounts = stored = 0
         for user in self.stream(criteria):
             accounts += 1
-            if not dry_run and self.cached is not None:
+            if not dry_run:
                 stored += self.cached().warm(user)
             progress()
         return WarmView(accounts, stored, 0 if dry_run else accounts - stored)

@@ -13,6 +13,8 @@ R = TypeVar("R")
 
 _RETRY_S: Final = 2.0
 """How long to bypass the store after it failed; then one thread tries again."""
+_FLUSH_S: Final = 10.0
+"""How often the counters are added to those in the store."""
 
 
 class StoreAway(Exception):
@@ -28,6 +30,7 @@ class StoreAccess:
         self._log = logging.getLogger("backctl.cache")
         self._is_failing = False
         self._retry_at = 0.0
+        self._flushed_at = 0.0
         self.start_over()
 
     def start_over(self) -> None:
@@ -66,21 +69,29 @@ class StoreAccess:
         with self._lock:
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def flush(self, store: CacheStore) -> None:
-        """Add the counters to those in the store. Raises its errors."""
+    def flush(self) -> None:
+        """Add the counters to those in the store, every ten seconds, unless it is failing."""
+        with self._lock:
+            now = self._monotonic()
+            if self._is_failing or now < self._flushed_at + _FLUSH_S:
+                return
+            self._flushed_at = now
+        self._flush(self.store)
+
+    def close(self, store: Callable[[], CacheStore]) -> None:
+        """Add the counters to those in the store before it is closed, unless it is failing."""
+        if not self._is_failing:
+            self._flush(store)
+
+    def _flush(self, store: Callable[[], CacheStore]) -> None:
         with self._lock:
             counts, self._counts = self._counts, {}
             hits, self.memory_hits = self.memory_hits, 0
         if hits:
             counts["memory_hits"] = hits
         if counts:
-            store.count(counts)
-
-    def close(self, store: Callable[[], CacheStore]) -> None:
-        """Add the counters to those in the store before it is closed, unless it is failing."""
-        if not self._is_failing and (self._counts or self.memory_hits):
-            with suppress(Unavailable, Unusable):
-                self.flush(store())
+            with suppress(Unavailable, Unusable):  # values can be cached without counting them
+                store().count(counts)
 
     def _note(self, error: Unavailable | Unusable) -> None:
         """Count the failure and bypass the store for a while."""

@@ -18,7 +18,7 @@ from backctl.application.cache_values import Codec, Payload, Recipe, checked_pay
 from backctl.application.ports.cache import Announced, CacheStore, Change, Held, Memory
 from backctl.domain.cache_entry import Entry, checked_key
 from backctl.domain.cache_sequence import SequenceWatch
-from backctl.domain.errors import InvalidCacheEntry, Unavailable, Unusable
+from backctl.domain.errors import InvalidCacheEntry
 from backctl.domain.quoting import quoted
 
 R = TypeVar("R")
@@ -29,8 +29,6 @@ _PATIENCE: Final = 2.5
 """How many lock timeouts to wait for other processes: if one is killed, a second one takes over."""
 _KEEP_US: Final = 60_000_000
 """How much longer the versions of its tags last than an entry."""
-_COUNT_S: Final = 10.0
-"""How often the counters are added to those in the store."""
 
 
 class Environment(NamedTuple):
@@ -60,7 +58,6 @@ class Levels:
         self._log = logging.getLogger("backctl.cache")
         self._flights = Flights(timeout=(_PATIENCE + 1) * environment.lock_timeout / 1_000_000)
         self._envelope = Envelope(environment.seal, environment.clock, self._access)
-        self._counted_at = 0.0
         self._watch = SequenceWatch(environment.max_staleness / 1_000_000)
         self.start_over()
 
@@ -113,6 +110,7 @@ class Levels:
     def _cached(self, key: str, raw: bytes, recipe: Recipe) -> Produced | None:
         """Return the value in memory or in the store; None if there is none, or if the store is away."""
         try:
+            self._access.flush()
             if recipe.codec.signed:
                 self._envelope.require_seal()
             if self._memory.is_used:
@@ -196,6 +194,9 @@ class Levels:
         self, key: str, filling: Filling, payload: Payload, value: Any, generation: int, recipe: Recipe
     ) -> None:
         """Store a loaded value unless it was invalidated meanwhile, is too large, or the store is not available."""
+        if value is None and not recipe.negative_ttl:
+            self._released(filling)
+            return
         try:
             entry = self._envelope.made(filling, checked_payload(payload), recipe, negative=value is None)
         except InvalidCacheEntry as error:
@@ -220,6 +221,8 @@ class Levels:
         except StoreAway:
             return None
         if found is None or found.state not in ("fresh", "stale"):
+            return None
+        if found.state == "stale" and self._clock() >= found.entry.soft_at + recipe.stale:
             return None
         self._access.count("stale_served")
         self._log.warning("loading failed with %s; using a stale entry", type(error).__name__)
@@ -348,10 +351,6 @@ class Levels:
             with self._lock:
                 if self._watch.read(sequence, asked_at=asked_at) == "everything":
                     self._memory.clear()
-            if asked_at >= self._counted_at:
-                self._counted_at = asked_at + _COUNT_S
-                with suppress(Unavailable, Unusable):
-                    self._access.flush(self._access.store())
 
     def _heard(self, announced: Announced | None, change: Change | None) -> None:
         """Drop from memory what this or another process invalidated; everything if a message may have been missed."""

@@ -58,7 +58,9 @@ class CacheReaction:
         except (Unavailable, Unusable) as error:
             if not self._has_warned:
                 self._has_warned = True
-                self._warn(f"the change was saved, but services may use old data for up to 30 s: {error.message}")
+                self._warn(
+                    f"the change was saved, but services may use older cached data until it expires: {error.message}"
+                )
 
     def _keys(self, logged: "LoggedEvent") -> list[str]:
         event = logged.event

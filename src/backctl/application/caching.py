@@ -68,7 +68,8 @@ class CacheService:
     ) -> T:
         """Return the cached value of a key, or call `loader()` and cache its result. Raises the errors of the loader.
 
-        The value has JSON types: a tuple becomes a list. At most one process at a time calls the loader for a key.
+        The value has JSON types: a tuple becomes a list. One process at a time calls the loader for
+        a key, as long as it takes less than `cache.lock_timeout`.
         `negative_ttl` is the TTL of None. If the loader fails, an entry past its TTL is used for another
         `stale_if_error`. Defaults come from the settings. If the cache is not available, the value is loaded.
         """
@@ -186,7 +187,7 @@ class CacheService:
         return Recipe(
             PLAIN,
             ours.ttl if ttl is None else microseconds(ttl),
-            ours.negative_ttl if negative_ttl is None else microseconds(negative_ttl),
+            ours.negative_ttl if negative_ttl is None else microseconds(negative_ttl) if negative_ttl else 0,
             ours.stale if stale_if_error is None else microseconds(stale_if_error) if stale_if_error else 0,
             checked_tags(tags) if tags else (),
         )

@@ -105,7 +105,7 @@ SETTINGS = {
         Setting("tokens.grace", "duration", high=300_000_000),
         Setting("tokens.revocation_max_age", "duration", high=60_000_000),
         Setting("cache.ttl", "duration", low=1_000, high=2_592_000_000_000),
-        Setting("cache.negative_ttl", "duration", low=1_000, high=2_592_000_000_000),
+        Setting("cache.negative_ttl", "duration", high=2_592_000_000_000),
         Setting("cache.stale_if_error", "duration", high=86_400_000_000),
         Setting("cache.lock_timeout", "duration", low=100_000, high=600_000_000),
         Setting("cache.max_staleness", "duration", low=1_000, high=60_000_000),

@@ -6,30 +6,50 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from backctl.application.cache_envelope import Seal
     from backctl.application.cache_levels import Levels
     from backctl.application.ports.cache import CacheStore
+    from backctl.domain.keyring import Keyring
     from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings import LoadedSettings
     from backctl.wiring.storage import Storage
 
 FILE = "cache.db"
-"""The name of the cache file in the data folder. The file alone is not an installation."""
+"""The name of the cache file. The file alone is not an installation."""
 
 _NO_INSTALLATION = "none"
-
-
-def has_cache(loaded: "LoadedSettings") -> bool:
-    """Whether there may be cache entries: Redis is configured, or the cache file exists."""
-    import os
-
-    return bool(loaded.settings.redis.url.reveal()) or os.path.lexists(loaded.data_folder / FILE)
+_SQLITE = "sqlite:///"
 
 
 def cache_level(loaded: "LoadedSettings") -> str:
     """Return the name of the shared store: `redis` or `file`."""
     return "redis" if loaded.settings.redis.url.reveal() else "file"
+
+
+def cache_file(loaded: "LoadedSettings") -> "Path":
+    """Return the cache file: next to an SQLite database, so that all who use the database find it, or in the data
+    folder."""
+    from pathlib import Path
+
+    url = loaded.database_url
+    folder = Path(url.removeprefix(_SQLITE)).parent if url.startswith(_SQLITE) else loaded.data_folder
+    return folder / FILE
+
+
+def caches_accounts(loaded: "LoadedSettings") -> bool:
+    """Whether all who change accounts reach the shared store. Machines that share PostgreSQL do not share a file."""
+    return bool(loaded.settings.redis.url.reveal()) or loaded.database_url.startswith(_SQLITE)
+
+
+def may_have_cached_accounts(loaded: "LoadedSettings") -> bool:
+    """Whether there may be entries of accounts: Redis is configured, or the file next to the database exists."""
+    import os
+
+    if loaded.settings.redis.url.reveal():
+        return True
+    return caches_accounts(loaded) and os.path.lexists(cache_file(loaded))
 
 
 class InstalledStore:
@@ -80,7 +100,7 @@ class InstalledStore:
         from backctl.infrastructure.sqlite.cache import SqliteCache
 
         return SqliteCache(
-            self._loaded.data_folder / FILE,
+            cache_file(self._loaded),
             installation=installation,
             timeout_us=settings.database.timeout,
             clock=microseconds,
@@ -97,7 +117,7 @@ def cache_store(loaded: "LoadedSettings", redis: "Callable[[], RedisServers]", s
 
 
 def cache_levels(
-    loaded: "LoadedSettings", store: "Callable[[], CacheStore]", seal: "Callable[[], Seal]", *, short_lived: bool
+    loaded: "LoadedSettings", store: "Callable[[], CacheStore]", storage: "Storage", *, short_lived: bool
 ) -> "Levels":
     """Create the levels of this process. `short_lived`: keep nothing in memory."""
     from backctl.application.cache_levels import Environment, Levels
@@ -110,7 +130,7 @@ def cache_levels(
         Environment(
             store=store,
             memory=MemoryCache(0 if short_lived else cache.memory_entries),
-            seal=seal,
+            seal=CurrentSeal(storage),
             monotonic=seconds_with_suspensions,
             clock=microseconds,
             sleep=time.sleep,
@@ -122,13 +142,24 @@ def cache_levels(
     return levels
 
 
-def cache_seal(storage: "Storage") -> "Seal":
-    """Return the seal that signs reserved entries. Raises the errors of reading the keyring and the database."""
-    from backctl.application.cache_envelope import Seal
-    from backctl.infrastructure.crypto.hkdf import hkdf_expand
+class CurrentSeal:
+    """Returns what signs the entries of accounts, derived from the primary `index` key of the current keyring."""
 
-    secret = storage.open_keyring().primary("index").secret_bytes()
-    return Seal(hkdf_expand("sha256", secret, b"backctl/cache/1", 32), installation_id(storage))
+    def __init__(self, storage: "Storage") -> None:
+        self._storage = storage
+        self._made: tuple[Keyring, Seal] | None = None
+
+    def __call__(self) -> "Seal":
+        """Raises the errors of reading the keyring and the database."""
+        from backctl.application.cache_envelope import Seal
+        from backctl.infrastructure.crypto.hkdf import hkdf_expand
+
+        keyring, made = self._storage.open_keyring(), self._made
+        if made is None or made[0] is not keyring:
+            secret = keyring.primary("index").secret_bytes()
+            seal = Seal(hkdf_expand("sha256", secret, b"backctl/cache/1", 32), installation_id(self._storage))
+            made = self._made = keyring, seal
+        return made[1]
 
 
 def installation_id(storage: "Storage") -> str:

@@ -13,7 +13,7 @@ app = noun("warm", within="cache")
 def users(call: Invocation, filters: Filters) -> None:
     """Store accounts in the cache before services need them.
 
-    Account entries expire after 30 seconds, so run this just before they are needed.
+    Entries of accounts are used for 20 seconds, so run this right before services need them.
     """
     accounts = call.backend.accounts
     with call.messages.progress("storing") as progress:

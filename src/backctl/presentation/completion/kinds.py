@@ -33,7 +33,7 @@ _FLAGS = {
 # By what the help calls a positional; a NAME is one of the noun's own things.
 _POSITIONALS = {
     "IDENT": ACCOUNT,
-    "KEY": Offer(tuple(SETTINGS)),
+    "config KEY": Offer(tuple(SETTINGS)),
     "ROLE": ROLE,
     "role NAME": ROLE,
     "profile NAME": PROFILE,
