@@ -25,7 +25,7 @@ from backctl.application.views import Change, is_change
 from backctl.domain.cache_entry import Entry, checked_key, checked_tags, decoded, is_reserved
 from backctl.domain.errors import CacheEntryNotFound
 from backctl.domain.quoting import quoted
-from backctl.domain.values import Instant
+from backctl.domain.values import LATEST, Instant
 
 _AT_ONCE = 256
 _COUNTERS = ("memory_hits", "store_hits", "loads", "stale_served", "bypasses", "failures", "refused")
@@ -156,9 +156,9 @@ class CacheEntryService:
             why=_why(found),
             age=None if entry is None else _since(entry.created_at, now),
             ttl=None if entry is None else _until(entry.soft_at, now),
-            stored_at=None if entry is None else Instant(entry.created_at),
-            stale_at=None if entry is None else Instant(entry.soft_at),
-            expires_at=None if entry is None else Instant(entry.hard_at),
+            stored_at=None if entry is None else _instant(entry.created_at),
+            stale_at=None if entry is None else _instant(entry.soft_at),
+            expires_at=None if entry is None else _instant(entry.hard_at),
             bytes=found.size if entry is None else len(entry.payload),
             format=None if entry is None else "bytes" if entry.binary else "json",
             negative=entry is not None and entry.negative,
@@ -228,6 +228,11 @@ def _why(found: _Examined) -> str | None:
 
 def _shown(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
+
+
+def _instant(time: int) -> Instant:
+    """Return the time in an entry, at most the last one that can be shown: others can write to the store."""
+    return Instant(min(time, LATEST))
 
 
 def _since(earlier: int, now: int) -> Seconds:
