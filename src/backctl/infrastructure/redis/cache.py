@@ -24,6 +24,8 @@ _GROUPS: Final = 256
 _STEP: Final = 500
 """How many keys each step of a sweep reads. A step blocks the server."""
 _AT_ONCE: Final = 256
+_DIGITS: Final = 20
+"""More digits than a counter of Redis has."""
 
 
 class RedisCache:
@@ -124,13 +126,18 @@ class RedisCache:
         self._subscription.start(lambda message: heard(*(_message(message) if message else (None, None))))
 
     def count(self, counts: Mapping[str, int]) -> None:
-        calls = [Call(self._counts, ("HINCRBY", self._counts, name, number)) for name, number in counts.items()]
-        self._answers(self._servers.run(calls))
+        words: list[Word] = [word for pair in counts.items() for word in pair]
+        self._evaluated(script("cache_count"), self._counts, (1, self._counts, *words))
 
     def counts(self) -> dict[str, int]:
-        (found,) = self._answers(self._servers.run([Call(self._counts, ("HGETALL", self._counts))]))
+        found = self._evaluated(script("cache_count"), self._counts, (1, self._counts))
         pairs = zip(islice(found, 0, None, 2), islice(found, 1, None, 2), strict=True)
-        return {name.decode(errors="replace"): int(number) for name, number in pairs if number.isdigit()}
+        # Others can write there; a counter has at most 19 digits.
+        return {
+            name.decode(errors="replace"): int(number)
+            for name, number in pairs
+            if number.isdigit() and len(number) < _DIGITS
+        }
 
     def close(self) -> None:
         self._subscription.stop()

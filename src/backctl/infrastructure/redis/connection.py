@@ -4,6 +4,7 @@ The connections, their pools and what is known about a cluster are redis-py's; t
 nodes at once, limits the time, and maps the errors.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, cast
 
@@ -48,6 +49,7 @@ class RedisServers:
         start_over_in_children(self)
 
     def start_over(self) -> None:
+        self._lock = threading.Lock()
         self._topology: Topology | None = None
         self._breakers: dict[object, CircuitBreaker] = {}
         self._is_stale = False
@@ -220,7 +222,7 @@ class RedisServers:
             raise _Paused
         try:
             if self._topology is None:
-                self._topology = open_topology(self._address, self._timeout_s)
+                self._topology = self._opened()
             else:
                 self._topology.refresh(self._failed)
         except ERRORS as error:
@@ -230,6 +232,15 @@ class RedisServers:
         breaker.succeeded()
         self._is_stale, self._failed = False, None
         return self._topology
+
+    def _opened(self) -> Topology:
+        """Find the primaries, unless another thread is faster: then use what it found, so that only one is closed."""
+        topology = open_topology(self._address, self._timeout_s)
+        with self._lock:
+            first = self._topology = self._topology or topology
+        if first is not topology:
+            topology.close()
+        return first
 
     def _pools(self) -> Sequence[ConnectionPool]:
         try:
