@@ -126,6 +126,10 @@ def cache_levels(
     from backctl.infrastructure.memory.cache import MemoryCache
 
     cache = loaded.settings.cache
+    if short_lived:
+        import logging
+
+        logging.getLogger("backctl.cache").addHandler(logging.NullHandler())  # or Python would print notices again
     levels = Levels(
         Environment(
             store=store,
