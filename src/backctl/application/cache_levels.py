@@ -65,6 +65,7 @@ class Levels:
         self._lock = threading.Lock()
         self._confirming = threading.Lock()
         self._listens = False
+        self._watch.forget()  # a thread of the parent may have been about to drop an entry from memory
         self._access.start_over()
         self._flights.start_over()
         self._envelope.start_over()
