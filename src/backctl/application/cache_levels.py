@@ -64,7 +64,7 @@ class Levels:
     def start_over(self) -> None:
         self._lock = threading.Lock()
         self._confirming = threading.Lock()
-        self._listens = False
+        self._listening: CacheStore | None = None
         self._watch.forget()  # a thread of the parent may have been about to drop an entry from memory
         self._access.start_over()
         self._flights.start_over()
@@ -345,13 +345,16 @@ class Levels:
             asked_at = self._monotonic()
             if asked_at < self._watch.confirmed_until:
                 return
-            if not self._listens:
-                self._access.ask(lambda store: store.listen(self._heard))
-                self._listens = True
-            sequence = self._access.ask(lambda store: store.sequence())
+            sequence = self._access.ask(self._listened_sequence)
             with self._lock:
                 if self._watch.read(sequence, asked_at=asked_at) == "everything":
                     self._memory.clear()
+
+    def _listened_sequence(self, store: CacheStore) -> bytes:
+        if self._listening is not store:  # the first use, or another store since the backend was closed
+            store.listen(self._heard)
+            self._listening = store
+        return store.sequence()
 
     def _heard(self, announced: Announced | None, change: Change | None) -> None:
         """Drop from memory what this or another process invalidated; everything if a message may have been missed."""

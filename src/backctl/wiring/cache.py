@@ -82,6 +82,8 @@ class InstalledStore:
                 self._look_again_at = now + 1
                 installation = installation_id(self._storage)
                 if self._store is None or installation != self._installation:
+                    if self._store is not None:
+                        self._store.close()
                     self._installation, self._store = installation, self._made(installation)
             return self._store
 
