@@ -1,0 +1,431 @@
+"""The cache while Redis is dead, frozen, empty, back with old data, or contains what others have written."""
+
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from struct import pack
+from typing import Any
+
+import pytest
+import redis
+from tests.cli.accounts import Person, fresh, populate
+from tests.cli.machines import Machine
+from tests.faults.cache_services import ACTIVE, INACTIVE, Service, eventually, is_cached, loads, machine_on, services
+from tests.redis_servers import RedisServer
+from tests.redis_stores import redis_servers
+from tests.servers import Servers
+
+import backctl
+from backctl.application.cache_envelope import Seal
+from backctl.application.cache_levels import Environment, Levels
+from backctl.application.cached_accounts import CachedAccounts, key_of_id
+from backctl.domain.errors import UserNotFound
+from backctl.infrastructure.memory.cache import MemoryCache
+from backctl.infrastructure.redis.cache import RedisCache
+
+IMPATIENT = 'redis.timeout = "300ms"'
+NOTICE = "the change was saved, but services may use older cached data for 30 s"
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of the test alone, which it may break."""
+    own = RedisServer()
+    yield own
+    own.close()
+
+
+@pytest.fixture
+def machine(server: RedisServer, tmp_path: Path) -> Machine:
+    return machine_on(tmp_path, server.url(), IMPATIENT)
+
+
+@pytest.fixture
+def source(machine: Machine) -> Path:
+    path = machine.home / "source"
+    path.write_text("old")
+    return path
+
+
+@pytest.fixture
+def service(machine: Machine) -> Iterator[Service]:
+    with services(machine, 1) as (started,):
+        yield started
+
+
+def kill(server: RedisServer) -> None:
+    server.kill()
+
+
+def freeze(server: RedisServer) -> None:
+    server.freeze()
+
+
+def start(server: RedisServer) -> None:
+    server.start()
+
+
+def thaw(server: RedisServer) -> None:
+    server.thaw()
+
+
+Ill = tuple[Callable[[RedisServer], None], Callable[[RedisServer], None]]
+ILLS: dict[str, Ill] = {"dead": (kill, start), "frozen": (freeze, thaw)}
+
+
+@pytest.mark.parametrize("ill", ILLS)
+def test_loaders_answer_while_redis_is_away_and_the_cache_afterwards(
+    server: RedisServer, machine: Machine, service: Service, source: Path, ill: str
+) -> None:
+    worsen, cure = ILLS[ill]
+    assert service.ask("get", "ada") == ACTIVE
+    assert is_cached(service, source)
+    worsen(server)
+    changed = machine.run("user", "deactivate", "ada").succeeded()
+    assert changed.err.count(NOTICE) == changed.err.count("\n") == 1
+    eventually(lambda: service.ask("get", "ada") == INACTIVE, "the value of the loader")
+    source.write_text("new")
+    eventually(lambda: service.ask("load", "probe", str(source)) == "new", "the value of the loader")
+    answer = service.ask("reads", "ada", 200, 0.015)
+    assert answer["active"] == [False]
+    slow = [took for took in answer["took"] if took > 0.15]
+    assert len(slow) <= 2 + sum(answer["took"]) + 200 * 0.015 / 2  # one for each pause of two seconds
+    cure(server)
+    eventually(lambda: is_cached(service, source), "a cache that is used")
+    machine.run("user", "activate", "ada").succeeded()
+    eventually(lambda: service.ask("get", "ada") == ACTIVE, "an invalidation")
+
+
+def test_a_restarted_empty_server_is_used_at_once(
+    server: RedisServer, machine: Machine, service: Service, source: Path
+) -> None:
+    assert service.ask("get", "ada") == ACTIVE
+    server.kill()
+    server.start()
+    machine.run("user", "deactivate", "ada").succeeded()
+    eventually(lambda: service.ask("get", "ada") == INACTIVE, "the change")
+    eventually(lambda: is_cached(service, source), "a cache that is used")
+
+
+class Clock:
+    """The time of a service by hand, in seconds since its start."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+        self._began = time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        return 1000 + self.passed
+
+    def microseconds(self) -> int:
+        return self._began + round(self.passed * 1_000_000)
+
+
+def accounts(server: RedisServer, backend: Any, clock: Clock) -> tuple[CachedAccounts, list[str]]:
+    """Return accounts through a cache with this clock, and a list that becomes the error of loading if it has one."""
+    store = RedisCache(redis_servers(server.url()), namespace="n", installation="i")
+    faults: list[str] = []
+    levels = Levels(
+        Environment(
+            store=lambda: store,
+            memory=MemoryCache(100),
+            seal=lambda: Seal(b"k" * 32, "i"),
+            monotonic=clock.monotonic,
+            clock=clock.microseconds,
+            sleep=time.sleep,
+            lock_timeout=10_000_000,
+            max_staleness=1_000_000,
+        )
+    )
+
+    def reader() -> Any:
+        if faults:
+            raise redis.RedisError(faults[0])  # any error of a loader
+        return backend.accounts.reader()
+
+    return CachedAccounts(levels, reader, backend.accounts.addresses), faults
+
+
+def test_an_account_in_an_old_snapshot_is_used_for_30_seconds_at_most(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = fresh(tmp_path)
+    monkeypatch.setenv("HOME", str(machine.home))
+    populate(machine, [Person("root", "admin"), Person("ada")])
+    with backctl.open_backend(environ=machine.environment) as backend:
+        id_ = backend.accounts.show("ada").id
+        clock = Clock()
+        before, _ = accounts(server, backend, clock)
+        assert before.get(id_).is_active
+        server.ask("SAVE")
+        backend.accounts.deactivate("ada", by=backend.by("test"))
+        before.levels.remove([key_of_id(id_).encode()])
+        assert not before.get(id_).is_active
+        server.kill()
+        server.start()
+        assert server.ask("KEYS", "*:e:user:*")  # invalidated, but in the snapshot
+        for moment in (19.9, 20.0, 29.9, 30.0, 3600.0):
+            clock.passed = moment
+            after, faults = accounts(server, backend, clock)  # with an empty memory
+            faults.append("the database is away")
+            if moment < 30:
+                assert after.get(id_).is_active  # the documented bound
+            else:
+                with pytest.raises(redis.RedisError):
+                    after.get(id_)
+            if moment >= 20:  # a loader that works is used
+                faults.clear()
+                assert not after.get(id_).is_active
+                server.kill()
+                server.start()
+        for one in (before, after):
+            one.levels._access.store().close()
+
+
+def test_the_memory_drops_what_a_restart_with_old_data_may_bring_back(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = fresh(tmp_path)
+    monkeypatch.setenv("HOME", str(machine.home))
+    populate(machine, [Person("root", "admin"), Person("ada")])
+    with backctl.open_backend(environ=machine.environment) as backend:
+        clock = Clock()
+        cached, _ = accounts(server, backend, clock)
+        id_ = backend.accounts.show("ada").id
+        assert cached.get(id_).is_active
+        server.ask("SAVE")
+        cached.levels.renew_epoch()
+        assert cached.get(id_).is_active
+        server.kill()
+        server.start()
+        server.ask("DEL", *server.ask("KEYS", "*:e:*"))
+        backend.accounts.deactivate("ada", by=backend.by("test"))  # without a message
+        clock.passed = 0.99
+        assert cached.get(id_).is_active  # at most `max_staleness` old
+        clock.passed = 1.0
+        assert not cached.get(id_).is_active
+        with pytest.raises(UserNotFound):
+            cached.get("nobody")
+        cached.levels._access.store().close()
+
+
+@pytest.fixture
+def shared(tmp_path: Path, servers: Servers) -> Machine:
+    """A machine on a server that works. Its services keep nothing in memory, so they read what is in Redis."""
+    return machine_on(tmp_path, servers.redis().url(), "cache.memory_entries = 0")
+
+
+def keys_of(machine: Machine, servers: Servers, pattern: str = "*") -> list[bytes]:
+    (line,) = [line for line in machine.config_file.read_text().splitlines() if line.startswith("redis.namespace")]
+    found: list[bytes] = servers.redis().ask("KEYS", f"{line.split(chr(34))[1]}:{pattern}")
+    return found
+
+
+def at(*times: int) -> Callable[[bytes], bytes]:
+    """Return a function that makes an unsigned entry with these times."""
+    return lambda entry: entry[:4] + b"\0" + pack(">QQQ", *times) + entry[29:37] + b"\0\0" + b"1"
+
+
+def unsigned(payload: bytes) -> Callable[[bytes], bytes]:
+    return lambda entry: entry[:4] + b"\0" + entry[5:37] + b"\0\0" + payload
+
+
+GARBAGE: dict[str, Callable[[bytes], bytes]] = {
+    "an administrator": lambda entry: entry.replace(b'"role": "user"', b'"role": "admin"'),
+    "nothing": lambda entry: b"",
+    "half": lambda entry: entry[: len(entry) // 2],
+    "the header": lambda entry: entry[:30],
+    "bytes": lambda entry: bytes(range(256)),
+    "a future format": lambda entry: b"bkc\x02" + entry[4:],
+    "unsigned": lambda entry: entry[:4] + bytes([entry[4] & ~4]) + entry[5:],
+    "many tags": lambda entry: entry[:37] + b"\xff" + entry[38:],
+    "a pickle": lambda entry: pickle.dumps({"role": "admin"}),
+    "10 MB": lambda entry: entry + b" " * 10_000_000,
+    "10 MB of JSON": unsigned(b'"' + b"x" * 10_000_000 + b'"'),
+    "deep JSON": unsigned(b"[" * 100_000),
+    "a lone surrogate": unsigned(b'"\\ud800"'),
+    "a long number": unsigned(b"9" * 5000),
+    "without an end": at(0, 1 << 61, 1 << 62),
+    "from the future": at(1 << 61, 1 << 62, (1 << 63) - 1),
+    "from 1970": at(0, 0, 0),
+}
+
+
+def inspected(machine: Machine, id_: str) -> None:
+    """Check that the commands do not crash."""
+    for words in (
+        ("list",),
+        ("list", "-o", "json"),
+        ("stats",),
+        *(
+            (command, key, "-o", form)
+            for command in ("get", "explain")
+            for key in (f"user:{id_}", "x:1")
+            for form in ("json", "table")
+        ),
+    ):
+        done = machine.run("cache", *words)
+        assert done.code in ((0, 3) if words[0] in ("get", "explain") else (0,)), (words, done.err)
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_nobody_gains_anything_from_changed_entries(shared: Machine, servers: Servers, kind: str) -> None:
+    source = shared.home / "source"
+    source.write_text("value")
+    server = servers.redis()
+    with services(shared, 1) as (service,):
+        assert service.ask("get", "ada") == ACTIVE
+        assert service.ask("load", "x:1", str(source)) == "value"
+        id_ = shared.run("user", "show", "ada", "-o", "json").succeeded().json["id"]
+        for key in keys_of(shared, servers, "*:e:user:*"):
+            server.ask("SET", key, GARBAGE[kind](server.ask("GET", key)))
+        inspected(shared, id_)
+        assert service.ask("get", "ada") == ACTIVE
+        for key in keys_of(shared, servers, "*:e:x:1"):
+            server.ask("SET", key, GARBAGE[kind](server.ask("GET", key)))
+        inspected(shared, id_)
+        service.ask("load", "x:1", str(source))  # whoever writes to Redis chooses such a value, but crashes nothing
+        assert "Traceback" not in (shared.home / "service.log").read_text()
+    shared.run("cache", "invalidate", "--all", "--yes").succeeded()
+    shared.run("cache", "invalidate", "*").succeeded()
+
+
+def test_an_entry_of_another_account_is_not_used(shared: Machine, servers: Servers) -> None:
+    server = servers.redis()
+    with services(shared, 1) as (service,):
+        assert [service.ask("get", name)["role"] for name in ("root", "ada")] == ["admin", "user"]
+        ids = [shared.run("user", "show", name, "-o", "json").succeeded().json["id"] for name in ("root", "ada")]
+        for root, ada in (ids, ("username:root", "username:ada")):
+            ((source,), (target,)) = (keys_of(shared, servers, f"*:e:user:{name}") for name in (root, ada))
+            server.ask("SET", target, server.ask("GET", source))
+        assert service.ask("get", "ada") == ACTIVE
+        assert "no valid signature" in (shared.home / "service.log").read_text()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_keys_of_another_kind_are_replaced(shared: Machine, servers: Servers, ends: bool) -> None:
+    source = shared.home / "source"
+    source.write_text("value")
+    server = servers.redis()
+    with services(shared, 1) as (service,):
+        assert service.ask("get", "ada") == ACTIVE
+        assert service.ask("load", "x:1", str(source), ["red"]) == "value"
+        id_ = shared.run("user", "show", "ada", "-o", "json").succeeded().json["id"]
+        service.ask("close")  # which adds the counters
+        found = keys_of(shared, servers)
+        assert len(found) >= 7  # entries, epoch, fence, a tag and the counters
+        locks = [key.replace(b":e:", b":l:") for key in found if b":e:" in key]
+        for key in [*found, *locks]:
+            server.ask("DEL", key)
+            server.ask("LPUSH", key, "x")
+            if ends:
+                server.ask("EXPIRE", key, 3600)
+        inspected(shared, id_)
+        assert service.ask("get", "ada") == ACTIVE
+        assert service.ask("load", "x:1", str(source), ["red"]) == "value"
+        before = len(loads(source))
+        assert service.ask("load", "x:1", str(source), ["red"]) == "value"
+        assert len(loads(source)) == before  # it is cached again
+        shared.run("user", "deactivate", "ada").succeeded()
+        assert service.ask("get", "ada") == INACTIVE
+        service.ask("close")
+        inspected(shared, id_)
+        assert (shared.home / "service.log").read_text() == ""
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9223372036854775807", "x", "-1"])
+def test_damaged_counters_do_not_matter(shared: Machine, servers: Servers, number: str) -> None:
+    source = shared.home / "source"
+    source.write_text("value")
+    with services(shared, 1) as (service,):
+        assert service.ask("load", "x:1", str(source)) == "value"
+        service.ask("close")
+        (counts,) = keys_of(shared, servers, "*:counts")
+        servers.redis().ask("HSET", counts, "loads", number, "memory_hits", number)
+        inspected(shared, "x")
+        assert service.ask("load", "x:1", str(source)) == "value"
+        service.ask("close")
+        inspected(shared, "x")
+
+
+def test_hostile_messages_change_nothing(tmp_path: Path, servers: Servers) -> None:
+    machine = machine_on(tmp_path, servers.redis().url())
+    server = servers.redis()
+    source = machine.home / "source"
+    source.write_text("old")
+    with services(machine, 1) as (service,):
+        assert service.ask("get", "ada") == ACTIVE
+        ((sequence,),) = [keys_of(machine, servers, "*:sequence")]
+        channel = sequence.replace(b".00}:sequence", b"}")
+        eventually(lambda: server.ask("PUBSUB", "NUMSUB", channel)[1] == 1, "a subscription")
+        bodies = (
+            b"", b"x", b"{}", b"[]", b"1", b"[1]", b'["keys",1]', b'["keys",[]]', b'[{}]', b'["glob",""]',
+            b'["glob","' + b"*a" * 50_000 + b'"]', b'["glob","[\\udcff-"]', b'["keys","\\ud800"]', b'["nothing"]',
+            b'["all"]', b"[" * 100_000, b'["tags","' + b"x" * 1_000_000 + b'"]', b"\xff" * 9, b'["keys",NaN]',
+        )  # fmt: skip
+        for body in bodies:
+            for before in (b"", b"12345678", server.ask("GET", sequence), b"x" * 200):
+                assert service.ask("get", "ada") == ACTIVE
+                assert service.ask("load", "x:1", str(source)) == "old"
+                server.ask("PUBLISH", channel, bytes([len(before)]) + before + b"87654321" + body)
+                server.ask("PUBLISH", channel, body)
+        server.ask("PUBLISH", channel, b"\xff")
+        assert service.ask("get", "ada") == ACTIVE
+        machine.run("user", "deactivate", "ada").succeeded()
+        eventually(lambda: service.ask("get", "ada") == INACTIVE, "the change")
+        assert service.ask("held")["threads"] == ["MainThread", "backctl-cache"]
+        assert (machine.home / "service.log").read_text() == ""
+
+
+def test_close_leaves_nothing_although_redis_is_frozen(server: RedisServer, machine: Machine, service: Service) -> None:
+    before = service.ask("held")
+    assert service.ask("get", "ada") == ACTIVE
+    server.freeze()
+    assert service.ask("close") < 20  # a few timeouts of 300 ms, on a busy machine
+    eventually(lambda: service.ask("held") == before, "a service without threads and files")
+    assert service.ask("get", "ada") == ACTIVE
+    assert service.ask("close") < 20
+    eventually(lambda: service.ask("held") == before, "a service without threads and files")
+
+
+def test_close_leaves_nothing_of_a_service_that_started_before_the_installation(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    machine = fresh(tmp_path)
+    machine.configure(f'redis.url = "{server.url()}"')
+    source = machine.home / "source"
+    source.write_text("old")
+    with services(machine, 1) as (service,):
+        before = service.ask("held")
+        assert service.ask("load", "x:1", str(source)) == "old"
+        machine.run("init").succeeded()
+        populate(machine, [Person("root", "admin"), Person("ada")])
+        eventually(lambda: service.ask("get", "ada") == ACTIVE, "the installation")
+        service.ask("load", "x:1", str(source))
+        source.write_text("new")
+        machine.run("cache", "invalidate", "*").succeeded()
+        eventually(lambda: service.ask("load", "x:1", str(source)) == "new", "the invalidation")
+        service.ask("close")
+        eventually(lambda: service.ask("held") == before, "a service without threads and files")
+
+
+@pytest.mark.parametrize("ill", ILLS)
+def test_accounts_are_changed_although_redis_is_away(server: RedisServer, machine: Machine, ill: str) -> None:
+    ILLS[ill][0](server)
+    created = machine.run("user", "create", "cy@example.org", "--username", "cyril", "--no-password").succeeded()
+    assert created.err.count(NOTICE) == created.err.count("\n") == 1
+    done = machine.run("user", "deactivate", "cyril", "-o", "json").succeeded()
+    assert done.json["is_active"] is False
+    assert done.err.count(NOTICE) == 1
+
+
+def test_many_changes_while_redis_is_frozen_print_one_notice(server: RedisServer, machine: Machine) -> None:
+    names = [f"user{number}" for number in range(200)]
+    populate(machine, [Person(name) for name in names])
+    server.freeze()
+    began = time.monotonic()
+    done = machine.run("user", "deactivate", "--from-file", "-", "--yes", stdin="\n".join(names))
+    assert time.monotonic() - began < 60  # not a timeout of 300 ms for each
+    assert done.succeeded().err.count(NOTICE) == 1
+    assert len(machine.run("user", "list", "--inactive", "--all", "-o", "json").succeeded().json["items"]) == 200
