@@ -875,7 +875,7 @@ def test_a_store_that_is_away_is_asked_every_two_seconds(world: World, caplog: p
     for _ in range(3):
         assert process.cache.get_or_load("k", loader) == 1
     assert loader.calls == 5 + 1 + 5 + 1
-    assert [record.message.split(",")[0] for record in caplog.records] == [
+    assert [record.message.split(";")[0] for record in caplog.records] == [
         "the cache is not available",
         "the cache is available again",
     ]

@@ -17,7 +17,7 @@ from tests.servers import Servers
 from backctl.application.cache_envelope import Seal
 from backctl.application.cache_levels import Environment, Levels
 from backctl.application.cache_values import PLAIN, Recipe
-from backctl.application.ports.cache import CacheStore, Change
+from backctl.application.ports.cache import CacheStore, Change, Heard
 from backctl.domain.errors import DatabaseUnavailable
 from backctl.infrastructure.clock import microseconds
 from backctl.infrastructure.forks import start_over_in_children
@@ -122,6 +122,19 @@ def test_threads_that_miss_a_key_at_the_same_time_load_it_once(stores: Stores) -
     assert len(count) == 1
 
 
+class Deaf:
+    """A store that sends no messages."""
+
+    def __init__(self, store: CacheStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def listen(self, heard: Heard) -> None:
+        """Do nothing."""
+
+
 class SlowMemory(MemoryCache):
     """Stops in `drop` until `may_go_on`."""
 
@@ -137,8 +150,8 @@ class SlowMemory(MemoryCache):
 
 
 def test_a_child_forked_while_another_thread_drops_an_entry_does_not_use_it(stores: Stores) -> None:
-    memory = SlowMemory()
-    levels = stores.levels(memory, max_staleness=60 * S)
+    memory, store = SlowMemory(), Deaf(stores.open())
+    levels = stores.levels(memory, max_staleness=60 * S, store=lambda: store)
     start_over_in_children(levels)
     assert levels.load("k", lambda: "old", RECIPE) == "old"
     dropping = threading.Thread(target=levels.remove, args=([b"k"],))
@@ -177,6 +190,39 @@ def test_messages_are_received_although_the_first_read_found_no_store(stores: St
     now[0] = 10.0
     assert levels.load("k", lambda: "value", RECIPE) == "value"
     assert listening == ["listen"]
+
+
+def test_one_thread_at_a_time_tries_a_store_that_failed(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    signed = RECIPE._replace(codec=PLAIN._replace(signed=True))
+    store, now, asked, trying, may_fail = stores.open(), [0.0], [], threading.Event(), threading.Event()
+
+    class Failing:
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def sequence(self) -> bytes:
+            asked.append(now[0])
+            if now[0]:
+                trying.set()
+                assert may_fail.wait(PATIENCE_S)
+            raise DatabaseUnavailable("the store is away")
+
+    failing = Failing()
+    levels = stores.levels(store=lambda: failing, monotonic=lambda: now[0])
+    assert levels.load("k", lambda: "value", signed) == "value"
+    assert levels.load("k", lambda: "value", signed) == "value"
+    assert asked == [0.0]
+    now[0] = 10.0
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(levels.load, "k", lambda: "value", signed)
+        assert trying.wait(PATIENCE_S)
+        try:
+            assert levels.load("other", lambda: "value", signed) == "value"
+        finally:
+            may_fail.set()
+        assert first.result() == "value"
+    assert asked == [0.0, 10.0]
+    assert "available again" not in caplog.text
 
 
 def test_a_lock_from_a_clock_that_was_ahead_blocks_nobody(servers: Servers, tmp_path: Path) -> None:

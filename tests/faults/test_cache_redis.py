@@ -25,7 +25,7 @@ from backctl.infrastructure.memory.cache import MemoryCache
 from backctl.infrastructure.redis.cache import RedisCache
 
 IMPATIENT = 'redis.timeout = "300ms"'
-NOTICE = "the change was saved, but services may use older cached data for 30 s"
+NOTICE = "the change was saved, but services may use older cached data until it expires"
 
 
 @pytest.fixture

@@ -45,12 +45,12 @@ class Place:
 
     @property
     def cache(self) -> Path:
-        return self.folder / "data" / "backctl" / "cache.db"
+        return self.folder / "cache.db"
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """The cache is in the data folder of the process, not in that of the database."""
+    """Backends that share a database, but not the data folder of the process."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     made = Place(tmp_path)

@@ -28,7 +28,7 @@ class StoreAccess:
         self.store = store
         self._monotonic = monotonic
         self._log = logging.getLogger("backctl.cache")
-        self._is_failing = False
+        self.is_failing = False
         self._retry_at = 0.0
         self._flushed_at = 0.0
         self.start_over()
@@ -41,7 +41,7 @@ class StoreAccess:
 
     def ask(self, ask: Callable[[CacheStore], R]) -> R:
         """Call the store. Raises StoreAway if it fails or has just failed."""
-        if self._is_failing:
+        if self.is_failing:
             with self._lock:
                 now = self._monotonic()
                 if now < self._retry_at:
@@ -52,8 +52,8 @@ class StoreAccess:
         except (Unavailable, Unusable) as error:
             self._note(error)
             raise StoreAway from error
-        if self._is_failing:
-            self._is_failing = False
+        if self.is_failing:
+            self.is_failing = False
             self._log.warning("the cache is available again")
         return answer
 
@@ -73,14 +73,14 @@ class StoreAccess:
         """Add the counters to those in the store, every ten seconds, unless it is failing."""
         with self._lock:
             now = self._monotonic()
-            if self._is_failing or now < self._flushed_at + _FLUSH_S:
+            if self.is_failing or now < self._flushed_at + _FLUSH_S:
                 return
             self._flushed_at = now
         self._flush(self.store)
 
     def close(self, store: Callable[[], CacheStore]) -> None:
         """Add the counters to those in the store before it is closed, unless it is failing."""
-        if not self._is_failing:
+        if not self.is_failing:
             self._flush(store)
 
     def _flush(self, store: Callable[[], CacheStore]) -> None:
@@ -98,6 +98,6 @@ class StoreAccess:
         self.count("failures")
         with self._lock:
             self._retry_at = self._monotonic() + _RETRY_S
-            first, self._is_failing = not self._is_failing, True
+            first, self.is_failing = not self.is_failing, True
         if first:
             self._log.warning("the cache is not available; values are loaded instead: %s", error.message)

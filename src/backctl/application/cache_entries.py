@@ -27,7 +27,7 @@ from backctl.domain.errors import CacheEntryNotFound
 from backctl.domain.quoting import quoted
 from backctl.domain.values import LATEST, Instant
 
-_AT_ONCE = 256
+_AT_ONCE = 64
 _COUNTERS = ("memory_hits", "store_hits", "loads", "stale_served", "bypasses", "failures", "refused")
 
 

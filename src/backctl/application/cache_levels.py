@@ -341,7 +341,10 @@ class Levels:
         """Check for invalidations, so that the entries in memory may be used. Raises StoreAway."""
         if self._monotonic() < self._watch.confirmed_until:
             return
-        with self._confirming:  # one thread asks on behalf of all
+        # One thread asks on behalf of all. While the store is failing, the others do not wait for it.
+        if not self._confirming.acquire(blocking=not self._access.is_failing):
+            raise StoreAway
+        try:
             asked_at = self._monotonic()
             if asked_at < self._watch.confirmed_until:
                 return
@@ -349,6 +352,8 @@ class Levels:
             with self._lock:
                 if self._watch.read(sequence, asked_at=asked_at) == "everything":
                     self._memory.clear()
+        finally:
+            self._confirming.release()
 
     def _listened_sequence(self, store: CacheStore) -> bytes:
         if self._listening is not store:  # the first use, or another store since the backend was closed

@@ -18,7 +18,9 @@ local function version(key, new)
     return value
 end
 
-local lock = redis.call('PTTL', KEYS[1]) > 0 and text(KEYS[1])
+-- A lock without an end, or with a late one, is not from a process that fills the entry.
+local left = redis.call('PTTL', KEYS[1])
+local lock = left > 0 and left <= 2 * tonumber(ARGV[2]) and text(KEYS[1])
 local held, contended = 1, 0
 if ARGV[3] == '1' then
     redis.call('UNLINK', KEYS[2])
