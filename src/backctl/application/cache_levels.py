@@ -91,25 +91,28 @@ class Levels:
         held = self.held(key)
         if held is not None:
             return held.share(held.value)
+        return self.load_missing(key, loader, recipe)
+
+    def load_missing(self, key: str, loader: Callable[[], Any], recipe: Recipe) -> Any:
+        """Return the value of a key for which `held` returned None. Raises the errors of the loader."""
         raw = checked_key(key)
-        produced = self._cached(key, raw, recipe)
-        if produced is None:
-            value = self._flights.run(key, partial(self._beyond_store, key, raw, loader, recipe))
-        else:
-            value = produced.value
+        found = self._cached(key, raw, recipe)
+        if found is not None:
+            return found.value
+        value = self._flights.run(key, partial(self._beyond_store, key, raw, loader, recipe))
         return recipe.codec.share(value)(value)
 
     def get(self, key: str, recipe: Recipe, default: Any) -> Any:
         """Return the value of a key without loading it; `default` if it is not cached."""
-        produced = self._cached(key, checked_key(key), recipe)
-        return default if produced is None else recipe.codec.share(produced.value)(produced.value)
+        found = self._cached(key, checked_key(key), recipe)
+        return default if found is None else found.value
 
     def is_trusted(self, raw: bytes, entry: Entry) -> bool:
         """Whether an entry of a reserved namespace was stored by a process with the same keyring."""
         return self._envelope.is_trusted(raw, entry)
 
     def _cached(self, key: str, raw: bytes, recipe: Recipe) -> Produced | None:
-        """Return the value in memory or in the store; None if there is none, or if the store is away."""
+        """Return the value in memory or in the store, for one caller; None if there is none, or the store is away."""
         try:
             self._access.flush()
             if recipe.codec.signed:
@@ -119,7 +122,7 @@ class Levels:
                 held = self._memory.get(key)
                 if held is not None and self._monotonic() < held.until:
                     self._access.memory_hits += 1
-                    return Produced(held.value)
+                    return Produced(held.share(held.value))
             generation = self._memory.generation
             found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe))
         except StoreAway:
@@ -238,7 +241,9 @@ class Levels:
         # At most its TTL, even if the clock of the process that stored it is ahead.
         left = min(entry.soft_at - self._clock(), entry.soft_at - entry.created_at) / 1_000_000
         tags = tuple(tag for tag, _ in entry.tags)
-        self._memory.put(key, Held(value, self._monotonic() + left, tags, codec.share(value)), generation=generation)
+        share = codec.share(value)
+        held = Held(share(value), self._monotonic() + left, tags, share)
+        self._memory.put(key, held, generation=generation)
 
     # Writing.
 

@@ -80,7 +80,7 @@ class CacheService:
         if reserved:
             require_free(checked_key(key))
         recipe = self.recipe(ttl, tags, negative_ttl, stale_if_error)
-        return cast(T, self.levels.load(key, loader, recipe))
+        return cast(T, self.levels.load_missing(key, loader, recipe))
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the cached value of a key; `default` if it is not cached or the cache is not available."""
