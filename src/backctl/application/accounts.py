@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from backctl.application.attribution import Attribution
-from backctl.application.views import Change, UserDeletion, UserExistence, UserView
+from backctl.application.guard import guarded
+from backctl.application.views import Change, UserDeletion, UserExistence, UserView, is_change
 from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
 from backctl.domain.errors import EmailTaken, InvalidConfiguration, InvalidInput, UsernameTaken, UserNotFound
 from backctl.domain.repositories import (
@@ -310,19 +311,12 @@ class AccountService:
 
     def warm(
         self, criteria: UserCriteria = EVERY_USER, *, dry_run: bool = False, progress: Callable[[], None] = lambda: None
-    ) -> "WarmView":
+    ) -> "Change[WarmView]":
         """Store accounts in the cache. `progress` is called after each. Raises Unavailable, Unusable."""
-        from backctl.application.cache_views import WarmView
-
         if self.cached is None:
             raise InvalidConfiguration("accounts on PostgreSQL are cached only on Redis", hint="set redis.url")
-        accounts = stored = 0
-        for user in self.stream(criteria):
-            accounts += 1
-            if not dry_run:
-                stored += self.cached().warm(user)
-            progress()
-        return WarmView(accounts, stored, 0 if dry_run else accounts - stored)
+        attempt = partial(self.cached().warm_all, lambda: self.stream(criteria), progress)
+        return guarded(attempt, guard=self.transactions().guard, changes=is_change, dry_run=dry_run)
 
     def exists(self, ident: str) -> UserExistence:
         user = self.find(ident)

@@ -103,15 +103,26 @@ class CacheEntryService:
 
         return guarded(attempt, guard=self.service.guard, changes=is_change, dry_run=dry_run)
 
-    def renew(self, tags: Sequence[str] = (), *, dry_run: bool = False) -> Change[InvalidationView]:
-        """Invalidate the entries with any of these tags, or all entries if no tags are given."""
-
-        raw = checked_tags(tags)
+    def renew_tags(self, tags: Sequence[str], *, dry_run: bool = False) -> Change[InvalidationView]:
+        """Invalidate the entries with any of these tags. Not changed if there are none."""
+        raw, view = checked_tags(tags), InvalidationView(None, tuple(tags), False, None, None)
 
         def attempt(dry_run: bool) -> Change[InvalidationView]:
             if not dry_run:
-                self.service.levels.renew_tags(raw) if raw else self.service.levels.renew_epoch()
-            return Change(InvalidationView(None, tuple(tags), not raw, None, None), changed=True)
+                return Change(view, changed=self.service.levels.renew_tags(raw) > 0)
+            (reading,) = self.service.store().read([b"*"], [raw])
+            return Change(view, changed=any(reading.versions.tags.values()))
+
+        return guarded(attempt, guard=self.service.guard, changes=is_change, dry_run=dry_run)
+
+    def renew_all(self, *, dry_run: bool = False) -> Change[InvalidationView]:
+        """Invalidate all entries. Not changed if there are none."""
+        view = InvalidationView(None, (), True, None, None)
+
+        def attempt(dry_run: bool) -> Change[InvalidationView]:
+            if not dry_run:
+                return Change(view, changed=self.service.levels.renew_epoch() > 0)
+            return Change(view, changed=next(self.service.store().keys(b"*"), None) is not None)
 
         return guarded(attempt, guard=self.service.guard, changes=is_change, dry_run=dry_run)
 

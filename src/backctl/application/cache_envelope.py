@@ -48,6 +48,7 @@ class Envelope:
 
     def __init__(self, seal: Callable[[], Seal], clock: Callable[[], int], access: StoreAccess) -> None:
         self._seal = seal
+        self._current: Seal | None = None
         self._has_seal = True
         self._look_again_at = 0
         self._clock = clock
@@ -65,7 +66,7 @@ class Envelope:
         if not self._has_seal and now < self._look_again_at <= now + _RETRY_US:  # later: the clock was set back
             raise StoreAway
         try:
-            self._seal()
+            self.read_seal()
         except (Unavailable, Unusable) as error:
             if self._has_seal:
                 self._log.warning("accounts and revocations are not cached: %s", error.message)
@@ -73,9 +74,13 @@ class Envelope:
             raise StoreAway from error
         self._has_seal = True
 
+    def read_seal(self) -> None:
+        """Read the key that entries are signed with from now on. Raises the errors of reading it."""
+        self._current = self._seal()
+
     def is_trusted(self, key: bytes, entry: Entry) -> bool:
         """Whether an entry of a reserved namespace was stored by a process with the same keyring."""
-        seal = self._seal()
+        seal = self._current or self._seal()
         return entry.is_signed(seal.secret, seal.context(key))
 
     def read(self, store: CacheStore, key: bytes, recipe: Recipe, *, again: bool = False) -> Found | None:
@@ -111,7 +116,11 @@ class Envelope:
             value = recipe.codec.decode(entry.payload, entry.binary)
         except ValueError:
             return None
-        return Found(entry, value, entry.state(versions, self._clock()))
+        now = self._clock()
+        state = entry.state(versions, now)
+        if recipe.codec.signed and state in ("fresh", "stale"):
+            state = _bounded(state, now - entry.created_at, recipe)
+        return Found(entry, value, state)
 
     def made(self, filling: Filling, payload: Payload, recipe: Recipe, *, negative: bool) -> Entry:
         """Return the entry for a payload. Its TTL starts before the value was loaded."""
@@ -129,6 +138,13 @@ class Envelope:
             payload[0],
         )
         if recipe.codec.signed:
-            seal = self._seal()
+            seal = self._current or self._seal()
             entry = entry.signed(seal.secret, seal.context(filling.key))
         return entry
+
+
+def _bounded(state: State, age: int, recipe: Recipe) -> State:
+    """Return the state of an entry for a reader whose own lifetimes may be shorter than those of the writer."""
+    if age >= recipe.ttl + recipe.stale:
+        return "expired"
+    return "stale" if age >= recipe.ttl else state

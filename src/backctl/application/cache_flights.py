@@ -12,11 +12,10 @@ class Produced(NamedTuple):
 
 
 class _Flight:
-    __slots__ = ("done", "error", "number", "produced", "thread")
+    __slots__ = ("done", "error", "number", "produced")
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.thread = threading.get_ident()
         self.done = threading.Event()
         self.produced: Produced | None = None
         self.error: BaseException | None = None
@@ -25,7 +24,7 @@ class _Flight:
 class Flights:
     """Runs at most one loader for each key. `timeout` is in seconds.
 
-    A caller that waits longer than `timeout` loads the value itself, and so does a loader that asks for its own key.
+    A caller that waits longer than `timeout` loads the value itself.
     A caller only gets the result of a load that began after it arrived; otherwise it could get a value that was
     invalidated before. Callers that arrive during a load wait for it, then one of them checks the cache for all.
     """
@@ -40,8 +39,11 @@ class Flights:
         self._running: dict[str, _Flight] = {}
         self._begun = 0
 
-    def run(self, key: str, produce: Callable[[], Produced]) -> Any:
-        """Return the value from `produce`, called here or by another thread. Raises its errors."""
+    def run(self, key: str, produce: Callable[[], Produced], alone: Callable[[], Produced]) -> Any:
+        """Return the value from `produce`, called here or by another thread. Raises its errors.
+
+        `alone` loads the value without waiting for anybody.
+        """
         with self._lock:
             arrived = self._begun
         while True:
@@ -53,8 +55,8 @@ class Flights:
                     flight = self._running[key] = _Flight(self._begun)
             if leads:
                 return self._lead(key, flight, produce)
-            if flight.thread == threading.get_ident() or not flight.done.wait(self._timeout):
-                return produce().value
+            if not flight.done.wait(self._timeout):
+                return alone().value
             if flight.number <= arrived:
                 continue
             if isinstance(flight.error, Exception):

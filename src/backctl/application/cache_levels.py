@@ -6,18 +6,18 @@ An entry that cannot be read is treated as a miss. While the store is not availa
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from backctl.application.cache_access import StoreAccess, StoreAway
+from backctl.application.cache_coherence import Coherence
 from backctl.application.cache_envelope import Envelope, Filling, Found, Seal
 from backctl.application.cache_flights import Flights, Produced
 from backctl.application.cache_values import Codec, Payload, Recipe, checked_payload
-from backctl.application.ports.cache import Announced, CacheStore, Change, Held, Memory
+from backctl.application.ports.cache import CacheStore, Change, Held, Memory
 from backctl.domain.cache_entry import Entry, checked_key
-from backctl.domain.cache_sequence import SequenceWatch
 from backctl.domain.errors import InvalidCacheEntry
 from backctl.domain.quoting import quoted
 
@@ -58,14 +58,14 @@ class Levels:
         self._log = logging.getLogger("backctl.cache")
         self._flights = Flights(timeout=(_PATIENCE + 1) * environment.lock_timeout / 1_000_000)
         self._envelope = Envelope(environment.seal, environment.clock, self._access)
-        self._watch = SequenceWatch(environment.max_staleness / 1_000_000)
+        self._coherence = Coherence(
+            self._access, environment.memory, environment.monotonic, environment.max_staleness / 1_000_000
+        )
         self.start_over()
 
     def start_over(self) -> None:
-        self._lock = threading.Lock()
-        self._confirming = threading.Lock()
-        self._listening: CacheStore | None = None
-        self._watch.forget()  # a thread of the parent may have been about to drop an entry from memory
+        self._own = threading.local()
+        self._coherence.start_over()
         self._access.start_over()
         self._flights.start_over()
         self._envelope.start_over()
@@ -81,7 +81,7 @@ class Levels:
         held = self._memory.get(key)
         if held is not None:
             now = self._monotonic()
-            if now < held.until and now < self._watch.confirmed_until:
+            if now < held.until and now < self._coherence.confirmed_until:
                 self._access.memory_hits += 1
                 return held
         return None
@@ -96,10 +96,13 @@ class Levels:
     def load_missing(self, key: str, loader: Callable[[], Any], recipe: Recipe) -> Any:
         """Return the value of a key for which `held` returned None. Raises the errors of the loader."""
         raw = checked_key(key)
+        alone = partial(self._loaded, loader, recipe)
+        if key in self._own_keys():
+            return alone().value
         found = self._cached(key, raw, recipe)
         if found is not None:
             return found.value
-        value = self._flights.run(key, partial(self._beyond_store, key, raw, loader, recipe))
+        value = self._flights.run(key, partial(self._beyond_store, key, raw, loader, recipe), alone)
         return recipe.codec.share(value)(value)
 
     def get(self, key: str, recipe: Recipe, default: Any) -> Any:
@@ -118,9 +121,9 @@ class Levels:
             if recipe.codec.signed:
                 self._envelope.require_seal()
             if self._memory.is_used:
-                self._confirm()
+                self._coherence.confirm()
                 held = self._memory.get(key)
-                if held is not None and self._monotonic() < held.until:
+                if held is not None and held.has(recipe.tags) and self._monotonic() < held.until:
                     self._access.memory_hits += 1
                     return Produced(held.share(held.value))
             generation = self._memory.generation
@@ -144,7 +147,7 @@ class Levels:
         if found.state != "fresh":
             return None
         self._access.count("store_hits")
-        self._remember(key, found.entry, found.value, generation, recipe.codec)
+        self._remember(key, found.entry, found.value, generation, recipe)
         return Produced(found.value)
 
     def _loaded(self, loader: Callable[[], Any], recipe: Recipe) -> Produced:
@@ -173,7 +176,8 @@ class Levels:
             pause = min(2 * pause, _POLL_S[1])
         self._access.count("loads")
         try:
-            payload, value = _exchanged(loader(), recipe.codec)
+            with self._owning(key):
+                loaded = loader()
         except Exception as error:
             self._released(filling)
             stale = self._stale(raw, recipe, error)
@@ -181,6 +185,11 @@ class Levels:
                 raise
             return Produced(stale.value)
         except BaseException:
+            self._released(filling)
+            raise
+        try:
+            payload, value = _exchanged(loaded, recipe.codec)
+        except InvalidCacheEntry:
             self._released(filling)
             raise
         self._store_loaded(key, filling, payload, value, generation, recipe)
@@ -209,7 +218,7 @@ class Levels:
             return
         with suppress(StoreAway):
             if self._access.ask(lambda store: self._completed(store, filling, entry)):
-                self._remember(key, entry, value, generation, recipe.codec)
+                self._remember(key, entry, value, generation, recipe)
 
     def _completed(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
         ttl_us = entry.hard_at - self._clock()
@@ -235,15 +244,34 @@ class Levels:
     def _released(self, filling: Filling) -> None:
         self._access.attempt(lambda store: store.release(filling.key, filling.token))
 
-    def _remember(self, key: str, entry: Entry, value: Any, generation: int, codec: Codec) -> None:
+    def _remember(self, key: str, entry: Entry, value: Any, generation: int, recipe: Recipe) -> None:
         if not self._memory.is_used:
             return
         # At most its TTL, even if the clock of the process that stored it is ahead.
-        left = min(entry.soft_at - self._clock(), entry.soft_at - entry.created_at) / 1_000_000
+        ttl = entry.soft_at - entry.created_at
+        if recipe.codec.signed:
+            ttl = min(ttl, recipe.ttl)
+        left = min(entry.created_at + ttl - self._clock(), ttl) / 1_000_000
         tags = tuple(tag for tag, _ in entry.tags)
-        share = codec.share(value)
+        share = recipe.codec.share(value)
         held = Held(share(value), self._monotonic() + left, tags, share)
         self._memory.put(key, held, generation=generation)
+
+    def _own_keys(self) -> set[str]:
+        """Return the keys that this thread is loading or writing. What needs them meanwhile must not wait for them."""
+        if not hasattr(self._own, "keys"):
+            self._own.keys = set()
+        found: set[str] = self._own.keys
+        return found
+
+    @contextmanager
+    def _owning(self, key: str) -> Iterator[None]:
+        keys = self._own_keys()
+        keys.add(key)
+        try:
+            yield
+        finally:
+            keys.discard(key)
 
     # Writing.
 
@@ -255,8 +283,8 @@ class Levels:
         raw = checked_key(key)
         payload = checked_payload(recipe.codec.encode(value))
         store = self._access.store()
-        filling = self._begun(raw, b"w" + os.urandom(16), recipe, store, take_over=True)
-        return self._finished(store, filling, self._envelope.made(filling, payload, recipe, negative=value is None))
+        filling = self._taken_over(store, raw, recipe)
+        return self._finished(store, filling, self._envelope.made(filling, payload, recipe, negative=False))
 
     def refresh(self, key: str, loader: Callable[[], Any], recipe: Recipe) -> bool:
         """Load a value and store it, even if it is cached. False if another process loads or invalidates it.
@@ -264,6 +292,8 @@ class Levels:
         Raises the errors of the loader and of the store.
         """
         raw, store = checked_key(key), self._access.store()
+        if recipe.codec.signed:
+            self._envelope.read_seal()
         filling = self._begun(raw, b"f" + os.urandom(16), recipe, store)
         if not filling.begun.held:
             return False
@@ -286,98 +316,60 @@ class Levels:
         kept = False
         filling = self._access.attempt(lambda store: self._taken_over(store, raw, recipe))
         try:
-            result = write(value)
+            with self._owning(key):
+                result = write(value)
             if filling is not None:
-                entry = self._envelope.made(filling, payload, recipe, negative=value is None)
+                entry = self._envelope.made(filling, payload, recipe, negative=False)
                 kept = bool(self._access.attempt(lambda store: self._finished(store, filling, entry)))
         finally:
             if not kept:  # the write may have had an effect, even if it failed
                 self._memory.drop(Change("keys", (raw,)))
-                self._access.attempt(lambda store: self._removed(store, (raw,)))
+                self._access.attempt(lambda store: self._removed(lambda: store, (raw,)))
         return result
 
     def _taken_over(self, store: CacheStore, raw: bytes, recipe: Recipe) -> Filling:
         """Remove an entry everywhere and lock it, so that no old entry remains if this process is killed."""
         filling = self._begun(raw, b"w" + os.urandom(16), recipe, store, take_over=True)
-        self._heard(store.announce((raw,)), Change("keys", (raw,)))
+        self._coherence.heard(store.announce((raw,)), Change("keys", (raw,)))
         return filling
 
     def _finished(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
         """Store the replacement entry; if another process was writing too, remove the entry instead."""
         if filling.begun.contended or not self._completed(store, filling, entry):
-            self._removed(store, (filling.key,))
+            self._removed(lambda: store, (filling.key,))
             return False
-        self._heard(store.announce((filling.key,)), Change("keys", (filling.key,)))
+        self._coherence.heard(store.announce((filling.key,)), Change("keys", (filling.key,)))
         return True
 
-    # Invalidating.
+    # Invalidating. The memory of this process drops the entries even if the store fails.
 
     def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> None:
-        """Invalidate entries by key and by tag. Raises the errors of the store."""
-        if keys:
-            self.remove([key.encode() for key in keys])
-        if tags:
-            self.renew_tags([tag.encode() for tag in tags])
+        """Invalidate entries by their keys and by their tags. Raises the errors of the store."""
+        try:
+            if keys:
+                self.remove([key.encode() for key in keys])
+        finally:
+            if tags:
+                self.renew_tags([tag.encode() for tag in tags])
 
     def remove(self, keys: Sequence[bytes]) -> int:
-        """Invalidate entries by key; return how many existed. Raises the errors of the store."""
-        return self._removed(self._access.store(), keys)
+        """Invalidate entries by their keys; return how many there were. Raises the errors of the store."""
+        return self._removed(self._access.store, keys)
 
-    def renew_tags(self, tags: Sequence[bytes]) -> None:
-        """Invalidate all entries with any of these tags. Raises the errors of the store."""
-        self._heard(self._access.store().renew_tags(tags), Change("tags", tuple(tags)))
+    def renew_tags(self, tags: Sequence[bytes]) -> int:
+        """Invalidate all entries with any of these tags. Return 0 if there are none. Raises the errors of the store."""
+        return self._coherence.invalidated(lambda: self._access.store().renew_tags(tags), Change("tags", tuple(tags)))
 
-    def renew_epoch(self) -> None:
-        """Invalidate all entries. Raises the errors of the store."""
-        self._heard(self._access.store().renew_epoch(), Change("all"))
+    def renew_epoch(self) -> int:
+        """Invalidate all entries. Return 0 if there were none. Raises the errors of the store."""
+        return self._coherence.invalidated(lambda: self._access.store().renew_epoch(), Change("all"))
 
     def swept(self, pattern: bytes) -> None:
-        """Drop from memory the entries that a sweep has removed from the store."""
+        """Drop from memory what a sweep of the store removes."""
         self._memory.drop(Change("glob", (pattern,)))
 
-    def _removed(self, store: CacheStore, keys: Sequence[bytes]) -> int:
-        removed, announced = store.remove(keys)
-        self._heard(announced, Change("keys", tuple(keys)))
-        return removed
-
-    # Keeping the memory current.
-
-    def _confirm(self) -> None:
-        """Check for invalidations, so that the entries in memory may be used. Raises StoreAway."""
-        if self._monotonic() < self._watch.confirmed_until:
-            return
-        # One thread asks on behalf of all. While the store is failing, the others do not wait for it.
-        if not self._confirming.acquire(blocking=not self._access.is_failing):
-            raise StoreAway
-        try:
-            asked_at = self._monotonic()
-            if asked_at < self._watch.confirmed_until:
-                return
-            sequence = self._access.ask(self._listened_sequence)
-            with self._lock:
-                if self._watch.read(sequence, asked_at=asked_at) == "everything":
-                    self._memory.clear()
-        finally:
-            self._confirming.release()
-
-    def _listened_sequence(self, store: CacheStore) -> bytes:
-        if self._listening is not store:  # the first use, or another store since the backend was closed
-            store.listen(self._heard)
-            self._listening = store
-        return store.sequence()
-
-    def _heard(self, announced: Announced | None, change: Change | None) -> None:
-        """Drop from memory what this or another process invalidated; everything if a message may have been missed."""
-        with self._lock:
-            if announced is None or change is None:
-                self._watch.forget()
-                self._memory.clear()
-                return
-            effect = self._watch.heard(*announced)
-            if effect == "change":
-                self._memory.drop(change)
-            elif effect == "everything":
-                self._memory.clear()
+    def _removed(self, store: Callable[[], CacheStore], keys: Sequence[bytes]) -> int:
+        return self._coherence.invalidated(lambda: store().remove(keys), Change("keys", tuple(keys)))
 
 
 def _exchanged(value: Any, codec: Codec) -> tuple[Payload, Any]:

@@ -5,14 +5,15 @@ The entry `user:ID` contains an account without secrets, as services see it. The
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from backctl.application.cache_levels import Levels
 from backctl.application.cache_values import Codec, Payload, Recipe, itself
-from backctl.application.views import UserView
+from backctl.application.cache_views import WarmView
+from backctl.application.views import Change, UserView
 from backctl.domain.cache_entry import KEY_MAX
 from backctl.domain.errors import UserNotFound
 from backctl.domain.values import Identity, Instant, folded
@@ -84,6 +85,19 @@ class CachedAccounts:
         if user is None:
             raise UserNotFound(ident)
         return user
+
+    def warm_all(
+        self, users: Callable[[], Iterator[UserView]], progress: Callable[[], None], dry_run: bool
+    ) -> Change[WarmView]:
+        """Store accounts; see `warm`. `progress` is called after each."""
+        accounts = stored = 0
+        for user in users():
+            accounts += 1
+            if not dry_run:
+                stored += self.warm(user)
+            progress()
+        view = WarmView(accounts, stored, 0 if dry_run else accounts - stored)
+        return Change(view, changed=bool(accounts if dry_run else stored))
 
     def warm(self, user: UserView) -> bool:
         """Read an account and store it under its id and names. False if it was changed at the same time.

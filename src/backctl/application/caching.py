@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import sha256
 from string import Formatter
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from urllib.parse import quote
 from backctl.application.cache_levels import Levels
 from backctl.application.cache_values import PLAIN, Recipe, microseconds
 from backctl.application.guard import Guard
-from backctl.domain.cache_entry import RESERVED, checked_key, checked_tags, is_reserved
+from backctl.domain.cache_entry import KEY_MAX, RESERVED, checked_key, checked_tags, is_reserved
 from backctl.domain.errors import CacheReserved, InvalidCacheEntry
 from backctl.domain.glob import parse_glob
 from backctl.domain.quoting import quoted
@@ -75,7 +76,7 @@ class CacheService:
         """
         reserved = key.startswith(RESERVED)
         held = None if reserved else self.levels.held(key)
-        if held is not None:
+        if held is not None and (not tags or held.has(checked_tags(tags))):
             return cast(T, held.share(held.value))
         if reserved:
             require_free(checked_key(key))
@@ -116,8 +117,8 @@ class CacheService:
         """Return a decorator that caches the results of a function.
 
         `key` and `tags` are templates with parameter names in braces, such as `report:{year}`. Arguments are converted
-        to strings and percent-encoded, so 1 and "1" share an entry. Raises InvalidCacheEntry if a name in a template is
-        not a parameter of the function.
+        to strings and percent-encoded, so 1 and "1" share an entry. A key that is too long ends with a digest. Raises
+        InvalidCacheEntry if a name in a template is not a parameter of the function.
         """
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -136,7 +137,7 @@ class CacheService:
                 bound.apply_defaults()
                 values = {name: quote(str(value), safe="@+") for name, value in bound.arguments.items()}
                 return self.get_or_load(
-                    key.format_map(values),
+                    _shortened(key.format_map(values)),
                     functools.partial(function, *args, **kwargs),
                     ttl=ttl,
                     tags=[tag.format_map(values) for tag in tags],
@@ -152,7 +153,9 @@ class CacheService:
 
     def invalidate_tags(self, *tags: str) -> None:
         """Invalidate all entries with any of these tags, in constant time."""
-        self.levels.renew_tags(checked_tags(tags))
+        raw = checked_tags(tags)
+        if raw:
+            self.levels.renew_tags(raw)
 
     def invalidate_all(self) -> None:
         """Invalidate all entries, in constant time."""
@@ -168,12 +171,14 @@ class CacheService:
         from backctl.application.cache_views import InvalidationView
 
         raw, entries, size = raw_pattern(pattern), 0, 0
-        for step in self.store().sweep(raw, dry_run=dry_run):
-            entries += step.entries
-            size += step.bytes
-            progress(step.entries)
-        if not dry_run:
-            self.levels.swept(raw)
+        try:
+            for step in self.store().sweep(raw, dry_run=dry_run):
+                entries += step.entries
+                size += step.bytes
+                progress(step.entries)
+        finally:
+            if not dry_run:
+                self.levels.swept(raw)
         return InvalidationView(pattern, (), False, entries, size)
 
     def recipe(
@@ -198,6 +203,15 @@ def require_free(key: bytes) -> None:
     if is_reserved(key):
         shown = quoted(key.decode(errors="backslashreplace"))
         raise CacheReserved(f"{shown} is in a reserved namespace", hint="use another namespace before the first colon")
+
+
+def _shortened(key: str) -> str:
+    """Return a key, or if it is too long, its beginning and its SHA-256."""
+    raw = key.encode(errors="surrogateescape")
+    if len(raw) <= KEY_MAX:
+        return key
+    digest = sha256(raw).hexdigest()
+    return raw[: KEY_MAX - len(digest) - 1].decode(errors="ignore") + "~" + digest
 
 
 def raw_pattern(pattern: str) -> bytes:

@@ -31,11 +31,13 @@ def cache_level(loaded: "LoadedSettings") -> str:
 def cache_file(loaded: "LoadedSettings") -> "Path":
     """Return the cache file: next to an SQLite database, so that all who use the database find it, or in the data
     folder."""
+    import os
     from pathlib import Path
 
     url = loaded.database_url
-    folder = Path(url.removeprefix(_SQLITE)).parent if url.startswith(_SQLITE) else loaded.data_folder
-    return folder / FILE
+    if not url.startswith(_SQLITE):
+        return loaded.data_folder / FILE
+    return Path(os.path.realpath(url.removeprefix(_SQLITE))).with_name(FILE)
 
 
 def caches_accounts(loaded: "LoadedSettings") -> bool:

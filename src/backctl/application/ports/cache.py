@@ -62,6 +62,10 @@ class Held(NamedTuple):
     tags: tuple[bytes, ...]
     share: Callable[[Any], Any]
 
+    def has(self, tags: Sequence[bytes]) -> bool:
+        """Whether an invalidation of any of these tags invalidates it."""
+        return all(tag in self.tags for tag in tags)
+
 
 class Memory(Protocol):
     """The cache in the memory of one process. Works in any thread."""
@@ -127,12 +131,12 @@ class CacheStore(Protocol):
         """Notify all processes that these entries were replaced."""
         ...
 
-    def renew_tags(self, tags: Sequence[bytes]) -> Announced:
-        """Invalidate all entries with any of these tags, in constant time."""
+    def renew_tags(self, tags: Sequence[bytes]) -> tuple[int, Announced]:
+        """Invalidate all entries with any of these tags, in constant time. Return 0 if there are none."""
         ...
 
-    def renew_epoch(self) -> Announced:
-        """Invalidate all entries, in constant time."""
+    def renew_epoch(self) -> tuple[int, Announced]:
+        """Invalidate all entries, in constant time. Return 0 if there are none."""
         ...
 
     def sweep(self, pattern: bytes, *, dry_run: bool) -> Iterator[Swept]:

@@ -4,7 +4,6 @@ import threading
 from collections import OrderedDict
 
 from backctl.application.ports.cache import Change, Held
-from backctl.domain.glob import Glob
 from backctl.infrastructure.forks import start_over_in_children
 
 
@@ -62,10 +61,5 @@ class MemoryCache:
             case "tags":
                 tags = frozenset(change.names)
                 return [key for key, held in self._held.items() if not tags.isdisjoint(held.tags)]
-            case "glob":
-                globs = [Glob(name) for name in change.names]
-                return [
-                    key for key in self._held if any(g.matches(key.encode(errors="surrogateescape")) for g in globs)
-                ]
-            case _:
+            case _:  # a glob could take long for many keys
                 return list(self._held)

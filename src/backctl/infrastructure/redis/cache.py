@@ -6,7 +6,7 @@ An entry, its lock, the epoch and the fence are in one slot, so that one script 
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote_from_bytes
@@ -24,6 +24,8 @@ _GROUPS: Final = 256
 _STEP: Final = 500
 """How many keys each step of a sweep reads. A step blocks the server."""
 _AT_ONCE: Final = 256
+_MESSAGE_MAX: Final = 1 << 16
+"""The size of the longest message that is read. A longer one means that anything can have been invalidated."""
 _DIGITS: Final = 20
 """More digits than a counter of Redis has."""
 
@@ -83,28 +85,23 @@ class RedisCache:
         self._evaluated(*self._ending(key, token))
 
     def remove(self, keys: Sequence[bytes]) -> tuple[int, Announced]:
-        calls = []
-        for key in keys:
-            group = self._group(key)
-            # The lock first: after that, no process can store a value that was loaded earlier.
-            calls += [Call(group, ("UNLINK", group + b"l:" + key)), Call(group, ("UNLINK", group + b"e:" + key))]
-        removed = self._answers(self._servers.run(calls))
-        return sum(removed[1::2]), self.announce(keys)
+        # The locks first: afterwards, nobody can store a value that was loaded before.
+        locks = [self._group(key) + b"l:" + key for key in keys]
+        entries = [self._group(key) + b"e:" + key for key in keys]
+        return self._removed(locks, entries, Change("keys", tuple(keys)))
 
     def announce(self, keys: Sequence[bytes]) -> Announced:
-        return self._announce(Change("keys", tuple(keys)))
+        return self._announce(Change("keys", tuple(keys)))[1]
 
-    def renew_tags(self, tags: Sequence[bytes]) -> Announced:
-        self._renew(map(self._tag, tags), "KEEPTTL")
-        return self._announce(Change("tags", tuple(tags)))
+    def renew_tags(self, tags: Sequence[bytes]) -> tuple[int, Announced]:
+        return self._removed([], list(map(self._tag, tags)), Change("tags", tuple(tags)))
 
-    def renew_epoch(self) -> Announced:
-        self._renew([group + b"epoch" for group in self._in_groups])
-        return self._announce(Change("all"))
+    def renew_epoch(self) -> tuple[int, Announced]:
+        return self._removed([], [group + b"epoch" for group in self._in_groups], Change("all"))
 
     def sweep(self, pattern: bytes, *, dry_run: bool) -> Iterator[Swept]:
         if not dry_run:  # processes that are loading a value must not store it after the sweep
-            self._renew([group + b"fence" for group in self._in_groups])
+            self._unlink([group + b"fence" for group in self._in_groups])
         source, matched = script("cache_sweep").source, self._matched(pattern)
         for found in self._servers.walk(lambda cursor: ("EVAL", source, 0, cursor, matched, _STEP, int(not dry_run))):
             yield Swept(*found)
@@ -120,7 +117,7 @@ class RedisCache:
         (found,) = self._answers(self._servers.run([Call(self._sequence, ("MGET", self._sequence))]))[0]
         if isinstance(found, bytes) and len(found) == VERSION_BYTES:
             return found
-        return self._announce(Change("all")).after  # missing after a restart, or overwritten by another program
+        return self._announce(Change("all"))[1].after  # missing after a restart, or overwritten by another program
 
     def listen(self, heard: Heard) -> None:
         self._subscription.start(lambda message: heard(*(_message(message) if message else (None, None))))
@@ -166,17 +163,34 @@ class RedisCache:
         """Return the Redis key of the version of a tag."""
         return b"%b{%b.%b}:tag" % (self._prefix, self._installation, quote_from_bytes(tag, safe="@+:").encode())
 
-    def _renew(self, names: Iterable[bytes], *options: str) -> None:
-        """Replace versions that exist. A missing one needs no change, because no valid entry refers to it."""
-        calls = [Call(name, ("SET", name, _new_version(), "XX", *options)) for name in names]
-        for at in range(0, len(calls), _AT_ONCE):
-            self._answers(self._servers.run(calls[at : at + _AT_ONCE]))
+    def _removed(self, before: Sequence[bytes], counted: Sequence[bytes], change: Change) -> tuple[int, Announced]:
+        """Remove keys, the uncounted ones first, and announce it. A removed version is created again, as a new one.
 
-    def _announce(self, change: Change) -> Announced:
-        after = _new_version()
-        words = (1, self._sequence, after, self._channel, _written(change))
-        before = self._evaluated(script("cache_announce"), self._sequence, words)
-        return Announced(before or None, after)
+        On a cluster, that takes several steps. So that a process that is killed in between leaves nothing in the memory
+        of others, announce it before and after.
+        """
+        if not self._servers.has_slots:
+            return self._announce(change, before, counted)
+        self._announce(change)
+        self._unlink(before)
+        removed = self._unlink(counted)
+        return removed, self._announce(change)[1]
+
+    def _unlink(self, names: Sequence[bytes]) -> int:
+        removed = 0
+        for at in range(0, len(names), _AT_ONCE):
+            calls = [Call(name, ("UNLINK", name)) for name in names[at : at + _AT_ONCE]]
+            removed += sum(self._answers(self._servers.run(calls)))
+        return removed
+
+    def _announce(
+        self, change: Change, before: Sequence[bytes] = (), counted: Sequence[bytes] = ()
+    ) -> tuple[int, Announced]:
+        """Replace the sequence, and tell all processes; first remove keys, which must be in its slot."""
+        after, names = _new_version(), (self._sequence, *before, *counted)
+        words: tuple[Word, ...] = (len(names), *names, after, self._channel, _written(change), len(before))
+        previous, removed = self._evaluated(script("cache_announce"), self._sequence, words)
+        return removed, Announced(previous or None, after)
 
     @staticmethod
     def _answers(replies: list[Any]) -> list[Any]:
@@ -202,6 +216,8 @@ def _written(change: Change) -> bytes:
 
 def _message(message: bytes) -> tuple[Announced | None, Change | None]:
     """Parse a message. None for one that this version does not understand or another program sent."""
+    if len(message) > _MESSAGE_MAX:
+        return None, None
     try:
         size = message[0]
         before, after = message[1 : 1 + size], message[1 + size : 1 + size + VERSION_BYTES]

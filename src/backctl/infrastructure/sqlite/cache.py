@@ -128,12 +128,12 @@ class SqliteCache:
             return removed, self._announced(connection)
 
     def announce(self, keys: Sequence[bytes]) -> Announced:
-        return self._renewed()
+        return self._renewed()[1]
 
-    def renew_tags(self, tags: Sequence[bytes]) -> Announced:
+    def renew_tags(self, tags: Sequence[bytes]) -> tuple[int, Announced]:
         return self._renewed(*[_TAG + tag for tag in tags])
 
-    def renew_epoch(self) -> Announced:
+    def renew_epoch(self) -> tuple[int, Announced]:
         return self._renewed(_EPOCH)
 
     def sweep(self, pattern: bytes, *, dry_run: bool) -> Iterator[Swept]:
@@ -160,13 +160,17 @@ class SqliteCache:
                 self._announced(connection)
 
     def keys(self, pattern: bytes) -> Iterator[bytes]:
-        glob = parse_glob(pattern)
-        if not self._file.exists():
-            return
-        with self._file.transaction(writes=False) as connection:
-            for (key,) in connection.execute("SELECT key FROM entries WHERE owner = ? ORDER BY key", (self._owner,)):
-                if glob.matches(key):
-                    yield key
+        glob, last = parse_glob(pattern), b""
+        while self._file.exists():
+            with self._file.transaction(writes=False) as connection:  # a long one would make the file grow
+                found = connection.execute(
+                    "SELECT key FROM entries WHERE owner = ? AND key > ? ORDER BY key LIMIT ?",
+                    (self._owner, last, _STEP),
+                ).fetchall()
+            yield from (key for (key,) in found if glob.matches(key))
+            if len(found) < _STEP:
+                break
+            last = found[-1][0]
 
     def sequence(self) -> bytes:
         with self._file.transaction(writes=False) as connection:
@@ -219,15 +223,15 @@ class SqliteCache:
         ).fetchone()
         return bytes(version)
 
-    def _renewed(self, *names: bytes) -> Announced:
+    def _renewed(self, *names: bytes) -> tuple[int, Announced]:
+        """Remove versions, which are created again as new ones, and announce it. Return how many there were."""
         if not self._file.exists():
-            return _nothing()
+            return 0, _nothing()
         with self._file.transaction(writes=True, flushed=True) as connection:
-            connection.executemany(
-                "UPDATE versions SET version = ? WHERE owner = ? AND name = ?",
-                [(os.urandom(VERSION_BYTES), self._owner, name) for name in names],
+            removed = connection.executemany(
+                "DELETE FROM versions WHERE owner = ? AND name = ?", [(self._owner, name) for name in names]
             )
-            return self._announced(connection)
+            return max(0, removed.rowcount), self._announced(connection)
 
     def _announced(self, connection: sqlite3.Connection) -> Announced:
         before, after = self._version(connection, _SEQUENCE), os.urandom(VERSION_BYTES)

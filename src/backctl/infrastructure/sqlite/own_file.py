@@ -65,10 +65,10 @@ class OwnFile:
                 connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
                 yield connection
                 connection.execute("COMMIT")
-                if flushed:
-                    connection.execute("PRAGMA synchronous = NORMAL")
         finally:
             sound = not connection.in_transaction
+            if flushed and sound:
+                connection.execute("PRAGMA synchronous = NORMAL")
             self._pool.give_back(connection, sound=sound)
 
     def close(self) -> None:

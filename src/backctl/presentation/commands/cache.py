@@ -140,10 +140,12 @@ def invalidate(
     if [pattern is not None, bool(tags), everything].count(True) != 1:
         raise UsageError("give one of PATTERN, --tag and --all", hint="quote the pattern, for example 'report:*'")
     cache = call.backend.cache_entries
+    if everything:
+        call.guard.confirm("invalidate all cached values")
+        call.results.changed(cache.renew_all(dry_run=call.dry_run))
+        return
     if pattern is None:
-        if everything:
-            call.guard.confirm("invalidate all cached values")
-        call.results.changed(cache.renew(tags or (), dry_run=call.dry_run))
+        call.results.changed(cache.renew_tags(tags or (), dry_run=call.dry_run))
         return
     with call.messages.progress(f"invalidating {escaped(pattern)}") as progress:
         change = cache.remove_matching(pattern, dry_run=call.dry_run, progress=progress.advance)

@@ -1,7 +1,6 @@
 """`backctl cache warm …`: store values in the cache before services need them."""
 
 from backctl.application.cache_views import WarmView
-from backctl.application.views import Change
 from backctl.presentation.account_filters import Filters
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
@@ -17,5 +16,5 @@ def users(call: Invocation, filters: Filters) -> None:
     """
     accounts = call.backend.accounts
     with call.messages.progress("storing") as progress:
-        view = accounts.warm(filters.criteria(), dry_run=call.dry_run, progress=progress.advance)
-    call.results.changed(Change(view, changed=view.stored > 0 or (call.dry_run and view.accounts > 0)))
+        change = accounts.warm(filters.criteria(), dry_run=call.dry_run, progress=progress.advance)
+    call.results.changed(change)

@@ -1,4 +1,4 @@
-#!lua flags=allow-cross-slot-keys
+#!lua flags=allow-oom,allow-cross-slot-keys
 -- Scans some keys of a node, and counts or removes the entries that match a glob.
 -- ARGV: the cursor; the glob; how many keys to scan; whether to remove the entries.
 -- Returns the next cursor, the number of entries and their size in bytes.
