@@ -539,11 +539,11 @@ complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Read the val
 # backctl cache
 complete -c backctl -n '__backctl_at cache' -a get -d 'Print a cached value as JSON; exit code 3 if it is not cached'
 complete -c backctl -n '__backctl_at cache' -a set -d 'Store a value in the cache, replacing any existing one'
-complete -c backctl -n '__backctl_at cache' -a delete -d 'Delete a cache entry in all running services; exit code 3 if there is none'
+complete -c backctl -n '__backctl_at cache' -a delete -d 'Delete a cache entry in all running services'
 complete -c backctl -n '__backctl_at cache' -a list -d 'List the entries in the shared store, in no particular order'
-complete -c backctl -n '__backctl_at cache' -a explain -d 'Show the level, age, TTL, tags, epoch and writer of an entry, and why it is not used'
+complete -c backctl -n '__backctl_at cache' -a explain -d 'Show everything about a cache entry'
 complete -c backctl -n '__backctl_at cache' -a invalidate -d 'Invalidate cache entries in all running services'
-complete -c backctl -n '__backctl_at cache' -a stats -d 'Show the number and size of the entries, and the hit ratio of all services'
+complete -c backctl -n '__backctl_at cache' -a stats -d 'Show the number of entries and the hit ratio'
 complete -c backctl -n '__backctl_at cache' -a warm -d 'Store values in the cache before services need them'
 complete -c backctl -n '__backctl_at cache' -s h -l help -d 'Show this message and exit'
 

@@ -16,7 +16,7 @@ from tests.redis_stores import redis_url
 from tests.servers import Servers
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "cache.md").read_text(encoding="utf-8")
-ENTRY_KEYS = ["key", "state", "age", "ttl", "bytes", "tags", "negative"]
+ENTRY_KEYS = ["key", "state", "age", "ttl", "size_bytes", "tags", "negative"]
 LEVELS = {"file": "file", "redis": "redis", "cluster": "redis"}
 
 
@@ -80,7 +80,7 @@ def test_an_entry_is_deleted_once(shared: Machine) -> None:
 def test_an_entry_is_explained(shared: Machine, level: str) -> None:
     shared.run("cache", "set", "report:1", "[1]", "--tag", "reports", "--tag", "year:2026", "--ttl", "1h").succeeded()
     found = shared.run("cache", "explain", "report:1", "-o", "json").succeeded().json
-    assert (found["level"], found["state"], found["why"], found["bytes"]) == (level, "fresh", None, 3)
+    assert (found["level"], found["state"], found["why"], found["size_bytes"]) == (level, "fresh", None, 3)
     assert 3500 < found["ttl"] <= 3600
     assert found["epoch"] == found["current_epoch"]
     assert found["tags"] == [{"tag": "reports", "current": True}, {"tag": "year:2026", "current": True}]
@@ -106,7 +106,7 @@ def test_a_glob_counts_the_same_in_a_dry_run_and_for_real(shared: Machine) -> No
     trial = shared.run("cache", "invalidate", "report:?", "--dry-run", "-o", "json").succeeded().json
     assert (trial["entries"], trial["changed"], trial["dry_run"]) == (2, True, True)
     done = shared.run("cache", "invalidate", "report:?", "-o", "json").succeeded().json
-    assert (done["pattern"], done["entries"], done["bytes"]) == ("report:?", 2, trial["bytes"])
+    assert (done["pattern"], done["entries"], done["size_bytes"]) == ("report:?", 2, trial["size_bytes"])
     again = shared.run("cache", "invalidate", "report:?", "-o", "json").succeeded().json
     assert (again["entries"], again["changed"]) == (0, False)
     left = shared.run("cache", "list", "-o", "json").succeeded().json["items"]

@@ -53,7 +53,7 @@ def test_the_printed_script_is_the_same_everywhere(shell: Shell, machine: Machin
 def test_the_tree_has_every_flag_of_the_help(tree: Node) -> None:
     for node in tree.walk():
         shown = CliRunner(env={"COLUMNS": "500"}).invoke(app, [*node.path[1:], "--help"]).stdout
-        told = {flag for line in shown.splitlines() for flag in re.findall(r"(?:^  |, | / )(--?[a-z][a-z-]*)", line)}
+        told = {flag for line in shown.splitlines() for flag in re.findall(r"(?:^  |, | / )(--?[a-z][a-z0-9-]*)", line)}
         assert told == {spelling for flag in node.flags for spelling in flag.spellings}, node.path
 
 

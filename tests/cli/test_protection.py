@@ -89,6 +89,10 @@ def with_a_used_limit(machine: Machine) -> None:
     run(machine, "ratelimit", "check", "demo", "ada", "--rate", "3/1h")
 
 
+def with_a_cached_value(machine: Machine) -> None:
+    run(machine, "cache", "set", "report:1", "1", "--tag", "reports")
+
+
 def unprepared(machine: Machine) -> None:
     """Nothing more than the accounts."""
 
@@ -116,6 +120,10 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("token", "refresh"): (with_a_session, "--token-file token"),
     ("token", "revoke"): (with_a_session, "--user ada"),
     ("token", "gc"): (with_an_expired_session, ""),
+    ("cache", "set"): (unprepared, "report:1 1"),
+    ("cache", "delete"): (with_a_cached_value, "report:1"),
+    ("cache", "invalidate"): (with_a_cached_value, "--tag reports"),
+    ("cache", "warm", "users"): (unprepared, ""),
     ("ratelimit", "reset"): (with_a_used_limit, "demo ada --rate 3/1h"),
     ("key", "add"): (unprepared, ""),
     ("key", "promote"): (with_a_standby, "s-new"),

@@ -149,7 +149,7 @@ def test_a_dry_run_counts_what_is_then_invalidated(machine: Machine) -> None:
     dry = machine.run("cache", "invalidate", "user:*", "--dry-run", "-o", "json").succeeded().json
     real = machine.run("cache", "invalidate", "user:*", "-o", "json").succeeded().json
     assert dry["entries"] == real["entries"] == 9  # an id, an address and a name each
-    assert dry["bytes"] == real["bytes"] > 0
+    assert dry["size_bytes"] == real["size_bytes"] > 0
     again = machine.run("cache", "invalidate", "user:*", "-o", "json").succeeded().json
     assert again["entries"] == 0
     assert machine.run("cache", "get", "other").succeeded().out == "1\n"

@@ -170,7 +170,7 @@ class CacheEntryService:
             stored_at=None if entry is None else _instant(entry.created_at),
             stale_at=None if entry is None else _instant(entry.soft_at),
             expires_at=None if entry is None else _instant(entry.hard_at),
-            bytes=found.size if entry is None else len(entry.payload),
+            size_bytes=found.size if entry is None else len(entry.payload),
             format=None if entry is None else "bytes" if entry.binary else "json",
             negative=entry is not None and entry.negative,
             signed=found.state != "untrusted" if known and is_reserved(raw) else None,
@@ -192,7 +192,7 @@ class CacheEntryService:
         hits = found["memory_hits"] + found["store_hits"]
         reads = hits + found["loads"]
         ratio = round(hits / reads, 4) if reads else None
-        return CacheStats(level=self.service.level, entries=entries, bytes=size, hit_ratio=ratio, **found)
+        return CacheStats(level=self.service.level, entries=entries, size_bytes=size, hit_ratio=ratio, **found)
 
     def _examined(self, keys: Sequence[bytes]) -> list[_Examined | None]:
         """Return each entry with its state; None for a key without an entry."""

@@ -14,17 +14,17 @@ EntryState = Literal["fresh", "stale", "expired", "invalidated", "unreadable", "
 class EntryView:
     """An entry in a list.
 
-    `ttl` is the time until it becomes stale, `age` the time since it was stored, and `bytes` the size of its value.
+    `ttl` is the time until it becomes stale, `age` the time since it was stored, and `size_bytes` that of its value.
     `negative`: the loader found nothing. Times are None for an entry that cannot be read.
     """
 
-    TABLE: ClassVar = ("key", "state", "age", "ttl", "bytes", "tags")
+    TABLE: ClassVar = ("key", "state", "age", "ttl", "size_bytes", "tags")
 
     key: str
     state: EntryState
     age: Seconds | None
     ttl: Seconds | None
-    bytes: int
+    size_bytes: int
     tags: tuple[str, ...]
     negative: bool
 
@@ -63,7 +63,7 @@ class ExplanationView:
     stored_at: Instant | None
     stale_at: Instant | None
     expires_at: Instant | None
-    bytes: int
+    size_bytes: int
     format: Literal["json", "bytes"] | None
     negative: bool
     signed: bool | None
@@ -77,14 +77,14 @@ class ExplanationView:
 class InvalidationView:
     """What was invalidated: the entries that match `pattern`, those with any of `tags`, or `all`.
 
-    `entries` and `bytes` are None for tags and for all entries, because counting them would take time.
+    `entries` and `size_bytes` are None for tags and for all entries, because counting them would take time.
     """
 
     pattern: str | None
     tags: tuple[str, ...]
     all: bool
     entries: int | None
-    bytes: int | None
+    size_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class StoredValue:
 
     key: str
     ttl: Seconds
-    bytes: int
+    size_bytes: int
     tags: tuple[str, ...]
 
 
@@ -125,7 +125,7 @@ class CacheStats:
 
     level: str
     entries: int
-    bytes: int
+    size_bytes: int
     hit_ratio: float | None
     memory_hits: int
     store_hits: int

@@ -93,9 +93,9 @@ def delete(
     key: Key,
     if_exists: Annotated[bool, Option("--if-exists", help="Succeed if the entry does not exist.")] = False,
 ) -> None:
-    """Delete a cache entry in all running services; exit code 3 if there is none.
+    """Delete a cache entry in all running services.
 
-    A service that is loading the value at that moment does not store it.
+    Exit code 3 if there is none. A service that is loading the value at that moment does not store it.
     """
     call.results.changed(call.backend.cache_entries.remove(key, if_exists=if_exists, dry_run=call.dry_run))
 
@@ -116,7 +116,10 @@ def list_(
 
 @leaf(app, view=ExplanationView)
 def explain(call: Invocation, key: Key) -> None:
-    """Show the level, age, TTL, tags, epoch and writer of an entry, and why it is not used."""
+    """Show everything about a cache entry.
+
+    Shows its level, age, TTL, tags, epoch and writer, and why it is not used. Exit code 3 if there is none.
+    """
     call.results.show(call.backend.cache_entries.explain(key))
 
 
@@ -154,9 +157,9 @@ def invalidate(
 
 @leaf(app, view=CacheStats)
 def stats(call: Invocation) -> None:
-    """Show the number and size of the entries, and the hit ratio of all services.
+    """Show the number of entries and the hit ratio.
 
-    Reads every key. Services add their counts every ten seconds and when they exit.
+    Also shows the size of the entries. Reads every key. Services add their counts every ten seconds and when they exit.
     """
     call.results.show(call.backend.cache_entries.stats())
 
