@@ -1,5 +1,6 @@
 """The stores under test. Every test in this folder runs on each of them."""
 
+import secrets
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine, text
+from tests.contracts.cache_levels import Process, World
+from tests.contracts.cache_stores import SECOND, STORES, Clock, Stored
+from tests.redis_stores import redis_servers, redis_url
 from tests.servers import PostgresServer, Servers
 from uuid_utils.compat import uuid7
 
 from backctl.application.attribution import Attribution
 from backctl.application.guard import Guard
+from backctl.application.ports.cache import CacheStore
 from backctl.application.ports.storage import Reader
 from backctl.application.reactions import Reaction, ReportFailure
 from backctl.application.transactions import Transactions
@@ -29,8 +34,10 @@ from backctl.infrastructure.postgres.engine import postgres_engine
 from backctl.infrastructure.postgres.migrator import create_schema
 from backctl.infrastructure.postgres.reader import PostgresReader
 from backctl.infrastructure.postgres.timeouts import Timeouts
+from backctl.infrastructure.redis.cache import RedisCache
 from backctl.infrastructure.sql.migrator import Founding
 from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
+from backctl.infrastructure.sqlite.cache import SqliteCache
 from backctl.infrastructure.sqlite.engine import sqlite_engine
 from backctl.infrastructure.sqlite.migrator import create_database
 from backctl.infrastructure.sqlite.reader import SqliteReader
@@ -254,3 +261,55 @@ def a_keyring() -> Keyring:
             for number, purpose in enumerate(purposes, start=1)
         )
     )
+
+
+@pytest.fixture(params=STORES)
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stored]:
+    kind: str = request.param
+    clock, namespace, path = Clock(), f"t{secrets.token_hex(6)}", tmp_path / "cache" / "cache.db"
+    stores: list[CacheStore] = []
+
+    def open_store(installation: str = "inst-1", space: str = namespace) -> CacheStore:
+        if kind == "sqlite":
+            stores.append(SqliteCache(path, installation=installation, timeout_us=30 * SECOND, clock=clock))
+        else:
+            url = redis_url(request.getfixturevalue("servers"), kind)
+            stores.append(RedisCache(redis_servers(url), namespace=space, installation=installation))
+        return stores[-1]
+
+    yield Stored(open_store(), clock, open_store, path)
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def on_redis(stored: Stored) -> Stored:
+    """A store on Redis, where others can write too."""
+    assert stored.redis is not None
+    return stored
+
+
+@pytest.fixture(params=STORES)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    kind: str = request.param
+    namespace = f"t{secrets.token_hex(6)}"
+    stores: list[CacheStore] = []
+
+    def open_store() -> CacheStore:
+        if kind == "sqlite":
+            path = tmp_path / "cache.db"
+            stores.append(SqliteCache(path, installation="inst-1", timeout_us=30 * SECOND, clock=made.times.clock))
+        else:
+            url = redis_url(request.getfixturevalue("servers"), kind)
+            stores.append(RedisCache(redis_servers(url), namespace=namespace, installation="inst-1"))
+        return stores[-1]
+
+    made = World(open_store)
+    yield made
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture(params=[100, 0], ids=["with memory", "without memory"])
+def process(request: pytest.FixtureRequest, world: World) -> Process:
+    return world.process(memory=request.param)
