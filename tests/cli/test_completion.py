@@ -66,6 +66,14 @@ def test_flags_that_take_files_say_so(tree: Node) -> None:
             assert of_a_file == (flag.value is not None and flag.value.file), flag
 
 
+def test_the_keys_of_the_cache_are_not_those_of_the_settings(tree: Node) -> None:
+    keys = {node.path[1:]: node.operands[0] for node in tree.walk() if node.operands and node.operands[0].name == "KEY"}
+    assert {path[0] for path in keys} == {"cache", "config"}
+    for path, key in keys.items():
+        assert (key.choices != ()) == (path[0] == "config"), path
+        assert not key.stored, path
+
+
 @every_shell
 def test_every_word_of_the_tree_is_in_the_script(shell: Shell, tree: Node) -> None:
     written = set(re.findall(r"[A-Za-z0-9][A-Za-z0-9_-]*", (FOLDER / FILES[shell]).read_text()))
@@ -149,6 +157,8 @@ def test_a_tab_offers(
         "backctl user create --password-env no",
         "backctl user list --reason ",
         "backctl config set database.timeout no",
+        "backctl cache get cache.",
+        "backctl cache set database.t",
         "backctl nobody ",
         "backctl nobody --",
         "backctl user nobody --",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -73,6 +74,27 @@ def test_none_has_a_ttl_of_its_own(process: Process, world: World) -> None:
     assert process.cache.get_or_load("k", loader) == 1
 
 
+@two_stores
+@pytest.mark.parametrize("where", ["the call", "the setting"])
+def test_none_is_not_cached_with_a_negative_ttl_of_zero(process: Process, world: World, where: str) -> None:
+    cache, negative_ttl = process.cache, None
+    if where == "the call":
+        negative_ttl = 0
+    else:
+        cache = replace(cache, lifetimes=cache.lifetimes._replace(negative_ttl=0))
+    loader = Loader(None)
+    for calls in (1, 2):
+        assert cache.get_or_load("k", loader, negative_ttl=negative_ttl) is None
+        assert loader.calls == calls
+    assert world.process().cache.get("k", "default") == "default"
+    before = world.times.monotonic
+    loader.value = 0  # a value, unlike None
+    for _ in range(2):
+        assert cache.get_or_load("k", loader, negative_ttl=negative_ttl) == 0
+    assert loader.calls == 3
+    assert world.times.monotonic == before  # no lock was left
+
+
 def test_a_stale_value_replaces_a_loader_that_fails(
     process: Process, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,6 +129,21 @@ def test_without_stale_if_error_the_error_is_raised(process: Process, world: Wor
     world.times.pass_by(TTL / SECOND)
     with pytest.raises(LookupError):
         process.cache.get_or_load("k", loader, stale_if_error=0)
+
+
+def test_who_accepts_no_stale_value_gets_the_error_although_another_stored_one(process: Process, world: World) -> None:
+    process.cache.get_or_load("k", Loader("old"), stale_if_error=300)
+    world.times.pass_by(TTL / SECOND)
+    failing = Loader()
+    failing.error = LookupError("no")
+    for cache in (process.cache, world.process().cache):
+        with pytest.raises(LookupError):
+            cache.get_or_load("k", failing, stale_if_error=0)
+        assert cache.get_or_load("k", failing, stale_if_error=300) == "old"
+        assert cache.get_or_load("k", failing, stale_if_error=0.001) == "old"
+    world.times.pass_by(0.001)
+    with pytest.raises(LookupError):
+        process.cache.get_or_load("k", failing, stale_if_error=0.001)
 
 
 @two_stores

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.contracts.cache_levels import SIGNED, Loader, Process, World, two_stores
+from tests.contracts.cache_levels import MAX_STALENESS, SIGNED, Loader, Process, World, two_stores
 
 from backctl.application.cache_entries import CacheEntryService
 from backctl.application.cache_values import itself
@@ -120,3 +120,19 @@ def test_stats_count_what_happened(world: World) -> None:
     stats = CacheEntryService(other.cache).stats()
     assert (stats.entries, stats.loads, stats.memory_hits, stats.store_hits) == (1, 1, 2, 1)
     assert stats.hit_ratio == 0.75
+
+
+def test_counters_reach_the_store_while_the_process_runs(process: Process, world: World) -> None:
+    process.cache.get_or_load("k", Loader(1))  # adds the counters so far, none
+    process.cache.get_or_load("k", Loader(1))
+    hits = "memory_hits" if process.memory.is_used else "store_hits"
+    world.times.pass_by(9.9)
+    process.cache.get_or_load("k", Loader(1))
+    store = world.open_store()
+    assert store.counts() == {}
+    world.times.pass_by(0.1 + MAX_STALENESS)  # the memory answers without adding the counters until then
+    process.cache.get_or_load("k", Loader(1))
+    assert store.counts() == {"loads": 1, hits: 2}
+    world.times.pass_by(10)
+    process.cache.get_or_load("k", Loader(1))
+    assert store.counts() == {"loads": 1, hits: 3}

@@ -3,6 +3,7 @@
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -322,3 +323,26 @@ def test_processes_that_share_a_store_admit_exactly_the_limit(
             counts.append(int(worker.stdout.read()))
         assert worker.wait(60) == 0
     assert sum(counts) == 50
+
+
+@pytest.mark.parametrize("recreates", ["this process", "the other process"])
+def test_processes_share_a_file_that_was_deleted_while_one_had_it_open(tmp_path: Path, recreates: str) -> None:
+    place = tmp_path / "limits.db"
+    store = SqliteLimits(place, timeout_us=60 * SECOND, clock=lambda: time.time_ns() // 1000)
+    policy = Policy("p", 50, 3600 * SECOND, "sliding-window")
+
+    def other() -> int:
+        command = [sys.executable, "-c", _WORKER, str(place), "sliding-window", ""]
+        return int(subprocess.run(command, input=b"", capture_output=True, check=True, timeout=120).stdout)
+
+    assert sum(admitted(store, policy) for _ in range(20)) == 20
+    assert other() == 30
+    for file in tmp_path.iterdir():
+        file.unlink()
+    if recreates == "this process":
+        assert sum(admitted(store, policy) for _ in range(20)) == 20
+        assert other() == 30
+    else:
+        assert other() == 50
+    assert not admitted(store, policy)
+    store.close()

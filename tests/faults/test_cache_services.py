@@ -279,3 +279,50 @@ def test_nothing_is_left_after_close(machine: Machine, service: Service) -> None
         service.ask("close")
         eventually(lambda: service.ask("held") == before, "a service without threads and files")
     assert "Traceback" not in (machine.home / "service.log").read_text()
+
+
+def test_services_of_one_database_share_the_cache_whatever_their_data_folders(tmp_path: Path) -> None:
+    machine = machine_on(tmp_path, "")
+    other = Machine(tmp_path / "other")
+    other.home.mkdir()
+    other.environment |= {
+        "XDG_DATA_HOME": str(other.home / "data"),
+        "BACKCTL_DATABASE_URL": f"sqlite:///{machine.data}/backctl.db",
+        "BACKCTL_KEYRING_PATH": f"{machine.data}/keyring.json",
+    }
+    source = machine.home / "source"
+    source.write_text("old")
+    for each in (machine, other):
+        each.environment["BACKCTL_CACHE_MEMORY_ENTRIES"] = "0"  # so that changes are seen at once
+    with services(machine, 1) as (here,), services(other, 1) as (there,):
+        for one, another, its in ((here, there, other), (there, here, machine)):
+            assert [service.ask("get", "ada") for service in (one, another)] == [ACTIVE, ACTIVE]
+            assert one.ask("deactivate", "ada")
+            assert another.ask("get", "ada") == INACTIVE
+            its.run("user", "activate", "ada").succeeded()
+            assert one.ask("get", "ada") == ACTIVE
+        assert here.ask("load", "x:1", str(source)) == "old"
+        source.write_text("new")
+        assert there.ask("load", "x:1", str(source)) == "old"
+        other.run("cache", "invalidate", "x:*").succeeded()
+        assert here.ask("load", "x:1", str(source)) == "new"
+    assert not (other.home / "data").exists()
+
+
+def test_services_sign_entries_with_a_new_key_without_a_restart(machine: Machine) -> None:
+    machine.environment["BACKCTL_CACHE_MEMORY_ENTRIES"] = "0"
+
+    def store(role: str) -> None:
+        """Change the database without an invalidation."""
+        with closing(sqlite3.connect(machine.data / "backctl.db")) as connection, connection:
+            connection.execute("UPDATE users SET role = ? WHERE username = 'ada'", (role,))
+
+    with services(machine, 2) as (service, other):
+        assert service.ask("get", "ada")["role"] == "user"
+        store("moderator")
+        assert other.ask("get", "ada")["role"] == "user"  # from the cache
+        machine.run("key", "rotate", "--purpose", "index", "--if-older-than", "0d").succeeded()
+        assert service.ask("get", "ada")["role"] == "moderator"
+        store("auditor")
+        for one in (other, service):
+            assert one.ask("get", "ada")["role"] == "moderator"  # signed with the new key
