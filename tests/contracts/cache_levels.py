@@ -164,9 +164,9 @@ def load_at_once(
     waiting = threading.Semaphore(0)
     run = process.levels._flights.run
 
-    def counted(key: str, produce: Any) -> Any:
+    def counted(key: str, produce: Any, alone: Any) -> Any:
         waiting.release()
-        return run(key, produce)
+        return run(key, produce, alone)
 
     def slowly() -> None:
         for _ in range(number):

@@ -64,9 +64,9 @@ def test_who_joins_a_load_after_an_invalidation_does_not_get_its_value(
         if by == "another process":
             world.times.pass_by(MAX_STALENESS)
 
-        def joining(key: str, produce: Any) -> Any:
+        def joining(key: str, produce: Any, alone: Any) -> Any:
             joined.set()
-            return run(key, produce)
+            return run(key, produce, alone)
 
         process.levels._flights.run = joining  # type: ignore[method-assign]  # to see when it waits
         follower = pool.submit(process.cache.get_or_load, "k", loader, tags=["t"])

@@ -75,12 +75,7 @@ ODD = "\udcff\udc80"  # the bytes ff 80
         (Change("keys", (b"\xff\x80",)), ["a", "é:1", "x*", "x1"]),
         (Change("keys", (b"x*",)), ["a", "é:1", "x1", ODD]),
         (Change("keys"), ["a", "é:1", "x*", "x1", ODD]),
-        (Change("glob", (b"x*",)), ["a", "é:1", ODD]),
-        (Change("glob", (b"x\\*",)), ["a", "é:1", "x1", ODD]),
-        (Change("glob", (b"??",)), ["a", "é:1"]),
-        (Change("glob", (b"\xc3*", b"a")), ["x*", "x1", ODD]),
-        (Change("glob", (b"\xff?",)), ["a", "é:1", "x*", "x1"]),
-        (Change("glob", (b"",)), ["a", "é:1", "x*", "x1", ODD]),
+        (Change("glob", (b"x*",)), []),  # matching could take long
         (Change("all"), []),
     ],
 )

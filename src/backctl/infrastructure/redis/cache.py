@@ -171,10 +171,12 @@ class RedisCache:
         """
         if not self._servers.has_slots:
             return self._announce(change, before, counted)
-        self._announce(change)
+        _, first = self._announce(change)
         self._unlink(before)
         removed = self._unlink(counted)
-        return removed, self._announce(change)[1]
+        _, last = self._announce(change)
+        uninterrupted = last.before == first.after
+        return removed, Announced(first.before if uninterrupted else last.before, last.after)
 
     def _unlink(self, names: Sequence[bytes]) -> int:
         removed = 0
