@@ -336,7 +336,6 @@ def test_processes_share_a_file_that_was_deleted_while_one_had_it_open(tmp_path:
         return int(subprocess.run(command, input=b"", capture_output=True, check=True, timeout=120).stdout)
 
     assert sum(admitted(store, policy) for _ in range(20)) == 20
-    assert other() == 30
     for file in tmp_path.iterdir():
         file.unlink()
     if recreates == "this process":
