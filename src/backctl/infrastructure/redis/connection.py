@@ -6,7 +6,7 @@ nodes at once, limits the time, and maps the errors.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from redis.connection import Connection, ConnectionPool
 from redis.crc import key_slot
@@ -124,7 +124,8 @@ class RedisServers:
         Raises RedisUnavailable, RedisUnusable.
         """
         pool = self._pools()[0]  # a cluster sends messages to all its nodes
-        connection = cast(Connection, pool.make_connection())
+        # Not with `make_connection`: it counts as a connection of the pool until the end of the process.
+        connection: Connection = pool.connection_class(**pool.connection_kwargs)
         try:
             connection.connect()
             connection.send_command("SUBSCRIBE", channel)
