@@ -3,13 +3,23 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.contracts.cache_levels import MAX_STALENESS, Away, Loader, Process, World, each_invalidation
+from tests.contracts.cache_levels import (
+    MAX_STALENESS,
+    Away,
+    Loader,
+    Process,
+    World,
+    each_invalidation,
+    two_stores,
+)
 
 from backctl.application.caching import CacheService
 from backctl.application.ports.cache import Heard
+from backctl.domain.errors import Unavailable
 
 
 @each_invalidation
@@ -185,3 +195,24 @@ def test_an_invalidation_of_one_key_keeps_the_others_in_this_memory(world: World
     process.store.calls.clear()
     assert process.cache.get_or_load("b", Loader("new")) == "b"
     assert process.store.calls == []
+
+
+@two_stores
+def test_a_value_in_memory_without_the_tags_of_the_caller_is_not_used(process: Process, world: World) -> None:
+    process.cache.get_or_load("k", Loader("untagged"))
+    assert process.cache.get_or_load("k", Loader("tagged"), tags=["t"]) == "tagged"
+    process.cache.invalidate_tags("t")
+    assert process.cache.get_or_load("k", Loader("new"), tags=["t"]) == "new"
+
+
+@two_stores
+@each_invalidation
+def test_an_invalidation_that_fails_still_drops_the_value_from_memory(
+    world: World, invalidate: Callable[[CacheService], object]
+) -> None:
+    process = world.process()
+    process.cache.get_or_load("k", Loader("old"), tags=["t"])
+    process.store.away = True
+    with suppress(Unavailable):  # writing through ends without an error
+        invalidate(process.cache)
+    assert process.cache.get_or_load("k", Loader("new"), tags=["t"]) == "new"

@@ -10,6 +10,7 @@ import pytest
 from tests.contracts.cache_levels import (
     MAX_STALENESS,
     SECOND,
+    SIGNED,
     STALE,
     TTL,
     Loader,
@@ -174,3 +175,36 @@ def test_an_entry_from_the_future_is_not_used(process: Process, world: World) ->
     world.times.now -= 3600 * SECOND
     loader.value = "new"
     assert world.process().cache.get_or_load("k", loader) == "new"
+
+
+@two_stores
+def test_a_signed_entry_is_used_no_longer_than_its_reader_permits(world: World) -> None:
+    world.process().levels.load("user:1", Loader("old"), SIGNED)
+    strict = SIGNED._replace(ttl=5 * SECOND, negative_ttl=5 * SECOND, stale=5 * SECOND)
+    world.times.pass_by(4)
+    reader = world.process()
+    assert reader.levels.load("user:1", Loader("new"), strict) == "old"
+    world.times.pass_by(1)
+    assert world.process().levels.load("user:1", Loader("new"), strict) == "new"
+    assert reader.levels.load("user:1", Loader("newer"), strict) == "new"
+
+
+@two_stores
+def test_a_stale_signed_entry_is_used_no_longer_than_its_reader_permits(world: World) -> None:
+    world.process().levels.load("user:1", Loader("old"), SIGNED)
+    strict, failing = SIGNED._replace(ttl=5 * SECOND, stale=5 * SECOND), Loader()
+    failing.error = LookupError()
+    world.times.pass_by(9.999)
+    assert world.process().levels.load("user:1", failing, strict) == "old"
+    world.times.pass_by(0.001)
+    with pytest.raises(LookupError):
+        world.process().levels.load("user:1", failing, strict)
+
+
+@two_stores
+def test_none_that_is_set_has_the_ttl_of_other_values(process: Process, world: World) -> None:
+    process.cache.set("k", None, ttl=50)
+    process.cache.write_through("w", None, lambda value: value, ttl=50)
+    world.times.pass_by(49)
+    assert process.cache.get("k", "missing") is None
+    assert process.cache.get("w", "missing") is None

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from tests.contracts.cache_levels import SECOND, Loader, Process, World, load_at_once
+from tests.contracts.cache_levels import SECOND, TTL, Loader, Process, World, load_at_once
+
+from backctl.domain.errors import InvalidCacheEntry
 
 
 def test_sixteen_threads_load_once(process: Process) -> None:
@@ -89,3 +91,27 @@ def test_an_interrupted_loader_leaves_no_lock(process: Process) -> None:
     before = process.times.monotonic
     assert process.cache.get_or_load("k", Loader(1)) == 1
     assert process.times.monotonic == before
+
+
+@pytest.mark.parametrize("use", ["loader", "write"])
+def test_what_needs_its_own_key_does_not_wait_for_itself(process: Process, world: World, use: str) -> None:
+    def inner(*_: object) -> object:
+        return process.cache.get_or_load("k", Loader("inner"))
+
+    started = world.times.monotonic
+    if use == "loader":
+        assert process.cache.get_or_load("k", inner) == "inner"
+    else:
+        assert process.cache.write_through("k", "written", inner) == "inner"
+        assert process.cache.get("k") == "written"
+    assert world.times.monotonic == started
+
+
+def test_a_loader_that_returns_what_cannot_be_cached_is_not_hidden_by_a_stale_entry(
+    process: Process, world: World
+) -> None:
+    process.cache.get_or_load("k", Loader("old"))
+    world.times.pass_by(TTL / SECOND)
+    with pytest.raises(InvalidCacheEntry, match="JSON"):
+        process.cache.get_or_load("k", Loader(object()))
+    assert process.cache.get_or_load("k", Loader("new")) == "new"

@@ -136,3 +136,35 @@ def test_counters_reach_the_store_while_the_process_runs(process: Process, world
     world.times.pass_by(10)
     process.cache.get_or_load("k", Loader(1))
     assert store.counts() == {"loads": 1, hits: 3}
+
+
+@two_stores
+def test_long_arguments_have_entries_too(process: Process, world: World) -> None:
+    calls: list[str] = []
+
+    @process.cache.cached("é:{text}")
+    def echo(text: str) -> str:
+        calls.append(text)
+        return text
+
+    for text in ("x" * 1000, "x" * 1000 + "y", "x" * 1000):
+        assert echo(text) == text
+    assert len(calls) == 2
+    keys = [entry.key for entry in CacheEntryService(world.process().cache).entries()]
+    assert len(keys) == 2
+    assert all(len(key.encode()) <= 512 for key in keys)
+
+
+def test_an_invalidation_says_whether_there_was_anything(world: World) -> None:
+    process = world.process()
+    entries = CacheEntryService(process.cache)
+    for dry_run in (True, False):
+        assert not entries.renew_tags(["t"], dry_run=dry_run).changed
+        assert not entries.renew_all(dry_run=dry_run).changed
+    process.cache.get_or_load("k", Loader(1), tags=["t"])
+    assert entries.renew_tags(["t"], dry_run=True).changed
+    assert entries.renew_tags(["t", "other"]).changed
+    assert not entries.renew_tags(["t"]).changed
+    assert entries.renew_all(dry_run=True).changed
+    assert entries.renew_all().changed
+    assert not entries.renew_all().changed

@@ -258,3 +258,23 @@ def test_many_changes_while_redis_is_frozen_print_one_notice(server: RedisServer
     assert time.monotonic() - began < 60  # not a timeout of 300 ms for each
     assert done.succeeded().err.count(NOTICE) == 1
     assert len(machine.run("user", "list", "--inactive", "--all", "-o", "json").succeeded().json["items"]) == 200
+
+
+FULL: dict[str, tuple[str, ...]] = {
+    "delete": ("delete", "report:1"),
+    "glob": ("invalidate", "report:*"),
+    "tag": ("invalidate", "--tag", "reports"),
+    "all": ("invalidate", "--all", "--yes"),
+}
+
+
+@pytest.mark.parametrize("command", FULL.values(), ids=FULL)
+def test_a_full_server_can_still_invalidate(
+    server: RedisServer, machine: Machine, service: Service, source: Path, command: tuple[str, ...]
+) -> None:
+    assert service.ask("load", "report:1", str(source), ["reports"]) == "old"
+    source.write_text("new")
+    assert service.ask("load", "report:1", str(source), ["reports"]) == "old"
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    machine.run("cache", *command).succeeded()
+    eventually(lambda: service.ask("load", "report:1", str(source), ["reports"]) == "new", "the invalidation")

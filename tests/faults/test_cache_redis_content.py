@@ -1,5 +1,6 @@
 """The cache when Redis contains what others have written."""
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -177,3 +178,17 @@ def test_hostile_messages_change_nothing(tmp_path: Path, servers: Servers) -> No
         eventually(lambda: service.ask("get", "ada") == INACTIVE, "the change")
         assert service.ask("held")["threads"] == ["MainThread", "backctl-cache"]
         assert (machine.home / "service.log").read_text() == ""
+
+
+def test_a_message_of_any_size_only_empties_the_memory(tmp_path: Path, servers: Servers) -> None:
+    machine = machine_on(tmp_path, servers.redis().url())
+    with services(machine, 1) as (service,):
+        assert service.ask("get", "ada") == ACTIVE
+        (sequence,) = keys_of(machine, servers, "*sequence")
+        channel = sequence.partition(b".00}")[0] + b"}"
+        globs = [f"{'*a' * 100}{number}" for number in range(300)]
+        for message in (b"", b"\x08", b"\xff" * 100_000, json.dumps(["glob", *globs]).encode(), b"\0" * 17 + b"[]"):
+            servers.redis().ask("PUBLISH", channel, message)
+        assert service.ask("get", "ada") == ACTIVE
+        machine.run("user", "deactivate", "ada").succeeded()
+        eventually(lambda: service.ask("get", "ada") == INACTIVE, "the change")
