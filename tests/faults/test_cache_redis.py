@@ -1,7 +1,9 @@
 """The cache while Redis is dead, frozen, empty, or back with old data."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,40 @@ def test_loaders_answer_while_redis_is_away_and_the_cache_afterwards(
     eventually(lambda: is_cached(service, source), "a cache that is used")
     machine.run("user", "activate", "ada").succeeded()
     eventually(lambda: service.ask("get", "ada") == ACTIVE, "an invalidation")
+
+
+@contextmanager
+def slowed(server: RedisServer, seconds: float) -> Iterator[None]:
+    """Let the server answer nobody for so many seconds at a time, again and again."""
+    finished = threading.Event()
+
+    def sleep() -> None:
+        with server.admin() as client:
+            while not finished.is_set():
+                client.execute_command("DEBUG", "SLEEP", seconds)
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0], ids=["within the timeout", "beyond the timeout"])
+def test_a_slow_server_never_makes_an_answer_wrong(
+    server: RedisServer, machine: Machine, service: Service, source: Path, seconds: float
+) -> None:
+    server.kill()
+    server.settings["enable-debug-command"] = "yes"
+    server.start()
+    assert service.ask("get", "ada") == ACTIVE
+    with slowed(server, seconds):
+        machine.run("user", "deactivate", "ada").succeeded()
+        eventually(lambda: service.ask("get", "ada") == INACTIVE, "the change")
+        assert service.ask("reads", "ada", 20, 0.05)["active"] == [False]
+    eventually(lambda: is_cached(service, source), "a cache that is used")
 
 
 def test_a_restarted_empty_server_is_used_at_once(
