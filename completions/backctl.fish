@@ -173,6 +173,8 @@ complete -c backctl -n '__backctl_in user create' -l password-hash-fd -x -d 'Rea
 complete -c backctl -n '__backctl_in user create' -l password-hash-env -x -d 'Read the password hash from an environment variable'
 complete -c backctl -n '__backctl_in user create' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user create' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user create' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user create' -l reason -x -d 'Record this reason with every change'
 
 # backctl user list
 complete -c backctl -n '__backctl_in user list' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only with this role'
@@ -215,6 +217,8 @@ complete -c backctl -n '__backctl_in user set-password' -l password-fd -x -d 'Re
 complete -c backctl -n '__backctl_in user set-password' -l password-env -x -d 'Read the password from an environment variable'
 complete -c backctl -n '__backctl_in user set-password' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user set-password' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user set-password' -l reason -x -d 'Record this reason with every change'
 
 # backctl user check-password
 complete -c backctl -n '__backctl_operand 1 user check-password' -x -a '(__backctl_stored account)'
@@ -227,6 +231,8 @@ complete -c backctl -n '__backctl_in user check-password' -l mfa-code-stdin -d '
 complete -c backctl -n '__backctl_in user check-password' -l mfa-code-file -r -F -d 'Read the mfa code from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user check-password' -l mfa-code-fd -x -d 'Read the mfa code from an open file descriptor'
 complete -c backctl -n '__backctl_in user check-password' -l mfa-code-env -x -d 'Read the mfa code from an environment variable'
+complete -c backctl -n '__backctl_in user check-password' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user check-password' -l reason -x -d 'Record this reason with every change'
 
 # backctl user activate
 complete -c backctl -n '__backctl_operand 1+ user activate' -x -a '(__backctl_stored account)'
@@ -234,6 +240,8 @@ complete -c backctl -n '__backctl_in user activate' -l from-file -r -F -d 'Read 
 complete -c backctl -n '__backctl_in user activate' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
 complete -c backctl -n '__backctl_in user activate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user activate' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user activate' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user activate' -l reason -x -d 'Record this reason with every change'
 
 # backctl user deactivate
 complete -c backctl -n '__backctl_operand 1+ user deactivate' -x -a '(__backctl_stored account)'
@@ -241,6 +249,8 @@ complete -c backctl -n '__backctl_in user deactivate' -l from-file -r -F -d 'Rea
 complete -c backctl -n '__backctl_in user deactivate' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
 complete -c backctl -n '__backctl_in user deactivate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user deactivate' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user deactivate' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user deactivate' -l reason -x -d 'Record this reason with every change'
 
 # backctl user update
 complete -c backctl -n '__backctl_operand 1 user update' -x -a '(__backctl_stored account)'
@@ -253,6 +263,8 @@ complete -c backctl -n '__backctl_in user update' -l no-expiry -d 'Remove the ex
 complete -c backctl -n '__backctl_in user update' -l if-version -x -d 'Update only if the account still has this version'
 complete -c backctl -n '__backctl_in user update' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user update' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user update' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user update' -l reason -x -d 'Record this reason with every change'
 
 # backctl user delete
 complete -c backctl -n '__backctl_operand 1+ user delete' -x -a '(__backctl_stored account)'
@@ -263,6 +275,8 @@ complete -c backctl -n '__backctl_in user delete' -l max-changes -x -d 'Change n
 complete -c backctl -n '__backctl_in user delete' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user delete' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by giving the name of what is destroyed'
+complete -c backctl -n '__backctl_in user delete' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user delete' -l reason -x -d 'Record this reason with every change'
 
 # backctl user history
 complete -c backctl -n '__backctl_operand 1 user history' -x -a '(__backctl_stored account)'
@@ -287,6 +301,8 @@ complete -c backctl -n '__backctl_in user mfa enroll' -l digits -x -d 'Number of
 complete -c backctl -n '__backctl_in user mfa enroll' -l period -x -d 'How long a code is valid, 10 to 300'
 complete -c backctl -n '__backctl_in user mfa enroll' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa enroll' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa enroll' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user mfa enroll' -l reason -x -d 'Record this reason with every change'
 
 # backctl user mfa confirm
 complete -c backctl -n '__backctl_operand 1 user mfa confirm' -x -a '(__backctl_stored account)'
@@ -297,6 +313,8 @@ complete -c backctl -n '__backctl_in user mfa confirm' -l code-fd -x -d 'Read th
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-env -x -d 'Read the code from an environment variable'
 complete -c backctl -n '__backctl_in user mfa confirm' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa confirm' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa confirm' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user mfa confirm' -l reason -x -d 'Record this reason with every change'
 
 # backctl user mfa status
 complete -c backctl -n '__backctl_operand 1 user mfa status' -x -a '(__backctl_stored account)'
@@ -305,16 +323,22 @@ complete -c backctl -n '__backctl_operand 1 user mfa status' -x -a '(__backctl_s
 complete -c backctl -n '__backctl_operand 1 user mfa disable' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user mfa disable' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa disable' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa disable' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user mfa disable' -l reason -x -d 'Record this reason with every change'
 
 # backctl user mfa recovery-codes
 complete -c backctl -n '__backctl_operand 1 user mfa recovery-codes' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r -F -d 'Write the secret to this new file, do not print it'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa recovery-codes' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user mfa recovery-codes' -l reason -x -d 'Record this reason with every change'
 
 # backctl user mfa reencrypt
 complete -c backctl -n '__backctl_in user mfa reencrypt' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa reencrypt' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa reencrypt' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user mfa reencrypt' -l reason -x -d 'Record this reason with every change'
 
 # backctl role
 complete -c backctl -n '__backctl_at role' -a list -d 'List the roles: the built-in ones, then the configured ones'
@@ -332,6 +356,8 @@ complete -c backctl -n '__backctl_in role assign' -l from-file -r -F -d 'Read ac
 complete -c backctl -n '__backctl_in role assign' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
 complete -c backctl -n '__backctl_in role assign' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in role assign' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in role assign' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in role assign' -l reason -x -d 'Record this reason with every change'
 
 # backctl access
 complete -c backctl -n '__backctl_at access' -a check -d 'Check whether an account has a permission now: exit code 0 or 6'
@@ -359,6 +385,8 @@ complete -c backctl -n '__backctl_in token issue' -l scope -x -d 'Space-separate
 complete -c backctl -n '__backctl_in token issue' -l pair -d 'Also issue a refresh token, on a second line'
 complete -c backctl -n '__backctl_in token issue' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token issue' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in token issue' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in token issue' -l reason -x -d 'Record this reason with every change'
 
 # backctl token verify
 complete -c backctl -n '__backctl_in token verify' -l audience -x -d 'Audience claim (`aud`), instead of tokens.audience'
@@ -382,6 +410,8 @@ complete -c backctl -n '__backctl_in token refresh' -l token-fd -x -d 'Read the 
 complete -c backctl -n '__backctl_in token refresh' -l token-env -x -d 'Read the token from an environment variable'
 complete -c backctl -n '__backctl_in token refresh' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token refresh' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in token refresh' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in token refresh' -l reason -x -d 'Record this reason with every change'
 
 # backctl token revoke
 complete -c backctl -n '__backctl_in token revoke' -l jti -x -d 'Revoke the access token with this id'
@@ -394,6 +424,8 @@ complete -c backctl -n '__backctl_in token revoke' -l token-fd -x -d 'Read the t
 complete -c backctl -n '__backctl_in token revoke' -l token-env -x -d 'Read the token from an environment variable'
 complete -c backctl -n '__backctl_in token revoke' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token revoke' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in token revoke' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in token revoke' -l reason -x -d 'Record this reason with every change'
 
 # backctl token list
 complete -c backctl -n '__backctl_operand 1 token list' -x -a '(__backctl_stored account)'
@@ -406,6 +438,8 @@ complete -c backctl -n '__backctl_in token gc' -l batch-size -x -d 'Rows of each
 complete -c backctl -n '__backctl_in token gc' -l older-than -x -d 'Remove what expired at least this long ago; 1d unless given'
 complete -c backctl -n '__backctl_in token gc' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token gc' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in token gc' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in token gc' -l reason -x -d 'Record this reason with every change'
 
 # backctl key
 complete -c backctl -n '__backctl_at key' -a list -d 'List the keys, oldest first'
@@ -431,21 +465,29 @@ complete -c backctl -n '__backctl_in key add' -l alg -x -a 'EdDSA ES256 RS256 HS
 complete -c backctl -n '__backctl_in key add' -l kid -x -d 'Name of the new key; generated unless given'
 complete -c backctl -n '__backctl_in key add' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key add' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key add' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key add' -l reason -x -d 'Record this reason with every change'
 
 # backctl key promote
 complete -c backctl -n '__backctl_in key promote' -l overlap -x -d 'How long the retired signing key still verifies'
 complete -c backctl -n '__backctl_in key promote' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key promote' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key promote' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key promote' -l reason -x -d 'Record this reason with every change'
 
 # backctl key retire
 complete -c backctl -n '__backctl_in key retire' -l overlap -x -d 'How long the retired signing key still verifies'
 complete -c backctl -n '__backctl_in key retire' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key retire' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key retire' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key retire' -l reason -x -d 'Record this reason with every change'
 
 # backctl key destroy
 complete -c backctl -n '__backctl_in key destroy' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key destroy' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in key destroy' -l confirm -x -d 'Confirm by giving the name of what is destroyed'
+complete -c backctl -n '__backctl_in key destroy' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key destroy' -l reason -x -d 'Record this reason with every change'
 
 # backctl key rotate
 complete -c backctl -n '__backctl_in key rotate' -l purpose -x -a 'sign encrypt audit index' -d 'Only keys of this purpose, may be repeated; sign and encrypt unless given'
@@ -453,6 +495,8 @@ complete -c backctl -n '__backctl_in key rotate' -l if-older-than -x -d 'Rotate 
 complete -c backctl -n '__backctl_in key rotate' -l overlap -x -d 'How long a successor is published before its use, and how long a retired signing key still verifies'
 complete -c backctl -n '__backctl_in key rotate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key rotate' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key rotate' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key rotate' -l reason -x -d 'Record this reason with every change'
 
 # backctl key due
 complete -c backctl -n '__backctl_in key due' -l purpose -x -a 'sign encrypt audit index' -d 'Only keys of this purpose, may be repeated; sign and encrypt unless given'
@@ -470,6 +514,8 @@ complete -c backctl -n '__backctl_in key wrap' -l passphrase-fd -x -d 'Read the 
 complete -c backctl -n '__backctl_in key wrap' -l passphrase-env -x -d 'Read the passphrase from an environment variable'
 complete -c backctl -n '__backctl_in key wrap' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key wrap' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key wrap' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key wrap' -l reason -x -d 'Record this reason with every change'
 
 # backctl key import
 complete -c backctl -n '__backctl_in key import' -l purpose -x -a 'sign encrypt audit index' -d 'Purpose of the key'
@@ -481,6 +527,8 @@ complete -c backctl -n '__backctl_in key import' -l key-fd -x -d 'Read the key f
 complete -c backctl -n '__backctl_in key import' -l key-env -x -d 'Read the key from an environment variable'
 complete -c backctl -n '__backctl_in key import' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key import' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key import' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key import' -l reason -x -d 'Record this reason with every change'
 
 # backctl key export
 complete -c backctl -n '__backctl_in key export' -l private -d 'Export the private key; the event log records it'
@@ -488,6 +536,8 @@ complete -c backctl -n '__backctl_in key export' -l form -x -a 'jwk pem' -d 'For
 complete -c backctl -n '__backctl_in key export' -l secret-file -r -F -d 'Write the secret to this new file, do not print it'
 complete -c backctl -n '__backctl_in key export' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key export' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key export' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key export' -l reason -x -d 'Record this reason with every change'
 
 # backctl encrypt
 complete -c backctl -n '__backctl_in encrypt' -l context -x -d 'Bind the value to this context, such as users.phone:1, or \'\' for none'
@@ -504,6 +554,8 @@ complete -c backctl -n '__backctl_in encrypt' -l value-stdin -d 'Read the value 
 complete -c backctl -n '__backctl_in encrypt' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in encrypt' -l value-fd -x -d 'Read the value from an open file descriptor'
 complete -c backctl -n '__backctl_in encrypt' -l value-env -x -d 'Read the value from an environment variable'
+complete -c backctl -n '__backctl_in encrypt' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in encrypt' -l reason -x -d 'Record this reason with every change'
 
 # backctl decrypt
 complete -c backctl -n '__backctl_in decrypt' -l context -x -d 'Bind the value to this context, such as users.phone:1, or \'\' for none'
@@ -558,17 +610,23 @@ complete -c backctl -n '__backctl_in cache set' -l ttl -x -d 'Time until the val
 complete -c backctl -n '__backctl_in cache set' -l tag -x -d 'Tag to invalidate the entry by; can be repeated'
 complete -c backctl -n '__backctl_in cache set' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache set' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache set' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in cache set' -l reason -x -d 'Record this reason with every change'
 
 # backctl cache delete
 complete -c backctl -n '__backctl_in cache delete' -l if-exists -d 'Succeed if the entry does not exist'
 complete -c backctl -n '__backctl_in cache delete' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache delete' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache delete' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in cache delete' -l reason -x -d 'Record this reason with every change'
 
 # backctl cache invalidate
 complete -c backctl -n '__backctl_in cache invalidate' -l tag -x -d 'Invalidate entries with this tag; can be repeated'
 complete -c backctl -n '__backctl_in cache invalidate' -l all -d 'Invalidate all entries; prompts unless --yes is given'
 complete -c backctl -n '__backctl_in cache invalidate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache invalidate' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache invalidate' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in cache invalidate' -l reason -x -d 'Record this reason with every change'
 
 # backctl cache warm
 complete -c backctl -n '__backctl_at cache warm' -a users -d 'Store accounts in the cache before services need them'
@@ -584,6 +642,8 @@ complete -c backctl -n '__backctl_in cache warm users' -l email-domain -x -d 'On
 complete -c backctl -n '__backctl_in cache warm users' -l search -x -d 'Only with this text in the username or the address'
 complete -c backctl -n '__backctl_in cache warm users' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache warm users' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache warm users' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in cache warm users' -l reason -x -d 'Record this reason with every change'
 
 # backctl ratelimit
 complete -c backctl -n '__backctl_at ratelimit' -a check -d 'Consume a part of a limit: exit code 0, or 6 if it is reached'
@@ -633,6 +693,8 @@ complete -c backctl -n '__backctl_in ratelimit reset' -l burst -x -d 'With --rat
 complete -c backctl -n '__backctl_in ratelimit reset' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
 complete -c backctl -n '__backctl_in ratelimit reset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in ratelimit reset' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in ratelimit reset' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in ratelimit reset' -l reason -x -d 'Record this reason with every change'
 
 # backctl ratelimit simulate
 complete -c backctl -n '__backctl_operand 1 ratelimit simulate' -x -a '(__backctl_stored policy)'
@@ -690,11 +752,15 @@ complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the val
 complete -c backctl -n '__backctl_in config set' -l value-env -x -d 'Read the value from an environment variable'
 complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in config set' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in config set' -l reason -x -d 'Record this reason with every change'
 
 # backctl config unset
 complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in config unset' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in config unset' -l reason -x -d 'Record this reason with every change'
 
 # backctl config validate
 complete -c backctl -n '__backctl_operand 1 config validate' -r -F
@@ -713,6 +779,8 @@ complete -c backctl -n '__backctl_operand 1 profile use' -x -a '(__backctl_store
 complete -c backctl -n '__backctl_in profile use' -l none -d 'Select no profile'
 complete -c backctl -n '__backctl_in profile use' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in profile use' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in profile use' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in profile use' -l reason -x -d 'Record this reason with every change'
 
 # backctl db
 complete -c backctl -n '__backctl_at db' -a upgrade -d 'Upgrade the schema to the revision of this backctl'
@@ -724,6 +792,8 @@ complete -c backctl -n '__backctl_at db' -s h -l help -d 'Show this message and 
 # backctl db upgrade
 complete -c backctl -n '__backctl_in db upgrade' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in db upgrade' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in db upgrade' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in db upgrade' -l reason -x -d 'Record this reason with every change'
 
 # backctl db backup
 complete -c backctl -n '__backctl_operand 1 db backup' -r -F
@@ -736,6 +806,8 @@ complete -c backctl -n '__backctl_in sanitize' -l explain -d 'Print what would b
 complete -c backctl -n '__backctl_in init' -l calibrate -d 'Measure this machine and set the bcrypt cost (10–15) whose hashing time is closest to 250 ms'
 complete -c backctl -n '__backctl_in init' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in init' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in init' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in init' -l reason -x -d 'Record this reason with every change'
 
 # backctl completion
 complete -c backctl -n '__backctl_at completion' -a bash -d 'Print the completion script for bash'
@@ -758,6 +830,4 @@ complete -c backctl -n '__backctl_in_leaf' -s v -l verbose -d 'Print details on 
 complete -c backctl -n '__backctl_in_leaf' -l no-color -d 'Use no colours'
 complete -c backctl -n '__backctl_in_leaf' -l no-input -d 'Never prompt; fail if an answer is needed'
 complete -c backctl -n '__backctl_in_leaf' -l timeout -x -d 'Wait at most this long for a lock or a server, for example 30s'
-complete -c backctl -n '__backctl_in_leaf' -l actor -x -d 'Record this name with the system user'
-complete -c backctl -n '__backctl_in_leaf' -l reason -x -d 'Record this reason with every change'
 complete -c backctl -n '__backctl_in_leaf' -s h -l help -d 'Show this message and exit'

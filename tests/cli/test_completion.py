@@ -155,7 +155,7 @@ def test_a_tab_offers(
         "backctl user create --username no",
         "backctl user create --username=no",
         "backctl user create --password-env no",
-        "backctl user list --reason ",
+        "backctl user activate --reason ",
         "backctl config set database.timeout no",
         "backctl cache get cache.",
         "backctl cache set database.t",

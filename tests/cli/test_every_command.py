@@ -19,9 +19,10 @@ from backctl.presentation.declaration import LeafSpec, Noun
 
 SHARED = {
     *("-p", "--profile", "--config", "-o", "--output", "--fields", "--no-header", "-q", "--quiet", "-v", "--verbose"),
-    *("--no-color", "--no-input", "--timeout", "--actor", "--reason"),
+    *("--no-color", "--no-input", "--timeout"),
 }
-VARIABLES = {f"BACKCTL_{name}" for name in ("PROFILE", "CONFIG", "OUTPUT", "NO_COLOR", "NO_INPUT", "TIMEOUT", "ACTOR")}
+ATTRIBUTION = {"--actor", "--reason"}
+VARIABLES = {f"BACKCTL_{name}" for name in ("PROFILE", "CONFIG", "OUTPUT", "NO_COLOR", "NO_INPUT", "TIMEOUT")}
 FOUR_WAYS = {"stdin", "file", "fd", "env"}
 OWN_CHOICES = {"--format", "--algorithm"}  # each command names the formats or algorithms that it knows
 
@@ -62,6 +63,7 @@ def test_every_command_understands_the_shared_flags(tree: dict[tuple[str, ...], 
     assert flags >= SHARED
     assert ({"-n", "--dry-run"} <= flags) is spec.mutation
     assert ("--dry-run" in flags) is spec.mutation
+    assert flags & ATTRIBUTION == (ATTRIBUTION if spec.records else set())
     assert "--yes" in flags or spec.guard != "yes"
     assert ("--confirm" in flags) is (spec.guard == "name")
     assert ({"--from-file", "--max-changes"} <= flags) is spec.bulk
@@ -148,7 +150,8 @@ def test_a_slip_in_any_command_is_a_document_and_nothing_is_made(machine: Machin
 @every_leaf
 def test_no_variable_stands_for_a_confirmation_or_a_dry_run(machine: Machine, path: tuple[str, ...]) -> None:
     shown = machine.run(*path, "--help", env={"COLUMNS": "500"}).succeeded().out
-    assert set(re.findall(r"env var: (\w+)", " ".join(shown.split()))) == VARIABLES
+    named = VARIABLES | {"BACKCTL_ACTOR"} if LEAVES[path].records else VARIABLES
+    assert set(re.findall(r"env var: (\w+)", " ".join(shown.split()))) == named
 
 
 # Where flags and settings may come from.
@@ -212,6 +215,37 @@ def test_a_list_is_a_document_of_items(machine: Machine, words: tuple[str, ...],
     assert list(document) == ["items", "next_cursor"]
     assert [list(item) for item in document["items"]] == [members] * len(document["items"])
     assert document["items"]
+
+
+def test_what_changes_something_or_checks_a_password_records_events() -> None:
+    recording = {path for path, spec in LEAVES.items() if spec.records}
+    assert recording >= {path for path, spec in LEAVES.items() if spec.mutation}
+    assert {path for path in recording if not LEAVES[path].mutation} == {("user", "check-password"), ("encrypt",)}
+
+
+@every_leaf
+def test_a_query_takes_no_actor_and_no_reason(machine: Machine, path: tuple[str, ...]) -> None:
+    if LEAVES[path].records:
+        return
+    for option in ("--actor", "--reason"):
+        error = refused(machine.run(*path, option, "x", "-o", "json"), 2, "usage")
+        assert option in error["hint"]
+    assert not any(machine.home.iterdir())
+
+
+def test_who_checks_a_password_is_recorded(machine: Machine) -> None:
+    machine.create_user("ada")
+    check = ("user", "check-password", "ada", "--password-stdin", "--reason", "ticket 7")
+    assert machine.run(*check, "--actor", "desk", stdin="wrong").code == 6
+    event = machine.run("audit", "list", "--type", "LoginFailed", "-o", "json").succeeded().json["items"][0]
+    assert (event["actor"], event["reason"]) == ("desk", "ticket 7")
+
+
+def test_a_query_runs_whatever_the_variable_of_the_actor_says(machine: Machine) -> None:
+    machine.create_user("ada")
+    for actor in ("", "a\x1bb", "x" * 201):
+        for query in (("user", "list"), ("audit", "list"), ("user", "count"), ("key", "list")):
+            machine.run(*query, env={"BACKCTL_ACTOR": actor}).succeeded()
 
 
 def test_who_acts_is_recorded_beside_the_systems_user_and_the_host(machine: Machine) -> None:

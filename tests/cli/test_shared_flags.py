@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from tests.cli.expected import MORE
+from tests.cli.expected import MORE, refused
 
 # Help, version, mistakes.
 
@@ -162,14 +162,40 @@ def test_hostile_words_are_cut_and_escaped(sample: Any) -> None:
 
 def test_shared_values_are_judged_before_anything_happens(sample: Any) -> None:
     for flags in (
-        ("--reason", "a\nb"),
-        ("--reason", ""),
-        ("--profile", "\x1b"),
-        ("--timeout", "3"),
-        ("--fields", "a,,b"),
+        ("change", "--reason", "a\nb"),
+        ("change", "--reason", ""),
+        ("show", "x", "--profile", "\x1b"),
+        ("show", "x", "--timeout", "3"),
+        ("show", "x", "--fields", "a,,b"),
     ):
-        done = sample.run("item", "show", "x", *flags)
+        done = sample.run("item", *flags)
         assert (done.code, done.out) == (2, ""), flags
+
+
+@pytest.mark.parametrize("option", ["--actor", "--reason"])
+def test_only_commands_that_record_events_take_an_actor_and_a_reason(sample: Any, option: str) -> None:
+    for command in (("item", "show", "x"), ("item", "list"), ("ping",)):
+        for words in ((*command, option, "ada"), (*command, f"{option}=ada")):
+            error = refused(sample.run(*words, "-o", "json"), 2, "usage")
+            assert error["message"] == f"there is no option '{option}'"
+            assert error["hint"] == f"omit {option}: this command records no events"
+        assert option not in sample.run(*command, "--help").succeeded().out
+    error = refused(sample.run("item", "search", option, "ada", "-o", "json"), 2, "usage")
+    instead = {"--actor": "use --by to filter by actor", "--reason": "use --reason-contains to filter by reason"}
+    assert error["hint"] == instead[option]
+    for words in ((option, "ada", "item", "show", "x"), ("item", option, "ada", "show", "x")):
+        error = refused(sample.run(*words, "-o", "json"), 2, "usage")
+        assert error["hint"] == f"put {option} after a command that records events"
+    for command in (("item", "change"), ("item", "measure")):
+        assert sample.run(*command, option, "ada", "-o", "json").succeeded().json[option.removeprefix("--")] == "ada"
+        assert option in sample.run(*command, "--help").succeeded().out
+
+
+def test_queries_ignore_the_variable_of_the_actor(sample: Any) -> None:
+    for actor in ("", "a\x1bb", "x" * 201):
+        sample.run("item", "show", "x", env={"BACKCTL_ACTOR": actor}).succeeded()
+    for actor in ("a\x1bb", "x" * 201):
+        assert sample.run("item", "measure", env={"BACKCTL_ACTOR": actor}).code == 2
 
 
 # Results.

@@ -49,7 +49,7 @@ class Invocation:
         program.select(self.profile, self.config_file)
         self.interactive: bool = not flags["no_input"] and terminal.is_terminal(sys.stdin)
         """Whether a person can be asked: standard input is a terminal and `--no-input` was not given."""
-        self.reason: str | None = flags["reason"]
+        self.reason: str | None = flags.get("reason")
         if self.reason is not None:
             from backctl.domain.values import checked_reason
 
@@ -76,7 +76,10 @@ class Invocation:
 
     @cached_property
     def attribution(self) -> "Attribution":
-        """The actor, the reason and the trace from `TRACEPARENT`, recorded with every change."""
+        """The actor, the reason and the trace from `TRACEPARENT`, recorded with every change.
+
+        Only commands that record events have it; see `leaf`.
+        """
         from backctl.domain.trace_context import trace_id_of
 
         trace_id = trace_id_of(os.environ.get("TRACEPARENT"))

@@ -27,6 +27,7 @@ class LeafSpec(NamedTuple):
     function: Callable[..., None]
     name: str
     changes: str | None
+    records: bool
     guard: Guard | None
     bulk: bool
     secrets: tuple[str, ...]
@@ -69,6 +70,7 @@ def leaf(
     *,
     name: str | None = None,
     changes: str | None = None,
+    records: bool = False,
     guard: Guard | None = None,
     bulk: bool = False,
     secrets: tuple[str, ...] = (),
@@ -82,6 +84,8 @@ def leaf(
 
     - `changes` says what a mutation changes, for example "deactivate {ident}"; a protected profile asks this before
       the first change. Names in braces are parameters of the function. It also adds `--dry-run` and `--yes`.
+    - `records` says that a command which changes nothing records events. Like a mutation it has `--actor` and
+      `--reason`; a query has neither.
     - `guard="yes"`: the command calls `call.guard.confirm`. `guard="name"`: it calls `call.guard.confirm_name`, and
       the option `--confirm NAME` is added.
     - `bulk` adds `--from-file` and `--max-changes`. Declare the positional as `Idents` and call `change_each`.
@@ -92,7 +96,9 @@ def leaf(
 
     def declare(function: Command) -> Command:
         spelling = name or function.__name__.replace("_", "-")
-        app.leaves[spelling] = LeafSpec(function, spelling, changes, guard, bulk, secrets, view, members)
+        app.leaves[spelling] = LeafSpec(
+            function, spelling, changes, records or changes is not None, guard, bulk, secrets, view, members
+        )
         return function
 
     return declare

@@ -32,7 +32,7 @@ class CommandGuard(Guard):
 
         `mutation`: a protected profile asks before the command changes anything, and requires a reason.
         """
-        self._reason: str | None = flags["reason"]
+        self._reason: str | None = flags.get("reason")
         self._confirmed: bool = flags.get("yes", False)
         self._confirmed_name: str | None = flags.get("confirm")
         self._interactive = interactive

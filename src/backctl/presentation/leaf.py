@@ -154,7 +154,8 @@ def _shared(spec: LeafSpec) -> list[Parameter]:
         shared += (parameters.DRY_RUN, parameters.YES)
     if spec.guard == "name":
         shared.append(parameters.CONFIRM)
-    return [*shared, *parameters.EVERYWHERE]
+    shared += parameters.EVERYWHERE
+    return [*shared, *(parameters.ATTRIBUTION if spec.records else ())]
 
 
 def _typed(ctx: Context, name: str) -> bool:

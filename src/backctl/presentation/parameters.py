@@ -71,6 +71,9 @@ EVERYWHERE: tuple[TyperOption, ...] = (
         envvar="BACKCTL_TIMEOUT",
         help="Wait at most this long for a lock or a server, for example 30s.",
     ),
+)
+
+ATTRIBUTION: tuple[TyperOption, ...] = (
     _option(
         "actor",
         "--actor",
@@ -80,6 +83,7 @@ EVERYWHERE: tuple[TyperOption, ...] = (
     ),
     _option("reason", "--reason", metavar="TEXT", help="Record this reason with every change."),
 )
+"""Who acts, and why: options of the commands that record events."""
 
 DRY_RUN = _option(
     "dry_run", "-n", "--dry-run", is_flag=True, default=False, help="Change nothing; show what would change."

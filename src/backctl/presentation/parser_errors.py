@@ -7,6 +7,7 @@ from backctl.presentation.typer_internals import (
     BadParameter,
     ClickException,
     ClickUsageError,
+    Command,
     MissingParameter,
     NoSuchOption,
 )
@@ -47,6 +48,10 @@ def reworded(error: ClickException) -> UsageError:
             return UsageError(_lowered(message), hint=help_hint)
 
 
+_FILTERS = {"--actor": ("--by", "actor"), "--reason": ("--reason-contains", "reason")}
+"""Options that are easily taken for a filter of recorded events, the filter, and what it selects by."""
+
+
 def _option_hint(error: NoSuchOption) -> str | None:
     """Where to put the option, or which one was probably meant."""
     from backctl.presentation import parameters
@@ -59,10 +64,21 @@ def _option_hint(error: NoSuchOption) -> str | None:
     }
     if takes_commands and error.option_name in everywhere:
         return f"put {error.option_name} after the command"
+    if any(error.option_name in option.opts for option in parameters.ATTRIBUTION):
+        return _attribution_hint(error.option_name, error.ctx.command if error.ctx else None)
     from difflib import get_close_matches
 
     near = get_close_matches(error.option_name, error.possibilities or (), n=2, cutoff=0.75)
     return "did you mean " + " or ".join(map(quoted, near)) + "?" if near else None
+
+
+def _attribution_hint(option: str, command: Command | None) -> str:
+    """What to write instead of an option that only commands which record events have."""
+    known = {spelling for parameter in getattr(command, "params", ()) for spelling in parameter.opts}
+    name, member = _FILTERS[option]
+    if hasattr(command, "commands"):
+        return f"put {option} after a command that records events"
+    return f"use {name} to filter by {member}" if name in known else f"omit {option}: this command records no events"
 
 
 def _lowered(text: str) -> str:

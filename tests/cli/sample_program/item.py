@@ -63,6 +63,23 @@ def list_(
 
 
 @leaf(app, view=ItemView)
+def search(
+    call: Invocation,
+    by: Annotated[str | None, Option("--by")] = None,
+    words: Annotated[str | None, Option("--reason-contains")] = None,
+) -> None:
+    """Search items by who made them and why."""
+    call.results.show(_item(1, by or words))
+
+
+@leaf(app, records=True)
+def measure(call: Invocation) -> None:
+    """Measure an item, and record who did."""
+    done = {"actor": call.attribution.actor.label, "reason": call.attribution.reason}
+    call.results.value(call.attribution.actor.label, done)
+
+
+@leaf(app, view=ItemView)
 def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> None:
     """Show an item."""
     if name == "none":
@@ -109,7 +126,8 @@ def change(
         return Change(_item(1), not same)
 
     done = guarded(made, guard=call.guard, changes=lambda made: made.changed, dry_run=call.dry_run)
-    call.results.changed(done, actor=call.attribution.actor.label, timeout=call.timeout, profile=call.profile)
+    by = call.attribution
+    call.results.changed(done, actor=by.actor.label, reason=by.reason, timeout=call.timeout, profile=call.profile)
 
 
 @leaf(app, changes="delete {name}", guard="name", view=ItemView)

@@ -33,6 +33,7 @@ def test_a_megabyte_is_refused_in_a_few_words(runner: CliRunner) -> None:
         ["help", "exit-codes", "--fields", megabyte],
         ["help", "exit-codes", "--timeout", megabyte],
         ["help", "exit-codes", "--reason", megabyte],
+        ["user", "check-password", "ada", "--reason", megabyte],
         ["user", "list", "--limit", megabyte],
     ):
         failed = runner.invoke(app, arguments)

@@ -14,7 +14,7 @@ from backctl.presentation.output import members
 app = noun("encrypt")
 
 
-@leaf(app, secrets=("value",), view=EncryptedValue, members=members(CipherReport))
+@leaf(app, records=True, secrets=("value",), view=EncryptedValue, members=members(CipherReport))
 def encrypt(
     call: Invocation,
     choices: options.Choices,

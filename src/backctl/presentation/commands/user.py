@@ -217,7 +217,7 @@ def _password_check() -> type:
     return PasswordCheck
 
 
-@leaf(app, name="check-password", secrets=("password", "mfa-code"), view=_password_check)
+@leaf(app, name="check-password", records=True, secrets=("password", "mfa-code"), view=_password_check)
 def check_password(
     call: Invocation,
     ident: Ident,
