@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from backctl.application.views import Change
     from backctl.domain.access import AccessPolicy
     from backctl.domain.password_policy import PasswordPolicy
+    from backctl.domain.values import Instant
     from backctl.infrastructure.addresses import EmailValidatorParser
     from backctl.infrastructure.crypto.jwt_codec import JwtCodec
     from backctl.infrastructure.crypto.password_hasher import BcryptHasher
@@ -120,6 +121,12 @@ class Backend:
         from backctl.infrastructure.host import os_actor
 
         return Attribution(os_actor(label), reason, trace_id)
+
+    def now(self) -> "Instant":
+        """Return the current time of the clock that all services use. Raises ClockUnusable."""
+        from backctl.infrastructure.host import now
+
+        return now()
 
     @lazy
     def accounts(self) -> "AccountService":

@@ -156,6 +156,23 @@ def test_cursors_lead_through_every_order_without_loss_or_repetition(many: ManyA
     assert keys == sorted(keys, reverse=order.startswith("-"))
 
 
+def test_cursors_lead_through_a_list_that_is_limited_by_a_duration(many: ManyAccounts) -> None:
+    found: list[str] = []
+    cursor: tuple[str, ...] = ()
+    while True:
+        page = many.machine.run("user", "list", "--created-after", "1w", "--limit", "20", *cursor, "-o", "json")
+        found += [user["username"] for user in page.succeeded().json["items"]]
+        if page.json["next_cursor"] is None:
+            break
+        cursor = ("--cursor", page.json["next_cursor"])
+    assert found == [user["username"] for user in many.everybody]
+    refused(
+        many.machine.run("user", "list", "--created-after", "8d", "--limit", "20", *cursor, "-o", "json"),
+        2,
+        "cursor.invalid",
+    )
+
+
 def test_numbered_pages(many: ManyAccounts) -> None:
     third = many.machine.run("user", "list", "--page", "3", "--page-size", "30", "-o", "json").succeeded()
     assert third.json == {"items": many.everybody[60:], "next_cursor": None}
@@ -180,6 +197,10 @@ def test_filters(many: ManyAccounts) -> None:
     expect("--inactive", names=those("is_active", False))
     expect("--created-after", middle, names=[user["username"] for user in everybody[40:]])
     expect("--created-before", middle, names=[user["username"] for user in everybody[:40]])
+    expect("--created-after", "24h", names=[user["username"] for user in everybody])
+    expect("--created-before", "0s", names=[user["username"] for user in everybody])
+    expect("--created-before", "2w", names=[])
+    expect("--created-after", everybody[0]["created_at"][:10], names=[user["username"] for user in everybody])
     expect("--email-domain", "EXAMPLE.ORG", names=["ada", "bob"])
     expect("--email-domain", "xn--exmple-cua.org", names=["Émile"])
     expect("--search", "USER01", names=[f"user01{digit}" for digit in range(10)])
@@ -244,6 +265,8 @@ def test_a_count_is_one_value(many: ManyAccounts) -> None:
         (("--role", "root"), "role.unknown"),
         (("--created-after", "yesterday"), "input.invalid"),
         (("--created-before", "2026-11-22T09:24:02"), "input.invalid"),
+        (("--created-after", "-7d"), "input.invalid"),
+        (("--created-after", "7y"), "duration.invalid"),
         (("--cursor", "nonsense"), "cursor.invalid"),
         (("--cursor", "x" * 100_000), "cursor.invalid"),
         (("--fields", "id,nmae"), "usage"),

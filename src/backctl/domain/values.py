@@ -89,6 +89,28 @@ class Instant(int):
         return cls(stamp)
 
 
+class RelativeInstant(Instant):
+    """A point in time that was given as a distance from now, negative for the past.
+
+    Its `repr` is the distance, not the time. The cursor of a query contains the `repr` of its criteria, so the cursor
+    also works later, with the same distance from another now.
+    """
+
+    distance: int
+
+    @classmethod
+    def of(cls, distance: int, now: Instant) -> "RelativeInstant":
+        """Return the time `distance` microseconds after `now`. Raises InvalidInput outside the years 1 to 9999."""
+        moment = cls(now + distance)
+        if not EARLIEST <= moment <= LATEST:
+            raise InvalidInput("the time is outside the years 1 to 9999")
+        moment.distance = distance
+        return moment
+
+    def __repr__(self) -> str:
+        return f"now{self.distance:+}"
+
+
 @dataclass(frozen=True, slots=True)
 class Expiry:
     """When an account expires: `at` a time, `after` this many microseconds, or never if both are None."""

@@ -21,6 +21,7 @@ from backctl.presentation.results import Results
 if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
     from backctl.backend import Backend
+    from backctl.domain.values import Instant
     from backctl.presentation.guard import CommandGuard
     from backctl.presentation.input_files import StandardInput
     from backctl.presentation.secret_input import SecretInput
@@ -116,6 +117,10 @@ class Invocation:
             guard=self.guard if self._spec.mutation else None,
             short_lived=True,
         )
+
+    def now(self) -> "Instant":
+        """Return the current time of the services."""
+        return self.backend.now()
 
     @cached_property
     def guard(self) -> "CommandGuard":

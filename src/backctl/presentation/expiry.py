@@ -5,7 +5,9 @@ from typing import Annotated
 from typer import Option
 
 from backctl.domain.errors import UsageError
-from backctl.domain.values import NEVER, Expiry, Instant
+from backctl.domain.values import NEVER, Expiry
+from backctl.presentation.parameters import duration
+from backctl.presentation.times import absolute_time, is_duration
 
 ExpiresAt = Annotated[
     str | None,
@@ -22,9 +24,7 @@ def expiry_of(at: str | None, after: str | None, *, never: bool = False) -> Expi
     if (at is not None) + (after is not None) + never > 1:
         raise UsageError("the options give more than one expiry", hint="use --expires-at or --expires-in")
     if at is not None:
-        return Expiry(at=Instant.parse(at))
+        return Expiry(after=duration(at)) if is_duration(at) else Expiry(at=absolute_time(at))
     if after is not None:
-        from backctl.settings.durations import parse_duration
-
-        return Expiry(after=parse_duration(after))
+        return Expiry(after=duration(after))
     return NEVER if never else None

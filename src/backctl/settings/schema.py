@@ -284,7 +284,7 @@ def expected(setting: Setting) -> str:
             return f"a whole number from {setting.low} to {setting.high}"
         case "duration":
             low, high = format_duration(setting.low), format_duration(setting.high)
-            return f"a duration from {low} to {high}: a whole number and a unit (ms, s, m, h or d)"
+            return f"a duration from {low} to {high}: a whole number and a unit (ms, s, m, h, d or w)"
         case "string":
             return f"a string of {setting.low} to {setting.high} printable characters"
         case "choice":

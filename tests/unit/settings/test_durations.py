@@ -15,6 +15,8 @@ from backctl.settings import format_duration, parse_duration
         ("2m", 120_000_000),
         ("1h", 3_600_000_000),
         ("7d", 604_800_000_000),
+        ("2w", 1_209_600_000_000),
+        ("5214w", 3_153_427_200_000_000),
         ("36500d", 3_153_600_000_000_000),
     ],
 )
@@ -39,6 +41,8 @@ def test_a_number_and_a_unit_are_microseconds(text: str, microseconds: int) -> N
         "٣s",
         "1us",
         "36501d",
+        "5215w",
+        "1W",
         "9" * 5000 + "d",
     ],
 )
@@ -51,7 +55,7 @@ def test_the_refusal_names_the_units() -> None:
     with pytest.raises(InvalidDuration) as caught:
         parse_duration("30 seconds")
     assert caught.value.message == "'30 seconds' is not a duration"
-    assert "ms, s, m, h or d" in str(caught.value.hint)
+    assert "ms, s, m, h, d or w" in str(caught.value.hint)
 
 
 @given(st.integers(0, 3_153_600_000_000))
@@ -59,5 +63,6 @@ def test_what_is_written_is_read_back(milliseconds: int) -> None:
     assert parse_duration(format_duration(milliseconds * 1_000)) == milliseconds * 1_000
 
 
-def test_the_shortest_spelling_is_written() -> None:
+def test_the_shortest_spelling_is_written_and_weeks_as_days() -> None:
     assert [format_duration(n) for n in (90_000_000, 60_000_000, 86_400_000_000)] == ["90s", "1m", "1d"]
+    assert format_duration(parse_duration("2w")) == "14d"

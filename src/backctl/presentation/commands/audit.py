@@ -6,10 +6,11 @@ from typer import Option
 
 from backctl.application.event_views import ChainView, EventView
 from backctl.domain.repositories import EventCriteria
-from backctl.domain.values import Identity, Instant
+from backctl.domain.values import Identity
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.paging import EventOrder, Paging
+from backctl.presentation.times import past_time
 
 app = noun("audit")
 
@@ -26,8 +27,12 @@ def list_(
         str | None,
         Option("--subject", metavar="IDENT", help="Only about this account, or the object with this id."),
     ] = None,
-    since: Annotated[str | None, Option("--since", metavar="TIME", help="Only at this time or later.")] = None,
-    until: Annotated[str | None, Option("--until", metavar="TIME", help="Only before this time.")] = None,
+    since: Annotated[
+        str | None, Option("--since", metavar="TIME", help="Only at this time or later; 7d is 7 days ago.")
+    ] = None,
+    until: Annotated[
+        str | None, Option("--until", metavar="TIME", help="Only before this time; 7d is 7 days ago.")
+    ] = None,
     trace_id: Annotated[
         str | None, Option("--trace-id", metavar="ID", help="Only of this trace (TRACEPARENT).")
     ] = None,
@@ -36,8 +41,8 @@ def list_(
     criteria = EventCriteria(
         type=type_,
         subject=_subject(call, subject) if subject is not None else None,
-        since=Instant.parse(since) if since is not None else None,
-        until=Instant.parse(until) if until is not None else None,
+        since=past_time(since, call.now),
+        until=past_time(until, call.now),
         trace_id=trace_id,
     )
     newest_first = order.newest_first

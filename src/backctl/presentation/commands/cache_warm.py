@@ -16,5 +16,5 @@ def users(call: Invocation, filters: Filters) -> None:
     """
     accounts = call.backend.accounts
     with call.messages.progress("storing") as progress:
-        change = accounts.warm(filters.criteria(), dry_run=call.dry_run, progress=progress.advance)
+        change = accounts.warm(filters.criteria(call.now), dry_run=call.dry_run, progress=progress.advance)
     call.results.changed(change)

@@ -134,7 +134,7 @@ def list_(
     page_size: Annotated[int | None, Option("--page-size", metavar="N", help="Accounts per numbered page.")] = None,
 ) -> None:
     """List accounts, page by page."""
-    criteria = filters.criteria()
+    criteria = filters.criteria(call.now)
     order = Sort.parse(sort)
     numbered = page is not None or page_size is not None
     paging.require_one_way(numbered=numbered)
@@ -168,7 +168,7 @@ def count(
     filters: Filters,
 ) -> None:
     """Count accounts."""
-    number = call.backend.accounts.count(filters.criteria())
+    number = call.backend.accounts.count(filters.criteria(call.now))
     call.results.value(str(number), {"count": number})
 
 
