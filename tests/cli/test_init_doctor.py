@@ -257,7 +257,7 @@ def test_a_batch_stops_at_a_locked_database_instead_of_failing_for_each(installe
     database = sqlite3.connect(installed.data / "backctl.db", isolation_level=None)
     try:
         database.execute("BEGIN IMMEDIATE")
-        ended = installed.run("user", "activate", "ada", "bob", "cleo", "--timeout", "1ms", "-o", "json")
+        ended = installed.run("user", "activate", "ada", "bob", "cleo", "--yes", "--timeout", "1ms", "-o", "json")
     finally:
         database.close()
     assert ended.code == 5

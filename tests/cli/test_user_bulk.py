@@ -120,8 +120,8 @@ def test_many_share_transactions_whatever_becomes_of_each(installed: Machine) ->
     lines = "".join(f"{person.username}\nno-{person.username}\n" for person in crowd)
     commands: list[tuple[str, list[str], str]] = [
         ("UserDeactivated", ["user", "deactivate", "--yes"], lines),
-        ("UserActivated", ["user", "activate", "--max-changes", "120"], lines),
-        ("UserRoleChanged", ["role", "assign", "moderator"], lines),
+        ("UserActivated", ["user", "activate", "--yes", "--max-changes", "120"], lines),
+        ("UserRoleChanged", ["role", "assign", "moderator", "--yes"], lines),
         ("UserDeleted", ["user", "delete", "--erase", "--confirm", "240"], lines),
     ]
     for event, command, stdin in commands:
@@ -159,7 +159,7 @@ def test_many_from_a_file_and_from_standard_input(installed: Machine) -> None:
     ended = installed.run("user", "deactivate", "-", "-y", "-o", "jsonl", stdin=lines).succeeded()
     assert [json.loads(line)["username"] for line in ended.out.splitlines()] == ["cleo", "dan", "eve"]
     assert closed(installed) == set(NAMES)
-    opened = installed.run("user", "activate", "--from-file", "-", "-o", "id", stdin="eve\ndan\n").succeeded()
+    opened = installed.run("user", "activate", "--from-file", "-", "--yes", "-o", "id", stdin="eve\ndan\n").succeeded()
     assert len(opened.out.splitlines()) == 2
     assert closed(installed) == {"ada", "bob", "cleo"}
 
@@ -181,37 +181,12 @@ def test_a_partial_failure_says_which_and_does_the_rest(installed: Machine) -> N
     assert (ended.error["code"], ended.error["exit"]) == ("batch.partial", 7)
     assert "'nobody', 'root'" in ended.error["message"]
     assert closed(installed) == {"ada", "bob"}
-    text = installed.run("user", "activate", "ada", "nobody", "--fields", "ident,changed,error", "--no-header")
+    text = installed.run("user", "activate", "ada", "nobody", "--yes", "--fields", "ident,changed,error", "--no-header")
     assert text.code == 7
     assert text.out == "ada\ttrue\t\nnobody\t\tthere is no account 'nobody'\n"
     assert text.err == "backctl: 2 done, 1 changed, 1 failed\nbackctl: error: 1 of 2 failed: 'nobody'\n"
-    quiet = installed.run("user", "activate", "bob", "nobody", "-q")
+    quiet = installed.run("user", "activate", "bob", "nobody", "-y", "-q")
     assert (quiet.code, quiet.out) == (7, "")
-
-
-def test_closing_many_is_confirmed_and_opening_many_is_not(untouched: Machine) -> None:
-    error = refused(untouched.run("user", "deactivate", "ada", "bob", "-o", "json"), 8, "confirmation.required")
-    assert "--yes" in error["hint"]
-    piped = untouched.run("user", "deactivate", "-", "-o", "json", stdin="ada\nbob\n")
-    refused(piped, 8, "confirmation.required")
-    refused(
-        untouched.run("user", "deactivate", "ada", "bob", "-o", "json", env={"BACKCTL_YES": "1"}),
-        8,
-        "confirmation.required",
-    )
-    screen = untouched.at_terminal(
-        "user", "deactivate", "ada", "bob", keys=[(f"deactivate 2 accounts (ada, bob){untouched.where}? [y/N] ", "\n")]
-    )
-    assert screen.code == 8
-    assert "nothing was changed" in screen.out
-    assert untouched.at_terminal("user", "deactivate", "ada", "bob", "--no-input").code == 8
-    untouched.run("user", "activate", "ada", "bob").succeeded()
-
-
-def test_yes_on_a_terminal_does_it(installed: Machine) -> None:
-    screen = installed.at_terminal("user", "deactivate", "ada", "bob", keys=[("[y/N] ", "y\n")])
-    assert screen.code == 0
-    assert closed(installed) == {"ada", "bob"}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +255,7 @@ def test_only_real_changes_count_against_the_bound(installed: Machine) -> None:
     ended = installed.run("user", "deactivate", *names, "--yes", "--max-changes", "2", "-o", "json")
     assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 2, 2)
     assert closed(installed) == {"ada", "bob", "cleo"}
-    installed.run("user", "activate", "bob", "cleo", "--max-changes", "34%").succeeded()
+    installed.run("user", "activate", "bob", "cleo", "--yes", "--max-changes", "34%").succeeded()
     refused(installed.run("user", "activate", "ada", "--max-changes", "0", "-o", "json"), 8, "changes.too_many")
     assert closed(installed) == {"ada"}
 

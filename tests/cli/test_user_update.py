@@ -153,7 +153,7 @@ def test_a_role_is_given_once(installed: Machine) -> None:
 
 
 def test_a_role_is_given_to_many_from_arguments_a_file_and_standard_input(installed: Machine) -> None:
-    given = installed.run("role", "assign", "moderator", "ada", "nobody", "root", "bob", "-o", "json")
+    given = installed.run("role", "assign", "moderator", "ada", "nobody", "root", "bob", "--yes", "-o", "json")
     assert given.code == 7
     assert [item.get("role") for item in given.json["items"]] == ["moderator", None, None, "moderator"]
     assert [item["error"]["code"] for item in given.json["items"] if "error" in item] == [
@@ -161,8 +161,8 @@ def test_a_role_is_given_to_many_from_arguments_a_file_and_standard_input(instal
         "user.last_administrator",
     ]
     (installed.home / "people.txt").write_text("ada\ngone\n")
-    installed.run("role", "assign", "admin", "--from-file", "people.txt").succeeded()
-    installed.run("role", "assign", "user", "-", stdin="root\nbob\n").succeeded()
+    installed.run("role", "assign", "admin", "--from-file", "people.txt", "--yes").succeeded()
+    installed.run("role", "assign", "user", "-", "--yes", stdin="root\nbob\n").succeeded()
     listed = installed.run("user", "list", "--sort", "username", "--fields", "username,role", "--no-header").succeeded()
     assert listed.out == "ada\tadmin\nbob\tuser\ngone\tadmin\nroot\tuser\n"
 

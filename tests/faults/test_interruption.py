@@ -116,7 +116,7 @@ def test_of_two_that_close_the_last_two_administrators_one_is_refused(machine: M
         assert sorted(end.code for end in ends) == [0, 8]
         refused(next(end for end in ends if end.code == 8), 8, "user.last_administrator")
         assert count(machine, "users WHERE is_active AND role = 'admin'") == 1
-        machine.run("user", "activate", "one", "two", "-q").succeeded()
+        machine.run("user", "activate", "one", "two", "--yes", "-q").succeeded()
     machine.run("audit", "verify").succeeded()
 
 

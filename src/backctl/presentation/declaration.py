@@ -88,7 +88,8 @@ def leaf(
       `--reason`; a query has neither.
     - `guard="yes"`: the command calls `call.guard.confirm`. `guard="name"`: it calls `call.guard.confirm_name`, and
       the option `--confirm NAME` is added.
-    - `bulk` adds `--from-file` and `--max-changes`. Declare the positional as `Idents` and call `change_each`.
+    - `bulk` adds `--from-file` and `--max-changes`. Declare the positional as `Idents` and call `change_each`, which
+      asks before it changes several accounts. A bulk command is a mutation, and its guard is "yes" unless it is "name".
     - `secrets` adds the four options of each secret; read it with `call.secrets.read`.
     - `view` is the class of the printed objects, or a function that imports and returns it. `--fields` is checked
       against it before anything happens. `members` are further members of the result, such as `password`.
@@ -96,8 +97,9 @@ def leaf(
 
     def declare(function: Command) -> Command:
         spelling = name or function.__name__.replace("_", "-")
+        asks = guard or ("yes" if bulk else None)
         app.leaves[spelling] = LeafSpec(
-            function, spelling, changes, records or changes is not None, guard, bulk, secrets, view, members
+            function, spelling, changes, records or changes is not None, asks, bulk, secrets, view, members
         )
         return function
 

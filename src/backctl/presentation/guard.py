@@ -44,9 +44,12 @@ class CommandGuard(Guard):
         self._name: str | None = None
         self._settled: bool = flags.get("dry_run", False)
 
-    def confirm(self, action: str) -> None:
-        """Require a yes, or `--yes`, before the first change. `action` is for example "deactivate 3 accounts"."""
-        self._question = action
+    def confirm(self, action: str | None = None) -> None:
+        """Require a yes, or `--yes`, before the first change.
+
+        `action` is for example "revoke all sessions of ada"; unless given, the action of the command.
+        """
+        self._question = self._action() if action is None else action
 
     def confirm_name(self, name: str, action: str) -> None:
         """Require that `name` is typed, or given with `--confirm`, before the first change."""

@@ -140,7 +140,7 @@ def delete(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> 
     )
 
 
-@leaf(app, changes="close {idents}", bulk=True, guard="yes", view=ItemView)
+@leaf(app, changes="close {idents}", bulk=True, view=ItemView)
 def close(
     call: Invocation,
     idents: Idents = None,
@@ -168,7 +168,7 @@ def close(
             call.guard.ask()
         return (one(name) for name in takewhile(lambda name: not stop(), names))
 
-    change_each(call, idents, action, view=ItemView, doing="closing", ask="close")
+    change_each(call, idents, action, view=ItemView, doing="closing")
 
 
 @leaf(app)

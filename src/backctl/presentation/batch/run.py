@@ -42,7 +42,6 @@ def change_each(
     *,
     view: type,
     doing: str,
-    ask: str | None = None,
     destroys: "Callable[[str], UserView | None] | None" = None,
 ) -> None:
     """Run `action` on the accounts of the positionals or of `--from-file`, and print the results.
@@ -50,10 +49,12 @@ def change_each(
     For one account, given as a positional, prints the object and raises its error. For a list, prints one record per
     account, in which a failed one has `error`, and raises PartialFailure if any failed.
 
-    `doing` describes the work for the progress line ("deactivating"). `ask`, for example "deactivate", must be
-    confirmed for several accounts. `destroys` finds the account of an identity: its username, or the number of several
-    accounts, must be confirmed; the action then gets the id of the account that was confirmed. Raises TooManyChanges,
-    before anything is asked or changed, if more than `--max-changes` accounts would change.
+    Several accounts must be confirmed, with `--yes` or at the terminal, if at least one of them would change.
+
+    `doing` describes the work for the progress line ("deactivating"). `destroys` finds the account of an identity: its
+    username, or the number of several accounts, must be confirmed; the action then gets the id of the account that was
+    confirmed. Raises TooManyChanges, before anything is asked or changed, if more than `--max-changes` accounts would
+    change.
     """
     gathered = gather(idents, call.flags.get("from_file"), call.stdin)
     names, single = gathered.all, gathered.single
@@ -71,8 +72,8 @@ def change_each(
         return
     if destroys and len(names):
         call.guard.confirm_name(str(len(names)), f"permanently delete {described}")
-    elif ask is not None and len(names) > 1:
-        call.guard.confirm(f"{ask} {described}")
+    elif len(names) > 1:
+        call.guard.confirm()
     _Batch(call, names, action, view, doing).run()
 
 

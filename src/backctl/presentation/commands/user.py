@@ -247,14 +247,12 @@ def _change_each(
     idents: list[str] | None,
     step: "Callable[[AccountSteps], StepOn[UserView]]",
     doing: str,
-    *,
-    ask: str | None = None,
 ) -> None:
     from backctl.presentation.batch.run import change_each
 
     accounts = call.backend.accounts
     action = partial(accounts.change_each, step=step(accounts.steps))
-    change_each(call, idents, action, view=UserView, doing=doing, ask=ask)
+    change_each(call, idents, action, view=UserView, doing=doing)
 
 
 @leaf(app, changes="activate {idents}", bulk=True, view=UserView, members=_REPORTED)
@@ -263,10 +261,10 @@ def activate(call: Invocation, idents: Idents = None) -> None:
     _change_each(call, idents, lambda steps: steps.activating, "activating")
 
 
-@leaf(app, changes="deactivate {idents}", bulk=True, guard="yes", view=UserView, members=_REPORTED)
+@leaf(app, changes="deactivate {idents}", bulk=True, view=UserView, members=_REPORTED)
 def deactivate(call: Invocation, idents: Idents = None) -> None:
     """Deactivate accounts: nobody can log in to them."""
-    _change_each(call, idents, lambda steps: steps.deactivating, "deactivating", ask="deactivate")
+    _change_each(call, idents, lambda steps: steps.deactivating, "deactivating")
 
 
 @leaf(app, changes="update {ident}", view=UserView)
