@@ -18,7 +18,20 @@ from backctl.presentation.completion.tree import Node, read_tree
 from backctl.presentation.declaration import LeafSpec, Noun
 
 SHARED = {
-    *("-p", "--profile", "--config", "-o", "--output", "--fields", "--no-header", "-q", "--quiet", "-v", "--verbose"),
+    *(
+        "-p",
+        "--profile",
+        "--config",
+        "-o",
+        "--output",
+        "--fields",
+        "--no-header",
+        "--empty",
+        "-q",
+        "--quiet",
+        "-v",
+        "--verbose",
+    ),
     *("--no-color", "--no-input", "--timeout"),
 }
 ATTRIBUTION = {"--actor", "--reason"}

@@ -56,7 +56,16 @@ def test_help_goes_to_stdout_and_names_every_noun(machine: Any) -> None:
 def test_every_leaf_shows_the_common_options(sample: Any) -> None:
     out = sample.run("item", "close", "--help").succeeded().out
     for flag in (
-        *("-p, --profile", "--config", "-o, --output", "--fields", "--no-header", "-q, --quiet", "-v, --verbose"),
+        *(
+            "-p, --profile",
+            "--config",
+            "-o, --output",
+            "--fields",
+            "--no-header",
+            "--empty",
+            "-q, --quiet",
+            "-v, --verbose",
+        ),
         *("--no-color", "--no-input", "--timeout", "--actor", "--reason", "-n, --dry-run", "-y, --yes", "--from-file"),
     ):
         assert flag in out
@@ -212,7 +221,7 @@ def test_a_page_in_every_form(sample: Any) -> None:
         "i1\titem 1\t1970-01-01T00:00:00.000001Z\ta,b\n"
     )
     assert page("--no-header", "--fields", "name,id") == "item 0\ti0\nitem 1\ti1\n"
-    assert page("-o", "csv", "--fields", "id,tags") == 'id,tags\r\ni0,"a,b"\r\ni1,"a,b"\r\n'
+    assert page("-o", "csv", "--fields", "id,tags") == 'id,tags\ni0,"a,b"\ni1,"a,b"\n'
     assert page("-o", "id") == "i0\ni1\n"
     assert page("-o", "table", "--fields", "id,name") == "ID  NAME\ni0  item 0\ni1  item 1\n"
     assert [json.loads(line)["tags"] for line in page("-o", "jsonl").splitlines()] == [["a", "b"], ["a", "b"]]

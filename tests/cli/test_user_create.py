@@ -156,7 +156,7 @@ def test_a_dry_run_finds_what_a_real_one_would(untouched: Machine) -> None:
         ("table", r"id: +{id}\nemail: +new@example\.org\n(?:.+\n)+changed: +true\ndry_run: +true\n"),
         ("json", r'\{{"id": "{id}", "email": "new@example\.org", .*"changed": true, "dry_run": true\}}\n'),
         ("jsonl", r'\{{"id": "{id}", "email": "new@example\.org", .*"changed": true, "dry_run": true\}}\n'),
-        ("csv", r"id,email,.*,changed,dry_run\r\n{id},new@example\.org,.*,true,true\r\n"),
+        ("csv", r"id,email,.*,changed,dry_run\n{id},new@example\.org,.*,true,true\n"),
         ("tsv", r"id\temail\t.*\tchanged\tdry_run\n{id}\tnew@example\.org\t.*\ttrue\ttrue\n"),
         ("id", r"{id}\n"),
     ],

@@ -76,7 +76,7 @@ def test_the_account_is_printed_with_whether_it_changed(machine: Machine) -> Non
         ("table", r"id: +\S+\n(?:.+\n)+changed: +true\n"),
         ("json", r'\{"id": .*"changed": true\}\n'),
         ("jsonl", r'\{"id": .*"changed": true\}\n'),
-        ("csv", r"id,email,.*,changed\r\n.*,true\r\n"),
+        ("csv", r"id,email,.*,changed\n.*,true\n"),
         ("tsv", r"id\temail\t.*\tchanged\n.*\ttrue\n"),
         ("id", r"[0-9a-f-]{36}\n"),
     ],
@@ -264,7 +264,7 @@ def test_the_answer_is_an_object_and_an_exit_code(installed: Machine) -> None:
                 '"second_factor": null, "recovery_codes_left": null, "retry_after": null}\n'
             ),
         ),
-        ("csv", f"{','.join(CHECK_KEYS)}\r\nada,true,ok,,ID,,,\r\n"),
+        ("csv", f"{','.join(CHECK_KEYS)}\nada,true,ok,,ID,,,\n"),
         ("tsv", f"{chr(9).join(CHECK_KEYS)}\nada\ttrue\tok\t\tID\t\t\t\n"),
         ("id", "ada\n"),
     ],

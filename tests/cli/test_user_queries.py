@@ -82,7 +82,7 @@ def test_an_account_in_every_form(many: ManyAccounts) -> None:
             case "jsonl":
                 assert json.loads(answer.out) == ada
             case "csv":
-                assert answer.out.startswith(",".join(USER_KEYS) + "\r\n")
+                assert answer.out.startswith(",".join(USER_KEYS) + "\n")
                 (row,) = csv.DictReader(io.StringIO(answer.out, newline=""))
                 assert (row["id"], row["expires_at"], row["is_active"]) == (ada["id"], "", "true")
             case "tsv":
@@ -215,7 +215,7 @@ def test_a_list_in_every_form(many: ManyAccounts) -> None:
     lines = many.machine.run(*arguments, "jsonl").succeeded().out.splitlines()
     assert [json.loads(line) for line in lines] == [ada, bob]
     comma = many.machine.run(*arguments, "csv", "--fields", "username,is_active").succeeded()
-    assert comma.out == "username,is_active\r\nada,true\r\nbob,false\r\n"
+    assert comma.out == "username,is_active\nada,true\nbob,false\n"
     tab = many.machine.run(*arguments, "tsv", "--fields", "is_active,username", "--no-header").succeeded()
     assert tab.out == "true\tada\nfalse\tbob\n"
     table = many.machine.run(*arguments, "table", "--fields", "username,role").succeeded()

@@ -67,6 +67,7 @@ class Invocation:
             Format(flags["output"]) if flags["output"] else None,
             fields=_names(flags["fields"]),
             header=not flags["no_header"],
+            empty=_text("--empty", flags["empty"]),
             quiet=flags["quiet"],
             dry_run=self.dry_run,
             messages=self.messages,
@@ -171,6 +172,15 @@ def _printable(flag: str, text: str | None) -> str | None:
     if text is not None and not (0 < len(text) <= _NAME_MAX and text.isprintable()):
         raise UsageError(f"{flag} {quoted(text)} is not 1 to {_NAME_MAX} printable characters")
     return text
+
+
+def _text(flag: str, text: str | None) -> str:
+    if text is not None and not text.isprintable():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(f"{flag} {quoted(text)} is not UTF-8 text") from None
+    return text or ""
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

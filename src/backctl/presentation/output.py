@@ -12,19 +12,16 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
-from backctl.domain.errors import Hint, UsageError
+from backctl.domain.errors import UsageError
 from backctl.domain.quoting import escaped, quoted
 from backctl.presentation import tables
-from backctl.presentation.program import filled
+from backctl.presentation.cells import PLAIN, cell, csv_line, json_text, portable, to_the_second, tsv_line
 from backctl.presentation.terminal import Sink
 
 Row = Sequence[object]
 
 _BLOCK = 512
 """Rows per write: large enough for speed, small enough for memory and for a reader that waits."""
-
-_PLAIN = frozenset((str, int, float, bool, type(None)))
-_TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 class Format(StrEnum):
@@ -49,7 +46,10 @@ def table_columns(view: type) -> tuple[str, ...]:
 
 
 class Renderer:
-    """Writes the result of one command. `fields` selects and orders members; `form` None is the default format."""
+    """Writes the result of one command. `fields` selects and orders members; `form` None is the default format.
+
+    `empty` is shown in cells that would be empty.
+    """
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Renderer:
         header: bool,
         sink: Sink,
         color: bool,
+        empty: str = "",
     ) -> None:
         if form in (Format.ID, Format.HEADERS) and fields is not None:
             raise UsageError(f"--fields has no meaning with --output {form}", hint="use --output tsv --no-header")
@@ -67,6 +68,7 @@ class Renderer:
         self._header = header
         self.sink = sink
         self._color = color
+        self._empty = empty
         self.is_json_document = form is Format.JSON
         self.is_json = form in (Format.JSON, Format.JSONL)
         self.is_table = self._form is Format.TABLE
@@ -99,7 +101,7 @@ class Renderer:
             names, row = self.fields, tuple(values.get(name) for name in self.fields)
         match self._form:
             case Format.JSON | Format.JSONL:
-                self._write(_json(dict(zip(names, map(_portable, row), strict=True))) + "\n")
+                self._write(json_text(dict(zip(names, map(portable, row), strict=True))) + "\n")
             case Format.TABLE:
                 self._write(tables.card(names, [self._on_card(value) for value in row], color=self._color))
             case _:
@@ -139,7 +141,9 @@ class Renderer:
         """
         chosen = self.fields or names
         if self.is_json:
-            lines = (_json({name: _portable(record[name]) for name in chosen if name in record}) for record in records)
+            lines = (
+                json_text({name: portable(record[name]) for name in chosen if name in record}) for record in records
+            )
             self._json_lines(lines, tail)
         elif self._form is Format.ID:
             identity = _identity(names)
@@ -158,7 +162,7 @@ class Renderer:
     def alone(self, text: str, member: Mapping[str, object]) -> None:
         """Write one member of a result that is not printed, whatever `--fields` contains."""
         if self.is_json:
-            self._write(_json(member) + "\n")
+            self._write(json_text(member) + "\n")
             self.sink.flush()
         else:
             self._bare(text)
@@ -193,8 +197,8 @@ class Renderer:
         rows = map(pick, items)
         if self.is_json:
             # The same text as json.dumps, three times as fast, for long lists.
-            template = "{" + ", ".join(f"{_json(name)}: %s" for name in names) + "}"  # names are identifiers
-            text = _json_text()
+            template = "{" + ", ".join(f"{json_text(name)}: %s" for name in names) + "}"  # names are identifiers
+            text = _json_writer()
             lines = (template % tuple(map(text, row)) for row in rows)
             self._json_lines(lines, lambda: {"next_cursor": next_cursor})
         else:
@@ -230,41 +234,30 @@ class Renderer:
         for block in _blocks(lines):
             self._write(separator + ",\n".join(block))
             separator = ",\n"
-        rest = "".join(f", {_json(name)}: {_json(_portable(value))}" for name, value in tail().items())
+        rest = "".join(f", {json_text(name)}: {json_text(portable(value))}" for name, value in tail().items())
         self._write(f"{separator if separator.startswith('{') else ''}]{rest}}}\n")
 
     def _rows(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
-        cell = self._shown if self.sink.terminal else _cell
+        bare = _escaped_cell if self.sink.terminal else cell
         match self._form:
             case Format.TABLE:
                 self._table(rows, names)
             case Format.ID:
                 at = names.index(_identity(names))
                 named = (row[at] for row in rows if row[at] is not None)
-                for block in _blocks(cell(one) + "\n" for each in named for one in _each(each)):
+                for block in _blocks(bare(one) + "\n" for each in named for one in _each(each)):
                     self._write("".join(block))
-            case Format.CSV:
-                self._csv(rows, names, cell)
             case _:
-                head: tuple[Row, ...] = (names,) if self._header else ()
-                lines = ("\t".join([_tsv(cell(value)) for value in row]) + "\n" for row in chain(head, rows))
-                for block in _blocks(lines):
+                line = csv_line if self._form is Format.CSV else tsv_line
+                head = [line(names)] if self._header else []
+                shown = self._filled(bare)
+                lines = (line([shown(value) for value in row]) for row in rows)
+                for block in _blocks(chain(head, lines)):
                     self._write("".join(block))
-
-    def _csv(self, rows: Iterator[Row], names: tuple[str, ...], cell: Callable[[object], str]) -> None:
-        """RFC 4180: CRLF between records, quotes where a cell needs them."""
-        import csv
-        import io
-
-        head: tuple[Row, ...] = (names,) if self._header else ()
-        for block in _blocks(chain(head, rows)):
-            text = io.StringIO(newline="")
-            writer = csv.writer(text, lineterminator="\r\n")
-            writer.writerows([cell(value) for value in row] for row in block)
-            self._write(text.getvalue())
 
     def _table(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
-        cells = ([escaped(_brief(value)) for value in row] for row in rows)
+        shown = self._filled(lambda value: escaped(to_the_second(value)))
+        cells = ([shown(value) for value in row] for row in rows)
         first = list(islice(cells, tables.MEASURED))
         layout = tables.Columns(names, first, color=self._color)
         if self._header:
@@ -276,12 +269,17 @@ class Renderer:
         self._write((_safe_lines(text) if self.sink.terminal else text) + "\n")
         self.sink.flush()
 
-    def _shown(self, value: object) -> str:
-        return escaped(_cell(value))
+    def _filled(self, text: Callable[[object], str]) -> Callable[[object], str]:
+        """Return the function `text`, with the value of `--empty` instead of an empty text."""
+        if not self._empty:
+            return text
+        empty = escaped(self._empty) if self.sink.terminal or self.is_table else self._empty
+        return lambda value: text(value) or empty
 
     def _on_card(self, value: object) -> str:
         # A list, such as recovery codes, is printed with one item per line.
-        return "\n".join(map(self._shown, value)) if isinstance(value, list) else self._shown(value)
+        shown = self._filled(_escaped_cell)
+        return "\n".join(map(shown, value)) if isinstance(value, list) and value else shown(value)
 
     def _write(self, text: str) -> None:
         self.sink.write(_safe_json(text) if self.sink.terminal and self.is_json else text)
@@ -310,54 +308,11 @@ def _blocks(items: Iterable[Any]) -> Iterator[list[Any]]:
         yield block
 
 
-def _portable(value: object) -> object:
-    """Convert `value` to the types of JSON. Raises TypeError for anything else, in particular a secret."""
-    if type(value) in _PLAIN:
-        return value
-    moment = getattr(value, "isoformat", None)
-    if moment is not None:
-        return moment()
-    if isinstance(value, Hint):
-        return filled(value)
-    if isinstance(value, Mapping):
-        return {str(name): _portable(member) for name, member in value.items()}
-    if isinstance(value, (tuple, list, frozenset, set)):
-        return [_portable(member) for member in value]
-    if isinstance(value, (str, int)):  # subclasses, such as enumerations
-        return str.__str__(value) if isinstance(value, str) else int(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else float(value)
-    if hasattr(value, "__dataclass_fields__"):
-        names, row = _taken_apart(value)
-        return dict(zip(names, map(_portable, row), strict=True))
-    raise TypeError(f"a result cannot hold a {type(value).__name__}")
-
-
-def _cell(value: object) -> str:
-    """Convert `value` to the text of a cell: empty for None, items joined by commas, JSON for nested values."""
-    plain = value if type(value) in _PLAIN else _portable(value)
-    if isinstance(plain, str):
-        return plain
-    if plain is None:
-        return ""
-    if isinstance(plain, bool):
-        return "true" if plain else "false"
-    if isinstance(plain, list) and not any(isinstance(member, (list, dict)) for member in plain):
-        return ",".join(map(_cell, plain))
-    if isinstance(plain, float):
-        return f"{plain:f}".rstrip("0")
-    return _json(plain) if isinstance(plain, (list, dict)) else str(plain)
-
-
-def _tsv(cell: str) -> str:
-    return cell if cell.isprintable() and "\\" not in cell else cell.translate(_TSV)
-
-
-def _json_text() -> Callable[[object], str]:
+def _json_writer() -> Callable[[object], str]:
     from json.encoder import encode_basestring
 
     def text(value: object) -> str:
-        plain = value if type(value) in _PLAIN else _portable(value)
+        plain = value if type(value) in PLAIN else portable(value)
         if isinstance(plain, str):
             return encode_basestring(plain)
         if plain is None:
@@ -366,21 +321,13 @@ def _json_text() -> Callable[[object], str]:
             return str(plain).lower()  # a bool is one of them
         if isinstance(plain, list):
             return f"[{', '.join(map(text, plain))}]"
-        return _json(plain)
+        return json_text(plain)
 
     return text
 
 
-def _brief(value: object) -> str:
-    """Convert `value` to the cell of a table, in which times have seconds."""
-    moment = getattr(value, "isoformat", None)
-    return _cell(value) if moment is None else f"{moment()[:19]}Z"
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
+def _escaped_cell(value: object) -> str:
+    return escaped(cell(value))
 
 
 def _safe_lines(text: str) -> str:

@@ -46,6 +46,7 @@ EVERYWHERE: tuple[TyperOption, ...] = (
     ),
     _option("fields", "--fields", metavar="A,B", help="Print only these fields, in this order."),
     _option("no_header", "--no-header", is_flag=True, default=False, help="Omit the header line."),
+    _option("empty", "--empty", metavar="TEXT", help="Show this text in empty cells of tables, TSV and CSV."),
     _option(
         "quiet",
         "-q",

@@ -33,6 +33,7 @@ class Results:
         *,
         fields: tuple[str, ...] | None,
         header: bool,
+        empty: str,
         quiet: bool,
         dry_run: bool,
         messages: Messages,
@@ -46,7 +47,7 @@ class Results:
         self._messages = messages
         self._color = terminal.color_wanted(sys.stdout)
         sink = terminal.Sink(sys.stdout, before_write=messages.clear_progress)
-        self.renderer = Renderer(form, fields=fields, header=header, sink=sink, color=self._color)
+        self.renderer = Renderer(form, fields=fields, header=header, sink=sink, color=self._color, empty=empty)
 
     # Queries.
 

@@ -141,6 +141,17 @@ def test_csv_reads_back(items: list[Pair]) -> None:
     assert rows == [["left", "right"], *([item.left, item.right] for item in items)]
 
 
+def test_csv_lines_end_with_a_line_feed_and_only_what_needs_quotes_has_them() -> None:
+    items = [Pair("a b", "1,2"), Pair('"', "\r"), Pair("\n", ""), Pair("\r\n", "'")]
+    assert page(Format.CSV, items) == 'left,right\na b,"1,2"\n"""","\r"\n"\n",\n"\r\n",\'\n'
+
+
+def test_a_record_of_one_empty_cell_is_no_blank_line() -> None:
+    stream = io.StringIO(newline="")
+    renderer(Format.CSV, stream, ("left",)).page([Pair("", "x")], Pair, None)
+    assert stream.getvalue() == 'left\n""\n'
+
+
 @given(pairs)
 def test_json_and_json_lines_read_back(items: list[Pair]) -> None:
     expected = [{"left": item.left, "right": item.right} for item in items]
