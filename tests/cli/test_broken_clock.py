@@ -95,10 +95,10 @@ def test_a_stolen_key_from_a_clock_that_was_ahead_is_replaced_at_once(machine: M
     script = _AT.format(time_ns="1_900_000_000 * 10**9")  # in 2030
     python(machine, script, "init").succeeded()
     before = machine.run("key", "list", "-o", "json").succeeded().json["items"]
-    stolen = next(key["kid"] for key in before if (key["purpose"], key["state"]) == ("sign", "primary"))
+    stolen = next(key["id"] for key in before if (key["purpose"], key["state"]) == ("sign", "primary"))
     warned = machine.run("doctor", "-o", "json").json["items"]
     assert {"keyring.valid", "clock.sane"} <= {item["check"] for item in warned if item["status"] == "warn"}
     machine.run("key", "due", "--if-older-than", "30d").succeeded()
     rotated = machine.run("key", "rotate", "--if-older-than", "30d", "--reason", "laptop stolen", "-o", "json")
-    assert stolen in rotated.succeeded().json["retired"]
+    assert stolen in rotated.succeeded().json["retired_key_ids"]
     assert machine.run("key", "due", "--if-older-than", "30d").code == 6

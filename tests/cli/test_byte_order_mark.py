@@ -35,7 +35,7 @@ def test_a_hash_a_token_a_code_a_key_and_a_passphrase_too(machine: Machine) -> N
     machine.run("token", "verify", "--token-file", write(machine, "token", token)).succeeded()
     machine.run("token", "inspect", "--token-file", "token").succeeded()
     machine.run("token", "verify", "--batch", stdin=MARK + token.encode()).succeeded()
-    key = machine.run("key", "add", "--purpose", "sign", "-o", "json").succeeded().json["kid"]
+    key = machine.run("key", "add", "--purpose", "sign", "-o", "json").succeeded().json["id"]
     pem = machine.run("key", "export", key, "--private", "--form", "pem").succeeded().out
     done = machine.run("key", "import", "--purpose", "sign", "--kid", "other", "--key-file", write(machine, "pem", pem))
     assert done.code in (0, 4), done  # the key is known already

@@ -25,7 +25,7 @@ def ready(machine: Machine) -> Machine:
 def rotate(machine: Machine) -> str:
     """Rotate the encryption key. Return the kid of the new primary key."""
     done = machine.run("key", "rotate", "--if-older-than", "0d", "--purpose", "encrypt", "-o", "json").succeeded()
-    (kid,) = done.json["promoted"]
+    (kid,) = done.json["promoted_key_ids"]
     return str(kid)
 
 
@@ -68,8 +68,8 @@ def test_a_line_end_is_dropped_when_that_is_asked_for(ready: Machine) -> None:
 def test_a_value_comes_from_a_file_a_descriptor_or_a_variable(ready: Machine) -> None:
     file(ready, "plain", b"secret\n")
     from_file = ready.run("encrypt", *PHONE, "--value-file", "plain", "-o", "json").succeeded().json
-    assert list(from_file) == ["value", "kid", "changed"]
-    assert from_file["value"].split(".")[1] == from_file["kid"]
+    assert list(from_file) == ["value", "key_id", "changed"]
+    assert from_file["value"].split(".")[1] == from_file["key_id"]
     from_env = ready.run("encrypt", *PHONE, "--value-env", "PLAIN", env={"PLAIN": "secret"}).succeeded().out
     assert ready.run("decrypt", *PHONE, "--value-env", "X", env={"X": from_env}).succeeded().out == "secret"
     reader, writer = os.pipe()
@@ -299,7 +299,7 @@ def test_after_a_rotation_reencryption_moves_every_value_and_shows_none(ready: M
     assert same.out == value
     old, new = value.split(".")[1], rotate(ready)
     moved = ready.run("reencrypt", *PHONE, "-o", "json", stdin=value).succeeded().json
-    assert (moved["kid"], moved["changed"]) == (new, True)
+    assert (moved["key_id"], moved["changed"]) == (new, True)
     done = ready.run("reencrypt", *PHONE, "--lines", stdin=lines + moved["value"] + "\nsecret\n")
     assert done.code == 7
     assert "backctl: 2 re-encrypted, 1 unchanged, 1 of 4 records failed\n" in done.err

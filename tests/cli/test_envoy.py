@@ -143,7 +143,7 @@ def test_a_rotation_with_an_overlap_causes_no_error(machine: Machine, envoy: Env
     asking.start()
     try:
         before = envoy.reloads()
-        kid = machine.run("key", "add", "--purpose", "sign", "-o", "json").succeeded().json["kid"]
+        kid = machine.run("key", "add", "--purpose", "sign", "-o", "json").succeeded().json["id"]
         publish(machine)
         envoy.wait_until(lambda: envoy.reloads() > before)  # the overlap: verifiers know the key before it is used
         machine.run("key", "promote", kid).succeeded()
@@ -155,7 +155,7 @@ def test_a_rotation_with_an_overlap_causes_no_error(machine: Machine, envoy: Env
         ended.set()
         asking.join()
     assert statuses == {200}
-    (old,) = {key["kid"] for key in listed(machine) if (key["purpose"], key["state"]) == ("sign", "retired")}
+    (old,) = {key["id"] for key in listed(machine) if (key["purpose"], key["state"]) == ("sign", "retired")}
     machine.run("key", "destroy", old, "--confirm", old).succeeded()
     publish(machine)
     envoy.wait_until(lambda: [envoy.answer(token) for token in tokens] == [401, 200])

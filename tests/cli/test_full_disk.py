@@ -63,7 +63,7 @@ def test_a_full_disk_is_told_and_nothing_is_changed(installed: Machine, full: Pa
 
 
 def test_a_private_key_for_which_there_is_no_room_has_not_left(installed: Machine, full: Path) -> None:
-    kid = installed.run("key", "list", "--fields", "kid", "--no-header").succeeded().out.split()[0]
+    kid = installed.run("key", "list", "--fields", "id", "--no-header").succeeded().out.split()[0]
     export = ("key", "export", kid, "--private", "--secret-file", "full/key.json", "-o", "json")
     without_room(run_command(installed, on_a_full_disk(full, installed.command(*export))), uses_database=True)
     assert installed.rows("SELECT count(*) FROM events WHERE type = 'KeyExported'") == [(0,)]

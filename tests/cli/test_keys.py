@@ -13,7 +13,7 @@ from tests.cli.expected import TIME, refused
 
 pytestmark = pytest.mark.every_database
 
-KEY_KEYS = ["kid", "purpose", "state", "kty", "alg", "use", "created_at", "promoted_at", "not_after"]
+KEY_KEYS = ["id", "purpose", "state", "kty", "alg", "use", "created_at", "promoted_at", "expires_at"]
 SECRET_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
 
 
@@ -47,7 +47,7 @@ def test_on_a_fresh_machine_questions_make_nothing_and_a_change_makes_the_instal
     assert machine.run("key", "rotate", "--if-older-than", "0d", "-n", "-o", "json").succeeded().json["dry_run"]
     assert not machine.data.exists()
     made = machine.run("key", "add", "--alg", "ES256", "--kid", "next", "-o", "json").succeeded()
-    assert (made.json["kid"], made.json["state"], made.json["changed"]) == ("next", "standby", True)
+    assert (made.json["id"], made.json["state"], made.json["changed"]) == ("next", "standby", True)
     assert [key["state"] for key in keys(machine)] == ["primary"] * 4 + ["standby"]
 
 
@@ -59,13 +59,13 @@ def test_a_rotation_at_once_replaces_keys_leaves_old_ones_verifying_and_is_told(
     assert (tried["changed"], tried["dry_run"]) == (True, True)
     assert keys(installed) == before
     done = installed.run(*rotation, "-o", "json").succeeded().json
-    assert list(done) == ["added", "promoted", "retired", "changed"]
-    assert done["retired"] == [before[0]["kid"], before[1]["kid"]]
+    assert list(done) == ["added_key_ids", "promoted_key_ids", "retired_key_ids", "changed"]
+    assert done["retired_key_ids"] == [before[0]["id"], before[1]["id"]]
     assert states(installed) == ["retired", "primary"]
-    old = installed.run("key", "show", before[0]["kid"], "-o", "json").succeeded().json
-    assert re.fullmatch(TIME, old["not_after"])
+    old = installed.run("key", "show", before[0]["id"], "-o", "json").succeeded().json
+    assert re.fullmatch(TIME, old["expires_at"])
     published = installed.run("key", "jwks", "-o", "json").succeeded().json["keys"]
-    assert [key["kid"] for key in published] == [done["promoted"][0], before[0]["kid"]]
+    assert [key["kid"] for key in published] == [done["promoted_key_ids"][0], before[0]["id"]]
     assert not any(SECRET_MEMBERS & key.keys() for key in published)
     events = installed.run("audit", "list", "-o", "json").succeeded().json["items"][1:]
     assert [(event["type"], event["actor"], event["reason"]) for event in events] == [
@@ -74,7 +74,7 @@ def test_a_rotation_at_once_replaces_keys_leaves_old_ones_verifying_and_is_told(
     installed.run("audit", "verify", "-q").succeeded()
 
 
-def test_the_identifiers_of_a_rotation_are_the_kids_of_the_new_keys_one_a_line(installed: Machine) -> None:
+def test_the_identifiers_of_a_rotation_are_the_ids_of_the_new_keys_one_a_line(installed: Machine) -> None:
     assert installed.run("key", "rotate", "-o", "id").succeeded().out == ""
     made = installed.run("key", "rotate", "--if-older-than", "0d", "-o", "id").succeeded().out
     assert re.fullmatch(r"sign-[0-9a-f]{12}\nencrypt-[0-9a-f]{12}\n", made)
@@ -92,14 +92,14 @@ def test_rotating_from_cron_does_nothing_until_it_is_due(installed: Machine) -> 
     assert not installed.run("key", "rotate", "-o", "json").succeeded().json["changed"]
     soon = ("--if-older-than", "30d", "--overlap", "30d", "--purpose", "sign")
     assert installed.run("key", "due", *soon, "-o", "json").succeeded().json["items"][0]["step"] == "prepare"
-    assert len(installed.run("key", "rotate", *soon, "-o", "json").succeeded().json["added"]) == 1
+    assert len(installed.run("key", "rotate", *soon, "-o", "json").succeeded().json["added_key_ids"]) == 1
     assert not installed.run("key", "rotate", *soon, "-o", "json").succeeded().json["changed"]
     assert states(installed) == ["primary", "standby"]
 
 
 @pytest.mark.embedded
 def test_a_key_goes_all_the_way_to_its_tombstone(installed: Machine) -> None:
-    first = keys(installed)[0]["kid"]
+    first = keys(installed)[0]["id"]
     installed.run("key", "add", "--kid", "second").succeeded()
     refused(installed.run("key", "add", "--kid", "second", "-o", "json"), 4, "key.exists")
     refused(installed.run("key", "add", "--kid", "../etc", "-o", "json"), 2, "key.invalid")
@@ -114,13 +114,13 @@ def test_a_key_goes_all_the_way_to_its_tombstone(installed: Machine) -> None:
     refused(installed.run("key", "destroy", first, "-o", "json"), 8, "confirmation.required")
     refused(installed.run("key", "destroy", first, "--confirm", "second", "-o", "json"), 8, "confirmation.required")
     gone = installed.run("key", "destroy", first, "--confirm", first, "-o", "json").succeeded().json
-    assert (gone["kid"], gone["purpose"], gone["changed"]) == (first, "sign", True)
+    assert (gone["id"], gone["purpose"], gone["changed"]) == (first, "sign", True)
     refused(installed.run("key", "show", first, "-o", "json"), 3, "key.not_found")
     refused(installed.run("key", "add", "--kid", first, "-o", "json"), 4, "key.exists")
 
 
 def test_the_audit_key_rotates_and_the_chain_holds(installed: Machine) -> None:
-    old = next(key["kid"] for key in keys(installed) if key["purpose"] == "audit")
+    old = next(key["id"] for key in keys(installed) if key["purpose"] == "audit")
     installed.run("key", "rotate", "--purpose", "audit", "--if-older-than", "0d").succeeded()
     installed.run("key", "add").succeeded()
     installed.run("audit", "verify").succeeded()
@@ -128,7 +128,7 @@ def test_the_audit_key_rotates_and_the_chain_holds(installed: Machine) -> None:
     kids = [row[0] for row in installed.rows("SELECT DISTINCT audit_kid, min(seq) FROM events GROUP BY 1 ORDER BY 2")]
     assert kids == [
         old,
-        next(key["kid"] for key in keys(installed) if key["state"] == "primary" and key["purpose"] == "audit"),
+        next(key["id"] for key in keys(installed) if key["state"] == "primary" and key["purpose"] == "audit"),
     ]
 
 
@@ -136,8 +136,8 @@ def test_the_audit_key_rotates_and_the_chain_holds(installed: Machine) -> None:
 def test_keys_leave_and_come_in_and_the_log_is_told(installed: Machine, tmp_path: Path) -> None:
     jwk = json.dumps({**published_keys.RSA, "kid": "old name/1"})
     come = installed.run("key", "import", "--key-stdin", "-o", "json", stdin=jwk).succeeded()
-    assert (come.json["alg"], come.json["state"], come.json["foreign_kid"]) == ("RS256", "standby", "old name/1")
-    kid = come.json["kid"]
+    assert (come.json["alg"], come.json["state"], come.json["original_id"]) == ("RS256", "standby", "old name/1")
+    kid = come.json["id"]
     refused(installed.run("key", "import", "--key-stdin", "-o", "json", stdin=jwk), 4, "key.exists")
     public = installed.run("key", "export", kid).succeeded()
     assert json.loads(public.out)["n"] == published_keys.RSA["n"]
@@ -157,7 +157,7 @@ def test_keys_leave_and_come_in_and_the_log_is_told(installed: Machine, tmp_path
     shown = installed.at_terminal("key", "export", kid, "--private")
     assert shown.code == 2
     assert "is not shown on a terminal" in shown.out
-    encrypting = next(key["kid"] for key in keys(installed) if key["purpose"] == "encrypt")
+    encrypting = next(key["id"] for key in keys(installed) if key["purpose"] == "encrypt")
     refused(installed.run("key", "export", encrypting, "-o", "json"), 2, "key.invalid")
     types = [row[0] for row in installed.rows("SELECT type FROM events ORDER BY seq")]
     assert types == ["InstallationCreated", "KeyImported", "KeyExported", "KeyExported"]
@@ -205,7 +205,7 @@ def test_a_keyring_from_elsewhere_is_read_and_never_changed(machine: Machine) ->
     machine.run("init", "-q").succeeded()
     path = machine.data / "keyring.json"
     keyring = path.read_text()
-    kid = keys(machine)[0]["kid"]
+    kid = keys(machine)[0]["id"]
     elsewhere = machine.home / "given.json"
     path.rename(elsewhere)
     configured = machine.home / "config.toml"
@@ -246,7 +246,7 @@ def test_a_keyring_under_a_passphrase_opens_with_it_and_stays_wrapped(machine: M
     assert (again.json["wrapped"], again.json["changed"]) == (True, True)
     refused(machine.run("key", "list", "-o", "json", env=known), 9, "keyring.sealed")
     assert machine.run("key", "wrap", "--none", "-o", "json", env=other).succeeded().json["changed"]
-    assert [key["kid"] for key in keys(machine)][-1] == "next"
+    assert [key["id"] for key in keys(machine)][-1] == "next"
     assert [row[0] for row in machine.rows("SELECT type FROM events ORDER BY seq")] == [
         "InstallationCreated",
         "KeyAdded",

@@ -269,7 +269,7 @@ def test_a_file_that_was_written_is_not_called_a_failure_worth_a_retry(machine: 
 @pytest.mark.embedded
 def test_an_exported_key_that_went_nowhere_is_recorded_and_lost(machine: Machine) -> None:
     machine.create_user("ada")
-    kid = next(key["kid"] for key in machine.run("key", "list", "-o", "json").json["items"] if key["purpose"] == "sign")
+    kid = next(key["id"] for key in machine.run("key", "list", "-o", "json").json["items"] if key["purpose"] == "sign")
     code, err = run_closed(machine, "key", "export", kid, "--private", "-o", "json")
     assert (code, '"code": "output.lost"' in err) == (5, True), err
     code, err = run_closed(machine, "key", "export", kid, "-o", "json")

@@ -67,7 +67,7 @@ def test_every_kind_of_statement_runs_in_a_pool_of_one(pooled: Machine) -> None:
     run("token", "revoke", "--user", "person02", "--yes").succeeded()
     run("token", "revoke", "--all", "--yes").succeeded()
     run("token", "gc").succeeded()
-    kid = run("key", "add", "--purpose", "sign", "-o", "json").succeeded().json["kid"]
+    kid = run("key", "add", "--purpose", "sign", "-o", "json").succeeded().json["id"]
     run("key", "rotate", "--if-older-than", "0d").succeeded()
     run("key", "list").succeeded()
     run("key", "jwks").succeeded()

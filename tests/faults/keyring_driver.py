@@ -43,7 +43,7 @@ def wrap(backend: Backend) -> object:
 
 
 def primary(backend: Backend) -> object:
-    return next(key.kid for key in backend.keys.all("sign") if key.state == "primary")
+    return next(key.id for key in backend.keys.all("sign") if key.state == "primary")
 
 
 def promoted(backend: Backend) -> object:

@@ -255,7 +255,7 @@ def test_a_lost_answer_to_a_commit_that_was_made_completes_the_change(ground: Gr
     backend = ground.backend(judge=once(COMMIT, "cut after"))
     made = backend.keys.rotate(("sign",), older_than=0, overlap=DAY, by=backend.by("me"))
     assert made.changed
-    assert KeyFile(ground.folder / "keyring.json").read().primary("sign").kid == made.value.promoted[0]
+    assert KeyFile(ground.folder / "keyring.json").read().primary("sign").kid == made.value.promoted_key_ids[0]
 
 
 def test_a_commit_that_never_arrived_is_made_again(ground: Ground) -> None:
@@ -263,7 +263,7 @@ def test_a_commit_that_never_arrived_is_made_again(ground: Ground) -> None:
     made = backend.keys.rotate(("sign",), older_than=0, overlap=DAY, by=backend.by("me"))
     ring = KeyFile(ground.folder / "keyring.json").read()
     assert [key.state for key in ring.keys if key.purpose == "sign"] == ["primary", "retired"][::-1]
-    assert ring.primary("sign").kid == made.value.promoted[0]
+    assert ring.primary("sign").kid == made.value.promoted_key_ids[0]
     assert [name for name in os.listdir(ground.folder) if name.endswith(".change")] == []
 
 

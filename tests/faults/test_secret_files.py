@@ -96,7 +96,7 @@ sys.exit(run(sys.argv[1:]))
 
 def test_a_key_leaves_when_the_log_tells_of_it_and_not_otherwise(machine: Machine, tmp_path: Path) -> None:
     machine.run("init").succeeded()
-    kid = machine.run("key", "list", "--fields", "kid", "--no-header").succeeded().out.split()[0]
+    kid = machine.run("key", "list", "--fields", "id", "--no-header").succeeded().out.split()[0]
     file = tmp_path / "key.json"
     export = ("key", "export", kid, "--private", "--secret-file", str(file), "-o", "json")
 

@@ -305,14 +305,14 @@ def test_neither_secret_nor_code_is_told_by_anything_but_the_answer(services: Se
 
 
 def kid(services: Services, purpose: Any) -> str:
-    return next(key.kid for key in services.backend.keys.all(purpose) if key.state == "primary")
+    return next(key.id for key in services.backend.keys.all(purpose) if key.state == "primary")
 
 
 def turn(services: Services, purpose: Any) -> str:
     """Replace the primary key. Return the kid of the old one."""
     before = kid(services, purpose)
     new = services.backend.keys.add(purpose, by=Attribution(ACTOR)).value
-    services.backend.keys.promote(new.kid, overlap=0, by=Attribution(ACTOR))
+    services.backend.keys.promote(new.id, overlap=0, by=Attribution(ACTOR))
     return before
 
 

@@ -20,10 +20,10 @@ class SanitizedPart:
 
 @dataclass(frozen=True, slots=True)
 class EncryptedValue:
-    """A value encrypted under the key `kid`; `changed` is False if it already was."""
+    """A value encrypted under the key `key_id`; `changed` is False if it already was."""
 
     value: str
-    kid: str
+    key_id: str
     changed: bool
 
 

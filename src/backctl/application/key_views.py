@@ -13,12 +13,12 @@ Form = Literal["jwk", "pem"]
 class KeyView:
     """A key without its secret.
 
-    `promoted_at` is None if the key was created as primary or never was primary. `not_after` is None for no end.
+    `promoted_at` is None if the key was created as primary or never was primary. `expires_at` is None for no end.
     """
 
-    TABLE: ClassVar = ("kid", "purpose", "state", "alg", "created_at", "promoted_at", "not_after")
+    TABLE: ClassVar = ("id", "purpose", "state", "alg", "created_at", "promoted_at", "expires_at")
 
-    kid: str
+    id: str
     purpose: Purpose
     state: KeyState
     kty: str
@@ -26,12 +26,12 @@ class KeyView:
     use: str
     created_at: Instant
     promoted_at: Instant | None
-    not_after: Instant | None
+    expires_at: Instant | None
 
     @classmethod
     def of(cls, key: Key) -> Self:
         return cls(
-            kid=key.kid,
+            id=key.kid,
             purpose=key.purpose,
             state=key.state,
             kty=key.kty,
@@ -39,7 +39,7 @@ class KeyView:
             use=key.use,
             created_at=Instant.parse(key.created),
             promoted_at=_moment(key.promoted),
-            not_after=_moment(key.not_after),
+            expires_at=_moment(key.not_after),
         )
 
 
@@ -48,7 +48,7 @@ class DueView:
     """What a rotation would do now for a purpose; `step` is None if nothing is due."""
 
     purpose: Purpose
-    kid: str
+    key_id: str
     primary_since: Instant
     due: bool
     step: NextStep | None
@@ -56,11 +56,11 @@ class DueView:
 
 @dataclass(frozen=True, slots=True)
 class RotationView:
-    """The kids of the keys that a rotation changed; a new primary key is in both `added` and `promoted`."""
+    """The ids of the keys that a rotation changed. A new primary key was both added and promoted."""
 
-    added: tuple[str, ...]
-    promoted: tuple[str, ...]
-    retired: tuple[str, ...]
+    added_key_ids: tuple[str, ...]
+    promoted_key_ids: tuple[str, ...]
+    retired_key_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +73,33 @@ class Wrapping:
 
 @dataclass(frozen=True, slots=True)
 class ImportedKey:
-    """An imported key. `foreign_kid` is its original kid if that differs from `kid`."""
+    """An imported key. `original_id` is the `kid` that it had elsewhere, if that differs from `id`."""
 
-    kid: str
+    id: str
     purpose: Purpose
     state: KeyState
     alg: str
-    foreign_kid: str | None
+    original_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class KeyExport:
     """An exported key: its JWK as JSON, or PEM; None if it was written to a file. Its `repr` shows no secret."""
 
-    kid: str
+    id: str
     form: Form
     private: bool
     document: str | None
 
     def __repr__(self) -> str:
-        return f"KeyExport(kid={self.kid!r})"
+        return f"KeyExport(id={self.id!r})"
 
 
 @dataclass(frozen=True, slots=True)
 class DestroyedKey:
     """A key that was destroyed."""
 
-    kid: str
+    id: str
     purpose: Purpose
     destroyed_at: Instant
 

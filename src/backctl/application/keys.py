@@ -371,7 +371,7 @@ def _events(before: Keyring, after: Keyring) -> tuple[DomainEvent, ...]:
 def _rotation(before: Keyring, after: Keyring) -> RotationView:
     events = _events(before, after)
     return RotationView(
-        added=tuple(event.subject for event in events if isinstance(event, KeyAdded)),
-        promoted=tuple(event.subject for event in events if isinstance(event, KeyPromoted)),
-        retired=tuple(event.subject for event in events if isinstance(event, KeyRetired)),
+        added_key_ids=tuple(event.subject for event in events if isinstance(event, KeyAdded)),
+        promoted_key_ids=tuple(event.subject for event in events if isinstance(event, KeyPromoted)),
+        retired_key_ids=tuple(event.subject for event in events if isinstance(event, KeyRetired)),
     )

@@ -287,7 +287,7 @@ class Renderer:
 
 def _identity(names: Sequence[str]) -> str:
     """Return the name of the member that identifies an object: one of these names if there is one, else the first."""
-    return next((name for name in ("id", "jti", "kid", "ident") if name in names), names[0])
+    return next((name for name in ("id", "jti", "key_id", "user_id", "ident") if name in names), names[0])
 
 
 def _each(identity: object) -> Iterable[object]:

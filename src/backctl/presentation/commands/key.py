@@ -235,9 +235,9 @@ def import_(
         by=call.attribution,
         dry_run=call.dry_run,
     )
-    if change.value.foreign_kid is not None:
+    if change.value.original_id is not None:
         call.messages.notice(
-            f"the key has the name {change.value.kid} here, instead of {quoted(change.value.foreign_kid)}"
+            f"the key has the name {change.value.id} here, instead of {quoted(change.value.original_id)}"
         )
     call.results.changed(change)
 
