@@ -57,7 +57,7 @@ def test_a_secret_command_is_neither_run_nor_shown(machine: Any) -> None:
 
 def test_path_is_the_file_in_force_or_where_it_would_be(machine: Any) -> None:
     assert machine.run("config", "path").succeeded().out == f"{machine.config_file}\n"
-    assert machine.run("config", "path", "-o", "json").json == {"path": str(machine.config_file), "exists": False}
+    assert machine.run("config", "path", "-o", "json").json == {"file": str(machine.config_file), "exists": False}
     other = machine.home / "other.toml"
     assert machine.run("config", "path", "--config", str(other)).succeeded().out == f"{other}\n"
     assert machine.run("config", "path", env={"BACKCTL_CONFIG": str(other)}).succeeded().out == f"{other}\n"

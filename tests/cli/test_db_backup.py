@@ -20,7 +20,7 @@ from tests.cli.processes import as_ordinary_owner, run_command, stop_when, toget
 from backctl.infrastructure.sql.schema import REVISION
 
 PEOPLE = [Person("ada", "admin"), Person("bob"), Person("cleo", active=False)]
-BACKUP_KEYS = ["path", "size_bytes", "sha256"]
+BACKUP_KEYS = ["file", "size_bytes", "sha256"]
 
 
 def test_a_copy_is_whole_private_and_said_what_it_is(installed: Machine) -> None:
@@ -29,7 +29,7 @@ def test_a_copy_is_whole_private_and_said_what_it_is(installed: Machine) -> None
     copy = installed.home / "copy.db"
     assert list(done.json) == BACKUP_KEYS
     assert done.json == {
-        "path": str(copy),
+        "file": str(copy),
         "size_bytes": copy.stat().st_size,
         "sha256": hashlib.sha256(copy.read_bytes()).hexdigest(),
     }

@@ -15,7 +15,7 @@ from tests.cli.processes import run_command, stop_when, together, with_files_of_
 from backctl.infrastructure.sql.schema import REVISION
 
 PEOPLE = [Person("ada", "admin"), Person("bob"), Person("cleo", active=False)]
-UPGRADE_KEYS = ["database", "previous_revision", "revision", "copy"]
+UPGRADE_KEYS = ["database", "previous_revision", "revision", "copy_file"]
 
 
 def upgrades(machine: Machine) -> list[tuple[str, str | None, dict[str, str]]]:
@@ -30,7 +30,7 @@ def test_a_current_database_needs_no_upgrade(installed: Machine) -> None:
         done = installed.run("db", "upgrade", "-o", "json", *flags).succeeded()
         assert list(done.json) == [*UPGRADE_KEYS, "changed", *(["dry_run"] if flags else [])]
         assert (done.json["previous_revision"], done.json["revision"]) == (REVISION, REVISION)
-        assert (done.json["copy"], done.json["changed"]) == (None, False)
+        assert (done.json["copy_file"], done.json["changed"]) == (None, False)
     assert contents(installed.home) == before
     assert installed.run("db", "upgrade", "-q").succeeded().out == ""
 
@@ -43,13 +43,13 @@ def test_an_older_database_is_copied_and_brought_up_to_date_once(newer: Machine)
         "database": str(newer.data / "backctl.db"),
         "previous_revision": REVISION,
         "revision": NEXT,
-        "copy": str(copy),
+        "copy_file": str(copy),
         "changed": True,
     }
     assert (revision(newer.data / "backctl.db"), revision(copy)) == (NEXT, REVISION)
     assert copy.stat().st_mode & 0o777 == 0o600
     again = newer.run("db", "upgrade", "-o", "json").succeeded().json
-    assert (again["changed"], again["previous_revision"], again["copy"]) == (False, NEXT, None)
+    assert (again["changed"], again["previous_revision"], again["copy_file"]) == (False, NEXT, None)
     assert upgrades(newer) == [("deploy", "release day", {"old": REVISION, "new": NEXT})]
     newer.run("audit", "verify").succeeded()
     assert newer.run("user", "count").succeeded().out == "3\n"
@@ -58,7 +58,7 @@ def test_an_older_database_is_copied_and_brought_up_to_date_once(newer: Machine)
 def test_a_rehearsed_upgrade_leaves_everything_as_it_is(newer: Machine) -> None:
     before = contents(newer.home)
     dry = newer.run("db", "upgrade", "--dry-run", "-o", "json").succeeded().json
-    assert (dry["changed"], dry["dry_run"], dry["copy"]) == (True, True, None)
+    assert (dry["changed"], dry["dry_run"], dry["copy_file"]) == (True, True, None)
     assert (dry["previous_revision"], dry["revision"]) == (REVISION, NEXT)
     assert contents(newer.home) == before
 

@@ -201,7 +201,7 @@ def test_columns_of_csv_come_back_through_files(ready: Machine) -> None:
     flags = ("--csv", "phone", "--context-template", "users.phone:{id}")
     report = ready.run("encrypt", *flags, "--file", "in.csv", "--out", "out.csv", "-o", "json").succeeded().json
     assert report == {
-        "out": "out.csv",
+        "file": "out.csv",
         "size_bytes": (ready.home / "out.csv").stat().st_size,
         "records": 2,
         "values": 2,
@@ -247,7 +247,7 @@ def test_a_file_comes_back_and_the_result_appears_at_once(ready: Machine) -> Non
     file(ready, "plain", content)
     report = ready.run("encrypt", *PHONE, "--file", "plain", "--out", "sealed", "-o", "json").succeeded().json
     sealed = (ready.home / "sealed").read_bytes()
-    assert (report["out"], report["size_bytes"], report["failed_records"]) == ("sealed", len(sealed), 0)
+    assert (report["file"], report["size_bytes"], report["failed_records"]) == ("sealed", len(sealed), 0)
     assert sealed.startswith(b"bk1s.encrypt-")
     assert (ready.home / "sealed").stat().st_mode & 0o777 == 0o600
     ready.run("decrypt", *PHONE, "--file", "sealed", "--out", "back").succeeded()

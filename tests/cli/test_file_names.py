@@ -59,7 +59,7 @@ def test_the_path_of_the_configuration_file_is_printed_unchanged(files: Machine)
     printed = subprocess.check_output(files.command("config", "path"), env=environment, cwd=files.home)
     assert printed == b"caf\xe9.toml\n"
     done = files.run("config", "path", "-o", "json", env={"BACKCTL_CONFIG": f"{NAME}.toml"})
-    assert done.succeeded().json["path"].endswith("\udce9.toml")
+    assert done.succeeded().json["file"].endswith("\udce9.toml")
 
 
 def test_variables_and_folders_may_have_any_bytes(machine: Machine) -> None:

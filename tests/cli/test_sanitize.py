@@ -78,7 +78,7 @@ def test_lines_as_objects_hold_their_errors(machine: Machine, form: str) -> None
 
 def test_explain_tells_what_changes_instead_of_the_result(machine: Machine) -> None:
     done = sanitize(machine, "--format", "jsonl", "--explain", stdin=f"{HOSTILE}\n{HOSTILE}\n").succeeded()
-    assert done.out == ("path\tpart\tkind\tcount\n\tkey\tbidi\t2\n/name\tvalue\thtml\t2\n/tags/*\tvalue\thtml\t2\n")
+    assert done.out == ("pointer\tpart\tkind\tcount\n\tkey\tbidi\t2\n/name\tvalue\thtml\t2\n/tags/*\tvalue\thtml\t2\n")
     nothing = sanitize(machine, "--explain", "-o", "json", "--fields", "kind", stdin="plain").succeeded()
     assert nothing.json == {"items": [], "next_cursor": None}
     failed = sanitize(machine, "--format", "jsonl", "--explain", "-o", "json", stdin="NaN\n")

@@ -8,11 +8,11 @@ from typing import Literal
 class SanitizedPart:
     """The number of strings at one place of an input that were changed in one way.
 
-    `path` is an RFC 6901 pointer with `*` for array indexes, and empty for the whole input; the path of a key is that
+    `pointer` is an RFC 6901 pointer with `*` for array indexes, and empty for the whole input; that of a key is that
     of its object. `kind` is `html`, `control` or `bidi`.
     """
 
-    path: str
+    pointer: str
     part: Literal["key", "value"]
     kind: str
     count: int
@@ -37,9 +37,9 @@ class DecryptedValue:
 
 @dataclass(frozen=True, slots=True)
 class CipherReport:
-    """The result for a file: its values, how many of them changed, and how many records failed and were left out."""
+    """The result for the file that was written: its values, how many of them changed, and how many records failed and were left out."""
 
-    out: str
+    file: str
     size_bytes: int
     records: int
     values: int

@@ -40,18 +40,18 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeView:
-    """The revision before and after; `copy` is the file with a copy of the old database, if one was made."""
+    """The revision before and after; `copy_file` is a copy of the old database, if one was made."""
 
     database: str
     previous_revision: str
     revision: str
-    copy: str | None
+    copy_file: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class BackupView:
-    """A finished backup: its absolute path, size in bytes, and SHA-256 in hexadecimal."""
+    """A finished backup: its file as an absolute path, its size, and SHA-256 in hexadecimal."""
 
-    path: str
+    file: str
     size_bytes: int
     sha256: str

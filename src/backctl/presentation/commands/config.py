@@ -55,7 +55,7 @@ class SettingView:
 class FileView:
     """The configuration file."""
 
-    path: str
+    file: str
     exists: bool
 
 
