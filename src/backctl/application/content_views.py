@@ -37,7 +37,7 @@ class DecryptedValue:
 
 @dataclass(frozen=True, slots=True)
 class CipherReport:
-    """The result for the file that was written: its values, how many of them changed, and how many records failed and were left out."""
+    """The result for the file that was written. Records that failed were left out."""
 
     file: str
     size_bytes: int
