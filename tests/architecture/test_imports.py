@@ -131,7 +131,7 @@ _ANSWERS = {
 @pytest.mark.parametrize(("question", "answer"), _ANSWERS.items())
 def test_a_tab_loads_the_settings_and_sqlite_at_most(installed: InstalledHome, question: str, answer: str) -> None:
     searches = question.startswith("account a")  # only accounts are in the database, and none begins with a dash
-    installed.write("here.toml", "[profiles.here]\nprotected = true\n\n[roles.auditor]\npermissions = []\n")
+    installed.write("here.toml", "[profiles.here]\ndatabase.url = 'default'\n\n[roles.auditor]\npermissions = []\n")
     code, output, modules = installed.run("__complete", *question.split())
     assert (code, output) == (0, answer)
     assert ("sqlite3" in modules) == searches

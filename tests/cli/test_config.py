@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.expected import refused
 
 URL = "sqlite:////srv/hunter2.db"
 
@@ -112,8 +113,12 @@ def test_a_dry_run_of_set_writes_nothing(machine: Any) -> None:
         (["passwords.bcrypt_cost", "99"], "config.value_invalid"),
         (["passwords.bcrypt", "9"], "config.key_unknown"),
         (["passwords.bcrypt_cost"], "usage"),
-        (["database.url", URL], "usage"),
-        (['profiles.p."database"."url"', URL], "usage"),
+        (["keyring.document", "hunter2"], "usage"),
+        (['profiles.p."keyring"."passphrase"', "hunter2"], "usage"),
+        (["database.url", "hunter2"], "config.value_invalid"),
+        (["database.url", "default"], "config.value_invalid"),
+        (["redis.url", "default"], "config.value_invalid"),
+        (["profiles.p.redis.url", "default"], "config.value_invalid"),
         (["database.timeout", "1s", "--value-stdin"], "usage"),
     ],
 )
@@ -143,6 +148,54 @@ def test_a_secret_comes_in_four_ways_and_is_not_repeated(machine: Any) -> None:
         assert tomllib.loads(machine.config_file.read_text()) == {"database": {"url": URL}}
         assert outcome.err == ""
     os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("key", "url"),
+    [
+        ("database.url", "sqlite:////srv/backctl.db"),
+        ("database.url", "postgresql://ada@db.example.org:5432/backctl?sslmode=verify-full"),
+        ("database.url", "postgresql://db/backctl?passfile=/etc/pass&sslkey=/etc/key"),
+        ("database.url", ""),
+        ("redis.url", "redis://localhost:6379/0"),
+        ("redis.url", "rediss://ada@cache?cert_file=/etc/cert&key_file=/etc/key"),
+        ("redis.url", "unix:///run/redis.sock"),
+        ("profiles.staging.database.url", "sqlite:////srv/staging.db"),
+        ("profiles.staging.database.url", "default"),
+        ("profiles.staging.redis.url", "redis://localhost"),
+    ],
+)
+def test_a_url_without_a_password_can_be_an_argument(machine: Any, key: str, url: str) -> None:
+    done = machine.run("config", "set", key, url, "-o", "json").succeeded()
+    assert (done.json["changed"], done.err) == (True, "")
+    written: Any = tomllib.loads(machine.config_file.read_text())
+    for part in key.split("."):
+        written = written[part]
+    assert written == url
+
+
+@pytest.mark.parametrize("prefix", ["", "profiles.staging."])
+@pytest.mark.parametrize(
+    ("key", "url"),
+    [
+        ("database.url", "postgresql://ada:hunter2@db/backctl"),
+        ("database.url", "postgresql://db/backctl?password=hunter2"),
+        ("database.url", "postgresql://db/backctl?sslmode=require&sslpassword=hunter2"),
+        ("database.url", "postgresql://ada:hunter2?/@db/backctl"),
+        ("database.url", "ada:hunter2@db/backctl"),
+        ("database.url", "mysql://ada:hunter2@db/backctl"),
+        ("redis.url", "redis://:hunter2@localhost"),
+        ("redis.url", "redis://ada:hunter2@localhost"),
+        ("redis.url", "unix://:hunter2@/run/redis.sock"),
+        ("redis.url", "redis+sentinel://localhost/service?sentinel_password=hunter2"),
+    ],
+)
+def test_a_url_with_a_password_cannot_be_an_argument(machine: Any, prefix: str, key: str, url: str) -> None:
+    error = refused(machine.run("config", "set", prefix + key, url, "-o", "json"), 2, "usage")
+    assert error["message"].startswith(f"{prefix}{key} contains a password")
+    assert "--value-stdin" in error["hint"]
+    assert "hunter2" not in str(error)
+    assert list(machine.home.iterdir()) == []
 
 
 def test_a_password_in_a_refused_url_is_not_repeated(machine: Any) -> None:

@@ -57,7 +57,7 @@ def test_the_profiles_are_listed_in_their_order_with_what_each_means(machine: Ma
         ("staging", True, False, f"{machine.home}/staging/backctl.db", f"file {file}:5"),
         ("production", False, True, f"{machine.home}/production/backctl.db", f"file {file}:9"),
         ("hidden", False, False, "***", f"file {file}:14"),
-        (AWKWARD, False, False, f"{machine.data}/backctl.db", f"file {file}:17"),
+        (AWKWARD, False, False, None, f"file {file}:17"),
     ]
     assert sorted(contents(machine.home)) == [".config", ".config/backctl", ".config/backctl/config.toml"]
     names = machine.run("profile", "list", "-o", "id").succeeded().out.splitlines()
@@ -99,6 +99,34 @@ def test_an_unknown_profile_is_a_usage_error_that_names_the_nearest(
     assert error["hint"] == "did you mean 'production'?"
     refused(machine.run("profile", "list", "-p", "nothing like it", "-o", "json"), 2, "profile.unknown")
     assert file.read_bytes() == before
+
+
+def test_the_selected_profile_is_printed_for_a_prompt(machine: Machine, file: Path) -> None:
+    for words, env, name, origin in (
+        (("-p", "staging"), {}, "staging", "flag --profile"),
+        ((), {"BACKCTL_PROFILE": "hidden"}, "hidden", "environment BACKCTL_PROFILE"),
+        (("-p", AWKWARD), {}, AWKWARD, "flag --profile"),
+    ):
+        done = machine.run("profile", "current", *words, env=env).succeeded()
+        assert (done.out, done.err) == (f"{name}\n", "")
+        shown = machine.run("profile", "current", *words, "-o", "json", env=env).succeeded().json
+        assert shown == {"profile": name, "origin": origin, "protected": False}
+    machine.run("profile", "use", "production").succeeded()
+    assert machine.run("profile", "current", "-o", "json").succeeded().json == {
+        "profile": "production",
+        "origin": f"file {file}:2",
+        "protected": True,
+    }
+    assert machine.at_terminal("profile", "current").succeeded().out == "production\n"
+
+
+def test_without_a_profile_a_prompt_shows_nothing(machine: Machine) -> None:
+    done = machine.run("profile", "current").succeeded()
+    assert (done.out, done.err) == ("", "")
+    shown = machine.run("profile", "current", "-o", "json").succeeded().json
+    assert shown == {"profile": None, "origin": None, "protected": False}
+    assert contents(machine.home) == {}
+    refused(machine.run("profile", "current", "-p", "x", "-o", "json"), 2, "profile.unknown")
 
 
 # use
@@ -231,6 +259,133 @@ def test_profiles_lead_to_databases_of_every_kind(machine: Machine, tmp_path: Pa
     assert ("***" in listed["other"]) is url.startswith("postgresql")
     doctor = machine.run("doctor", "-p", "other", "-o", "json").succeeded().json["items"]
     assert listed["other"] in doctor[0]["finding"]
+
+
+# A profile without a database.
+
+USING = [
+    ("user", "list"),
+    ("user", "count"),
+    ("user", "show", "ada"),
+    ("user", "activate", "ada", "bob", "--yes"),
+    CREATE[:-2],
+    ("init",),
+    ("role", "assign", "admin", "ada"),
+    ("access", "check", "ada", "user:list"),
+    ("token", "issue", "ada"),
+    ("key", "list"),
+    ("key", "rotate"),
+    ("encrypt", "--context", ""),
+    ("decrypt", "--context", ""),
+    ("token", "verify", "--offline"),
+    ("key", "jwks"),
+    ("audit", "verify"),
+    ("audit", "list"),
+    ("db", "status"),
+    ("db", "upgrade"),
+    ("cache", "stats"),
+]
+REPAIRING = [
+    ("config", "show"),
+    ("config", "show", "--origin"),
+    ("config", "get", "database.url"),
+    ("config", "path"),
+    ("profile", "list"),
+    ("profile", "show"),
+    ("profile", "current"),
+    ("profile", "use", "--none"),
+    ("role", "list"),
+    ("ratelimit", "check", "demo", "ada", "--rate", "3/1h"),
+    ("completion", "bash"),
+    ("help", "exit-codes"),
+]
+
+
+@pytest.fixture
+def without(machine: Machine) -> Machine:
+    """A machine whose default database has an account, and whose selected profile names no database."""
+    machine.create_user("ada")
+    configure(machine, 'profile = "staging"\n[profiles.staging]\nprotected = false\n')
+    return machine
+
+
+@pytest.mark.parametrize("words", USING, ids=" ".join)
+def test_a_profile_without_a_database_uses_no_other(without: Machine, words: tuple[str, ...]) -> None:
+    before = contents(without.home)
+    error = refused(without.run(*words, "-o", "json"), 9, "config.invalid")
+    assert error["message"] == f"'{without.config_file}', line 2: profile 'staging' has no database.url"
+    assert error["hint"].startswith("run 'backctl config set profiles.staging.database.url URL'")
+    assert "'default'" in error["hint"]
+    assert contents(without.home) == before
+
+
+@pytest.mark.parametrize("words", REPAIRING, ids=" ".join)
+def test_a_profile_without_a_database_can_be_looked_at(without: Machine, words: tuple[str, ...]) -> None:
+    without.run(*words).succeeded()
+
+
+def test_doctor_and_validate_report_a_profile_without_a_database(without: Machine) -> None:
+    assert without.run("doctor", "-o", "json").code == 9
+    findings = without.run("config", "validate", "-o", "json")
+    assert findings.code == 9
+    assert [item["message"] for item in findings.json["items"]] == [
+        f"'{without.config_file}', line 2: profile 'staging' has no database.url"
+    ]
+    assert without.run("config", "validate", str(without.config_file)).code == 9
+
+
+def test_the_hint_repairs_the_profile(without: Machine) -> None:
+    other = f"sqlite:///{without.home}/staging.db"
+    without.run("config", "set", "profiles.staging.database.url", other).succeeded()
+    without.run("config", "validate").succeeded()
+    refused(without.run("user", "list", "-o", "json"), 9, "database.missing")
+    without.run("config", "set", "profiles.staging.database.url", "default").succeeded()
+    assert without.run("user", "count").succeeded().out == "1\n"
+
+
+def test_a_profile_can_share_the_database_without_a_profile(machine: Machine) -> None:
+    machine.create_user("ada")
+    place = machine.data / "backctl.db"
+    for base in ("", f'database.url = "sqlite:///{place}"\n'):
+        configure(machine, f'{base}[profiles.careful]\nprotected = true\ndatabase.url = "default"\n')
+        assert machine.run("user", "count", "-p", "careful").succeeded().out == "1\n"
+        (listed,) = machine.run("profile", "list", "-o", "json").succeeded().json["items"]
+        assert listed["database"] == str(place)
+
+
+def test_an_empty_url_is_no_database_of_a_profile(machine: Machine) -> None:
+    configure(machine, 'database.url = "sqlite:////srv/x.db"\n[profiles.p]\ndatabase.url = ""\n')
+    refused(machine.run("user", "list", "-p", "p", "-o", "json"), 9, "config.invalid")
+
+
+def test_the_environment_gives_every_profile_its_database(without: Machine) -> None:
+    url = f"sqlite:///{without.data}/backctl.db"
+    assert without.run("user", "count", env={"BACKCTL_DATABASE_URL": url}).succeeded().out == "1\n"
+    (without.home / "url").touch(mode=0o600)
+    (without.home / "url").write_text(url)
+    file = str(without.home / "url")
+    assert without.run("user", "count", env={"BACKCTL_DATABASE_URL_FILE": file}).succeeded().out == "1\n"
+    refused(without.run("user", "count", "-o", "json", env={"BACKCTL_DATABASE_URL": ""}), 9, "config.invalid")
+    refused(without.run("user", "count", "-o", "json", env={"BACKCTL_DATABASE_URL": "default"}), 9, "config.invalid")
+
+
+def test_only_a_profile_in_the_file_can_say_default(machine: Machine) -> None:
+    configure(machine, 'database.url = "default"\n')
+    refused(machine.run("user", "list", "-o", "json"), 9, "config.invalid")
+    secret = machine.home / "url"
+    secret.touch(mode=0o600)
+    secret.write_text("default")
+    configure(machine, f'[profiles.p]\ndatabase.url_file = "{secret}"\n')
+    refused(machine.run("user", "list", "-p", "p", "-o", "json"), 9, "config.invalid")
+
+
+def test_the_first_setting_of_a_profile_creates_it(machine: Machine) -> None:
+    url = f"sqlite:///{machine.home}/new.db"
+    machine.run("config", "set", f"profiles.'{AWKWARD}'.database.url", url).succeeded()
+    machine.run("init", "-p", AWKWARD).succeeded()
+    machine.run("config", "set", "database.timeout", "2s", "-p", AWKWARD).succeeded()
+    profile = tomllib.loads(machine.config_file.read_text())["profiles"][AWKWARD]
+    assert profile == {"database": {"url": url, "timeout": "2s"}}
 
 
 # Hints.

@@ -263,7 +263,7 @@ def test_the_first_setting_is_asked_about_too(machine: Machine) -> None:
 
 
 def test_the_question_names_the_profile(installed: Machine) -> None:
-    installed.configure("[profiles.production]\nprotected = true\n")
+    installed.configure('[profiles.production]\nprotected = true\ndatabase.url = "default"\n')
     error = refused(
         installed.run("user", "deactivate", "ada", "-p", "production", *REASON, "-o", "json"),
         8,

@@ -86,7 +86,7 @@ def test_a_file_of_several_accounts_is_asked_about_too(installed: Machine, path:
 
 @every_bulk
 def test_the_question_names_the_profile(installed: Machine, path: tuple[str, ...]) -> None:
-    installed.configure('[profiles.staging]\ndatabase.url = "sqlite:///' + f'{installed.data}/backctl.db"\n')
+    installed.configure('[profiles.staging]\ndatabase.url = "default"\n')
     bulk = COMMANDS[path]
     done = installed.run("-p", "staging", *command(path), *bulk.accounts, "-o", "json")
     assert done.error["message"].rstrip("?") == f"not confirmed: {bulk.question} in profile staging"

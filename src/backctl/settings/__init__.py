@@ -67,11 +67,11 @@ __all__ = [
 ]
 
 
-def is_secret(key: str) -> bool:
-    """Whether `config set` must not take the value of `key` as an argument. Raises UnknownSetting."""
+def is_secret(key: str, text: str | None = None) -> bool:
+    """Whether `config set` must not take the value of `key` as an argument; see `settings.edit.is_secret`."""
     from backctl.settings import edit
 
-    return edit.is_secret(key)
+    return edit.is_secret(key, text)
 
 
 def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool:

@@ -7,6 +7,7 @@ from backctl.domain.quoting import quoted
 from backctl.settings.refusal import WrongValue
 from backctl.settings.schema import (
     NAMED_TABLES,
+    SAME_DATABASE,
     SECRET_SUFFIXES,
     SETTINGS,
     KeyPath,
@@ -155,6 +156,9 @@ class _Reader:
                 self._unknown(path, _section_names(section))
 
     def _setting(self, setting: Setting, value: object, path: KeyPath, values: Layer) -> None:
+        if is_same_database(path, value):
+            self._keep(setting.key, SAME_DATABASE, path, values)
+            return
         self._keep(setting.key, self._checked(path, lambda: from_toml(setting, value)), path, values)
 
     def _checked(self, path: KeyPath, read: Callable[[], _T]) -> _T | None:
@@ -204,6 +208,11 @@ class _Reader:
         self.refuse(f"unknown key {quoted(dotted(path))}", path, hint=hint)
 
 
+def is_same_database(path: KeyPath, value: object) -> bool:
+    """Whether a value at `path` of the document makes a profile use the database without a profile."""
+    return path[0] == "profiles" and path[2:] == ("database", "url") and value == SAME_DATABASE
+
+
 def secret_source(key: str, value: object) -> SecretSource:
     """Check the value of `X_file` or `X_command` and return it as a source. Raises WrongValue."""
     if key.endswith("_file"):
@@ -229,7 +238,7 @@ def dotted(path: KeyPath) -> str:
     import re
 
     return ".".join(
-        str(part) if re.fullmatch("[A-Za-z0-9_-]+", str(part)) else '"' + str(part).replace('"', '\\"') + '"'
+        str(part) if re.fullmatch("[A-Za-z0-9_-]+", str(part)) else '"' + re.sub(r'(["\\])', r"\\\1", str(part)) + '"'
         for part in path
     )
 

@@ -28,6 +28,7 @@ from backctl.settings.document import (
     Problem,
     dotted,
     is_list_of_strings,
+    is_same_database,
     known_profiles,
     read_document,
     secret_source,
@@ -46,6 +47,7 @@ from backctl.settings.schema import (
     from_toml,
     nearest,
 )
+from backctl.settings.secrets import contains_password
 from backctl.staged_files import Staged
 from backctl.trusted_paths import Place, followed, opened, require_sound
 
@@ -111,9 +113,15 @@ def _write(file: Path, path: tuple[str, ...], value: TomlValue | None, *, dry_ru
     return changed is not None
 
 
-def is_secret(key: str) -> bool:
-    """Whether the value of `key` must not be given on a command line. Raises UnknownSetting."""
-    return _addressed(key)[1] == "secret"
+def is_secret(key: str, text: str | None = None) -> bool:
+    """Whether `text`, or the value of `key` in general, must not be given on a command line. Raises UnknownSetting.
+
+    A URL is a secret only if it contains a password.
+    """
+    path, kind = _addressed(key)
+    if kind != "secret":
+        return False
+    return text is None or SETTINGS[".".join(_inner(path))].kind == "secret" or contains_password(text)
 
 
 def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
@@ -154,7 +162,7 @@ def _member(path: tuple[str, ...]) -> Setting | None:
 
 def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
     """Parse `text` into the value to write in the document. Raises InvalidSetting."""
-    if kind == "text":
+    if kind == "text" or is_same_database(path, text):
         return text
     # `protected` is the only setting without a section. It is at the top or in a profile.
     key = path[-1] if path[-1] in SETTINGS else ".".join(path[-2:])

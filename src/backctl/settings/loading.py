@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from backctl.domain.errors import BackctlError, InvalidConfiguration, InvalidSetting, UnknownProfile, UnknownSetting
-from backctl.domain.quoting import quoted
+from backctl.domain.quoting import escaped, quoted
 from backctl.settings.document import (
     Document,
     Layer,
@@ -24,7 +24,9 @@ from backctl.settings.files import data_folder, locate, parse_toml, read_text, s
 from backctl.settings.model import DEFAULTS, Settings
 from backctl.settings.refusal import WrongValue
 from backctl.settings.schema import (
+    DATABASE_URL,
     NAMED_TABLES,
+    SAME_DATABASE,
     SETTINGS,
     STORAGE_KEYS,
     KeyPath,
@@ -58,6 +60,8 @@ class LoadedSettings:
         """The configuration file that was read; None if there is none."""
         self.names_storage = names_storage
         """Whether the machine is not fresh: a file, or an option or variable for a database, keyring or profile."""
+        self.lacks_database = gathered.lacks_database
+        """Whether the selected profile names no database, so that every use of it fails."""
         self._written = gathered.values
         self._text = gathered.text
         self._lines: Mapping[tuple[str | int, ...], int] | None = None
@@ -74,16 +78,34 @@ class LoadedSettings:
     def database_url(self) -> str:
         """The URL of the database: `sqlite:///` and the literal path of a file, or the URL of a server.
 
-        Raises InvalidConfiguration when its file or command fails.
+        Raises InvalidConfiguration when its file or command fails, and when the selected profile names no database.
         """
+        self.require_database()
         return self.settings.database.url.reveal() or f"sqlite:///{self.data_folder / DATABASE_FILE}"
+
+    def require_database(self) -> None:
+        """Raise InvalidConfiguration if the selected profile names no database. Opens no file and runs no command."""
+        if not self.lacks_database:
+            return
+        import shlex
+
+        name = self.settings.profile
+        key = shlex.quote(escaped(dotted(("profiles", name, *DATABASE_URL.split(".")))))
+        raise InvalidConfiguration(
+            f"{shown_path(str(self.file))}, line {self._line(('profiles', name))}: profile {quoted(name)} has no "
+            f"{DATABASE_URL}",
+            hint=f"run '{{backctl}} config set {key} URL', or use {quoted(SAME_DATABASE)} as URL for the database "
+            "without a profile",
+        )
 
     @property
     def database_shown(self) -> str:
         """The displayable database: a file, a URL without its password, or `***` if a file or command provides the URL.
 
-        Opens no file and runs no command.
+        Empty if the selected profile names none. Opens no file and runs no command.
         """
+        if self.lacks_database:
+            return ""
         shown = self.settings.database.url.masked()
         return shown.removeprefix("sqlite:///") if shown else str(self.data_folder / DATABASE_FILE)
 
@@ -138,11 +160,12 @@ class LoadedSettings:
     def origin(self, key: str) -> str:
         """Return the origin of the value of `key`: `default`, `file PATH:LINE`, `environment NAME` or `flag --x`.
 
+        `missing` for the database of a profile that names none.
         For a secret from a file or command, returns that file or command, followed by the place that names it.
         """
         written = self._written.get(key)
         if written is None:
-            return "default"
+            return "missing" if key == DATABASE_URL and self.lacks_database else "default"
         place = f"{written.origin} {written.path[0]}"
         if written.origin == "file":
             place = f"file {self.file}:{self._line(written.path)}"
@@ -246,6 +269,8 @@ class Gathered(NamedTuple):
     text: str
     profile: str
     values: Layer
+    lacks_database: bool
+    """Whether the selected profile names no database, and no variable does."""
 
 
 def gather(
@@ -288,7 +313,7 @@ def merge(
     asked = profile or environ.get("BACKCTL_PROFILE", "")
     selected = asked or document.profile
     if selected in document.profiles:
-        values |= document.profiles[selected]
+        values = _overlaid(document.base, document.profiles[selected])
     elif asked and not problems:
         raise UnknownProfile(
             f"profile {quoted(asked)} is not configured", hint=known_profiles(asked, document.profiles)
@@ -297,7 +322,22 @@ def merge(
         values["profile"] = _profile_written(selected, profile, environ)
     values |= _environment_layer(environ, problems)
     values |= _flag_layer(overrides, problems)
-    return Gathered(file, text, selected, values)
+    lacks_database = selected in document.profiles and DATABASE_URL not in values
+    return Gathered(file, text, selected, values, lacks_database)
+
+
+def _overlaid(base: Layer, profile: Layer) -> Layer:
+    """Return the values of a profile over those without a profile.
+
+    The database alone is not inherited, because a command would then silently change the accounts of another one.
+    """
+    values = base | profile
+    written = profile.get(DATABASE_URL)
+    if written is None or written.value == "":
+        values.pop(DATABASE_URL, None)
+    elif written.value == SAME_DATABASE:
+        values[DATABASE_URL] = written._replace(value=base[DATABASE_URL].value if DATABASE_URL in base else "")
+    return values
 
 
 def as_error(problem: Problem, file: Path | None, text: str, others: int = 0) -> BackctlError:

@@ -19,6 +19,9 @@ KeyPath = tuple[str | int, ...]
 """The path from the top of a document to a value: keys of tables and indices of arrays."""
 
 SECRET_SUFFIXES = ("_file", "_command")
+DATABASE_URL = "database.url"
+SAME_DATABASE = "default"
+"""What a profile writes as its `database.url` to use the database of the configuration without a profile."""
 
 # The presentation reads these variables and has a flag for each.
 INVOCATION_VARIABLES = (
@@ -78,7 +81,7 @@ SETTINGS = {
     for setting in (
         Setting("protected", "boolean"),
         # A secret can also be set with database.url_file or database.url_command.
-        Setting("database.url", "database-url", secret=True),
+        Setting(DATABASE_URL, "database-url", secret=True),
         Setting("database.timeout", "duration", high=3_600_000_000),
         # At least 1 ms, because 0 means no limit in PostgreSQL.
         Setting("database.connect_timeout", "duration", low=1_000, high=3_600_000_000),
@@ -262,6 +265,8 @@ def _from_string(setting: Setting, text: str) -> Plain:
         raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
     if setting.kind == "path" and text:
         check_path(setting.key, text)
+    if setting.kind == "database-url" and text == SAME_DATABASE:
+        raise WrongValue(f"{setting.key} is {quoted(text)}, which only a profile in the configuration file can use")
     if text and setting.kind in ("database-url", "redis-url"):
         from backctl.settings.urls import check_database_url, check_redis_url
 

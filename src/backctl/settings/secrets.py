@@ -14,7 +14,9 @@ from backctl.settings.files import read_guarded
 COMMAND_TIMEOUT_SECONDS = 10.0
 _LIMIT = 65_536  # bytes; limits the memory that a runaway command can fill
 
-_SECRET_PARAMETER = r"(?i)([?&][^=&#]*(?:pass|secret|token|key)[^=&#]*=)[^&#]*"
+_SECRET_PARAMETER = r"(?i)([?&]([^=&#]*(?:pass|secret|token|key)[^=&#]*)=)([^&#]*)"
+_FILES_OF_SECRETS = ("passfile", "sslkey", "sslkeylogfile", "key_file")
+"""Parameters whose names suggest a secret, but which name a file that contains one."""
 
 
 def redact_url(url: str) -> str:
@@ -31,6 +33,16 @@ def redact_url(url: str) -> str:
         user, colon, _ = login.partition(":")
         rest = f"{user}:***@{host}" if colon else rest
     return f"{scheme}://" + re.sub(_SECRET_PARAMETER, r"\1***", rest)
+
+
+def contains_password(url: str) -> bool:
+    """Whether a URL, or what somebody meant as one, contains a password or another secret in a parameter."""
+    rest = url.partition("://")[2] or url
+    if not rest.startswith("/") and rest.rpartition("@")[0].partition(":")[2]:
+        return True
+    return any(
+        value and name.lower() not in _FILES_OF_SECRETS for _, name, value in re.findall(_SECRET_PARAMETER, rest)
+    )
 
 
 class SecretValue:

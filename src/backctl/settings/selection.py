@@ -8,12 +8,15 @@ from backctl.settings.loading import NOTHING, as_error, loaded, merge, read_sour
 
 
 class ProfileEntry(NamedTuple):
-    """One line of `profile list`. `database` contains no password; `origin` is `file PATH:LINE`."""
+    """One line of `profile list`. `database` contains no password and is None if the profile names none.
+
+    `origin` is `file PATH:LINE`.
+    """
 
     name: str
     in_force: bool
     protected: bool
-    database: str
+    database: str | None
     origin: str
 
 
@@ -37,5 +40,7 @@ def profiles(*, config_file: str | None, profile: str | None, environ: Mapping[s
     for name in filter(None, source.document.profiles):  # a profile with an empty name cannot be selected
         chosen = loaded(merge(source, name, environ, NOTHING, problems), name, environ)
         place = f"file {source.file}:{lines.get(('profiles', name), 1)}"
-        entries.append(ProfileEntry(name, name == selected, chosen.settings.protected, chosen.database_shown, place))
+        entries.append(
+            ProfileEntry(name, name == selected, chosen.settings.protected, chosen.database_shown or None, place)
+        )
     return entries

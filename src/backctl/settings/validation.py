@@ -7,7 +7,7 @@ from operator import attrgetter
 from backctl.domain.errors import BackctlError
 from backctl.domain.quoting import quoted
 from backctl.settings.document import Problem
-from backctl.settings.loading import NOTHING, as_error, gather, settings_of, variables
+from backctl.settings.loading import NOTHING, as_error, loaded, merge, read_source, settings_of, variables
 from backctl.settings.schema import INVOCATION_VARIABLES, SETTINGS, nearest
 
 _PREFIX = "BACKCTL_"
@@ -59,13 +59,21 @@ def _findings(
 ) -> Iterator[Finding]:
     problems: list[Problem] = []
     try:
-        gathered = gather(config_file, profile, environ, NOTHING, problems)
+        source = read_source(config_file, environ, problems)
+        gathered = merge(source, profile, environ, NOTHING, problems)
     except BackctlError as error:
         yield _finding(error)
         return
     for problem in problems:
         yield _finding(as_error(problem, gathered.file, gathered.text))
-    if problems or not follow:
+    if problems:
+        return
+    for name in filter(None, source.document.profiles):  # a profile with an empty name cannot be selected
+        try:
+            loaded(merge(source, name, environ, NOTHING, problems), name, environ).require_database()
+        except BackctlError as error:
+            yield _finding(error)
+    if not follow:
         return
     settings = settings_of(gathered, environ)
     for setting in SETTINGS.values():

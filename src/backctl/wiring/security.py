@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def keyring_store(loaded: "LoadedSettings") -> "KeyringStore":
-    """Return the keyring's file, or the keyring in the configuration. Raises InvalidConfiguration if both are set."""
+    """Return the keyring's file, or the keyring in the configuration.
+
+    Raises InvalidConfiguration if both are set, and if the selected profile names no database, because the keyring that
+    it inherits belongs to another one.
+    """
+    loaded.require_database()
     secret = loaded.settings.keyring.passphrase
     passphrase = secret.reveal if secret.is_given else None
     document = loaded.keyring_given

@@ -23,13 +23,15 @@ def basic_string(text: str) -> str:
 
 def test_an_entry_is_what_loading_the_profile_gives(configure: Configure, home: Path) -> None:
     path = configure(
-        'profile = "b"\nprotected = true\n[profiles.a]\nprotected = false\n'
+        'profile = "b"\nprotected = true\n[profiles.a]\nprotected = false\ndatabase.url = "default"\n'
         '[profiles.b]\ndatabase.url = "sqlite:////srv/b.db"\n[profiles.c]\ndatabase.url_file = "/nowhere"\n'
+        "[profiles.d]\n"
     )
     assert profiles(config_file=None, profile=None, environ={}) == [
         ("a", False, False, str(home / "data" / "backctl" / "backctl.db"), f"file {path}:3"),
-        ("b", True, True, "/srv/b.db", f"file {path}:5"),
-        ("c", False, True, "***", f"file {path}:7"),
+        ("b", True, True, "/srv/b.db", f"file {path}:6"),
+        ("c", False, True, "***", f"file {path}:8"),
+        ("d", False, True, None, f"file {path}:10"),
     ]
     for entry in profiles(config_file=None, profile="a", environ={}):
         assert entry.protected is load(profile=entry.name, environ={}).settings.protected

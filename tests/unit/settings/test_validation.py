@@ -16,9 +16,23 @@ def messages(**arguments: object) -> list[str]:
 
 
 def test_a_sound_configuration_has_no_findings(configure: Configure) -> None:
-    configure("[passwords]\nbcrypt_cost = 10\n[profiles.p]\n")
+    configure("[passwords]\nbcrypt_cost = 10\n[profiles.p]\ndatabase.url = 'default'\n")
     assert messages() == []
     assert messages(profile="p", environ={"BACKCTL_DATABASE_TIMEOUT": "1s", "BACKCTL_OUTPUT": "json"}) == []
+
+
+def test_every_profile_needs_a_database(configure: Configure) -> None:
+    path = configure("[profiles.p]\n[profiles.q]\ndatabase.url = ''\n[profiles.r]\ndatabase.url = 'default'\n")
+    lacking = [
+        f"'{path}', line 1: profile 'p' has no database.url",
+        f"'{path}', line 2: profile 'q' has no database.url",
+    ]
+    assert messages() == lacking
+    assert messages(profile="r") == lacking
+    assert [finding.message for finding in validate_file(str(path))] == lacking
+    assert messages(environ={"BACKCTL_DATABASE_URL": "sqlite:////srv/x.db"}) == []
+    hint = validate(config_file=None, profile=None, environ={})[0].hint
+    assert hint.startswith("run 'backctl config set profiles.p.database.url URL'")
 
 
 def test_no_configuration_at_all_has_no_findings() -> None:

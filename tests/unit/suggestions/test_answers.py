@@ -19,8 +19,10 @@ roles.auditor = { permissions = [] }
 database.url = "sqlite:////srv/staging.db"
 roles.tester = { permissions = [] }
 
-[profiles.embedded]
-database.url = ""
+[profiles.same]
+database.url = "default"
+
+[profiles.without]
 
 [profiles.server]
 database.url = "postgresql://db.example.org/backctl"
@@ -59,10 +61,16 @@ def sources(profile: str | None = None, **variables: str) -> Sources:
     return Sources(os.environ | variables, profile, None)
 
 
-@pytest.mark.parametrize("profile", [None, "staging", "embedded"])
+@pytest.mark.parametrize("profile", [None, "staging", "same"])
 def test_the_database_is_the_one_that_a_command_opens(configure: Configure, profile: str | None) -> None:
     configure(FILE)
     assert f"sqlite:///{sources(profile).database()}" == load(profile=profile, environ=os.environ).database_url
+
+
+def test_a_profile_without_a_database_has_no_accounts_to_offer(configure: Configure) -> None:
+    configure(FILE)
+    with pytest.raises(BackctlError):
+        sources("without").database()
 
 
 @pytest.mark.parametrize("profile", ["server", "kept-apart", "asked-for"])
@@ -78,8 +86,8 @@ def test_a_server_and_a_secret_are_not_asked(configure: Configure, profile: str)
 def test_names_are_those_of_the_profile_in_force(configure: Configure) -> None:
     configure(FILE)
     assert list(sources().names("roles")) == [b"auditor", b"tester"]
-    assert list(sources("embedded").names("roles")) == [b"auditor"]
-    assert list(sources().names("profiles"))[:2] == [b"staging", b"embedded"]
+    assert list(sources("same").names("roles")) == [b"auditor"]
+    assert list(sources().names("profiles"))[:2] == [b"staging", b"same"]
 
 
 def test_a_wrong_value_elsewhere_hides_no_names(configure: Configure) -> None:

@@ -87,17 +87,18 @@ class WrittenView:
 def set_(
     call: Invocation,
     key: Key,
-    value: Annotated[str | None, Argument(metavar="[VALUE]", help="New value, unless KEY is a secret.")] = None,
+    value: Annotated[str | None, Argument(metavar="[VALUE]", help="New value, unless it is a secret.")] = None,
 ) -> None:
     """Set a value in the configuration file.
 
     Comments and all other settings in the file stay as they are.
     """
     file = editable_file(call)
-    secret = settings.is_secret(key)
+    secret = settings.is_secret(key, value)
     if secret and value is not None:
+        what = "is a secret" if settings.is_secret(key, "") else "contains a password"
         raise UsageError(
-            f"{key} is a secret, and all users of the machine can see arguments",
+            f"{key} {what}, and all users of the machine can see arguments",
             hint="use --value-stdin, --value-file, --value-fd or --value-env",
         )
     if value is not None and call.secrets.is_given("value"):

@@ -18,12 +18,12 @@ app = noun("profile")
 
 @dataclass(frozen=True, slots=True)
 class ProfileView:
-    """One profile. `origin` is the place where its database comes from."""
+    """One profile. `database` is None if it names none. `origin` is the place where the profile is written."""
 
     name: str
     in_force: bool
     protected: bool
-    database: str
+    database: str | None
     origin: str
 
 
@@ -42,6 +42,15 @@ class SelectionView:
 
     profile: str | None
     file: str
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentView:
+    """The selected profile and where it is selected; both None for none."""
+
+    profile: str | None
+    origin: str | None
+    protected: bool
 
 
 @leaf(app, name="list", view=ProfileView)
@@ -65,6 +74,19 @@ def show(
             entry._replace(origin="argument NAME") if entry.key == "profile" else entry for entry in chosen.entries()
         ]
     call.results.show_all((SettingView(*entry) for entry in entries), SettingView)
+
+
+@leaf(app, view=CurrentView)
+def current(call: Invocation) -> None:
+    """Print the name of the selected profile, or nothing.
+
+    Opens no database, so that a shell can show the name in its prompt.
+    """
+    loaded = call.settings
+    name = loaded.settings.profile or None
+    view = CurrentView(name, name and loaded.origin("profile"), loaded.settings.protected)
+    if name is not None or call.results.renderer.is_json or call.results.renderer.fields is not None:
+        call.results.value(name or "", view)
 
 
 @leaf(app, changes="select another profile", view=SelectionView)
