@@ -1,7 +1,7 @@
 # Completion of backctl for bash, from 3.2 on, without further packages. Made by 'backctl completion bash'.
 
 _backctl_at() { # sets words, operands and flags to what may follow the words $1
-    local shared=' -p=@profile --profile=@profile --config=FILE -o=table|json|jsonl|csv|tsv|id|headers --output=table|json|jsonl|csv|tsv|id|headers --fields=TEXT --no-header --empty=TEXT -q --quiet -v --verbose --no-color --no-input --timeout=TEXT -h --help'
+    local shared=' -p=@profile --profile=@profile --config=FILE -o=table|wide|json|jsonl|csv|tsv|id|headers --output=table|wide|json|jsonl|csv|tsv|id|headers --fields=TEXT --no-header --empty=TEXT -q --quiet -v --verbose --no-color --no-input --timeout=TEXT -h --help'
     words='' operands=(TEXT) flags=''
     case $1 in
         'backctl') words='user role access token key encrypt decrypt reencrypt cache ratelimit audit config profile db sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;

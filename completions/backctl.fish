@@ -823,7 +823,7 @@ complete -c backctl -n '__backctl_at help' -s h -l help -d 'Show this message an
 # every command
 complete -c backctl -n '__backctl_in_leaf' -s p -l profile -x -a '(__backctl_stored profile)' -d 'Use this profile'
 complete -c backctl -n '__backctl_in_leaf' -l config -r -F -d 'Use this configuration file'
-complete -c backctl -n '__backctl_in_leaf' -s o -l output -x -a 'table json jsonl csv tsv id headers' -d 'Output format; by default a table on a terminal and TSV elsewhere'
+complete -c backctl -n '__backctl_in_leaf' -s o -l output -x -a 'table wide json jsonl csv tsv id headers' -d 'Output format; by default a table on a terminal and TSV elsewhere. \'wide\' is a table with all fields'
 complete -c backctl -n '__backctl_in_leaf' -l fields -x -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in_leaf' -l no-header -d 'Omit the header line'
 complete -c backctl -n '__backctl_in_leaf' -l empty -x -d 'Show this text in empty cells of tables, TSV and CSV'

@@ -18,7 +18,7 @@ from backctl.presentation.app import app
 from backctl.presentation.completion.scripts import Shell, script
 from backctl.presentation.completion.tree import Flag, Node, Value, read_tree
 
-FORMATS = ["csv", "headers", "id", "json", "jsonl", "table", "tsv"]
+FORMATS = ["csv", "headers", "id", "json", "jsonl", "table", "tsv", "wide"]
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def test_a_slip_is_told_in_our_form(machine: Any, arguments: tuple[str, ...], me
 def test_an_unknown_form_names_the_known_ones(machine: Any) -> None:
     done = machine.run("help", "exit-codes", "-o", "xml")
     assert done.code == 2
-    assert "--output: 'xml' is not one of 'table', 'json', 'jsonl', 'csv', 'tsv', 'id'" in done.err
+    assert "--output: 'xml' is not one of 'table', 'wide', 'json', 'jsonl', 'csv', 'tsv', 'id'" in done.err
 
 
 @pytest.mark.parametrize(

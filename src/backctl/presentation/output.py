@@ -14,8 +14,19 @@ from typing import Any
 
 from backctl.domain.errors import UsageError
 from backctl.domain.quoting import escaped, quoted
-from backctl.presentation import tables
-from backctl.presentation.cells import PLAIN, cell, csv_line, json_text, portable, to_the_second, tsv_line
+from backctl.presentation import tables, terminal
+from backctl.presentation.cards import card
+from backctl.presentation.cells import (
+    PLAIN,
+    cell,
+    csv_line,
+    json_text,
+    portable,
+    to_the_minute,
+    to_the_second,
+    tsv_line,
+)
+from backctl.presentation.table_layout import TableLayout
 from backctl.presentation.terminal import Sink
 
 Row = Sequence[object]
@@ -26,6 +37,7 @@ _BLOCK = 512
 
 class Format(StrEnum):
     TABLE = "table"
+    WIDE = "wide"
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
@@ -37,12 +49,6 @@ class Format(StrEnum):
 def members(view: type) -> tuple[str, ...]:
     """Return the names of the members of a view, in order."""
     return tuple(field.name for field in dataclass_fields(view))
-
-
-def table_columns(view: type) -> tuple[str, ...]:
-    """Return the default columns of a table: `TABLE` of the view if it has one, so that a row fits a terminal."""
-    chosen: tuple[str, ...] | None = getattr(view, "TABLE", None)
-    return chosen if chosen is not None else members(view)
 
 
 class Renderer:
@@ -71,7 +77,8 @@ class Renderer:
         self._empty = empty
         self.is_json_document = form is Format.JSON
         self.is_json = form in (Format.JSON, Format.JSONL)
-        self.is_table = self._form is Format.TABLE
+        self.is_table = self._form in (Format.TABLE, Format.WIDE)
+        self.is_wide = self._form is Format.WIDE
         self.has_headers = self._form is Format.HEADERS
 
     def require_known(self, view: type, extra: Sequence[str] = ()) -> None:
@@ -102,8 +109,9 @@ class Renderer:
         match self._form:
             case Format.JSON | Format.JSONL:
                 self._write(json_text(dict(zip(names, map(portable, row), strict=True))) + "\n")
-            case Format.TABLE:
-                self._write(tables.card(names, [self._on_card(value) for value in row], color=self._color))
+            case Format.TABLE | Format.WIDE:
+                shown = [self._on_card(value) for value in row]
+                self._write(card(names, shown, color=self._color, columns=self._columns()))
             case _:
                 self._rows(iter([row]), names)
         self.sink.flush()
@@ -121,7 +129,7 @@ class Renderer:
 
     def in_blocks(self, blocks: Iterator[Sequence[object]], view: type) -> None:
         """Write objects that arrive in blocks, each at once, except in a table or a JSON document."""
-        if self._form in (Format.TABLE, Format.JSON):
+        if self.is_table or self.is_json_document:
             self._many(chain.from_iterable(blocks), view, None)
             return
         self._many(iter(()), view, None)  # the header
@@ -193,9 +201,12 @@ class Renderer:
             for item in items:
                 self._headers([item])
             return
-        names, pick = self._pick(members(view), table_columns(view) if self.is_table else None)
+        layout = TableLayout.of(view, members(view)) if self._form is Format.TABLE and self.fields is None else None
+        names, pick = self._pick(members(view), layout.names if layout else None)
         rows = map(pick, items)
-        if self.is_json:
+        if layout is not None:
+            self._table(rows, layout)
+        elif self.is_json:
             # The same text as json.dumps, three times as fast, for long lists.
             template = "{" + ", ".join(f"{json_text(name)}: %s" for name in names) + "}"  # names are identifiers
             text = _json_writer()
@@ -240,8 +251,8 @@ class Renderer:
     def _rows(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
         bare = _escaped_cell if self.sink.terminal else cell
         match self._form:
-            case Format.TABLE:
-                self._table(rows, names)
+            case Format.TABLE | Format.WIDE:
+                self._table(rows, TableLayout(names))
             case Format.ID:
                 at = names.index(_identity(names))
                 named = (row[at] for row in rows if row[at] is not None)
@@ -255,15 +266,27 @@ class Renderer:
                 for block in _blocks(chain(head, lines)):
                     self._write("".join(block))
 
-    def _table(self, rows: Iterator[Row], names: tuple[str, ...]) -> None:
-        shown = self._filled(lambda value: escaped(to_the_second(value)))
-        cells = ([shown(value) for value in row] for row in rows)
-        first = list(islice(cells, tables.MEASURED))
-        layout = tables.Columns(names, first, color=self._color)
+    def _table(self, rows: Iterator[Row], layout: TableLayout) -> None:
+        first = list(islice(rows, tables.MEASURED))
+        cells, table = self._laid_out(first, layout, cell if self.is_wide else to_the_second)
+        if not table.whole:
+            cells, table = self._laid_out(first, layout, to_the_minute)
         if self._header:
-            self._write(layout.header())
-        for block in _blocks(chain(first, cells)):
-            self._write("".join(map(layout.line, block)))
+            self._write(table.header())
+        for block in _blocks(map(cells, chain(first, rows))):
+            self._write("".join(map(table.line, block)))
+
+    def _laid_out(
+        self, first: Sequence[Row], layout: TableLayout, text: Callable[[object], str]
+    ) -> tuple[Callable[[Row], list[str]], tables.Table]:
+        cells = layout.cells(self._filled(lambda value: escaped(text(value))))
+        shown = map(cells, first)
+        return cells, tables.Table(
+            layout.titles(), shown, spare=layout.spare, color=self._color, columns=self._columns()
+        )
+
+    def _columns(self) -> int | None:
+        return None if self.is_wide else terminal.width()
 
     def _bare(self, text: str) -> None:
         self._write((_safe_lines(text) if self.sink.terminal else text) + "\n")

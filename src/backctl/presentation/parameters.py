@@ -12,7 +12,7 @@ from typer.core import TyperOption
 
 from backctl.presentation.typer_internals import Parameter, TyperChoice
 
-FORMATS = ("table", "json", "jsonl", "csv", "tsv", "id", "headers")
+FORMATS = ("table", "wide", "json", "jsonl", "csv", "tsv", "id", "headers")
 
 _COMMON = "Common options"
 _SECRETS = "Secrets"
@@ -42,7 +42,7 @@ EVERYWHERE: tuple[TyperOption, ...] = (
         metavar="|".join(FORMATS),
         type=TyperChoice(FORMATS),
         envvar="BACKCTL_OUTPUT",
-        help="Output format; by default a table on a terminal and TSV elsewhere.",
+        help="Output format; by default a table on a terminal and TSV elsewhere. 'wide' is a table with all fields.",
     ),
     _option("fields", "--fields", metavar="A,B", help="Print only these fields, in this order."),
     _option("no_header", "--no-header", is_flag=True, default=False, help="Omit the header line."),

@@ -1,96 +1,178 @@
-"""Tables with aligned columns. Cells must be escaped already."""
+"""Tables that fit the terminal. Cells must be escaped already; a line end in a cell begins a new line within it."""
 
-import textwrap
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from operator import le
 
-from backctl.presentation import terminal
+from backctl.presentation.cards import card
+from backctl.presentation.colors import BOLD, RESET, painted
+from backctl.presentation.folding import folded, shortened, text_width, widest_word
+from backctl.presentation.terminal import display_width
 
 MEASURED = 200
 """Rows that determine the widths of columns. Later rows may be wider, so a long table needs no memory."""
 
 _GAP = "  "
-_NARROWEST = 16
-_FOLDED = 30
-"""Width that the last column gets before others are cut."""
+_SHORTENED = 16
+"""Columns that a shortened cell keeps. A time to the minute takes as many, so it is never shortened."""
+_COMFORTABLE, _NARROW = 40, 24
+"""Columns to which a text is wrapped before others are shortened, and after that."""
+_NAME = 20
+"""Columns to which names that are far longer than most are wrapped."""
 
-_BOLD, _RESET = "\x1b[1m", "\x1b[0m"
+
+class _Column:
+    """The measures of one column. `spare`: a narrow table shortens and drops it."""
+
+    __slots__ = ("at", "cells", "least", "name", "spare", "title", "width", "word")
+
+    def __init__(self, at: int, name: str, cells: Sequence[str], *, spare: bool) -> None:
+        self.at = at
+        self.name = name
+        self.title = name.upper().replace("_", " ")
+        self.spare = spare
+        self.cells = sorted(map(text_width, cells)) or [0]
+        self.word = max(map(widest_word, cells), default=0)
+        self.least = max(2, *map(len, self.title.split() or [""]))  # two, because a character may be that wide
+        self.width = max(self.least, len(self.title), self.cells[-1])
+
+    def whole(self) -> int:
+        """Return the width at which only its title is wrapped."""
+        return max(self.least, self.cells[-1])
+
+    def wrapped(self, narrowest: int) -> int:
+        """Return the width to which its texts may be wrapped. Names, which have no place to wrap at, stay whole."""
+        is_text = self.word < self.cells[-1]
+        return max(self.least, min(self.cells[-1], narrowest)) if is_text else self.whole()
+
+    def without_slack(self) -> int:
+        """Return the width that it needs when its title is wrapped to its present width."""
+        title = max(map(len, folded(self.title, self.width)))
+        return max(2, title, min(self.width, self.cells[-1]))
+
+    def shortest(self) -> int:
+        """Return the width to which its cells may be shortened."""
+        return max(self.least, min(self.cells[-1], _SHORTENED))
+
+    def without_outliers(self) -> int:
+        """Return the width at which most of its names are whole."""
+        usual = self.cells[(len(self.cells) - 1) * 3 // 4]
+        return max(self.least, min(self.cells[-1], max(usual, _NAME)))
 
 
-class Columns:
-    """The layout of a table.
+class Table:
+    """The layout of a table of at most `columns`, or as wide as it needs to be if `columns` is None.
 
-    If it is wider than the terminal, the last column is wrapped, and the widest of the others are cut with `…`. The
-    first column identifies the row and keeps at least half the width of the terminal. A table can still be too wide.
+    If the table is wider: titles are wrapped between words, then texts within their cells; then the columns in `spare`
+    are shortened with `…` and, the first of them first, dropped. If the others are still too wide, long names are
+    wrapped too, and if that is not enough, each row is printed as a card.
     """
 
-    def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]], *, color: bool) -> None:
-        self._titles = [name.upper().replace("_", " ") for name in names]
+    def __init__(
+        self,
+        names: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        spare: Sequence[str] = (),
+        color: bool,
+        columns: int | None,
+    ) -> None:
+        """`rows` are the first of the table."""
+        self._names = names
         self._color = color
-        self._widths = [
-            max([len(title), *(terminal.display_width(row[at]) for row in rows)])
-            for at, title in enumerate(self._titles)
-        ]
-        self._last = len(self._widths) - 1
-        self._fits = sum(self._widths) + len(_GAP) * self._last <= terminal.width()
-        if not self._fits and self._last:
-            self._squeeze()
-
-    def _squeeze(self) -> None:
-        room = terminal.width() - len(_GAP) * self._last - sum(self._widths[:-1])
-        longest_name = max(terminal.width() // 2, len(self._titles[0]))
-        room += max(0, self._widths[0] - longest_name)
-        self._widths[0] = min(self._widths[0], longest_name)
-        wanted = min(self._widths[-1], max(_FOLDED, len(self._titles[-1])))
-        while room < wanted and self._last > 1:
-            at = max(range(1, self._last), key=self._widths.__getitem__)
-            if self._widths[at] <= max(_NARROWEST, len(self._titles[at])):
-                break
-            self._widths[at] -= 1
-            room += 1
-        self._widths[-1] = max(room, min(wanted, _NARROWEST), len(self._titles[-1]))
+        self._width = columns
+        cells = list(zip(*rows, strict=True)) or [()] * len(names)
+        every = [_Column(at, name, cells[at], spare=name in spare) for at, name in enumerate(names)]
+        self._columns = every
+        self.whole = self._excess() <= 0
+        """Whether nothing was wrapped, shortened or dropped."""
+        if not self.whole:
+            self._fit(every, sorted((one for one in every if one.spare), key=lambda one: spare.index(one.name)))
+        self._as_cards = self._excess() > 0
+        self._room = -self._excess()
+        self._is_first = True
 
     def header(self) -> str:
-        line = self._joined(self._titles)
-        return f"{_BOLD}{line}{_RESET}\n" if self._color else line + "\n"
+        if self._as_cards:
+            return ""
+        titles = [folded(column.title, column.width) for column in self._columns]
+        height = max(map(len, titles))
+        lines = zip(*([""] * (height - len(title)) + title for title in titles), strict=True)
+        begin, end = (BOLD, RESET) if self._color else ("", "")
+        return "".join(f"{begin}{self._joined(line, self._columns)}{end}\n" for line in lines)
 
     def line(self, cells: Sequence[str]) -> str:
-        if self._fits or not self._last:
-            return self._joined(cells) + "\n"
-        folded = _folded(cells[-1], self._widths[-1])
-        shown = [_shortened(cell, self._widths[at]) for at, cell in enumerate(cells[:-1])]
-        margin = " " * (sum(self._widths[:-1]) + len(_GAP) * self._last)
-        return "\n".join([self._joined([*shown, folded[0]]), *(margin + line for line in folded[1:])]) + "\n"
+        """Format a row, in one line unless a cell is wrapped."""
+        if self._as_cards:
+            return self._card(cells)
+        shown = [cells[column.at] for column in self._columns]
+        needed = list(map(text_width, shown))
+        widths = [column.width for column in self._columns]
+        if all(map(le, needed, widths)) and not any("\n" in cell for cell in shown):
+            return self._joined(shown, self._columns) + "\n"
+        room, parts = self._room, []
+        for at, (column, cell) in enumerate(zip(self._columns, shown, strict=True)):
+            over = needed[at] - column.width
+            if 0 < over <= room:  # a row after the measured ones
+                widths[at] += over
+                room -= over
+            elif over > 0:
+                shown[at] = shortened(cell, column.width) if column.spare else cell
+            parts.append(folded(shown[at], widths[at]))
+        return "".join(self._joined(line, self._columns, widths) + "\n" for line in zip_longest(*parts, fillvalue=""))
 
-    def _joined(self, cells: Sequence[str]) -> str:
+    # Inside.
+
+    def _excess(self) -> int:
+        if self._width is None:
+            return -sys.maxsize
+        return sum(column.width for column in self._columns) + len(_GAP) * (len(self._columns) - 1) - self._width
+
+    def _fit(self, every: list[_Column], spare: list[_Column]) -> None:
+        essential = [column for column in every if not column.spare]
+        for column in every:
+            column.width = min(column.width, max(column.least, self._width or 0))
+        self._narrow(every, {column: column.whole() for column in every})
+        self._narrow(essential, {column: column.wrapped(_COMFORTABLE) for column in essential})
+        widths = {column: column.width for column in spare}
+        for dropped in range(len(spare) + 1):
+            left = spare[dropped:]
+            self._columns = [column for column in every if column not in spare[:dropped]]
+            for column in left:
+                column.width = widths[column]
+            for column in left:
+                column.width = max(min(column.width, column.shortest()), column.width - max(0, self._excess()))
+            if self._excess() <= 0 or not essential:
+                break
+        self._narrow(essential, {column: column.wrapped(_NARROW) for column in essential})
+        self._narrow(essential, {column: column.without_outliers() for column in essential})
+        self._widen({column: column.whole() for column in essential})
+        self._widen({column: len(column.title) for column in self._columns})
+        for column in self._columns:
+            column.width = column.without_slack()
+
+    def _narrow(self, columns: Sequence[_Column], least: dict[_Column, int]) -> None:
+        """Narrow the widest of `columns`, each to its width in `least`, until the table fits."""
+        while self._excess() > 0:
+            wide = [column for column in columns if column.width > least[column]]
+            if not wide:
+                return
+            max(wide, key=lambda column: column.width).width -= 1
+
+    def _widen(self, wanted: dict[_Column, int]) -> None:
+        """Use the room that dropped columns left: widen each column to its width in `wanted`."""
+        for column, width in wanted.items():
+            column.width += min(max(0, -self._excess()), max(0, width - column.width))
+
+    def _card(self, cells: Sequence[str]) -> str:
+        between = "" if self._is_first else "\n"
+        self._is_first = False
+        return between + card(self._names, cells, color=self._color, columns=self._width, whole_words=False)
+
+    def _joined(self, cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int] | None = None) -> str:
         padded = [
-            cell + " " * (width - terminal.display_width(cell)) for cell, width in zip(cells, self._widths, strict=True)
+            (painted(column.name, cell) if self._color else cell) + " " * (width - display_width(cell))
+            for cell, column, width in zip(cells, columns, widths or [one.width for one in columns], strict=True)
         ]
         return _GAP.join(padded).rstrip()
-
-
-def _folded(text: str, columns: int) -> list[str]:
-    """Wrap `text` to lines of at most `columns`, at spaces if possible."""
-    narrow = terminal.display_width(text) == len(text)  # otherwise every character counts as wide
-    return textwrap.wrap(text, columns if narrow else max(1, columns // 2), break_on_hyphens=False) or [""]
-
-
-def _shortened(text: str, columns: int) -> str:
-    if terminal.display_width(text) <= columns:
-        return text
-    room = columns - 1
-    for at, character in enumerate(text):
-        room -= terminal.display_width(character)
-        if room < 0:
-            return text[:at] + "…"
-    return text
-
-
-def card(names: Sequence[str], cells: Sequence[str], *, color: bool) -> str:
-    """Format one object as lines of `name: value`. Further lines of a value are aligned with its first."""
-    widest = max(map(len, names), default=0)
-    margin = "\n" + " " * (widest + 2)
-    bold, reset = (_BOLD, _RESET) if color else ("", "")
-    return "".join(
-        f"{bold}{name}:{reset}{' ' * (widest - len(name) + 1)}{cell.replace(chr(10), margin)}".rstrip() + "\n"
-        for name, cell in zip(names, cells, strict=True)
-    )

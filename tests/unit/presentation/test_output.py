@@ -252,20 +252,71 @@ def test_wide_characters_take_two_columns(monkeypatch: pytest.MonkeyPatch) -> No
     assert table == "LEFT  RIGHT\n日本  x\ne\u0301     y\nabcd  z\n"
 
 
-def test_middle_columns_are_cut_and_the_first_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclass(frozen=True, slots=True)
-    class Three:
-        id: str
-        middle: str
-        last: str
+@dataclass(frozen=True, slots=True)
+class Finding:
+    SPARE: ClassVar = ("owner", "seen_at")
+    BELOW: ClassVar = ("finding", "hint")
 
-    monkeypatch.setenv("COLUMNS", "50")
+    check: str
+    status: str
+    owner: str
+    seen_at: Instant
+    finding: str
+    hint: str | None
+
+
+MINUTE = Instant(1795857153123456)  # 2026-11-28T09:12:33.123456Z
+FINDINGS = [
+    Finding("keyring.valid", "ok", "operations", MINUTE, "the keyring has 4 keys", None),
+    Finding("disk", "fail", "operations", MINUTE, "the disk is full", "free some space"),
+]
+
+
+def table(form: Format = Format.TABLE, *, fields: tuple[str, ...] | None = None, empty: str = "") -> list[str]:
     stream = io.StringIO()
-    renderer(Format.TABLE, stream).page([Three("i" * 20, "m" * 40, "some words at the end of the line")], Three, None)
-    lines = stream.getvalue().splitlines()
-    assert lines[1].startswith("i" * 20 + "  " + "m" * 15 + "…  some")
-    assert lines[2].strip()
-    assert " ".join(line[40:].strip() for line in lines[1:]) == "some words at the end of the line"
+    writer = Renderer(form, fields=fields, header=True, sink=Sink(stream), color=False, empty=empty)
+    writer.page(FINDINGS, Finding, None)
+    return stream.getvalue().splitlines()
+
+
+def test_a_hint_is_printed_below_its_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert table(empty="-") == [
+        "CHECK          STATUS  OWNER       SEEN AT               FINDING",
+        "keyring.valid  ok      operations  2026-11-28T09:12:33Z  the keyring has 4 keys",
+        "disk           fail    operations  2026-11-28T09:12:33Z  the disk is full",
+        " " * 57 + "hint: free some space",
+    ]
+
+
+def test_a_narrow_table_shortens_times_then_drops_what_is_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "75")
+    assert table()[1] == "keyring.valid  ok      operations  2026-11-28 09:12  the keyring has 4 keys"
+    monkeypatch.setenv("COLUMNS", "74")
+    assert table()[1] == "keyring.valid  ok      2026-11-28 09:12  the keyring has 4 keys"
+    monkeypatch.setenv("COLUMNS", "60")
+    assert table()[1] == "keyring.valid  ok      the keyring has 4 keys"
+
+
+def test_a_wide_table_shows_every_member_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert table(Format.WIDE, empty="-") == [
+        "CHECK          STATUS  OWNER       SEEN AT                      FINDING                 HINT",
+        "keyring.valid  ok      operations  2026-11-28T09:12:33.123456Z  the keyring has 4 keys  -",
+        "disk           fail    operations  2026-11-28T09:12:33.123456Z  the disk is full        free some space",
+    ]
+
+
+def test_fields_that_were_asked_for_are_never_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    fields = ("check", "owner", "seen_at", "hint")
+    assert table(fields=fields)[:5] == [
+        "check:   keyring.valid",
+        "owner:   operations",
+        "seen_at: 2026-11-28 09:12",
+        "hint:",
+        "",
+    ]
 
 
 def test_one_object_in_a_table_is_a_card() -> None:

@@ -134,7 +134,7 @@ class _Batch:
                 for _ in records:
                     continue
             else:
-                columns = () if renderer.is_table else self._members
+                columns = () if renderer.is_table and not renderer.is_wide else self._members
                 names = ("ident", *columns, "changed", *(("dry_run",) if call.dry_run else ()), "error")
                 renderer.records(names, records, self._summary)
         except BaseException as error:

@@ -1,0 +1,28 @@
+"""The colours of tables and cards on a terminal."""
+
+BOLD, RESET = "\x1b[1m", "\x1b[0m"
+_GOOD, _ATTENTION, _BAD, _OVER = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m"
+
+_MEMBERS = frozenset(("mfa", "ok", "outcome", "state", "status"))
+"""Members whose words have a colour. The same word in another member, such as a name, has none."""
+
+_WORDS = {
+    **dict.fromkeys(("active", "current", "fresh", "ok", "on", "open", "primary", "true"), _GOOD),
+    **dict.fromkeys(
+        ("expired", "mfa_required", "must_change", "outdated", "pending", "stale", "standby", "warn"), _ATTENTION
+    ),
+    **dict.fromkeys(
+        (
+            *("absent", "fail", "failed", "false", "locked", "newer", "refused", "revoked", "throttled"),
+            *("unreadable", "untrusted"),
+        ),
+        _BAD,
+    ),
+    **dict.fromkeys(("closed", "invalidated", "off", "retired"), _OVER),
+}
+
+
+def painted(member: str, text: str) -> str:
+    """Return the value of a member in the colour of its meaning, if it has one."""
+    color = _WORDS.get(text) if member in _MEMBERS else None
+    return text if color is None else f"{color}{text}{RESET}"
