@@ -52,7 +52,7 @@ def test_the_log_in_every_form(log: Log) -> None:
     assert tab.err.startswith(f"{MORE} --cursor ")
     assert log.machine.run(*arguments, "-o", "id", "-q").succeeded().out == "".join(f"{e['id']}\n" for e in chosen)
     comma = log.machine.run(*arguments, "-o", "csv", "--fields", "seq,data", "--no-header", "-q").succeeded()
-    assert comma.out == "".join(f'{event["seq"]},"{{""version"": 2}}"\r\n' for event in chosen)
+    assert comma.out == "".join(f'{event["seq"]},"{{""version"": 2}}"\n' for event in chosen)
     table = log.machine.run(*arguments, "-o", "table", "--fields", "seq,type").succeeded()
     assert table.out.splitlines()[0] == "SEQ  TYPE"
 
