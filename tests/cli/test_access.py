@@ -11,8 +11,8 @@ from tests.cli.files import contents
 
 pytestmark = pytest.mark.every_database
 
-KEYS = ["ident", "permission", "allowed", "reason", "granted_by"]
-EXPLAINED = [*KEYS, "id", "role", "role_permissions", "is_active", "expires_at"]
+KEYS = ["ok", "ident", "user_id", "permission", "reason", "granted_by"]
+EXPLAINED = [*KEYS, "role", "role_permissions", "is_active", "expires_at"]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,9 @@ def test_who_may_do_what_and_why(
     answer = office.run("access", "check", ident, permission, "-o", "json")
     assert (answer.code, answer.err) == (0 if allowed else 6, "")
     assert list(answer.json) == KEYS
-    assert answer.json == dict(zip(KEYS, (ident, permission, allowed, reason, granted_by), strict=True))
+    user_id = office.run("user", "show", ident, "-o", "id").succeeded().out.strip()
+    assert answer.json == dict(zip(KEYS, (allowed, ident, user_id, permission, reason, granted_by), strict=True))
+    assert office.run("access", "check", ident, permission, "-o", "id").out == f"{user_id}\n"
     quiet = office.run("access", "check", ident, permission, "-q")
     assert (quiet.code, quiet.out, quiet.err) == (answer.code, "", "")
 
@@ -70,7 +72,7 @@ def test_an_explanation_shows_what_the_answer_was_worked_out_from(office: Machin
     assert screen.code == 0
     assert "granted_by: " in screen.out
     assert "user:show,token:*" in screen.out
-    chosen = office.run("access", "check", "sam", "token:list", "--fields", "allowed,granted_by", "--no-header")
+    chosen = office.run("access", "check", "sam", "token:list", "--fields", "ok,granted_by", "--no-header")
     assert chosen.out == "true\ttoken:*\n"
 
 

@@ -226,7 +226,7 @@ def test_a_protected_profile_asks_before_its_file_changes(machine: Any) -> None:
 
 
 def test_validate_of_a_sound_configuration_is_0(machine: Any) -> None:
-    assert machine.run("config", "validate", "-o", "json").succeeded().json["items"] == []
+    assert machine.run("config", "validate", "-o", "json").succeeded().json == {"ok": True, "items": []}
     path = write(machine, "[passwords]\nmin_length = 10\n")
     machine.run("config", "validate").succeeded()
     machine.run("config", "validate", str(path)).succeeded()
@@ -249,7 +249,7 @@ def test_validate_knows_what_a_role_may_hold(machine: Any) -> None:
     path = write(machine, '[roles.Admin]\npermissions = ["user:list"]\n')
     for arguments in ([], [str(path)]):
         outcome = machine.run("config", "validate", *arguments, "-o", "json")
-        assert outcome.code == 9
+        assert (outcome.code, list(outcome.json), outcome.json["ok"]) == (9, ["ok", "items"], False)
         assert "'Admin' is not a role name" in outcome.json["items"][0]["message"]
 
 

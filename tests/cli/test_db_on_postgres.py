@@ -131,7 +131,7 @@ def test_upgrades_and_writers_at_once_leave_one_upgrade_and_one_unbroken_chain(
     made = [name for name, (_, code) in zip(names, ended[2:], strict=True) if code == 0]
     assert newer.run("user", "count").succeeded().out == f"{2 + len(made)}\n"
     verified = newer.run("audit", "verify", "-o", "json").succeeded().json
-    assert (verified["intact"], verified["events"]) == (True, 3 + 1 + len(made))
+    assert (verified["ok"], verified["events"]) == (True, 3 + 1 + len(made))
     assert len(upgrades(newer)) == 1
 
 

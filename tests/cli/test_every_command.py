@@ -215,15 +215,11 @@ def test_one_value_is_bare_on_a_terminal_too(machine: Machine, words: tuple[str,
         (("help", "exit-codes"), ["code", "meaning"]),
         (("config", "show"), ["key", "value"]),
         (("config", "show", "--origin"), ["key", "value", "origin"]),
-        (("config", "validate", "broken.toml"), ["message", "hint"]),
         (("role", "list"), ["name", "description", "builtin", "permissions"]),
     ],
     ids=" ".join,
 )
 def test_a_list_is_a_document_of_items(machine: Machine, words: tuple[str, ...], members: list[str]) -> None:
-    broken = machine.home / "broken.toml"
-    broken.write_text("typo = 1\n")
-    broken.chmod(0o600)
     document = machine.run(*words, "-o", "json").json
     assert list(document) == ["items", "next_cursor"]
     assert [list(item) for item in document["items"]] == [members] * len(document["items"])

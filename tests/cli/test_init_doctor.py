@@ -120,7 +120,7 @@ def test_doctor_names_its_checks_and_is_content_with_a_fresh_machine(machine: Ma
 def test_doctor_examines_an_installation_without_changing_it(installed: Machine) -> None:
     before = contents(installed.home)
     done = installed.run("doctor", "-o", "json").succeeded()
-    assert list(done.json) == ["items", "next_cursor"]
+    assert (list(done.json), done.json["ok"]) == (["ok", "items"], True)
     for check in done.json["items"]:
         assert list(check) == ["check", "status", "finding", "hint"]
     assert [check["check"] for check in done.json["items"]] == CHECKS
@@ -261,7 +261,10 @@ def test_a_batch_stops_at_a_locked_database_instead_of_failing_for_each(installe
     finally:
         database.close()
     assert ended.code == 5
-    assert ended.json == {"items": [], "total": 3, "done": 0, "changed": 0, "failed": 0}
+    assert ended.json == {
+        "items": [],
+        "summary": {"total": 3, "changed": 0, "unchanged": 0, "failed": 0},
+    }
     said, error = ended.err.splitlines()
     assert said == "backctl: stopped: 0 of 3 done; run the same command again to finish the rest"
     assert json.loads(error)["error"]["code"] == "database.locked"

@@ -75,8 +75,8 @@ def test_tokens_that_were_read_are_verified(installed: Machine, number: int, cod
     )
     done = stopped_after(err[-1], "tokens")
     document = json.loads(out)
-    assert [(item["line"], item["valid"]) for item in document["items"]] == [(1, True), (2, False)][:done]
-    assert (ended, document["total"]) == (code, done)
+    assert [(item["line"], item["ok"]) for item in document["items"]] == [(1, True), (2, False)][:done]
+    assert (ended, document["summary"]["total"]) == (code, done)
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])

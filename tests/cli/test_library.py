@@ -59,7 +59,7 @@ def test_accounts_are_made_found_and_closed(environ: dict[str, str]) -> None:
         assert not backend.accounts.deactivate("ada", by=me).changed
         types = [event.type for event in backend.accounts.history("ada").items]
         assert types == ["UserCreated", "UserDeactivated"]
-        assert backend.audit.verify().intact
+        assert backend.audit.verify().ok
         assert [role.name for role in backend.access.roles()] == ["user", "moderator", "admin"]
         assert {check.status for check in backend.doctor.examine()} <= {"ok", "warn"}
 

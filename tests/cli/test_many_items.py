@@ -24,12 +24,8 @@ def test_many_are_reported_together_and_failures_named(sample: Any) -> None:
     assert done.code == 7
     assert [item["ident"] for item in done.json["items"]] == ["abc", "missing", "same"]
     assert done.json["items"][1]["error"]["code"] == "not_found"
-    assert {name: done.json[name] for name in ("total", "done", "changed", "failed")} == {
-        "total": 3,
-        "done": 3,
-        "changed": 1,
-        "failed": 1,
-    }
+    assert list(done.json) == ["items", "summary"]
+    assert done.json["summary"] == {"total": 3, "changed": 1, "unchanged": 1, "failed": 1}
     assert done.error["message"] == "1 of 3 failed: 'missing'"
     done = sample.run("item", "close", "abc", "missing", "-y", "--fields", "ident,id,changed,error")
     assert done.code == 2  # `ident` and `error` belong to a report, not to the view
@@ -75,7 +71,7 @@ def test_a_lost_backend_stops_the_batch_and_says_how_far_it_came(sample: Any) ->
     assert (done.code, done.out) == (5, "id\ni1\n")
     assert "stopped: 1 of 3 done; run the same command again to finish the rest" in done.err
     done = sample.run("item", "close", "abc", "bug", "def", "-y", "-o", "json")
-    assert (done.code, done.json["done"]) == (1, 1)
+    assert (done.code, done.json["summary"]) == (1, {"total": 3, "changed": 1, "unchanged": 0, "failed": 0})
 
 
 def start_closing(sample: Any, *identities: str) -> tuple[Any, int]:
@@ -102,7 +98,7 @@ def test_a_signal_lets_the_identity_at_hand_finish(sample: Any, number: int, cod
     out, err = process.communicate(timeout=60)
     os.close(key)
     assert process.returncode == code
-    assert (json.loads(out)["done"], len(json.loads(out)["items"])) == (2, 2)
+    assert (json.loads(out)["summary"]["changed"], len(json.loads(out)["items"])) == (2, 2)
     assert err.splitlines()[1:] == [b"backctl: stopped: 2 of 3 done; run the same command again to finish the rest"]
 
 
@@ -115,7 +111,7 @@ def test_a_second_signal_stops_at_once(sample: Any) -> None:
     out, err = process.communicate(timeout=60)
     os.close(key)
     assert process.returncode == 130
-    assert json.loads(out)["done"] == 0
+    assert json.loads(out)["summary"] == {"total": 2, "changed": 0, "unchanged": 0, "failed": 0}
     assert b"Traceback" not in err
 
 

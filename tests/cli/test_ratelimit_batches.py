@@ -94,6 +94,20 @@ def test_a_line_without_an_identifier_is_reported_and_the_others_are_checked(
     assert [row.split("\t")[2] for row in done.out.splitlines()] == ["ada", "bob"]
     assert "line 2: " in done.err
     assert reason in done.err
+    document = stored.run(*CHECK, "login", "--from-file", "-", "-o", "json", stdin=f"ada\n{line}\nbob\n").json
+    assert list(document) == ["items", "summary"]
+    assert [item.get("ok") for item in document["items"]] == [True, None, True]
+    assert list(document["items"][1]) == ["line", "error"]
+    assert reason in document["items"][1]["error"]["message"]
+    assert document["summary"] == {"total": 3, "yes": 2, "no": 0, "failed": 1}
+
+
+def test_a_refused_line_is_a_no_and_not_a_failure(stored: Machine) -> None:
+    words = (*CHECK, "one", "--rate", "1/1h", "--from-file", "-", "-o", "json")
+    done = stored.run(*words, stdin="ada\nada\n")
+    assert done.code == 7
+    assert [item["ok"] for item in done.json["items"]] == [True, False]
+    assert done.json["summary"] == {"total": 2, "yes": 1, "no": 1, "failed": 0}
 
 
 @pytest.mark.parametrize(

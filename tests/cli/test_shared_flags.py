@@ -273,7 +273,7 @@ def test_a_made_password_is_shown_once_whatever_the_form(sample: Any) -> None:
 def test_a_check_answers_with_its_exit_code(sample: Any) -> None:
     assert sample.run("item", "exists", "x", "-q").succeeded().out == ""
     done = sample.run("item", "exists", "none", "-o", "json")
-    assert (done.code, done.json["name"], done.err) == (3, "none", "")
+    assert (done.code, done.json, done.err) == (3, {"ok": False, "name": "none"}, "")
 
 
 def test_a_bare_value_is_bare_everywhere_but_in_json(sample: Any) -> None:

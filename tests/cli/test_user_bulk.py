@@ -74,11 +74,11 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(untouched: Machine) ->
 def test_many_from_arguments(installed: Machine) -> None:
     installed.run("user", "deactivate", "cleo").succeeded()
     ended = installed.run("user", "deactivate", "ada", "bob@example.org", "cleo", "--yes", "-o", "json").succeeded()
-    assert list(ended.json) == ["items", "total", "done", "changed", "failed"]
-    assert {name: ended.json[name] for name in ("total", "done", "changed", "failed")} == {
+    assert list(ended.json) == ["items", "summary"]
+    assert ended.json["summary"] == {
         "total": 3,
-        "done": 3,
         "changed": 2,
+        "unchanged": 1,
         "failed": 0,
     }
     for item, ident, changed in zip(
@@ -127,7 +127,9 @@ def test_many_share_transactions_whatever_becomes_of_each(installed: Machine) ->
     for event, command, stdin in commands:
         with transactions(installed) as count:
             ended = installed.run(*command, "--from-file", "-", "-o", "json", stdin=stdin)
-            assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 120, 120), ended.err
+            assert (ended.code, ended.json["summary"]["changed"], ended.json["summary"]["failed"]) == (7, 120, 120), (
+                ended.err
+            )
             assert count(event) == 5  # of 50 identifiers each
         assert [item["ident"] for item in ended.json["items"]] == stdin.split()
         found = installed.rows("SELECT subject FROM events WHERE type = ? ORDER BY seq", event)
@@ -138,7 +140,7 @@ def test_many_share_transactions_whatever_becomes_of_each(installed: Machine) ->
 def test_a_dry_run_and_a_bound_of_many_change_nothing(untouched: Machine) -> None:
     lines = "".join(f"{name}\nno-{name}\n" * 30 for name in NAMES)
     dry = untouched.run("user", "deactivate", "-", "-n", "-o", "json", stdin=lines)
-    assert (dry.code, dry.json["total"], dry.json["failed"]) == (7, 300, 150)
+    assert (dry.code, dry.json["summary"]["total"], dry.json["summary"]["failed"]) == (7, 300, 150)
     error = refused(
         untouched.run("user", "deactivate", "-", "--yes", "--max-changes", "4", "-o", "json", stdin=lines),
         8,
@@ -146,7 +148,7 @@ def test_a_dry_run_and_a_bound_of_many_change_nothing(untouched: Machine) -> Non
     )
     assert "more than 4 would change" in error["message"]
     within = untouched.run("user", "deactivate", "-", "-n", "--max-changes", "5", "-o", "json", stdin=lines)
-    assert (within.code, within.json["failed"]) == (7, 150)
+    assert (within.code, within.json["summary"]["failed"]) == (7, 150)
 
 
 def test_many_from_a_file_and_from_standard_input(installed: Machine) -> None:
@@ -253,7 +255,7 @@ def test_only_real_changes_count_against_the_bound(installed: Machine) -> None:
     installed.run("user", "deactivate", "ada").succeeded()
     names = ("ada", "bob", "BOB@example.org", "bob", "cleo", "nobody", "root")
     ended = installed.run("user", "deactivate", *names, "--yes", "--max-changes", "2", "-o", "json")
-    assert (ended.code, ended.json["changed"], ended.json["failed"]) == (7, 2, 2)
+    assert (ended.code, ended.json["summary"]["changed"], ended.json["summary"]["failed"]) == (7, 2, 2)
     assert closed(installed) == {"ada", "bob", "cleo"}
     installed.run("user", "activate", "bob", "cleo", "--yes", "--max-changes", "34%").succeeded()
     refused(installed.run("user", "activate", "ada", "--max-changes", "0", "-o", "json"), 8, "changes.too_many")

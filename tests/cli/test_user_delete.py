@@ -57,7 +57,7 @@ def test_what_is_erased_is_nowhere_and_the_chain_holds(installed: Machine) -> No
         ("UserDeleted", {"erased": True}),
     ]
     verified = installed.run("audit", "verify", "-o", "json").succeeded().json
-    assert (verified["intact"], verified["erased"]) == (True, 3)
+    assert (verified["ok"], verified["erased"]) == (True, 3)
     assert installed.run("audit", "list", "--fields", "type,data").succeeded().out.count("bob@example.org") == 1
     left_behind = {
         **contents(installed.data),
@@ -140,7 +140,7 @@ def test_several_are_confirmed_by_their_number(installed: Machine) -> None:
     )
     assert screen.code == 7
     assert left(installed) == {"root"}
-    assert installed.run("user", "delete", "-", "-o", "json", stdin="\n").succeeded().json["total"] == 0
+    assert installed.run("user", "delete", "-", "-o", "json", stdin="\n").succeeded().json["summary"]["total"] == 0
 
 
 def test_a_protected_profile_demands_a_reason_too(installed: Machine) -> None:

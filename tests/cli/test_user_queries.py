@@ -112,11 +112,11 @@ def test_what_can_name_no_account_is_wrong_input(many: ManyAccounts, ident: str)
 def test_existence_is_an_answer_and_an_exit_code(many: ManyAccounts) -> None:
     machine = many.machine
     yes = machine.run("user", "exists", "ada", "-o", "json").succeeded()
-    assert yes.json == {"ident": "ada", "exists": True, "id": many.named("ada")["id"]}
+    assert yes.json == {"ok": True, "ident": "ada", "user_id": many.named("ada")["id"]}
     no = machine.run("user", "exists", "nobody", "-o", "json")
-    assert (no.code, no.json, no.err) == (3, {"ident": "nobody", "exists": False, "id": None}, "")
+    assert (no.code, no.json, no.err) == (3, {"ok": False, "ident": "nobody", "user_id": None}, "")
     plain = machine.run("user", "exists", "nobody")
-    assert (plain.code, plain.out, plain.err) == (3, "ident\texists\tid\nnobody\tfalse\t\n", "")
+    assert (plain.code, plain.out, plain.err) == (3, "ok\tident\tuser_id\nfalse\tnobody\t\n", "")
     for ident, code in (("ada", 0), ("nobody", 3)):
         quiet = machine.run("user", "exists", ident, "-q")
         assert (quiet.code, quiet.out, quiet.err) == (code, "", "")

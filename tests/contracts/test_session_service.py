@@ -384,7 +384,7 @@ def test_what_is_refreshed_at_the_moment_of_its_end_does_not_outlive_it(
                 services.verify(refreshed)
             with pytest.raises((errors.TokenRevoked, errors.TokenUnknown)):
                 services.refresh(refreshed)
-        if services.accounts.exists("ada").exists:
+        if services.accounts.exists("ada").ok:
             services.accounts.activate("ada", by=BY)
         else:
             services.store.add(a_user("ada"))

@@ -8,10 +8,12 @@ from sqlalchemy import text
 from tests.contracts.conftest import BY, START
 from tests.contracts.token_services import DAY, MINUTE, SECOND, Services, access_of, once, refresh_of
 
+from backctl.application.token_views import VerifiedToken
 from backctl.application.tokens import ACCESS_TTL_MAX
 from backctl.domain.access_token import AccessClaims
 from backctl.domain.errors import (
     AccountUnusable,
+    AnswerIsNo,
     BackctlError,
     InvalidInput,
     TokenExpired,
@@ -74,9 +76,9 @@ def test_offline_asks_no_database_and_says_so(services: Services) -> None:
 
     service = replace(services.tokens, reader=unreachable)
     assert service.verify(access_of(issued), offline=True).revocation == "skipped"
-    (verdict,) = service.verify_batch([access_of(issued)], offline=True)
-    assert verdict.token is not None
-    assert verdict.token.revocation == "skipped"
+    (answer,) = service.verify_batch([access_of(issued)], offline=True)
+    assert isinstance(answer, VerifiedToken)
+    assert answer.revocation == "skipped"
 
 
 @once
@@ -160,10 +162,10 @@ def test_many_are_judged_each_by_itself_in_their_order(services: Services) -> No
         refresh_of(services.pair()),
         *[access_of(good)] * 300,
     ]
-    verdicts = list(services.tokens.verify_batch(tokens))
-    codes = [verdict.error.code if verdict.error else "good" for verdict in verdicts]
+    answers = list(services.tokens.verify_batch(tokens))
+    codes = [answer.code if isinstance(answer, AnswerIsNo) else "good" for answer in answers]
     assert codes == ["token.invalid"] * 2 + ["good", "token.revoked", "token.invalid"] + ["good"] * 300
-    assert verdicts[2].token == services.verify(good)
+    assert answers[2] == services.verify(good)
     assert list(services.tokens.verify_batch([])) == []
 
 

@@ -48,7 +48,7 @@ def close_all(backend: Backend, names: list[str], done: list[bool]) -> None:
 def closed(ground: Ground) -> int:
     ((count,),) = ground.execute("SELECT count(*) FROM users WHERE NOT is_active AND version = 2")
     assert ground.execute("SELECT count(*) FROM events WHERE type = 'UserDeactivated'") == [(count,)]
-    assert ground.backend().audit.verify().intact
+    assert ground.backend().audit.verify().ok
     return int(count)
 
 

@@ -70,4 +70,4 @@ def test_a_change_ends_and_is_not_made(ground: Ground, word: bytes) -> None:
 def test_a_commit_without_an_answer_has_an_unknown_outcome(ground: Ground) -> None:
     with frozen_at(ground, COMMIT) as backend, pytest.raises(OutcomeUnknown):
         deactivate(backend)
-    assert ground.backend().audit.verify().intact
+    assert ground.backend().audit.verify().ok

@@ -278,4 +278,4 @@ def test_where_nobody_can_tell_whether_it_was_committed_the_next_change_finds_ou
     following = ground.backend()
     following.keys.add("encrypt", by=following.by("me"))
     assert KeyFile(path).read().primary("sign").kid != before
-    assert following.audit.verify().intact
+    assert following.audit.verify().ok

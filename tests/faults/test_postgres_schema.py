@@ -62,7 +62,7 @@ def test_keyring_and_tables_are_made_once(bare: Ground) -> None:
     assert sorted(path.name for path in bare.folder.iterdir()) == ["backctl.lock", "keyring.json"]
     with bare.backend() as backend:
         assert [event.type for event in backend.audit.page().items] == ["InstallationCreated"]
-        assert backend.audit.verify().intact
+        assert backend.audit.verify().ok
 
 
 def test_the_tables_are_the_ones_the_program_knows(bare: Ground) -> None:
@@ -114,7 +114,7 @@ def test_of_two_machines_that_make_it_at_once_one_does_and_the_other_keeps_no_ke
     assert len(list(bare.folder.glob("*/keys.json"))) == 1
     assert not list(bare.folder.glob("*/.*.new"))
     winner = "a/keys.json" if outcomes[0] is True else "b/keys.json"
-    assert bare.backend(keyring=winner).audit.verify().intact
+    assert bare.backend(keyring=winner).audit.verify().ok
 
 
 def test_a_keyring_without_tables_is_completed(bare: Ground) -> None:
@@ -124,7 +124,7 @@ def test_a_keyring_without_tables_is_completed(bare: Ground) -> None:
         other = bare.at(name)
         assert initialise(other).changed
         assert (bare.folder / "keyring.json").read_bytes() == keys
-        assert other.backend().audit.verify().intact
+        assert other.backend().audit.verify().ok
 
 
 def test_tables_without_their_keyring_are_not_given_another(bare: Ground) -> None:

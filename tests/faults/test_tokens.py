@@ -73,7 +73,7 @@ def test_of_eight_processes_that_refresh_with_one_token_one_wins_and_no_live_tok
             refused(end, 6, "token.reused")
     winner = next(end for end in ends if end.code == 0).json
     verdicts = machine.run("token", "verify", "--batch", stdin=f"{pair['access_token']}\n{winner['access_token']}\n")
-    assert (verdicts.code, verdicts.out.count('"token.revoked"')) == (7, 2)
+    assert (verdicts.code, verdicts.out.count('"revoked"')) == (7, 2)
     refused(machine.run("token", "refresh", "-o", "json", stdin=winner["refresh_token"]), 6, "token.revoked")
     assert rows(machine, "SELECT count(*) FROM events WHERE type = 'RefreshTokenReused'") == [(1,)]
     machine.run("audit", "verify").succeeded()
@@ -140,7 +140,7 @@ def test_a_refresh_whose_commit_was_lost_gives_tokens_that_work(ground: Ground, 
     assert backend.tokens.verify(access_of(second)).sid == first.session_id
     assert refresh(backend, second).session_id == first.session_id
     assert ground.execute("SELECT count(*) FROM events WHERE type = 'SessionRefreshed'") == [(2,)]
-    assert backend.audit.verify().intact
+    assert backend.audit.verify().ok
 
 
 @pytest.mark.parametrize("fate", ["cut before", "cut after"])
@@ -190,4 +190,4 @@ def test_two_accounts_that_end_each_others_sessions_do_not_wait_for_ever(ground:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [4] * 4
-    assert backend.audit.verify().intact
+    assert backend.audit.verify().ok

@@ -211,7 +211,7 @@ def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def services(original: Place, tmp_path: Path) -> Iterator[Services]:
     with original.copied(tmp_path / "services") as place, place.open() as backend:
         yield Services(place, backend)
-        assert backend.audit.verify().intact
+        assert backend.audit.verify().ok
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_every_refusal_costs_one_hash_and_the_same_statements(
 
 @pytest.mark.parametrize(("ident", "password"), REFUSED.values(), ids=REFUSED)
 def test_the_answer_to_every_refusal_is_the_same(services: Services, ident: str, password: str) -> None:
-    assert services.check(ident, password) == PasswordCheck(ident, False, "refused", None)
+    assert services.check(ident, password) == PasswordCheck(False, ident, "refused", None)
     assert services.last().type == "LoginFailed"
 
 
@@ -88,7 +88,7 @@ def test_what_was_typed_as_a_name_is_nowhere(services: Services) -> None:
 @pytest.mark.parametrize("ident", ["ada", "ADA", "ada@example.org", "ADA@EXAMPLE.ORG"])
 def test_the_right_password_opens_under_every_name(services: Services, ident: str) -> None:
     version = services.backend.accounts.show("ada").version
-    assert services.check(ident) == PasswordCheck(ident, True, "ok", None, user_id=services.id_of("ada"))
+    assert services.check(ident) == PasswordCheck(True, ident, "ok", None, user_id=services.id_of("ada"))
     assert [(event.type, event.data) for event in services.events()[1:]] == [
         ("LoginSucceeded", {"must_change": False, "second_factor": None})
     ]
@@ -96,7 +96,7 @@ def test_the_right_password_opens_under_every_name(services: Services, ident: st
 
 
 def test_a_password_that_must_be_changed_opens_and_says_so(services: Services) -> None:
-    assert services.check("must") == PasswordCheck("must", True, "must_change", None, user_id=services.id_of("must"))
+    assert services.check("must") == PasswordCheck(True, "must", "must_change", None, user_id=services.id_of("must"))
     assert services.last().data == {"must_change": True, "second_factor": None}
 
 
@@ -107,9 +107,9 @@ def test_a_password_that_must_be_changed_opens_and_says_so(services: Services) -
 def test_ten_failures_lock_known_and_unknown_names_alike(services: Services, ident: str) -> None:
     until = Instant(services.now + LOCK_US)
     assert services.fail(ident, 9) == ["refused"] * 9
-    assert services.check(ident, "wrong horse battery") == PasswordCheck(ident, False, "refused", until)
+    assert services.check(ident, "wrong horse battery") == PasswordCheck(False, ident, "refused", until)
     before = len(services.log())
-    assert services.check(ident) == PasswordCheck(ident, False, "locked", until)
+    assert services.check(ident) == PasswordCheck(False, ident, "locked", until)
     services.now = Instant(until - 1)
     assert services.check(ident).outcome == "locked"
     assert len(services.log()) == before

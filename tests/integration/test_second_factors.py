@@ -150,9 +150,9 @@ def test_the_uri_says_what_the_secret_is_for(services: Services) -> None:
 
 def test_a_code_opens_once_and_says_what_it_was(services: Services, factor: Factor) -> None:
     ada = services.id_of("ada")
-    assert services.check("ada", code=factor.code()) == PasswordCheck("ada", True, "ok", None, ada, "totp")
+    assert services.check("ada", code=factor.code()) == PasswordCheck(True, "ada", "ok", None, ada, "totp")
     assert services.last().data == {"must_change": False, "second_factor": "totp"}
-    assert services.check("ada", code=factor.code()) == PasswordCheck("ada", False, "refused", None)
+    assert services.check("ada", code=factor.code()) == PasswordCheck(False, "ada", "refused", None)
     assert services.last().data == {"cause": "code"}
 
 
@@ -170,7 +170,7 @@ def test_a_recovery_code_opens_once_however_it_is_typed(services: Services, fact
     first, second, *_ = factor.recovery_codes
     typed = first.lower().replace("-", " ")
     assert services.check("ada", code=typed) == PasswordCheck(
-        "ada", True, "ok", None, services.id_of("ada"), "recovery_code", 9
+        True, "ada", "ok", None, services.id_of("ada"), "recovery_code", 9
     )
     assert outcomes(services, first, typed, second) == ["refused", "refused", "ok"]
     assert services.mfa.status("ada").recovery_codes_left == 8

@@ -59,7 +59,7 @@ def test_sixteen_threads_read_verify_and_change_at_once(services: Services) -> N
     assert seen == [[services.id_of("ada")] * ROUNDS] * THREADS
     for name in workers:
         assert services.backend.accounts.show(name).version == 1 + 2 * ROUNDS
-    assert services.backend.audit.verify().intact
+    assert services.backend.audit.verify().ok
 
 
 def test_services_taken_before_it_is_closed_connect_again(services: Services) -> None:
@@ -102,7 +102,7 @@ def use(backend: Backend, name: str) -> None:
     assert backend.tokens.verify(token).sub == backend.accounts.show("ada").id
     assert backend.accounts.deactivate("none", by=me).changed
     assert backend.accounts.activate("none", by=me).changed
-    assert backend.audit.verify().intact
+    assert backend.audit.verify().ok
 
 
 def test_parent_and_forked_child_both_go_on(services: Services) -> None:
@@ -143,7 +143,7 @@ def test_what_a_child_commits_outlives_the_connections_of_its_parent(services: S
     for end in (connected, connecting, go, going):
         os.close(end)
     assert services.backend.accounts.count() == before + 5
-    assert services.backend.audit.verify().intact
+    assert services.backend.audit.verify().ok
 
 
 def test_a_child_forked_while_sqlite_is_in_use_is_refused(services: Services) -> None:

@@ -37,7 +37,7 @@ class AccessService:
     def check(self, ident: str, permission: str) -> AccessView:
         """Check whether an account has a permission now. Raises InvalidPermission, UserNotFound."""
         found = self.explain(ident, permission)
-        return AccessView(found.ident, found.permission, found.allowed, found.reason, found.granted_by)
+        return AccessView(found.ok, found.ident, found.user_id, found.permission, found.reason, found.granted_by)
 
     def explain(self, ident: str, permission: str) -> AccessExplanation:
         """Check whether an account has a permission now, and return the data that decides it.
@@ -55,12 +55,12 @@ class AccessService:
         granting = role.granting(wanted) if role else None
         reason = self._reason(user, role_known=role is not None, granted=granting is not None)
         return AccessExplanation(
+            ok=reason == "granted",
             ident=ident,
+            user_id=user.id,
             permission=permission,
-            allowed=reason == "granted",
             reason=reason,
             granted_by=granting.text if granting and reason == "granted" else None,
-            id=user.id,
             role=user.role,
             role_permissions=tuple(held.text for held in role.permissions) if role else (),
             is_active=user.is_active,

@@ -27,9 +27,10 @@ class RoleView:
 class AccessView:
     """Whether an account has a permission now. `reason` is a stable word; `granted_by` is the matching permission."""
 
+    ok: bool
     ident: str
+    user_id: UserId
     permission: str
-    allowed: bool
     reason: AccessReason
     granted_by: str | None
 
@@ -38,12 +39,12 @@ class AccessView:
 class AccessExplanation:
     """An AccessView with the data that it was computed from."""
 
+    ok: bool
     ident: str
+    user_id: UserId
     permission: str
-    allowed: bool
     reason: AccessReason
     granted_by: str | None
-    id: UserId
     role: str
     role_permissions: tuple[str, ...]
     is_active: bool

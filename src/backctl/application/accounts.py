@@ -320,7 +320,7 @@ class AccountService:
 
     def exists(self, ident: str) -> UserExistence:
         user = self.find(ident)
-        return UserExistence(ident, user is not None, user.id if user else None)
+        return UserExistence(user is not None, ident, user.id if user else None)
 
     def page(
         self,

@@ -74,7 +74,7 @@ class AuthenticationService:
         if source is not None and self.throttle is not None:
             limit = self.throttle(source)
             if not limit.ok:
-                return PasswordCheck(ident, False, "throttled", None, retry_after=limit.retry_after)
+                return PasswordCheck(False, ident, "throttled", None, retry_after=limit.retry_after)
         # Try the password as typed too: a hash made elsewhere used the raw bytes.
         typed, normal = password, prepared(password)
         forms = (normal,) if normal.reveal() == typed.reveal() else (normal, typed)
@@ -195,8 +195,8 @@ class _Answer:
     def told(self, ident: str) -> PasswordCheck:
         verdict, proof = self.verdict, self.factor.proof
         return PasswordCheck(
-            ident,
             verdict.ok,
+            ident,
             verdict.outcome,
             verdict.failures.locked_until,
             self.user_id,

@@ -27,9 +27,10 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class ChainView:
-    """The result of verifying the event chain. `broken_seq` is the first invalid event."""
+    """The result of verifying the event chain. `ok`: nothing was changed, inserted or removed; otherwise
+    `broken_seq` is the first invalid event."""
 
-    intact: bool
+    ok: bool
     events: int
     erased: int
     broken_seq: int | None

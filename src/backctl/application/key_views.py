@@ -45,12 +45,14 @@ class KeyView:
 
 @dataclass(frozen=True, slots=True)
 class DueView:
-    """What a rotation would do now for a purpose; `step` is None if nothing is due."""
+    """What a rotation would do now for a purpose. `ok`: something is due; otherwise `step` is None."""
 
+    TABLE: ClassVar = ("purpose", "ok", "step", "key_id", "primary_since")
+
+    ok: bool
     purpose: Purpose
     key_id: str
     primary_since: Instant
-    due: bool
     step: NextStep | None
 
 

@@ -96,7 +96,7 @@ class KeyService:
         for purpose in purposes if ring.keys else ():
             primary = ring.primary(purpose)
             step = ring.next_step(purpose, older_than=older_than, overlap=overlap, now=now)
-            views.append(DueView(purpose, primary.kid, primary.primary_since, step is not None, step))
+            views.append(DueView(step is not None, purpose, primary.kid, primary.primary_since, step))
         return tuple(views)
 
     # Changes.

@@ -21,8 +21,8 @@ class PasswordCheck:
     if the outcome is `throttled`: the seconds until a login from the same source is checked.
     """
 
-    ident: str
     ok: bool
+    ident: str
     outcome: Literal["ok", "must_change", "mfa_required", "refused", "locked", "throttled"]
     locked_until: Instant | None
     user_id: UserId | None = None

@@ -1,13 +1,14 @@
 """Results of the services for tokens and sessions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from backctl.domain.values import Instant, Secret, SessionId, UserId
 
 if TYPE_CHECKING:
     from backctl.domain.access_token import AccessClaims
+    from backctl.domain.errors import AnswerIsNo
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,39 @@ class VerifiedToken:
             claims.expires_at,
             "checked" if checked else "skipped",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCheck:
+    """The answer to whether an access token is valid, and its claims if it is.
+
+    Otherwise `reason` is a stable word, the code of the error without `token.`, and `problem` and `hint` explain it.
+    """
+
+    ok: bool
+    reason: str | None = None
+    problem: str | None = None
+    hint: str | None = None
+    iss: str | None = None
+    aud: str | None = None
+    sub: str | None = None
+    client_id: str | None = None
+    iat: int | None = None
+    nbf: int | None = None
+    exp: int | None = None
+    jti: str | None = None
+    sid: str | None = None
+    role: str | None = None
+    scope: str | None = None
+    issued_at: Instant | None = None
+    expires_at: Instant | None = None
+    revocation: Literal["checked", "skipped"] | None = None
+
+    @classmethod
+    def of(cls, answer: "VerifiedToken | AnswerIsNo") -> Self:
+        if isinstance(answer, VerifiedToken):
+            return cls(True, **{member.name: getattr(answer, member.name) for member in fields(VerifiedToken)})
+        return cls(False, answer.code.removeprefix("token."), answer.message, answer.hint)
 
 
 @dataclass(frozen=True, slots=True)

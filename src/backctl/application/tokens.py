@@ -46,14 +46,6 @@ _VERIFIED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class TokenVerdict:
-    """The result for one token of a batch: its claims, or why it is refused."""
-
-    token: VerifiedToken | None
-    error: AnswerIsNo | None
-
-
-@dataclass(frozen=True, slots=True)
 class TokenService:
     """Issue, verify, refresh and revoke tokens. Session state is only in the database; every change is one transaction.
 
@@ -169,8 +161,11 @@ class TokenService:
 
     def verify_batch(
         self, tokens: Iterable[str | Secret], *, audience: str | None = None, offline: bool = False
-    ) -> Iterator[TokenVerdict]:
-        """Verify many tokens, in order and in constant memory, with one statement for hundreds of them."""
+    ) -> Iterator[VerifiedToken | AnswerIsNo]:
+        """Verify many tokens, in order and in constant memory, with one statement for hundreds of them.
+
+        Yields the claims of a valid token, and the error for any other.
+        """
         source = iter(tokens)
         while batch := list(islice(source, _VERIFIED_AT_ONCE)):
             now = self.clock()
@@ -179,15 +174,15 @@ class TokenService:
             standings = {} if offline or not asked else self.reader().standings(asked)
             for found in judged:
                 if not isinstance(found, AccessClaims):
-                    yield TokenVerdict(None, found)
+                    yield found
                     continue
                 try:
                     if not offline:
                         _require_good(found, standings.get((found.sid, found.jti)), now)
                 except AnswerIsNo as refusal:
-                    yield TokenVerdict(None, refusal)
+                    yield refusal
                 else:
-                    yield TokenVerdict(VerifiedToken.of(found, checked=not offline), None)
+                    yield VerifiedToken.of(found, checked=not offline)
 
     def inspect(self, token: Secret) -> InspectedToken:
         """Return the unverified contents of a token. Raises TokenInvalid if it is malformed."""

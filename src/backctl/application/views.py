@@ -76,9 +76,9 @@ class UserView:
 class UserExistence:
     """Whether an identity names an account, and the id of that account."""
 
+    ok: bool
     ident: str
-    exists: bool
-    id: UserId | None
+    user_id: UserId | None
 
 
 @dataclass(frozen=True, slots=True)

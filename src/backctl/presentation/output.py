@@ -30,6 +30,8 @@ from backctl.presentation.table_layout import TableLayout
 from backctl.presentation.terminal import Sink
 
 Row = Sequence[object]
+Tail = Callable[[], Mapping[str, object]]
+"""Returns the members of a JSON document after `items`. It is called after the last item."""
 
 _BLOCK = 512
 """Rows per write: large enough for speed, small enough for memory and for a reader that waits."""
@@ -92,8 +94,8 @@ class Renderer:
         """Whether `--fields` is given and contains none of these names."""
         return self.fields is not None and not set(names) & set(self.fields)
 
-    def one(self, view: object, extra: Mapping[str, object] | None = None) -> None:
-        """Write one object, followed by further members."""
+    def one(self, view: object, extra: Mapping[str, object] | None = None, *, without_none: bool = False) -> None:
+        """Write one object, followed by further members. `without_none` leaves out members that are None."""
         if self._form is Format.HEADERS:
             self._headers([view])
             return
@@ -106,6 +108,9 @@ class Renderer:
                 self._pick(names)
             values = dict(zip(names, row, strict=True))
             names, row = self.fields, tuple(values.get(name) for name in self.fields)
+        elif without_none:
+            present = [at for at, value in enumerate(row) if value is not None]
+            names, row = tuple(names[at] for at in present), tuple(row[at] for at in present)
         match self._form:
             case Format.JSON | Format.JSONL:
                 self._write(json_text(dict(zip(names, map(portable, row), strict=True))) + "\n")
@@ -121,29 +126,39 @@ class Renderer:
         if self._form is Format.HEADERS and items:
             self._headers(items)
             return
-        self._many(iter(items), view, next_cursor)
+        self._many(iter(items), view, lambda: {"next_cursor": next_cursor})
+
+    def verdict(self, ok: bool, items: Sequence[object], view: type) -> None:
+        """Write the items of a verdict. A JSON document begins with `ok`."""
+        if self._form is Format.HEADERS and items:
+            self._headers(items)
+            return
+        self._many(iter(items), view, dict, ok=ok)
 
     def stream(self, items: Iterator[object], view: type) -> None:
         """Write any number of objects in constant memory."""
-        self._many(items, view, None)
+        self._many(items, view, _last_page)
 
-    def in_blocks(self, blocks: Iterator[Sequence[object]], view: type) -> None:
-        """Write objects that arrive in blocks, each at once, except in a table or a JSON document."""
+    def in_blocks(self, blocks: Iterator[Sequence[object]], view: type, tail: Tail) -> None:
+        """Write objects that arrive in blocks, each at once, except in a table or a JSON document.
+
+        In JSON an item can also be a mapping, for what has no object of the class `view`.
+        """
         if self.is_table or self.is_json_document:
-            self._many(chain.from_iterable(blocks), view, None)
+            self._many(chain.from_iterable(blocks), view, tail)
             return
-        self._many(iter(()), view, None)  # the header
+        self._many(iter(()), view, tail)  # the header
         self._header = False
         for block in blocks:
-            self._many(iter(block), view, None)
+            self._many(iter(block), view, tail)
 
     def records(
         self,
         names: tuple[str, ...],
         records: Iterator[Mapping[str, object]],
-        tail: Callable[[], Mapping[str, object]],
+        tail: Tail,
     ) -> None:
-        """Write objects that may lack some of `names`. A JSON document ends with the members that `tail` returns.
+        """Write objects that may lack some of `names`.
 
         Missing members are empty in text formats and omitted in JSON.
         """
@@ -196,24 +211,33 @@ class Renderer:
 
     # Inside.
 
-    def _many(self, items: Iterator[object], view: type, next_cursor: str | None) -> None:
+    def _many(
+        self,
+        items: Iterator[object],
+        view: type,
+        tail: Tail,
+        *,
+        ok: bool | None = None,
+    ) -> None:
         if self._form is Format.HEADERS:
             for item in items:
                 self._headers([item])
             return
         layout = TableLayout.of(view, members(view)) if self._form is Format.TABLE and self.fields is None else None
         names, pick = self._pick(members(view), layout.names if layout else None)
-        rows = map(pick, items)
         if layout is not None:
-            self._table(rows, layout)
+            self._table(map(pick, items), layout)
         elif self.is_json:
             # The same text as json.dumps, three times as fast, for long lists.
             template = "{" + ", ".join(f"{json_text(name)}: %s" for name in names) + "}"  # names are identifiers
             text = _json_writer()
-            lines = (template % tuple(map(text, row)) for row in rows)
-            self._json_lines(lines, lambda: {"next_cursor": next_cursor})
+            lines = (
+                json_text(item) if isinstance(item, Mapping) else template % tuple(map(text, pick(item)))
+                for item in items
+            )
+            self._json_lines(lines, tail, ok=ok)
         else:
-            self._rows(rows, names)
+            self._rows(map(pick, items), names)
         self.sink.flush()
 
     def _headers(self, views: Sequence[Any]) -> None:
@@ -235,13 +259,13 @@ class Renderer:
     def _unknown(self, name: str, known: Sequence[str]) -> UsageError:
         return UsageError(f"--fields: there is no {quoted(name)} here", hint="known fields: " + ", ".join(known))
 
-    def _json_lines(self, lines: Iterator[str], tail: Callable[[], Mapping[str, object]]) -> None:
+    def _json_lines(self, lines: Iterator[str], tail: Tail, *, ok: bool | None = None) -> None:
         if self._form is Format.JSONL:
             for block in _blocks(line + "\n" for line in lines):
                 self._write("".join(block))
             return
         # One document, written item by item, because the list may not fit in memory.
-        separator = '{"items": ['
+        separator = '{"items": [' if ok is None else f'{{"ok": {json_text(ok)}, "items": ['
         for block in _blocks(lines):
             self._write(separator + ",\n".join(block))
             separator = ",\n"
@@ -306,6 +330,10 @@ class Renderer:
 
     def _write(self, text: str) -> None:
         self.sink.write(_safe_json(text) if self.sink.terminal and self.is_json else text)
+
+
+def _last_page() -> dict[str, object]:
+    return {"next_cursor": None}
 
 
 def _identity(names: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from backctl.presentation import terminal
 from backctl.presentation.errors import ExitCode
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 _SHOWN_ONCE = ("password", "secret", "recovery_codes")
 """Members that are shown once and stored nowhere."""
+
+
+class Verdict(Protocol):
+    """The answer of a check: a view whose first member is `ok`."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the answer is yes."""
+        ...
 
 
 class Results:
@@ -134,18 +143,21 @@ class Results:
         else:
             self.renderer.exactly(os.fsencode(path) + b"\n", view)
 
-    def check(self, view: object, answer: bool, *, no: ExitCode = ExitCode.NO) -> None:
-        """Print the outcome of a check, unless `-q`, and set the exit code: 0 for yes, `no` for no."""
+    def check(self, verdict: Verdict, *, no: ExitCode = ExitCode.NO) -> None:
+        """Print a verdict, unless `-q`, and set the exit code: 0 for yes, `no` for no.
+
+        A table leaves out the members that are None.
+        """
         if not self.quiet:
-            self.renderer.one(view)
-        if not answer:
+            self.renderer.one(verdict, without_none=self.renderer.is_table)
+        if not verdict.ok:
             self.exit_code = no
 
-    def check_all(self, items: Iterable[object], view: type, answer: bool, *, no: ExitCode = ExitCode.NO) -> None:
-        """Like `check`, for a list of findings."""
+    def check_all(self, items: Iterable[object], view: type, ok: bool, *, no: ExitCode = ExitCode.NO) -> None:
+        """Like `check`, for a verdict on several items. A JSON document has `ok`, then `items`."""
         if not self.quiet:
-            self.renderer.page(tuple(items), view, None)
-        if not answer:
+            self.renderer.verdict(ok, tuple(items), view)
+        if not ok:
             self.exit_code = no
 
     def plot(self, times: Sequence[int], admitted: Sequence[int]) -> None:

@@ -87,10 +87,16 @@ def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> No
     call.results.show(_item(1, name.encode("utf-8", "surrogateescape").decode("unicode_escape")))
 
 
-@leaf(app, view=ItemView)
+@dataclass(frozen=True)
+class ItemCheck:
+    ok: bool
+    name: str
+
+
+@leaf(app, view=ItemCheck)
 def exists(call: Invocation, name: Annotated[str, Argument(metavar="NAME")]) -> None:
     """Check an item."""
-    call.results.check(_item(1, name), name != "none", no=ExitCode.NOT_FOUND)
+    call.results.check(ItemCheck(name != "none", name), no=ExitCode.NOT_FOUND)
 
 
 @leaf(app, changes="create an item", secrets=("password", "pin"), view=ItemView, members=("password", "length"))

@@ -32,6 +32,21 @@ class NumberedLine(NamedTuple):
     content: bytes | None
 
 
+class _Answer(NamedTuple):
+    """The answer to a line."""
+
+    line: bytes
+    request: Request
+    decision: Decision
+
+    def view(self) -> LimitView:
+        return LimitView.of(self.decision, self.request.identifier)
+
+
+_Failure = dict[str, object]
+"""The record of a line that was not checked, for JSON."""
+
+
 def check_lines(call: Invocation, policy: str | Policy, source: str, *, cost: int, passes_lines: bool) -> None:
     """Check the identifier in each line, and print the answers, or with `passes_lines` the lines that are admitted.
 
@@ -41,23 +56,26 @@ def check_lines(call: Invocation, policy: str | Policy, source: str, *, cost: in
     limits = call.backend.limits
     if isinstance(policy, str):
         limits.policy(policy)
-    batch = _Batch(limits, policy, checked_cost(cost), Report("lines", as_json=call.results.renderer.is_json))
+    as_json = call.results.renderer.is_json
+    report = Report("lines", as_json=as_json)
+    keeps_failures = as_json and not (passes_lines or call.results.quiet)
+    batch = _Batch(limits, policy, checked_cost(cost), report, keeps_failures=keeps_failures)
     interruption = Interruption(announce=False)
     terminal.collect_garbage_again()
-    with _opened(call, source) as read, batch.report.interrupted_by(interruption):
+    with _opened(call, source) as read, report.interrupted_by(interruption):
         answers = batch.answers(lines_until(interruption, read))
         if passes_lines:
             for block in answers:
-                admitted = [line for line, _, decision in block if decision.allowed]
+                admitted = [answer.line for answer in block if isinstance(answer, _Answer) and answer.decision.allowed]
                 call.results.renderer.data(b"".join(admitted))
         elif call.results.quiet:
             for _ in answers:
                 continue
         else:
             views = (
-                [LimitView.of(decision, request.identifier) for _, request, decision in block] for block in answers
+                [answer.view() if isinstance(answer, _Answer) else answer for answer in block] for block in answers
             )
-            call.results.renderer.in_blocks(views, LimitView)
+            call.results.renderer.in_blocks(views, LimitView, batch.summary)
     batch.finish(refusals_fail=not passes_lines)
 
 
@@ -85,28 +103,37 @@ def read_log(call: Invocation, source: str, *, time_field: str, ident_field: str
 class _Batch:
     """Counts the answers. `stopped_by` is the error of the store that ended the input early."""
 
-    def __init__(self, limits: LimitService, policy: str | Policy, cost: int, report: Report) -> None:
+    def __init__(
+        self, limits: LimitService, policy: str | Policy, cost: int, report: Report, *, keeps_failures: bool
+    ) -> None:
         self.report = report
+        self._keeps_failures = keeps_failures
         self._limits = limits
         self._policy = policy
         self._cost = cost
         self._refused = 0
         self._stopped_by: BackctlError | None = None
 
-    def answers(self, read: Callable[[int], bytes]) -> Iterator[list[tuple[bytes, Request, Decision]]]:
+    def answers(self, read: Callable[[int], bytes]) -> Iterator[list[_Answer | _Failure]]:
+        """Yield the answers to the lines of each read, and records of the lines that failed if `keeps_failures`."""
         for lines in blocks_of_lines(read):
             wanted = list(self._requests(lines))
-            outcomes = self._limits.check_each(self._policy, [request for _, _, request in wanted])
-            block = []
-            for (number, line, request), outcome in zip(wanted, outcomes, strict=True):
+            requests = [request for _, _, request in wanted if isinstance(request, Request)]
+            outcomes = iter(self._limits.check_each(self._policy, requests))
+            block: list[_Answer | _Failure] = []
+            for number, line, request in wanted:
+                if isinstance(request, BackctlError):
+                    block += self._failed(number, request)
+                    continue
+                outcome = next(outcomes)
                 if isinstance(outcome, DamagedLimit):
-                    self.report.add_failed_line(number, outcome)
+                    block += self._failed(number, outcome)
                 elif isinstance(outcome, BackctlError):
                     self._stopped_by = self._stopped_by or outcome
                 else:
                     self._refused += not outcome.allowed
-                    block.append((line, request, outcome))
-            self.report.succeeded(changed=0, count=len(block))
+                    self.report.succeeded(changed=0)
+                    block.append(_Answer(line, request, outcome))
             yield block
             if self._stopped_by is not None:
                 return
@@ -122,16 +149,27 @@ class _Batch:
         if self._refused and refusals_fail:
             raise PartialFailure(f"{self._refused} of {answered} requests were refused")
 
-    def _requests(self, lines: Sequence[NumberedLine]) -> Iterator[tuple[int, bytes, Request]]:
+    def summary(self) -> dict[str, object]:
+        """The end of the JSON document."""
+        return self.report.answers(no=self._refused)
+
+    def _failed(self, number: int, error: BackctlError) -> list[_Failure]:
+        if self._keeps_failures:
+            return [{"line": number, "error": self.report.add_failure(number, error)}]
+        self.report.add_failed_line(number, error)
+        return []
+
+    def _requests(self, lines: Sequence[NumberedLine]) -> Iterator[tuple[int, bytes, Request | BackctlError]]:
         for number, line in lines:
             try:
-                content = _whole(line).strip(b" \t\r\n")
+                whole = _whole(line)
+                content = whole.strip(b" \t\r\n")
                 if content[:1] == b"{":
-                    yield number, _whole(line), _of_object(content, self._cost)
+                    yield number, whole, _of_object(content, self._cost)
                 elif content:
-                    yield number, _whole(line), Request(checked_identifier(content), self._cost)
+                    yield number, whole, Request(checked_identifier(content), self._cost)
             except BackctlError as error:
-                self.report.add_failed_line(number, error)
+                yield number, b"", error
 
 
 def blocks_of_lines(read: Callable[[int], bytes]) -> Iterator[list[NumberedLine]]:

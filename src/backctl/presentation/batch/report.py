@@ -49,6 +49,19 @@ class Report:
         else:
             terminal.say(f"line {number}: {error.message}", "error")
 
+    def summary(self, *, total: int | None = None) -> dict[str, object]:
+        """The end of the JSON document of a batch. `total` is how many items there are, by default those done."""
+        unchanged = self.done - self.failed - self.changed
+        counts = {"changed": self.changed, "unchanged": unchanged, "failed": self.failed}
+        return {"summary": {"total": self.done if total is None else total, **counts}}
+
+    def answers(self, *, no: int | None = None) -> dict[str, object]:
+        """The end of the JSON document of a batch of checks. `no` counts the refusals; None: those are the failures."""
+        failed = 0 if no is None else self.failed
+        refused = self.failed if no is None else no
+        yes = self.done - refused - failed
+        return {"summary": {"total": self.done, "yes": yes, "no": refused, "failed": failed}}
+
     def failure(self, consequence: str = "", *, failed: str = "failed", with_hint: bool = False) -> PartialFailure:
         """The error that ends the command after its other items were processed."""
         names = [name if isinstance(name, str) else f"line {name}" for name in self._failures]

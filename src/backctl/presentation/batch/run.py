@@ -194,5 +194,4 @@ class _Batch:
         raise error
 
     def _summary(self) -> dict[str, object]:
-        report = self._report
-        return {"total": len(self._idents), "done": report.done, "changed": report.changed, "failed": report.failed}
+        return self._report.summary(total=len(self._idents))

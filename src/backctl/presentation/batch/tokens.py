@@ -2,27 +2,24 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from backctl.application.records.bounded_lines import bounded_lines
-from backctl.application.token_views import VerifiedToken
+from backctl.application.token_views import TokenCheck, VerifiedToken
+from backctl.domain.errors import AnswerIsNo
 from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.presentation.batch.report import Report
 from backctl.presentation.batch.signals import Interruption, lines_until
 from backctl.presentation.context import Invocation
 from backctl.presentation.output import members
 
-if TYPE_CHECKING:
-    from backctl.application.tokens import TokenVerdict
-
-Verify = Callable[[Iterable[str]], "Iterator[TokenVerdict]"]
+Verify = Callable[[Iterable[str]], "Iterator[VerifiedToken | AnswerIsNo]"]
 
 _LINE_MAX = 16_384
 """Bytes of a line that are kept: twice the longest token. A line that is cut here is not a valid token."""
 
 
 def verify_lines(call: Invocation, verify: Verify) -> None:
-    """Print one record for each line that is not empty: `line`, `valid`, and the claims or the `error`.
+    """Print the answer to each line that is not empty, with its number `line`.
 
     Prints JSON lines unless `-o` selects another format. Raises PartialFailure if some tokens are not valid.
     """
@@ -41,24 +38,19 @@ def verify_lines(call: Invocation, verify: Verify) -> None:
                 yield text
 
     def records() -> Iterator[dict[str, object]]:
-        for verdict in verify(lines()):
-            number = numbers.popleft()
-            record: dict[str, object] = {"line": number, "valid": verdict.token is not None}
-            if verdict.token is not None:
+        for answer in verify(lines()):
+            number, check = numbers.popleft(), TokenCheck.of(answer)
+            if isinstance(answer, AnswerIsNo):
+                report.add_failure(number, answer)
+            else:
                 report.succeeded(changed=0)
-                record.update((name, getattr(verdict.token, name)) for name in members(VerifiedToken))
-            elif verdict.error is not None:
-                record["error"] = report.add_failure(number, verdict.error)
-            yield record
-
-    def summary() -> dict[str, object]:
-        return {"total": report.done, "valid": report.done - report.failed, "invalid": report.failed}
+            yield {"ok": check.ok, "line": number, **{name: getattr(check, name) for name in members(TokenCheck)}}
 
     with report.interrupted_by(interruption):
         if call.results.quiet:
             for _ in records():
                 continue
         else:
-            renderer.records(("line", "valid", *members(VerifiedToken), "error"), records(), summary)
+            renderer.records(("ok", "line", *members(TokenCheck)[1:]), records(), report.answers)
     if report.failed:
         raise report.failure(failed="are not valid")

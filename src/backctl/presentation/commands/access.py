@@ -22,4 +22,4 @@ def check(
     """Check whether an account has a permission now: exit code 0 or 6."""
     access = call.backend.access
     answer = access.explain(ident, permission) if explain else access.check(ident, permission)
-    call.results.check(answer, answer.allowed)
+    call.results.check(answer)

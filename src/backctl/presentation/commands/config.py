@@ -137,7 +137,7 @@ class FindingView:
     """An error in the configuration."""
 
     message: str
-    hint: str
+    hint: str | None
 
 
 @leaf(app, view=FindingView)
@@ -153,7 +153,7 @@ def validate(
         findings = settings.validate(config_file=call.config_file, profile=call.profile, environ=os.environ)
     else:
         findings = settings.validate_file(file)
-    views = [FindingView(finding.message, finding.hint) for finding in findings]
+    views = [FindingView(finding.message, finding.hint or None) for finding in findings]
     if not views:
         views = _domain_findings(call.settings if file is None else settings.load(config_file=file, environ={}))
     if not views:
@@ -171,9 +171,7 @@ def _domain_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
             try:
                 build()
             except InvalidConfiguration as error:
-                findings.append(
-                    FindingView(f"{quoted(str(loaded.file), limit=1024)}: {error.message}", error.hint or "")
-                )
+                findings.append(FindingView(f"{quoted(str(loaded.file), limit=1024)}: {error.message}", error.hint))
     return findings
 
 

@@ -161,7 +161,7 @@ def due(
     Exit code 0, or 6 if it would do nothing.
     """
     found = call.backend.keys.due(_purposes(purpose), older_than=duration(if_older_than), overlap=duration(overlap))
-    call.results.check_all(found, key_views.DueView, any(view.due for view in found))
+    call.results.check_all(found, key_views.DueView, any(view.ok for view in found))
 
 
 @leaf(app)

@@ -129,7 +129,7 @@ def _check_one(
         call.results.check_all(answers, LimitView, all(answer.ok for answer in answers))
         return
     answer = _answer(limits, policy, ident, cost=cost, wait=wait)
-    call.results.check(answer, answer.ok)
+    call.results.check(answer)
 
 
 def _answer(limits: "LimitService", policy: str | Policy, ident: str, *, cost: int, wait: str | None) -> LimitView:
@@ -186,7 +186,7 @@ def peek(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate, cost:
     Consumes nothing.
     """
     answer = call.backend.limits.peek(rate.policy(call, policy), ident, cost)
-    call.results.check(answer, answer.ok)
+    call.results.check(answer)
 
 
 @leaf(app, name="list", view=LimitView)

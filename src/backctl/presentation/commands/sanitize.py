@@ -77,7 +77,8 @@ def _lines(call: Invocation, service: "SanitizingService", *, explain: bool) -> 
         """The results, as text or JSON. Errors are in the JSON records, otherwise on standard error."""
         for outcome in service.lines(lines_until(interruption, call.stdin.reader("readline"))):
             if outcome.cleaned is not None:
-                report.succeeded(changed=outcome.cleaned.changed)
+                if outcome.cleaned.text.strip():
+                    report.succeeded(changed=outcome.cleaned.changed)
                 if explain:
                     tally.merge(outcome.cleaned.changes)
                 elif not renderer.is_json:
@@ -100,7 +101,8 @@ def _lines(call: Invocation, service: "SanitizingService", *, explain: bool) -> 
             for record in cleaned_lines():
                 renderer.raw(separator + record)
                 separator = ",\n"
-            renderer.raw((separator if separator.startswith("{") else "") + '], "next_cursor": null}\n')
+            rest = json.dumps(report.summary())[1:]
+            renderer.raw(f"{separator if separator.startswith('{') else ''}], {rest}\n")
         else:
             end = "\n" if renderer.is_json else ""
             for line in cleaned_lines():

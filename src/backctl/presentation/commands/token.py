@@ -7,9 +7,16 @@ from typing import Annotated
 
 from typer import Option
 
-from backctl.application.token_views import InspectedToken, IssuedTokens, Revocation, SessionView, VerifiedToken
+from backctl.application.token_views import (
+    InspectedToken,
+    IssuedTokens,
+    Revocation,
+    SessionView,
+    TokenCheck,
+    VerifiedToken,
+)
 from backctl.application.views import Change
-from backctl.domain.errors import InvalidInput, TokenInvalid, UsageError
+from backctl.domain.errors import AnswerIsNo, InvalidInput, TokenInvalid, UsageError
 from backctl.domain.quoting import escaped
 from backctl.domain.repositories import Swept
 from backctl.domain.values import Secret
@@ -55,7 +62,7 @@ def issue(
     _print(call, change)
 
 
-@leaf(app, secrets=("token",), view=VerifiedToken, members=("line", "valid", "error"))
+@leaf(app, secrets=("token",), view=TokenCheck, members=("line",))
 def verify(
     call: Invocation,
     audience: Audience = None,
@@ -64,7 +71,7 @@ def verify(
         bool, Option("--batch", help="Read one token per line from standard input and print one JSON object for each.")
     ] = False,
 ) -> None:
-    """Verify an access token and print its claims.
+    """Check whether an access token is valid, and print its claims.
 
     Exit code 0 or 6, with --batch 0 or 7. The token is read from standard input unless an option names another source.
     """
@@ -76,10 +83,14 @@ def verify(
             raise UsageError("--batch reads tokens from standard input", hint="leave the other source out")
         verify_lines(call, lambda lines: tokens.verify_batch(lines, audience=audience, offline=offline))
         return
-    verified = tokens.verify(_token(call), audience=audience, offline=offline)
-    if offline:
-        call.messages.notice("revocation was not checked")
-    call.results.check(verified, True)
+    answer: VerifiedToken | AnswerIsNo
+    try:
+        answer = tokens.verify(_token(call), audience=audience, offline=offline)
+        if offline:
+            call.messages.notice("revocation was not checked")
+    except AnswerIsNo as refusal:
+        answer = refusal
+    call.results.check(TokenCheck.of(answer))
 
 
 @leaf(app, secrets=("token",), view=InspectedToken)

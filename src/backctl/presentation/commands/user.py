@@ -158,8 +158,7 @@ def show(call: Invocation, ident: Ident) -> None:
 @leaf(app, view=UserExistence)
 def exists(call: Invocation, ident: Ident) -> None:
     """Check whether an account exists: exit code 0 or 3."""
-    existence = call.backend.accounts.exists(ident)
-    call.results.check(existence, existence.exists, no=ExitCode.NOT_FOUND)
+    call.results.check(call.backend.accounts.exists(ident), no=ExitCode.NOT_FOUND)
 
 
 @leaf(app)
@@ -239,7 +238,7 @@ def check_password(
     if check.outcome == "mfa_required" and call.interactive:
         code = call.secrets.read("mfa-code")
         check = authentication.authenticate(ident, password, code, by=call.attribution)
-    call.results.check(check, check.ok)
+    call.results.check(check)
 
 
 def _change_each(
