@@ -266,3 +266,16 @@ def test_who_acts_is_recorded_beside_the_systems_user_and_the_host(machine: Mach
     (user,) = {event["os_user"] for event in events}
     assert [event["actor"] for event in events] == ["payroll", "cron", user]
     assert {event["host"] for event in events} == {socket.gethostname()}
+
+
+@every_leaf
+def test_the_columns_of_a_table_are_members_and_not_all_of_them_are_spare(path: tuple[str, ...]) -> None:
+    spec = LEAVES[path]
+    view = spec.view() if isfunction(spec.view) else spec.view
+    if not is_dataclass(view):
+        return
+    members = {field.name for field in fields(view)}
+    columns = set(getattr(view, "TABLE", members))
+    assert columns <= members
+    assert set(getattr(view, "SPARE", ())) < columns
+    assert set(getattr(view, "BELOW", ())) <= columns

@@ -129,7 +129,7 @@ def test_doctor_examines_an_installation_without_changing_it(installed: Machine)
     quiet = installed.run("doctor", "-q").succeeded()
     assert (quiet.out, quiet.err) == ("", "")
     screen = installed.at_terminal("doctor", env={"NO_COLOR": "1"})
-    assert (screen.code, screen.out.splitlines()[0].split()) == (0, ["CHECK", "STATUS", "FINDING", "HINT"])
+    assert (screen.code, screen.out.splitlines()[0].split()) == (0, ["CHECK", "STATUS", "FINDING"])
     assert contents(installed.home) == before
 
 

@@ -1,7 +1,7 @@
 """Views of roles and permissions."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from backctl.domain.values import Instant, UserId
 
@@ -13,6 +13,8 @@ AccessReason = Literal["granted", "not_granted", "inactive", "expired", "role_un
 
 @dataclass(frozen=True, slots=True)
 class RoleView:
+    SPARE: ClassVar = ("builtin",)
+
     name: str
     description: str
     builtin: bool

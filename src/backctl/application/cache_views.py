@@ -19,6 +19,7 @@ class EntryView:
     """
 
     TABLE: ClassVar = ("key", "state", "age", "ttl", "size_bytes", "tags")
+    SPARE: ClassVar = ("tags", "size_bytes", "age")
 
     key: str
     state: EntryState

@@ -1,7 +1,7 @@
 """Results of the services for the installation and its database."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class InstallationView:
 @dataclass(frozen=True, slots=True)
 class CheckView:
     """One finding of `doctor`; `check` is a stable name."""
+
+    BELOW: ClassVar = ("finding", "hint")
 
     check: str
     status: Literal["ok", "warn", "fail"]

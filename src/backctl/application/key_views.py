@@ -17,6 +17,7 @@ class KeyView:
     """
 
     TABLE: ClassVar = ("id", "purpose", "state", "alg", "created_at", "promoted_at", "expires_at")
+    SPARE: ClassVar = ("promoted_at", "alg", "created_at")
 
     id: str
     purpose: Purpose

@@ -16,6 +16,7 @@ class PolicyView:
     """
 
     TABLE: ClassVar = ("name", "algorithm", "limit", "window", "burst", "worst_burst", "on_error")
+    SPARE: ClassVar = ("worst_burst", "on_error", "algorithm")
 
     name: str
     algorithm: str

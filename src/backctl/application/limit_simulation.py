@@ -33,6 +33,7 @@ class SimulationView:
     """
 
     TABLE: ClassVar = ("ident", "requests", "admitted", "refused", "worst_window", "longest_wait")
+    SPARE: ClassVar = ("longest_wait", "worst_window")
 
     ident: str
     requests: int

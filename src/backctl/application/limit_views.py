@@ -19,6 +19,7 @@ class LimitView:
     """
 
     TABLE: ClassVar = ("policy", "ident", "ok", "limit", "remaining", "retry_after", "reset_after")
+    SPARE: ClassVar = ("reset_after", "limit")
 
     ok: bool
     policy: str

@@ -17,6 +17,7 @@ class SessionView:
     expires, `ends_at` its end regardless of refreshes. `refreshable`: it has an unused refresh token."""
 
     TABLE: ClassVar = ("id", "state", "client_id", "created_at", "expires_at", "revoked_because")
+    SPARE: ClassVar = ("revoked_because", "client_id", "created_at")
 
     id: SessionId
     user_id: UserId

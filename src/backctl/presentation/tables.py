@@ -136,15 +136,23 @@ class Table:
         self._narrow(every, {column: column.whole() for column in every})
         self._narrow(essential, {column: column.wrapped(_COMFORTABLE) for column in essential})
         widths = {column: column.width for column in spare}
-        for dropped in range(len(spare) + 1):
-            left = spare[dropped:]
-            self._columns = [column for column in every if column not in spare[:dropped]]
+        dropped: list[_Column] = []
+        for least in (*spare, None):
+            left = [column for column in spare if column not in dropped]
+            self._columns = [column for column in every if column not in dropped]
             for column in left:
                 column.width = widths[column]
             for column in left:
                 column.width = max(min(column.width, column.shortest()), column.width - max(0, self._excess()))
-            if self._excess() <= 0 or not essential:
+            if self._excess() <= 0 or least is None or len(self._columns) == 1:
                 break
+            dropped.append(least)
+        for column in tuple(reversed(dropped)):  # a narrow one may fit where a more important one does not
+            room = -self._excess() - len(_GAP)
+            if room >= column.shortest():
+                column.width = min(column.whole(), room)
+                dropped.remove(column)
+                self._columns = [one for one in every if one not in dropped]
         self._narrow(essential, {column: column.wrapped(_NARROW) for column in essential})
         self._narrow(essential, {column: column.without_outliers() for column in essential})
         self._widen({column: column.whole() for column in essential})

@@ -294,7 +294,7 @@ def test_a_narrow_table_shortens_times_then_drops_what_is_spare(monkeypatch: pyt
     assert table()[1] == "keyring.valid  ok      operations  2026-11-28 09:12  the keyring has 4 keys"
     monkeypatch.setenv("COLUMNS", "74")
     assert table()[1] == "keyring.valid  ok      2026-11-28 09:12  the keyring has 4 keys"
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", "50")
     assert table()[1] == "keyring.valid  ok      the keyring has 4 keys"
 
 

@@ -109,6 +109,12 @@ def test_the_least_important_column_is_shortened_and_then_dropped(columns: int) 
     }[columns]
 
 
+def test_a_narrow_column_has_a_place_where_a_more_important_one_has_none() -> None:
+    rows = [("i" * 36, "on", "ok", "x", "2026-11-28 09:12")]
+    spare = ("must_change_password", "revoked_because", "status", "created_at")
+    assert drawn(rows, spare, 53)[-1] == "i" * 36 + "  ok      x"
+
+
 def test_a_title_of_several_words_is_wrapped_only_where_room_is_missing() -> None:
     rows = [("1", "false", "ok", "x", "y")]
     assert drawn(rows, (), 100)[0] == "ID  MUST CHANGE PASSWORD  STATUS  REVOKED BECAUSE  CREATED AT"

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from typer import Argument, Option
 
@@ -135,6 +135,8 @@ def unset(call: Invocation, key: Key) -> None:
 @dataclass(frozen=True, slots=True)
 class FindingView:
     """An error in the configuration."""
+
+    BELOW: ClassVar = ("message", "hint")
 
     message: str
     hint: str | None
