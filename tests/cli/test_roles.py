@@ -32,7 +32,7 @@ def test_roles_in_text(machine: Machine) -> None:
     assert name == "moderator"
     assert {"self:*", "user:deactivate"} <= set(permissions.split(","))
     assert shown.err == ""
-    screen = machine.at_terminal("role", "list", env={"NO_COLOR": "1"})
+    screen = machine.at_terminal("role", "list", env={"NO_COLOR": "1", "COLUMNS": "110"})
     assert screen.out.splitlines()[0].split() == ["NAME", "DESCRIPTION", "BUILTIN", "PERMISSIONS"]
 
 
