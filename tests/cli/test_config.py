@@ -82,7 +82,7 @@ def test_get_of_an_unknown_key_names_the_nearest(machine: Any) -> None:
 def test_set_changes_one_value_keeps_comments_and_repeats_quietly(machine: Any) -> None:
     path = write(machine, "# mine\n[passwords]\nmin_length = 10  # why\n")
     first = machine.run("config", "set", "passwords.min_length", "15", "-o", "json").succeeded().json
-    assert first == {"key": "passwords.min_length", "value": "15", "file": str(path), "changed": True}
+    assert first == {"key": "passwords.min_length", "value": 15, "file": str(path), "changed": True}
     assert path.read_text() == "# mine\n[passwords]\nmin_length = 15  # why\n"
     assert machine.run("config", "set", "passwords.min_length", "15", "-o", "json").succeeded().json["changed"] is False
 
@@ -243,6 +243,36 @@ def test_validate_lists_every_problem_and_ends_with_9(machine: Any) -> None:
         "environment 'BACKCTL_DATABSE_URL': no setting uses this variable",
     ]
     assert machine.run("config", "validate", "-q").out == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("passwords.min_length", "12", 12),
+        ("protected", "TRUE", True),
+        ("database.timeout", "60s", "1m"),
+        ("tokens.issuer", "here", "here"),
+        ("redis.namespace", "12", "12"),
+        ("keyring.path", "", None),
+        ("sanitize.tags", "b,i", ["b", "i"]),
+        ("sanitize.tags", "", []),
+        ("redis.url", "redis://u:secret@h/0", "redis://u:***@h/0"),
+        ("keyring.passphrase", "secret", "***"),
+        ("keyring.passphrase", "", None),
+        ("ratelimit.policies.login.limit", "7", 7),
+        ("ratelimit.policies.login.window", "120s", "2m"),
+        ("roles.support.permissions", "user:list", ["user:list"]),
+    ],
+)
+def test_set_and_get_answer_the_same_value(machine: Any, key: str, text: str, value: object) -> None:
+    write(
+        machine,
+        '[ratelimit.policies.login]\nlimit = 2\nwindow = "1m"\n[roles.support]\npermissions = ["user:show"]\n',
+    )
+    given = machine.run("config", "set", key, "--value-stdin", "-o", "json", "-y", "--reason", "x", stdin=text)
+    shown = machine.run("config", "get", key, "-o", "json").succeeded().json
+    assert (given.succeeded().json["value"], shown["value"]) == (value, value)
+    assert type(given.json["value"]) is type(shown["value"])
 
 
 def test_validate_knows_what_a_role_may_hold(machine: Any) -> None:

@@ -61,7 +61,7 @@ SESSION_KEYS = [
     "created_at",
     "issued_at",
     "expires_at",
-    "ends_at",
+    "latest_expires_at",
     "revoked_at",
     "revoked_because",
 ]
@@ -116,7 +116,7 @@ def test_from_the_first_token_to_the_revoked_account(installed: Machine) -> None
         "revoked": "user",
         "id": claims.json["sub"],
         "user_id": claims.json["sub"],
-        "sessions": 1,
+        "revoked_sessions": 1,
         "changed": True,
     }
     not_valid(verify(installed, access), "token.revoked")
@@ -330,7 +330,7 @@ def test_revoking_says_what_and_asks_where_it_matters(installed: Machine) -> Non
 @pytest.mark.parametrize("token", ["garbage", "bkr_garbage", "é" * 9000, b"\xff", "x" * 70_000])
 def test_revoking_what_is_no_token_of_ours_succeeds_without_a_change(installed: Machine, token: str | bytes) -> None:
     done = installed.run("token", "revoke", "-o", "json", stdin=token).succeeded()
-    assert done.json == {"revoked": "token", "id": None, "user_id": None, "sessions": 0, "changed": False}
+    assert done.json == {"revoked": "token", "id": None, "user_id": None, "revoked_sessions": 0, "changed": False}
     assert "nothing to revoke" in done.err
     assert installed.run("token", "revoke", "-o", "id", stdin=token).succeeded().out == ""
 

@@ -362,7 +362,8 @@ def test_the_sessions_of_an_account_are_listed_with_their_state(store: Store, ad
     ]
     assert found.next_cursor is None
     first = found.items[0]
-    assert (first.scope, first.audience, first.ends_at, first.user_id) == ("a b", "api", START + 30 * DAY, ada.id)
+    ends = START + 30 * DAY
+    assert (first.scope, first.audience, first.latest_expires_at, first.user_id) == ("a b", "api", ends, ada.id)
     assert list(store.open_reader().stream_sessions(ada.id, now=START.plus(1))) == list(found.items)
 
 

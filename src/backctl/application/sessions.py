@@ -93,7 +93,7 @@ class SessionService:
         session = work.sessions.get(session_id)
         changed = session.revoke("requested", now=self.clock())
         work.write()
-        return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed)
+        return Change(Revocation("session", session.id, session.user_id, revoked_sessions=int(changed)), changed)
 
     def revoke_user(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """Revoke all sessions of an account; a no-op if none is open. Raises UserNotFound."""
@@ -104,7 +104,7 @@ class SessionService:
         user = work.users.get(identity)
         count = work.sessions.revoke_all(user.id, "requested", now=self.clock())
         work.write()
-        return Change(Revocation("user", user.id, user.id, sessions=count), changed=count > 0)
+        return Change(Revocation("user", user.id, user.id, revoked_sessions=count), changed=count > 0)
 
     def revoke_all(self, *, by: Attribution, dry_run: bool = False) -> Change[Revocation]:
         """Revoke all sessions of the configured issuer that were opened so far. Always a change.
@@ -117,7 +117,7 @@ class SessionService:
         """The step that `revoke_all` runs."""
         count = work.sessions.bar(self.issuer, leeway=self.leeway, now=self.clock())
         work.write()
-        return Change(Revocation("issuer", self.issuer, None, sessions=count), changed=True)
+        return Change(Revocation("issuer", self.issuer, None, revoked_sessions=count), changed=True)
 
     def _account(self, ident: str) -> UserId:
         user = self.reader().find_user(Identity.parse(ident))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class SessionView:
     """A session of an account. `issued_at` is when its latest access token was issued, `expires_at` when its last token
-    expires, `ends_at` its end regardless of refreshes. `refreshable`: it has an unused refresh token."""
+    expires, `latest_expires_at` its end regardless of refreshes. `refreshable`: it has an unused refresh token."""
 
     TABLE: ClassVar = ("id", "state", "client_id", "created_at", "expires_at", "revoked_because")
     SPARE: ClassVar = ("revoked_because", "client_id", "created_at")
@@ -26,11 +26,11 @@ class SessionView:
     client_id: str
     issuer: str
     audience: str
-    scope: str
+    scope: str | None
     created_at: Instant
     issued_at: Instant
     expires_at: Instant
-    ends_at: Instant
+    latest_expires_at: Instant
     revoked_at: Instant | None
     revoked_because: str | None
 
@@ -126,7 +126,8 @@ class TokenCheck:
     @classmethod
     def of(cls, answer: "VerifiedToken | AnswerIsNo") -> Self:
         if isinstance(answer, VerifiedToken):
-            return cls(True, **{member.name: getattr(answer, member.name) for member in fields(VerifiedToken)})
+            claims = {member.name: getattr(answer, member.name) for member in fields(VerifiedToken)}
+            return cls(True, **{**claims, "scope": answer.scope or None})
         return cls(False, answer.code.removeprefix("token."), answer.message, answer.hint)
 
 
@@ -144,10 +145,10 @@ class InspectedToken:
 class Revocation:
     """What was revoked: a `token` by its jti, a `session`, the sessions of a `user`, or those of an `issuer`.
 
-    `id` is None for a token that was not issued here. `sessions` is the number of open sessions that were revoked.
+    `id` is None for a token that was not issued here. `revoked_sessions` counts the open sessions that were revoked.
     """
 
     revoked: Literal["token", "session", "user", "issuer"]
     id: str | None
     user_id: str | None
-    sessions: int
+    revoked_sessions: int

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ACCESS_TTL_MAX = 86_400 * SECOND_US
 """The longest lifetime of an access token, and how long a revoked one with an unknown expiry is remembered."""
 
-NOTHING_REVOKED = Change(Revocation("token", None, None, sessions=0), changed=False)
+NOTHING_REVOKED = Change(Revocation("token", None, None, revoked_sessions=0), changed=False)
 """The result of revoking something that is not a token of this installation."""
 
 _VERIFIED_AT_ONCE = 256
@@ -269,7 +269,7 @@ class TokenService:
         except (TokenInvalid, TokenUnknown):
             return NOTHING_REVOKED
         except TokenExpired:
-            return Change(Revocation("token", said.jti, said.sub, sessions=0), changed=False)
+            return Change(Revocation("token", said.jti, said.sub, revoked_sessions=0), changed=False)
         except TokenNotYetValid:
             pass  # its signature is right, and it will become valid
         return self._deny(said.jti, said.sub, said.expires_at, by, dry_run=dry_run)
@@ -294,7 +294,9 @@ class TokenService:
         session = work.sessions.get(owner[1])
         changed = session.revoke("requested", now=self.clock())
         work.write()
-        return Change(Revocation("session", session.id, session.user_id, sessions=int(changed)), changed=changed)
+        return Change(
+            Revocation("session", session.id, session.user_id, revoked_sessions=int(changed)), changed=changed
+        )
 
     def denying(self, jti: str, sub: str | None, expires_at: Instant, work: "UnitOfWork") -> Change[Revocation]:
         """The step that revokes an access token. Always commit it: it may record a later expiry without a change."""
@@ -306,7 +308,7 @@ class TokenService:
             )
         changed = work.sessions.deny(jti, subject=sub, expires_at=expires_at, now=self.clock())
         work.write()
-        return Change(Revocation("token", jti, sub, sessions=0), changed=changed)
+        return Change(Revocation("token", jti, sub, revoked_sessions=0), changed=changed)
 
     # Helpers.
 

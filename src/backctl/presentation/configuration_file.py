@@ -44,7 +44,7 @@ def write_setting(call: Invocation, key: str, value: str) -> bool:
     Prints a notice if another value overrides it. Raises the errors of `settings.set_value`.
     """
     path = _path(call, key)
-    changed = edit(call, partial(settings.set_value, configuration_file(call), dotted(path), value))
+    changed = edit(call, partial(settings.set_value, configuration_file(call), written_key(call, key), value))
     if not call.dry_run and key in settings.SETTINGS:
         call.reload()
         overrides = call.settings.overruled_by(key, path)
@@ -58,13 +58,18 @@ def remove_setting(call: Invocation, key: str) -> bool:
 
     Prints a notice if the value that applies now is not the default. Raises the errors of `settings.unset_value`.
     """
-    changed = edit(call, partial(settings.unset_value, configuration_file(call), dotted(_path(call, key))))
+    changed = edit(call, partial(settings.unset_value, configuration_file(call), written_key(call, key)))
     if not call.dry_run and key in settings.SETTINGS:
         call.reload()
         origin = call.settings.origin(key)
         if origin != "default":
             call.messages.notice(f"{key} is still set: {origin}")
     return changed
+
+
+def written_key(call: Invocation, key: str) -> str:
+    """Return the key that `write_setting` writes: `key`, or that of the selected profile."""
+    return dotted(_path(call, key))
 
 
 def _path(call: Invocation, key: str) -> tuple[str, ...]:

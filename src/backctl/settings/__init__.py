@@ -59,6 +59,7 @@ __all__ = [
     "profiles",
     "redact_url",
     "set_value",
+    "shown_value",
     "unset_value",
     "use_profile",
     "user_file",
@@ -79,6 +80,13 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
     from backctl.settings import edit
 
     return edit.set_value(file, key, text, dry_run=dry_run)
+
+
+def shown_value(key: str, text: str) -> bool | int | str | list[str] | None:
+    """Return a text as `config get` shows it once it is set; see `settings.edit.shown_value`."""
+    from backctl.settings import edit
+
+    return edit.shown_value(key, text)
 
 
 def unset_value(file: Path, key: str, *, dry_run: bool = False) -> bool:

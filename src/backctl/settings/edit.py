@@ -33,6 +33,7 @@ from backctl.settings.document import (
     read_document,
     secret_source,
 )
+from backctl.settings.durations import format_duration, parse_duration
 from backctl.settings.files import parse_toml, read_text, shown_path
 from backctl.settings.loading import as_error
 from backctl.settings.positions import parse_key
@@ -47,7 +48,7 @@ from backctl.settings.schema import (
     from_toml,
     nearest,
 )
-from backctl.settings.secrets import contains_password
+from backctl.settings.secrets import contains_password, redact_url
 from backctl.staged_files import Staged
 from backctl.trusted_paths import Place, followed, opened, require_sound
 
@@ -124,6 +125,20 @@ def is_secret(key: str, text: str | None = None) -> bool:
     return text is None or SETTINGS[".".join(_inner(path))].kind == "secret" or contains_password(text)
 
 
+def shown_value(key: str, text: str) -> TomlValue | None:
+    """Return `text` as `config get` shows it after `set_value`: a secret masked, an empty text as None.
+
+    Raises UnknownSetting, InvalidSetting.
+    """
+    path, kind = _addressed(key)
+    if kind == "secret" and not is_same_database(path, text):
+        return redact_url(text) or None
+    value = _toml_value(path, kind, text)
+    if kind in ("setting", "member") and _setting(path).kind == "duration":
+        return format_duration(parse_duration(text))
+    return None if value == "" else value
+
+
 def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
     """Return the path of `key` in the document, and the kind of value it accepts. Raises UnknownSetting."""
     path = parse_key(key)
@@ -164,21 +179,29 @@ def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
     """Parse `text` into the value to write in the document. Raises InvalidSetting."""
     if kind == "text" or is_same_database(path, text):
         return text
-    # `protected` is the only setting without a section. It is at the top or in a profile.
-    key = path[-1] if path[-1] in SETTINGS else ".".join(path[-2:])
+    key = _key(path)
     try:
         if kind == "source":
             given: TomlValue = _array(key, text) if key.endswith("_command") else text
             secret_source(key, given)
             return given
-        member = _member(_inner(path))
-        setting = SETTINGS[key] if member is None else member.under(dotted(path[:-1]))
+        setting = _setting(path)
         value = from_toml(setting, _list(setting.key, text)) if setting.kind == "list" else from_text(setting, text)
         if isinstance(value, tuple):
             return list(value)
         return text if setting.kind == "duration" else value  # keep a duration as written
     except WrongValue as error:
         raise InvalidSetting(str(error)) from None
+
+
+def _key(path: tuple[str, ...]) -> str:
+    # `protected` is the only setting without a section. It is at the top or in a profile.
+    return path[-1] if path[-1] in SETTINGS else ".".join(path[-2:])
+
+
+def _setting(path: tuple[str, ...]) -> Setting:
+    member = _member(_inner(path))
+    return SETTINGS[_key(path)] if member is None else member.under(dotted(path[:-1]))
 
 
 def _list(key: str, text: str) -> list[str]:

@@ -44,10 +44,10 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
-    """One line of `config show`: the displayable value and its origin."""
+    """One line of `config show`: the displayable value, None for an empty one, and its origin."""
 
     key: str
-    value: Scalar | list[str]
+    value: Scalar | list[str] | None
     origin: str
 
 
@@ -137,7 +137,7 @@ class LoadedSettings:
 
     def entries(self) -> Iterator[Entry]:
         """Yield every setting with its displayed value and its origin. Masks secrets; named tables come last."""
-        yield Entry("profile", self.settings.profile, self.origin("profile"))
+        yield Entry("profile", self.settings.profile or None, self.origin("profile"))
         for key, setting in SETTINGS.items():
             yield Entry(key, self._shown(setting), self.origin(key))
         for table, names in self.settings.tables.items():
@@ -145,7 +145,7 @@ class LoadedSettings:
                 origin = self.origin(f"{table}.{name}")
                 for member in NAMED_TABLES[table].members.values():
                     shown = _shown(member, getattr(value, member.name))
-                    if shown != "":
+                    if shown is not None:
                         yield Entry(dotted((*table.split("."), name, member.name)), shown, origin)
 
     def entry(self, key: str) -> Entry:
@@ -189,18 +189,18 @@ class LoadedSettings:
             self._lines = line_numbers(self._text)
         return self._lines.get(path, 1)
 
-    def _shown(self, setting: Setting) -> Scalar | list[str]:
+    def _shown(self, setting: Setting) -> Scalar | list[str] | None:
         section = getattr(self.settings, setting.section) if setting.section else self.settings
         return _shown(setting, getattr(section, setting.name))
 
 
-def _shown(setting: Setting, value: Any) -> Scalar | list[str]:
-    """Return a value in the form that `config show` prints."""
+def _shown(setting: Setting, value: Any) -> Scalar | list[str] | None:
+    """Return a value in the form that `config show` prints; None for an empty text."""
     if isinstance(value, SecretValue):
-        return value.masked()
+        return value.masked() or None
     if isinstance(value, tuple):
         return list(value)
-    return format_duration(value) if setting.kind == "duration" else cast(Scalar, value)
+    return format_duration(value) if setting.kind == "duration" else None if value == "" else cast(Scalar, value)
 
 
 def names_of(

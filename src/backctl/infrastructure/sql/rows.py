@@ -224,7 +224,16 @@ class RowReader(ABC):
             raise Misread("sessions", id_) from error
         can_refresh = state == "open" and refreshable == 1
         return SessionView(
-            SessionId(id_), UserId(user_id), state, can_refresh, client_id, issuer, audience, scope, *times, because
+            SessionId(id_),
+            UserId(user_id),
+            state,
+            can_refresh,
+            client_id,
+            issuer,
+            audience,
+            scope or None,
+            *times,
+            because,
         )
 
     def _event(

@@ -9,14 +9,20 @@ from typer import Argument, Option
 from backctl import settings
 from backctl.domain.errors import InvalidConfiguration, UsageError
 from backctl.domain.quoting import quoted
-from backctl.presentation.configuration_file import configuration_file, editable_file, remove_setting, write_setting
+from backctl.presentation.configuration_file import (
+    configuration_file,
+    editable_file,
+    remove_setting,
+    write_setting,
+    written_key,
+)
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
 
 app = noun("config")
 
-Shown = bool | int | str | list[str]
+Shown = bool | int | str | list[str] | None
 
 Key = Annotated[str, Argument(metavar="KEY", help="Setting, for example database.timeout.")]
 
@@ -75,11 +81,10 @@ def get(call: Invocation, key: Key) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WrittenView:
-    """A setting that was written."""
+    """A setting that was written, with its value as `config get` shows it."""
 
     key: str
-    value: str
-    """Masked for a secret."""
+    value: Shown
     file: str
 
 
@@ -105,10 +110,10 @@ def set_(
         raise UsageError("the value is given twice", hint="omit the argument or the option")
     if value is None:
         value = call.secrets.read("value", instead=None if secret else "the argument VALUE").reveal()
-    changed = write_setting(call, key, value)
+    changed, shown = write_setting(call, key, value), settings.shown_value(written_key(call, key), value)
     from backctl.application.views import Change  # imports all views, which the queries here do not need
 
-    call.results.changed(Change(WrittenView(key, settings.redact_url(value) if secret else value, str(file)), changed))
+    call.results.changed(Change(WrittenView(key, shown, str(file)), changed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +185,4 @@ def _domain_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
 def _bare(value: Shown) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return ",".join(value) if isinstance(value, list) else str(value)
+    return ",".join(value) if isinstance(value, list) else "" if value is None else str(value)

@@ -32,7 +32,7 @@ class SettingView:
     """One setting of a profile."""
 
     key: str
-    value: bool | int | str | list[str]
+    value: bool | int | str | list[str] | None
     origin: str
 
 

@@ -216,7 +216,7 @@ def _print(call: Invocation, change: Change[IssuedTokens]) -> None:
     if issued.refresh_expires_at is not None:
         members["refresh_expires_at"] = issued.refresh_expires_at
     for name in ("session_id", "jti", "user_id", "audience", "role", "scope"):
-        members[name] = getattr(issued, name)
+        members[name] = getattr(issued, name) or None  # no scope is an empty text
     call.results.created(change, members, secrets=tuple(secrets))
 
 
