@@ -110,7 +110,7 @@ def measure(backend: Backend, rounds: int) -> dict[str, list[float]]:
             if turn >= 0:
                 seconds[name].append(taken)
     for username in ("person7", "person8"):
-        recorded = list(backend.audit.stream(EventCriteria(subject=accounts.show(username).id)))
+        recorded = list(backend.audit.stream(EventCriteria(subjects=(accounts.show(username).id,))))
         if len(recorded) != rounds + _WARMING:
             raise RuntimeError(f"{len(recorded)} events of {username} were recorded")
     return seconds

@@ -27,6 +27,7 @@ EVENT_KEYS = [
     "occurred_at",
     "type",
     "subject",
+    "subject_name",
     "actor",
     "os_user",
     "host",

@@ -230,8 +230,8 @@ def test_text_that_no_database_holds_finds_nothing(store: Store, term: str) -> N
     reader = store.open_reader()
     assert reader.count_users(UserCriteria(search=term)) == 0
     assert reader.count_users(UserCriteria(role=term)) == 0
-    assert reader.events(EventCriteria(subject=term), limit=5).items == ()
-    assert reader.events(EventCriteria(type=term), limit=5).items == ()
+    assert reader.events(EventCriteria(subjects=(term,)), limit=5).items == ()
+    assert reader.events(EventCriteria(types=(term,)), limit=5).items == ()
 
 
 def test_a_search_looks_at_names_and_addresses_in_any_case_and_form(store: Store) -> None:
@@ -311,12 +311,13 @@ def test_events_are_found_by_type_subject_and_time(
                 work.users.get(Identity.parse(f"user{number}")).deactivate(now=START)
                 work.commit()
     ids = [user.id for user in reader.stream_users(EVERY_USER, BY_CREATION)]
-    criteria = EventCriteria(type_, None if subject is None else ids[subject], since, until)
+    types, subjects = () if type_ is None else (type_,), () if subject is None else (ids[subject],)
+    criteria = EventCriteria(types, subjects, since, until)
     wanted = [
         event
         for event in reader.stream_events(EVERY_EVENT)
-        if criteria.type in (None, event.type)
-        and criteria.subject in (None, event.subject)
+        if type_ in (None, event.type)
+        and (not subjects or event.subject in subjects)
         and (since is None or event.occurred_at >= since)
         and (until is None or event.occurred_at < until)
     ]
@@ -358,7 +359,7 @@ def test_a_chain_read_with_another_key_is_broken_at_its_first_event(store: Store
 def test_a_fresh_machine_answers_as_a_database_without_rows(store: Store) -> None:
     fresh, empty = EmptyReader(), store.open_reader()
     nobody = Identity.parse("ada")
-    criteria = replace(EVERY_EVENT, type="UserCreated")
+    criteria = replace(EVERY_EVENT, types=("UserCreated",))
     for reader in (fresh, empty):
         assert reader.find_user(nobody) is None
         assert reader.users(EVERY_USER, BY_CREATION, limit=5).items == ()

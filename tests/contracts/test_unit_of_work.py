@@ -240,7 +240,7 @@ def test_the_chain_holds_after_personal_data_were_blanked(store: Store) -> None:
     alter(store, "UPDATE events SET data = NULL, salt = NULL WHERE subject = :subject", subject=users[0].id)
     report = store.open_reader().verify_chain(store.audit_keys)
     assert (report.intact, report.events, report.erased) == (True, 3, 1)
-    first, second = store.open_reader().events(EventCriteria(type="UserCreated"), limit=5).items
+    first, second = store.open_reader().events(EventCriteria(types=("UserCreated",)), limit=5).items
     assert first.data is None
     assert second.data is not None
 

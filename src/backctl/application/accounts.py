@@ -362,11 +362,11 @@ class AccountService:
         if user is None and identity.kind != "id":
             raise UserNotFound(ident)
         subject = user.id if user else identity.text
-        deletion = EventCriteria(type="UserDeleted", subject=subject)
+        deletion = EventCriteria(types=("UserDeleted",), subjects=(subject,))
         if user is None and not self.reader().events(deletion, limit=1).items:
             raise UserNotFound(ident)  # the id may belong to something else that has events
         return self.reader().events(
-            EventCriteria(subject=subject), limit=checked_page_size(limit), cursor=cursor, newest_first=newest_first
+            EventCriteria(subjects=(subject,)), limit=checked_page_size(limit), cursor=cursor, newest_first=newest_first
         )
 
     def _checked(self, criteria: UserCriteria) -> UserCriteria:

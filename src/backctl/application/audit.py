@@ -1,22 +1,29 @@
 """The use cases of the event log."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
 
 from backctl.application.event_views import ChainView, EventView
-from backctl.domain.errors import InvalidInput
-from backctl.domain.events import event_types
+from backctl.domain.errors import EventNotFound, InvalidInput, UserNotFound
+from backctl.domain.events import Outcome, event_types, types_with
 from backctl.domain.quoting import quoted
 from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, EventCriteria, Page, checked_page_size
+from backctl.domain.values import EventId, Identity, is_uuid
 
 if TYPE_CHECKING:
     from backctl.application.ports.storage import AuditKeys, Reader
 
+_SEQ_BOUND = 2**63  # of the databases
+
 
 @dataclass(frozen=True, slots=True)
 class AuditService:
-    """Read and verify the event log."""
+    """Read and verify the event log.
+
+    `page` and `stream` also accept globs such as `User*` in `EventCriteria.types`, and in `EventCriteria.subjects`
+    whatever `subjects` accepts. They raise InvalidInput for criteria that can never match.
+    """
 
     reader: "Callable[[], Reader]"
     audit_keys: "AuditKeys"
@@ -30,25 +37,98 @@ class AuditService:
         newest_first: bool = False,
     ) -> Page[EventView]:
         """Return at most `limit` (1–1000) events after the cursor."""
-        _require_sensible(criteria)
-        return self.reader().events(criteria, limit=checked_page_size(limit), cursor=cursor, newest_first=newest_first)
+        asked = self._resolved(criteria)
+        return self.reader().events(asked, limit=checked_page_size(limit), cursor=cursor, newest_first=newest_first)
 
     def stream(self, criteria: EventCriteria = EVERY_EVENT, *, newest_first: bool = False) -> Iterator[EventView]:
         """Yield all matching events in constant memory, from one snapshot."""
-        _require_sensible(criteria)
-        return self.reader().stream_events(criteria, newest_first=newest_first)
+        return self.reader().stream_events(self._resolved(criteria), newest_first=newest_first)
+
+    def show(self, ident: str) -> EventView:
+        """Return the event with this sequence number or id. Raises EventNotFound."""
+        event = None
+        if is_uuid(ident):
+            event = self.reader().find_event(EventId(ident.lower()))
+        elif not (ident.isascii() and ident.isdigit()):
+            raise InvalidInput(
+                f"{quoted(ident)} is neither the number nor the id of an event",
+                hint="run '{backctl} audit list' to see both",
+            )
+        elif len(ident) < len(str(_SEQ_BOUND)):
+            event = self.reader().find_event(int(ident))
+        if event is None:
+            raise EventNotFound(
+                f"there is no event {quoted(ident)}", hint="run '{backctl} audit list' to see all events"
+            )
+        return event
+
+    def subjects(self, ident: str) -> tuple[str, ...]:
+        """Return the subjects of events that `ident` stands for, the newest account first.
+
+        An id is its own subject. A username or an e-mail address stands for every account that has or had it, also a
+        deleted one; an erased account has no name. A text that was never the name of an account is its own subject if
+        there are events about it, such as `keyring` or the id of a key. Raises UserNotFound for any other text.
+        """
+        identity = Identity.parse(ident)
+        if identity.kind == "id":
+            return (identity.text,)
+        reader = self.reader()
+        if accounts := reader.accounts_named(identity):
+            return accounts
+        if reader.events(EventCriteria(subjects=(ident,)), limit=1).items:
+            return (ident,)
+        raise UserNotFound(ident, hint="events about an erased account can be found only by its id")
 
     def verify(self) -> ChainView:
         """Verify the whole chain. A broken chain is a result, not an error; a missing keyring is an error."""
         report = self.reader().verify_chain(self.audit_keys)
         return ChainView(report.intact, report.events, report.erased, report.broken_seq, report.reason)
 
+    def _resolved(self, criteria: EventCriteria) -> EventCriteria:
+        """Replace globs by types and names by subjects. Raises InvalidInput for criteria that can never match."""
+        if criteria.since is not None and criteria.until is not None and criteria.since >= criteria.until:
+            raise InvalidInput("the period ends before it begins", hint="give --since an earlier time than --until")
+        if criteria.outcome is not None and criteria.outcome not in get_args(Outcome):
+            raise InvalidInput(
+                f"there is no outcome {quoted(criteria.outcome)}", hint=f"use one of {', '.join(get_args(Outcome))}"
+            )
+        types = tuple(dict.fromkeys(name for pattern in criteria.types for name in _types_named(pattern)))
+        if types and criteria.outcome is not None and not set(types) & set(types_with(criteria.outcome)):
+            raise InvalidInput(
+                f"none of these types has the outcome {criteria.outcome}",
+                hint=f"the types with the outcome failure are {', '.join(types_with('failure'))}",
+            )
+        subjects = tuple(dict.fromkeys(subject for ident in criteria.subjects for subject in self.subjects(ident)))
+        return replace(criteria, types=types, subjects=subjects)
 
-def _require_sensible(criteria: EventCriteria) -> None:
-    """Refuse criteria that can never match, so that an empty result is not mistaken for an answer."""
-    if criteria.type is not None and criteria.type not in event_types():
-        raise InvalidInput(
-            f"there is no event type {quoted(criteria.type)}", hint=f"known types: {', '.join(event_types())}"
-        )
-    if criteria.since is not None and criteria.until is not None and criteria.since >= criteria.until:
-        raise InvalidInput("the period ends before it begins", hint="give --since an earlier time than --until")
+
+def _types_named(pattern: str) -> Sequence[str]:
+    """Return the event types that match a name or a glob. Raises InvalidInput if there are none."""
+    known = event_types()
+    if pattern in known:
+        return (pattern,)
+    if found := _matching(pattern, known):
+        return found
+    is_glob = any(special in pattern for special in "*?[")
+    raise InvalidInput(
+        f"no event type matches {quoted(pattern)}" if is_glob else f"there is no event type {quoted(pattern)}",
+        hint=_nearest(pattern, known),
+    )
+
+
+def _matching(pattern: str, names: Sequence[str]) -> list[str]:
+    from backctl.domain.glob import parse_glob
+
+    glob = parse_glob(pattern.encode("utf-8", "surrogatepass"))
+    return [name for name in names if glob.matches(name.encode())]
+
+
+def _nearest(pattern: str, known: Sequence[str]) -> str:
+    """Return a hint with the names that were probably meant."""
+    from difflib import get_close_matches
+
+    lowered = {name.lower(): name for name in known}
+    near = _matching(pattern.lower(), list(lowered)) or get_close_matches(pattern.lower()[:64], lowered, n=3)
+    if near:
+        return "did you mean " + " or ".join(quoted(lowered[name]) for name in near[:3]) + "?"
+    return f"known types: {', '.join(known)}"

@@ -8,15 +8,20 @@ from backctl.domain.values import Instant
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """One event. `data` is None once erased."""
+    """One event. `data` is None once erased.
 
-    TABLE: ClassVar = ("seq", "occurred_at", "type", "actor", "reason", "data")
+    `subject_name` is the username of the account that the event is about, for a deleted account its last one. For an
+    erased account, and for any other subject, it is `subject`.
+    """
+
+    TABLE: ClassVar = ("seq", "occurred_at", "type", "subject_name", "actor", "reason")
 
     seq: int
     id: str
     occurred_at: Instant
     type: str
     subject: str
+    subject_name: str
     actor: str
     os_user: str
     host: str

@@ -204,11 +204,15 @@ class InvalidSetting(InvalidInput):
 class UserNotFound(NotFound):
     code = "user.not_found"
 
-    def __init__(self, ident: str) -> None:
+    def __init__(self, ident: str, *, hint: str | None = None) -> None:
         super().__init__(
             f"there is no account {quoted(ident)}",
-            hint="run '{backctl} user list --search TEXT' to search names and addresses",
+            hint=hint or "run '{backctl} user list --search TEXT' to search names and addresses",
         )
+
+
+class EventNotFound(NotFound):
+    code = "event.not_found"
 
 
 class RoleNotFound(NotFound):

@@ -7,10 +7,13 @@ Replaying the events of an account gives every column of its row except the pass
 """
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from backctl.domain.values import Instant
+
+Outcome = Literal["success", "failure"]
+"""The outcome of an event: `failure` if it records that an attempt was refused, `success` for every other event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class DomainEvent:
     account's version after the change, the same for all events of one change; None if no account changed.
     Comparisons ignore both.
     """
+
+    outcome: ClassVar[Outcome] = "success"
 
     subject: str
     at: "Instant | None" = field(default=None, kw_only=True, compare=False)
@@ -131,6 +136,8 @@ class LoginFailed(DomainEvent):
     second factor was wrong. The subject is `unknown` for an unknown name. Logins during a lock are only counted; see
     `UserLockEnded`."""
 
+    outcome = "failure"
+
     cause: str
 
 
@@ -142,6 +149,8 @@ class LoginChallenged(DomainEvent):
 @dataclass(frozen=True, slots=True)
 class UserLocked(DomainEvent):
     """Too many logins failed: the account is locked `until` this time (RFC 3339)."""
+
+    outcome = "failure"
 
     until: str
 
@@ -305,6 +314,8 @@ class SessionsRevoked(DomainEvent):
 class RefreshTokenReused(DomainEvent):
     """A refresh token was used a second time, so it was probably copied. Its session is revoked."""
 
+    outcome = "failure"
+
     session: str
 
 
@@ -326,3 +337,8 @@ def event_types() -> tuple[str, ...]:
     """Return the names of all events, in the order of their definition."""
     # dataclass(slots=True) creates each class twice, and both are subclasses.
     return tuple(dict.fromkeys(event.__name__ for event in DomainEvent.__subclasses__()))
+
+
+def types_with(outcome: Outcome) -> tuple[str, ...]:
+    """Return the names of the events with this outcome, in the order of their definition."""
+    return tuple(dict.fromkeys(event.__name__ for event in DomainEvent.__subclasses__() if event.outcome == outcome))

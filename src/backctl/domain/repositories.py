@@ -9,6 +9,7 @@ from backctl.domain.quoting import quoted
 from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:
+    from backctl.domain.events import Outcome
     from backctl.domain.lockout import RecentFailures
     from backctl.domain.mfa import Enrolment, StoredCode
     from backctl.domain.refresh_token import RefreshToken
@@ -262,13 +263,23 @@ BY_CREATION = Sort()
 
 @dataclass(frozen=True, slots=True)
 class EventCriteria:
-    """Selects events. Times are half-open, as in UserCriteria."""
+    """Selects the events that match every member. Times are half-open, as in UserCriteria.
 
-    type: str | None = None
-    subject: UserId | str | None = None
+    - `types`: of one of these types, such as `UserCreated`.
+    - `subjects`: about one of these subjects. The subject of an event about an account is the account's id.
+    - `by`: made by this actor: the label, the system user, `USER@HOST` or `LABEL (USER@HOST)`, exactly.
+    - `outcome`: see `backctl.domain.events.Outcome`.
+    - `reason_contains`: with this text in the reason, in any case.
+    """
+
+    types: tuple[str, ...] = ()
+    subjects: tuple[UserId | str, ...] = ()
     since: Instant | None = None
     until: Instant | None = None
     trace_id: str | None = None
+    by: str | None = None
+    outcome: "Outcome | None" = None
+    reason_contains: str | None = None
 
 
 EVERY_EVENT = EventCriteria()

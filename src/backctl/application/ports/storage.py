@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from backctl.application.attribution import Attribution
-from backctl.domain.values import Identity, Instant, PasswordHash, UserId
+from backctl.domain.values import EventId, Identity, Instant, PasswordHash, UserId
 
 if TYPE_CHECKING:
     from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
@@ -152,7 +152,20 @@ class Reader(Protocol):
         self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
     ) -> Page[EventView]: ...
 
-    def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]: ...
+    def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]:
+        """Yield all matching events in constant memory, from one snapshot."""
+        ...
+
+    def find_event(self, ident: int | EventId) -> EventView | None:
+        """Return the event with this number or id."""
+        ...
+
+    def accounts_named(self, ident: Identity) -> tuple[UserId, ...]:
+        """Return the accounts that have or had this name, also deleted ones, the newest account first.
+
+        Erased accounts have no names.
+        """
+        ...
 
     def verify_chain(self, keys: AuditKeys) -> ChainReport:
         """Verify the chain of the event log from one snapshot."""

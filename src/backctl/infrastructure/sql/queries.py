@@ -11,7 +11,7 @@ from typing import Final
 
 from backctl.domain.errors import InvalidCursor
 from backctl.domain.quoting import quoted
-from backctl.domain.repositories import Cursor, EventCriteria, SessionCriteria, Sort, SortField, UserCriteria
+from backctl.domain.repositories import Cursor, SessionCriteria, Sort, SortField, UserCriteria
 from backctl.domain.values import Identity, Instant, UserId, folded, is_uuid
 from backctl.infrastructure.sql.dialect import Dialect
 
@@ -45,7 +45,6 @@ _SESSIONS: Final = (
     "s.client_id, s.issuer, s.audience, s.scope, s.created_at, s.issued_at, s.expires_at, s.ends_at, s.revoked_at, "
     "s.revoked_because, i.not_before FROM sessions s LEFT JOIN token_issuers i ON i.issuer = s.issuer"
 )
-_EVENTS: Final = "SELECT seq, id, occurred_at, type, subject, actor, reason, trace_id, data FROM events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,6 @@ _ORDERS: Final[Mapping[SortField, _Order]] = {
     "username": _Order(("username_key",), (str,), (14,)),
     "id": _Order(("id",), (str,), (0,)),
 }
-_SEQUENCES: Final = {False: "seq", True: "-seq"}
-"""The name of the order of events in a cursor; `True` is newest first."""
 _BY_ID: Final = "id"
 
 # No key is longer: an address has at most 254 octets, and folding at most triples them. Longer terms are not folded,
@@ -79,7 +76,7 @@ class Statement:
     values: tuple[Value, ...]
 
 
-class _Conditions:
+class Conditions:
     """Conditions joined by AND, with their values in the order of the placeholders."""
 
     def __init__(self, dialect: Dialect) -> None:
@@ -89,7 +86,7 @@ class _Conditions:
 
     def add(self, template: str, *values: Value) -> None:
         """Add a condition. `template` contains one `{}` for each value."""
-        if all(map(_storable, values)):
+        if all(map(storable, values)):
             self._parts.append(template.format(*[self._placeholder] * len(values)))
             self.values += values
         else:
@@ -163,7 +160,7 @@ def sessions(user_id: UserId, dialect: Dialect) -> Statement:
 
 
 def sessions_page(user_id: UserId, dialect: Dialect, *, limit: int, after: Cursor | None) -> Statement:
-    where = _Conditions(dialect)
+    where = Conditions(dialect)
     where.add("s.user_id = {}", user_id)
     if after is not None:
         where.add("s.id > {}", *after.position)
@@ -182,21 +179,6 @@ def next_session_cursor(last: str, criteria: SessionCriteria) -> str:
     return Cursor(_BY_ID, (last,)).encode(criteria)
 
 
-def events(criteria: EventCriteria, dialect: Dialect, *, newest_first: bool) -> Statement:
-    where = _event_conditions(criteria, dialect)
-    return Statement(_EVENTS + where.clause() + _by_sequence(newest_first), tuple(where.values))
-
-
-def events_page(
-    criteria: EventCriteria, dialect: Dialect, *, limit: int, after: Cursor | None, newest_first: bool
-) -> Statement:
-    where = _event_conditions(criteria, dialect)
-    if after is not None:
-        where.add("seq < {}" if newest_first else "seq > {}", *after.position)
-    text = _EVENTS + where.clause() + _by_sequence(newest_first)
-    return Statement(f"{text} LIMIT {dialect.placeholder}", (*where.values, limit))
-
-
 def user_cursor(text: str | None, criteria: UserCriteria, sort: Sort) -> Cursor | None:
     """Parse a cursor. Raises InvalidCursor."""
     if text is None:
@@ -212,23 +194,14 @@ def _with_an_id(cursor: Cursor, text: str) -> Cursor:
     return cursor
 
 
-def event_cursor(text: str | None, criteria: EventCriteria, *, newest_first: bool) -> Cursor | None:
-    """Parse a cursor. Raises InvalidCursor."""
-    return None if text is None else Cursor.decode(text, _SEQUENCES[newest_first], criteria, (int,))
-
-
 def next_user_cursor(last: Sequence[str | int], criteria: UserCriteria, sort: Sort) -> str:
     """Return the cursor after `last`, a row of `users_page`."""
     position = tuple(last[place] for place in _ORDERS[sort.field].places)
     return Cursor(str(sort), position).encode(criteria)
 
 
-def next_event_cursor(seq: int, criteria: EventCriteria, *, newest_first: bool) -> str:
-    return Cursor(_SEQUENCES[newest_first], (seq,)).encode(criteria)
-
-
-def _identity_condition(ident: Identity, email_key: str, dialect: Dialect) -> _Conditions:
-    where = _Conditions(dialect)
+def _identity_condition(ident: Identity, email_key: str, dialect: Dialect) -> Conditions:
+    where = Conditions(dialect)
     match ident.kind:
         case "id":
             where.add("id = {}", ident.text)
@@ -239,8 +212,8 @@ def _identity_condition(ident: Identity, email_key: str, dialect: Dialect) -> _C
     return where
 
 
-def _user_conditions(criteria: UserCriteria, dialect: Dialect) -> _Conditions:
-    where = _Conditions(dialect)
+def _user_conditions(criteria: UserCriteria, dialect: Dialect) -> Conditions:
+    where = Conditions(dialect)
     where.add_given("role = {}", criteria.role)
     where.add_given("is_active = {}", criteria.is_active)
     where.add_given("created_at >= {}", criteria.created_after)
@@ -256,26 +229,12 @@ def _user_conditions(criteria: UserCriteria, dialect: Dialect) -> _Conditions:
     return where
 
 
-def _event_conditions(criteria: EventCriteria, dialect: Dialect) -> _Conditions:
-    where = _Conditions(dialect)
-    where.add_given("type = {}", criteria.type)
-    where.add_given("subject = {}", criteria.subject)
-    where.add_given("occurred_at >= {}", criteria.since)
-    where.add_given("occurred_at < {}", criteria.until)
-    where.add_given("trace_id = {}", criteria.trace_id)
-    return where
-
-
-def _by_sequence(newest_first: bool) -> str:
-    return " ORDER BY seq DESC" if newest_first else " ORDER BY seq"
-
-
 def _order_by(sort: Sort) -> str:
     direction = " DESC" if sort.descending else ""
     return f" ORDER BY {', '.join(column + direction for column in _ORDERS[sort.field].columns)}"
 
 
-def _storable(value: Value) -> bool:
+def storable(value: Value) -> bool:
     """Whether a driver accepts the value. No database contains text with a NUL or an unpaired surrogate."""
     if not isinstance(value, str):
         return True

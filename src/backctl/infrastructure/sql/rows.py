@@ -10,7 +10,7 @@ from backctl.application.views import UserView
 from backctl.domain.errors import DatabaseDamaged, DatabaseUnusable
 from backctl.domain.quoting import quoted
 from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
-from backctl.domain.values import EARLIEST, LATEST, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
+from backctl.domain.values import EARLIEST, LATEST, EventId, Identity, Instant, PasswordHash, SessionId, UserId, is_uuid
 from backctl.infrastructure.sql import queries
 from backctl.infrastructure.sql.dialect import Dialect
 from backctl.infrastructure.sql.misread import ABOUT_VALUES, Misread
@@ -139,24 +139,49 @@ class RowReader(ABC):
         self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
     ) -> "Page[EventView]":
         with self._naming_damage():
-            after = queries.event_cursor(cursor, criteria, newest_first=newest_first)
-            rows = self._fetch(
-                queries.events_page(criteria, self._dialect, limit=limit + 1, after=after, newest_first=newest_first)
-            )
-            found = tuple(self._event(*row) for row in rows)
+            from backctl.infrastructure.sql import event_queries
+
+            after = event_queries.event_cursor(cursor, criteria, newest_first=newest_first)
+            matches = event_queries.reason_filter(criteria)
+            size = limit + 1 if matches is None else max(limit + 1, event_queries.REASONS_COMPARED)
+            found: list[Row] = []
+            while True:
+                page = event_queries.events_page(
+                    criteria, self._dialect, limit=size, after=after, newest_first=newest_first
+                )
+                rows = self._fetch(page)
+                found += rows if matches is None else filter(matches, rows)
+                if len(found) > limit or len(rows) < size:
+                    break
+                after = rows[-1][0]
+            events = tuple(self._event(*row) for row in found[:limit])
             if len(found) <= limit:
-                return Page(found)
-            return Page(
-                found[:limit], queries.next_event_cursor(found[limit - 1].seq, criteria, newest_first=newest_first)
-            )
+                return Page(events)
+            return Page(events, event_queries.next_event_cursor(events[-1].seq, criteria, newest_first=newest_first))
 
     def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> "Iterator[EventView]":
-        with (
-            self._naming_damage(),
-            closing(self._stream(queries.events(criteria, self._dialect, newest_first=newest_first))) as rows,
-        ):
-            for row in rows:
-                yield self._event(*row)
+        with self._naming_damage():
+            from backctl.infrastructure.sql import event_queries
+
+            statement = event_queries.events(criteria, self._dialect, newest_first=newest_first)
+            matches = event_queries.reason_filter(criteria)
+            with closing(self._stream(statement)) as rows:
+                for row in rows if matches is None else filter(matches, rows):
+                    yield self._event(*row)
+
+    def find_event(self, ident: int | EventId) -> "EventView | None":
+        with self._naming_damage():
+            from backctl.infrastructure.sql import event_queries
+
+            return next((self._event(*row) for row in self._fetch(event_queries.one_event(ident, self._dialect))), None)
+
+    def accounts_named(self, ident: Identity) -> tuple[UserId, ...]:
+        with self._naming_damage():
+            from backctl.infrastructure.sql import event_queries
+
+            email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
+            rows = self._fetch(event_queries.accounts_named(ident, email_key, self._dialect))
+            return tuple(sorted({UserId(user_id) for (user_id,) in rows}, reverse=True))  # ids are ordered by time
 
     def _views(self, rows: Iterable[Row]) -> Iterator[UserView]:
         # Optimised for a million rows: unpacks by position and looks nothing up twice.
@@ -243,6 +268,7 @@ class RowReader(ABC):
         occurred_at: int,
         type_: str,
         subject: str,
+        subject_name: str,
         actor: str,
         reason: str | None,
         trace_id: str | None,
@@ -259,7 +285,13 @@ class RowReader(ABC):
         except (TypeError, ValueError, RecursionError) as error:
             raise Misread("events", seq) from error
         if (
-            not type(id_) is type(type_) is type(subject) is type(reason or "") is type(trace_id or "") is str
+            not type(id_)
+            is type(type_)
+            is type(subject)
+            is type(subject_name)
+            is type(reason or "")
+            is type(trace_id or "")
+            is str
             or type(who) is not dict
             or (data is not None and type(members) is not dict)
         ):
@@ -267,7 +299,7 @@ class RowReader(ABC):
         label, os_user, host = (who.get(member) for member in ("label", "os_user", "host"))
         if not type(label) is type(os_user) is type(host) is str:
             raise Misread("events", seq, "actor")
-        return EventView(seq, id_, at, type_, subject, label, os_user, host, reason, trace_id, members)
+        return EventView(seq, id_, at, type_, subject, subject_name, label, os_user, host, reason, trace_id, members)
 
     @contextmanager
     def _naming_damage(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     ForeignKey,
     Index,
     Integer,
@@ -21,8 +22,11 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    text,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import registry
+from sqlalchemy.sql.compiler import DDLCompiler
 from sqlmodel import Field, SQLModel
 
 from backctl.domain.values import EARLIEST, LATEST
@@ -85,6 +89,31 @@ class UserRow(Row, table=True):
     password_imported: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
 
 
+_TRACED, _REASONED = text("trace_id IS NOT NULL"), text("reason IS NOT NULL")
+
+
+class ActorMember(Computed):
+    """A member of the actor of an event. The database computes it from the column `actor`, which the chain protects."""
+
+    inherit_cache = True
+
+    def __init__(self, member: str) -> None:
+        super().__init__(member)
+        self.member = member
+
+
+@compiles(ActorMember, "sqlite")
+def _in_sqlite(element: ActorMember, _compiler: DDLCompiler, **_details: object) -> str:
+    member = f"json_extract(actor, '$.{element.member}')"
+    return f"GENERATED ALWAYS AS (CASE WHEN typeof(actor) = 'text' AND json_valid(actor) THEN {member} END)"
+
+
+@compiles(ActorMember, "postgresql")
+def _in_postgres(element: ActorMember, _compiler: DDLCompiler, **_details: object) -> str:
+    member = f"CAST(actor AS json) ->> '{element.member}'"
+    return f"GENERATED ALWAYS AS (CASE WHEN actor IS JSON OBJECT THEN {member} END) STORED"
+
+
 # The event log and the tables below are never loaded as objects, so they are plain tables: these take a tenth of the
 # start-up time of mapped rows.
 
@@ -104,14 +133,35 @@ events = Table(
     Column("salt", LargeBinary),
     Column("data_digest", LargeBinary, nullable=False),
     Column("mac", LargeBinary, nullable=False),
+    Column("actor_label", _KEY, ActorMember("label")),
+    Column("actor_os_user", _KEY, ActorMember("os_user")),
     UniqueConstraint("id"),
     CheckConstraint("seq >= 1", "seq"),
     CheckConstraint("length(data_digest) = 32 AND length(mac) = 32", "digests"),
     CheckConstraint("(data IS NULL) = (salt IS NULL)", "erased_together"),
     Index(None, "subject", "seq"),
     Index(None, "type", "seq"),
+    Index(None, "occurred_at", "seq"),
+    Index(None, "actor_label", "seq"),
+    Index(None, "actor_os_user", "seq"),
+    Index(None, "trace_id", "seq", sqlite_where=_TRACED, postgresql_where=_TRACED),
+    Index("ix_events_with_reason", "seq", sqlite_where=_REASONED, postgresql_where=_REASONED),
 )
 """The event log. Rows are never updated, except that an erasure sets `data` and `salt` to NULL together."""
+
+former_names = Table(
+    "former_names",
+    Row.metadata,
+    Column("user_id", _KEY, primary_key=True),
+    Column("kind", String(8), primary_key=True),
+    Column("key", _KEY, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("at_deletion", Boolean(create_constraint=True, name="at_deletion"), nullable=False),
+    CheckConstraint("kind IN ('username', 'email')", "kind"),
+    Index(None, "key", "kind"),
+)
+"""Usernames and e-mail addresses that accounts no longer have, to find their events. `at_deletion`: the account had it
+until it was deleted. The log contains the same names, and an erasure removes them from both."""
 
 event_head = Table(
     "event_head",

@@ -18,7 +18,7 @@ from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
 from backctl.domain.repositories import LoginFailures, UserRepository
 from backctl.domain.values import EventId
-from backctl.infrastructure.sql import event_log
+from backctl.infrastructure.sql import event_log, former_names
 from backctl.infrastructure.sql.engine import dialect_of, outcomes_of
 from backctl.infrastructure.sql.login_failures import SqlLoginFailures
 from backctl.infrastructure.sql.misread import ABOUT_VALUES
@@ -135,6 +135,7 @@ class SqlUnitOfWork:
     def erase_events(self, subject: str) -> int:
         pending = {place for place, event in enumerate(self._events) if event.subject == subject} - self._erased
         self._erased |= pending
+        former_names.forget(self.session.connection(), subject)
         return event_log.erase(self.session.connection(), subject) + len(pending)
 
     def reserve_event_id(self) -> EventId:

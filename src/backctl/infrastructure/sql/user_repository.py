@@ -27,6 +27,7 @@ from backctl.domain.values import (
     folded,
     is_uuid,
 )
+from backctl.infrastructure.sql import former_names
 from backctl.infrastructure.sql.misread import Misread
 from backctl.infrastructure.sql.tables import UserRow
 
@@ -138,6 +139,7 @@ class SqlUserRepository:
         """Delete immediately, so that this transaction no longer finds the account. Still records its events."""
         held = self._known[user.id]
         self._write(user, _REMOVE, {"of_id": user.id, "of_version": held.version})
+        former_names.keep_last(self._connection(), user.id, held.stored)
         held.is_removed = True
 
     def lock_administrators(self) -> Sequence[User]:
@@ -188,6 +190,7 @@ class SqlUserRepository:
             _change(tuple(changed)),
             {**values, "new_version": version, "of_id": user.id, "of_version": held.version},
         )
+        former_names.keep_replaced(self._connection(), user.id, held.stored, changed)
         held.stored.update(changed)
         held.version = user.version = version
         if "email_key" in changed or "username_key" in changed:

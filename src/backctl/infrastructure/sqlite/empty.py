@@ -24,8 +24,8 @@ from backctl.domain.repositories import (
     UserCriteria,
     UserRepository,
 )
-from backctl.domain.values import Identity, Instant, PasswordHash, SessionId, UserId
-from backctl.infrastructure.sql import queries
+from backctl.domain.values import EventId, Identity, Instant, PasswordHash, SessionId, UserId
+from backctl.infrastructure.sql import event_queries, queries
 
 if TYPE_CHECKING:
     from backctl.application.reactions import LoggedEvent
@@ -72,11 +72,17 @@ class EmptyReader:
     def events(
         self, criteria: EventCriteria, *, limit: int, cursor: str | None = None, newest_first: bool = False
     ) -> Page[EventView]:
-        queries.event_cursor(cursor, criteria, newest_first=newest_first)
+        event_queries.event_cursor(cursor, criteria, newest_first=newest_first)
         return Page(())
 
     def stream_events(self, criteria: EventCriteria, *, newest_first: bool = False) -> Iterator[EventView]:
         return iter(())
+
+    def find_event(self, ident: int | EventId) -> EventView | None:
+        return None
+
+    def accounts_named(self, ident: Identity) -> tuple[UserId, ...]:
+        return ()
 
     def verify_chain(self, keys: AuditKeys) -> ChainReport:
         """Return an empty report. Needs no key."""

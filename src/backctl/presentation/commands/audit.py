@@ -1,12 +1,13 @@
 """`backctl audit …`: read and verify the event log."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, NamedTuple
 
-from typer import Option
+from typer import Argument, Option
 
 from backctl.application.event_views import ChainView, EventView
+from backctl.domain.quoting import quoted
 from backctl.domain.repositories import EventCriteria
-from backctl.domain.values import Identity
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.paging import EventOrder, Paging
@@ -14,45 +15,83 @@ from backctl.presentation.times import past_time
 
 app = noun("audit")
 
+_NAMED_ACCOUNTS = 5
 
-@leaf(app, name="list", view=EventView)
-def list_(
-    call: Invocation,
-    order: EventOrder,
-    paging: Paging,
-    type_: Annotated[
-        str | None, Option("--type", metavar="NAME", help="Only of this type, for example UserCreated.")
-    ] = None,
+
+class OutcomeName(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+class EventFilters(NamedTuple):
+    """The options that select events. An event must match all of them."""
+
+    by: Annotated[
+        str | None,
+        Option("--by", metavar="NAME", help="Only by this actor: its name, its system user, or USER@HOST."),
+    ] = None
     subject: Annotated[
         str | None,
-        Option("--subject", metavar="IDENT", help="Only about this account, or the object with this id."),
-    ] = None,
+        Option(
+            "--subject", metavar="IDENT", help="Only about this account, also a deleted one, or this other subject."
+        ),
+    ] = None
+    type_: Annotated[
+        list[str] | None,
+        Option("--type", metavar="NAME", help="Only of this type, or matching a glob such as 'User*'; repeatable."),
+    ] = None
+    outcome: Annotated[
+        OutcomeName | None, Option("--outcome", help="Only attempts that were refused (failure), or all other events.")
+    ] = None
+    reason_contains: Annotated[
+        str | None, Option("--reason-contains", metavar="TEXT", help="Only with this text in the reason, in any case.")
+    ] = None
     since: Annotated[
         str | None, Option("--since", metavar="TIME", help="Only at this time or later; 7d is 7 days ago.")
-    ] = None,
-    until: Annotated[
-        str | None, Option("--until", metavar="TIME", help="Only before this time; 7d is 7 days ago.")
-    ] = None,
-    trace_id: Annotated[
-        str | None, Option("--trace-id", metavar="ID", help="Only of this trace (TRACEPARENT).")
-    ] = None,
-) -> None:
-    """List events, oldest first."""
-    criteria = EventCriteria(
-        type=type_,
-        subject=_subject(call, subject) if subject is not None else None,
-        since=past_time(since, call.now),
-        until=past_time(until, call.now),
-        trace_id=trace_id,
+    ] = None
+    until: Annotated[str | None, Option("--until", metavar="TIME", help="Only before this time; 7d is 7 days ago.")] = (
+        None
     )
+    trace_id: Annotated[str | None, Option("--trace-id", metavar="ID", help="Only of this trace (TRACEPARENT).")] = None
+
+    def criteria(self, call: Invocation) -> EventCriteria:
+        """Return the criteria, with the subjects that `--subject` stands for."""
+        return EventCriteria(
+            types=tuple(self.type_ or ()),
+            since=past_time(self.since, call.now),
+            until=past_time(self.until, call.now),
+            trace_id=self.trace_id,
+            by=self.by,
+            outcome=None if self.outcome is None else self.outcome.value,
+            reason_contains=self.reason_contains,
+            subjects=() if self.subject is None else _subjects(call, self.subject),
+        )
+
+
+@leaf(app, name="list", view=EventView)
+def list_(call: Invocation, filters: EventFilters, order: EventOrder, paging: Paging) -> None:
+    """List events, oldest first.
+
+    An event must match all filters. A username or an e-mail address finds the events of every account that has or had
+    it, also of deleted accounts. The events of an erased account can be found only by its id.
+    """
     newest_first = order.newest_first
     paging.require_one_way()
     audit = call.backend.audit
+    criteria = filters.criteria(call)
     if paging.all_:
         call.results.stream(audit.stream(criteria, newest_first=newest_first), EventView)
     else:
         page = audit.page(criteria, limit=paging.size, cursor=paging.cursor, newest_first=newest_first)
         call.results.show_page(page, EventView)
+
+
+@leaf(app, view=EventView)
+def show(
+    call: Invocation, event: Annotated[str, Argument(metavar="SEQ|ID", help="Sequence number or id of the event.")]
+) -> None:
+    """Show one event with its data."""
+    call.results.show(call.backend.audit.show(event))
 
 
 @leaf(app, view=ChainView)
@@ -65,7 +104,13 @@ def verify(call: Invocation) -> None:
     call.results.check(call.backend.audit.verify())
 
 
-def _subject(call: Invocation, ident: str) -> str:
-    """Return the id of an account. An id is used as it is: the account may be deleted, or the object be another."""
-    identity = Identity.parse(ident)
-    return identity.text if identity.kind == "id" else call.backend.accounts.show(ident).id
+def _subjects(call: Invocation, ident: str) -> tuple[str, ...]:
+    """Return the subjects of an option, and say which accounts they are if there are several."""
+    found = call.backend.audit.subjects(ident)
+    if len(found) > 1:
+        more = f" and {len(found) - _NAMED_ACCOUNTS} more" if len(found) > _NAMED_ACCOUNTS else ""
+        call.messages.notice(
+            f"{len(found)} accounts have or had the name {quoted(ident)}, the newest first: "
+            f"{', '.join(found[:_NAMED_ACCOUNTS])}{more}"
+        )
+    return found

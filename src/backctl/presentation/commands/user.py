@@ -337,7 +337,7 @@ def history(call: Invocation, ident: Ident, order: EventOrder, paging: Paging) -
     paging.require_one_way()
     if paging.all_:
         subject = call.backend.accounts.history(ident, limit=1).items[0].subject
-        events = call.backend.audit.stream(EventCriteria(subject=subject), newest_first=newest_first)
+        events = call.backend.audit.stream(EventCriteria(subjects=(subject,)), newest_first=newest_first)
         call.results.stream(events, _event())
     else:
         page = call.backend.accounts.history(ident, limit=paging.size, cursor=paging.cursor, newest_first=newest_first)

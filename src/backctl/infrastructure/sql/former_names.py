@@ -1,0 +1,47 @@
+"""Stores the names that accounts no longer have, so that the events of these accounts are found by name.
+
+The names are only a way to find events. Nothing relies on them that must be proved: the log contains them too.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, text
+
+from backctl.infrastructure.sql import tables
+
+# Another spelling of a name has the same key.
+_KEEP: Final = text(
+    "INSERT INTO former_names (user_id, kind, key, name, at_deletion) "
+    "VALUES (:user_id, :kind, :key, :name, :at_deletion) "
+    "ON CONFLICT (user_id, kind, key) DO UPDATE SET name = excluded.name, at_deletion = excluded.at_deletion"
+)
+_KINDS: Final = ("email", "username")
+
+
+def keep_replaced(connection: Connection, user_id: str, before: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+    """Store the names in the row `before` whose keys are among the `changed` columns."""
+    replaced = [row for row in _rows(user_id, before, at_deletion=False) if f"{row['kind']}_key" in changed]
+    if replaced:
+        connection.execute(_KEEP, replaced)
+
+
+def keep_last(connection: Connection, user_id: str, row: Mapping[str, Any]) -> None:
+    """Store the names of an account that is deleted."""
+    connection.execute(_KEEP, list(_rows(user_id, row, at_deletion=True)))
+
+
+def forget(connection: Connection, user_id: str) -> None:
+    """Delete every name of an account."""
+    connection.execute(delete(tables.former_names).where(tables.former_names.c.user_id == user_id))
+
+
+def _rows(user_id: str, row: Mapping[str, Any], *, at_deletion: bool) -> Iterator[dict[str, Any]]:
+    for kind in _KINDS:
+        yield {
+            "user_id": user_id,
+            "kind": kind,
+            "key": row[f"{kind}_key"],
+            "name": row[kind],
+            "at_deletion": at_deletion,
+        }
