@@ -75,8 +75,9 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl ratelimit policy') words='list show' flags=" -h --help" ;;
         'backctl ratelimit policy list') flags="$shared" ;;
         'backctl ratelimit policy show') operands=(@policy TEXT) flags="$shared" ;;
-        'backctl audit') words='list verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --sort=TEXT --limit=TEXT --cursor=TEXT --all --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --subject=@account --since=TEXT --until=TEXT --trace-id=TEXT$shared" ;;
+        'backctl audit') words='list show verify' flags=" -h --help" ;;
+        'backctl audit list') flags=" --by=TEXT --subject=@account --type=InstallationCreated|SchemaUpgraded|UserCreated|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --outcome=success|failure --reason-contains=TEXT --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit show') operands=(TEXT TEXT) flags="$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;

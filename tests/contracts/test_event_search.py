@@ -2,34 +2,23 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from tests.contracts.conftest import START, Store, a_user
+from tests.contracts.conftest import START, Store
 
 from backctl.application.attribution import Attribution
-from backctl.application.audit import AuditService
 from backctl.application.event_views import EventView
 from backctl.application.ports.storage import Reader
-from backctl.domain.errors import EventNotFound, InvalidInput, UserNotFound
-from backctl.domain.events import (
-    LoginFailed,
-    LoginSucceeded,
-    RefreshTokenReused,
-    UserDeleted,
-    UserUsernameChanged,
-    event_types,
-    types_with,
-)
+from backctl.domain.events import LoginFailed, LoginSucceeded, RefreshTokenReused, UserDeleted, types_with
 from backctl.domain.repositories import EVERY_EVENT, EventCriteria
-from backctl.domain.values import Actor, EmailAddress, Identity, Instant, Username, folded
+from backctl.domain.values import Actor, folded
 from backctl.infrastructure.sql import event_queries
 from backctl.infrastructure.sql.engine import dialect_of
+from backctl.infrastructure.sql.queries import Statement
 
 on_one_database = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -167,7 +156,8 @@ WHOLE_LOG = re.compile(
 )
 
 _FILL = """
-INSERT INTO events (seq, id, occurred_at, type, subject, actor, reason, trace_id, audit_kid, data, salt, data_digest, mac)
+INSERT INTO events
+(seq, id, occurred_at, type, subject, actor, reason, trace_id, audit_kid, data, salt, data_digest, mac)
 SELECT number + 1, {id}, {start} + 100 * number,
        CASE WHEN number % 500 = 0 THEN 'UserDeleted' WHEN number % 499 = 0 THEN 'LoginFailed' ELSE 'LoginSucceeded' END,
        CASE WHEN number % 501 < 60 THEN 's' ELSE 't' END || (number % 501),
@@ -211,7 +201,7 @@ def dialect_of_store(store: Store) -> Any:
         return dialect_of(connection)
 
 
-def plan(store: Store, statement: event_queries.Statement) -> list[str]:
+def plan(store: Store, statement: Statement) -> list[str]:
     with store.engine.connect() as connection:
         if dialect_of(connection).has_loose_types:
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.text}", statement.values).all()
@@ -231,6 +221,7 @@ def test_every_filter_uses_an_index(filled: Store) -> None:
             steps = plan(filled, statement)
             assert not [step for step in steps if WHOLE_LOG.search(step)], (name, newest_first, after, steps)
             # In the order of the log, an index search that only filters reads the log too.
-            followed = zip(steps, steps[1:], strict=False)
-            walks = [step for step, rest in followed if "using pk_events" in step and "Cond: (seq = " not in rest]
+            walks = [
+                step for step, rest in pairwise(steps) if "using pk_events" in step and "Cond: (seq = " not in rest
+            ]
             assert not walks or name in FREQUENT, (name, newest_first, after, steps)

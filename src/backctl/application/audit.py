@@ -77,7 +77,7 @@ class AuditService:
             return accounts
         if reader.events(EventCriteria(subjects=(ident,)), limit=1).items:
             return (ident,)
-        raise UserNotFound(ident, hint="events about an erased account can be found only by its id")
+        raise UserNotFound(ident, hint="use the id of an account that was erased; its names were erased, too")
 
     def verify(self) -> ChainView:
         """Verify the whole chain. A broken chain is a result, not an error; a missing keyring is an error."""
@@ -119,6 +119,8 @@ def _types_named(pattern: str) -> Sequence[str]:
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:
     from backctl.domain.glob import parse_glob
 
+    if not pattern:
+        return []
     glob = parse_glob(pattern.encode("utf-8", "surrogatepass"))
     return [name for name in names if glob.matches(name.encode())]
 
@@ -128,7 +130,8 @@ def _nearest(pattern: str, known: Sequence[str]) -> str:
     from difflib import get_close_matches
 
     lowered = {name.lower(): name for name in known}
-    near = _matching(pattern.lower(), list(lowered)) or get_close_matches(pattern.lower()[:64], lowered, n=3)
+    pattern = pattern.lower()
+    near = _matching(pattern, list(lowered)) or get_close_matches(pattern[:64], lowered, n=2, cutoff=0.75)
     if near:
-        return "did you mean " + " or ".join(quoted(lowered[name]) for name in near[:3]) + "?"
+        return "did you mean " + " or ".join(quoted(lowered[name]) for name in near[:2]) + "?"
     return f"known types: {', '.join(known)}"

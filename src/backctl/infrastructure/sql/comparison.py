@@ -87,7 +87,9 @@ def _columns(inspector: Inspector, table: str, schema: str | None) -> dict[str, 
     described = {}
     for column in inspector.get_columns(table, schema):
         words = [str(column["type"]), "NULL" if column["nullable"] else "NOT NULL"]
-        if column.get("default") is not None:
+        if column.get("computed") is not None:
+            words.append("GENERATED")
+        elif column.get("default") is not None:
             words.append(f"DEFAULT {column['default']}")
         described[column["name"]] = " ".join(words)
     return described
@@ -105,7 +107,9 @@ def _indices(inspector: Inspector, table: str, schema: str | None) -> dict[str, 
 def _index(index: ReflectedIndex) -> str:
     columns = ", ".join(name or "an expression" for name in index["column_names"])
     condition = next((text for key, text in index.get("dialect_options", {}).items() if key.endswith("_where")), None)
-    return f"{'unique ' if index['unique'] else ''}({columns})" + (f" where {condition}" if condition else "")
+    return f"{'unique ' if index['unique'] else ''}({columns})" + (
+        f" where {condition}" if condition is not None else ""
+    )
 
 
 def _constraints(inspector: Inspector, table: str, schema: str | None) -> Iterator[tuple[str, str]]:

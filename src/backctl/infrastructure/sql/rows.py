@@ -299,7 +299,8 @@ class RowReader(ABC):
         label, os_user, host = (who.get(member) for member in ("label", "os_user", "host"))
         if not type(label) is type(os_user) is type(host) is str:
             raise Misread("events", seq, "actor")
-        return EventView(seq, id_, at, type_, subject, subject_name, label, os_user, host, reason, trace_id, members)
+        name = subject_name if type(subject_name) is str else subject  # another row is damaged
+        return EventView(seq, id_, at, type_, subject, name, label, os_user, host, reason, trace_id, members)
 
     @contextmanager
     def _naming_damage(self) -> Iterator[None]:

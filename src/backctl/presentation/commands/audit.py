@@ -88,7 +88,7 @@ def list_(call: Invocation, filters: EventFilters, order: EventOrder, paging: Pa
 
 @leaf(app, view=EventView)
 def show(
-    call: Invocation, event: Annotated[str, Argument(metavar="SEQ|ID", help="Sequence number or id of the event.")]
+    call: Invocation, event: Annotated[str, Argument(metavar="EVENT", help="Sequence number or id of the event.")]
 ) -> None:
     """Show one event with its data."""
     call.results.show(call.backend.audit.show(event))
