@@ -15,6 +15,7 @@ class EventView:
     """
 
     TABLE: ClassVar = ("seq", "occurred_at", "type", "subject_name", "actor", "reason")
+    CUT: ClassVar = ("subject_name", "actor")
 
     seq: int
     id: str

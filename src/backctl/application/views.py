@@ -1,10 +1,11 @@
 """Results of services: frozen, without secrets. The order of the members is the order of the columns.
 
-Three class variables describe a list of views as a table on a terminal:
+Four class variables describe a list of views as a table on a terminal:
 
 - `TABLE` names the members that it shows, in order; by default all.
 - `SPARE` names those of them that a narrow terminal shortens and then drops, the least important first. Others are
   always complete.
+- `CUT` names those that a narrow terminal shortens, but never drops.
 - `BELOW` is a pair of members: the text of the second, such as a hint, is printed below that of the first.
 """
 

@@ -306,7 +306,7 @@ class Renderer:
         cells = layout.cells(self._filled(lambda value: escaped(text(value))))
         shown = map(cells, first)
         return cells, tables.Table(
-            layout.titles(), shown, spare=layout.spare, color=self._color, columns=self._columns()
+            layout.titles(), shown, spare=layout.spare, cut=layout.cut, color=self._color, columns=self._columns()
         )
 
     def _columns(self) -> int | None:
@@ -324,8 +324,10 @@ class Renderer:
         return lambda value: text(value) or empty
 
     def _on_card(self, value: object) -> str:
-        # A list, such as recovery codes, is printed with one item per line.
+        # A list, such as recovery codes, is printed with one item per line, and so are the data of an event.
         shown = self._filled(_escaped_cell)
+        if isinstance(value, dict) and value:
+            return "\n".join(f"{escaped(str(name))}: {shown(member)}" for name, member in value.items())
         return "\n".join(map(shown, value)) if isinstance(value, list) and value else shown(value)
 
     def _write(self, text: str) -> None:

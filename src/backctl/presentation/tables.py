@@ -18,20 +18,22 @@ _SHORTENED = 16
 """Columns that a shortened cell keeps. A time to the minute takes as many, so it is never shortened."""
 _COMFORTABLE, _NARROW = 40, 24
 """Columns to which a text is wrapped before others are shortened, and after that."""
+_CUTS = ((16, 16), (8, 10))
+"""Columns to which cells that are always shown are shortened, and to which the last text is then wrapped."""
 _NAME = 20
 """Columns to which names that are far longer than most are wrapped."""
 
 
 class _Column:
-    """The measures of one column. `spare`: a narrow table shortens and drops it."""
+    """The measures of one column. `is_cut`: a narrow table shortens its cells."""
 
-    __slots__ = ("at", "cells", "least", "name", "spare", "title", "width", "word")
+    __slots__ = ("at", "cells", "is_cut", "least", "name", "title", "width", "word")
 
-    def __init__(self, at: int, name: str, cells: Sequence[str], *, spare: bool) -> None:
+    def __init__(self, at: int, name: str, cells: Sequence[str], *, is_cut: bool) -> None:
         self.at = at
         self.name = name
         self.title = name.upper().replace("_", " ")
-        self.spare = spare
+        self.is_cut = is_cut
         self.cells = sorted(map(text_width, cells)) or [0]
         self.word = max(map(widest_word, cells), default=0)
         self.least = max(2, *map(len, self.title.split() or [""]))  # two, because a character may be that wide
@@ -51,9 +53,9 @@ class _Column:
         title = max(map(len, folded(self.title, self.width)))
         return max(2, title, min(self.width, self.cells[-1]))
 
-    def shortest(self) -> int:
+    def shortest(self, kept: int = _SHORTENED) -> int:
         """Return the width to which its cells may be shortened."""
-        return max(self.least, min(self.cells[-1], _SHORTENED))
+        return max(self.least, min(self.cells[-1], kept))
 
     def without_outliers(self) -> int:
         """Return the width at which most of its names are whole."""
@@ -65,8 +67,8 @@ class Table:
     """The layout of a table of at most `columns`, or as wide as it needs to be if `columns` is None.
 
     If the table is wider: titles are wrapped between words, then texts within their cells; then the columns in `spare`
-    are shortened with `…` and, the first of them first, dropped. If the others are still too wide, long names are
-    wrapped too, and if that is not enough, each row is printed as a card.
+    are shortened with `…` and, the first of them first, dropped; then those in `cut` are shortened. If the others are
+    still too wide, long names are wrapped too, and if that is not enough, each row is printed as a card.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Table:
         rows: Iterable[Sequence[str]],
         *,
         spare: Sequence[str] = (),
+        cut: Sequence[str] = (),
         color: bool,
         columns: int | None,
     ) -> None:
@@ -83,12 +86,12 @@ class Table:
         self._color = color
         self._width = columns
         cells = list(zip(*rows, strict=True)) or [()] * len(names)
-        every = [_Column(at, name, cells[at], spare=name in spare) for at, name in enumerate(names)]
+        every = [_Column(at, name, cells[at], is_cut=name in spare or name in cut) for at, name in enumerate(names)]
         self._columns = every
         self.whole = self._excess() <= 0
         """Whether nothing was wrapped, shortened or dropped."""
         if not self.whole:
-            self._fit(every, sorted((one for one in every if one.spare), key=lambda one: spare.index(one.name)))
+            self._fit(every, sorted((one for one in every if one.name in spare), key=lambda one: spare.index(one.name)))
         self._as_cards = self._excess() > 0
         self._room = -self._excess()
         self._is_first = True
@@ -118,7 +121,7 @@ class Table:
                 widths[at] += over
                 room -= over
             elif over > 0:
-                shown[at] = shortened(cell, column.width) if column.spare else cell
+                shown[at] = shortened(cell, column.width) if column.is_cut else cell
             parts.append(folded(shown[at], widths[at]))
         return "".join(self._joined(line, self._columns, widths) + "\n" for line in zip_longest(*parts, fillvalue=""))
 
@@ -130,7 +133,8 @@ class Table:
         return sum(column.width for column in self._columns) + len(_GAP) * (len(self._columns) - 1) - self._width
 
     def _fit(self, every: list[_Column], spare: list[_Column]) -> None:
-        essential = [column for column in every if not column.spare]
+        essential = [column for column in every if not column.is_cut]
+        cut = [column for column in every if column.is_cut and column not in spare]
         for column in every:
             column.width = min(column.width, max(column.least, self._width or 0))
         self._narrow(every, {column: column.whole() for column in every})
@@ -154,6 +158,9 @@ class Table:
                 dropped.remove(column)
                 self._columns = [one for one in every if one not in dropped]
         self._narrow(essential, {column: column.wrapped(_NARROW) for column in essential})
+        for shortened_to, wrapped_to in _CUTS if cut else ():
+            self._narrow(cut, {column: column.shortest(shortened_to) for column in cut})
+            self._narrow(essential[-1:], {column: column.wrapped(wrapped_to) for column in essential[-1:]})
         self._narrow(essential, {column: column.without_outliers() for column in essential})
         self._widen({column: column.whole() for column in essential})
         self._widen({column: len(column.title) for column in self._columns})
