@@ -369,7 +369,7 @@ complete -c backctl -n '__backctl_in access check' -l explain -d 'Show the reaso
 
 # backctl token
 complete -c backctl -n '__backctl_at token' -a issue -d 'Issue an access token to an account and print it'
-complete -c backctl -n '__backctl_at token' -a verify -d 'Verify an access token and print its claims'
+complete -c backctl -n '__backctl_at token' -a verify -d 'Check whether an access token is valid, and print its claims'
 complete -c backctl -n '__backctl_at token' -a inspect -d 'Show the contents of a token, without verifying it'
 complete -c backctl -n '__backctl_at token' -a refresh -d 'Exchange a refresh token for a new pair of tokens'
 complete -c backctl -n '__backctl_at token' -a revoke -d 'Revoke a token, a session, or many sessions'
