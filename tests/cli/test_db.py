@@ -115,7 +115,20 @@ def test_a_fresh_machine_passes_and_stays_fresh(machine: Machine) -> None:
 
 
 SPOILT: dict[str, tuple[tuple[str, ...], str, str]] = {
-    "no column": (("ALTER TABLE events DROP COLUMN trace_id",), "schema.columns", "events: trace_id is missing"),
+    "no column": (
+        ("DROP INDEX ix_events_trace_id_seq", "ALTER TABLE events DROP COLUMN trace_id"),
+        "schema.columns",
+        "events: trace_id is missing",
+    ),
+    "a column that can be changed": (
+        (
+            "DROP INDEX ix_events_actor_label_seq",
+            "ALTER TABLE events DROP COLUMN actor_label",
+            "ALTER TABLE events ADD COLUMN actor_label TEXT",
+        ),
+        "schema.columns",
+        "events: actor_label is TEXT NULL instead of TEXT NULL GENERATED",
+    ),
     "another type": (
         (
             "PRAGMA writable_schema = ON",

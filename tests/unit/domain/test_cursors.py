@@ -37,7 +37,17 @@ criteria = st.builds(
     created_before=instants,
     email_domain=words,
     search=words,
-) | st.builds(EventCriteria, type=words, subject=words, since=instants, until=instants)
+) | st.builds(
+    EventCriteria,
+    types=st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    subjects=st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    since=instants,
+    until=instants,
+    by=words,
+    reason_contains=words,
+    trace_id=words,
+    outcome=st.none() | st.sampled_from(["success", "failure"]),
+)
 orders = st.sampled_from([str(Sort(field, down)) for field in SORT_FIELDS for down in (False, True)])
 printable = st.text(st.characters(categories=["L", "M", "N", "P", "S"]), max_size=50)
 positions = st.tuples(printable, st.integers(-(2**63) + 1, 2**63 - 1))
