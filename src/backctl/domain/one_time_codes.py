@@ -115,21 +115,21 @@ def encoded_secret(secret: bytes) -> str:
 def otpauth_uri(secret: bytes, *, issuer: str, account: str, settings: TotpSettings = DEFAULT_TOTP) -> str:
     """Return the URI for a QR code: https://github.com/google/google-authenticator/wiki/Key-Uri-Format
 
-    It names every parameter, because the defaults of apps differ. Raises InvalidInput for an issuer or account that is
-    empty or contains a colon, which separates the two. The URI contains the secret.
+    It omits parameters with the default values of that format, so that the code is small. Raises InvalidInput for an
+    issuer or account that is empty or contains a colon, which separates the two. The URI contains the secret.
     """
     for name, text in (("issuer", issuer), ("account", account)):
         if not text or ":" in text or not text.isprintable():
             raise InvalidInput(
                 f"the {name} {quoted(text)} of a one-time code is empty, or contains a colon or a control character"
             )
-    parameters = {
-        "secret": encoded_secret(secret),
-        "issuer": quote(issuer, safe=""),
-        "algorithm": settings.algorithm.upper(),
-        "digits": str(settings.digits),
-        "period": str(settings.period),
-    }
+    parameters = {"secret": encoded_secret(secret), "issuer": quote(issuer, safe="")}
+    if settings.algorithm != DEFAULT_TOTP.algorithm:
+        parameters["algorithm"] = settings.algorithm.upper()
+    if settings.digits != DEFAULT_TOTP.digits:
+        parameters["digits"] = str(settings.digits)
+    if settings.period != DEFAULT_TOTP.period:
+        parameters["period"] = str(settings.period)
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
     return f"otpauth://totp/{quote(issuer, safe='')}:{quote(account, safe='@')}?{query}"
 

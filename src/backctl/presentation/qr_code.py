@@ -1,22 +1,29 @@
-"""A QR code as text, two modules a character: for a terminal that a telephone looks at."""
+"""QR codes as text, with two modules per character."""
 
 from collections.abc import Iterator, Sequence
 
-_QUIET_ZONE = 4  # ISO/IEC 18004 §9.1: modules of margin that a reader may count on
-# Light modules are drawn and dark ones left out: most terminals are dark, and most readers take the other way, too.
+_QUIET_ZONES = (4, 3, 2)
+"""Modules of margin: 4 by ISO/IEC 18004 section 5.3.8. Scanners also read codes with 2, which fit more terminals."""
+# Light modules are drawn and dark ones left out: most terminals are dark, and most readers accept inverted codes.
 _HALVES = {(True, True): " ", (True, False): "▄", (False, True): "▀", (False, False): "█"}
-# The two colours by number, whatever the terminal's own look like: white on black.
+# White on black by their numbers, because themes change the named colours.
 _COLOURS, _RESET = "\x1b[38;5;231;48;5;16m", "\x1b[0m"
 
 
-def qr_code(text: str, *, columns: int, color: bool) -> str | None:
-    """Lines of the code that holds `text`; None when it is wider than `columns`. With `color` in black and white."""
+def qr_code(text: str, *, columns: int, lines: int, color: bool) -> str | None:
+    """Return the smallest code that contains `text`; None if it is wider than `columns`. `color`: white on black.
+
+    Its margin is the widest that lets it fit in `columns` and `lines`, or the narrowest if no margin does.
+    """
     import segno  # only here, and on a terminal only
 
     code = segno.make(text, error="l", micro=False)
-    rows = [tuple(map(bool, row)) for row in code.matrix_iter(border=_QUIET_ZONE)]
-    if len(rows[0]) > columns:
+    size, _ = code.symbol_size(border=0)
+    fitting = (zone for zone in _QUIET_ZONES if size + 2 * zone <= min(columns, 2 * lines))
+    zone = next(fitting, _QUIET_ZONES[-1])
+    if size + 2 * zone > columns:
         return None
+    rows = [tuple(map(bool, row)) for row in code.matrix_iter(border=zone)]
     begin, end = (_COLOURS, _RESET) if color else ("", "")
     return "".join(f"{begin}{line}{end}\n" for line in _lines(rows))
 

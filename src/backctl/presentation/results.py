@@ -174,7 +174,8 @@ class Results:
             return
         from backctl.presentation.qr_code import qr_code
 
-        code = qr_code(text, columns=terminal.width(), color=self._color)
+        lines = terminal.height() - 1  # one for the prompt of the shell
+        code = qr_code(text, columns=terminal.width(), lines=lines, color=self._color)
         if code is None:
             self._messages.notice("the terminal is too narrow for the QR code")
         else:

@@ -140,6 +140,13 @@ def width() -> int:
     return shutil.get_terminal_size().columns
 
 
+def height() -> int:
+    """Lines of the terminal: `LINES`, else its size, else 24."""
+    import shutil
+
+    return shutil.get_terminal_size().lines
+
+
 def display_width(text: str) -> int:
     """Columns that `text` takes: two for wide East Asian characters, none for combining marks."""
     if text.isascii():

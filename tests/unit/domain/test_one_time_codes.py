@@ -180,9 +180,22 @@ def test_the_uri_of_an_authenticator() -> None:
     # The example of the Key Uri Format page, without parameters that have default values.
     secret = base64.b32decode("HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ")
     assert otpauth_uri(secret, issuer="ACME Co", account="john.doe@email.com") == (
-        "otpauth://totp/ACME%20Co:john.doe@email.com"
-        "?secret=HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ&issuer=ACME%20Co&algorithm=SHA1&digits=6&period=30"
+        "otpauth://totp/ACME%20Co:john.doe@email.com?secret=HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ&issuer=ACME%20Co"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "query"),
+    [
+        (TotpSettings("sha1", 6, 30), ""),
+        (TotpSettings("sha512", 6, 30), "&algorithm=SHA512"),
+        (TotpSettings("sha1", 8, 30), "&digits=8"),
+        (TotpSettings("sha1", 6, 60), "&period=60"),
+    ],
+)
+def test_the_uri_names_what_is_not_the_default_of_its_format(settings: TotpSettings, query: str) -> None:
+    uri = otpauth_uri(SECRET, issuer="acme", account="ada", settings=settings)
+    assert uri == f"otpauth://totp/acme:ada?secret={encoded_secret(SECRET)}&issuer=acme{query}"
 
 
 @given(
