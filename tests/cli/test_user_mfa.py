@@ -23,7 +23,7 @@ KEYS = [
     *("enrolled_at", "confirmed_at", "recovery_codes_left"),
 ]
 CHECK_KEYS = [
-    *("ident", "ok", "outcome", "locked_until", "user_id", "second_factor", "recovery_codes_left", "retry_after"),
+    *("ok", "ident", "outcome", "locked_until", "user_id", "second_factor", "recovery_codes_left", "retry_after"),
 ]
 RECOVERY_CODE = r"[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){3}"
 
