@@ -236,9 +236,9 @@ def test_what_changes_something_or_checks_a_password_records_events() -> None:
 def test_a_query_takes_no_actor_and_no_reason(machine: Machine, path: tuple[str, ...]) -> None:
     if LEAVES[path].records:
         return
-    for option in ("--actor", "--reason"):
+    for option, name in (("--actor", "--by"), ("--reason", "--reason-contains")):
         error = refused(machine.run(*path, option, "x", "-o", "json"), 2, "usage")
-        assert option in error["hint"]
+        assert (f"use {name} " if path == ("audit", "list") else f"omit {option}") in error["hint"]
     assert not any(machine.home.iterdir())
 
 
