@@ -127,7 +127,7 @@ complete -c backctl -n '__backctl_at' -a profile -d 'List profiles and select on
 complete -c backctl -n '__backctl_at' -a db -d 'Inspect, upgrade and back up the database'
 complete -c backctl -n '__backctl_at' -a sanitize -d 'Remove HTML and control characters from text or JSON'
 complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the database, if they do not exist'
-complete -c backctl -n '__backctl_at' -a doctor -d 'Check the database, the keys, the files and the clock'
+complete -c backctl -n '__backctl_at' -a doctor -d 'Check the configuration, the database, the keys and the files'
 complete -c backctl -n '__backctl_at' -a completion -d 'Print the completion script for a shell'
 complete -c backctl -n '__backctl_at' -a help -d 'Explain what all commands have in common, such as exit codes'
 complete -c backctl -n '__backctl_at' -s p -l profile -x -a '(__backctl_stored profile)' -d 'Use this profile'

@@ -23,7 +23,7 @@ HEALTH_CHECKS = [
     "clock.sane",
     "tokens.issuable",
 ]
-"""What `doctor` checks, in this order, after the profile."""
+"""What an installation contributes to `doctor`, in this order."""
 
 
 def sqlite_installation(

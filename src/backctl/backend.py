@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from backctl.application.transactions import Transactions
     from backctl.application.views import Change
     from backctl.domain.access import AccessPolicy
+    from backctl.domain.keyring import Keyring
     from backctl.domain.password_policy import PasswordPolicy
     from backctl.domain.values import Instant
     from backctl.infrastructure.addresses import EmailValidatorParser
@@ -73,7 +74,6 @@ class Backend:
         loaded: LoadedSettings,
         *,
         notice: Callable[[str], None] = lambda text: None,
-        founder: "Callable[[], Attribution] | None" = None,
         guard: "Guard | None" = None,
         reactions: "Sequence[Reaction]" = (),
         short_lived: bool = False,
@@ -82,8 +82,6 @@ class Backend:
 
         `reactions` receive the events of every transaction once they are durable; see `application.reactions`.
 
-        `founder` returns the attribution of an installation that encrypting creates: encrypting takes no `by`.
-
         `guard` is asked before the first change; see `application.guard`. By default nothing is asked.
 
         `short_lived`: the process ends after one command, so only the needed part of redis-py is imported.
@@ -91,7 +89,6 @@ class Backend:
         self._loaded = loaded
         self._settings = loaded.settings
         self._notice = notice
-        self._founder = founder or self.by
         self._given_guard = guard
         self._reactions = tuple(reactions)
         self._short_lived = short_lived
@@ -158,7 +155,6 @@ class Backend:
             hasher=self._hasher,
             clock=now,
             blind_index=self._storage.blind_index,
-            is_fresh=self._storage.is_fresh,
             mfa_keys=lambda: self._mfa_keys,
             throttle=source_throttle(self._settings, lambda: self.limits),
         )
@@ -172,7 +168,6 @@ class Backend:
             transactions=lambda: self._transactions,
             reader=self._storage.reader,
             keys=self._mfa_keys,
-            is_fresh=self._storage.is_fresh,
             clock=now,
             issuer=self._settings.tokens.issuer,
         )
@@ -232,7 +227,7 @@ class Backend:
         from backctl.infrastructure.keyring.maker import make_key
 
         return KeyService(
-            keyring=self._storage.known_keyring,
+            keyring=self._storage.open_keyring,
             has_unfinished_change=self._keys.has_unfinished_change,
             transactions=lambda: self._transactions,
             new_key=make_key,
@@ -266,15 +261,8 @@ class Backend:
     def encryption(self) -> "EncryptionService":
         from backctl.application.encryption import EncryptionService
         from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
-        from backctl.infrastructure.keyring.watched import WatchedKeyring
 
-        # Use only the keyring, so that encryption works while a database server is down.
-        keyring = WatchedKeyring(
-            self._keys,
-            is_fresh=self._storage.is_fresh,
-            create=lambda: self.initialise(by=self._founder()),
-        )
-        return EncryptionService(keyring=keyring, ciphers=KeyCiphers(), files=self.files)
+        return EncryptionService(keyring=self._keyring, ciphers=KeyCiphers(), files=self.files)
 
     @lazy
     def limits(self) -> "LimitService":
@@ -325,6 +313,20 @@ class Backend:
     def calibrated_cost(self) -> int:
         """Measure this machine: return the bcrypt cost (10 to 15) whose hashing time is closest to 250 ms."""
         return self._hasher.calibrated_cost()
+
+    def require_installation(self) -> None:
+        """Check that there is an installation, for example before asking for a password. Creates nothing.
+
+        Does not ask a database server if there is a keyring. Raises InstallationMissing, KeyringMissing.
+        """
+        self._storage.require()
+
+    def require_keyring(self) -> None:
+        """Check that the keyring can be read. Opens no database while there is a keyring. Creates nothing.
+
+        Raises InstallationMissing, KeyringMissing and the errors of reading the keyring.
+        """
+        self._keyring()
 
     def initialise(self, *, by: "Attribution", dry_run: bool = False) -> "Change[InstallationView]":
         """Create the keyring and the database if they are missing.
@@ -450,6 +452,15 @@ class Backend:
 
         return keyring_store(self._loaded)
 
+    def _keyring(self) -> "Keyring":
+        """Return the current keyring. Loads no database code, so that it works while a database server is down."""
+        from backctl.domain.errors import KeyringMissing
+
+        try:
+            return self._keys.current()
+        except KeyringMissing:
+            return self._storage.open_keyring()  # raises another error if there is no installation at all
+
     @lazy
     def _mfa_keys(self) -> "MfaKeys":
         from backctl.wiring.security import mfa_keys
@@ -485,7 +496,7 @@ class Backend:
     def _token_codec(self) -> "JwtCodec":
         from backctl.wiring.security import token_codec
 
-        return token_codec(self._settings, self._keys.current)
+        return token_codec(self._settings, self._keyring)
 
     def _dependencies(self) -> "Dependencies":
         from backctl.infrastructure.host import new_id, now

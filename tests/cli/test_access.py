@@ -107,9 +107,3 @@ def test_a_question_changes_nothing(office: Machine) -> None:
     before = (contents(office.home), office.stored())
     office.run("access", "check", "ada", "user:show")
     assert (contents(office.home), office.stored()) == before
-
-
-@pytest.mark.embedded
-def test_a_question_on_a_fresh_machine_makes_nothing(machine: Machine) -> None:
-    refused(machine.run("access", "check", "ada", "user:show", "-o", "json"), 3, "user.not_found")
-    assert contents(machine.home) == {}

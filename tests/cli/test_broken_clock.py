@@ -71,7 +71,7 @@ def test_nothing_is_created_under_an_impossible_clock(
 def test_doctor_reports_an_impossible_clock(machine: Machine, time_ns: int) -> None:
     machine.run("init").succeeded()
     done = run_at(machine, time_ns, "doctor", "-o", "json")
-    assert done.code == 6
+    assert done.code == 9
     failed = {item["check"] for item in done.json["items"] if item["status"] == "fail"}
     assert "clock.sane" in failed
 

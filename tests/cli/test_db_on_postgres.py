@@ -71,15 +71,76 @@ def test_the_status_says_what_is_there_and_no_password(installed: Machine, serve
         "size_bytes": None,
     }
     assert server.password not in done.out
-    listed = installed.run("doctor", "-o", "json").succeeded().json["items"][0]
-    assert listed["finding"] == f"no profile: '{shown(installed, server)}'"
+    listed = {item["check"]: item for item in installed.run("doctor", "-o", "json").succeeded().json["items"]}
+    assert listed["profile.selected"]["finding"] == f"no profile: '{shown(installed, server)}'"
 
 
-def test_an_empty_database_is_absent_and_a_missing_one_is_an_error(machine: Machine, server: PostgresServer) -> None:
-    assert machine.run("db", "status", "-o", "json").succeeded().json["state"] == "absent"
+NEED_ONE = {
+    "user list": "",
+    "user create": "new@example.org --username new --no-password",
+    "key list": "",
+    "key rotate": "",
+    "audit verify": "",
+    "db status": "",
+    "db check": "",
+    "db upgrade": "",
+    "token verify": "--token-stdin",
+    "encrypt": "--context x --value-stdin",
+    "user activate": "ada bob",
+}
+
+
+@pytest.mark.parametrize("command", NEED_ONE)
+def test_an_empty_database_without_a_keyring_is_a_missing_installation(
+    machine: Machine, server: PostgresServer, command: str
+) -> None:
+    words = (*command.split(), *NEED_ONE[command].split(), "-o", "json")
+    error = refused(machine.run(*words, stdin="x.y.z"), 9, "installation.missing")
+    assert error["message"] == (
+        f"there is no installation: the database '{shown(machine, server)}' does not contain one"
+    )
+    assert error["hint"] == "check --profile, --config and database.url, or run 'backctl init' to create one"
+    assert not machine.data.exists()
+
+
+def test_a_database_that_does_not_exist_is_created_by_the_server_first(
+    machine: Machine, server: PostgresServer
+) -> None:
     env = {"BACKCTL_DATABASE_URL": server.url("nowhere")}
-    refused(machine.run("db", "status", "-o", "json", env=env), 9, "database.missing")
-    refused(machine.run("db", "upgrade", "-o", "json"), 9, "database.missing")
+    for command in ("db status", "key list", "init"):
+        error = refused(machine.run(*command.split(), "-o", "json", env=env), 9, "database.missing")
+        assert "createdb" in error["hint"]
+    assert not machine.data.exists()
+
+
+def test_a_lost_keyring_is_missed_even_while_the_server_is_away(installed: Machine, server: PostgresServer) -> None:
+    (installed.data / "keyring.json").unlink()
+    away = {"BACKCTL_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    for env in ({}, away):
+        for command in (("key", "list"), ("encrypt", "--context", "x", "--value-stdin"), ("token", "refresh")):
+            refused(installed.run(*command, "-o", "json", stdin="x", env=env), 9, "keyring.missing")
+
+
+def test_doctor_reports_a_missing_installation_first(machine: Machine, server: PostgresServer) -> None:
+    done = machine.run("doctor", "-o", "json")
+    first, *others = done.json["items"]
+    assert (done.code, done.err) == (9, "")
+    assert (first["check"], first["status"], first["failure"]) == ("database.open", "fail", "unusable")
+    assert "there is no installation" in first["finding"]
+    assert {item["status"] for item in others} <= {"ok", "warn"}
+
+
+def test_doctor_finds_that_the_server_is_away_and_what_is_graver(installed: Machine) -> None:
+    installed.environment["BACKCTL_DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+    done = installed.run("doctor", "-o", "json")
+    failed = {item["check"]: item["failure"] for item in done.json["items"] if item["status"] == "fail"}
+    assert (done.code, done.err, failed) == (5, "", {"database.open": "unavailable"})
+    (installed.data / "keyring.json").chmod(0o644)
+    done = installed.run("doctor", "-o", "json")
+    failed = {item["check"]: item["failure"] for item in done.json["items"] if item["status"] == "fail"}
+    assert (done.code, failed["keyring.valid"], failed["database.open"]) == (9, "unusable", "unavailable")
+    quiet = installed.run("doctor", "-q")
+    assert (quiet.code, quiet.out, quiet.err) == (9, "", "")
 
 
 def test_an_older_database_is_brought_up_to_date_once(newer: Machine) -> None:

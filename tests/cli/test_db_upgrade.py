@@ -97,7 +97,7 @@ def test_a_newer_database_and_none_are_not_upgraded(installed: Machine) -> None:
     execute(installed, "UPDATE alembic_version SET version_num = '9999'")
     refused(installed.run("db", "upgrade", "-o", "json"), 9, "database.schema_newer")
     shutil.rmtree(installed.data)
-    refused(installed.run("db", "upgrade", "-o", "json"), 9, "database.missing")
+    refused(installed.run("db", "upgrade", "-o", "json"), 9, "installation.missing")
     assert contents(installed.home) == {".local": None, ".local/share": None}
 
 

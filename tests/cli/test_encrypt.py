@@ -95,23 +95,6 @@ def test_on_a_terminal_a_value_is_asked_for_and_what_is_shown_steers_nothing(rea
     assert "cret" in shown.out
 
 
-def test_a_fresh_machine_gets_its_installation_to_encrypt_and_none_to_decrypt(machine: Machine) -> None:
-    before = contents(machine.home)
-    nothing = machine.run("decrypt", *PHONE, "-o", "json", stdin="bk1.a.AAAA")
-    refused(nothing, 6, "decrypt.failed")
-    assert contents(machine.home) == before
-    made = machine.run(
-        "encrypt", *PHONE, "--actor", "setup", "--reason", "first import", stdin="secret", env={"TRACEPARENT": TRACE}
-    ).succeeded()
-    assert "created" in made.err
-    assert (machine.data / "keyring.json").exists()
-    (event,) = machine.run("audit", "list", "-o", "json").succeeded().json["items"]
-    assert (event["type"], event["actor"], event["reason"]) == ("InstallationCreated", "setup", "first import")
-    assert event["trace_id"] == TRACE.split("-")[1]
-    assert machine.run("audit", "verify", "-q").code == 0
-    assert machine.run("decrypt", *PHONE, stdin=made.out).succeeded().out == "secret"
-
-
 @pytest.mark.parametrize(
     "flags",
     [

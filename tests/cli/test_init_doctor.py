@@ -17,7 +17,7 @@ from tests.cli.processes import as_ordinary_owner, run_command, with_files_of_at
 from tests.installations import HEALTH_CHECKS
 
 INSTALLATION_KEYS = ["database", "keyring", "installation_id", "revision", "bcrypt_cost"]
-CHECKS = ["profile.selected", *HEALTH_CHECKS, "redis.reachable"]
+CHECKS = [HEALTH_CHECKS[0], "config.valid", "profile.selected", *HEALTH_CHECKS[1:], "redis.reachable"]
 CREATE = ("user", "create", "new@example.org", "--username", "new", "--no-password", "-o", "json")
 
 
@@ -99,7 +99,7 @@ def test_a_named_database_is_made_by_init_only(machine: Machine) -> None:
         "BACKCTL_KEYRING_PATH": f"{machine.home}/own/keys.json",
     }
     for command in (CREATE, ("user", "list", "-o", "json")):
-        refused(machine.run(*command, env=env), 9, "database.missing")
+        refused(machine.run(*command, env=env), 9, "installation.missing")
     assert contents(machine.home) == {}
     machine.run("init", env=env).succeeded()
     machine.run(*CREATE, env=env).succeeded()
@@ -109,12 +109,51 @@ def test_a_named_database_is_made_by_init_only(machine: Machine) -> None:
 # doctor
 
 
-def test_doctor_names_its_checks_and_is_content_with_a_fresh_machine(machine: Machine) -> None:
-    del machine.environment["BACKCTL_PASSWORDS_BCRYPT_COST"]
-    code, found = statuses(machine)
-    assert (code, list(found)) == (0, CHECKS)
-    assert set(found.values()) == {"ok", "warn"}
+def test_doctor_reports_a_missing_installation_first(machine: Machine) -> None:
+    done = machine.run("doctor", "-o", "json")
+    first, *others = done.json["items"]
+    assert (done.code, done.err) == (9, "")
+    assert [first["check"], *(check["check"] for check in others)] == CHECKS
+    assert (first["status"], first["failure"]) == ("fail", "unusable")
+    assert first["finding"].startswith(f"there is no installation in '{machine.data}'")
+    assert {check["status"] for check in others} == {"ok", "warn"}
     assert contents(machine.home) == {}
+
+
+BROKEN_CONFIGURATIONS = {
+    "typo = 1\n": "config.valid",
+    'database.url_file = "/nowhere"\n': "database.open",
+    'redis.url_file = "/nowhere"\n': "redis.reachable",
+    'keyring.path = "/srv/keys.json"\nkeyring.document_file = "/srv/other.json"\n': "database.open",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_CONFIGURATIONS)
+def test_doctor_finds_what_is_wrong_with_the_configuration(installed: Machine, text: str) -> None:
+    installed.configure(text)
+    done = installed.run("doctor", "-o", "json")
+    assert (done.code, done.err) == (9, "")
+    failed = {check["check"]: check for check in done.json["items"] if check["status"] == "fail"}
+    found = failed[BROKEN_CONFIGURATIONS[text]]
+    assert found["failure"] == "unusable"
+    quiet = installed.run("doctor", "-q")
+    assert (quiet.code, quiet.out, quiet.err) == (9, "", "")
+
+
+def test_doctor_weighs_what_fails(installed: Machine) -> None:
+    """Weak permissions are 6, a server that is away is 5, and an unusable keyring is 9."""
+    (installed.data / "backctl.db").chmod(0o644)
+    assert installed.run("doctor").code == 6
+    installed.environment["BACKCTL_REDIS_URL"] = "redis://127.0.0.1:1"
+    assert installed.run("doctor").code == 5
+    (installed.data / "keyring.json").chmod(0o644)
+    done = installed.run("doctor", "-o", "json")
+    assert done.code == 9
+    assert {check["failure"] for check in done.json["items"]} == {None, "unhealthy", "unavailable", "unusable"}
+
+
+def test_a_profile_that_does_not_exist_is_a_usage_error_of_doctor_too(installed: Machine) -> None:
+    refused(installed.run("doctor", "-p", "nowhere", "-o", "json"), 2, "profile.unknown")
 
 
 def test_doctor_examines_an_installation_without_changing_it(installed: Machine) -> None:
@@ -122,7 +161,7 @@ def test_doctor_examines_an_installation_without_changing_it(installed: Machine)
     done = installed.run("doctor", "-o", "json").succeeded()
     assert (list(done.json), done.json["ok"]) == (["ok", "items"], True)
     for check in done.json["items"]:
-        assert list(check) == ["check", "status", "finding", "hint"]
+        assert list(check) == ["check", "status", "finding", "hint", "failure"]
     assert [check["check"] for check in done.json["items"]] == CHECKS
     # The tests hash at cost 4, which is a warning, and a warning is not a failure.
     assert statuses(installed) == (0, {**dict.fromkeys(CHECKS, "ok"), "passwords.cost": "warn"})
@@ -175,7 +214,7 @@ def test_a_bad_keyring_stops_every_write_and_is_left_alone(installed: Machine, s
     refused(installed.run("init", "-o", "json"), 9, code)
     refused(installed.run("audit", "verify", "-o", "json"), 9, code)
     exit_code, found = statuses(installed)
-    assert exit_code == 6
+    assert exit_code == 9
     assert "fail" in (found["keyring.valid"], found["keyring.matches"])
     assert installed.run("user", "show", "ada", "--fields", "role", "--no-header").succeeded().out == "admin\n"
     assert contents(installed.home) == before
@@ -232,7 +271,7 @@ def test_an_unusable_database_stops_everything_and_is_left_alone(installed: Mach
         error = refused(installed.run(*command), 9, code)
         assert error["hint"]
     exit_code, found = statuses(installed)
-    assert exit_code == 6
+    assert exit_code == 9
     assert "fail" in found.values()
     assert contents(installed.home) == before
 

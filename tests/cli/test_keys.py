@@ -37,20 +37,6 @@ def installed(machine: Machine) -> Machine:
     return machine
 
 
-@pytest.mark.embedded
-def test_on_a_fresh_machine_questions_make_nothing_and_a_change_makes_the_installation(machine: Machine) -> None:
-    assert keys(machine) == []
-    assert machine.run("key", "jwks").succeeded().out == '{"keys": []}\n'
-    assert machine.run("key", "due", "-o", "json").code == 6
-    refused(machine.run("key", "promote", "nobody", "-o", "json"), 3, "key.not_found")
-    refused(machine.run("key", "show", "nobody", "-o", "json"), 3, "key.not_found")
-    assert machine.run("key", "rotate", "--if-older-than", "0d", "-n", "-o", "json").succeeded().json["dry_run"]
-    assert not machine.data.exists()
-    made = machine.run("key", "add", "--alg", "ES256", "--kid", "next", "-o", "json").succeeded()
-    assert (made.json["id"], made.json["state"], made.json["changed"]) == ("next", "standby", True)
-    assert [key["state"] for key in keys(machine)] == ["primary"] * 4 + ["standby"]
-
-
 def test_a_rotation_at_once_replaces_keys_leaves_old_ones_verifying_and_is_told(installed: Machine) -> None:
     before = keys(installed)
     assert list(before[0]) == KEY_KEYS

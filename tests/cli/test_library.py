@@ -11,8 +11,8 @@ import backctl
 from backctl.application.views import Change, UserView
 from backctl.domain.errors import (
     BackctlError,
-    DatabaseMissing,
     EmailTaken,
+    InstallationMissing,
     InvalidConfiguration,
     InvalidInput,
     LastAdministrator,
@@ -184,7 +184,7 @@ def test_an_account_looked_at_stays_as_it_was_and_a_write_elsewhere_is_seen(envi
 @pytest.mark.embedded
 def test_opening_is_cheap_and_using_says_what_is_wrong(tmp_path: Path) -> None:
     environ = {"BACKCTL_DATABASE_URL": f"sqlite:///{tmp_path}/nowhere.db"}
-    with backctl.open_backend(environ=environ) as backend, pytest.raises(DatabaseMissing):
+    with backctl.open_backend(environ=environ) as backend, pytest.raises(InstallationMissing):
         backend.accounts.count()
     with pytest.raises(InvalidConfiguration):
         backctl.open_backend(config_file=str(tmp_path / "missing.toml"), environ={})
@@ -205,8 +205,14 @@ def test_a_closed_backend_opens_again_when_it_is_asked(environ: dict[str, str]) 
 def test_a_fresh_machine_needs_no_setup_from_python_either(machine: Machine) -> None:
     program = """
 import backctl
+from backctl.domain.errors import InstallationMissing
 with backctl.open_backend() as backend:
-    assert backend.accounts.count() == 0
+    try:
+        backend.accounts.count()
+    except InstallationMissing as error:
+        assert "neither backctl.db nor keyring.json exists" in error.message
+    else:
+        raise AssertionError("an installation was found")
     change = backend.accounts.create(email="a@example.org", username="ada", by=backend.by("script"))
     assert backend.accounts.count() == 1
     assert backend.audit.verify().events == 2

@@ -40,7 +40,7 @@ GENERATE = ("user", "create", "bob@example.org", "--username", "bob", "--generat
 
 @pytest.mark.parametrize(
     "words",
-    [("init",), CREATE, ("user", "list"), ("key", "list"), ("doctor",), ("db", "status"), ("audit", "verify")],
+    [("init",), CREATE, ("user", "list"), ("key", "list"), ("db", "status"), ("audit", "verify")],
     ids=" ".join,
 )
 def test_a_command_that_needs_the_default_folder_names_the_variables_to_set(
@@ -50,6 +50,14 @@ def test_a_command_that_needs_the_default_folder_names_the_variables_to_set(
     for name in ("HOME", "XDG_DATA_HOME", "BACKCTL_DATABASE_URL", "BACKCTL_KEYRING_PATH"):
         assert name in error["hint"]
     assert contents(homeless.home) == {}
+
+
+def test_doctor_finds_that_there_is_no_home(homeless: Machine) -> None:
+    done = run_homeless(homeless, "doctor", "-o", "json")
+    first = done.json["items"][0]
+    assert (done.code, done.err) == (9, "")
+    assert (first["check"], first["failure"]) == ("database.open", "unusable")
+    assert "XDG_DATA_HOME" in first["hint"]
 
 
 @pytest.mark.parametrize(

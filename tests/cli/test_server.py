@@ -99,7 +99,7 @@ def test_an_invalid_index_of_any_table_is_found(
         (lambda url: url.replace("@", "wrong@"), 9, "database.unusable"),
         (lambda url: url.rpartition("/")[0] + "/missing", 9, "database.missing"),
         (lambda url: url + "?no_such_parameter=1", 9, "database.unusable"),
-        (lambda url: url.rpartition("/")[0] + "/postgres", 9, "database.missing"),
+        (lambda url: url.rpartition("/")[0] + "/postgres", 9, "installation.missing"),
     ],
     ids=["nobody listens", "wrong password", "no database", "no parameter", "no tables"],
 )

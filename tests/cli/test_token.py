@@ -392,12 +392,3 @@ def test_tokens_that_could_not_be_told_are_said_to_be_lost(installed: Machine) -
             err = process.communicate(timeout=60)[1].decode()
         assert process.returncode == 5
         assert "the change was made, but its result could not be written" in err
-
-
-@pytest.mark.embedded
-def test_where_there_is_nothing_yet_nothing_is_made(machine: Machine) -> None:
-    refused(machine.run("token", "issue", "ada", "-o", "json"), 3, "user.not_found")
-    refused(machine.run("token", "list", "ada", "-o", "json"), 3, "user.not_found")
-    assert machine.run("token", "gc", "-o", "json").succeeded().json["changed"] is False
-    refused(verify(machine, "x.y.z"), 9, "keyring.missing")
-    assert contents(machine.home) == {}

@@ -140,12 +140,6 @@ def test_nobody_is_asked_for_the_password_of_an_account_that_is_not_there(instal
     assert not (installed.home / "x.txt").exists()
 
 
-@pytest.mark.embedded
-def test_setting_a_password_on_a_fresh_machine_makes_nothing(machine: Machine) -> None:
-    refused(set_password(machine), 3, "user.not_found")
-    assert contents(machine.home) == {}
-
-
 @pytest.mark.parametrize(
     ("password", "code"),
     [
@@ -319,14 +313,6 @@ def test_what_names_no_account_is_a_usage_error(installed: Machine) -> None:
     refused(check(installed, ident="a b"), 2, "identity.invalid")
     refused(check(installed, password="correct\0horse"), 2, "password.invalid")
     refused(check(installed, password=b"\xff"), 2, "input.invalid")
-
-
-@pytest.mark.embedded
-def test_a_check_on_a_fresh_machine_answers_and_makes_nothing(machine: Machine) -> None:
-    done = check(machine)
-    assert (done.code, done.json["outcome"]) == (6, "refused")
-    assert "there is no database at" in done.err
-    assert contents(machine.home) == {}
 
 
 def test_a_login_raises_the_cost_of_the_hash(installed: Machine) -> None:

@@ -345,26 +345,6 @@ def test_queries_change_nothing(many: ManyAccounts) -> None:
     assert contents(many.machine.home) == many.before
 
 
-# A fresh machine.
-
-
-@pytest.mark.embedded
-def test_a_read_on_a_fresh_machine_answers_as_for_an_empty_database_and_creates_nothing(machine: Machine) -> None:
-    empty: dict[str, Any] = {"items": [], "next_cursor": None}
-    assert machine.run("user", "list", "-o", "json").succeeded().json == empty
-    assert machine.run("user", "list", "--all", "-o", "json").succeeded().json == empty
-    assert machine.run("user", "count").succeeded().out == "0\n"
-    assert machine.run("audit", "list", "-o", "json").succeeded().json == empty
-    assert machine.run("audit", "verify", "-o", "json").succeeded().json["events"] == 0
-    refused(machine.run("user", "show", "ada", "-o", "json"), 3, "user.not_found")
-    refused(machine.run("user", "history", "ada", "-o", "json"), 3, "user.not_found")
-    assert machine.run("user", "exists", "ada", "-q").code == 3
-    assert machine.run("doctor").succeeded().err == ""
-    assert contents(machine.home) == {}
-    machine.create_user("ada")
-    assert machine.run("user", "count").succeeded().out == "1\n"
-
-
 # Rows that somebody else wrote to the database.
 
 

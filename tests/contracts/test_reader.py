@@ -26,7 +26,6 @@ from backctl.domain.repositories import (
 )
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Identity, Instant, Username, folded
-from backctl.infrastructure.sqlite.empty import EmptyReader
 
 on_one_database = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -356,21 +355,17 @@ def test_a_chain_read_with_another_key_is_broken_at_its_first_event(store: Store
     assert (report.intact, report.broken_seq, report.events) == (False, 1, 0)
 
 
-def test_a_fresh_machine_answers_as_a_database_without_rows(store: Store) -> None:
-    fresh, empty = EmptyReader(), store.open_reader()
-    nobody = Identity.parse("ada")
+def test_a_database_without_accounts_answers_with_nothing(store: Store) -> None:
+    reader = store.open_reader()
     criteria = replace(EVERY_EVENT, types=("UserCreated",))
-    for reader in (fresh, empty):
-        assert reader.find_user(nobody) is None
-        assert reader.users(EVERY_USER, BY_CREATION, limit=5).items == ()
-        assert reader.users(EVERY_USER, BY_CREATION, limit=5).next_cursor is None
-        assert list(reader.stream_users(EVERY_USER, BY_CREATION)) == []
-        assert reader.count_users(EVERY_USER) == 0
-        assert reader.events(criteria, limit=5).items == ()
-        assert list(reader.stream_events(criteria)) == []
-        with pytest.raises(InvalidCursor):
-            reader.users(EVERY_USER, BY_CREATION, limit=5, cursor="x")
-        with pytest.raises(InvalidCursor):
-            reader.events(criteria, limit=5, cursor="x")
-    report = fresh.verify_chain(lambda kids: pytest.fail("no key is needed"))
-    assert (report.intact, report.events) == (True, 0)
+    assert reader.find_user(Identity.parse("ada")) is None
+    assert reader.users(EVERY_USER, BY_CREATION, limit=5).items == ()
+    assert reader.users(EVERY_USER, BY_CREATION, limit=5).next_cursor is None
+    assert list(reader.stream_users(EVERY_USER, BY_CREATION)) == []
+    assert reader.count_users(EVERY_USER) == 0
+    assert reader.events(criteria, limit=5).items == ()
+    assert list(reader.stream_events(criteria)) == []
+    with pytest.raises(InvalidCursor):
+        reader.users(EVERY_USER, BY_CREATION, limit=5, cursor="x")
+    with pytest.raises(InvalidCursor):
+        reader.events(criteria, limit=5, cursor="x")

@@ -16,7 +16,6 @@ from backctl.domain.repositories import EVERY_EVENT, Swept
 from backctl.domain.sessions import Session, Standing
 from backctl.domain.user import User
 from backctl.domain.values import Identity, Instant, SessionId, UserId
-from backctl.infrastructure.sqlite.empty import EmptyReader, EmptyUnitOfWork
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -383,13 +382,9 @@ def test_a_cursor_of_another_question_is_refused(store: Store, ada: User) -> Non
     reader = store.open_reader()
     cursor = reader.sessions(ada.id, now=START, limit=1).next_cursor
     assert cursor is not None
-    for asked, user_id, text_ in (
-        (reader, UserId(new_id()), cursor),
-        (reader, ada.id, "nonsense"),
-        (EmptyReader(), ada.id, "nonsense"),
-    ):
+    for user_id, text_ in ((UserId(new_id()), cursor), (ada.id, "nonsense")):
         with pytest.raises(InvalidCursor):
-            asked.sessions(user_id, now=START, limit=1, cursor=text_)
+            reader.sessions(user_id, now=START, limit=1, cursor=text_)
 
 
 def test_the_standing_of_many_tokens_is_found_at_once(store: Store, ada: User) -> None:
@@ -428,22 +423,3 @@ def test_the_standing_of_a_token_is_one_statement(store: Store, ada: User) -> No
     reader._fetch = counted  # type: ignore[attr-defined]
     reader.standings([(session.id, "a"), (session.id, "b")])
     assert len(statements) == 1
-
-
-def test_where_there_is_nothing_yet_nothing_is_found_and_nothing_kept() -> None:
-    reader, work = EmptyReader(), EmptyUnitOfWork()
-    user_id = UserId(new_id())
-    assert reader.sessions(user_id, now=START, limit=1).items == ()
-    assert list(reader.stream_sessions(user_id, now=START)) == []
-    assert reader.standings([("a", "b")]) == {}
-    with work:
-        assert work.sessions.owner(digest(1)) is None
-        assert work.sessions.token(digest(1)) is None
-        assert not work.sessions.use(digest(1), successor=digest(2), now=START)
-        assert work.sessions.revoke_all(user_id, "requested", now=START) == 0
-        assert not work.sessions.deny("jti", subject="x", expires_at=START, now=START)
-        assert work.sessions.barred_until("here") is None
-        assert work.sessions.bar("here", leeway=0, now=START) == 0
-        assert work.sessions.sweep(START, limit=1) == Swept()
-        with pytest.raises(SessionNotFound):
-            work.sessions.get("x")

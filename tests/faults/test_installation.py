@@ -165,8 +165,7 @@ def test_of_eight_first_commands_at_once_all_succeed_with_one_keyring(folder: Pa
 
 
 def test_a_read_first_creates_nothing_and_then_a_write_creates_all(folder: Path) -> None:
-    asked = drive_all(("read", "verify"), folder)
-    assert [answer["answer"] for answer in asked.values()] == [0, 0]
+    assert errors(("read", "verify"), folder) == {"InstallationMissing"}
     assert not folder.parent.exists()
     asked = drive_all(("write", "read"), folder)
     assert asked["write"]["notices"] == [f"created {folder / 'keyring.json'} and {folder / 'backctl.db'}"]
@@ -192,7 +191,7 @@ def test_a_keyring_without_a_database_is_completed(folder: Path) -> None:
     KeyFile(folder / "keyring.json").create(keyring)
     before = snapshot(folder)
     asked = drive_all(("read", "rehearse"), folder)
-    assert asked["read"]["answer"] == 0
+    assert asked["read"]["error"] == "InstallationMissing"
     assert asked["rehearse"]["answer"]
     assert snapshot(folder) == before
     asked = drive_all(("write", "verify"), folder)
@@ -206,7 +205,7 @@ def test_files_that_are_no_part_of_an_installation_do_not_make_it_old(folder: Pa
     for name in ("cache.db", "limits.db", "backctl.lock", ".keyring.json.0123456789abcdef.new", ".backctl.db.swp"):
         (folder / name).write_bytes(b"left by somebody")
     asked = drive_all(("read", "write"), folder)
-    assert asked["read"]["answer"] == 0
+    assert asked["read"]["error"] == "InstallationMissing"
     assert asked["write"]["answer"]
     assert names(folder) == COMPLETE | {"cache.db", "limits.db", ".backctl.db.swp"}
 
@@ -270,7 +269,7 @@ def test_a_folder_behind_a_link_is_looked_at_too(created: Path, tmp_path: Path) 
 
 
 def test_where_the_storage_is_named_only_init_creates(folder: Path) -> None:
-    assert errors(("read", "write", "rehearse"), folder, "--named") == {"DatabaseMissing"}
+    assert errors(("read", "write", "rehearse"), folder, "--named") == {"InstallationMissing"}
     assert not folder.parent.exists()
     asked = drive_all(("create", "write"), folder, "--named")
     assert asked["create"]["answer"] is True
@@ -359,7 +358,7 @@ def test_an_unwritable_folder_is_named(reachable: Path) -> None:
     folder.mkdir()
     folder.chmod(0o555)
     asked = drive_all(("read", "create", "write", "rehearse"), folder, "--nobody")
-    assert asked.pop("read")["answer"] == 0
+    assert asked.pop("read")["error"] == "InstallationMissing"
     for refused in asked.values():
         assert refused["error"] == "FolderUnusable"
         assert str(folder) in refused["message"]

@@ -1,20 +1,20 @@
-"""A fresh machine: which calls create the installation, and which work without creating it."""
+"""A fresh machine: which calls create the installation, and which miss it."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.conftest import a_user
 
 import backctl
 from backctl.application.attribution import Attribution
 from backctl.backend import Backend
-from backctl.domain.errors import BackctlError, InvalidInput, UserNotFound
-from backctl.domain.values import Actor, Expiry, Identity, Secret
-from backctl.infrastructure.sqlite.empty import EmptyUnitOfWork
+from backctl.domain.errors import BackctlError, InstallationMissing, InvalidInput
+from backctl.domain.values import Actor, Expiry, Secret
 from backctl.settings import load
 
 ME = Actor("payroll", "deploy", "web-1")
+DAY = 86_400_000_000
 SOMEBODY = "0192f3a0-0000-7000-8000-000000000000"
 
 
@@ -88,47 +88,72 @@ CHANGES: dict[str, Callable[[Backend, str, bool], object]] = {
 }
 
 
+USES: dict[str, Callable[[Backend], object]] = {
+    "show": lambda backend: backend.accounts.show("ada"),
+    "get": lambda backend: backend.accounts.get("ada"),
+    "exists": lambda backend: backend.accounts.exists("ada"),
+    "page": lambda backend: backend.accounts.page(),
+    "stream": lambda backend: list(backend.accounts.stream()),
+    "count": lambda backend: backend.accounts.count(),
+    "history": lambda backend: backend.accounts.history("ada"),
+    "delete if it exists": lambda backend: backend.accounts.delete("ada", if_exists=True, by=Attribution(ME)),
+    "authenticate": lambda backend: backend.authentication.authenticate("ada", Secret("x" * 9), by=Attribution(ME)),
+    "mfa status": lambda backend: backend.mfa.status("ada"),
+    "mfa reencrypt": lambda backend: backend.mfa.reencrypt(by=Attribution(ME)),
+    "tokens issue": lambda backend: backend.tokens.issue("ada", by=Attribution(ME)),
+    "tokens verify": lambda backend: backend.tokens.verify("x.y.z"),
+    "tokens verify offline": lambda backend: backend.tokens.verify("x.y.z", offline=True),
+    "sessions page": lambda backend: backend.sessions.page("ada"),
+    "sessions revoke": lambda backend: backend.sessions.revoke_all(by=Attribution(ME)),
+    "sessions sweep": lambda backend: backend.sessions.sweep(by=Attribution(ME)),
+    "keys": lambda backend: backend.keys.all(),
+    "jwks": lambda backend: backend.keys.jwks(),
+    "add a key": lambda backend: backend.keys.add("sign", by=Attribution(ME)),
+    "destroy a key": lambda backend: backend.keys.destroy("x", by=Attribution(ME)),
+    "rotate": lambda backend: backend.keys.rotate(("sign",), older_than=DAY, overlap=DAY, by=Attribution(ME)),
+    "encrypt": lambda backend: backend.encryption.encrypt("x", context="c"),
+    "encrypt a stream": lambda backend: list(backend.encryption.encrypt_stream(io.BytesIO(b"x").read, context="c")),
+    "decrypt": lambda backend: backend.encryption.decrypt("bk1.a.b", context="c"),
+    "audit": lambda backend: backend.audit.verify(),
+    "audit stream": lambda backend: list(backend.audit.stream()),
+    "access": lambda backend: backend.access.check("ada", "user:list"),
+    "database status": lambda backend: backend.database.status(),
+    "database check": lambda backend: list(backend.database.check()),
+    "database upgrade": lambda backend: backend.database.upgrade(by=Attribution(ME)),
+    "warm": lambda backend: backend.accounts.warm(),
+    "require": lambda backend: backend.require_installation(),
+    "require keys": lambda backend: backend.require_keyring(),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_service_that_needs_an_installation_misses_it_and_makes_nothing(
+    backend: Backend, home: Path, told: list[str], name: str
+) -> None:
+    with pytest.raises(InstallationMissing, match=r"neither backctl\.db nor keyring.json exists"):
+        USES[name](backend)
+    assert (list(home.iterdir()), told) == ([], [])
+
+
 @pytest.mark.parametrize("ident", ["nobody", "nobody@example.org", SOMEBODY])
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_of_an_account_finds_none_and_makes_nothing(
+def test_a_change_of_an_account_misses_the_installation_and_makes_nothing(
     backend: Backend, home: Path, told: list[str], name: str, dry_run: bool, ident: str
 ) -> None:
-    with pytest.raises(UserNotFound, match=ident):
+    with pytest.raises(InstallationMissing):
         CHANGES[name](backend, ident, dry_run)
-    assert list(home.iterdir()) == []
-    assert [notice.startswith("there is no database at") for notice in told] == [True]
+    assert (list(home.iterdir()), told) == ([], [])
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
-def test_a_deletion_that_asks_for_no_account_is_content(backend: Backend, home: Path, dry_run: bool) -> None:
-    deletion = backend.accounts.delete("nobody", if_exists=True, by=Attribution(ME), dry_run=dry_run)
-    assert (deletion.changed, deletion.value.id) == (False, None)
-    assert list(home.iterdir()) == []
-
-
-def test_a_login_is_refused_and_makes_nothing(backend: Backend, home: Path) -> None:
-    for code in (None, Secret("123456")):
-        check = backend.authentication.authenticate("nobody", Secret("correct horse battery"), code, by=Attribution(ME))
-        assert (check.ok, check.outcome) == (False, "refused")
-    with pytest.raises(UserNotFound):
-        backend.mfa.status("nobody")
-    assert list(home.iterdir()) == []
-
-
-@pytest.mark.parametrize("dry_run", [False, True])
-def test_where_nobody_has_a_second_factor_no_secret_moves(backend: Backend, home: Path, dry_run: bool) -> None:
-    change = backend.mfa.reencrypt(by=Attribution(ME), dry_run=dry_run)
-    assert (change.changed, change.value.moved, change.value.unusable) == (False, 0, ())
-    assert list(home.iterdir()) == []
-
-
-def test_a_service_that_found_nothing_creates_when_it_is_asked_to(backend: Backend) -> None:
-    with pytest.raises(UserNotFound):
-        backend.accounts.deactivate("ada", by=Attribution(ME))
+def test_a_service_that_started_before_the_installation_uses_it_afterwards(backend: Backend) -> None:
+    for use in (lambda: backend.accounts.deactivate("ada", by=Attribution(ME)), backend.keys.all):
+        with pytest.raises(InstallationMissing):
+            use()
     assert create(backend)
     assert backend.accounts.deactivate("ada", by=Attribution(ME)).changed
     assert backend.audit.verify().events == 3
+    assert backend.encryption.decrypt(backend.encryption.encrypt("x", context="c"), context="c") == b"x"
 
 
 @pytest.mark.parametrize("reason", ["", "a\nb", "x" * 1001])
@@ -158,16 +183,5 @@ def test_a_named_database_that_is_missing_is_no_fresh_machine(home: Path) -> Non
         for use in uses:
             with pytest.raises(BackctlError) as caught:
                 use()
-            assert caught.value.code == "database.missing"
+            assert caught.value.code == "installation.missing"
     assert list(home.iterdir()) == []
-
-
-def test_an_account_cannot_be_added_to_nothing() -> None:
-    with EmptyUnitOfWork() as work:
-        with pytest.raises(RuntimeError):
-            work.users.add(a_user())
-        with pytest.raises(UserNotFound):
-            work.users.get(Identity.parse("ada"))
-        assert list(work.users.lock_administrators()) == []
-        assert work.erase_events(SOMEBODY) == 0
-        work.commit()

@@ -68,16 +68,20 @@ def machine(fresh: Machine) -> Machine:
     return fresh
 
 
-def test_a_fresh_machine_is_told_and_stays_fresh(fresh: Machine) -> None:
-    assert set(fresh.unwell().values()) == {"warn"}
-    assert "nothing has been created yet" in fresh.examine()["database.open"].finding
+def test_a_missing_installation_is_one_failure_and_stays_missing(fresh: Machine) -> None:
+    found = fresh.examine()
+    assert [check for check, view in found.items() if view.status == "fail"] == ["database.open"]
+    assert "there is no installation" in found["database.open"].finding
+    assert found["keyring.valid"].finding == "not checked: there is no installation"
     assert not fresh.folder.exists()
 
 
-def test_an_interrupted_creation_is_no_failure(fresh: Machine) -> None:
+def test_a_keyring_without_a_database_is_a_missing_installation(fresh: Machine) -> None:
     fresh.folder.mkdir(mode=0o700)
     KeyFile(fresh.keyring).create(make_keyring(fresh.time))
-    assert set(fresh.unwell().values()) == {"warn"}
+    found = fresh.examine()
+    assert [check for check, view in found.items() if view.status == "fail"] == ["database.open"]
+    assert found["keyring.valid"].status == "ok"
 
 
 def test_a_new_installation_is_healthy(machine: Machine) -> None:
@@ -331,4 +335,4 @@ def test_sessions_from_a_clock_that_was_ahead_are_warned_of(machine: Machine, co
 def test_a_folder_that_is_none_fails_every_check_that_needs_it(fresh: Machine) -> None:
     fresh.folder.write_bytes(b"mine")
     failed = {check for check, status in fresh.unwell().items() if status == "fail"}
-    assert failed >= {"database.open", "database.revision", "database.integrity", "keyring.valid", "keyring.matches"}
+    assert failed >= {"database.open", "files.permissions", "keyring.valid"}

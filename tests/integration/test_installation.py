@@ -14,7 +14,14 @@ from tests.installations import sqlite_installation
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports.storage import UnitOfWork
-from backctl.domain.errors import DatabaseUnusable, FolderUnusable, InstallationLocked, KeyringMissing, SchemaTooNew
+from backctl.domain.errors import (
+    DatabaseUnusable,
+    FolderUnusable,
+    InstallationLocked,
+    InstallationMissing,
+    KeyringMissing,
+    SchemaTooNew,
+)
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Actor
 from backctl.infrastructure.files import durable
@@ -206,10 +213,13 @@ def test_a_dry_run_tidies_nothing_up(open_at: Callable[..., SqliteInstallation],
     assert not left_over.exists()
 
 
-def test_an_open_reader_of_nothing_finds_what_is_created_later(open_at: Callable[..., SqliteInstallation]) -> None:
+def test_a_missing_installation_is_found_once_it_is_created(
+    open_at: Callable[..., SqliteInstallation],
+) -> None:
     waiting = open_at()
-    assert waiting.reader().count_users(EVERY_USER) == 0
-    assert list(waiting.reader().stream_events(EVERY_EVENT)) == []
+    for missing in (waiting.require, waiting.reader, waiting.stored, waiting.open_keyring):
+        with pytest.raises(InstallationMissing):
+            missing()
     open_at().create(BY)
     assert len(list(waiting.reader().stream_events(EVERY_EVENT))) == 1
     assert waiting.reader() is waiting.reader()

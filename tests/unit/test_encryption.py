@@ -3,14 +3,13 @@
 import io
 import tracemalloc
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 import backctl
 from backctl.application.content_views import DecryptedValue
 from backctl.application.encryption import EncryptionService
-from backctl.domain.errors import DecryptFailed, InvalidInput, KeyringMissing
+from backctl.domain.errors import DecryptFailed, InstallationMissing, InvalidInput
 from backctl.domain.key import Key
 from backctl.domain.keyring import Keyring
 from backctl.domain.values import Instant
@@ -18,7 +17,6 @@ from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
 from backctl.infrastructure.files.whole import WholeFiles
 from backctl.infrastructure.keyring.file import KeyFile
 from backctl.infrastructure.keyring.maker import make_keyring
-from backctl.infrastructure.keyring.watched import WatchedKeyring
 
 NOW = Instant(1_800_000_000_000_000)
 
@@ -30,12 +28,9 @@ class Ring:
         self.ring: Keyring = make_keyring(NOW)
         self.asked = 0
 
-    def current(self) -> Keyring:
+    def __call__(self) -> Keyring:
         self.asked += 1
         return self.ring
-
-    def current_or_new(self) -> Keyring:
-        return self.current()
 
     def rotate(self) -> None:
         """Make a new key the primary key and retire the old one."""
@@ -250,23 +245,14 @@ def keys(tmp_path: Path) -> KeyFile:
     return KeyFile(tmp_path / "keyring.json")
 
 
-def watched(keys: KeyFile) -> WatchedKeyring:
-    def nobody() -> NoReturn:
-        raise AssertionError("the installation was asked for")
-
-    return WatchedKeyring(keys, is_fresh=nobody, create=nobody)
-
-
 def test_a_keyring_is_read_once_and_again_when_another_takes_its_place(keys: KeyFile) -> None:
     keys.create(make_keyring(NOW))
-    watch = watched(keys)
-    first = watch.current()
-    assert watch.current() is first
-    assert watch.current_or_new() is first
+    first = keys.current()
+    assert keys.current() is first
     keys.path.unlink()
     keys.create(make_keyring(NOW))
-    assert watch.current() is not first
-    assert watch.current() is watch.current()
+    assert keys.current() is not first
+    assert keys.current() is keys.current()
 
 
 def test_a_keyring_that_is_named_and_missing_is_never_made(tmp_path: Path) -> None:
@@ -275,11 +261,11 @@ def test_a_keyring_that_is_named_and_missing_is_never_made(tmp_path: Path) -> No
         "BACKCTL_KEYRING_PATH": f"{tmp_path}/keyring.json",
     }
     with backctl.open_backend(environ=environ) as backend:
-        with pytest.raises(KeyringMissing):
-            backend.encryption.require_keyring()
-        with pytest.raises(KeyringMissing):
+        with pytest.raises(InstallationMissing):
+            backend.require_keyring()
+        with pytest.raises(InstallationMissing):
             backend.encryption.encrypt("x", context="c")
-        with pytest.raises(KeyringMissing):
+        with pytest.raises(InstallationMissing):
             backend.encryption.decrypt("bk1.a.b", context="c")
         assert list(tmp_path.iterdir()) == []
         assert backend.initialise(by=backend.by()).changed

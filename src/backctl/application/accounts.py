@@ -9,7 +9,14 @@ from backctl.application.attribution import Attribution
 from backctl.application.guard import guarded
 from backctl.application.views import Change, UserDeletion, UserExistence, UserView, is_change
 from backctl.domain.access import DEFAULT_ROLE, AccessPolicy
-from backctl.domain.errors import EmailTaken, InvalidConfiguration, InvalidInput, UsernameTaken, UserNotFound
+from backctl.domain.errors import (
+    EmailTaken,
+    InstallationMissing,
+    InvalidConfiguration,
+    InvalidInput,
+    UsernameTaken,
+    UserNotFound,
+)
 from backctl.domain.repositories import (
     BY_CREATION,
     EVERY_USER,
@@ -170,7 +177,10 @@ class AccountService:
         Username.parse(username)
         if role is not None:
             self.access.require_known(role)
-        existing = self.find(address.address)
+        try:
+            existing = self.find(address.address)
+        except InstallationMissing:  # `create` creates one on a fresh machine, and raises this elsewhere
+            existing = None
         if existing is None:
             try:
                 return create()

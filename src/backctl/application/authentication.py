@@ -40,7 +40,6 @@ class AuthenticationService:
     clock: "Clock"
     blind_index: "BlindIndex"
     mfa_keys: "Callable[[], MfaKeys]"
-    is_fresh: Callable[[], bool]
     throttle: "Callable[[str], LimitView] | None" = None
 
     def authenticate(
@@ -67,10 +66,12 @@ class AuthenticationService:
         `source` is the IP address of the client. If the policy `authentication.source_policy` refuses it, the outcome
         is `throttled`: no password is hashed, nothing is counted as a failure or recorded.
 
-        Raises InvalidIdentity, InvalidPassword for an impossible password, PasswordHashUnsupported, MfaSecretUnusable;
-        InvalidInput for a source that is not an address, and the errors of the limit's store.
+        Raises InstallationMissing, InvalidIdentity, InvalidPassword for an impossible password,
+        PasswordHashUnsupported, MfaSecretUnusable; InvalidInput for a source that is not an address, and the errors of
+        the limit's store.
         """
         identity = Identity.parse(ident)
+        self.reader()  # raise InstallationMissing before a rate limit is stored
         if source is not None and self.throttle is not None:
             limit = self.throttle(source)
             if not limit.ok:
@@ -111,10 +112,8 @@ class AuthenticationService:
         work: "UnitOfWork",
     ) -> "_Answer | None":
         """The step that `_attempt` runs. `fits` says whether the password matches the `stored` hash."""
-        from backctl.domain.lockout import RecentFailures, asks_for_code, ended_locks, judge
+        from backctl.domain.lockout import asks_for_code, ended_locks, judge
 
-        if self.is_fresh():  # there is neither a key nor a table for the failures yet
-            return _Answer(judge(None, RecentFailures(), fits=False, now=self.clock()))
         try:
             user = work.users.get(identity)
         except UserNotFound:

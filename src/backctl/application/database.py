@@ -8,7 +8,7 @@ from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
 from backctl.application.guard import Guard, guarded
 from backctl.application.views import Change, is_change
-from backctl.domain.errors import BackctlError, Unavailable
+from backctl.domain.errors import BackctlError, InstallationMissing, Unavailable
 
 if TYPE_CHECKING:
     from backctl.application.ports.storage import DatabaseCare
@@ -37,14 +37,17 @@ class DatabaseService:
         )
 
     def check(self) -> Iterator[CheckView]:
-        """Run every probe. An unusable part is reported as a failed check. Raises Unavailable."""
+        """Run every probe. An unusable part is reported as a failed check.
+
+        Raises Unavailable and InstallationMissing.
+        """
         for probe in self.care.probes():
             try:
                 yield probe.examine()
-            except Unavailable:
+            except (Unavailable, InstallationMissing):
                 raise
             except BackctlError as error:
-                yield CheckView(probe.check, "fail", error.message, error.hint)
+                yield CheckView.failed(probe.check, error)
 
     def back_up(self, file: str) -> BackupView:
         """Back up the database to `file`. Raises the errors of `DatabaseCare.back_up`."""

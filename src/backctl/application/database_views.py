@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from backctl.domain.errors import BackctlError, Unavailable, Unusable
+
 
 @dataclass(frozen=True, slots=True)
 class InstallationView:
@@ -15,25 +17,42 @@ class InstallationView:
     bcrypt_cost: int
 
 
+Failure = Literal["unusable", "unavailable", "unhealthy"]
+"""How grave a failed check is: commands cannot work; they can work later; they work, but something is wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckView:
-    """One finding of `doctor`; `check` is a stable name."""
+    """One finding of `doctor`; `check` is a stable name, and `failure` says how grave a failed check is."""
 
+    TABLE: ClassVar = ("check", "status", "finding", "hint")
     BELOW: ClassVar = ("finding", "hint")
 
     check: str
     status: Literal["ok", "warn", "fail"]
     finding: str
     hint: str | None
+    failure: Failure | None
+
+    @classmethod
+    def failed(cls, check: str, error: BackctlError) -> "CheckView":
+        """Return the finding of a check that ended with an error."""
+        return cls(check, "fail", error.message, error.hint, failure_of(error))
+
+
+def failure_of(error: BackctlError) -> Failure:
+    if isinstance(error, Unavailable):
+        return "unavailable"
+    return "unusable" if isinstance(error, Unusable) else "unhealthy"
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """The state of a database. Counts and revision are None if there is no database; a server reports no size."""
+    """The state of a database. A count is None at a revision without its table; a server reports no size."""
 
     database: str
-    state: Literal["current", "outdated", "newer", "absent"]
-    revision: str | None
+    state: Literal["current", "outdated", "newer"]
+    revision: str
     expected_revision: str
     accounts: int | None
     events: int | None

@@ -27,4 +27,4 @@ class DoctorService:
             except ResourcesExhausted:
                 raise
             except BackctlError as error:
-                yield CheckView(probe.check, "fail", error.message, error.hint)
+                yield CheckView.failed(probe.check, error)

@@ -13,7 +13,8 @@ from backctl.domain.errors import DecryptFailed, InvalidInput
 
 if TYPE_CHECKING:
     from backctl.application.ports.environment import WholeFiles
-    from backctl.application.ports.security import FieldCipher, FieldCiphers, KeyringSource, Read
+    from backctl.application.ports.security import FieldCipher, FieldCiphers, Read
+    from backctl.domain.keyring import Keyring
 
 LONGEST_VALUE = 64 << 20
 """Maximum bytes of a plaintext in memory; use streams for larger ones."""
@@ -26,26 +27,19 @@ class EncryptionService:
     def __init__(
         self,
         *,
-        keyring: "KeyringSource",
+        keyring: "Callable[[], Keyring]",
         ciphers: "FieldCiphers",
         files: "WholeFiles",
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`clock` returns monotonic seconds."""
+        """`keyring` returns the keyring, the same object until it changes. `clock` returns monotonic seconds."""
         self.files = files
-        self._source = keyring
+        self._keyring = keyring
         self._ciphers = ciphers
         self._clock = clock
         self._look_again = float("-inf")
         self._primary: tuple[str, Callable[[bytes, bytes], bytes]] | None = None
         self._known: dict[str, FieldCipher] = {}
-
-    def require_keyring(self) -> None:
-        """Check that the keyring is usable, before asking for a secret or reading input. Creates nothing.
-
-        Raises KeyringMissing and the errors of reading the keyring.
-        """
-        self._source.current()
 
     # Values.
 
@@ -96,8 +90,7 @@ class EncryptionService:
     def encrypt_stream(self, read: "Read", *, context: str) -> Iterator[bytes]:
         """Encrypt a stream and yield the result in pieces.
 
-        The iterator raises the errors of reading the keyring before it reads any input. It creates the installation on
-        a fresh machine when it starts.
+        The iterator raises the errors of reading the keyring before it reads any input.
         """
         return self._sealed(read, _context(context))
 
@@ -134,7 +127,7 @@ class EncryptionService:
 
     def _look(self) -> "tuple[str, Callable[[bytes, bytes], bytes]]":
         """Read the primary key from the current keyring."""
-        key = self._source.current_or_new().primary("encrypt")
+        key = self._keyring().primary("encrypt")
         self._begin()
         self._primary = key.kid, self._ciphers.of(key).seal
         return self._primary
@@ -145,7 +138,7 @@ class EncryptionService:
         self._known.clear()
 
     def _primary_cipher(self) -> "FieldCipher":
-        return self._ciphers.of(self._source.current_or_new().primary("encrypt"))
+        return self._ciphers.of(self._keyring().primary("encrypt"))
 
     def _cipher(self, kid: str) -> "FieldCipher":
         """Return the cipher of a key in any state. Raises DecryptFailed if there is no such key."""
@@ -153,7 +146,7 @@ class EncryptionService:
             self._begin()
         cipher = self._known.get(kid)
         if cipher is None:
-            key = self._source.current().find(kid)
+            key = self._keyring().find(kid)
             if key is None or key.purpose != "encrypt":
                 raise DecryptFailed
             cipher = self._known[kid] = self._ciphers.of(key)

@@ -139,7 +139,6 @@ class KeyService:
 
         Raises KeyNotFound, and KeyInUse for a primary key or while one of backctl's tables refers to the key.
         """
-        self._require_installation_for(kid)
         return self.transactions().change_keyring(partial(self.destroying, kid), by=by, dry_run=dry_run)
 
     def destroying(self, kid: str, change: "KeyringChange") -> Change[DestroyedKey]:
@@ -270,7 +269,6 @@ class KeyService:
         """
         from backctl.application.transactions import always
 
-        self._require_installation_for(kid)
         step = partial(self.exporting, kid, form, hand_over)
         return self.transactions().change_keyring_any(step, by=by, dry_run=dry_run, commits=always)
 
@@ -315,17 +313,9 @@ class KeyService:
 
     # Helpers.
 
-    def _require_installation_for(self, kid: str) -> None:
-        """Raises KeyNotFound on a fresh machine, instead of creating an installation without the key."""
-        ring = self.keyring()
-        if not ring.keys:
-            ring.get(kid)
-
     def _one(
         self, kid: str, step: Callable[[Keyring, Instant], Keyring], by: Attribution, dry_run: bool
     ) -> Change[KeyView]:
-        self._require_installation_for(kid)
-
         def turning(change: "KeyringChange") -> Change[KeyView]:
             before = change.ring
             after = step(before, self.clock())

@@ -65,7 +65,6 @@ class MfaService:
     keys: MfaKeys
     clock: "Clock"
     issuer: str
-    is_fresh: "Callable[[], bool]"
 
     def status(self, ident: str) -> MfaStatus:
         """Raises UserNotFound."""
@@ -219,8 +218,6 @@ class MfaService:
 
     def reencrypting(self, after: UserId | None, work: "UnitOfWork") -> "_Seen | None":
         """The step that `reencrypt` runs: handle the next accounts after the id `after`; None when none are left."""
-        if self.is_fresh():  # there is neither a key nor an account
-            return None
         moved, unusable = 0, list[str]()
         factors = work.second_factors
         work.users.lock_administrators()  # administrators are always locked first, to avoid deadlocks

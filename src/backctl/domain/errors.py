@@ -494,7 +494,15 @@ class RedisUnusable(Unusable):
     code = "redis.unusable"
 
 
+class InstallationMissing(Unusable):
+    """There is no installation where the configuration says that it is. Only `init` and `user create` create one."""
+
+    code = "installation.missing"
+
+
 class DatabaseMissing(Unusable):
+    """The database does not exist on its server, or the file of a database was removed."""
+
     code = "database.missing"
 
 

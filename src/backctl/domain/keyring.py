@@ -52,7 +52,7 @@ class Keyring:
     # Queries.
 
     def primary(self, purpose: Purpose) -> Key:
-        """Return the primary key of a purpose. Raises KeyNotFound if the keyring is empty, as on a fresh machine."""
+        """Return the primary key of a purpose. Raises KeyNotFound if the keyring is empty."""
         for key in self.keys:
             if key.purpose == purpose and key.state == "primary":
                 return key

@@ -11,6 +11,7 @@ from backctl.application.ports.environment import AddressParser, Clock, IdSource
 from backctl.application.ports.security import KeyringChange
 from backctl.application.ports.storage import DatabaseCare, HealthProbe, Reader, UnitOfWork
 from backctl.application.views import Change
+from backctl.domain.errors import InstallationMissing, KeyringMissing
 from backctl.domain.values import EventId
 from backctl.infrastructure.forks import start_over_in_children
 from backctl.infrastructure.sql.schema import check_match
@@ -73,10 +74,12 @@ class Installation(ABC):
         """The keyring store, whether the keyring exists or not."""
         return self._dependencies.keys()
 
-    @property
     @abstractmethod
-    def is_fresh(self) -> bool:
-        """Whether nothing exists yet, so that a write would create the installation and a read finds nothing."""
+    def require(self) -> None:
+        """Check that there is an installation, without reading it. Raises InstallationMissing, FolderUnusable.
+
+        A server is asked only if the keyring is missing; then raises KeyringMissing, DatabaseUnusable too.
+        """
 
     def create(self, by: Attribution, *, dry_run: bool = False) -> "Change[InstallationView]":
         """Create the missing parts; `changed` is False if none are missing. A dry run leaves nothing behind.
@@ -91,8 +94,8 @@ class Installation(ABC):
     def unit_of_work(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
         """Return a transaction that has not begun; see `UnitOfWorkFactory`.
 
-        Raises DatabaseMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated, SchemaTooNew, and the errors of
-        reading the keyring.
+        Raises InstallationMissing, DatabaseUnusable, DatabaseUnavailable, SchemaOutdated, SchemaTooNew, and the errors
+        of reading the keyring.
         """
         return self._begun(by, dry_run=dry_run, creates=creates)
 
@@ -102,11 +105,11 @@ class Installation(ABC):
 
     @abstractmethod
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
-        """Return a unit of work on the existing installation, on one that it creates, or on an empty one."""
+        """Return a unit of work on the existing installation, or on one that it creates."""
 
     @abstractmethod
     def stored(self) -> "StoredInstallation":
-        """Read the stored installation, at any revision. Raises DatabaseMissing, DatabaseUnusable."""
+        """Read the stored installation, at any revision. Raises InstallationMissing, DatabaseUnusable."""
 
     @abstractmethod
     def care(self) -> DatabaseCare:
@@ -128,10 +131,18 @@ class Installation(ABC):
         from backctl.infrastructure.crypto.checks import is_costly
         from backctl.infrastructure.files.checks import are_private
         from backctl.infrastructure.keyring.checks import has_keys
-        from backctl.infrastructure.probes import Finding, Probe
+        from backctl.infrastructure.probes import NO_INSTALLATION, Finding, Probe
 
         health, keyring = self._health(), self.keys.paths
         database = health.probes(leeway=leeway)
+
+        def valid() -> Finding:
+            if not self.keys.exists():
+                try:
+                    self.require()
+                except InstallationMissing:
+                    return NO_INSTALLATION
+            return has_keys(self.keys, self.clock())
 
         def files() -> Finding:
             folders = [path.parent for path in keyring]
@@ -143,7 +154,7 @@ class Installation(ABC):
             database["database.revision"],
             database["database.integrity"],
             Probe("files.permissions", files),
-            Probe("keyring.valid", lambda: has_keys(self.keys, self.is_fresh, self.clock())),
+            Probe("keyring.valid", valid),
             database["keyring.matches"],
             Probe("passwords.cost", lambda: is_costly(self._dependencies.bcrypt_cost)),
             database["clock.sane"],
@@ -152,7 +163,7 @@ class Installation(ABC):
 
     @abstractmethod
     def reader(self) -> Reader:
-        """Return the read side. Creates nothing."""
+        """Return the read side. Creates nothing. Raises InstallationMissing and the errors of opening it."""
 
     @abstractmethod
     def _opened(self) -> "tuple[StoredInstallation, Keyring]":
@@ -163,19 +174,19 @@ class Installation(ABC):
         return self._described(self._opened()[0])
 
     def open_keyring(self) -> "Keyring":
-        """Return the keyring. Reads it again after its file was replaced.
+        """Return the keyring. Reads it again after its file was replaced. Opens no database while there is a keyring.
 
-        Raises KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
+        Raises InstallationMissing, KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """
-        return self.keys.current()
-
-    def known_keyring(self) -> "Keyring":
-        """Return the keyring, an empty one on a fresh machine. Opens no database and creates nothing."""
-        return self.open_keyring()
+        try:
+            return self.keys.current()
+        except KeyringMissing:
+            self.require()
+            raise
 
     @abstractmethod
     def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
-        """Return a keyring change that has not begun. Creates the installation first on a fresh machine.
+        """Return a keyring change that has not begun.
 
         Raises the errors of `unit_of_work`.
         """
@@ -185,7 +196,7 @@ class Installation(ABC):
         from backctl.infrastructure.keyring.change import FileKeyringChange
         from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
-        work = cast(SqlUnitOfWork, self.unit_of_work(by=by, dry_run=dry_run, creates=True))
+        work = cast(SqlUnitOfWork, self.unit_of_work(by=by, dry_run=dry_run))
         return FileKeyringChange(
             file,
             work,

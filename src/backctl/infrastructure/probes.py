@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from backctl.application.database_views import CheckView
-from backctl.domain.errors import Hint, raise_exhaustion
+from backctl.application.database_views import CheckView, Failure, failure_of
+from backctl.domain.errors import BackctlError, Hint, raise_exhaustion
 from backctl.domain.quoting import quoted
 
 RESTORE: Final = "restore the database from a backup"
@@ -18,11 +18,10 @@ class Finding:
     status: Literal["ok", "warn", "fail"]
     text: str
     hint: str | None
+    failure: Failure | None = None
 
 
-NOTHING_YET: Final = Finding(
-    "warn", "nothing has been created yet", "run '{backctl} init', or create the first account"
-)
+NO_INSTALLATION: Final = Finding("warn", "not checked: there is no installation", None)
 UNOPENED: Final = Finding("warn", "not checked: the database cannot be opened", None)
 
 
@@ -42,8 +41,9 @@ class Probe:
             found = self.look()
         except (OSError, OverflowError, ValueError) as error:  # backctl never writes a time out of range
             raise_exhaustion(error)
-            return CheckView(self.check, "fail", _reason(error), None)
-        return CheckView(self.check, found.status, found.text, None if found.hint is None else Hint(found.hint))
+            return CheckView(self.check, "fail", _reason(error), None, "unusable")
+        hint = None if found.hint is None else Hint(found.hint)
+        return CheckView(self.check, found.status, found.text, hint, found.failure)
 
 
 def _reason(error: OSError | OverflowError | ValueError) -> str:
@@ -61,5 +61,9 @@ def warn(finding: str, hint: str) -> Finding:
     return Finding("warn", finding, hint)
 
 
-def fail(finding: str, hint: str) -> Finding:
-    return Finding("fail", finding, hint)
+def fail(finding: str, hint: str, failure: Failure = "unhealthy") -> Finding:
+    return Finding("fail", finding, hint, failure)
+
+
+def failed(error: BackctlError) -> Finding:
+    return Finding("fail", error.message, error.hint, failure_of(error))

@@ -114,7 +114,6 @@ class Invocation:
         return Backend(
             self.settings,
             notice=self.messages.notice,
-            founder=lambda: self.attribution,
             guard=self.guard if self._spec.mutation else None,
             short_lived=True,
         )

@@ -172,9 +172,9 @@ class CurrentSeal:
 
 def installation_id(storage: "Storage") -> str:
     """Return the id of the installation, or a fixed text if there is none. Raises Unavailable, Unusable."""
-    from backctl.domain.errors import DatabaseMissing
+    from backctl.domain.errors import DatabaseMissing, InstallationMissing
 
     try:
         return storage.installation.stored().installation_id
-    except DatabaseMissing:
+    except (InstallationMissing, DatabaseMissing):
         return _NO_INSTALLATION

@@ -40,12 +40,12 @@ def redis_servers(settings: "Settings", *, short_lived: bool) -> "RedisServers":
 def redis_probes(settings: "Settings", redis: "Callable[[], RedisServers]") -> "tuple[HealthProbe, ...]":
     """Return the checks of `doctor`."""
     from backctl.domain.errors import BackctlError
-    from backctl.infrastructure.probes import Probe, fail, ok
+    from backctl.infrastructure.probes import Probe, failed, ok
 
     try:
         url = settings.redis.url.reveal()
     except BackctlError as error:
-        finding = fail(error.message, error.hint or "")
+        finding = failed(error)
         return (Probe("redis.reachable", lambda: finding),)
     if not url:
         return (Probe("redis.reachable", lambda: ok("not configured; rate limits and the cache are stored in files")),)

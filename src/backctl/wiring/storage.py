@@ -82,16 +82,16 @@ class Storage:
         if self._made is not None:
             self._made.close()
 
-    def is_fresh(self) -> bool:
-        return self.installation.is_fresh
+    def require(self) -> None:
+        self.installation.require()
 
     def has_installation(self) -> bool:
         """Whether there is an installation, or the rest of a damaged one. Raises Unavailable, Unusable."""
-        from backctl.domain.errors import DatabaseMissing
+        from backctl.domain.errors import DatabaseMissing, InstallationMissing
 
         try:
             self.installation.stored()
-        except DatabaseMissing:
+        except (InstallationMissing, DatabaseMissing):
             return self.installation.keys.exists()
         return True
 
@@ -103,9 +103,6 @@ class Storage:
 
     def keyring_change(self, *, by: "Attribution", dry_run: bool) -> "KeyringChange":
         return self.installation.keyring_change(by=by, dry_run=dry_run)
-
-    def known_keyring(self) -> "Keyring":
-        return self.installation.known_keyring()
 
     def open_keyring(self) -> "Keyring":
         return self.installation.open_keyring()
@@ -123,17 +120,39 @@ class Storage:
         return self.installation.care()
 
     def probes(self) -> "tuple[HealthProbe, ...]":
-        """Return the checks of `doctor`: first which database is selected, then those of the installation."""
+        """Return the checks of `doctor`: first whether there is an installation, then what selects it.
+
+        An installation that cannot be opened with this configuration is a failed check too.
+        """
+        from backctl.domain.errors import BackctlError, ResourcesExhausted
+        from backctl.infrastructure.probes import Probe, failed
+
         leeway = self._loaded.settings.tokens.leeway
-        own = self.installation.probes(leeway=leeway, config_file=self._loaded.file)
-        return (self._selected(), *own)
+        try:
+            first, *others = self.installation.probes(leeway=leeway, config_file=self._loaded.file)
+        except ResourcesExhausted:
+            raise
+        except BackctlError as error:
+            finding = failed(error)
+            first, others = Probe("database.open", lambda: finding), []
+        return (first, self._configured(), self._selected(), *others)
+
+    def _configured(self) -> "HealthProbe":
+        from backctl.domain.quoting import quoted
+        from backctl.infrastructure.probes import Probe, ok
+
+        file = self._loaded.file
+        return Probe("config.valid", lambda: ok(quoted(str(file), limit=400) if file else "no configuration file"))
 
     def _selected(self) -> "HealthProbe":
         from backctl.domain.quoting import quoted
-        from backctl.infrastructure.probes import Probe, ok
+        from backctl.infrastructure.probes import Finding, Probe, ok
 
         name = self._loaded.settings.profile
         protected = ", protected" if self._loaded.settings.protected else ""
         chosen = f"profile {quoted(name)} ({self._loaded.origin('profile')}{protected})" if name else "no profile"
-        shown = quoted(self._loaded.database_shown, limit=400)
-        return Probe("profile.selected", lambda: ok(f"{chosen}: {shown}"))
+
+        def selected() -> Finding:
+            return ok(f"{chosen}: {quoted(self._loaded.database_shown, limit=400)}")
+
+        return Probe("profile.selected", selected)

@@ -116,18 +116,6 @@ class FieldCiphers(Protocol):
         ...
 
 
-class KeyringSource(Protocol):
-    """Provides the keyring to use cases."""
-
-    def current(self) -> Keyring:
-        """Return the current keyring, the same object until it changes. Raises the errors of reading it."""
-        ...
-
-    def current_or_new(self) -> Keyring:
-        """Return the current keyring for encryption. Creates the installation on a fresh machine."""
-        ...
-
-
 class KeyringChange(Transaction, Protocol):
     """One change of the keyring, which is saved together with the events that record it or not at all.
 
@@ -174,7 +162,7 @@ class KeyringChange(Transaction, Protocol):
 
 class KeyringChangeFactory(Protocol):
     def __call__(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
-        """Return a change that has not begun. Creates the installation on a fresh machine.
+        """Return a change that has not begun.
 
         Raises InvalidInput for an invalid reason before it opens anything, and KeyringReadOnly when the keyring is not
         in a file.

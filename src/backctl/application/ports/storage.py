@@ -104,9 +104,8 @@ class UnitOfWorkFactory(Protocol):
     def __call__(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
         """Return a unit of work that has not begun; `by` is recorded with its events. Loads the modules it needs.
 
-        `creates` creates the installation on a fresh machine; pass it for use cases that can succeed on an empty
-        database. Without it, a fresh machine reads as empty and nothing is created. Raises InvalidInput for an invalid
-        reason before it opens anything.
+        `creates` creates the installation on a fresh machine; only the creation of an account passes it. Without it,
+        raises InstallationMissing there. Raises InvalidInput for an invalid reason before it opens anything.
         """
         ...
 
@@ -199,7 +198,7 @@ class DatabaseCare(Protocol):
     def upgrade(self, *, by: Attribution, dry_run: bool) -> Change[UpgradeView]:
         """Upgrade the schema to the revision of this program and record it. Concurrent callers upgrade it only once.
 
-        Requires the keyring of this database. Raises DatabaseMissing, SchemaTooNew, DatabaseLocked, DatabaseFull,
+        Requires the keyring of this database. Raises InstallationMissing, SchemaTooNew, DatabaseLocked, DatabaseFull,
         KeyringMismatch and the errors of reading the keyring; nothing has changed then.
         """
         ...

@@ -3,14 +3,12 @@
 from backctl.application.keys import ROTATING
 from backctl.domain.values import SKEW, Instant
 from backctl.infrastructure.keyring.store import KeyringStore
-from backctl.infrastructure.probes import NOTHING_YET, Finding, ok, warn
+from backctl.infrastructure.probes import Finding, ok, warn
 
 _CRYPTOPERIOD_US = 365 * 86_400_000_000  # NIST SP 800-57 part 1 §5.3.6: one to two years for keys that sign or encrypt
 
 
-def has_keys(keys: KeyringStore, is_fresh: bool, now: Instant) -> Finding:
-    if is_fresh and not keys.exists():
-        return NOTHING_YET
+def has_keys(keys: KeyringStore, now: Instant) -> Finding:
     ring = keys.read()
     if keys.has_unfinished_change():
         return warn(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
 from backctl.application.views import Change
-from backctl.domain.errors import DatabaseMissing, UsageError
+from backctl.domain.errors import UsageError
 from backctl.infrastructure.installation import Installation
 from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 from backctl.infrastructure.sql.schema import REVISION
@@ -27,11 +27,7 @@ class PostgresCare:
         label = self._database.label
         with self._database.mapped_faults(), self._database.connect(autocommit=True) as connection:
             self._database.require_unicode(connection)
-            try:
-                with self._database.mapped_faults():
-                    revision = self._database.begin(connection).revision
-            except DatabaseMissing:
-                return DatabaseStatus(label, "absent", None, REVISION, None, None, None)
+            revision = self._database.begin(connection).revision
             return DatabaseStatus(
                 label,
                 "current" if revision == REVISION else "outdated" if revision < REVISION else "newer",

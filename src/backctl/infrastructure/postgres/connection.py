@@ -17,7 +17,6 @@ from psycopg.types.string import TextLoader
 from backctl.domain.errors import (
     BackctlError,
     ConnectionLost,
-    DatabaseMissing,
     DatabaseUnavailable,
     DatabaseUnusable,
     OutcomeUnknown,
@@ -113,7 +112,7 @@ class PostgresDatabase:
                 return connection
 
     def stored(self) -> StoredInstallation:
-        """Read the stored installation, at any revision. Raises DatabaseMissing, DatabaseUnusable."""
+        """Read the stored installation, at any revision. Raises InstallationMissing, DatabaseUnusable."""
         with self.mapped_faults(), self.connect(autocommit=True) as connection:
             return self.begin(connection)
 
@@ -161,10 +160,7 @@ class PostgresDatabase:
             continue
         row = cursor.fetchone()
         if row is None:
-            raise DatabaseMissing(
-                f"the database {quoted(self.label, limit=400)} does not contain a backctl installation",
-                hint="run '{backctl} init', or check database.url",
-            )
+            raise postgres_faults.no_installation(f"the database {quoted(self.label, limit=400)}")
         stored = stored_installation(row, self.label)
         if expected is not None:
             require_current(stored, self.label, revision=expected)

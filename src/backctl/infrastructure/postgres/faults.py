@@ -18,6 +18,7 @@ from backctl.domain.errors import (
     DatabaseMissing,
     DatabaseUnavailable,
     DatabaseUnusable,
+    InstallationMissing,
     TransactionAborted,
     exhaustion_of,
 )
@@ -151,6 +152,13 @@ def _fault_of_state(state: str, database: str) -> BackctlError | None:
     return _configuration_fault(state, database)
 
 
+def no_installation(database: str) -> InstallationMissing:
+    return InstallationMissing(
+        f"there is no installation: {database} does not contain one",
+        hint="check --profile, --config and database.url, or run '{backctl} init' to create one",
+    )
+
+
 def _configuration_fault(state: str, database: str) -> BackctlError | None:
     """Return the error for a state that does not go away by waiting; None for other states."""
     if state[:2] == "28":
@@ -160,9 +168,7 @@ def _configuration_fault(state: str, database: str) -> BackctlError | None:
     if state == _NO_DATABASE:
         return DatabaseMissing(f"{database} does not exist", hint=_CREATE)
     if state in _NO_SCHEMA:
-        return DatabaseMissing(
-            f"{database} does not contain a backctl installation", hint="run '{backctl} init', or check database.url"
-        )
+        return no_installation(database)
     if state in _FOREIGN_SCHEMA:
         return DatabaseUnusable(
             f"{database} contains tables of another application with the same names",

@@ -5,14 +5,14 @@ another version of backctl.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports.security import KeyringChange
 from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
-from backctl.domain.errors import DatabaseMissing, KeyringMissing
+from backctl.domain.errors import InstallationMissing, KeyringMissing, Unavailable
 from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId
 from backctl.infrastructure.files import durable
@@ -66,10 +66,12 @@ class PostgresInstallation(Installation):
 
         return PostgresHealth(self, self.database)
 
-    @property
-    def is_fresh(self) -> bool:
-        """Always False: the configuration names a server."""
-        return False
+    def require(self) -> None:
+        if self.keys.exists():
+            return
+        with suppress(Unavailable):  # the keyring is missing, whatever the server would answer
+            self.stored()
+        self._require_keyring()
 
     def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":
         if self._exists():
@@ -95,7 +97,7 @@ class PostgresInstallation(Installation):
             if self._engine is None:
                 from backctl.infrastructure.postgres.engine import postgres_engine
 
-                keyring = self._keyring_or_missing_database()
+                keyring = self.open_keyring()
                 engine = postgres_engine(self.database, lambda stored: check_match(stored.audit_kids, keyring))
                 try:
                     with self.database.mapped_faults(), engine.connect() as connection:
@@ -111,7 +113,6 @@ class PostgresInstallation(Installation):
         return self._keyring_change(by, dry_run=dry_run, timeout_us=self.limits.lock_us)
 
     def reader(self) -> Reader:
-        """Return the read side. Raises the errors of opening it."""
         with self._lock:
             if self._reader is None:
                 from backctl.infrastructure.postgres.reader import PostgresReader
@@ -127,20 +128,12 @@ class PostgresInstallation(Installation):
         require_current(stored, self.label)
         return stored, keyring
 
-    def _keyring_or_missing_database(self) -> "Keyring":
-        """Return the keyring. If the database is missing too, raise the error of the database instead."""
-        try:
-            return self.open_keyring()
-        except KeyringMissing:
-            self.stored()
-            raise
-
     # Creation.
 
     def _exists(self) -> bool:
         try:
             self.stored()
-        except DatabaseMissing:
+        except InstallationMissing:
             return False
         return True
 

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from backctl.domain.errors import DatabaseMissing, SchemaOutdated
+from backctl.domain.errors import InstallationMissing, SchemaOutdated
 from backctl.infrastructure.postgres.connection import PostgresDatabase
 from backctl.infrastructure.postgres.engine import bare_engine, driver_of
 from backctl.infrastructure.sql.migrator import VERSIONS, Founding, UpgradeRecord, fill, migrate, require_known
@@ -61,8 +61,8 @@ def upgrade_schema(
 
     Returns the old and the new revision; None if there is nothing to do. A dry run does everything and rolls it back.
     A second concurrent upgrade waits and then finds nothing to do. Waiting for locks has a timeout, statements have
-    none. Raises SchemaTooNew, DatabaseMissing, DatabaseLocked, DatabaseUnusable, DatabaseUnavailable; then nothing has
-    changed.
+    none. Raises SchemaTooNew, InstallationMissing, DatabaseLocked, DatabaseUnusable, DatabaseUnavailable; then nothing
+    has changed.
     """
     with _locked(database) as connection:
         before = database.settle(driver_of(connection), expected=None)
@@ -111,6 +111,6 @@ def _has_installation(connection: Connection, database: PostgresDatabase) -> boo
         try:
             with database.mapped_faults():
                 database.settle(driver_of(connection), expected=None)
-        except DatabaseMissing:
+        except InstallationMissing:
             return False
     return True

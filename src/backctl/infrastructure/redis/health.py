@@ -63,7 +63,7 @@ class RedisHealth:
             version = info.get("valkey_version") or info.get("redis_version", "")
             found.add(f"{name} {version}")
             if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
-                return fail(f"{name} {version} is too old", "use Redis 7 or later, or Valkey")
+                return fail(f"{name} {version} is too old", "use Redis 7 or later, or Valkey", "unusable")
         return ok(", ".join(sorted(found)))
 
     def _eviction(self) -> Finding:
@@ -95,9 +95,9 @@ class RedisHealth:
         for reply in self._servers.on_each_primary("CLUSTER", "INFO"):
             info = _parsed(reply)
             if info.get("cluster_state") != "ok":
-                return fail("the cluster is down", "see `CLUSTER INFO` and `CLUSTER NODES`")
+                return fail("the cluster is down", "see `CLUSTER INFO` and `CLUSTER NODES`", "unavailable")
             if info.get("cluster_slots_ok") != "16384":
-                return fail("not every slot of the cluster has a primary", "see `CLUSTER NODES`")
+                return fail("not every slot of the cluster has a primary", "see `CLUSTER NODES`", "unavailable")
         return ok("every slot has a primary")
 
 

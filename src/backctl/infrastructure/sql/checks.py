@@ -58,15 +58,11 @@ class Examined:
     beside: Callable[[Connection], Iterable[str]]
 
 
-def probes(examined: Examined, is_fresh: Callable[[], bool] = lambda: False) -> tuple[HealthProbe, ...]:
-    """Return the checks. A failed check can explain the failures after it. On a fresh machine, all checks pass."""
+def probes(examined: Examined) -> tuple[HealthProbe, ...]:
+    """Return the checks. A failed check can explain the failures after it."""
 
     def probe(check: str, look: Callable[[Connection], Finding]) -> Probe:
         def see() -> Finding:
-            if is_fresh():
-                return Finding(
-                    "ok", "nothing has been created yet", "run '{backctl} init', or create the first account"
-                )
             with examined.snapshot() as connection:
                 return look(connection)
 

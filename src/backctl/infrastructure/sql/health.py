@@ -2,14 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from backctl.domain.errors import BackctlError
+from backctl.domain.errors import BackctlError, InstallationMissing
 from backctl.domain.keyring import Keyring
 from backctl.domain.quoting import quoted
 from backctl.domain.values import SKEW, Instant
-from backctl.infrastructure.probes import NOTHING_YET, UNOPENED, Finding, Probe, fail, ok, warn
+from backctl.infrastructure.probes import NO_INSTALLATION, UNOPENED, Finding, Probe, fail, ok, warn
 from backctl.infrastructure.sql.schema import REVISION, StoredInstallation, check_match, require_current
 
 _RELEASED = Instant.parse("2026-01-01")
@@ -28,9 +29,6 @@ class HealthSource(Protocol):
     @property
     def label(self) -> str: ...
 
-    @property
-    def is_fresh(self) -> bool: ...
-
     def stored(self) -> StoredInstallation: ...
 
     def open_keyring(self) -> Keyring: ...
@@ -46,6 +44,7 @@ class DatabaseHealth(ABC):
 
     def __init__(self, source: HealthSource) -> None:
         self._source = source
+        self._seen: tuple[Finding | None] | None = None
 
     @abstractmethod
     def files(self) -> Sequence[Path]:
@@ -66,7 +65,7 @@ class DatabaseHealth(ABC):
 
     @abstractmethod
     def _require_creatable(self) -> None:
-        """Raise an error if a write could not create the database on a fresh machine."""
+        """Raise an error if `init` could not create the database."""
 
     @abstractmethod
     def _takes_changes(self) -> Finding:
@@ -89,23 +88,26 @@ class DatabaseHealth(ABC):
         return lambda: self._unopened() or look()
 
     def _unopened(self) -> Finding | None:
-        if self._source.is_fresh:
-            return NOTHING_YET
-        try:
-            self._source.stored()
-        except BackctlError:
-            return UNOPENED
-        return None
+        """Return why the database is not examined; None if it opens. Connects once, since a server may be slow."""
+        if self._seen is None:
+            with suppress(BackctlError):
+                self._open()
+        return None if self._seen is None else self._seen[0]
 
     def _open(self) -> Finding:
-        if self._source.is_fresh:
-            return NOTHING_YET
-        return ok(f"installation {self._source.stored().installation_id}")
+        try:
+            stored = self._source.stored()
+        except BackctlError as error:
+            self._seen = (NO_INSTALLATION if isinstance(error, InstallationMissing) else UNOPENED,)
+            raise
+        self._seen = (None,)
+        return ok(f"installation {stored.installation_id}")
 
     def _writable(self) -> Finding:
-        if self._source.is_fresh:
+        unopened = self._unopened()
+        if unopened is NO_INSTALLATION:
             self._require_creatable()
-        return self._unopened() or self._takes_changes()
+        return unopened or self._takes_changes()
 
     def _is_current(self) -> Finding:
         stored = self._source.stored()

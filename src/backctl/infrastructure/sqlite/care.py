@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
 from backctl.application.views import Change
-from backctl.infrastructure.files import durable
 from backctl.infrastructure.installation import Installation
 from backctl.infrastructure.sql.schema import REVISION
 from backctl.infrastructure.sqlite import copies
@@ -28,8 +27,7 @@ class SqliteCare:
         self._timeout_us = timeout_us
 
     def status(self) -> DatabaseStatus:
-        if not durable.exists(self._path):
-            return DatabaseStatus(str(self._path), "absent", None, REVISION, None, None, None)
+        self._installation.require()
         with (
             mapped_faults(self._path),
             closing(connect(self._path, timeout_us=self._timeout_us, read_only=True)) as connection,
@@ -63,9 +61,11 @@ class SqliteCare:
     def probes(self) -> "tuple[HealthProbe, ...]":
         from backctl.infrastructure.sqlite.checks import file_probes
 
-        return file_probes(self._path, timeout_us=self._timeout_us, is_fresh=lambda: self._installation.is_fresh)
+        self._installation.require()
+        return file_probes(self._path, timeout_us=self._timeout_us)
 
     def back_up(self, file: str) -> BackupView:
+        self._installation.require()
         return copies.back_up(self._path, Path(file), timeout_us=self._timeout_us)
 
     def _size(self) -> int:

@@ -1,6 +1,6 @@
 """How `db check` examines an SQLite file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from backctl.infrastructure.sqlite.faults import mapped_faults
 from backctl.infrastructure.sqlite.health import integrity
 
 
-def file_probes(path: Path, *, timeout_us: int, is_fresh: Callable[[], bool]) -> tuple[HealthProbe, ...]:
+def file_probes(path: Path, *, timeout_us: int) -> tuple[HealthProbe, ...]:
     """Return the checks of one database."""
     examined = Examined(
         snapshot=partial(_snapshot, path, timeout_us),
@@ -29,7 +29,7 @@ def file_probes(path: Path, *, timeout_us: int, is_fresh: Callable[[], bool]) ->
         integrity=_pages,
         beside=_beside,
     )
-    return probes(examined, is_fresh)
+    return probes(examined)
 
 
 @contextmanager

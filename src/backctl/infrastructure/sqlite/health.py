@@ -61,8 +61,8 @@ def integrity(connection: sqlite3.Connection) -> Finding:
     """Check that every page, index and reference is intact."""
     found = [str(text) for (text,) in connection.execute("PRAGMA integrity_check(10)")]
     if found != ["ok"]:
-        return fail(f"the database is damaged: {'; '.join(found)}", RESTORE)
+        return fail(f"the database is damaged: {'; '.join(found)}", RESTORE, "unusable")
     orphans = sum(1 for _ in connection.execute("PRAGMA foreign_key_check"))
     if orphans:
-        return fail(f"{orphans} rows refer to rows that do not exist", RESTORE)
+        return fail(f"{orphans} rows refer to rows that do not exist", RESTORE, "unusable")
     return ok("every page, index and reference is intact")

@@ -1,7 +1,7 @@
 """An installation whose database is an SQLite file. Only this module creates its keyring and database.
 
-`init` creates them. So does the first use case that can succeed on an empty database, if the configuration names no
-storage and none exists. Otherwise, a missing or damaged part is an error and is left as it is.
+`init` creates them. So does the creation of the first account, if the configuration names no storage and none exists.
+Otherwise, a missing or damaged part is an error and is left as it is.
 """
 
 import os
@@ -15,7 +15,7 @@ from backctl.application.attribution import Attribution
 from backctl.application.ports.security import KeyringChange
 from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
-from backctl.domain.errors import DatabaseUnusable, KeyringMissing, SchemaOutdated
+from backctl.domain.errors import DatabaseUnusable, InstallationMissing, KeyringMissing, SchemaOutdated
 from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId
 from backctl.infrastructure.files import durable
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class SqliteInstallation(Installation):
     """A keyring and an SQLite file.
 
-    `fresh_allowed`: the configuration names no storage, so a use case may create it. `timeout_us` is the longest wait
-    for a lock, in microseconds.
+    `fresh_allowed`: the configuration names no storage, so the first account may create it. `timeout_us` is the longest
+    wait for a lock, in microseconds.
     """
 
     def __init__(self, database: Path, dependencies: Dependencies, *, fresh_allowed: bool, timeout_us: int) -> None:
@@ -47,7 +47,6 @@ class SqliteInstallation(Installation):
         self._fresh_allowed = fresh_allowed
         self.timeout_us = timeout_us
         self._reader: SqliteReader | None = None
-        self._said_fresh = False
         self._rehearsal: tuple[TemporaryDirectory[str], SqliteInstallation] | None = None
 
     def close(self) -> None:
@@ -71,14 +70,23 @@ class SqliteInstallation(Installation):
 
         return SqliteHealth(self, self.database, timeout_us=self.timeout_us)
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether nothing exists yet, so that a write would create the installation and a read finds nothing.
-
-        Also True if only the keyring exists, because a creation was interrupted or is in progress.
-        Raises FolderUnusable when the folder is not accessible.
-        """
-        return self._fresh_allowed and not durable.exists(self.database)
+    def require(self) -> None:
+        if durable.exists(self.database):
+            return
+        database, keyring = (quoted(label, limit=400) for label in (self.label, self.keys.label))
+        if not self.keys.exists():
+            message = f"there is no installation: neither the database {database} nor the keyring {keyring} exists"
+            if [path.parent for path in self.keys.paths] == [self.database.parent]:
+                folder = quoted(str(self.database.parent), limit=400)
+                names = " nor ".join(path.name for path in self._paths()[::-1])
+                message = f"there is no installation in {folder}: neither {names} exists"
+            check = "HOME, --profile and --config" if self._fresh_allowed else "--profile, --config and database.url"
+            raise InstallationMissing(message, hint=f"check {check}, or run '{{backctl}} init' to create one")
+        check = "" if self._fresh_allowed else "check --profile, --config and database.url, "
+        raise InstallationMissing(
+            f"there is no installation: the database {database} does not exist",
+            hint=f"{check}restore the database from a backup, or run '{{backctl}} init' to create an empty one",
+        )
 
     def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":
         if dry_run:  # create a temporary installation instead
@@ -94,25 +102,23 @@ class SqliteInstallation(Installation):
         return Change(self.describe(), changed=bool(made))
 
     def stored(self) -> "StoredInstallation":
-        """Read the stored installation, at any revision. Raises DatabaseMissing, DatabaseUnusable."""
         from backctl.infrastructure.sqlite.connection import connect, read_installation
 
+        self.require()
         with closing(connect(self.database, timeout_us=self.timeout_us, read_only=True)) as connection:
             return read_installation(connection, self.database)
 
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
-        """Return a unit of work. On a fresh machine, create the installation if `creates`, or else find nothing.
+        """Return a unit of work. On a fresh machine, create the installation if `creates`.
 
-        A dry run of a creation uses a temporary installation.
+        Also if only the keyring exists, because a creation was interrupted. A dry run of a creation uses a temporary
+        installation.
         """
         with self._lock:
             if self._engine is None:
-                fresh = self.is_fresh
-                if fresh and not creates:
-                    from backctl.infrastructure.sqlite.empty import EmptyUnitOfWork
-
-                    self._say_fresh()
-                    return EmptyUnitOfWork()
+                fresh = creates and self._fresh_allowed and not durable.exists(self.database)
+                if not fresh:
+                    self.require()
                 if fresh and dry_run:
                     return self._rehearsed(by).unit_of_work(by=by, dry_run=True)
                 if fresh or (not dry_run and self._is_unfinished()):
@@ -125,32 +131,14 @@ class SqliteInstallation(Installation):
             engine = self._engine
         return self._work(engine, by, dry_run=dry_run)
 
-    def known_keyring(self) -> "Keyring":
-        if self.is_fresh and not self.keys.exists():
-            from backctl.domain.keyring import Keyring
-
-            self._say_fresh()
-            return Keyring(())
-        return self.open_keyring()
-
     def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
         with self._lock:
-            return self._change_of_keyring(by, dry_run=dry_run)
-
-    def _change_of_keyring(self, by: Attribution, *, dry_run: bool) -> KeyringChange:
-        if dry_run and self._engine is None and self.is_fresh:  # in a temporary installation, like a unit of work
-            return self._rehearsed(by).keyring_change(by=by, dry_run=True)
-        return self._keyring_change(by, dry_run=dry_run, timeout_us=self.timeout_us)
+            return self._keyring_change(by, dry_run=dry_run, timeout_us=self.timeout_us)
 
     def reader(self) -> Reader:
-        """Return the read side. It finds nothing while a fresh machine has no database. Creates nothing."""
         with self._lock:
             if self._reader is None:
-                if self.is_fresh:
-                    from backctl.infrastructure.sqlite.empty import EmptyReader
-
-                    self._say_fresh()
-                    return EmptyReader()
+                self.require()
                 from backctl.infrastructure.sqlite.reader import SqliteReader
 
                 reader = SqliteReader(self.database, addresses=self._addresses, timeout_us=self.timeout_us)
@@ -160,11 +148,6 @@ class SqliteInstallation(Installation):
                     self._opened()
                 self._reader = reader
             return self._reader
-
-    def _say_fresh(self) -> None:
-        if not self._said_fresh:
-            self._said_fresh = True
-            self._notice(f"there is no database at {self.database} yet; treating it as empty")
 
     def _opened(self, by: Attribution | None = None) -> "tuple[StoredInstallation, Keyring]":
         """Return the stored installation and its keyring. Migrate an older database if its keyring matches.

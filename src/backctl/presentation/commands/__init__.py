@@ -30,7 +30,7 @@ NOUNS: dict[str, Entry] = {
     "db": Entry(_HERE + "db", "Inspect, upgrade and back up the database."),
     "sanitize": Entry(_HERE + "sanitize", "Remove HTML and control characters from text or JSON.", verb=True),
     "init": Entry(_HERE + "init", "Create the keyring and the database, if they do not exist.", verb=True),
-    "doctor": Entry(_HERE + "doctor", "Check the database, the keys, the files and the clock.", verb=True),
+    "doctor": Entry(_HERE + "doctor", "Check the configuration, the database, the keys and the files.", verb=True),
     "completion": Entry(_HERE + "completion", "Print the completion script for a shell."),
     "help": Entry(_HERE + "help", "Explain what all commands have in common, such as exit codes."),
 }

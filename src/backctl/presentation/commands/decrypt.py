@@ -37,7 +37,7 @@ def decrypt(
     if stream and (choices.is_records or choices.is_value or choices.out not in (None, "-")):
         raise UsageError("--stream is for a whole file to standard output", hint="leave --stream out, or add --file")
     service = call.backend.encryption
-    service.require_keyring()  # report a missing key before a secret is read
+    call.backend.require_keyring()  # before a secret is read
     if not choices.is_value:
         from backctl.presentation.batch.records import transform
 

@@ -1,18 +1,38 @@
 """`backctl doctor`: check the installation."""
 
-from backctl.application.database_views import CheckView
+from backctl.application.database_views import CheckView, Failure
+from backctl.domain.errors import ResourcesExhausted, Unavailable, Unusable
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
+from backctl.presentation.errors import ExitCode
 
 app = noun("doctor")
+
+_GRAVEST_FIRST: dict[Failure, ExitCode] = {
+    "unusable": ExitCode.UNUSABLE,
+    "unavailable": ExitCode.UNAVAILABLE,
+    "unhealthy": ExitCode.NO,
+}
 
 
 @leaf(app, view=CheckView)
 def doctor(call: Invocation) -> None:
-    """Check the database, the keys, the files and the clock.
+    """Check the configuration, the database, the keys and the files.
 
-    Also checks Redis, the bcrypt cost and the selected profile. Exit code 6 if a check fails; a warning is not a
-    failure.
+    Also checks the clock, Redis, the bcrypt cost and the selected profile. The exit code is that of the gravest failed
+    check: 9 if something is unusable, 5 if a server is away, 6 for the others. A warning is not a failure.
     """
-    checks = tuple(call.backend.doctor.examine())
-    call.results.check_all(checks, CheckView, all(check.status != "fail" for check in checks))
+    checks = _examined(call)
+    failures = {check.failure for check in checks}
+    gravest = next((code for failure, code in _GRAVEST_FIRST.items() if failure in failures), ExitCode.OK)
+    call.results.check_all(checks, CheckView, gravest is ExitCode.OK, no=gravest)
+
+
+def _examined(call: Invocation) -> tuple[CheckView, ...]:
+    try:
+        service = call.backend.doctor
+    except ResourcesExhausted:
+        raise
+    except (Unavailable, Unusable) as error:
+        return (CheckView.failed("config.valid", error),)
+    return tuple(service.examine())

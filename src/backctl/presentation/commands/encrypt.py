@@ -34,7 +34,7 @@ def encrypt(
             hint="leave it out: lines have no ends, and files stay as they are",
         )
     service = call.backend.encryption
-    service.require_keyring()  # report a missing key before a secret is read
+    call.backend.require_keyring()  # before a secret is read
     if not choices.is_value:
         from backctl.presentation.batch.records import transform
 

@@ -202,6 +202,7 @@ def wrap(
     given = call.secrets.is_given("passphrase")
     if none and given:
         raise UsageError("--none and a passphrase exclude each other", hint="use one of them")
+    call.backend.require_installation()  # before a passphrase is typed
     keys, configured = call.backend.keys, call.settings.settings.keyring.passphrase
     passphrase = None
     if not none:
@@ -226,6 +227,7 @@ def import_(
 
     It is published at once, and used once it is promoted. It keeps its kid if that is a valid name and not yet used.
     """
+    call.backend.require_installation()  # before a key is read
     keys = call.backend.keys
     change = keys.take_in(
         call.secrets.read("key"),

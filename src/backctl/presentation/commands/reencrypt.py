@@ -20,7 +20,7 @@ def reencrypt(
     already stay the same, byte for byte. The plaintext is never written anywhere.
     """
     service = call.backend.encryption
-    service.require_keyring()  # report a missing key before a secret is read
+    call.backend.require_keyring()  # before a secret is read
     if not choices.is_value:
         from backctl.presentation.batch.records import transform
 

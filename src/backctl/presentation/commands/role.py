@@ -34,6 +34,7 @@ def assign(
 ) -> None:
     """Assign a role to accounts, replacing their current one."""
     known, accounts = call.backend.access.assignable(role), call.backend.accounts
+    call.backend.require_installation()  # before identities are read
     from backctl.presentation.batch.run import change_each
 
     change_each(

@@ -75,6 +75,7 @@ def verify(
 
     Exit code 0 or 6, with --batch 0 or 7. The token is read from standard input unless an option names another source.
     """
+    call.backend.require_keyring() if offline else call.backend.require_installation()
     tokens = call.backend.tokens
     if batch:
         from backctl.presentation.batch.tokens import verify_lines
@@ -109,6 +110,7 @@ def refresh(call: Invocation) -> None:
     The access token is printed on the first line, the refresh token on the second. A refresh token works once: using it
     again revokes its session, exit code 6.
     """
+    call.backend.require_installation()
     tokens = call.backend.tokens
     token = _token(call)
     _print(call, tokens.refresh(token, by=call.attribution, dry_run=call.dry_run))
@@ -138,6 +140,7 @@ def revoke(
         given.append("the token itself")
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other", hint="use one of them")
+    call.backend.require_installation()
     tokens, sessions = call.backend.tokens, call.backend.sessions
     if jti is not None:
         change = tokens.revoke_jti(jti, by=call.attribution, dry_run=call.dry_run)

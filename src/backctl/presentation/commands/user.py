@@ -231,6 +231,7 @@ def check_password(
     with a second factor also needs a one-time code or a recovery code, and each code works once. The answer does not
     reveal whether the account exists; the event log does.
     """
+    call.backend.require_installation()  # before a password is typed
     authentication = call.backend.authentication
     password = call.secrets.read("password")
     code = call.secrets.read("mfa-code") if call.secrets.is_given("mfa-code") else None
@@ -249,6 +250,7 @@ def _change_each(
 ) -> None:
     from backctl.presentation.batch.run import change_each
 
+    call.backend.require_installation()  # before identities are read
     accounts = call.backend.accounts
     action = partial(accounts.change_each, step=step(accounts.steps))
     change_each(call, idents, action, view=UserView, doing=doing)
@@ -311,6 +313,7 @@ def delete(
     Confirm by typing the username or with --confirm USERNAME, for several accounts with their number. --yes is not
     enough. Find the events of a deleted account by its id.
     """
+    call.backend.require_installation()  # before identities are read
     accounts = call.backend.accounts
     from backctl.presentation.batch.run import change_each
 
