@@ -18,7 +18,7 @@ _SHORTENED = 16
 """Columns that a shortened cell keeps. A time to the minute takes as many, so it is never shortened."""
 _COMFORTABLE, _NARROW = 40, 24
 """Columns to which a text is wrapped before others are shortened, and after that."""
-_CUTS = ((16, 16), (8, 10))
+_CUTS = ((16, 16), (12, 12), (8, 10))
 """Columns to which cells that are always shown are shortened, and to which the last text is then wrapped."""
 _NAME = 20
 """Columns to which names that are far longer than most are wrapped."""

@@ -35,6 +35,25 @@ def drawn(
     return (table.header() + "".join(map(table.line, rows))).splitlines()
 
 
+def test_cells_that_are_never_dropped_are_shortened_after_others_are_dropped() -> None:
+    rows = [("n" * 30, "false", "ok", "the laptop was stolen on a train", "2026-11-28 09:12")]
+    table = Table(NAMES, rows, spare=("must_change_password",), cut=("id",), color=False, columns=66)
+    assert table.line(rows[0]).splitlines() == [
+        f"{'n' * 13}…  ok      the laptop was stolen on  2026-11-28 09:12",
+        f"{' ' * 24}a train",
+    ]
+
+
+@given(tables, st.lists(st.sampled_from(NAMES), unique=True))
+def test_no_line_is_wider_than_the_terminal_whatever_is_cut(
+    drawing: tuple[list[tuple[str, ...]], tuple[str, ...], int], cut: list[str]
+) -> None:
+    rows, spare, columns = drawing
+    table = Table(NAMES, rows, spare=spare, cut=cut, color=False, columns=columns)
+    lines = (table.header() + "".join(map(table.line, rows))).splitlines()
+    assert all(display_width(line) <= columns for line in lines)
+
+
 def squeezed(cell: str) -> str:
     return re.sub(r"\s", "", cell)
 
