@@ -2,20 +2,17 @@
 
 import re
 import socket
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from importlib import import_module
-from inspect import isfunction
+from dataclasses import fields
 
 import pytest
 from tests.cli.conftest import Machine
 from tests.cli.expected import refused
+from tests.json_table import leaves
 from typer.main import get_command
 
 from backctl.presentation.app import app
-from backctl.presentation.commands import NOUNS
 from backctl.presentation.completion.tree import Node, read_tree
-from backctl.presentation.declaration import LeafSpec, Noun
+from backctl.presentation.declaration import FURTHER_MEMBERS
 
 SHARED = {
     *(
@@ -40,19 +37,7 @@ FOUR_WAYS = {"stdin", "file", "fd", "env"}
 OWN_CHOICES = {"--format", "--algorithm"}  # each command names the formats or algorithms that it knows
 
 
-def specs(noun: Noun, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], LeafSpec]]:
-    for name, spec in noun.leaves.items():
-        yield (*path, name), spec
-    for name, inner in noun.nouns.items():
-        yield from specs(import_module(inner.module).app, (*path, name))
-
-
-LEAVES: dict[tuple[str, ...], LeafSpec] = {
-    path[1:] if NOUNS[path[0]].verb else path: spec
-    for name, entry in NOUNS.items()
-    for path, spec in specs(import_module(entry.module).app, (name,))
-}
-
+LEAVES = leaves()
 every_leaf = pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 
 
@@ -132,25 +117,44 @@ def test_every_secret_comes_in_the_same_four_ways_and_in_no_other(tree: dict[tup
 @every_leaf
 def test_members_are_snake_case(path: tuple[str, ...]) -> None:
     spec = LEAVES[path]
-    view = spec.view() if isfunction(spec.view) else spec.view
-    named = (field.name for field in fields(view)) if is_dataclass(view) else ()
-    for member in (*named, *spec.members):
+    for member in (*(field.name for view in spec.views() for field in fields(view)), *spec.members):
         assert re.fullmatch(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", member)
 
 
 @every_leaf
 def test_a_member_tells_by_its_name_what_it_is(path: tuple[str, ...]) -> None:
     spec = LEAVES[path]
-    view = spec.view() if isfunction(spec.view) else spec.view
-    for field in fields(view) if is_dataclass(view) else ():
+    for field in (field for view in spec.views() for field in fields(view)):
         kind = str(field.type)
         if "Seconds" in kind:  # a duration
             continue
-        assert ("Instant" in kind) is bool(re.search(r"_(?:at|since|until|after)$", field.name)), field.name
+        assert ("Instant" in kind) is bool(re.search(r"_(?:at|since|until)$", field.name)), field.name
         assert field.type is bool or not re.match(r"is_|has_|changed$", field.name), field.name
         assert field.name not in ("size", "bytes", "length"), f"{field.name}: in which unit?"
-    assert not {"size", "bytes", "length"} & set(spec.members)
-    assert "changed" not in spec.members  # every mutation has `changed`, and there it is a boolean
+    assert set(spec.members) <= set(FURTHER_MEMBERS) - {"changed"}
+
+
+@every_leaf
+def test_members_have_the_names_that_all_commands_share(path: tuple[str, ...]) -> None:
+    spec = LEAVES[path]
+    names = {field.name for view in spec.views() for field in fields(view)}
+    assert not names & {"path", "kid", "until", "valid_until", "not_after", "ends_at"}
+    assert not names & {"valid", "intact", "allowed", "due", "denied"}  # `ok` says it
+    assert not {name for name in names if name.endswith(("_kid", "_path", "_ids")) and not name.endswith("_key_ids")}
+    assert not any(name.endswith("_until") for name in names - {"locked_until"})
+    assert "exists" not in names or path == ("config", "path")
+    assert (spec.kind == "mutation") is spec.mutation is ("changed" in spec.further())
+
+
+@every_leaf
+def test_a_verdict_begins_with_ok(path: tuple[str, ...]) -> None:
+    spec = LEAVES[path]
+    first = [fields(view)[0].name for view in spec.views()]
+    assert spec.kind != "verdict" or set(first) == {"ok"}
+    assert "exit code 0 or" not in " ".join((spec.function.__doc__ or "").lower().split()) or spec.kind in (
+        "verdict",
+        "findings",
+    )
 
 
 @every_leaf
@@ -272,11 +276,9 @@ def test_who_acts_is_recorded_beside_the_systems_user_and_the_host(machine: Mach
 @every_leaf
 def test_the_columns_of_a_table_are_members_and_not_all_of_them_are_spare(path: tuple[str, ...]) -> None:
     spec = LEAVES[path]
-    view = spec.view() if isfunction(spec.view) else spec.view
-    if not is_dataclass(view):
-        return
-    members = {field.name for field in fields(view)}
-    columns = set(getattr(view, "TABLE", members))
-    assert columns <= members
-    assert set(getattr(view, "SPARE", ())) < columns
-    assert set(getattr(view, "BELOW", ())) <= columns
+    for view in spec.views():
+        members = {field.name for field in fields(view)}
+        columns = set(getattr(view, "TABLE", members))
+        assert columns <= members
+        assert set(getattr(view, "SPARE", ())) < columns
+        assert set(getattr(view, "BELOW", ())) <= columns

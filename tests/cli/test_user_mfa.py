@@ -19,7 +19,7 @@ pytestmark = pytest.mark.every_database
 
 GOOD = "correct horse battery"
 KEYS = [
-    *("id", "username", "mfa", "algorithm", "digits", "period"),
+    *("user_id", "username", "mfa", "algorithm", "digits", "period"),
     *("enrolled_at", "confirmed_at", "recovery_codes_left"),
 ]
 CHECK_KEYS = [
@@ -82,7 +82,7 @@ def test_a_second_factor_from_its_secret_to_its_end(installed: Machine) -> None:
     asked = check(installed)
     assert (asked.code, list(asked.json), asked.json["outcome"]) == (6, CHECK_KEYS, "mfa_required")
     opened = check(installed, code_of(secret, ahead=1)).succeeded().json
-    assert (opened["outcome"], opened["second_factor"], opened["user_id"]) == ("ok", "totp", enrolled["id"])
+    assert (opened["outcome"], opened["second_factor"], opened["user_id"]) == ("ok", "totp", enrolled["user_id"])
     assert check(installed, codes[0].lower()).succeeded().json["recovery_codes_left"] == 9
     assert (check(installed, codes[0]).code, check(installed, codes[0]).json["outcome"]) == (6, "refused")
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_is_refused_and_nothing_changes(installed: Machine) -> No
     refused(installed.run("user", "mfa", "enroll", "ada", "--digits", "5", "-o", "json"), 2, "input.invalid")
     refused(installed.run("user", "mfa", "enroll", "ada", "--algorithm", "md5", "-o", "json"), 2, "input.invalid")
     for command in ("enroll", "confirm", "recovery-codes"):
-        for form in (("-o", "id"), ("--fields", "id,mfa")):  # this would lose a secret that is shown only once
+        for form in (("-o", "id"), ("--fields", "user_id,mfa")):  # this would lose a secret that is shown only once
             assert installed.run("user", "mfa", command, "ada", *form).code == 2
     assert installed.run("user", "show", "ada", "--fields", "mfa", "--no-header").succeeded().out == "off\n"
     secret = enroll(installed)["secret"]
@@ -173,7 +173,7 @@ def test_recovery_codes_go_to_a_file_that_only_their_owner_reads(installed: Mach
 
 @pytest.mark.embedded
 def test_what_is_shown_once_is_shown_quietly_too(installed: Machine) -> None:
-    for fields in ("id", "mfa,changed"):
+    for fields in ("user_id", "mfa,changed"):
         refused(installed.run("user", "mfa", "enroll", "ada", "--fields", fields, "-o", "json"), 2, "usage")
     secret = installed.run("user", "mfa", "enroll", "ada", "-q").succeeded().out.strip()
     assert re.fullmatch("[A-Z2-7]{32}", secret)

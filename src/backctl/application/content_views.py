@@ -5,6 +5,14 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
+class SanitizedValue:
+    """A sanitized text or JSON value, and whether it differs from the input."""
+
+    value: object
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SanitizedPart:
     """The number of strings at one place of an input that were changed in one way.
 

@@ -35,7 +35,7 @@ class PasswordCheck:
 class MfaStatus:
     """The second factor of an account. `mfa` is `off`, `pending` until a code has confirmed it, or `on`."""
 
-    id: UserId
+    user_id: UserId
     username: str
     mfa: str
     algorithm: str | None
@@ -48,7 +48,7 @@ class MfaStatus:
     @classmethod
     def of(cls, user: "User", enrolment: "Enrolment | None", *, recovery_codes_left: int) -> Self:
         return cls(
-            id=user.id,
+            user_id=user.id,
             username=user.username.name,
             mfa=user.mfa_state,
             algorithm=enrolment.settings.algorithm if enrolment else None,

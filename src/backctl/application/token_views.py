@@ -43,8 +43,9 @@ class IssuedTokens:
     """
 
     access_token: Secret | None
-    refresh_token: Secret | None
+    token_type: Literal["Bearer"]
     expires_in: int
+    refresh_token: Secret | None
     expires_at: Instant
     refresh_expires_at: Instant | None
     session_id: SessionId
@@ -52,7 +53,7 @@ class IssuedTokens:
     user_id: UserId
     audience: str
     role: str
-    scope: str
+    scope: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,6 +355,7 @@ class TokenService:
             client_id=session.client_id,
         )
         return IssuedTokens(
+            token_type="Bearer",
             user_id=user.id,
             session_id=session.id,
             jti=claims.jti,
@@ -365,7 +366,7 @@ class TokenService:
             refresh_expires_at=None if token is None else token.expires_at,
             audience=claims.aud,
             role=claims.role,
-            scope=claims.scope,
+            scope=claims.scope or None,
         )
 
     def _signed_by_us(self, token: str | Secret, now: Instant, audience: str | None) -> AccessClaims:

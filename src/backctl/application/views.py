@@ -83,6 +83,13 @@ class UserExistence:
 
 
 @dataclass(frozen=True, slots=True)
+class UserCount:
+    """How many accounts there are."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class UserDeletion:
     """The deleted account (all None if there was none), and the number of its events that were erased."""
 

@@ -162,9 +162,7 @@ class Invocation:
             return
         if view is None:
             raise UsageError("--fields has no effect here")
-        shown = view if isinstance(view, type) else view()
-        members = ("changed", "dry_run", *self._spec.members) if self._spec.mutation else self._spec.members
-        renderer.require_known(shown, members)
+        renderer.require_known(self._spec.views(), self._spec.further())
 
 
 def _printable(flag: str, text: str | None) -> str | None:

@@ -11,6 +11,7 @@ other commands cost nothing. A command module looks like this:
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeVar
 
 from backctl.domain.quoting import escaped
@@ -19,6 +20,22 @@ from backctl.presentation.commands import NOUNS, WITHIN, Entry
 Command = TypeVar("Command", bound=Callable[..., None])
 Guard = Literal["yes", "name"]
 View = type | Callable[[], type]
+Kind = Literal["object", "list", "verdict", "findings", "value", "mutation", "nothing"]
+"""What a command prints: one object, a list, a verdict, a verdict on several items, a value, or a changed object."""
+
+FURTHER_MEMBERS = {
+    "changed": bool,
+    "dry_run": bool,
+    "error": dict,
+    "ident": str,
+    "line": int,
+    "password": str,
+    "recovery_codes": tuple[str, ...],
+    "secret": str,
+    "secret_file": str,
+    "uri": str,
+}
+"""The members that results can have besides those of their view, and their types."""
 
 
 class LeafSpec(NamedTuple):
@@ -31,13 +48,24 @@ class LeafSpec(NamedTuple):
     guard: Guard | None
     bulk: bool
     secrets: tuple[str, ...]
+    kind: Kind
     view: View | None
+    others: Mapping[str, tuple[Kind, View]]
     members: tuple[str, ...]
 
     @property
     def mutation(self) -> bool:
         """Whether the command can change something."""
         return self.changes is not None
+
+    def views(self) -> tuple[type, ...]:
+        """The classes of everything that the command prints."""
+        declared = () if self.view is None else (self.view, *(view for _, view in self.others.values()))
+        return tuple(view if isinstance(view, type) else view() for view in declared)
+
+    def further(self) -> tuple[str, ...]:
+        """The members that a result can have besides those of its view."""
+        return ("changed", "dry_run", *self.members) if self.mutation else self.members
 
     def described(self, parameters: Mapping[str, object]) -> str:
         """What a mutation changes, for a question: `changes` with the values of its parameters."""
@@ -74,7 +102,9 @@ def leaf(
     guard: Guard | None = None,
     bulk: bool = False,
     secrets: tuple[str, ...] = (),
+    kind: Kind = "object",
     view: View | None = None,
+    others: Mapping[str, tuple[Kind, View]] = MappingProxyType({}),
     members: tuple[str, ...] = (),
 ) -> Callable[[Command], Command]:
     """Make the function a command of `app`. Its name is that of the function, with dashes, unless `name` is given.
@@ -91,15 +121,27 @@ def leaf(
     - `bulk` adds `--from-file` and `--max-changes`. Declare the positional as `Idents` and call `change_each`, which
       asks before it changes several accounts. A bulk command is a mutation, and its guard is "yes" unless it is "name".
     - `secrets` adds the four options of each secret; read it with `call.secrets.read`.
-    - `view` is the class of the printed objects, or a function that imports and returns it. `--fields` is checked
-      against it before anything happens. `members` are further members of the result, such as `password`.
+    - `kind` says what is printed; a command with `changes` prints a mutation.
+    - `view` is the class of the printed objects, or a function that imports and returns it; `others` are the kinds
+      and classes of other results, by the option that selects them. `--fields` is checked against them before anything
+      happens. `members` are members that some results also have, of FURTHER_MEMBERS.
     """
 
     def declare(function: Command) -> Command:
         spelling = name or function.__name__.replace("_", "-")
         asks = guard or ("yes" if bulk else None)
         app.leaves[spelling] = LeafSpec(
-            function, spelling, changes, records or changes is not None, asks, bulk, secrets, view, members
+            function=function,
+            name=spelling,
+            changes=changes,
+            records=records or changes is not None,
+            guard=asks,
+            bulk=bulk,
+            secrets=secrets,
+            kind="mutation" if changes is not None else kind,
+            view=view,
+            others=others,
+            members=members,
         )
         return function
 

@@ -83,9 +83,9 @@ class Renderer:
         self.is_wide = self._form is Format.WIDE
         self.has_headers = self._form is Format.HEADERS
 
-    def require_known(self, view: type, extra: Sequence[str] = ()) -> None:
-        """Raise UsageError if `--fields` contains a name that is neither in `view` nor in `extra`."""
-        known = (*members(view), *extra)
+    def require_known(self, views: Sequence[type], extra: Sequence[str] = ()) -> None:
+        """Raise UsageError if `--fields` contains a name that is neither in one of `views` nor in `extra`."""
+        known = tuple(dict.fromkeys([*chain.from_iterable(map(members, views)), *extra]))
         for name in self.fields or ():
             if name not in known:
                 raise self._unknown(name, known)

@@ -226,7 +226,7 @@ def test_an_unknown_field_is_refused_naming_the_known(form: Format) -> None:
     renders: list[Callable[[Renderer], None]] = [
         lambda it: it.page([], Pair, None),
         lambda it: it.one(Pair("l", "r")),
-        lambda it: it.require_known(Pair, ("changed",)),
+        lambda it: it.require_known((Pair,), ("changed",)),
     ]
     for render in renders:
         with pytest.raises(UsageError) as caught:

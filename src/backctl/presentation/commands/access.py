@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from backctl.application.access_views import AccessExplanation
+from backctl.application.access_views import AccessExplanation, AccessView
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.parameters import Ident
@@ -12,7 +12,7 @@ from backctl.presentation.parameters import Ident
 app = noun("access")
 
 
-@leaf(app, view=AccessExplanation)
+@leaf(app, kind="verdict", view=AccessView, others={"--explain": ("verdict", AccessExplanation)})
 def check(
     call: Invocation,
     ident: Ident,

@@ -68,7 +68,7 @@ class EventFilters(NamedTuple):
         )
 
 
-@leaf(app, name="list", view=EventView)
+@leaf(app, name="list", kind="list", view=EventView)
 def list_(call: Invocation, filters: EventFilters, order: EventOrder, paging: Paging) -> None:
     """List events, oldest first.
 
@@ -94,7 +94,7 @@ def show(
     call.results.show(call.backend.audit.show(event))
 
 
-@leaf(app, view=ChainView)
+@leaf(app, kind="verdict", view=ChainView)
 def verify(call: Invocation) -> None:
     """Verify that the event log is complete: exit code 0 or 6.
 

@@ -26,7 +26,7 @@ Key = Annotated[str, Argument(metavar="KEY", help="Key of an entry, for example 
 _BASE64_GROWTH = 2  # base64 with line ends
 
 
-@leaf(app, view=CachedValue)
+@leaf(app, kind="value", view=CachedValue)
 def get(
     call: Invocation,
     key: Key,
@@ -100,7 +100,7 @@ def delete(
     call.results.changed(call.backend.cache_entries.remove(key, if_exists=if_exists, dry_run=call.dry_run))
 
 
-@leaf(app, name="list", view=EntryView)
+@leaf(app, name="list", kind="list", view=EntryView)
 def list_(
     call: Invocation,
     pattern: Annotated[

@@ -16,7 +16,7 @@ class ScriptView:
     script: str
 
 
-@leaf(app, view=ScriptView)
+@leaf(app, kind="value", view=ScriptView)
 def bash(call: Invocation) -> None:
     """Print the completion script for bash.
 
@@ -25,7 +25,7 @@ def bash(call: Invocation) -> None:
     _print(call, Shell.BASH)
 
 
-@leaf(app, view=ScriptView)
+@leaf(app, kind="value", view=ScriptView)
 def zsh(call: Invocation) -> None:
     """Print the completion script for zsh.
 
@@ -34,7 +34,7 @@ def zsh(call: Invocation) -> None:
     _print(call, Shell.ZSH)
 
 
-@leaf(app, view=ScriptView)
+@leaf(app, kind="value", view=ScriptView)
 def fish(call: Invocation) -> None:
     """Print the completion script for fish.
 

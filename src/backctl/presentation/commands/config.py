@@ -28,6 +28,14 @@ Key = Annotated[str, Argument(metavar="KEY", help="Setting, for example database
 
 
 @dataclass(frozen=True, slots=True)
+class SettingView:
+    """One setting."""
+
+    key: str
+    value: Shown
+
+
+@dataclass(frozen=True, slots=True)
 class OriginView:
     """One setting with the place where its value comes from."""
 
@@ -36,7 +44,7 @@ class OriginView:
     origin: str
 
 
-@leaf(app, view=OriginView)
+@leaf(app, kind="list", view=SettingView, others={"--origin": ("list", OriginView)})
 def show(
     call: Invocation,
     origin: Annotated[bool, Option("--origin", help="Show where each value comes from.")] = False,
@@ -50,14 +58,6 @@ def show(
 
 
 @dataclass(frozen=True, slots=True)
-class SettingView:
-    """One setting."""
-
-    key: str
-    value: Shown
-
-
-@dataclass(frozen=True, slots=True)
 class FileView:
     """The configuration file."""
 
@@ -65,14 +65,14 @@ class FileView:
     exists: bool
 
 
-@leaf(app, view=FileView)
+@leaf(app, kind="value", view=FileView)
 def path(call: Invocation) -> None:
     """Print the path of the configuration file."""
     file = configuration_file(call)
     call.results.path(file, FileView(str(file), file.exists()))
 
 
-@leaf(app, view=OriginView)
+@leaf(app, kind="value", view=OriginView)
 def get(call: Invocation, key: Key) -> None:
     """Print the value of a setting; a secret is masked."""
     entry = call.settings.entry(key)
@@ -147,7 +147,7 @@ class FindingView:
     hint: str | None
 
 
-@leaf(app, view=FindingView)
+@leaf(app, kind="findings", view=FindingView)
 def validate(
     call: Invocation,
     file: Annotated[

@@ -11,12 +11,11 @@ from backctl.domain.errors import UsageError
 from backctl.presentation import encryption_options as options
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
-from backctl.presentation.output import members
 
 app = noun("decrypt")
 
 
-@leaf(app, secrets=("value",), view=DecryptedValue, members=members(CipherReport))
+@leaf(app, secrets=("value",), kind="value", view=DecryptedValue, others={"--out": ("object", CipherReport)})
 def decrypt(
     call: Invocation,
     choices: options.Choices,

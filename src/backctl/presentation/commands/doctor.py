@@ -15,7 +15,7 @@ _GRAVEST_FIRST: dict[Failure, ExitCode] = {
 }
 
 
-@leaf(app, view=CheckView)
+@leaf(app, kind="findings", view=CheckView)
 def doctor(call: Invocation) -> None:
     """Check the configuration, the database, the keys and the files.
 

@@ -9,12 +9,13 @@ from backctl.domain.errors import UsageError
 from backctl.presentation import encryption_options as options
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
-from backctl.presentation.output import members
 
 app = noun("encrypt")
 
 
-@leaf(app, records=True, secrets=("value",), view=EncryptedValue, members=members(CipherReport))
+@leaf(
+    app, records=True, secrets=("value",), kind="value", view=EncryptedValue, others={"--out": ("object", CipherReport)}
+)
 def encrypt(
     call: Invocation,
     choices: options.Choices,

@@ -17,7 +17,7 @@ class ExitCodeView:
     meaning: str
 
 
-@leaf(app, view=ExitCodeView)
+@leaf(app, kind="list", view=ExitCodeView)
 def exit_codes(call: Invocation) -> None:
     """List the exit codes and their meanings."""
     call.results.show_all((ExitCodeView(int(code), code.meaning) for code in ExitCode), ExitCodeView)

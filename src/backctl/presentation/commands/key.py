@@ -71,7 +71,7 @@ Ending = Annotated[
 _AGE, _OVERLAP = "30d", "7d"
 
 
-@leaf(app, name="list", view=key_views.KeyView)
+@leaf(app, name="list", kind="list", view=key_views.KeyView)
 def list_(
     call: Invocation,
     purpose: Annotated[PurposeName | None, Option("--purpose", help="Only keys of this purpose.")] = None,
@@ -152,7 +152,7 @@ def rotate(
     call.results.changed(change)
 
 
-@leaf(app, view=key_views.DueView)
+@leaf(app, kind="findings", view=key_views.DueView)
 def due(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
@@ -164,7 +164,7 @@ def due(
     call.results.check_all(found, key_views.DueView, any(view.ok for view in found))
 
 
-@leaf(app)
+@leaf(app, kind="value")
 def jwks(
     call: Invocation,
     form: Annotated[

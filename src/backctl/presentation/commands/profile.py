@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from backctl import settings
 from backctl.domain.errors import UsageError
+from backctl.presentation.commands.config import OriginView
 from backctl.presentation.configuration_file import edit, editable_file
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
@@ -24,15 +25,6 @@ class ProfileView:
     in_force: bool
     protected: bool
     database: str | None
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class SettingView:
-    """One setting of a profile."""
-
-    key: str
-    value: bool | int | str | list[str] | None
     origin: str
 
 
@@ -53,14 +45,14 @@ class CurrentView:
     protected: bool
 
 
-@leaf(app, name="list", view=ProfileView)
+@leaf(app, name="list", kind="list", view=ProfileView)
 def list_(call: Invocation) -> None:
     """List the profiles and their databases."""
     found = settings.profiles(config_file=call.config_file, profile=call.profile, environ=os.environ)
     call.results.show_all((ProfileView(*profile) for profile in found), ProfileView)
 
 
-@leaf(app, view=SettingView)
+@leaf(app, kind="list", view=OriginView)
 def show(
     call: Invocation,
     name: Annotated[str | None, Argument(metavar="[NAME]", help="Profile; the selected one unless given.")] = None,
@@ -73,10 +65,10 @@ def show(
         entries = [
             entry._replace(origin="argument NAME") if entry.key == "profile" else entry for entry in chosen.entries()
         ]
-    call.results.show_all((SettingView(*entry) for entry in entries), SettingView)
+    call.results.show_all((OriginView(*entry) for entry in entries), OriginView)
 
 
-@leaf(app, view=CurrentView)
+@leaf(app, kind="value", view=CurrentView)
 def current(call: Invocation) -> None:
     """Print the name of the selected profile, or nothing.
 

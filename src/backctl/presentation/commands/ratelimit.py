@@ -71,7 +71,7 @@ Wait = Annotated[
 ]
 
 
-@leaf(app, view=LimitView)
+@leaf(app, kind="verdict", view=LimitView, members=("line", "error"))
 def check(
     call: Invocation,
     policy: PolicyName,
@@ -138,7 +138,7 @@ def _answer(limits: "LimitService", policy: str | Policy, ident: str, *, cost: i
     return limits.wait(policy, ident, cost, up_to=duration(wait))
 
 
-@leaf(app)
+@leaf(app, kind="nothing")
 def run(
     call: Invocation,
     policy: PolicyName,
@@ -179,7 +179,7 @@ def run(
     raise Exit(limited_exit)
 
 
-@leaf(app, view=LimitView)
+@leaf(app, kind="verdict", view=LimitView)
 def peek(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate, cost: Cost = 1) -> None:
     """Show what a check would answer now: exit code 0 or 6.
 
@@ -189,7 +189,7 @@ def peek(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate, cost:
     call.results.check(answer)
 
 
-@leaf(app, name="list", view=LimitView)
+@leaf(app, name="list", kind="list", view=LimitView)
 def list_(
     call: Invocation,
     policies: Annotated[
@@ -225,7 +225,7 @@ def _simulation_view() -> type:
     return SimulationView
 
 
-@leaf(app, view=_simulation_view)
+@leaf(app, kind="list", view=_simulation_view)
 def simulate(
     call: Invocation,
     log: Annotated[str, Option("--log", metavar="FILE", help="A log of requests; '-' is standard input.")],

@@ -11,7 +11,7 @@ from backctl.presentation.declaration import leaf, noun
 app = noun("policy", within="ratelimit")
 
 
-@leaf(app, name="list", view=PolicyView)
+@leaf(app, name="list", kind="list", view=PolicyView)
 def list_(call: Invocation) -> None:
     """List the configured policies."""
     call.results.show_all(call.backend.limits.all_policies(), PolicyView)

@@ -4,12 +4,11 @@ from backctl.application.content_views import CipherReport, EncryptedValue
 from backctl.presentation import encryption_options as options
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
-from backctl.presentation.output import members
 
 app = noun("reencrypt")
 
 
-@leaf(app, secrets=("value",), view=EncryptedValue, members=members(CipherReport))
+@leaf(app, secrets=("value",), kind="value", view=EncryptedValue, others={"--out": ("object", CipherReport)})
 def reencrypt(
     call: Invocation,
     choices: options.Choices,

@@ -14,7 +14,7 @@ from backctl.presentation.parameters import Idents
 app = noun("role")
 
 
-@leaf(app, name="list", view=RoleView)
+@leaf(app, name="list", kind="list", view=RoleView)
 def list_(call: Invocation) -> None:
     """List the roles: the built-in ones, then the configured ones."""
     call.results.show_all(call.backend.access.roles(), RoleView)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from backctl.application.content_views import SanitizedPart
+from backctl.application.content_views import SanitizedPart, SanitizedValue
 from backctl.domain.errors import UsageError
 from backctl.presentation import terminal
 from backctl.presentation.context import Invocation
@@ -26,7 +26,7 @@ class InputFormat(StrEnum):
     JSONL = "jsonl"
 
 
-@leaf(app, view=SanitizedPart)
+@leaf(app, kind="value", view=SanitizedValue, others={"--explain": ("list", SanitizedPart)}, members=("line", "error"))
 def sanitize(
     call: Invocation,
     form: Annotated[

@@ -22,12 +22,11 @@ from backctl.domain.repositories import Swept
 from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
+from backctl.presentation.output import members
 from backctl.presentation.paging import Paging
 from backctl.presentation.parameters import Ident, duration
 
 app = noun("token")
-
-_OBJECT = ("token_type",)
 
 Audience = Annotated[
     str | None, Option("--audience", metavar="NAME", help="Audience claim (`aud`), instead of tokens.audience.")
@@ -35,7 +34,7 @@ Audience = Annotated[
 Offline = Annotated[bool, Option("--offline", help="Use no database; revocation is not checked.")]
 
 
-@leaf(app, changes="issue a token to {ident}", view=IssuedTokens, members=_OBJECT)
+@leaf(app, changes="issue a token to {ident}", view=IssuedTokens)
 def issue(
     call: Invocation,
     ident: Ident,
@@ -62,7 +61,7 @@ def issue(
     _print(call, change)
 
 
-@leaf(app, secrets=("token",), view=TokenCheck, members=("line",))
+@leaf(app, secrets=("token",), kind="verdict", view=TokenCheck, members=("line",))
 def verify(
     call: Invocation,
     audience: Audience = None,
@@ -103,7 +102,7 @@ def inspect(call: Invocation) -> None:
     call.results.show(found)
 
 
-@leaf(app, changes="redeem a refresh token", secrets=("token",), view=IssuedTokens, members=_OBJECT)
+@leaf(app, changes="redeem a refresh token", secrets=("token",), view=IssuedTokens)
 def refresh(call: Invocation) -> None:
     """Exchange a refresh token for a new pair of tokens.
 
@@ -165,7 +164,7 @@ def revoke(
     call.results.changed(change)
 
 
-@leaf(app, name="list", view=SessionView)
+@leaf(app, name="list", kind="list", view=SessionView)
 def list_(call: Invocation, ident: Ident, paging: Paging) -> None:
     """List the sessions of an account, oldest first."""
     paging.require_one_way()
@@ -208,19 +207,10 @@ def _print(call: Invocation, change: Change[IssuedTokens]) -> None:
     secrets = [secret.reveal() for secret in (issued.access_token, issued.refresh_token) if secret is not None]
     if call.dry_run and not call.results.renderer.is_json:
         call.messages.notice("a dry run issues no tokens")
-    members: dict[str, object] = {}
-    if issued.access_token is not None:
-        members["access_token"] = issued.access_token.reveal()
-    members["token_type"] = "Bearer"
-    members["expires_in"] = issued.expires_in
-    if issued.refresh_token is not None:
-        members["refresh_token"] = issued.refresh_token.reveal()
-    members["expires_at"] = issued.expires_at
-    if issued.refresh_expires_at is not None:
-        members["refresh_expires_at"] = issued.refresh_expires_at
-    for name in ("session_id", "jti", "user_id", "audience", "role", "scope"):
-        members[name] = getattr(issued, name) or None  # no scope is an empty text
-    call.results.created(change, members, secrets=tuple(secrets))
+    shown = {name: getattr(issued, name) for name in members(IssuedTokens)}
+    for name in ("access_token", "refresh_token"):
+        shown[name] = None if shown[name] is None else shown[name].reveal()
+    call.results.created(change, shown, secrets=tuple(secrets))
 
 
 def _token(call: Invocation, *, instead: str | None = None) -> Secret:

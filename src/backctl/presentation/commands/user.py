@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from backctl.application.views import Change, UserDeletion, UserExistence, UserView
+from backctl.application.views import Change, UserCount, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import UsageError
 from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort
@@ -117,7 +117,7 @@ def create(
     call.results.changed(change, **members)
 
 
-@leaf(app, name="list", view=UserView)
+@leaf(app, name="list", kind="list", view=UserView)
 def list_(
     call: Invocation,
     filters: Filters,
@@ -155,20 +155,20 @@ def show(call: Invocation, ident: Ident) -> None:
     call.results.show(call.backend.accounts.show(ident))
 
 
-@leaf(app, view=UserExistence)
+@leaf(app, kind="verdict", view=UserExistence)
 def exists(call: Invocation, ident: Ident) -> None:
     """Check whether an account exists: exit code 0 or 3."""
     call.results.check(call.backend.accounts.exists(ident), no=ExitCode.NOT_FOUND)
 
 
-@leaf(app)
+@leaf(app, kind="value", view=UserCount)
 def count(
     call: Invocation,
     filters: Filters,
 ) -> None:
     """Count accounts."""
     number = call.backend.accounts.count(filters.criteria(call.now))
-    call.results.value(str(number), {"count": number})
+    call.results.value(str(number), UserCount(number))
 
 
 @leaf(
@@ -216,7 +216,7 @@ def _password_check() -> type:
     return PasswordCheck
 
 
-@leaf(app, name="check-password", records=True, secrets=("password", "mfa-code"), view=_password_check)
+@leaf(app, name="check-password", records=True, secrets=("password", "mfa-code"), kind="verdict", view=_password_check)
 def check_password(
     call: Invocation,
     ident: Ident,
@@ -333,7 +333,7 @@ def _event() -> type:
     return EventView
 
 
-@leaf(app, view=_event)
+@leaf(app, kind="list", view=_event)
 def history(call: Invocation, ident: Ident, order: EventOrder, paging: Paging) -> None:
     """Show the events of an account, oldest first."""
     newest_first = order.newest_first

@@ -95,7 +95,7 @@ def disable(call: Invocation, ident: Ident) -> None:
     account = mfa.status(ident)
     if account.mfa == "on":
         call.guard.confirm(f"let {escaped(account.username)} log in with only a password")
-    call.results.changed(mfa.disable(account.id, by=call.attribution, dry_run=call.dry_run))
+    call.results.changed(mfa.disable(account.user_id, by=call.attribution, dry_run=call.dry_run))
 
 
 @leaf(
