@@ -12,7 +12,7 @@ from typer.exceptions import Abort, Exit
 
 from backctl.domain.errors import PROGRAM, BackctlError, UsageError, clock_fault_of, exhaustion_of
 from backctl.domain.quoting import quoted
-from backctl.presentation import errors, parameters, terminal
+from backctl.presentation import errors, parameters, program, terminal
 from backctl.presentation.commands import NOUNS, Entry
 from backctl.presentation.declaration import Noun
 from backctl.presentation.errors import ExitCode, Terminated
@@ -69,27 +69,10 @@ class Group(TyperGroup):
         super().format_help(ctx, formatter)
 
 
-# The names of these commands in other programs.
-_SYNONYMS = {
-    "add": "create",
-    "new": "create",
-    "disable": "deactivate",
-    "lock": "deactivate",
-    "enable": "activate",
-    "unlock": "activate",
-    "get": "show",
-    "info": "show",
-    "ls": "list",
-    "users": "user",
-    "roles": "role",
-}
-
-
 def _unknown_command(ctx: Context, word: str, known: Sequence[str]) -> UsageError:
-    from difflib import get_close_matches
+    from backctl.presentation.nearest import nearest
 
-    synonym = _SYNONYMS.get(word, "")
-    near = [synonym] if synonym in known else get_close_matches(word[:50], known)
+    near = nearest(word, known)
     if word in ("version", "-V"):
         hint = "see '{backctl} --version'"
     elif near:
@@ -165,6 +148,7 @@ class Root(TyperGroup):
 
     def _run(self, arguments: list[str]) -> int:
         as_json = errors.wants_json(arguments)
+        program.select(None, None)
         terminal.refuse_color("--no-color" in arguments)
         try:
             code = self._ended(arguments)
@@ -178,7 +162,7 @@ class Root(TyperGroup):
         except ClickException as error:
             from backctl.presentation.parser_errors import reworded
 
-            return errors.report(reworded(error), as_json=as_json)
+            return errors.report(reworded(error, arguments), as_json=as_json)
         except BackctlError as error:
             return errors.report(error, as_json=as_json)
         except terminal.ClosedOutput:
@@ -197,6 +181,7 @@ class Root(TyperGroup):
             return _reported(error, as_json=as_json)
 
     def _ended(self, arguments: list[str]) -> int:
+        _refuse_single_dash(arguments)
         try:
             with self.make_context(PROGRAM, list(arguments)) as ctx:
                 self.invoke(ctx)
@@ -208,6 +193,20 @@ class Root(TyperGroup):
                 raise end_by_signal from None
             raise
         return ExitCode.OK
+
+
+def _refuse_single_dash(arguments: Sequence[str]) -> None:
+    """Refuse `-password` and the like before the noun. Raises UsageError."""
+    words = iter(arguments)
+    for word in words:
+        if word in (*parameters.PROFILE.opts, *parameters.CONFIG.opts):
+            next(words, None)
+        elif not word.startswith("-"):
+            return
+        elif len(word) > 3:
+            from backctl.presentation.exposed_secrets import refuse_single_dash
+
+            refuse_single_dash(word, (), arguments)
 
 
 def _reported(error: Exception, *, as_json: bool) -> ExitCode:

@@ -61,12 +61,17 @@ class Leaf(TyperCommand):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            _require_values(args, self.get_params(ctx))
+            _require_values(args, self.get_params(ctx), self.secrets)
         try:
             return super().parse_args(ctx, args)
         except ClickUsageError as error:
             error.ctx = error.ctx or ctx  # without it the hint would name the wrong help
             raise
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that the command reads."""
+        return self._spec.secrets
 
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
@@ -111,8 +116,11 @@ def _is_group(annotation: object) -> bool:
     return isinstance(annotation, type) and (is_dataclass(annotation) or hasattr(annotation, "_fields"))
 
 
-def _require_values(args: Sequence[str], parameters: Sequence[Parameter]) -> None:
-    """Refuse an option that would take another option as its value, as in `--username --no-password`."""
+def _require_values(args: Sequence[str], parameters: Sequence[Parameter], secrets: Sequence[str]) -> None:
+    """Refuse an option that would take another option as its value, as in `--username --no-password`.
+
+    Also refuses `-password` and the like, which the parser would read as `-p` and a value that errors repeat.
+    """
     spellings, taking = set[str](), set[str]()
     for parameter in parameters:
         if isinstance(parameter, typer.core.TyperOption):
@@ -124,6 +132,10 @@ def _require_values(args: Sequence[str], parameters: Sequence[Parameter]) -> Non
         if word == "--":
             return
         if word not in taking:
+            if len(word) > 3 and word[0] == "-" and word[1] != "-":
+                from backctl.presentation.exposed_secrets import refuse_single_dash
+
+                refuse_single_dash(word, secrets, args)
             continue
         value = next(words, "")
         if value.partition("=")[0] in spellings:

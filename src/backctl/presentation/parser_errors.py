@@ -1,5 +1,7 @@
 """Turns the errors of the command-line parser into errors of backctl."""
 
+from collections.abc import Sequence
+
 from backctl.domain.errors import PROGRAM, UsageError
 from backctl.domain.quoting import escaped, masked, quoted
 from backctl.presentation.typer_internals import (
@@ -8,17 +10,23 @@ from backctl.presentation.typer_internals import (
     ClickException,
     ClickUsageError,
     Command,
+    Context,
     MissingParameter,
     NoSuchOption,
 )
 
 
-def reworded(error: ClickException) -> UsageError:
-    """Return an error of the parser as a UsageError: lower case, no full stop, the argument quoted, with a hint."""
+def reworded(error: ClickException, arguments: Sequence[str]) -> UsageError:
+    """Return an error of the parser as a UsageError: lower case, no full stop, the argument quoted, with a hint.
+
+    `arguments` are those of the program. An error never repeats one that may be a secret.
+    """
     context = error.ctx if isinstance(error, ClickUsageError) else None
     command = context.command_path.removeprefix(PROGRAM) if context is not None else ""
     help_hint = f"see '{{backctl}}{command} --help'"
     match error:
+        case NoSuchOption() | BadOptionUsage() if (exposed := _exposed(error, arguments)) is not None:
+            return exposed
         case NoSuchOption():
             option = quoted(error.option_name)
             return UsageError(f"there is no option {option}", hint=_option_hint(error) or help_hint)
@@ -41,6 +49,10 @@ def reworded(error: ClickException) -> UsageError:
             return UsageError(f"{name}: {_lowered(error.message)}", hint=help_hint)
         case _:
             message = error.format_message()
+            if message.startswith(_UNEXPECTED) and (secrets := _secret_arguments(context)):
+                from backctl.presentation.exposed_secrets import exposed_argument
+
+                return exposed_argument(secrets)
             if masked(message) != message:
                 help_hint = (
                     "do not pass a token as an argument: pipe it, or use --token-file, --token-fd or --token-env"
@@ -48,6 +60,7 @@ def reworded(error: ClickException) -> UsageError:
             return UsageError(_lowered(message), hint=help_hint)
 
 
+_UNEXPECTED = "Got unexpected extra argument"
 _FILTERS = {"--actor": ("--by", "actor"), "--reason": ("--reason-contains", "reason")}
 """Options that are easily taken for a filter of recorded events, the filter, and what it selects by."""
 
@@ -66,10 +79,44 @@ def _option_hint(error: NoSuchOption) -> str | None:
         return f"put {error.option_name} after the command"
     if any(error.option_name in option.opts for option in parameters.ATTRIBUTION):
         return _attribution_hint(error.option_name, error.ctx.command if error.ctx else None)
-    from difflib import get_close_matches
+    from backctl.presentation.nearest import nearest_option
 
-    near = get_close_matches(error.option_name, error.possibilities or (), n=2, cutoff=0.75)
+    known = _spellings(error)
+    if "--dry-run" in known:  # where something can be changed, more of it is not a harmless hint
+        known = [spelling for spelling in known if spelling != "--all"]
+    near = nearest_option(error.option_name, known)
     return "did you mean " + " or ".join(map(quoted, near)) + "?" if near else None
+
+
+def _spellings(error: NoSuchOption | BadOptionUsage) -> list[str]:
+    """The options that the command has."""
+    parameters = error.ctx.command.get_params(error.ctx) if error.ctx is not None else ()
+    return [spelling for parameter in parameters for spelling in parameter.opts if spelling.startswith("-")]
+
+
+def _exposed(error: NoSuchOption | BadOptionUsage, arguments: Sequence[str]) -> UsageError | None:
+    """The error for an option that was given a secret, if it was; see `exposed_secrets`."""
+    from backctl.presentation.exposed_secrets import exposed_option
+
+    option, words = error.option_name, list(arguments)
+    start = next((i for i, word in enumerate(words) if word == option or word.startswith(f"{option}=")), None)
+    if start is None:
+        return None
+    secrets = getattr(error.ctx and error.ctx.command, "secrets", ())
+    return exposed_option(
+        option,
+        secrets,
+        words[start:],
+        _spellings(error),
+        takes_plaintext=bool(secrets) and secrets == _secret_arguments(error.ctx) == ("value",),
+    )
+
+
+def _secret_arguments(context: Context | None) -> tuple[str, ...]:
+    """The secrets that the command reads, without those that it also takes as an argument, as 'config set' does."""
+    command = context.command if context is not None else None
+    arguments = {parameter.name for parameter in getattr(command, "params", ())}
+    return tuple(name for name in getattr(command, "secrets", ()) if name not in arguments)
 
 
 def _attribution_hint(option: str, command: Command | None) -> str:
@@ -85,6 +132,6 @@ def _lowered(text: str) -> str:
     text = escaped(masked(" ".join(text.split()))).rstrip(".")
     if len(text) > 200:  # the argument is at the beginning, and what is wrong with it at the end
         text = f"{text[:80]}…{text[-100:]}"
-    if text.startswith("Got unexpected extra argument"):
+    if text.startswith(_UNEXPECTED):
         return "unexpected argument " + quoted(text.partition("(s) (")[2].removesuffix(")"))
     return text[:1].lower() + text[1:]

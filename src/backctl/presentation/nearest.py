@@ -1,0 +1,140 @@
+"""Finds the command or option that was probably meant, for the hint of an error.
+
+Never offers the opposite of what was typed, or something more destructive: a person may run a hint without reading it.
+"""
+
+from collections.abc import Sequence
+
+_SYNONYMS = (
+    # Words of other programs, and the commands that they mean. The first command that the noun has is offered.
+    ("add new make register generate", "create add issue enroll set"),
+    ("create mint", "add issue enroll"),
+    ("edit modify change alter rename", "update set"),
+    ("set", "update assign use"),
+    ("put store", "set"),
+    ("rm remove del delete erase drop", "retire revoke unset reset disable delete"),
+    ("destroy purge", "retire revoke unset disable delete"),
+    ("revoke", "retire"),
+    ("passwd password reset-password change-password setpassword", "set-password"),
+    ("login auth authenticate", "check-password"),
+    ("enable", "activate enroll"),
+    ("reactivate open", "activate"),
+    ("unblock", "unlock"),
+    ("disable deactivate", "deactivate retire revoke disable"),
+    ("lock block ban suspend close", "deactivate"),
+    ("get info view cat describe display read who whoami", "show get inspect status peek"),
+    ("show", "inspect get status peek"),
+    ("status", "show stats"),
+    ("ls all", "list show"),
+    ("list", "show"),
+    ("find search grep query", "list"),
+    ("verify validate test", "validate check-password verify check"),
+    ("check", "validate verify check-password"),
+    ("grant give", "assign"),
+    ("log logs events", "history list"),
+    ("renew", "refresh rotate"),
+    ("refresh", "rotate"),
+    ("flush clear", "invalidate reset"),
+    ("prune cleanup clean", "gc"),
+    ("migrate", "upgrade"),
+    ("dump", "backup export"),
+    ("switch select choose checkout", "use"),
+    # Nouns.
+    ("users account accounts", "user"),
+    ("roles", "role"),
+    ("permission permissions", "access"),
+    ("tokens session sessions", "token"),
+    ("keys keyring", "key"),
+    ("limit limits rate-limit ratelimits", "ratelimit"),
+    ("event events log logs history", "audit"),
+    ("setting settings configuration", "config"),
+    ("profiles", "profile"),
+    ("database", "db"),
+    ("health check status", "doctor"),
+    ("setup", "init"),
+)
+_NOT_OFFERED = frozenset(("erase", "yes", "force", "confirm", "private", "prune"))
+"""Options that confirm something or make it worse."""
+_DESTRUCTIVE = frozenset(
+    (
+        *("deactivate", "delete", "destroy", "disable", "drop", "gc", "invalidate"),
+        *("replace-lost", "reset", "retire", "revoke", "unset"),
+    )
+)
+_PREFIXES = ("un", "re", "de", "dis", "en", "in", "non", "mis")
+"""Beginnings that turn a verb into another one, often its opposite."""
+STEMS = frozenset(("able", "activate", "assign", "crypt", "encrypt", "lock", "queue", "set", "validate", "wrap"))
+"""Verbs that remain when a command loses such a beginning. In `revoke` and `delete` nothing remains."""
+_OPPOSITES = (("import", "export"), ("promote", "demote"), ("backup", "restore"))
+_LONGEST = 50
+
+
+def nearest(word: str, known: Sequence[str]) -> list[str]:
+    """Return the commands in `known` that `word` may stand for; empty if none is safe to offer."""
+    word = word[:_LONGEST].lower()
+    meant = [verbs.split() for words, verbs in _SYNONYMS if word in words.split()]
+    if meant:
+        return [name for verbs in meant for name in verbs if name in known][:1]
+    return _similar(word, known)
+
+
+def nearest_option(word: str, known: Sequence[str]) -> list[str]:
+    """Return the long options in `known`, with their dashes, that `word` may stand for."""
+    names = [name[2:] for name in known if name.startswith("--")]
+    offered = [name for name in names if name not in _NOT_OFFERED]
+    return [f"--{name}" for name in _similar(word[:_LONGEST].lower().lstrip("-"), offered)]
+
+
+def _similar(word: str, known: Sequence[str]) -> list[str]:
+    begun = [name for name in known if len(word) > 2 and name.startswith(word) and not opposes(word, name)]
+    if 0 < len(begun) <= 3:
+        return begun
+    limit = 2 if len(word) > 6 else 1
+    distances = {name: distance for name in known if (distance := _distance(word, name)) <= limit}
+    closest = [name for name, distance in distances.items() if distance == min(distances.values())]
+    if any(opposes(one, other) for one in closest for other in closest if one != other):
+        return []
+    safe = [name for name in closest if not opposes(word, name)]
+    harmless = [name for name in safe if name not in _DESTRUCTIVE]
+    return harmless or [name for name in safe if _is_slip(word, name, distances[name])]
+
+
+def opposes(word: str, name: str) -> bool:
+    """Whether two words differ mainly in a beginning such as `un` or `re`, or are a known pair of opposites."""
+    if word.startswith("no-") != name.startswith("no-") or (word, name) in _OPPOSITES or (name, word) in _OPPOSITES:
+        return True
+    bare = name.removeprefix("no-")
+    stems = {"": bare} | {prefix: bare.removeprefix(prefix) for prefix in _PREFIXES if bare.startswith(prefix)}
+    for beginning in ("", *_PREFIXES):
+        if not word.startswith(beginning):
+            continue
+        rest = word.removeprefix(beginning).lstrip("-")
+        for prefix, stem in stems.items():
+            is_verb = prefix == "" or stem in STEMS or beginning != ""
+            if prefix != beginning and is_verb and len(rest) > 2 and _distance(rest, stem) <= 1:
+                return True
+    return False
+
+
+def _is_slip(word: str, name: str, distance: int) -> bool:
+    """Whether `word` can hardly be anything else than `name`, which is destructive.
+
+    More than one letter may be missing only after the first two, as in `deactive`, and none of a short name replaced.
+    """
+    letters = iter(name)
+    lacks_letters = word[:2] == name[:2] and all(letter in letters for letter in word)
+    return lacks_letters or (distance == 1 and (len(name) > 5 or len(word) != len(name) or set(word) == set(name)))
+
+
+def _distance(word: str, name: str) -> int:
+    """Return how many letters must be added, removed, replaced or swapped with their neighbour."""
+    before: list[int] = []
+    row = list(range(len(name) + 1))
+    for i, letter in enumerate(word, 1):
+        before, row, above = row, [i], before
+        for j, other in enumerate(name, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == name[j - 2] and word[i - 2] == other:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
