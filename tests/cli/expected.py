@@ -48,6 +48,6 @@ def refused(outcome: Outcome, exit_code: int, code: str) -> dict[str, Any]:
     assert outcome.code == exit_code, f"exit {outcome.code}\nstdout: {outcome.out}\nstderr: {outcome.err}"
     assert outcome.out == ""
     error: dict[str, Any] = json.loads(outcome.err.splitlines()[-1])["error"]
-    assert list(error) == ["code", "exit", "message", "hint", "retryable"]
+    assert list(error) == ["code", "exit", "message", "hint", "retryable", "profile"]
     assert (error["code"], error["exit"]) == (code, exit_code)
     return error

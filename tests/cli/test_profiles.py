@@ -394,6 +394,54 @@ def test_the_first_setting_of_a_profile_creates_it(machine: Machine) -> None:
     assert profile == {"database": {"url": url, "timeout": "2s"}}
 
 
+# Errors.
+
+
+def test_an_error_names_the_profile_in_which_it_happened(machine: Machine, file: Path) -> None:
+    machine.run("init", "-p", "staging").succeeded()
+    missing = ("user", "show", "nobody")
+    ways: list[tuple[tuple[str, ...], dict[str, str]]] = [
+        (("-p", "staging"), {}),
+        ((), {"BACKCTL_PROFILE": "staging"}),
+    ]
+    for flags, env in ways:
+        done = machine.run(*missing, *flags, env=env)
+        assert done.err.splitlines()[0] == "backctl: error: there is no account 'nobody' (profile staging)"
+        assert (
+            refused(machine.run(*missing, *flags, "-o", "json", env=env), 3, "user.not_found")["profile"] == "staging"
+        )
+    machine.run("profile", "use", "staging").succeeded()
+    assert "'nobody' (profile staging)\n" in machine.run(*missing).err
+    assert refused(machine.run(*missing, "-o", "json"), 3, "user.not_found")["profile"] == "staging"
+
+
+def test_an_error_that_names_its_profile_names_it_once(machine: Machine, file: Path) -> None:
+    refusal = machine.run("init", "-p", "production", "--reason", "r").err.splitlines()[0]
+    assert refusal.startswith("backctl: error: not confirmed: ")
+    assert refusal.endswith(" in profile production?")
+    lacking = machine.run("user", "list", "-p", AWKWARD).err.splitlines()[0]
+    assert lacking.endswith(f"profile '{AWKWARD}' has no database.url")
+
+
+def test_without_a_profile_an_error_names_none(machine: Machine) -> None:
+    machine.run("init").succeeded()
+    assert "profile" not in machine.run("user", "show", "nobody").err
+    assert refused(machine.run("user", "show", "nobody", "-o", "json"), 3, "user.not_found")["profile"] is None
+
+
+def test_wrong_input_is_wrong_in_every_profile(machine: Machine, file: Path) -> None:
+    assert "(profile" not in machine.run("user", "show", "a b", "-p", "staging").err
+    assert "(profile" not in machine.run("user", "list", "--no-such-flag", "-p", "staging").err
+
+
+def test_details_name_the_profile_and_where_it_was_selected(machine: Machine, file: Path) -> None:
+    for words in (("config", "get", "database.timeout"), ("profile", "current"), ("doctor",)):
+        said = machine.run(*words, "-v", "-p", "staging").err.splitlines()[0]
+        assert said == f"backctl: configuration {file}, profile staging (flag --profile)"
+    said = machine.run("config", "get", "database.timeout", "-v").err
+    assert said == f"backctl: configuration {file}, profile none\n"
+
+
 # Hints.
 
 

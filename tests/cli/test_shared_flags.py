@@ -142,6 +142,7 @@ def test_a_slip_is_json_where_json_was_asked_for(machine: Any, words: tuple[str,
         "message": "there is no option '--nope'",
         "hint": done.error["hint"],
         "retryable": False,
+        "profile": None,
     }
 
 

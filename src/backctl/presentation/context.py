@@ -14,7 +14,7 @@ from backctl.domain.errors import UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation import program, terminal
 from backctl.presentation.declaration import LeafSpec
-from backctl.presentation.messages import Messages, describe, warn_about_variables
+from backctl.presentation.messages import Messages, describe_selection, describe_storage, warn_about_variables
 from backctl.presentation.output import Format
 from backctl.presentation.results import Results
 
@@ -40,7 +40,7 @@ class Invocation:
         Raises UsageError and InvalidInput.
         """
         self._spec = spec
-        self._variables_checked = False
+        self._described = False
         self.parameters = dict(parameters)
         """What the command works on, as its question to a person names it."""
         self.flags = flags
@@ -99,18 +99,22 @@ class Invocation:
         """The configuration with the origin of every value. Raises InvalidConfiguration."""
         from backctl.settings import load
 
-        if not self._variables_checked:  # a misspelt variable could select another database than intended
-            self._variables_checked = True
+        is_first, self._described = not self._described, True
+        if is_first:  # a misspelt variable could select another database than intended
             warn_about_variables(self.messages)
         timeout = {} if self.timeout is None else {"database.timeout": self.timeout}
-        return load(config_file=self.config_file, profile=self.profile, environ=os.environ, overrides=timeout)
+        loaded = load(config_file=self.config_file, profile=self.profile, environ=os.environ, overrides=timeout)
+        program.use_profile(loaded.settings.profile)
+        if is_first:
+            describe_selection(loaded, self.messages)
+        return loaded
 
     @cached_property
     def backend(self) -> "Backend":
         """The services. Closed when the command ends."""
         from backctl.backend import Backend
 
-        describe(self.settings, self.messages)
+        describe_storage(self.settings, self.messages)
         return Backend(
             self.settings,
             notice=self.messages.notice,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from backctl.domain import errors as domain
+from backctl.domain.quoting import escaped, quoted
 from backctl.presentation import program, terminal
 
 
@@ -97,16 +98,27 @@ def document(error: domain.BackctlError) -> dict[str, object]:
 
 
 def report(error: domain.BackctlError, *, as_json: bool) -> ExitCode:
-    """Print an error on standard error and return its exit code."""
+    """Print an error on standard error, with the profile in which it happened, and return its exit code."""
     if as_json:
         import json
 
-        terminal.say_raw(json.dumps({"error": document(error)}, ensure_ascii=not _plain_stderr()) + "\n")
+        members = {**document(error), "profile": program.profile()}
+        terminal.say_raw(json.dumps({"error": members}, ensure_ascii=not _plain_stderr()) + "\n")
     else:
-        terminal.say(error.message, "error")
+        terminal.say(error.message + _where(error), "error")
         if error.hint:
             terminal.say(program.filled(error.hint), "hint")
     return exit_code_of(error)
+
+
+def _where(error: domain.BackctlError) -> str:
+    """Return the end of a message, which names the profile. Empty for invalid input: that is wrong in every profile."""
+    name = program.profile()
+    if name is None or isinstance(error, domain.InvalidInput):
+        return ""
+    if quoted(name) in error.message or f"profile {escaped(name)}" in error.message:
+        return ""
+    return f" (profile {escaped(name)})"
 
 
 def _plain_stderr() -> bool:

@@ -69,11 +69,17 @@ def warn_about_variables(messages: Messages) -> None:
         )
 
 
-def describe(loaded: "LoadedSettings", messages: Messages) -> None:
-    """Print with `-v` which configuration, profile, database and keyring are used."""
-    messages.details(
-        lambda: (
-            f"configuration {loaded.file or 'none'}, profile {loaded.settings.profile or 'none'}",
-            f"database {loaded.database_shown}, keyring {loaded.keyring_shown}",
-        )
-    )
+def describe_selection(loaded: "LoadedSettings", messages: Messages) -> None:
+    """Print with `-v` which configuration and profile are used, and where the profile is selected."""
+
+    def line() -> str:
+        name = loaded.settings.profile
+        selected = f"{name} ({loaded.origin('profile')})" if name else "none"
+        return f"configuration {loaded.file or 'none'}, profile {selected}"
+
+    messages.details(lambda: (line(),))
+
+
+def describe_storage(loaded: "LoadedSettings", messages: Messages) -> None:
+    """Print with `-v` which database and keyring are used."""
+    messages.details(lambda: (f"database {loaded.database_shown or 'none'}, keyring {loaded.keyring_shown}",))
