@@ -103,6 +103,54 @@ def test_an_unknown_account_is_not_found(office: Machine) -> None:
     refused(office.run("access", "check", "no body", "user:show", "-o", "json"), 2, "identity.invalid")
 
 
+@pytest.mark.parametrize("flags", [(), ("--explain",), ("-q",), ("-o", "json")])
+@pytest.mark.parametrize(
+    ("permission", "near"),
+    [
+        ("user:lst", "user:list"),
+        ("user:edit", "user:update"),
+        ("token:revok", "token:revoke"),
+        ("key:remove", "key:retire"),
+        ("ratelimit:chek", "ratelimit:check"),
+    ],
+)
+def test_an_unknown_verb_of_backctl_is_answered_with_a_warning(
+    office: Machine, permission: str, near: str, flags: tuple[str, ...]
+) -> None:
+    noun, _, verb = permission.partition(":")
+    for ident, code in (("root", 0), ("ada", 6)):
+        done = office.run("access", "check", ident, permission, *flags)
+        assert done.code == code
+        assert done.err == (
+            f"backctl: warning: permission '{permission}': 'backctl {noun}' has no command '{verb}'; "
+            f"did you mean '{near}'?\n"
+        )
+
+
+def test_a_warning_never_names_the_opposite(office: Machine) -> None:
+    said = office.run("access", "check", "root", "user:undelete").err
+    assert "did you mean" not in said
+    assert "its commands are create, list, " in said
+
+
+@pytest.mark.parametrize(
+    "permission",
+    [
+        "billing:refund",
+        "usr:list",
+        "user:list",
+        "user:*",
+        "*",
+        "user:mfa",
+        "user:mfa-enroll",
+        "self:lst",
+        "encrypt:all",
+    ],
+)
+def test_permissions_stay_open(office: Machine, permission: str) -> None:
+    assert office.run("access", "check", "root", permission).err == ""
+
+
 def test_a_question_changes_nothing(office: Machine) -> None:
     before = (contents(office.home), office.stored())
     office.run("access", "check", "ada", "user:show")

@@ -198,6 +198,30 @@ def test_a_url_with_a_password_cannot_be_an_argument(machine: Any, prefix: str, 
     assert list(machine.home.iterdir()) == []
 
 
+ROLE = '[roles.auditor]\npermissions = ["user:lst", "billing:refund", "audit:*"]\n'
+ODD = (
+    "backctl: warning: roles.auditor.permissions: permission 'user:lst': 'backctl user' has no command 'lst'; "
+    "did you mean 'user:list'?"
+)
+
+
+def test_a_misspelt_permission_of_a_role_is_valid_with_a_warning(machine: Any) -> None:
+    machine.configure(ROLE)
+    for words in ((), (str(machine.config_file),)):
+        done = machine.run("config", "validate", *words, "-o", "json").succeeded()
+        assert ODD in done.err.splitlines()
+        assert done.err.count("warning") == 1
+    assert machine.run("role", "show", "auditor", "-q").succeeded().err == ""
+
+
+def test_a_misspelt_permission_is_set_with_a_warning(machine: Any) -> None:
+    value = '["user:lst", "billing:refund", "audit:*"]'
+    done = machine.run("config", "set", "roles.auditor.permissions", value).succeeded()
+    assert done.err == f"{ODD}\n"
+    done = machine.run("config", "set", "roles.auditor.permissions", "user:list,billing:refund").succeeded()
+    assert done.err == ""
+
+
 def test_a_password_in_a_refused_url_is_not_repeated(machine: Any) -> None:
     outcome = machine.run("config", "set", "database.url", "--value-stdin", stdin="mysql://root:hunter2@h/d")
     assert outcome.code == 2

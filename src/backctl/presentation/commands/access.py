@@ -8,6 +8,7 @@ from backctl.application.access_views import AccessExplanation, AccessView
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.parameters import Ident
+from backctl.presentation.permissions import doubts
 
 app = noun("access")
 
@@ -19,7 +20,12 @@ def check(
     permission: Annotated[str, Argument(metavar="PERMISSION", help="Permission, for example user:deactivate.")],
     explain: Annotated[bool, Option("--explain", help="Show the reasons for the answer.")] = False,
 ) -> None:
-    """Check whether an account has a permission now: exit code 0 or 6."""
+    """Check whether an account has a permission now: exit code 0 or 6.
+
+    Services may use any permission. For a noun of backctl, a verb that does not exist is answered with a warning.
+    """
     access = call.backend.access
     answer = access.explain(ident, permission) if explain else access.check(ident, permission)
+    for text in doubts([permission]):
+        call.messages.warn(text)
     call.results.check(answer)

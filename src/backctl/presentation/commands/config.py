@@ -1,6 +1,7 @@
 """`backctl config …`: show, validate and change the configuration."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -114,6 +115,8 @@ def set_(
     from backctl.application.views import Change  # imports all views, which the queries here do not need
 
     call.results.changed(Change(WrittenView(key, shown, str(file)), changed))
+    if key.endswith(".permissions") and isinstance(shown, list):
+        _warn_about_permissions(call, key, shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,10 @@ def validate(
         findings = settings.validate_file(file)
     views = [FindingView(finding.message, finding.hint or None) for finding in findings]
     if not views:
-        views = _domain_findings(call.settings if file is None else settings.load(config_file=file, environ={}))
+        loaded = call.settings if file is None else settings.load(config_file=file, environ={})
+        views = _domain_findings(loaded)
+        for name, role in loaded.settings.roles.items():
+            _warn_about_permissions(call, f"roles.{name}.permissions", role.permissions)
     if not views:
         call.messages.notice("the configuration is valid")
     call.results.check_all(views, FindingView, not views, no=ExitCode.UNUSABLE)
@@ -180,6 +186,14 @@ def _domain_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
             except InvalidConfiguration as error:
                 findings.append(FindingView(f"{quoted(str(loaded.file), limit=1024)}: {error.message}", error.hint))
     return findings
+
+
+def _warn_about_permissions(call: Invocation, key: str, permissions: Sequence[str]) -> None:
+    """Warn about permissions that are probably misspelt. They are allowed, because a service may use them."""
+    from backctl.presentation.permissions import doubts
+
+    for text in doubts(permissions):
+        call.messages.warn(f"{key}: {text}")
 
 
 def _bare(value: Shown) -> str:
