@@ -56,6 +56,8 @@ class Machine:
 
     where = ""
     """How a question names the profile that is selected."""
+    named = ""
+    """How an error names it."""
 
     def command(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "backctl", *args]
@@ -124,6 +126,7 @@ class ServerMachine(Machine):
     """A machine whose selected profile `server` uses an installation on PostgreSQL."""
 
     where = " in profile server"
+    named = " (profile server)"
 
     def __init__(self, home: Path, url: str, keyring: bytes) -> None:
         super().__init__(home)

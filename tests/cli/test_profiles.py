@@ -430,6 +430,7 @@ def test_without_a_profile_an_error_names_none(machine: Machine) -> None:
 
 
 def test_wrong_input_is_wrong_in_every_profile(machine: Machine, file: Path) -> None:
+    machine.run("init", "-p", "staging").succeeded()
     assert "(profile" not in machine.run("user", "show", "a b", "-p", "staging").err
     assert "(profile" not in machine.run("user", "list", "--no-such-flag", "-p", "staging").err
 

@@ -171,7 +171,8 @@ def test_many_are_verified_at_once(installed: Machine) -> None:
     given = f"{good['access_token']}\n\n  nonsense  \n{revoked['access_token']}\n{'x' * 50_000}\n{good['access_token']}"
     done = installed.run("token", "verify", "--batch", stdin=given)
     answers = [json.loads(line) for line in done.out.splitlines()]
-    assert (done.code, done.err) == (7, "backctl: error: 3 of 5 tokens are not valid: line 3, line 4, line 5\n")
+    said = f"backctl: error: 3 of 5 tokens are not valid: line 3, line 4, line 5{installed.named}\n"
+    assert (done.code, done.err) == (7, said)
     assert [(item["line"], item["ok"]) for item in answers] == [
         (1, True),
         (3, False),

@@ -186,7 +186,8 @@ def test_a_partial_failure_says_which_and_does_the_rest(installed: Machine) -> N
     text = installed.run("user", "activate", "ada", "nobody", "--yes", "--fields", "ident,changed,error", "--no-header")
     assert text.code == 7
     assert text.out == "ada\ttrue\t\nnobody\t\tthere is no account 'nobody'\n"
-    assert text.err == "backctl: 2 done, 1 changed, 1 failed\nbackctl: error: 1 of 2 failed: 'nobody'\n"
+    said = f"error: 1 of 2 failed: 'nobody'{installed.named}"
+    assert text.err == f"backctl: 2 done, 1 changed, 1 failed\nbackctl: {said}\n"
     quiet = installed.run("user", "activate", "bob", "nobody", "-y", "-q")
     assert (quiet.code, quiet.out) == (7, "")
 
