@@ -70,6 +70,37 @@ def test_a_host_that_may_come_back_is_worth_a_retry(pointing: Machine, host: str
     assert "hunter2" not in message
 
 
+def test_the_short_scheme_names_the_same_database(pointing: Machine, server: PostgresServer, database: str) -> None:
+    pointing.run("init").succeeded()
+    short = server.url(database).replace("postgresql://", "postgres://") + "?application_name=&"
+    pointing.environment["BACKCTL_DATABASE_URL"] = short
+    pointing.create_user("ada")
+    status = pointing.run("db", "status", "-o", "json").succeeded().json
+    assert status["accounts"] == 1
+    assert status["database"].startswith("postgres://tester:***@")
+    hint = pointing.run("db", "backup", "copy").err
+    assert "pg_dump" in hint
+    assert server.password not in status["database"] + hint
+
+
+def test_the_short_scheme_is_accepted_wherever_a_url_is(
+    machine: Machine, server: PostgresServer, database: str
+) -> None:
+    url = server.url(database).replace("postgresql://", "postgres://")
+    machine.configure("[profiles.file]\n")
+    key = "profiles.short.database.url"
+    assert machine.run("config", "set", key, url).code == 2
+    machine.run("config", "set", key, "--value-stdin", stdin=url).succeeded()
+    machine.run("config", "set", "profiles.file.database.url", "postgres://nobody@127.0.0.1:1/none").succeeded()
+    machine.run("config", "validate").succeeded()
+    listed = machine.run("profile", "list").succeeded().out
+    assert "postgres://tester:***@" in listed
+    assert server.password not in listed
+    machine.run("init", "-p", "short").succeeded()
+    assert machine.run("user", "count", "-p", "short").succeeded().out == "0\n"
+    assert machine.run("user", "count", "-p", "file").code == 5
+
+
 @pytest.fixture
 def silent() -> Iterator[list[int]]:
     """Yield the ports of two servers that accept connections and never answer."""

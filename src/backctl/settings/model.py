@@ -14,7 +14,7 @@ NOTHING_WRITTEN = SecretValue("")
 class DatabaseSettings(NamedTuple):
     url: SecretValue = NOTHING_WRITTEN
     """Empty for the embedded file `backctl.db` in the data folder, else `sqlite:////absolute/path.db` or
-    `postgresql://…`."""
+    `postgresql://…` (or `postgres://…`)."""
     timeout: int = 10_000_000
     """Microseconds to wait for a lock. On PostgreSQL it also limits the three timeouts below."""
     connect_timeout: int = 5_000_000

@@ -30,8 +30,8 @@ def check_database_url(key: str, text: str) -> None:
     scheme = re.match(_SCHEME, text)
     if scheme is None:
         raise WrongValue(f"{key} is not a URL; {form}")
-    if scheme[1] == "postgresql":
-        _check_server_url(key, text)
+    if scheme[1] in ("postgresql", "postgres"):  # libpq reads both alike
+        _check_server_url(key, text[scheme.end() :])
         return
     if scheme[1] != "sqlite":
         raise WrongValue(f"{key} has the scheme {quoted(scheme[1])}, which is not supported; {form}")
@@ -45,11 +45,15 @@ def check_database_url(key: str, text: str) -> None:
 
 
 def _check_server_url(key: str, text: str) -> None:
-    """Check what can be checked without libpq, whose errors may repeat a password."""
+    """Check what follows the scheme, as libpq reads it. Its own errors may repeat a password."""
     _check_encoding(key, text)
-    location, _, parameters = text.removeprefix("postgresql://").partition("?")
-    _check_hosts(key, location.partition("/")[0])
-    _check_parameters(key, parameters)
+    login = re.match("[^@/]*@", text)  # may contain ':' and '?'
+    location, _, parameters = text[login.end() if login else 0 :].partition("?")
+    hosts = location.partition("/")[0]
+    if "@" in hosts:
+        raise WrongValue(f"{key} contains several '@' before the host; write '@' in a password as %40")
+    _check_hosts(key, hosts)
+    _check_parameters(key, re.sub("(?<=.)&$", "", parameters))
 
 
 def check_redis_url(key: str, text: str) -> None:
@@ -106,7 +110,10 @@ def _check_encoding(key: str, text: str) -> None:
 def _check_hosts(key: str, location: str) -> None:
     """Check the hosts and ports of `user:password@host:port,…`."""
     hosts = location.rpartition("@")[2]
-    if any(not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{0,5})?", host) for host in hosts.split(",")):
+    if any(
+        not re.fullmatch(r"(\[[0-9A-Fa-f:.]+(%25[^\[\]@]+)?\]|[^:\[\]]*)(:[0-9]{0,5})?", host)
+        for host in hosts.split(",")
+    ):
         raise WrongValue(
             f"{key} has a malformed host or port; write '@', ':' and '/' in a password as %40, %3A and %2F"
         )

@@ -47,7 +47,7 @@ def postgresql(loaded: "LoadedSettings", dependencies: "Dependencies") -> "Insta
 
 Adapter = Callable[["LoadedSettings", "Dependencies"], "Installation"]
 
-ADAPTERS: Final[Mapping[str, Adapter]] = {"sqlite": sqlite, "postgresql": postgresql}
+ADAPTERS: Final[Mapping[str, Adapter]] = {"sqlite": sqlite, "postgresql": postgresql, "postgres": postgresql}
 """The adapter of each URL scheme that `database.url` accepts."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from backctl.domain.errors import InvalidConfiguration, InvalidSetting, UnknownProfile, UnknownSetting
 from backctl.settings import DEFAULTS, SETTINGS, LoadedSettings, SecretValue, load
@@ -441,12 +442,21 @@ SERVER = "postgresql://ann:hunter2@db.example.org:5433/accounts?sslmode=verify-f
         "postgresql://a.example,b.example:6000/accounts?target_session_attrs=read-write",
         "postgresql://ann:p%40ss%2Fw%25@h/d?options=-csearch_path%3Dbackctl",
         "postgresql://%2Fvar%2Frun/d",
+        "postgres://ann:hunter2@db.example.org/accounts",
+        "postgres:///accounts?host=/run/postgresql",
+        "postgresql://ann:what?:ever@h/d",
+        "postgresql://@h:/d?",
+        "postgresql://h,:6000/d?application_name=&sslmode=prefer&",
+        "postgresql://[fe80::1%25eth0]:5432/d",
+        "postgresql://h/d?ssl=true",
+        "postgresql://h/a@b",
     ],
 )
 def test_a_url_of_libpq_names_a_server(url: str) -> None:
     loaded = load(environ={"BACKCTL_DATABASE_URL": url})
     assert loaded.database_url == url
     assert loaded.names_storage
+    conninfo_to_dict(url)
 
 
 def test_without_a_server_there_is_a_file() -> None:
@@ -464,7 +474,11 @@ def test_without_a_server_there_is_a_file() -> None:
         ("postgresql://ann:hunter2@h:port/d", "malformed host or port"),
         ("postgresql://ann@h/d?password=hunter2&sslmode", "without a name or a value"),
         ("postgresql://ann@h/d?password=hunter2=&", "without a name or a value"),
-        ("postgres://ann:hunter2@h/d", "not supported"),
+        ("postgres://ann:hunter2@h:port/d", "malformed host or port"),
+        ("postgres://ann:hun@ter2@h/d", "several '@'"),
+        ("POSTGRES://ann:hunter2@h/d", "not supported"),
+        ("postgresql://ann:hunter2@[::1/d", "malformed host or port"),
+        ("postgresql://ann:hunter2@h/d?&", "without a name or a value"),
     ],
 )
 def test_a_url_that_libpq_would_misread_is_refused_without_showing_it(url: str, words: str) -> None:
@@ -474,9 +488,10 @@ def test_a_url_that_libpq_would_misread_is_refused_without_showing_it(url: str, 
 
 
 def test_the_password_of_a_server_is_never_shown() -> None:
-    shown = [f"{entry}" for entry in load(environ={"BACKCTL_DATABASE_URL": SERVER}).entries()]
-    assert any("postgresql://ann:***@db.example.org:5433/accounts?sslmode=verify-full" in line for line in shown)
-    assert not any("hunter2" in line for line in shown)
+    for url in (SERVER, SERVER.replace("postgresql:", "postgres:")):
+        shown = [f"{entry}" for entry in load(environ={"BACKCTL_DATABASE_URL": url}).entries()]
+        assert any("://ann:***@db.example.org:5433/accounts?sslmode=verify-full" in line for line in shown)
+        assert not any("hunter2" in line for line in shown)
 
 
 # Lists.
