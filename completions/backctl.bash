@@ -5,15 +5,16 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
     words='' operands=(TEXT) flags=''
     case $1 in
         'backctl') words='user role access token key encrypt decrypt reencrypt cache ratelimit audit config profile db sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
-        'backctl user') words='create list show exists count set-password check-password activate deactivate update delete history mfa' flags=" -h --help" ;;
+        'backctl user') words='create list show exists count set-password check-password activate unlock deactivate update delete history mfa' flags=" -h --help" ;;
         'backctl user create') operands=(TEXT TEXT) flags=" --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl user list') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT --limit=TEXT --cursor=TEXT --all --sort=TEXT --page=TEXT --page-size=TEXT$shared" ;;
+        'backctl user list') flags=" --role=user|moderator|admin|@role --status=active|closed|expired|locked --active --inactive --locked --created-after=TEXT --created-before=TEXT --expires-before=TEXT --last-login-before=TEXT --mfa=off|pending|on --must-change-password --no-password --email-domain=TEXT --search=TEXT --limit=TEXT --cursor=TEXT --all --sort=TEXT --page=TEXT --page-size=TEXT$shared" ;;
         'backctl user show') operands=(@account TEXT) flags="$shared" ;;
         'backctl user exists') operands=(@account TEXT) flags="$shared" ;;
-        'backctl user count') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT$shared" ;;
+        'backctl user count') flags=" --role=user|moderator|admin|@role --status=active|closed|expired|locked --active --inactive --locked --created-after=TEXT --created-before=TEXT --expires-before=TEXT --last-login-before=TEXT --mfa=off|pending|on --must-change-password --no-password --email-domain=TEXT --search=TEXT$shared" ;;
         'backctl user set-password') operands=(@account TEXT) flags=" --generate-password --secret-file=FILE --must-change-password --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl user check-password') operands=(@account TEXT) flags=" --source=TEXT --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --mfa-code-stdin --mfa-code-file=FILE --mfa-code-fd=TEXT --mfa-code-env=TEXT --actor=TEXT --reason=TEXT$shared" ;;
         'backctl user activate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
+        'backctl user unlock') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl user deactivate') operands=(@account) flags=" --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl user update') operands=(@account TEXT) flags=" --email=TEXT --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --no-expiry --if-version=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl user delete') operands=(@account) flags=" --erase --if-exists --from-file=FILE --max-changes=TEXT -n --dry-run -y --yes --confirm=TEXT --actor=TEXT --reason=TEXT$shared" ;;
@@ -64,7 +65,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl cache invalidate') operands=(TEXT TEXT) flags=" --tag=TEXT --all -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl cache stats') flags="$shared" ;;
         'backctl cache warm') words='users' flags=" -h --help" ;;
-        'backctl cache warm users') flags=" --role=user|moderator|admin|@role --active --inactive --created-after=TEXT --created-before=TEXT --email-domain=TEXT --search=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
+        'backctl cache warm users') flags=" --role=user|moderator|admin|@role --status=active|closed|expired|locked --active --inactive --locked --created-after=TEXT --created-before=TEXT --expires-before=TEXT --last-login-before=TEXT --mfa=off|pending|on --must-change-password --no-password --email-domain=TEXT --search=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl ratelimit') words='check run peek list reset simulate policy' flags=" -h --help" ;;
         'backctl ratelimit check') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT --wait=TEXT --also=TEXT --from-file=FILE --filter$shared" ;;
         'backctl ratelimit run') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT --wait=TEXT --limited-exit=TEXT$shared" ;;

@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --created-after --created-before --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -145,6 +145,7 @@ complete -c backctl -n '__backctl_at user' -a count -d 'Count accounts'
 complete -c backctl -n '__backctl_at user' -a set-password -d 'Set the password of an account'
 complete -c backctl -n '__backctl_at user' -a check-password -d 'Check the password of an account: exit code 0 or 6'
 complete -c backctl -n '__backctl_at user' -a activate -d 'Activate accounts that were deactivated'
+complete -c backctl -n '__backctl_at user' -a unlock -d 'End the locks of accounts after failed logins'
 complete -c backctl -n '__backctl_at user' -a deactivate -d 'Deactivate accounts: nobody can log in to them'
 complete -c backctl -n '__backctl_at user' -a update -d 'Update the given attributes of an account'
 complete -c backctl -n '__backctl_at user' -a delete -d 'Permanently delete accounts; their events stay'
@@ -177,11 +178,18 @@ complete -c backctl -n '__backctl_in user create' -l actor -x -d 'Record this na
 complete -c backctl -n '__backctl_in user create' -l reason -x -d 'Record this reason with every change'
 
 # backctl user list
-complete -c backctl -n '__backctl_in user list' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only with this role'
-complete -c backctl -n '__backctl_in user list' -l active -d 'Only active or only inactive accounts'
-complete -c backctl -n '__backctl_in user list' -l inactive -d 'Only active or only inactive accounts'
+complete -c backctl -n '__backctl_in user list' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only with this role; may be repeated'
+complete -c backctl -n '__backctl_in user list' -l status -x -a 'active closed expired locked' -d 'Only with this status; may be repeated'
+complete -c backctl -n '__backctl_in user list' -l active -d 'Only those that can log in now (status active), or only the others'
+complete -c backctl -n '__backctl_in user list' -l inactive -d 'Only those that can log in now (status active), or only the others'
+complete -c backctl -n '__backctl_in user list' -l locked -d 'Only locked after failed logins, even if closed or expired too'
 complete -c backctl -n '__backctl_in user list' -l created-after -x -d 'Only created at this time or later; 7d is 7 days ago'
 complete -c backctl -n '__backctl_in user list' -l created-before -x -d 'Only created before this time; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in user list' -l expires-before -x -d 'Only expired or expiring before this time; 7d is in 7 days'
+complete -c backctl -n '__backctl_in user list' -l last-login-before -x -d 'Only without a login since this time; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in user list' -l mfa -x -a 'off pending on' -d 'Only with the second factor in this state; may be repeated'
+complete -c backctl -n '__backctl_in user list' -l must-change-password -d 'Only those that must change their password at the next login'
+complete -c backctl -n '__backctl_in user list' -l no-password -d 'Only accounts without a password'
 complete -c backctl -n '__backctl_in user list' -l email-domain -x -d 'Only with an address in this domain'
 complete -c backctl -n '__backctl_in user list' -l search -x -d 'Only with this text in the username or the address'
 complete -c backctl -n '__backctl_in user list' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
@@ -198,11 +206,18 @@ complete -c backctl -n '__backctl_operand 1 user show' -x -a '(__backctl_stored 
 complete -c backctl -n '__backctl_operand 1 user exists' -x -a '(__backctl_stored account)'
 
 # backctl user count
-complete -c backctl -n '__backctl_in user count' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only with this role'
-complete -c backctl -n '__backctl_in user count' -l active -d 'Only active or only inactive accounts'
-complete -c backctl -n '__backctl_in user count' -l inactive -d 'Only active or only inactive accounts'
+complete -c backctl -n '__backctl_in user count' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only with this role; may be repeated'
+complete -c backctl -n '__backctl_in user count' -l status -x -a 'active closed expired locked' -d 'Only with this status; may be repeated'
+complete -c backctl -n '__backctl_in user count' -l active -d 'Only those that can log in now (status active), or only the others'
+complete -c backctl -n '__backctl_in user count' -l inactive -d 'Only those that can log in now (status active), or only the others'
+complete -c backctl -n '__backctl_in user count' -l locked -d 'Only locked after failed logins, even if closed or expired too'
 complete -c backctl -n '__backctl_in user count' -l created-after -x -d 'Only created at this time or later; 7d is 7 days ago'
 complete -c backctl -n '__backctl_in user count' -l created-before -x -d 'Only created before this time; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in user count' -l expires-before -x -d 'Only expired or expiring before this time; 7d is in 7 days'
+complete -c backctl -n '__backctl_in user count' -l last-login-before -x -d 'Only without a login since this time; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in user count' -l mfa -x -a 'off pending on' -d 'Only with the second factor in this state; may be repeated'
+complete -c backctl -n '__backctl_in user count' -l must-change-password -d 'Only those that must change their password at the next login'
+complete -c backctl -n '__backctl_in user count' -l no-password -d 'Only accounts without a password'
 complete -c backctl -n '__backctl_in user count' -l email-domain -x -d 'Only with an address in this domain'
 complete -c backctl -n '__backctl_in user count' -l search -x -d 'Only with this text in the username or the address'
 
@@ -242,6 +257,15 @@ complete -c backctl -n '__backctl_in user activate' -s n -l dry-run -d 'Change n
 complete -c backctl -n '__backctl_in user activate' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in user activate' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user activate' -l reason -x -d 'Record this reason with every change'
+
+# backctl user unlock
+complete -c backctl -n '__backctl_operand 1+ user unlock' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user unlock' -l from-file -r -F -d 'Read accounts from a file, one per line or as JSON lines; \'-\' is standard input'
+complete -c backctl -n '__backctl_in user unlock' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
+complete -c backctl -n '__backctl_in user unlock' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in user unlock' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user unlock' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user unlock' -l reason -x -d 'Record this reason with every change'
 
 # backctl user deactivate
 complete -c backctl -n '__backctl_operand 1+ user deactivate' -x -a '(__backctl_stored account)'
@@ -633,11 +657,18 @@ complete -c backctl -n '__backctl_at cache warm' -a users -d 'Store accounts in 
 complete -c backctl -n '__backctl_at cache warm' -s h -l help -d 'Show this message and exit'
 
 # backctl cache warm users
-complete -c backctl -n '__backctl_in cache warm users' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only with this role'
-complete -c backctl -n '__backctl_in cache warm users' -l active -d 'Only active or only inactive accounts'
-complete -c backctl -n '__backctl_in cache warm users' -l inactive -d 'Only active or only inactive accounts'
+complete -c backctl -n '__backctl_in cache warm users' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only with this role; may be repeated'
+complete -c backctl -n '__backctl_in cache warm users' -l status -x -a 'active closed expired locked' -d 'Only with this status; may be repeated'
+complete -c backctl -n '__backctl_in cache warm users' -l active -d 'Only those that can log in now (status active), or only the others'
+complete -c backctl -n '__backctl_in cache warm users' -l inactive -d 'Only those that can log in now (status active), or only the others'
+complete -c backctl -n '__backctl_in cache warm users' -l locked -d 'Only locked after failed logins, even if closed or expired too'
 complete -c backctl -n '__backctl_in cache warm users' -l created-after -x -d 'Only created at this time or later; 7d is 7 days ago'
 complete -c backctl -n '__backctl_in cache warm users' -l created-before -x -d 'Only created before this time; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in cache warm users' -l expires-before -x -d 'Only expired or expiring before this time; 7d is in 7 days'
+complete -c backctl -n '__backctl_in cache warm users' -l last-login-before -x -d 'Only without a login since this time; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in cache warm users' -l mfa -x -a 'off pending on' -d 'Only with the second factor in this state; may be repeated'
+complete -c backctl -n '__backctl_in cache warm users' -l must-change-password -d 'Only those that must change their password at the next login'
+complete -c backctl -n '__backctl_in cache warm users' -l no-password -d 'Only accounts without a password'
 complete -c backctl -n '__backctl_in cache warm users' -l email-domain -x -d 'Only with an address in this domain'
 complete -c backctl -n '__backctl_in cache warm users' -l search -x -d 'Only with this text in the username or the address'
 complete -c backctl -n '__backctl_in cache warm users' -s n -l dry-run -d 'Change nothing; show what would change'

@@ -427,8 +427,9 @@ class Backend:
     @lazy
     def _cached_accounts(self) -> "CachedAccounts":
         from backctl.application.cached_accounts import CachedAccounts
+        from backctl.infrastructure.host import now
 
-        return CachedAccounts(self._cache_levels, self._storage.reader, self._addresses)
+        return CachedAccounts(self._cache_levels, self._storage.reader, self._addresses, now)
 
     @lazy
     def _cached_standings(self) -> "CachedStandings":

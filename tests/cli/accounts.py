@@ -21,6 +21,18 @@ with backctl.open_backend() as backend:
             backend.accounts.deactivate(username, by=me)
 """
 
+_LOCK = """
+import sys
+import backctl
+from backctl.domain.values import Secret
+
+with backctl.open_backend() as backend:
+    me = backend.by("seed")
+    for username in sys.argv[1:]:
+        for _ in range(10):
+            backend.authentication.authenticate(username, Secret("wrong horse battery"), by=me)
+"""
+
 
 @dataclass(frozen=True)
 class Person:
@@ -46,6 +58,11 @@ def populate(machine: Machine, people: Iterable[Person]) -> None:
     """Create the accounts in this order, without passwords, in one process."""
     rows = [(person.email, person.username, person.role, person.active) for person in people]
     python(machine, _POPULATE, stdin=json.dumps(rows)).succeeded()
+
+
+def lock(machine: Machine, *usernames: str) -> None:
+    """Lock accounts with ten wrong passwords each, in one process."""
+    python(machine, _LOCK, *usernames).succeeded()
 
 
 def python(machine: Machine, script: str, *arguments: str, stdin: str = "") -> Outcome:

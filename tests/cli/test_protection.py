@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.accounts import Person, populate
+from tests.cli.accounts import Person, lock, populate
 from tests.cli.conftest import Machine
 from tests.cli.expected import refused
 from tests.cli.files import contents
@@ -28,6 +28,10 @@ Prepare = Callable[[Machine], None]
 
 def run(machine: Machine, *words: str, stdin: str = "") -> str:
     return machine.run(*words, stdin=stdin).succeeded().out
+
+
+def with_a_locked_account(machine: Machine) -> None:
+    lock(machine, "ada")
 
 
 def with_a_session(machine: Machine) -> None:
@@ -108,6 +112,7 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("user", "set-password"): (unprepared, "ada --generate-password --secret-file made"),
     ("user", "activate"): (unprepared, "eve"),
     ("user", "deactivate"): (unprepared, "ada bob"),
+    ("user", "unlock"): (with_a_locked_account, "ada"),
     ("user", "update"): (unprepared, "ada --username lovelace"),
     ("user", "delete"): (unprepared, "ada"),
     ("user", "mfa", "enroll"): (unprepared, "ada"),
@@ -173,6 +178,7 @@ def test_no_change_is_made_without_a_reason_and_a_confirmation(
         "user activate ada",
         "user activate ada bob",
         "user deactivate eve",
+        "user unlock ada",
         "user update ada --role user",
         "user mfa reencrypt",
         "role assign user ada",

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import pytest
-from tests.cli.accounts import Person
+from tests.cli.accounts import Person, lock
 from tests.cli.conftest import Machine, Outcome
 from tests.cli.expected import refused
 from tests.cli.files import contents
@@ -15,7 +15,15 @@ PEOPLE = [
     Person("bob"),
     Person("dan", active=False),
     Person("eve", active=False),
+    Person("gil"),
+    Person("ida"),
 ]
+
+
+@pytest.fixture(scope="module")
+def prepared(prepared: Machine) -> Machine:
+    lock(prepared, "gil", "ida")
+    return prepared
 
 
 class Bulk(NamedTuple):
@@ -32,6 +40,7 @@ class Bulk(NamedTuple):
 COMMANDS: dict[tuple[str, ...], Bulk] = {
     ("user", "activate"): Bulk("", ("dan", "eve"), "activate 2 accounts (dan, eve)", same=("ada", "bob")),
     ("user", "deactivate"): Bulk("", ("ada", "bob"), "deactivate 2 accounts (ada, bob)", same=("dan", "eve")),
+    ("user", "unlock"): Bulk("", ("gil", "ida"), "unlock 2 accounts (gil, ida)", same=("ada", "dan")),
     ("user", "delete"): Bulk("", ("ada", "bob"), "permanently delete 2 accounts (ada, bob)", flag="--confirm 2"),
     ("role", "assign"): Bulk(
         "admin", ("ada", "bob"), "assign the role admin to 2 accounts (ada, bob)", same=("root", "root@example.org")

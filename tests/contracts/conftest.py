@@ -192,11 +192,12 @@ def sqlite_store(template: Template, folder: Path, cleanup: ExitStack) -> Store:
     cleanup.callback(engine.dispose)
 
     def open_reader() -> Reader:
-        reader = SqliteReader(path, timeout_us=PATIENCE_US, addresses=addresses)
+        reader = SqliteReader(path, timeout_us=PATIENCE_US, addresses=addresses, clock=lambda: made.now)
         cleanup.callback(reader.close)
         return reader
 
-    return Store(engine, open_reader, template.keyring, template.installation_id, folder)
+    made = Store(engine, open_reader, template.keyring, template.installation_id, folder)
+    return made
 
 
 @dataclass(frozen=True)
@@ -247,9 +248,10 @@ def postgres_store(template: PostgresTemplate, folder: Path, cleanup: ExitStack)
     cleanup.callback(engine.dispose)
 
     def open_reader() -> Reader:
-        return PostgresReader(database, addresses=addresses)
+        return PostgresReader(database, addresses=addresses, clock=lambda: made.now)
 
-    return Store(engine, open_reader, template.keyring, template.installation_id, folder)
+    made = Store(engine, open_reader, template.keyring, template.installation_id, folder)
+    return made
 
 
 def a_keyring() -> Keyring:

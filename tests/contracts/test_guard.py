@@ -57,7 +57,7 @@ def deactivate(store: Store, transactions: Transactions, ident: str, *, dry_run:
 
 
 def inactive(store: Store) -> int:
-    return store.open_reader().count_users(UserCriteria(is_active=False))
+    return store.open_reader().count_users(UserCriteria(statuses=("closed",)))
 
 
 def events(store: Store) -> int:

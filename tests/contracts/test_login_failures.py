@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 from tests.contracts.conftest import START, Store, a_user
 
+from backctl.domain.account_status import LOCK_US
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.events import LoginFailed
-from backctl.domain.lockout import LOCK_US, WINDOW_US, RecentFailures
+from backctl.domain.lockout import WINDOW_US, RecentFailures
 from backctl.domain.repositories import EVERY_EVENT
 from backctl.domain.values import Identity, Instant, PasswordHash
 

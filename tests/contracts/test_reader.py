@@ -14,7 +14,9 @@ from backctl.application.attribution import Attribution
 from backctl.application.event_views import EventView
 from backctl.application.ports.storage import Reader
 from backctl.application.views import UserView
+from backctl.domain.account_status import STATUSES
 from backctl.domain.errors import InvalidCursor
+from backctl.domain.lockout import RecentFailures
 from backctl.domain.repositories import (
     BY_CREATION,
     EVERY_EVENT,
@@ -24,8 +26,9 @@ from backctl.domain.repositories import (
     Sort,
     UserCriteria,
 )
-from backctl.domain.user import User
+from backctl.domain.user import MfaState, User
 from backctl.domain.values import EmailAddress, Identity, Instant, Username, folded
+from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
 on_one_database = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -33,6 +36,8 @@ SORTS = st.builds(Sort, st.sampled_from(SORT_FIELDS), st.booleans())
 # Few letters, so that searches match, and all characters with a meaning in LIKE or its escapes.
 LETTERS = "aAbÄä%_!\\'\"ß"
 NAMES = st.text(LETTERS, min_size=1, max_size=6)
+MFA_STATES: tuple[MfaState, ...] = ("off", "pending", "on")
+MOMENTS = st.none() | st.integers(-1, 6).map(START.plus)
 
 
 @st.composite
@@ -46,7 +51,18 @@ def accounts(draw: st.DrawFn) -> User:
     )
     if draw(st.booleans()):
         user.deactivate(now=START)
+    user.expires_at = draw(MOMENTS)
+    user.last_login_at = draw(MOMENTS)
+    user.mfa_state = draw(st.sampled_from(MFA_STATES))
+    user.must_change_password = draw(st.booleans())
+    if draw(st.booleans()):
+        user.password_hash = None
     return user
+
+
+def lock_of(user: User) -> Instant | None:
+    """The end of a lock of an account, which depends on its name: none, one that is over, one that is in force."""
+    return (None, START, START.plus(2))[len(user.username.name) % 3]
 
 
 def populations(max_size: int = 25) -> st.SearchStrategy[list[User]]:
@@ -55,11 +71,16 @@ def populations(max_size: int = 25) -> st.SearchStrategy[list[User]]:
     )
 
 
-MOMENTS = st.none() | st.integers(-1, 6).map(START.plus)
 CRITERIA = st.builds(
     UserCriteria,
-    role=st.none() | st.sampled_from(["user", "admin", "nobody"]),
-    is_active=st.none() | st.booleans(),
+    roles=st.lists(st.sampled_from(["user", "admin", "nobody"]), max_size=2).map(tuple),
+    statuses=st.lists(st.sampled_from(STATUSES), max_size=3).map(tuple),
+    locked=st.booleans(),
+    expires_before=MOMENTS,
+    last_login_before=MOMENTS,
+    mfa=st.lists(st.sampled_from(MFA_STATES), max_size=2).map(tuple),
+    must_change_password=st.booleans(),
+    no_password=st.booleans(),
     created_after=MOMENTS,
     created_before=MOMENTS,
     email_domain=st.none() | st.sampled_from(["a.example", "b.EXAMPLE", "Ä.example", "%"]),
@@ -67,12 +88,25 @@ CRITERIA = st.builds(
 )
 
 
+def view_of(user: User) -> UserView:
+    return UserView.of(user, locked_until=lock_of(user), now=START)
+
+
 def fits(user: User, criteria: UserCriteria) -> bool:
     """Apply the criteria to one account in plain Python."""
-    search = criteria.search
+    search, login = criteria.search, user.last_login_at
     return (
-        (criteria.role is None or user.role == criteria.role)
-        and (criteria.is_active is None or user.is_active == criteria.is_active)
+        (not criteria.roles or user.role in criteria.roles)
+        and (not criteria.statuses or view_of(user).status in criteria.statuses)
+        and (not criteria.locked or view_of(user).locked_until is not None)
+        and (
+            criteria.expires_before is None
+            or (user.expires_at is not None and user.expires_at < criteria.expires_before)
+        )
+        and (criteria.last_login_before is None or login is None or login < criteria.last_login_before)
+        and (not criteria.mfa or user.mfa_state in criteria.mfa)
+        and (not criteria.must_change_password or user.must_change_password)
+        and (not criteria.no_password or user.password_hash is None)
         and (criteria.created_after is None or user.created_at >= criteria.created_after)
         and (criteria.created_before is None or user.created_at < criteria.created_before)
         and (criteria.email_domain is None or user.email.domain == folded(criteria.email_domain, "NFC"))
@@ -92,14 +126,23 @@ def place(user: User, sort: Sort) -> tuple[str | int, ...]:
 
 def expected(users: Sequence[User], criteria: UserCriteria, sort: Sort) -> list[UserView]:
     found = (user for user in users if fits(user, criteria))
-    return [UserView.of(user) for user in sorted(found, key=lambda user: place(user, sort), reverse=sort.descending)]
+    return [view_of(user) for user in sorted(found, key=lambda user: place(user, sort), reverse=sort.descending)]
+
+
+def lock(work: SqlUnitOfWork, users: Sequence[User]) -> None:
+    for key, until in [(user.id, lock_of(user)) for user in users] + [("digest of an unknown name", START.plus(2))]:
+        if until is not None:
+            work.login_failures.of(key)
+            work.login_failures.keep(key, RecentFailures(locked_until=until), now=Instant(START - 1))
 
 
 def refill(store: Store, users: Sequence[User]) -> None:
     with store.work() as work:
         work.session.execute(text("DELETE FROM users"))
+        work.session.execute(text("DELETE FROM login_failures"))
         for user in users:
             work.users.add(user)
+        lock(work, users)
         work.commit()
 
 
@@ -161,9 +204,32 @@ def test_pages_by_cursor_visit_every_account_once_whatever_is_inserted_before_it
         for user in before:
             waiting.remove(user)
         store.add(*before)
+        with store.work() as work:
+            lock(work, before)
+            work.commit()
 
     found = all_pages(store.open_reader(), criteria, sort, size, insert_before)
     assert found == expected(users, criteria, sort)
+
+
+@pytest.mark.parametrize("criteria", [UserCriteria(statuses=("locked",)), UserCriteria(locked=True)])
+def test_a_lock_that_ends_is_seen_at_once(store: Store, criteria: UserCriteria) -> None:
+    refill(store, [a_user("abcde")])  # locked for two microseconds
+    reader = store.open_reader()
+    for passed, status, until in ((0, "locked", START.plus(2)), (1, "locked", START.plus(2)), (2, "active", None)):
+        store.now = START.plus(passed)
+        (found,) = reader.stream_users(EVERY_USER, BY_CREATION)
+        assert (found.status, found.locked_until) == (status, until)
+        assert reader.count_users(criteria) == (status == "locked")
+
+
+def test_a_damaged_lock_is_shown_as_none(store: Store) -> None:
+    refill(store, [a_user("abcde")])
+    with store.work() as work:
+        work.session.execute(text("UPDATE login_failures SET locked_until = 9223372036854775807"))
+        work.commit()
+    (found,) = store.open_reader().stream_users(EVERY_USER, BY_CREATION)
+    assert found.locked_until is None
 
 
 def test_a_cursor_continues_after_its_account_was_changed(store: Store) -> None:
@@ -181,7 +247,7 @@ def test_a_cursor_of_another_question_is_refused(store: Store) -> None:
     store.add(*(a_user(f"user{number}") for number in range(3)))
     reader = store.open_reader()
     cursor = reader.users(EVERY_USER, BY_CREATION, limit=1).next_cursor
-    for criteria, sort in ((UserCriteria(role="user"), BY_CREATION), (EVERY_USER, Sort("email"))):
+    for criteria, sort in ((UserCriteria(roles=("user",)), BY_CREATION), (EVERY_USER, Sort("email"))):
         with pytest.raises(InvalidCursor, match="belongs to another query"):
             reader.users(criteria, sort, limit=1, cursor=cursor)
     with pytest.raises(InvalidCursor):
@@ -205,7 +271,7 @@ def test_one_account_is_found_by_id_address_and_name(store: Store) -> None:
     store.add(user, a_user("bob", password_hash=None))
     reader = store.open_reader()
     for ident in (user.id.upper(), "äRGER@EXAMPLE.org", "A\u0308RGER"):
-        assert reader.find_user(Identity.parse(ident)) == UserView.of(user)
+        assert reader.find_user(Identity.parse(ident)) == UserView.of(user, locked_until=None, now=START)
     assert reader.find_user(Identity.parse("nobody")) is None
     bob = reader.find_user(Identity.parse("bob"))
     assert bob is not None
@@ -228,7 +294,7 @@ def test_text_that_no_database_holds_finds_nothing(store: Store, term: str) -> N
     store.add(a_user("aaa"))
     reader = store.open_reader()
     assert reader.count_users(UserCriteria(search=term)) == 0
-    assert reader.count_users(UserCriteria(role=term)) == 0
+    assert reader.count_users(UserCriteria(roles=(term,))) == 0
     assert reader.events(EventCriteria(subjects=(term,)), limit=5).items == ()
     assert reader.events(EventCriteria(types=(term,)), limit=5).items == ()
 

@@ -58,7 +58,7 @@ class Bench:
         return self.transactions.run_each(idents, step, by=BY, dry_run=dry_run, stop=stop)
 
     def closed(self) -> int:
-        return self.store.open_reader().count_users(UserCriteria(is_active=False))
+        return self.store.open_reader().count_users(UserCriteria(statuses=("closed",)))
 
     def events(self) -> list[tuple[str, str]]:
         """Return all events except the creation of the accounts."""
@@ -253,7 +253,7 @@ def test_a_step_of_ones_own_may_lock_in_any_order_and_is_run_again(bench: Bench)
         user: User = work.users.get(Identity.parse(second))
         user.deactivate(now=START)
         work.write()
-        return Change(UserView.of(user), changed=True)
+        return Change(UserView.of(user, locked_until=None, now=START), changed=True)
 
     with ThreadPoolExecutor(2) as pool:
         runs = [

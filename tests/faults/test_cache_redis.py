@@ -20,6 +20,7 @@ from backctl.application.cache_envelope import Seal
 from backctl.application.cache_levels import Environment, Levels
 from backctl.application.cached_accounts import CachedAccounts, key_of_id
 from backctl.domain.errors import UserNotFound
+from backctl.infrastructure.host import now
 from backctl.infrastructure.memory.cache import MemoryCache
 from backctl.infrastructure.redis.cache import RedisCache
 
@@ -177,7 +178,7 @@ def accounts(server: RedisServer, backend: Any, clock: Clock) -> tuple[CachedAcc
             raise redis.RedisError(faults[0])  # any error of a loader
         return backend.accounts.reader()
 
-    return CachedAccounts(levels, reader, backend.accounts.addresses), faults
+    return CachedAccounts(levels, reader, backend.accounts.addresses, now), faults
 
 
 def test_an_account_in_an_old_snapshot_is_used_for_30_seconds_at_most(

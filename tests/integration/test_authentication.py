@@ -15,8 +15,8 @@ from backctl.application.attribution import Attribution
 from backctl.application.authentication import AuthenticationService
 from backctl.application.limit_views import LimitView
 from backctl.application.login_views import PasswordCheck
+from backctl.domain.account_status import LOCK_US
 from backctl.domain.errors import InvalidIdentity, InvalidInput, InvalidPassword, UserChangedMeanwhile
-from backctl.domain.lockout import LOCK_US
 from backctl.domain.rate_limit import Policy
 from backctl.domain.sources import grouped
 from backctl.domain.values import Instant, PasswordHash, Secret

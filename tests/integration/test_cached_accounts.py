@@ -5,7 +5,7 @@ import time
 from base64 import b32decode
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 import backctl
 from backctl.application.attribution import Attribution
 from backctl.application.reactions import LoggedEvent
+from backctl.application.views import UserView
 from backctl.backend import Backend
 from backctl.domain.errors import BackctlError, TokenReused, TokenRevoked, UserNotFound
 from backctl.domain.events import event_types
@@ -155,6 +156,12 @@ def login_after_a_lock(world: World) -> None:
     world.changing.accounts.set_password("ada", BETTER, by=BY)
 
 
+def unlock(world: World) -> None:
+    failing_logins(world)
+    world.cached()
+    assert world.changing.accounts.unlock("ada", by=BY).changed
+
+
 def rehash(world: World) -> None:
     backend = world.place.open(passwords_bcrypt_cost="5")
     assert backend.authentication.authenticate("ada", GOOD, by=BY).outcome == "ok"
@@ -269,6 +276,7 @@ MUTATIONS = {
     "failing logins": mutation(failing_logins, "LoginFailed", "UserLocked"),
     "login": mutation(lambda w: w.log_in("ada"), "LoginSucceeded"),
     "end of a lock": mutation(login_after_a_lock, "UserLockEnded", "UserPasswordChanged"),
+    "unlock": mutation(unlock, "UserLockEnded"),
     "enroll": mutation(lambda w: w.enroll(), "MfaEnrolled"),
     "confirm": mutation(lambda w: w.confirm(), "MfaConfirmed", "SessionsRevoked"),
     "recovery code": mutation(login_with_a_recovery_code, "LoginChallenged", "RecoveryCodeUsed"),
@@ -377,6 +385,24 @@ def test_accounts_are_read_from_the_cache(world: World) -> None:
     assert reader.tokens.verify(token).sub == ada
     with pytest.raises(TokenRevoked):
         world.database.tokens.verify(token)
+
+
+def test_the_status_of_a_cached_account_is_that_of_now(world: World) -> None:
+    world.changing.accounts.update("bob", expiry=Expiry(after=3_600_000_000), by=BY)
+    failing_logins(world)
+    ada, bob = (world.reading.accounts.get(name) for name in ("ada", "bob"))
+    assert (ada.status, bob.status) == ("locked", "active")
+    until, expiry, cached = ada.locked_until, bob.expires_at, world.reading.accounts.cached
+    assert until is not None
+    assert expiry is not None
+    assert cached is not None
+
+    def at(moment: Instant, ident: str) -> UserView:
+        return replace(cached(), clock=lambda: moment).get(ident)
+
+    assert (at(until.plus(-1), "ada").status, at(until.plus(-1), "ada").locked_until) == ("locked", until)
+    assert (at(until, "ada").status, at(until, "ada").locked_until) == ("active", None)
+    assert at(expiry, "bob").status == "expired"
 
 
 def test_a_name_that_is_not_there_yet(world: World) -> None:

@@ -26,7 +26,7 @@ from backctl.domain.errors import (
     SchemaOutdated,
     SchemaTooNew,
 )
-from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
+from backctl.domain.repositories import BY_CREATION, EVERY_EVENT, EVERY_USER
 from backctl.domain.values import EventId, Identity
 from backctl.infrastructure.addresses import EmailValidatorParser
 from backctl.infrastructure.sql import migrator
@@ -41,6 +41,8 @@ from backctl.infrastructure.sqlite.reader import SqliteReader
 
 KEYRING = a_keyring()
 PATIENCE_US = 20_000_000
+ADDED = {"password_imported": "0005", "last_login_at": "0007"}
+"""The columns of accounts that later revisions added."""
 NEXT = f"{int(REVISION) + 1:04}"
 
 ADD_A_COLUMN = """
@@ -104,18 +106,18 @@ def next_revision(tmp_path: Path) -> Callable[[str], tuple[Path, ...]]:
 
 
 def reader(path: Path) -> SqliteReader:
-    return SqliteReader(path, timeout_us=PATIENCE_US, addresses=EmailValidatorParser())
+    return SqliteReader(path, timeout_us=PATIENCE_US, addresses=EmailValidatorParser(), clock=lambda: START)
 
 
 def add_user(path: Path, name: str, *, revision: str = REVISION) -> None:
-    """Add an account. At an older revision, the column that it lacks exists only meanwhile."""
-    if revision < "0005":
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("ALTER TABLE users ADD COLUMN password_imported BOOLEAN")
-            add_user_now(path, name, revision)
-            connection.execute("ALTER TABLE users DROP COLUMN password_imported")
-    else:
+    """Add an account. At an older revision, the columns that it lacks exist only meanwhile."""
+    missing = [column for column, since in ADDED.items() if revision < since]
+    with closing(sqlite3.connect(path)) as connection:
+        for column in missing:
+            connection.execute(f"ALTER TABLE users ADD COLUMN {column} INTEGER")
         add_user_now(path, name, revision)
+        for column in missing:
+            connection.execute(f"ALTER TABLE users DROP COLUMN {column}")
 
 
 def add_user_now(path: Path, name: str, revision: str) -> None:
@@ -470,6 +472,26 @@ def test_the_first_revision_gains_a_count_of_failed_logins(tmp_path: Path, monke
     assert verified(path) == ChainReport(3, 0)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM login_failures").fetchone() == (0,)
+
+
+def test_the_last_logins_are_taken_from_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(migrator, "REVISION", "0005")
+        path = make(tmp_path / "backctl.db")
+    for name in ("ada", "bob"):
+        add_user(path, name, revision="0005")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        ids = dict(connection.execute("SELECT username, id FROM users").fetchall())
+        copied = "INSERT INTO events SELECT seq + ?, ?, ?, ?, ?, actor, reason, trace_id, audit_kid, data, salt, "
+        for number, (type_, name) in enumerate(
+            [("LoginSucceeded", "ada"), ("LoginSucceeded", "ada"), ("LoginFailed", "ada"), ("LoginFailed", "bob")], 9
+        ):
+            event = (number, new_id(), START + number, type_, ids[name])
+            connection.execute(f"{copied}data_digest, mac FROM events WHERE seq = 1", event)
+    upgrade(path, timeout_us=PATIENCE_US, notice=ignore)
+    with closing(reader(path)) as opened:
+        logins = {user.username: user.last_login_at for user in opened.stream_users(EVERY_USER, BY_CREATION)}
+    assert logins == {"ada": START + 10, "bob": None}
 
 
 def test_a_database_that_grew_with_the_revisions_is_like_a_new_one(

@@ -84,7 +84,7 @@ T = TypeVar("T")
 
 
 def ask(path: Path, question: Callable[[SqliteReader], T]) -> T:
-    with closing(SqliteReader(path, timeout_us=SOON_US, addresses=ADDRESSES)) as reader:
+    with closing(SqliteReader(path, timeout_us=SOON_US, addresses=ADDRESSES, clock=lambda: START)) as reader:
         return question(reader)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from backctl.application.access_views import AccessExplanation, AccessReason, AccessView, RoleView
 from backctl.application.views import UserView
 from backctl.domain.access import AccessPolicy, Permission, Role
+from backctl.domain.account_status import obstacle_of
 from backctl.domain.errors import RoleNotFound, UserNotFound
 from backctl.domain.values import Identity
 
@@ -68,10 +69,9 @@ class AccessService:
         )
 
     def _reason(self, user: UserView, *, role_known: bool, granted: bool) -> AccessReason:
-        if not user.is_active:
-            return "inactive"
-        if user.expires_at is not None and user.expires_at <= self.clock():
-            return "expired"
+        obstacle = obstacle_of(is_active=user.is_active, expires_at=user.expires_at, now=self.clock())
+        if obstacle is not None:
+            return obstacle
         if not role_known:
             return "role_unknown"
         return "granted" if granted else "not_granted"

@@ -15,6 +15,8 @@ from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, 
 if TYPE_CHECKING:
     from backctl.application.ports.environment import Clock, IdSource
     from backctl.application.ports.storage import UnitOfWork
+    from backctl.domain.user import User
+    from backctl.domain.values import Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class AccountSteps:
             user.set_expiry(new.expiry.counted_from(now), now=now)
         work.users.add(user)
         work.write()
-        return Change(UserView.of(user), changed=True)
+        return Change(UserView.of(user, locked_until=None, now=now), changed=True)
 
     def setting_password(
         self, identity: Identity, password_hash: PasswordHash, must_change: bool, work: "UnitOfWork"
@@ -78,9 +80,9 @@ class AccountSteps:
         user, now = work.users.get(identity), self.clock()
         user.change_password(password_hash, must_change=must_change, now=now)
         work.sessions.revoke_all(user.id, "password_changed", now=now)
-        work.record(*work.login_failures.forget(user.id).end_of_lock(user.id, now=now, cleared=True))
+        work.record(*work.login_failures.forget(user.id).end_of_lock(user.id, now=now, cleared_by="password_changed"))
         work.write()
-        return Change(UserView.of(user), changed=True)
+        return Change(UserView.of(user, locked_until=None, now=now), changed=True)
 
     def updating(self, identity: Identity, changes: AccountChanges, work: "UnitOfWork") -> Change[UserView]:
         """Change the values that are not None."""
@@ -113,7 +115,7 @@ class AccountSteps:
                 changed = True
         if changed:
             work.write()
-        return Change(UserView.of(user), changed)
+        return Change(_view(user, work, now), changed)
 
     def assigning(self, role: str, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
         """Assign a role, which must exist."""
@@ -121,11 +123,22 @@ class AccountSteps:
 
     def activating(self, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
         """Activate an account."""
-        user = work.users.get(identity)
-        changed = user.activate(now=self.clock())
+        user, now = work.users.get(identity), self.clock()
+        changed = user.activate(now=now)
         if changed:
             work.write()
-        return Change(UserView.of(user), changed)
+        return Change(_view(user, work, now), changed)
+
+    def unlocking(self, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
+        """End a lock after failed logins, and forget those; nothing changes without a lock."""
+        user, now = work.users.get(identity), self.clock()
+        failures = work.login_failures.of(user.id)
+        changed = failures.seen(now).locked_until is not None
+        if changed:
+            work.login_failures.forget(user.id)
+            work.record(*failures.end_of_lock(user.id, now=now, cleared_by="unlocked"))
+            work.write()
+        return Change(_view(user, work, now), changed)
 
     def deactivating(self, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
         """Deactivate an account and revoke its sessions."""
@@ -137,7 +150,7 @@ class AccountSteps:
         if changed:
             work.sessions.revoke_all(user.id, "deactivated", now=now)
             work.write()
-        return Change(UserView.of(user), changed)
+        return Change(_view(user, work, now), changed)
 
     def deleting(self, identity: Identity, work: "UnitOfWork", *, erase: bool, if_exists: bool) -> Change[UserDeletion]:
         """Delete an account and its sessions; `erase` also erases the data of its events."""
@@ -155,3 +168,7 @@ class AccountSteps:
         erased = work.erase_events(user.id) if erase else 0
         work.write()  # after the erasure, so that the deletion event keeps its data
         return Change(UserDeletion(user.id, user.email.address, user.username.name, erased), changed=True)
+
+
+def _view(user: "User", work: "UnitOfWork", now: "Instant") -> UserView:
+    return UserView.of(user, locked_until=work.login_failures.locked_until(user.id), now=now)

@@ -258,6 +258,11 @@ class AccountService:
         step = partial(self.steps.activating, Identity.parse(ident))
         return self.transactions().run(step, by=by, dry_run=dry_run)
 
+    def unlock(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
+        """End a lock after failed logins, and forget those; a no-op without a lock. Raises UserNotFound."""
+        step = partial(self.steps.unlocking, Identity.parse(ident))
+        return self.transactions().run(step, by=by, dry_run=dry_run)
+
     def deactivate(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
         """Deactivate an account and revoke its sessions; a no-op if it is already inactive.
 
@@ -380,8 +385,9 @@ class AccountService:
         )
 
     def _checked(self, criteria: UserCriteria) -> UserCriteria:
-        if criteria.role is not None and not self.reader().count_users(UserCriteria(role=criteria.role)):
-            self.access.require_known(criteria.role)  # accounts may still have a role that is no longer configured
+        for role in criteria.roles:
+            if not self.reader().count_users(UserCriteria(roles=(role,))):
+                self.access.require_known(role)  # accounts may still have a role that is no longer configured
         if criteria.email_domain is None:
             return criteria
         # The parser's key matches a domain in any case and in its xn-- form.

@@ -127,8 +127,10 @@ class AuthenticationService:
         if user is not None and asks_for_code(user, failures, fits=fits, now=now):
             factor = self._proven(work, user, code, now)
         verdict = judge(user, failures, fits=fits, now=now, proof=factor.proof)
-        if user is not None and verdict.ok and better is not None:
-            user.rehash_password(better, now=now)
+        if user is not None and verdict.ok:
+            user.log_in(now=now)
+            if better is not None:
+                user.rehash_password(better, now=now)
         swept = work.login_failures.keep(key, verdict.failures, now=now)
         work.record(*ended_locks(swept, now=now), *verdict.events)
         work.write()

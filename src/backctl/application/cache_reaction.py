@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 _WITHOUT_EFFECT: Final = (
     events.LoginFailed,
     events.LoginChallenged,
-    events.LoginSucceeded,
     events.SessionOpened,
     events.SessionRefreshed,
 )
 """Events of an account that affect no cache entry."""
+_FOR_LOGINS: Final = (events.LoginSucceeded, events.UserLocked, events.UserLockEnded)
+"""Events that affect the account, but not its sessions and tokens."""
 
 
 class CacheReaction:
@@ -82,7 +83,7 @@ class CacheReaction:
 def _tags(event: "DomainEvent") -> list[str]:
     if isinstance(event, events.IssuerTokensRevoked):
         return [ALL]
-    if isinstance(event, _WITHOUT_EFFECT) or not is_uuid(event.subject):
+    if isinstance(event, (*_WITHOUT_EFFECT, *_FOR_LOGINS)) or not is_uuid(event.subject):
         return []
     if isinstance(event, events.AccessTokenRevoked) and event.jti == event.subject:
         return [ALL]  # the account is unknown

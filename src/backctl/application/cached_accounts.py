@@ -19,11 +19,11 @@ from backctl.domain.errors import UserNotFound
 from backctl.domain.values import Identity, Instant, folded
 
 if TYPE_CHECKING:
-    from backctl.application.ports.environment import AddressParser
+    from backctl.application.ports.environment import AddressParser, Clock
     from backctl.application.ports.storage import Reader
 
 _MEMBERS: Final = tuple(field.name for field in fields(UserView))
-_TIMES: Final = ("expires_at", "created_at", "updated_at")
+_TIMES: Final = ("locked_until", "expires_at", "last_login_at", "created_at", "updated_at")
 _FRESH_US: Final = 20_000_000
 _STALE_US: Final = 10_000_000
 
@@ -77,14 +77,18 @@ class CachedAccounts:
     levels: Levels
     reader: "Callable[[], Reader]"
     addresses: "AddressParser"
+    clock: "Clock"
 
     def get(self, ident: str) -> UserView:
-        """Raises UserNotFound."""
+        """Return an account with its status of now: an expiry or the end of a lock invalidates no entry.
+
+        Raises UserNotFound.
+        """
         identity = Identity.parse(ident)
         user = self._by_id(identity.text) if identity.kind == "id" else self._by_name(identity)
         if user is None:
             raise UserNotFound(ident)
-        return user
+        return user.at(self.clock())
 
     def warm_all(
         self, users: Callable[[], Iterator[UserView]], progress: Callable[[], None], dry_run: bool

@@ -9,9 +9,10 @@ Four class variables describe a list of views as a table on a terminal:
 - `BELOW` is a pair of members: the text of the second, such as a hint, is printed below that of the first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeGuard, TypeVar
 
+from backctl.domain.account_status import Status, lock_in_force, status_of
 from backctl.domain.values import Instant, UserId
 
 if TYPE_CHECKING:
@@ -38,39 +39,59 @@ def is_change(outcome: "Change[T] | BackctlError") -> TypeGuard[Change[T]]:
 
 @dataclass(frozen=True, slots=True)
 class UserView:
-    TABLE: ClassVar = ("username", "email", "role", "is_active", "created_at")
+    """An account. `status` and `locked_until` are those of the moment at which it was read.
+
+    `locked_until` is None unless a lock after failed logins is in force; see `status_of` for what `status` means.
+    `last_login_at` is None for an account that nobody has logged in to.
+    """
+
+    TABLE: ClassVar = ("username", "email", "role", "status", "created_at")
 
     id: UserId
     email: str
     username: str
     role: str
+    status: Status
     is_active: bool
+    locked_until: Instant | None
     has_password: bool
     must_change_password: bool
     mfa: str
     expires_at: Instant | None
+    last_login_at: Instant | None
     created_at: Instant
     updated_at: Instant
     version: int
     password_imported: bool
 
     @classmethod
-    def of(cls, user: "User") -> Self:
+    def of(cls, user: "User", *, locked_until: Instant | None, now: Instant) -> Self:
+        """Return the view of an account at `now`. `locked_until` is the end of its last lock, which may be over."""
         return cls(
             id=user.id,
             email=user.email.address,
             username=user.username.name,
             role=user.role,
+            status=status_of(is_active=user.is_active, expires_at=user.expires_at, locked_until=locked_until, now=now),
             is_active=user.is_active,
+            locked_until=lock_in_force(locked_until, now),
             has_password=user.password_hash is not None,
             must_change_password=user.must_change_password,
             mfa=user.mfa_state,
             expires_at=user.expires_at,
+            last_login_at=user.last_login_at,
             created_at=user.created_at,
             updated_at=user.updated_at,
             version=user.version,
             password_imported=user.password_imported,
         )
+
+    def at(self, now: Instant) -> Self:
+        """Return the same account as it is at `now`, for a view that was kept since."""
+        status = status_of(
+            is_active=self.is_active, expires_at=self.expires_at, locked_until=self.locked_until, now=now
+        )
+        return replace(self, status=status, locked_until=lock_in_force(self.locked_until, now))
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,10 @@ class UserPasswordRehashed(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class LoginSucceeded(DomainEvent):
-    """`second_factor`: `totp` or `recovery_code`; None for an account without a second factor."""
+    """The account's last login is at the time of this event; its version does not change.
+
+    `second_factor`: `totp` or `recovery_code`; None for an account without a second factor.
+    """
 
     must_change: bool
     second_factor: str | None = None
@@ -157,9 +160,9 @@ class UserLocked(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class UserLockEnded(DomainEvent):
-    """A lock ended, during which `attempts` logins were refused. Recorded when the end is noticed, at a later login.
+    """A lock ended, during which `attempts` logins were refused. An expired one is recorded at a later login.
 
-    `cause`: `expired`, or `password_changed`. The subject is `unknown` for an unknown name.
+    `cause`: `expired`, `password_changed`, or `unlocked` by an operator. The subject is `unknown` for an unknown name.
     """
 
     attempts: int

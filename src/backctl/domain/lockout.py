@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from backctl.domain.account_status import LOCK_US, lock_in_force
 from backctl.domain.events import (
     DomainEvent,
     LoginChallenged,
@@ -21,7 +22,6 @@ from backctl.domain.values import Instant, is_uuid
 
 FAILURES_MAX = 10
 WINDOW_US = 15 * 60 * 1_000_000
-LOCK_US = 15 * 60 * 1_000_000
 
 Outcome = Literal["ok", "must_change", "mfa_required", "refused", "locked"]
 """`must_change`: the password is right, but must be changed first. `mfa_required`: the password is right, but a code of
@@ -29,6 +29,9 @@ the second factor is required too."""
 
 Proof = Literal["totp", "recovery_code", "missing", "wrong"]
 """The result of checking the second factor: the kind of code that was right, or that it was missing or wrong."""
+
+Clearing = Literal["password_changed", "unlocked"]
+"""What ends a lock early."""
 
 NOBODY = "unknown"
 """The subject of a failed login with an unknown name. The name is not recorded: it may be a mistyped password."""
@@ -46,9 +49,10 @@ class RecentFailures:
     def seen(self, now: Instant) -> "RecentFailures":
         """Return what still applies at `now`. A clock that was set back does not lengthen a lock."""
         if self.locked_until is not None:
-            if self.locked_until <= now:
+            until = lock_in_force(self.locked_until, now)
+            if until is None:
                 return RecentFailures()  # the failures expire with the lock
-            return RecentFailures(self.at, min(self.locked_until, now.plus(LOCK_US)), self.refused)
+            return RecentFailures(self.at, until, self.refused)
         return RecentFailures(tuple(min(at, now) for at in self.at if at > now - WINDOW_US))
 
     def after_one_more(self, now: Instant) -> "RecentFailures":
@@ -59,8 +63,10 @@ class RecentFailures:
         at = (*recent.at, now)
         return RecentFailures(at, now.plus(LOCK_US) if len(at) >= FAILURES_MAX else None)
 
-    def end_of_lock(self, subject: str, *, now: Instant, cleared: bool = False) -> "tuple[UserLockEnded, ...]":
-        """Return the event for a lock that ended before `now`, or that a new password has `cleared`; else nothing.
+    def end_of_lock(
+        self, subject: str, *, now: Instant, cleared_by: Clearing | None = None
+    ) -> "tuple[UserLockEnded, ...]":
+        """Return the event for a lock that ended before `now`, or that something cleared; else nothing.
 
         Also nothing for a lock of an unknown name that refused no login.
         """
@@ -68,7 +74,9 @@ class RecentFailures:
             return ()
         if self.locked_until <= now:
             return (UserLockEnded(subject, attempts=self.refused, cause="expired", at=now),)
-        return (UserLockEnded(subject, attempts=self.refused, cause="password_changed", at=now),) if cleared else ()
+        if cleared_by is None:
+            return ()
+        return (UserLockEnded(subject, attempts=self.refused, cause=cleared_by, at=now),)
 
     def expires_at(self) -> Instant | None:
         """Return when all of it expires; None if there is nothing to expire."""

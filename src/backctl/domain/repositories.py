@@ -9,12 +9,13 @@ from backctl.domain.quoting import quoted
 from backctl.domain.values import Identity, Instant, UserId
 
 if TYPE_CHECKING:
+    from backctl.domain.account_status import Status
     from backctl.domain.events import Outcome
     from backctl.domain.lockout import RecentFailures
     from backctl.domain.mfa import Enrolment, StoredCode
     from backctl.domain.refresh_token import RefreshToken
     from backctl.domain.sessions import Cause, Session
-    from backctl.domain.user import User
+    from backctl.domain.user import MfaState, User
     from backctl.domain.values import SessionId
 
 T_co = TypeVar("T_co", covariant=True)
@@ -63,6 +64,10 @@ class LoginFailures(Protocol):
 
     def keep(self, key: str, failures: "RecentFailures", *, now: Instant) -> "Mapping[str, RecentFailures]":
         """Store the failures. Delete some that expired before `now`, and return these by their keys."""
+        ...
+
+    def locked_until(self, key: str) -> Instant | None:
+        """Return the end of the last lock, which may be over; None without one. Locks no row."""
         ...
 
     def forget(self, key: str) -> "RecentFailures":
@@ -246,13 +251,23 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class UserCriteria:
-    """Selects accounts. `search` is a substring of the username or e-mail key. Times are half-open:
-    `created_after` ≤ created_at < `created_before`."""
+    """Selects accounts that match every given member, and one value of a tuple that is not empty.
 
-    role: str | None = None
-    is_active: bool | None = None
+    Times are half-open: `created_after` ≤ created_at < `created_before`. `locked` selects accounts with a lock after
+    failed logins, `statuses` those whose status it is. `expires_before` includes expired accounts, `last_login_before`
+    those that nobody has logged in to. `search` is a substring of the username or e-mail key.
+    """
+
+    roles: tuple[str, ...] = ()
+    statuses: "tuple[Status, ...]" = ()
+    locked: bool = False
     created_after: Instant | None = None
     created_before: Instant | None = None
+    expires_before: Instant | None = None
+    last_login_before: Instant | None = None
+    mfa: "tuple[MfaState, ...]" = ()
+    must_change_password: bool = False
+    no_password: bool = False
     email_domain: str | None = None
     search: str | None = None
 

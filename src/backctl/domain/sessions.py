@@ -6,6 +6,7 @@ Every access token belongs to a session, even without a refresh token. No I/O; t
 from dataclasses import dataclass, field
 from typing import Literal
 
+from backctl.domain.account_status import obstacle_of
 from backctl.domain.errors import AccountUnusable, TokenExpired, TokenNotYetValid, TokenRevoked
 from backctl.domain.events import DomainEvent, RefreshTokenReused, SessionOpened, SessionRefreshed, SessionRevoked
 from backctl.domain.quoting import quoted
@@ -252,12 +253,11 @@ class Standing:
             return "its session belongs to another account or issuer"
         if self.denied:
             return "it was revoked"
-        expired = self.account_expires_at is not None and self.account_expires_at <= now
         why = why_void(
             revoked=self.revoked_at is not None,
             created_at=self.created_at,
             barred_until=self.barred_until,
-            obstacle="inactive" if not self.is_active else "expired" if expired else None,
+            obstacle=obstacle_of(is_active=self.is_active, expires_at=self.account_expires_at, now=now),
         )
         if why is None and self.not_before is not None and issued_at(jti, iat) <= self.not_before:
             return "the role of its account has changed since it was issued"

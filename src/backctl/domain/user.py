@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from backctl.domain.account_status import Obstacle, obstacle_of
 from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending
 from backctl.domain.events import (
     DomainEvent,
@@ -45,6 +46,7 @@ class User:
     expires_at: Instant | None
     must_change_password: bool
     mfa_state: MfaState
+    last_login_at: Instant | None
     created_at: Instant
     updated_at: Instant
     version: int
@@ -79,6 +81,7 @@ class User:
             expires_at=None,
             must_change_password=must_change_password,
             mfa_state="off",
+            last_login_at=None,
             created_at=now,
             updated_at=now,
             version=1,
@@ -197,11 +200,13 @@ class User:
         """Record that a recovery code was used; `left` codes remain."""
         self._recorded.append(RecoveryCodeUsed(self.id, left=left, at=now))
 
-    def login_obstacle(self, *, now: Instant) -> Literal["inactive", "expired"] | None:
+    def log_in(self, *, now: Instant) -> None:
+        """Store the time of a login, which `LoginSucceeded` records. The version stays: nothing was changed."""
+        self.last_login_at = now
+
+    def login_obstacle(self, *, now: Instant) -> Obstacle | None:
         """Return why logins fail even with the right password, or None."""
-        if not self.is_active:
-            return "inactive"
-        return "expired" if self.has_expired(now) else None
+        return obstacle_of(is_active=self.is_active, expires_at=self.expires_at, now=now)
 
     def has_expired(self, now: Instant) -> bool:
         return self.expires_at is not None and self.expires_at <= now

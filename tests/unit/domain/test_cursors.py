@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from backctl.domain.account_status import STATUSES
 from backctl.domain.errors import InvalidCursor, InvalidInput
 from backctl.domain.repositories import (
     BY_CREATION,
@@ -31,10 +32,16 @@ instants = st.none() | st.integers(-(10**9), 10**9).map(Instant)
 words = st.none() | st.text(max_size=5)
 criteria = st.builds(
     UserCriteria,
-    role=words,
-    is_active=st.none() | st.booleans(),
+    roles=st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    statuses=st.lists(st.sampled_from(STATUSES), max_size=2).map(tuple),
+    locked=st.booleans(),
     created_after=instants,
     created_before=instants,
+    expires_before=instants,
+    last_login_before=instants,
+    mfa=st.lists(st.sampled_from(["off", "pending", "on"]), max_size=2).map(tuple),
+    must_change_password=st.booleans(),
+    no_password=st.booleans(),
     email_domain=words,
     search=words,
 ) | st.builds(
@@ -98,11 +105,11 @@ def test_a_cursor_of_another_question_is_refused(
 @pytest.mark.parametrize(
     ("asked", "other"),
     [
-        (UserCriteria(role="admin"), UserCriteria(search="admin")),
-        (UserCriteria(role="None"), UserCriteria()),
+        (UserCriteria(roles=("admin",)), UserCriteria(search="admin")),
+        (UserCriteria(roles=("None",)), UserCriteria()),
         (UserCriteria(created_after=Instant(1)), UserCriteria(created_before=Instant(1))),
-        (UserCriteria(is_active=True), UserCriteria(is_active=False)),
-        (UserCriteria(search="a', role='b"), UserCriteria(search="a", role="b")),
+        (UserCriteria(statuses=("active",)), UserCriteria(statuses=("closed",))),
+        (UserCriteria(search="a', email_domain='b"), UserCriteria(search="a", email_domain="b")),
         (UserCriteria(search="\ud800"), UserCriteria(search="\\ud800")),
         (EVERY_USER, EVERY_EVENT),
     ],

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.domain.accounts import ID, new_account
 
+from backctl.domain.account_status import LOCK_US
 from backctl.domain.events import LoginChallenged, LoginFailed, LoginSucceeded, UserLocked, UserLockEnded
-from backctl.domain.lockout import FAILURES_MAX, LOCK_US, WINDOW_US, Proof, RecentFailures, asks_for_code, judge
+from backctl.domain.lockout import FAILURES_MAX, WINDOW_US, Proof, RecentFailures, asks_for_code, judge
 from backctl.domain.user import User
 from backctl.domain.values import Instant
 
@@ -229,11 +230,11 @@ def test_the_end_of_a_lock_of_an_unknown_name_is_recorded_if_logins_were_refused
 def test_a_new_password_ends_a_lock_early() -> None:
     locked = replace(failed(*[0] * 10), refused=7)
     assert locked.end_of_lock(ID, now=BEGIN.plus(1)) == ()
-    cleared = locked.end_of_lock(ID, now=BEGIN.plus(1), cleared=True)
+    cleared = locked.end_of_lock(ID, now=BEGIN.plus(1), cleared_by="password_changed")
     assert cleared == (UserLockEnded(ID, attempts=7, cause="password_changed"),)
-    late = locked.end_of_lock(ID, now=BEGIN.plus(LOCK_US), cleared=True)
+    late = locked.end_of_lock(ID, now=BEGIN.plus(LOCK_US), cleared_by="password_changed")
     assert late == (UserLockEnded(ID, attempts=7, cause="expired"),)
-    assert failed(0).end_of_lock(ID, now=BEGIN.plus(1), cleared=True) == ()
+    assert failed(0).end_of_lock(ID, now=BEGIN.plus(1), cleared_by="password_changed") == ()
 
 
 def test_the_lock_of_an_account_is_an_event_of_its_own() -> None:

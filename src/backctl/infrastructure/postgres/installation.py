@@ -117,7 +117,7 @@ class PostgresInstallation(Installation):
             if self._reader is None:
                 from backctl.infrastructure.postgres.reader import PostgresReader
 
-                self._reader = PostgresReader(self.database, addresses=self._addresses)
+                self._reader = PostgresReader(self.database, addresses=self._addresses, clock=self.clock)
             return self._reader
 
     def _opened(self) -> "tuple[StoredInstallation, Keyring]":

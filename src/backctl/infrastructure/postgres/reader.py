@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from backctl.application.ports.environment import AddressParser
+from backctl.application.ports.environment import AddressParser, Clock
 from backctl.application.ports.storage import AuditKeys
 from backctl.domain.errors import ConnectionLost, TransactionAborted
 from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
@@ -30,8 +30,8 @@ class PostgresReader(RowReader):
     connection was lost is repeated, unless a part of its result was already returned.
     """
 
-    def __init__(self, database: PostgresDatabase, *, addresses: AddressParser) -> None:
-        super().__init__(POSTGRES, label=database.label, addresses=addresses)
+    def __init__(self, database: PostgresDatabase, *, addresses: AddressParser, clock: Clock) -> None:
+        super().__init__(POSTGRES, label=database.label, addresses=addresses, clock=clock)
         self._database = database
 
     @property

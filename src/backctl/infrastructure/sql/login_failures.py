@@ -4,12 +4,13 @@ from collections.abc import Callable
 from json import dumps, loads
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, text, update
 
 from backctl.domain.errors import DatabaseDamaged
 from backctl.domain.lockout import RecentFailures
 from backctl.domain.quoting import quoted
 from backctl.domain.values import EARLIEST, LATEST, Instant
+from backctl.infrastructure.sql.rows import lock_end
 from backctl.infrastructure.sql.tables import login_failures as table
 
 _SWEPT: Final = 100  # expired rows that one login deletes: more than it adds, but few enough to be fast
@@ -22,6 +23,7 @@ _LOCK: Final = text(
 )
 
 _STORED: Final = select(table.c.key, table.c.recent, table.c.locked_until, table.c.refused)
+_LOCKED_UNTIL: Final = select(table.c.locked_until).where(table.c.key == bindparam("of_key"))
 
 
 class SqlLoginFailures:
@@ -59,6 +61,9 @@ class SqlLoginFailures:
         # Also without expired rows, so that every login runs the same statements. No key is empty.
         connection.execute(delete(table).where(table.c.key.in_(list(swept) or [""])))
         return swept
+
+    def locked_until(self, key: str) -> Instant | None:
+        return lock_end(self._connection().execute(_LOCKED_UNTIL, {"of_key": key}).scalar())
 
     def forget(self, key: str) -> RecentFailures:
         failures = _read(self._locked(key)) or RecentFailures()

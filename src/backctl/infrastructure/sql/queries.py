@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from backctl.domain.account_status import Status
 from backctl.domain.errors import InvalidCursor
 from backctl.domain.quoting import quoted
 from backctl.domain.repositories import Cursor, SessionCriteria, Sort, SortField, UserCriteria
@@ -17,12 +18,14 @@ from backctl.infrastructure.sql.dialect import Dialect
 
 Value = str | int | bool
 
-# Columns in the order of UserView. In a page, the two keys for its cursor follow.
+# The columns of UserView, and the end of the last lock. In a page, the two keys for its cursor follow.
 _USERS: Final = (
-    "SELECT id, email, username, role, is_active, password_hash IS NOT NULL, must_change_password, mfa_state, "
-    "expires_at, created_at, updated_at, version, password_imported FROM users"
+    "SELECT id, email, username, role, is_active, "
+    "(SELECT f.locked_until FROM login_failures f WHERE f.key = CAST(users.id AS TEXT)), "
+    "password_hash IS NOT NULL, must_change_password, mfa_state, expires_at, last_login_at, created_at, updated_at, "
+    "version, password_imported FROM users"
 )
-_USERS_AND_KEYS: Final = _USERS.replace(" FROM", ", email_key, username_key FROM")
+_USERS_AND_KEYS: Final = _USERS.replace(" FROM users", ", email_key, username_key FROM users")
 _PASSWORD: Final = "SELECT password_hash, password_imported FROM users"
 # Columns in the order of MfaStatus.
 _MFA: Final = (
@@ -30,6 +33,9 @@ _MFA: Final = (
     "(SELECT count(*) FROM recovery_codes c WHERE c.user_id = users.id AND c.used_at IS NULL) "
     "FROM users LEFT JOIN mfa_secrets m ON m.user_id = users.id"
 )
+# The table is small, because logins delete rows that expired. Keys that are no ids belong to unknown names.
+_ID_IN_KEY: Final = "CASE WHEN length(f.key) = 36 THEN f.key END"
+_IS_LOCKED: Final = "id IN (SELECT {} FROM login_failures f WHERE length(f.key) = 36 AND f.locked_until > {{}})"
 _COUNT: Final = "SELECT count(*) FROM users"
 # The two requested columns, then the columns in the order of `Standing`. The CTE avoids repeating the parameters.
 _STANDINGS: Final = (
@@ -56,11 +62,11 @@ class _Order:
     places: tuple[int, ...]
 
 
-VIEW_WIDTH: Final = 13
+VIEW_WIDTH: Final = 15
 _ORDERS: Final[Mapping[SortField, _Order]] = {
-    "created_at": _Order(("created_at", "id"), (int, str), (9, 0)),
-    "email": _Order(("email_key",), (str,), (13,)),
-    "username": _Order(("username_key",), (str,), (14,)),
+    "created_at": _Order(("created_at", "id"), (int, str), (11, 0)),
+    "email": _Order(("email_key",), (str,), (15,)),
+    "username": _Order(("username_key",), (str,), (16,)),
     "id": _Order(("id",), (str,), (0,)),
 }
 _BY_ID: Final = "id"
@@ -97,6 +103,13 @@ class Conditions:
         if value is not None:
             self.add(template, int(value) if isinstance(value, Instant) else value)
 
+    def add_one_of(self, column: str, values: Sequence[str]) -> None:
+        """Add the condition that a column has one of the values, unless there are none."""
+        if values:
+            possible = [value for value in values if storable(value)]
+            holes = ", ".join("{}" for _ in possible)
+            self.add(f"{column} IN ({holes})", *possible) if possible else self.add_impossible()
+
     def add_impossible(self) -> None:
         self._parts.append("1 = 0")
 
@@ -122,17 +135,17 @@ def mfa_of(ident: Identity, email_key: str, dialect: Dialect) -> Statement:
     return Statement(_MFA + where.clause(), tuple(where.values))
 
 
-def users(criteria: UserCriteria, sort: Sort, dialect: Dialect) -> Statement:
-    """Select every matching account, in order."""
-    where = _user_conditions(criteria, dialect)
+def users(criteria: UserCriteria, sort: Sort, dialect: Dialect, *, now: Instant) -> Statement:
+    """Select every matching account, in order. `now` decides the status of an account."""
+    where = _user_conditions(criteria, dialect, now)
     return Statement(_USERS + where.clause() + _order_by(sort), tuple(where.values))
 
 
 def users_page(
-    criteria: UserCriteria, sort: Sort, dialect: Dialect, *, limit: int, after: Cursor | None, offset: int
+    criteria: UserCriteria, sort: Sort, dialect: Dialect, *, now: Instant, limit: int, after: Cursor | None, offset: int
 ) -> Statement:
     """Select at most `limit` accounts. The keys for cursors follow the VIEW_WIDTH columns of the view."""
-    where = _user_conditions(criteria, dialect)
+    where = _user_conditions(criteria, dialect, now)
     if after is not None:
         # A row value, for which both databases use the index of the order.
         columns = ", ".join(_ORDERS[sort.field].columns)
@@ -142,8 +155,8 @@ def users_page(
     return Statement(f"{text} LIMIT {dialect.placeholder} OFFSET {dialect.placeholder}", (*where.values, limit, offset))
 
 
-def user_count(criteria: UserCriteria, dialect: Dialect) -> Statement:
-    where = _user_conditions(criteria, dialect)
+def user_count(criteria: UserCriteria, dialect: Dialect, *, now: Instant) -> Statement:
+    where = _user_conditions(criteria, dialect, now)
     return Statement(_COUNT + where.clause(), tuple(where.values))
 
 
@@ -212,12 +225,22 @@ def _identity_condition(ident: Identity, email_key: str, dialect: Dialect) -> Co
     return where
 
 
-def _user_conditions(criteria: UserCriteria, dialect: Dialect) -> Conditions:
+def _user_conditions(criteria: UserCriteria, dialect: Dialect, now: Instant) -> Conditions:
     where = Conditions(dialect)
-    where.add_given("role = {}", criteria.role)
-    where.add_given("is_active = {}", criteria.is_active)
+    where.add_one_of("role", criteria.roles)
+    if criteria.statuses:
+        _add_statuses(where, criteria.statuses, dialect, now)
+    if criteria.locked:
+        where.add(_IS_LOCKED.format(dialect.as_id.format(_ID_IN_KEY)), int(now))
     where.add_given("created_at >= {}", criteria.created_after)
     where.add_given("created_at < {}", criteria.created_before)
+    where.add_given("expires_at < {}", criteria.expires_before)
+    where.add_given("(last_login_at IS NULL OR last_login_at < {})", criteria.last_login_before)
+    where.add_one_of("mfa_state", criteria.mfa)
+    if criteria.must_change_password:
+        where.add("must_change_password = TRUE")
+    if criteria.no_password:
+        where.add("password_hash IS NULL")
     if criteria.email_domain is not None:
         where.add("email_domain = {}", folded(criteria.email_domain, "NFC"))
     if criteria.search is not None:
@@ -227,6 +250,21 @@ def _user_conditions(criteria: UserCriteria, dialect: Dialect) -> Conditions:
         else:
             where.add_impossible()
     return where
+
+
+def _add_statuses(where: Conditions, statuses: Sequence[Status], dialect: Dialect, now: Instant) -> None:
+    """Add the condition that `status_of` returns one of these."""
+    is_locked = _IS_LOCKED.format(dialect.as_id.format(_ID_IN_KEY))
+    usable = "is_active = TRUE AND (expires_at IS NULL OR expires_at > {})"
+    conditions: Mapping[Status, tuple[str, int]] = {
+        "closed": ("is_active <> TRUE", 0),
+        "expired": ("is_active = TRUE AND expires_at <= {}", 1),
+        "locked": (f"{usable} AND {is_locked}", 2),
+        "active": (f"{usable} AND NOT {is_locked}", 2),
+    }
+    chosen = [conditions[status] for status in dict.fromkeys(statuses)]
+    times = sum(number for _, number in chosen)
+    where.add(f"({' OR '.join(f'({template})' for template, _ in chosen)})", *[int(now)] * times)
 
 
 def _order_by(sort: Sort) -> str:

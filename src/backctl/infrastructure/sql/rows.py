@@ -5,8 +5,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from backctl.application.ports.environment import AddressParser
+from backctl.application.ports.environment import AddressParser, Clock
 from backctl.application.views import UserView
+from backctl.domain.account_status import lock_in_force, status_of
 from backctl.domain.errors import DatabaseDamaged, DatabaseUnusable
 from backctl.domain.quoting import quoted
 from backctl.domain.repositories import EventCriteria, Page, SessionCriteria, Sort, UserCriteria
@@ -31,10 +32,11 @@ HEAD = "SELECT seq, mac FROM event_head WHERE id = 1"
 
 
 class RowReader(ABC):
-    """Runs queries and returns views. `label` names the database in errors."""
+    """Runs queries and returns views. `label` names the database in errors, `clock` decides the status of accounts."""
 
-    def __init__(self, dialect: Dialect, *, label: str, addresses: AddressParser) -> None:
+    def __init__(self, dialect: Dialect, *, label: str, addresses: AddressParser, clock: Clock) -> None:
         self._dialect = dialect
+        self._clock = clock
         self._label = label
         self._addresses = addresses
 
@@ -49,7 +51,8 @@ class RowReader(ABC):
     def find_user(self, ident: Identity) -> UserView | None:
         with self._naming_damage():
             email_key = self._addresses.key_of(ident.text) if ident.kind == "email" else ""
-            return next(self._views(self._fetch(queries.one_user(ident, email_key, self._dialect))), None)
+            rows = self._fetch(queries.one_user(ident, email_key, self._dialect))
+            return next(self._views(rows, self._clock()), None)
 
     def password_of(self, ident: Identity) -> PasswordHash | None:
         with self._naming_damage():
@@ -80,23 +83,25 @@ class RowReader(ABC):
         self, criteria: UserCriteria, sort: Sort, *, limit: int, cursor: str | None = None, offset: int = 0
     ) -> Page[UserView]:
         with self._naming_damage():
-            after = queries.user_cursor(cursor, criteria, sort)
+            after, now = queries.user_cursor(cursor, criteria, sort), self._clock()
             # Fetch one extra row, to know whether there is another page.
             rows = self._fetch(
-                queries.users_page(criteria, sort, self._dialect, limit=limit + 1, after=after, offset=offset)
+                queries.users_page(criteria, sort, self._dialect, now=now, limit=limit + 1, after=after, offset=offset)
             )
             width = queries.VIEW_WIDTH
-            items = tuple(self._views(row[:width] for row in rows[:limit]))
+            items = tuple(self._views((row[:width] for row in rows[:limit]), now))
             if len(rows) <= limit:
                 return Page(items)
             return Page(items, queries.next_user_cursor(rows[limit - 1], criteria, sort))
 
     def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
-        with self._naming_damage(), closing(self._stream(queries.users(criteria, sort, self._dialect))) as rows:
-            yield from self._views(rows)
+        now = self._clock()
+        statement = queries.users(criteria, sort, self._dialect, now=now)
+        with self._naming_damage(), closing(self._stream(statement)) as rows:
+            yield from self._views(rows, now)
 
     def count_users(self, criteria: UserCriteria) -> int:
-        ((count,),) = self._fetch(queries.user_count(criteria, self._dialect))
+        ((count,),) = self._fetch(queries.user_count(criteria, self._dialect, now=self._clock()))
         return int(count)
 
     def sessions(self, user_id: UserId, *, now: Instant, limit: int, cursor: str | None = None) -> "Page[SessionView]":
@@ -183,10 +188,12 @@ class RowReader(ABC):
             rows = self._fetch(event_queries.accounts_named(ident, email_key, self._dialect))
             return tuple(sorted({UserId(user_id) for (user_id,) in rows}, reverse=True))  # ids are ordered by time
 
-    def _views(self, rows: Iterable[Row]) -> Iterator[UserView]:
+    def _views(self, rows: Iterable[Row], now: Instant) -> Iterator[UserView]:
         # Optimised for a million rows: unpacks by position and looks nothing up twice.
         view, instant, earliest, latest = UserView, Instant, EARLIEST, LATEST
-        for id_, email, name, role, active, secret, must, mfa, expires, created, updated, version, imported in rows:
+        for row in rows:
+            id_, email, name, role, active, lock, secret, must, mfa, expires, login, *rest = row
+            created, updated, version, imported = rest
             if (
                 not type(id_) is type(email) is type(name) is type(role) is type(mfa) is str
                 or len(id_) != 36
@@ -196,18 +203,24 @@ class RowReader(ABC):
                 or not earliest <= created <= latest
                 or not earliest <= updated <= latest
                 or not (expires is None or (type(expires) is int and earliest <= expires <= latest))
+                or not (login is None or (type(login) is int and earliest <= login <= latest))
             ):
                 raise Misread("users", id_)
+            expires_at = None if expires is None else instant(expires)
+            locked_until = None if lock is None else lock_in_force(lock_end(lock), now)
             yield view(
                 UserId(id_),
                 email,
                 name,
                 role,
+                status_of(is_active=active == 1, expires_at=expires_at, locked_until=locked_until, now=now),
                 active == 1,
+                locked_until,
                 secret == 1,
                 must == 1,
                 mfa,
-                None if expires is None else instant(expires),
+                expires_at,
+                None if login is None else instant(login),
                 instant(created),
                 instant(updated),
                 version,
@@ -327,6 +340,11 @@ def _instant(stored: int) -> Instant:
     if type(stored) is not int or not EARLIEST <= stored <= LATEST:
         raise ValueError(stored)
     return Instant(stored)
+
+
+def lock_end(stored: object) -> Instant | None:
+    """Return the end of a lock. A damaged one is none, so that accounts can be shown and get a new password."""
+    return Instant(stored) if type(stored) is int and EARLIEST <= stored <= LATEST else None
 
 
 def _moment(stored: int | None) -> Instant | None:

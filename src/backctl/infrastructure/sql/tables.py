@@ -67,6 +67,7 @@ class UserRow(Row, table=True):
         Index(None, "created_at", "id"),
         Index(None, "role", "created_at", "id"),
         Index(None, "email_domain", "created_at", "id"),
+        Index(None, "expires_at"),
     )
 
     id: str = Field(sa_column=Column(_IDENTIFIER, primary_key=True))
@@ -87,6 +88,7 @@ class UserRow(Row, table=True):
     updated_at: int = Field(sa_column=Column(BigInteger, nullable=False))
     version: int = Field(sa_column=Column("version", BigInteger, nullable=False))
     password_imported: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
+    last_login_at: int | None = Field(sa_column=Column(BigInteger))
 
 
 _TRACED, _REASONED = text("trace_id IS NOT NULL"), text("reason IS NOT NULL")

@@ -42,6 +42,9 @@ _table = cast(Table, UserRow.__table__)  # type: ignore[attr-defined]  # SQLMode
 _users = _table.c
 _COLUMNS: Final = {"id": "id", "email": "email_key", "username": "username_key"}
 
+_NO_CHANGE: Final = {"last_login_at"}
+"""What a login writes. It makes no new version, because nobody changed the account."""
+
 # Built once, because building a statement takes SQLAlchemy five times as long as running it.
 _ADD: Final = insert(_table)
 _REMOVE: Final = delete(_table).where(_users.id == bindparam("of_id"), _users.version == bindparam("of_version"))
@@ -177,13 +180,15 @@ class SqlUserRepository:
             held = self._known[user_id]
             recorded, changed = held.user.take_events(), held.changes()
             # A change that was reverted in this transaction is still a change: its events have the new version.
-            if not held.is_removed and (changed or any((event.version or 0) > held.version for event in recorded)):
-                self._store(held, changed)
+            is_new = any((event.version or 0) > held.version for event in recorded)
+            if not held.is_removed and (changed or is_new):
+                self._store(held, changed, is_new=is_new or changed.keys() != _NO_CHANGE)
             events += recorded
         return events
 
-    def _store(self, held: _Known, changed: dict[str, Any]) -> None:
-        user, version = held.user, held.version + 1
+    def _store(self, held: _Known, changed: dict[str, Any], *, is_new: bool) -> None:
+        """Write the columns; `is_new` makes them a new version of the account."""
+        user, version = held.user, held.version + is_new
         values = {f"new_{name}": value for name, value in changed.items()}
         self._write(
             user,
@@ -283,6 +288,7 @@ def _columns(user: User) -> dict[str, Any]:
         "expires_at": None if user.expires_at is None else int(user.expires_at),
         "must_change_password": user.must_change_password,
         "mfa_state": user.mfa_state,
+        "last_login_at": None if user.last_login_at is None else int(user.last_login_at),
         "created_at": int(user.created_at),  # drivers would format an Instant as RFC 3339
         "updated_at": int(user.updated_at),
     }
@@ -295,7 +301,7 @@ def _user(row: Row[Any]) -> User:
     """
     names = (row.email, row.email_key, row.email_domain, row.username, row.username_key)
     texts = (row.id, *names, row.role, row.mfa_state, row.password_hash or "")
-    times = (row.created_at, row.updated_at, *(() if row.expires_at is None else (row.expires_at,)))
+    times = (row.created_at, row.updated_at, *(at for at in (row.expires_at, row.last_login_at) if at is not None))
     if (
         not all(type(text) is str for text in texts)
         or not is_uuid(row.id)
@@ -313,6 +319,7 @@ def _user(row: Row[Any]) -> User:
         expires_at=None if row.expires_at is None else Instant(row.expires_at),
         must_change_password=row.must_change_password,
         mfa_state=cast(MfaState, row.mfa_state),
+        last_login_at=None if row.last_login_at is None else Instant(row.last_login_at),
         created_at=Instant(row.created_at),
         updated_at=Instant(row.updated_at),
         version=row.version,

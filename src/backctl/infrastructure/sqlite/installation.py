@@ -141,7 +141,9 @@ class SqliteInstallation(Installation):
                 self.require()
                 from backctl.infrastructure.sqlite.reader import SqliteReader
 
-                reader = SqliteReader(self.database, addresses=self._addresses, timeout_us=self.timeout_us)
+                reader = SqliteReader(
+                    self.database, addresses=self._addresses, timeout_us=self.timeout_us, clock=self.clock
+                )
                 try:
                     reader.installation  # noqa: B018 - connects, to migrate an older database before the first query
                 except SchemaOutdated:

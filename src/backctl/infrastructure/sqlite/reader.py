@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from backctl.application.ports.environment import AddressParser
+from backctl.application.ports.environment import AddressParser, Clock
 from backctl.application.ports.storage import AuditKeys
 from backctl.infrastructure.sql import queries
 from backctl.infrastructure.sql.pool import ConnectionPool
@@ -33,8 +33,8 @@ class SqliteReader(RowReader):
     SchemaTooNew, DatabaseLocked, and DatabaseUnavailable when all connections are in use.
     """
 
-    def __init__(self, path: Path, *, timeout_us: int, addresses: AddressParser) -> None:
-        super().__init__(SQLITE, label=str(path), addresses=addresses)
+    def __init__(self, path: Path, *, timeout_us: int, addresses: AddressParser, clock: Clock) -> None:
+        super().__init__(SQLITE, label=str(path), addresses=addresses, clock=clock)
         self._path = path
         self._timeout_us = timeout_us
         self._pool = ConnectionPool(self._open, close=_close, label=str(path), inheritable=False, strict=False)

@@ -43,6 +43,7 @@ def change_each(
     view: type,
     doing: str,
     destroys: "Callable[[str], UserView | None] | None" = None,
+    remark: "Callable[[Any], str | None] | None" = None,
 ) -> None:
     """Run `action` on the accounts of the positionals or of `--from-file`, and print the results.
 
@@ -53,8 +54,8 @@ def change_each(
 
     `doing` describes the work for the progress line ("deactivating"). `destroys` finds the account of an identity: its
     username, or the number of several accounts, must be confirmed; the action then gets the id of the account that was
-    confirmed. Raises TooManyChanges, before anything is asked or changed, if more than `--max-changes` accounts would
-    change.
+    confirmed. `remark` returns a warning about a resulting object, or None. Raises TooManyChanges, before anything is
+    asked or changed, if more than `--max-changes` accounts would change.
     """
     gathered = gather(idents, call.flags.get("from_file"), call.stdin)
     names, single = gathered.all, gathered.single
@@ -69,12 +70,14 @@ def change_each(
         if isinstance(outcome, BackctlError):
             raise outcome
         call.results.changed(outcome)
+        if remark is not None and (text := remark(outcome.value)):
+            call.messages.warn(text)
         return
     if destroys and len(names):
         call.guard.confirm_name(str(len(names)), f"permanently delete {described}")
     elif len(names) > 1:
         call.guard.confirm()
-    _Batch(call, names, action, view, doing).run()
+    _Batch(call, names, action, view, doing, remark).run()
 
 
 def never() -> bool:
@@ -103,12 +106,22 @@ def _described(names: Identities) -> str:
 class _Batch:
     """The run over several accounts."""
 
-    def __init__(self, call: Invocation, idents: Identities, action: Action, view: type, doing: str) -> None:
+    def __init__(
+        self,
+        call: Invocation,
+        idents: Identities,
+        action: Action,
+        view: type,
+        doing: str,
+        remark: Callable[[Any], str | None] | None,
+    ) -> None:
         self._call = call
         self._idents = idents
         self._action = action
         self._doing = doing
         self._members = members(view)
+        self._remark = remark
+        self._remarks: list[str] = []
         self._interruption = Interruption(announce=True)
         self._report = Report("", as_json=call.results.renderer.is_json)
         self._outcomes: Iterator[Outcome[Any]] = iter(())
@@ -142,6 +155,8 @@ class _Batch:
             self._finish()
         finally:
             records.close()
+        for text in self._remarks:
+            call.messages.warn(text)
         if self._stopped_by is not None:
             self._raise(self._stopped_by)
         if not renderer.is_json:
@@ -171,6 +186,8 @@ class _Batch:
                     record.update((name, getattr(outcome.value, name)) for name in self._members)
                     record["changed"] = outcome.changed
                     record.update(extra)
+                    if self._remark is not None and (text := self._remark(outcome.value)):
+                        self._remarks.append(text)
                 progress.advance()
                 yield record
 

@@ -8,8 +8,10 @@ from typer import Argument, Option
 
 from backctl.application.views import Change, UserCount, UserDeletion, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
-from backctl.domain.errors import UsageError
+from backctl.domain.errors import Hint, UsageError
+from backctl.domain.quoting import quoted
 from backctl.domain.repositories import PAGE_SIZE, EventCriteria, Sort
+from backctl.presentation import program
 from backctl.presentation.account_filters import Filters
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
@@ -247,19 +249,43 @@ def _change_each(
     idents: list[str] | None,
     step: "Callable[[AccountSteps], StepOn[UserView]]",
     doing: str,
+    remark: Callable[[UserView], str | None] | None = None,
 ) -> None:
     from backctl.presentation.batch.run import change_each
 
     call.backend.require_installation()  # before identities are read
     accounts = call.backend.accounts
     action = partial(accounts.change_each, step=step(accounts.steps))
-    change_each(call, idents, action, view=UserView, doing=doing)
+    change_each(call, idents, action, view=UserView, doing=doing, remark=remark)
 
 
 @leaf(app, changes="activate {idents}", bulk=True, view=UserView, members=_REPORTED)
 def activate(call: Invocation, idents: Idents = None) -> None:
-    """Activate accounts that were deactivated."""
-    _change_each(call, idents, lambda steps: steps.activating, "activating")
+    """Activate accounts that were deactivated.
+
+    A lock after failed logins stays, with a warning: end it with `user unlock`.
+    """
+    _change_each(call, idents, lambda steps: steps.activating, "activating", _still_locked)
+
+
+def _still_locked(account: UserView) -> str | None:
+    if account.locked_until is None:
+        return None
+    return program.filled(
+        Hint(
+            f"{quoted(account.username)} is locked after failed logins until {account.locked_until}; "
+            f"'{{backctl}} user unlock {account.username}' ends the lock"
+        )
+    )
+
+
+@leaf(app, changes="unlock {idents}", bulk=True, view=UserView, members=_REPORTED)
+def unlock(call: Invocation, idents: Idents = None) -> None:
+    """End the locks of accounts after failed logins.
+
+    Also forgets the failed logins, so that the next one does not lock the account again.
+    """
+    _change_each(call, idents, lambda steps: steps.unlocking, "unlocking")
 
 
 @leaf(app, changes="deactivate {idents}", bulk=True, view=UserView, members=_REPORTED)
