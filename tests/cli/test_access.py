@@ -28,7 +28,7 @@ def office(tmp_path_factory: pytest.TempPathFactory, storage: Storage) -> Iterat
         Person("mod", role="moderator"),
     ]
     populate(machine, [*people, Person("closed", role="admin", active=False), Person("expired", role="admin")])
-    machine.run("user", "update", "expired", "--expires-at", "2020-01-01").succeeded()
+    machine.run("user", "update", "expired", "--expires-at", "2020-01-01", "--yes").succeeded()
     yield machine
     storage.forget(machine)
 

@@ -67,8 +67,41 @@ def test_an_expiry_is_counted_from_now(installed: Machine) -> None:
     soon = installed.run("user", "update", "ada", "--expires-in", "1h", "-o", "json").succeeded().json
     assert soon["updated_at"] < soon["expires_at"]
     assert installed.run("access", "check", "ada", "self:show", "-q").code == 0
-    installed.run("user", "update", "ada", "--expires-in", "0s").succeeded()
+    week = installed.run("user", "update", "ada", "--expires-at", "1w", "-o", "json").succeeded().json
+    assert soon["expires_at"] < week["expires_at"]
+    assert (week["status"], week["is_active"]) == ("active", True)
+    expired = installed.run("user", "update", "ada", "--expires-in", "0s", "--yes", "-o", "json").succeeded().json
+    assert (expired["status"], expired["is_active"]) == ("expired", True)
     assert installed.run("access", "check", "ada", "self:show", "-q").code == 6
+
+
+PAST = [("--expires-at", "2020-01-01"), ("--expires-at", "0s"), ("--expires-in", "0s")]
+
+
+@pytest.mark.parametrize("flags", PAST, ids=" ".join)
+def test_an_expiry_in_the_past_must_be_confirmed(installed: Machine, flags: tuple[str, str]) -> None:
+    create = ("user", "create", "new@example.org", "--username", "new", "--no-password")
+    for command, action in ((("user", "update", "ada"), "update ada"), (create, "create new")):
+        error = refused(installed.run(*command, *flags, "-o", "json"), 8, "confirmation.required")
+        assert error["message"].startswith(f"not confirmed: {action} with an expiry in the past (20")
+        assert error["hint"] == "confirm with --yes"
+        assert installed.run(*command, *flags, "--dry-run", "-o", "json").succeeded().json["status"] == "expired"
+    accounts = installed.run("user", "list", "-o", "json").succeeded().json["items"]
+    assert {account["expires_at"] for account in accounts} == {None}
+    for command in (("user", "update", "ada"), create):
+        assert installed.run(*command, *flags, "--yes", "-o", "json").succeeded().json["status"] == "expired"
+    again = installed.run("user", "update", "new", "--expires-at", "2020-01-01", "--yes", "-o", "json").succeeded()
+    unchanged = installed.run("user", "update", "new", "--expires-at", "2020-01-01", "-o", "json").succeeded()
+    assert (unchanged.json["changed"], unchanged.json["version"]) == (False, again.json["version"])
+
+
+def test_a_person_is_asked_about_an_expiry_in_the_past(installed: Machine) -> None:
+    command = ("user", "update", "ada", "--expires-at", "2020-01-01")
+    question = "update ada with an expiry in the past (2020-01-01T00:00:00.000000Z)"
+    assert installed.at_terminal(*command, keys=[(question, "n\n")]).code == 8
+    assert installed.run("user", "show", "ada", "-o", "json").json["expires_at"] is None
+    assert installed.at_terminal(*command, keys=[(question, "y\n")]).code == 0
+    assert installed.run("user", "show", "ada", "-o", "json").json["status"] == "expired"
 
 
 def test_another_accounts_names_are_taken_in_any_spelling(untouched: Machine) -> None:

@@ -125,7 +125,7 @@ def test_of_two_that_close_the_last_two_administrators_one_is_refused(machine: M
     "leave",
     [
         lambda name: ("role", "assign", "user", name),
-        lambda name: ("user", "update", name, "--expires-in", "0s"),
+        lambda name: ("user", "update", name, "--expires-in", "0s", "--yes"),
         lambda name: ("user", "delete", name, "--confirm", name, "--erase"),
     ],
     ids=["demoted", "expired", "deleted"],

@@ -126,6 +126,11 @@ class Invocation:
         """Return the current time of the services."""
         return self.backend.now()
 
+    @property
+    def action(self) -> str:
+        """What the command changes, for a question; see `leaf`."""
+        return self._spec.described(self.parameters)
+
     @cached_property
     def guard(self) -> "CommandGuard":
         """Asks before the first change of the command, under a protected profile and where the command says so."""
@@ -134,7 +139,7 @@ class Invocation:
         return CommandGuard(
             self.flags,
             interactive=self.interactive,
-            action=lambda: self._spec.described(self.parameters),
+            action=lambda: self.action,
             settings=lambda: self.settings.settings,
             mutation=self._spec.mutation,
             before_asking=self.messages.clear_progress,

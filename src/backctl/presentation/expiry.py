@@ -1,6 +1,6 @@
 """The options for the expiry of an account."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -9,9 +9,16 @@ from backctl.domain.values import NEVER, Expiry
 from backctl.presentation.parameters import duration
 from backctl.presentation.times import absolute_time, is_duration
 
+if TYPE_CHECKING:
+    from backctl.presentation.context import Invocation
+
 ExpiresAt = Annotated[
     str | None,
-    Option("--expires-at", metavar="TIME", help="Let the account expire at this time, for example 2026-12-31."),
+    Option(
+        "--expires-at",
+        metavar="TIME",
+        help="Let the account expire at this time, for example 2026-12-31, or 30d from now.",
+    ),
 ]
 ExpiresIn = Annotated[
     str | None,
@@ -28,3 +35,13 @@ def expiry_of(at: str | None, after: str | None, *, never: bool = False) -> Expi
     if after is not None:
         return Expiry(after=duration(after))
     return NEVER if never else None
+
+
+def confirm_past_expiry(call: "Invocation", expiry: Expiry | None) -> None:
+    """Require a yes, or `--yes`, before the command closes an account with an expiry in the past or now."""
+    if expiry is None:
+        return
+    now = call.now()
+    moment = expiry.counted_from(now)
+    if moment is not None and moment <= now:
+        call.guard.confirm(f"{call.action} with an expiry in the past ({moment})")

@@ -16,7 +16,7 @@ from backctl.presentation.account_filters import Filters
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
-from backctl.presentation.expiry import ExpiresAt, ExpiresIn, expiry_of
+from backctl.presentation.expiry import ExpiresAt, ExpiresIn, confirm_past_expiry, expiry_of
 from backctl.presentation.paging import EventOrder, Paging
 from backctl.presentation.parameters import Ident, Idents, SecretFile
 
@@ -72,6 +72,7 @@ def create(
     has_password = require_one_source(call, generate=generate_password, none=no_password, secret_file=secret_file)
     accounts = call.backend.accounts
     accounts.require_creatable(email=email, username=username, role=DEFAULT_ROLE if role is None else role)
+    confirm_past_expiry(call, expiry)
     members: dict[str, object] = {}
 
     def make() -> Change[UserView]:
@@ -312,7 +313,9 @@ def update(
     expiry = expiry_of(expires_at, expires_in, never=no_expiry)
     if email is None and username is None and role is None and expiry is None:
         raise UsageError("no attribute to change was given", hint="add --email, --username, --role or an expiry")
-    change = call.backend.accounts.update(
+    accounts = call.backend.accounts
+    confirm_past_expiry(call, expiry)
+    change = accounts.update(
         ident,
         email=email,
         username=username,
