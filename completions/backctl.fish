@@ -156,7 +156,7 @@ complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message an
 # backctl user create
 complete -c backctl -n '__backctl_in user create' -l username -x -d '3 to 50 letters, digits, \'.\', \'_\' or \'-\''
 complete -c backctl -n '__backctl_in user create' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Role of the account; \'user\' unless given'
-complete -c backctl -n '__backctl_in user create' -l expires-at -x -d 'Let the account expire at this time, for example 2026-12-31'
+complete -c backctl -n '__backctl_in user create' -l expires-at -x -d 'Let the account expire at this time, for example 2026-12-31, or 30d from now'
 complete -c backctl -n '__backctl_in user create' -l expires-in -x -d 'Let the account expire after this time, for example 8h or 30d'
 complete -c backctl -n '__backctl_in user create' -l generate-password -d 'Generate a password and print it once'
 complete -c backctl -n '__backctl_in user create' -l no-password -d 'Create an account that nobody can log in to'
@@ -281,7 +281,7 @@ complete -c backctl -n '__backctl_operand 1 user update' -x -a '(__backctl_store
 complete -c backctl -n '__backctl_in user update' -l email -x -d 'New e-mail address'
 complete -c backctl -n '__backctl_in user update' -l username -x -d 'New username'
 complete -c backctl -n '__backctl_in user update' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'New role'
-complete -c backctl -n '__backctl_in user update' -l expires-at -x -d 'Let the account expire at this time, for example 2026-12-31'
+complete -c backctl -n '__backctl_in user update' -l expires-at -x -d 'Let the account expire at this time, for example 2026-12-31, or 30d from now'
 complete -c backctl -n '__backctl_in user update' -l expires-in -x -d 'Let the account expire after this time, for example 8h or 30d'
 complete -c backctl -n '__backctl_in user update' -l no-expiry -d 'Remove the expiry of the account'
 complete -c backctl -n '__backctl_in user update' -l if-version -x -d 'Update only if the account still has this version'

@@ -61,7 +61,7 @@ def test_a_locked_account_shows_its_status_and_the_end_of_the_lock(untouched: Ma
     eve = untouched.run("user", "show", "eve", "-o", "json").succeeded().json
     assert (eve["status"], eve["is_active"]) == ("closed", False)
     assert re.fullmatch(TIME, eve["locked_until"])
-    screen = untouched.at_terminal("user", "list").succeeded().out
+    screen = untouched.at_terminal("user", "list", "--no-color").succeeded().out
     shown = [line.split()[3] for line in screen.splitlines()]
     assert shown == ["STATUS", "active", "locked", "active", "closed", "active"]
 
