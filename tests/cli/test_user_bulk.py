@@ -169,12 +169,7 @@ def test_many_from_a_file_and_from_standard_input(installed: Machine) -> None:
 def test_a_partial_failure_says_which_and_does_the_rest(installed: Machine) -> None:
     ended = installed.run("user", "deactivate", "nobody", "ada", "root", "bob", "-y", "-o", "json")
     assert ended.code == 7
-    assert {name: ended.json[name] for name in ("total", "done", "changed", "failed")} == {
-        "total": 4,
-        "done": 4,
-        "changed": 2,
-        "failed": 2,
-    }
+    assert ended.json["summary"] == {"total": 4, "changed": 2, "unchanged": 0, "failed": 2}
     by_ident = {item["ident"]: item for item in ended.json["items"]}
     assert list(by_ident["nobody"]) == ["ident", "error"]
     assert (by_ident["nobody"]["error"]["code"], by_ident["nobody"]["error"]["exit"]) == ("user.not_found", 3)
@@ -223,7 +218,7 @@ def test_bad_identities_are_found_before_the_first_change(
 
 def test_nobody_is_no_failure(untouched: Machine) -> None:
     ended = untouched.run("user", "deactivate", "-", "--yes", "-o", "json", stdin="\n").succeeded()
-    assert ended.json == {"items": [], "total": 0, "done": 0, "changed": 0, "failed": 0}
+    assert ended.json == {"items": [], "summary": {"total": 0, "changed": 0, "unchanged": 0, "failed": 0}}
 
 
 def test_a_reader_that_leaves_does_not_stop_a_batch_half_way(installed: Machine) -> None:
