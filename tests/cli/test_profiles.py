@@ -331,7 +331,13 @@ def test_a_profile_without_a_database_can_be_looked_at(without: Machine, words: 
 
 
 def test_doctor_and_validate_report_a_profile_without_a_database(without: Machine) -> None:
-    assert without.run("doctor", "-o", "json").code == 9
+    doctor = without.run("doctor", "-o", "json")
+    found = {item["check"]: item for item in doctor.json["items"]}
+    first = doctor.json["items"][0]
+    assert (doctor.code, first["status"]) == (9, "fail")
+    assert first["finding"] == f"'{without.config_file}', line 2: profile 'staging' has no database.url"
+    assert first["hint"].startswith("run 'backctl config set profiles.staging.database.url URL'")
+    assert found["profile.selected"]["finding"].endswith(": no database")
     findings = without.run("config", "validate", "-o", "json")
     assert findings.code == 9
     assert [item["message"] for item in findings.json["items"]] == [

@@ -153,6 +153,7 @@ class Storage:
         chosen = f"profile {quoted(name)} ({self._loaded.origin('profile')}{protected})" if name else "no profile"
 
         def selected() -> Finding:
-            return ok(f"{chosen}: {quoted(self._loaded.database_shown, limit=400)}")
+            shown = self._loaded.database_shown
+            return ok(f"{chosen}: {quoted(shown, limit=400) if shown else 'no database'}")
 
         return Probe("profile.selected", selected)
