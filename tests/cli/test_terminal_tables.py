@@ -47,6 +47,10 @@ def test_no_line_is_wider_than_the_terminal(office: Machine, words: tuple[str, .
 
 
 def test_ids_and_names_are_whole_at_80_columns(office: Machine) -> None:
+    users = office.run("user", "list", "-o", "json").succeeded().json["items"]
+    screen = office.at_terminal("user", "list", env=NARROW).out
+    for user in users:
+        assert re.search(rf"^{user['username']} +{user['email']} ", screen, re.MULTILINE)
     for words in (("token", "list", "ada"), ("key", "list")):
         items = office.run(*words, "-o", "json").succeeded().json["items"]
         lines = office.at_terminal(*words, env=NARROW).out.splitlines()

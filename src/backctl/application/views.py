@@ -46,6 +46,7 @@ class UserView:
     """
 
     TABLE: ClassVar = ("username", "email", "role", "status", "created_at")
+    SPARE: ClassVar = ("created_at", "role")
 
     id: UserId
     email: str
