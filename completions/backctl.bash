@@ -98,8 +98,8 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl db check') flags="$shared" ;;
         'backctl db backup') operands=(FILE TEXT) flags="$shared" ;;
         'backctl sanitize') flags=" --format=text|json|jsonl --explain$shared" ;;
-        'backctl init') flags=" --calibrate -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl doctor') flags="$shared" ;;
+        'backctl init') flags=" --calibrate --wait-server=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
+        'backctl doctor') flags=" --wait-server=TEXT$shared" ;;
         'backctl completion') words='bash zsh fish' flags=" -h --help" ;;
         'backctl completion bash') flags="$shared" ;;
         'backctl completion zsh') flags="$shared" ;;

@@ -328,6 +328,19 @@ class Backend:
         """
         self._keyring()
 
+    def wait_for_servers(self, up_to: int) -> None:
+        """Wait until PostgreSQL and Redis answer, if they are configured, for at most `up_to` microseconds in total.
+
+        Returns then, or as soon as waiting cannot help: the next use raises the error. Raises InvalidConfiguration.
+        """
+        import time
+
+        from backctl.application.waiting import wait_for
+        from backctl.wiring.redis import redis_server
+
+        servers = (*self._storage.servers(), *redis_server(self._settings, lambda: self._redis))
+        wait_for(servers, up_to=up_to, monotonic=time.monotonic, pause=time.sleep, notice=self._notice)
+
     def initialise(self, *, by: "Attribution", dry_run: bool = False) -> "Change[InstallationView]":
         """Create the keyring and the database if they are missing.
 

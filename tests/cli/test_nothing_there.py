@@ -15,6 +15,7 @@ NEED_ONE = {
     ("user", "check-password"): "ada --password-stdin",
     ("user", "activate"): "ada bob",
     ("user", "deactivate"): "ada",
+    ("user", "unlock"): "ada bob",
     ("user", "update"): "ada --username lovelace",
     ("user", "delete"): "ada --if-exists --confirm ada",
     ("user", "history"): "ada",

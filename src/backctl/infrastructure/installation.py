@@ -11,6 +11,7 @@ from backctl.application.ports.environment import AddressParser, Clock, IdSource
 from backctl.application.ports.security import KeyringChange
 from backctl.application.ports.storage import DatabaseCare, HealthProbe, Reader, UnitOfWork
 from backctl.application.views import Change
+from backctl.application.waiting import Server
 from backctl.domain.errors import InstallationMissing, KeyringMissing
 from backctl.domain.values import EventId
 from backctl.infrastructure.forks import start_over_in_children
@@ -110,6 +111,10 @@ class Installation(ABC):
     @abstractmethod
     def stored(self) -> "StoredInstallation":
         """Read the stored installation, at any revision. Raises InstallationMissing, DatabaseUnusable."""
+
+    def servers(self) -> tuple[Server, ...]:
+        """Return the servers of the database; none for a file."""
+        return ()
 
     @abstractmethod
     def care(self) -> DatabaseCare:

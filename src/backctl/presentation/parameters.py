@@ -152,6 +152,10 @@ Idents = Annotated[
     Argument(metavar="IDENT...", help="Ids, e-mail addresses or usernames; a single '-' is standard input."),
 ]
 """The positional of a bulk command (`leaf(…, bulk=True)`), for `batch.run.change_each`."""
+WaitServer = Annotated[
+    str | None,
+    Option("--wait-server", metavar="DURATION", help="Wait up to this long for PostgreSQL and Redis, for example 30s."),
+]
 SecretFile = Annotated[
     str | None,
     Option("--secret-file", metavar="FILE", help="Write the secret to this new file, do not print it."),

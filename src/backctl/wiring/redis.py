@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backctl.application.ports.storage import HealthProbe
+    from backctl.application.waiting import Server
     from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings.model import Settings
 
@@ -35,6 +36,15 @@ def redis_servers(settings: "Settings", *, short_lived: bool) -> "RedisServers":
         monotonic=time.monotonic,
         pause=time.sleep,
     )
+
+
+def redis_server(settings: "Settings", redis: "Callable[[], RedisServers]") -> "tuple[Server, ...]":
+    """Return the server to wait for; none if Redis is not configured."""
+    from backctl.application.waiting import Server
+    from backctl.settings import redact_url
+
+    url = settings.redis.url.reveal()
+    return (Server(redact_url(url), lambda: redis().on_each_primary("PING")),) if url else ()
 
 
 def redis_probes(settings: "Settings", redis: "Callable[[], RedisServers]") -> "tuple[HealthProbe, ...]":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from backctl.application.ports.security import KeyringChange
     from backctl.application.ports.storage import DatabaseCare, HealthProbe, Reader, UnitOfWork
     from backctl.application.views import Change
+    from backctl.application.waiting import Server
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.installation import Dependencies, Installation
     from backctl.settings import LoadedSettings
@@ -118,6 +119,9 @@ class Storage:
 
     def care(self) -> "DatabaseCare":
         return self.installation.care()
+
+    def servers(self) -> "tuple[Server, ...]":
+        return self.installation.servers()
 
     def probes(self) -> "tuple[HealthProbe, ...]":
         """Return the checks of `doctor`: first whether there is an installation, then what selects it.

@@ -12,6 +12,7 @@ from backctl.application.attribution import Attribution
 from backctl.application.ports.security import KeyringChange
 from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
+from backctl.application.waiting import Server
 from backctl.domain.errors import InstallationMissing, KeyringMissing, Unavailable
 from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId
@@ -90,6 +91,9 @@ class PostgresInstallation(Installation):
 
     def stored(self) -> "StoredInstallation":
         return self.database.stored()
+
+    def servers(self) -> tuple[Server, ...]:
+        return (Server(self.label, self.stored),)
 
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
         """Return a unit of work on the existing database. Ignores `creates`: only `init` creates a database."""

@@ -1,10 +1,13 @@
 """`backctl doctor`: check the installation."""
 
+from contextlib import suppress
+
 from backctl.application.database_views import CheckView, Failure
 from backctl.domain.errors import ResourcesExhausted, Unavailable, Unusable
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
+from backctl.presentation.parameters import WaitServer, duration
 
 app = noun("doctor")
 
@@ -16,21 +19,25 @@ _GRAVEST_FIRST: dict[Failure, ExitCode] = {
 
 
 @leaf(app, kind="findings", view=CheckView)
-def doctor(call: Invocation) -> None:
+def doctor(call: Invocation, wait_server: WaitServer = None) -> None:
     """Check the configuration, the database, the keys and the files.
 
     Also checks the clock, Redis, the bcrypt cost and the selected profile. The exit code is that of the gravest failed
     check: 9 if something is unusable, 5 if a server is away, 6 for the others. A warning is not a failure.
     """
-    checks = _examined(call)
+    checks = _examined(call, None if wait_server is None else duration(wait_server))
     failures = {check.failure for check in checks}
     gravest = next((code for failure, code in _GRAVEST_FIRST.items() if failure in failures), ExitCode.OK)
     call.results.check_all(checks, CheckView, gravest is ExitCode.OK, no=gravest)
 
 
-def _examined(call: Invocation) -> tuple[CheckView, ...]:
+def _examined(call: Invocation, wait: int | None) -> tuple[CheckView, ...]:
     try:
-        service = call.backend.doctor
+        backend = call.backend
+        if wait is not None:
+            with suppress(Unusable):  # the checks report it
+                backend.wait_for_servers(wait)
+        service = backend.doctor
     except ResourcesExhausted:
         raise
     except (Unavailable, Unusable) as error:

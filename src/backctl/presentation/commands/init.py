@@ -9,6 +9,7 @@ from backctl.application.database_views import InstallationView
 from backctl.presentation.configuration_file import write_setting
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
+from backctl.presentation.parameters import WaitServer, duration
 
 app = noun("init")
 
@@ -25,11 +26,14 @@ def init(
             help="Measure this machine and set the bcrypt cost (10–15) whose hashing time is closest to 250 ms.",
         ),
     ] = False,
+    wait_server: WaitServer = None,
 ) -> None:
     """Create the keyring and the database, if they do not exist.
 
     Nothing that exists is replaced. The exit code is 0 in both cases.
     """
+    if wait_server is not None:
+        call.backend.wait_for_servers(duration(wait_server))
     written = calibrate and _calibrate(call)  # first: if the file is not writable, nothing is created
     change = call.backend.initialise(by=call.attribution, dry_run=call.dry_run)
     call.results.changed(replace(change, changed=change.changed or written))
