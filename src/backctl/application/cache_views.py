@@ -18,6 +18,7 @@ class EntryView:
     `negative`: the loader found nothing. Times are None for an entry that cannot be read.
     """
 
+    PLURAL: ClassVar = "cache entries"
     TABLE: ClassVar = ("key", "state", "age", "ttl", "size_bytes", "tags")
     SPARE: ClassVar = ("tags", "size_bytes", "age")
 

@@ -14,6 +14,7 @@ class EventView:
     erased account, and for any other subject, it is `subject`.
     """
 
+    PLURAL: ClassVar = "events"
     TABLE: ClassVar = ("seq", "occurred_at", "type", "subject_name", "actor", "reason")
     CUT: ClassVar = ("subject_name", "actor")
 

@@ -16,6 +16,7 @@ class KeyView:
     `promoted_at` is None if the key was created as primary or never was primary. `expires_at` is None for no end.
     """
 
+    PLURAL: ClassVar = "keys"
     TABLE: ClassVar = ("id", "purpose", "state", "alg", "created_at", "promoted_at", "expires_at")
     SPARE: ClassVar = ("promoted_at", "alg", "created_at")
 

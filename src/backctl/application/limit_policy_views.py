@@ -15,6 +15,7 @@ class PolicyView:
     limit of the stored state of one identifier.
     """
 
+    PLURAL: ClassVar = "policies"
     TABLE: ClassVar = ("name", "algorithm", "limit", "window", "burst", "worst_burst", "on_error")
     SPARE: ClassVar = ("worst_burst", "on_error", "algorithm")
 

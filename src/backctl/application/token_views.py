@@ -16,6 +16,7 @@ class SessionView:
     """A session of an account. `issued_at` is when its latest access token was issued, `expires_at` when its last token
     expires, `latest_expires_at` its end regardless of refreshes. `refreshable`: it has an unused refresh token."""
 
+    PLURAL: ClassVar = "sessions"
     TABLE: ClassVar = ("id", "state", "client_id", "created_at", "expires_at", "revoked_because")
     SPARE: ClassVar = ("revoked_because", "client_id", "created_at")
 

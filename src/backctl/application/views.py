@@ -1,11 +1,12 @@
 """Results of services: frozen, without secrets. The order of the members is the order of the columns.
 
-Four class variables describe a list of views as a table on a terminal:
+Five class variables describe a list of views as a table on a terminal:
 
 - `TABLE` names the members that it shows, in order; by default all.
 - `SPARE` names those of them that a narrow terminal shortens and then drops, the least important first. Others are
   always complete.
 - `CUT` names those that a narrow terminal shortens, but never drops.
+- `PLURAL` is what a message calls several of them, such as "no accounts found".
 - `BELOW` is a pair of members: the text of the second, such as a hint, is printed below that of the first.
 """
 
@@ -45,6 +46,7 @@ class UserView:
     `last_login_at` is None for an account that nobody has logged in to.
     """
 
+    PLURAL: ClassVar = "accounts"
     TABLE: ClassVar = ("username", "email", "role", "status", "created_at")
     SPARE: ClassVar = ("created_at", "role")
 

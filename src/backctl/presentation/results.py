@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backctl.presentation import terminal
@@ -70,18 +71,28 @@ class Results:
         `next_page` are those flags; by default `--cursor` with the cursor of the page.
         """
         self.renderer.page(page.items, view, page.next_cursor)
+        self._say_if_none(view, none=not page.items)
         if page.next_cursor is not None and not self.renderer.is_json_document:
             flags = next_page or f"--cursor {page.next_cursor}"
             self._messages.notice(f"more results: use --all, or continue with {flags}")
 
     def show_all(self, items: Iterable[object], view: type) -> None:
         """Print a complete, short list. In JSON it has the form of a last page."""
-        self.renderer.page(tuple(items), view, None)
+        found = tuple(items)
+        self.renderer.page(found, view, None)
+        self._say_if_none(view, none=not found)
 
     def stream(self, items: Iterator[Any], view: type) -> None:
         """Print any number of objects in constant memory."""
         terminal.collect_garbage_again()
-        self.renderer.stream(items, view)
+        first = next(items, None)
+        self.renderer.stream(items if first is None else chain((first,), items), view)
+        self._say_if_none(view, none=first is None)
+
+    def _say_if_none(self, view: type, *, none: bool) -> None:
+        """Tell a person that a list is empty, because an empty table looks like a failure."""
+        if none and self.renderer.sink.terminal and not self.renderer.is_json:
+            self._messages.notice(f"no {getattr(view, 'PLURAL', 'results')} found")
 
     def use_json_lines(self) -> None:
         """Print JSON lines unless `-o` selects another format: for results that arrive one by one."""

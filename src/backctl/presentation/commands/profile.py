@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from typer import Argument, Option
 
@@ -20,6 +20,8 @@ app = noun("profile")
 @dataclass(frozen=True, slots=True)
 class ProfileView:
     """One profile. `database` is None if it names none. `origin` is the place where the profile is written."""
+
+    PLURAL: ClassVar = "profiles"
 
     name: str
     in_force: bool

@@ -1,0 +1,42 @@
+"""Lists without items: a terminal says so, a pipe gets nothing more."""
+
+import pytest
+from tests.cli.accounts import Person
+from tests.cli.conftest import Machine
+
+PEOPLE = [Person("root", role="admin")]
+
+EMPTY = {
+    ("user", "list", "--locked"): "no accounts found",
+    ("user", "list", "--locked", "--all"): "no accounts found",
+    ("user", "list", "--page", "2"): "no accounts found",
+    ("token", "list", "root"): "no sessions found",
+    ("token", "list", "root", "--all"): "no sessions found",
+    ("key", "list", "--purpose", "index"): "",
+    ("audit", "list", "--type", "UserDeleted"): "no events found",
+    ("audit", "list", "--type", "UserDeleted", "--all"): "no events found",
+    ("cache", "list", "nothing:*"): "no cache entries found",
+    ("ratelimit", "list"): "no limits in use found",
+    ("ratelimit", "policy", "list"): "no policies found",
+    ("profile", "list"): "no profiles found",
+}
+
+every_list = pytest.mark.parametrize(("command", "notice"), EMPTY.items(), ids=[" ".join(words) for words in EMPTY])
+
+
+@every_list
+def test_a_terminal_says_that_there_is_nothing(untouched: Machine, command: tuple[str, ...], notice: str) -> None:
+    shown = untouched.at_terminal(*command).succeeded().out
+    assert ("found" in shown) == bool(notice)
+    assert not notice or shown.rstrip().endswith(f"backctl: {notice}")
+    for flags in (("-q",), ("-o", "json"), ("-o", "jsonl")):
+        assert "found" not in untouched.at_terminal(*command, *flags).succeeded().out
+
+
+@every_list
+def test_a_pipe_gets_the_header_and_no_notice(untouched: Machine, command: tuple[str, ...], notice: str) -> None:
+    done = untouched.run(*command).succeeded()
+    assert (len(done.out.splitlines()) == 1) == bool(notice)
+    assert done.err == ""
+    if notice:
+        assert untouched.run(*command, "-o", "id").succeeded().out == ""
