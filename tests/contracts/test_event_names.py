@@ -1,5 +1,6 @@
 """Rules for the names, types and numbers by which events are found, on every database."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
@@ -150,19 +151,23 @@ def test_an_event_shows_the_current_or_the_last_username(store: Store) -> None:
         assert {event.subject: event.subject_name for event in found}.items() <= expected.items()
 
 
-def test_a_page_asks_the_database_once(store: Store) -> None:
+def test_a_page_and_a_stream_ask_the_database_once(store: Store) -> None:
     store.add(*(a_user(f"user{number}") for number in range(20)))
     reader = store.open_reader()
     asked: list[Statement] = []
-    fetch = reader._fetch  # type: ignore[attr-defined]
 
-    def counted(statement: Statement) -> Any:
-        asked.append(statement)
-        return fetch(statement)
+    def counted(ask: Callable[[Statement], Any]) -> Callable[[Statement], Any]:
+        def asking(statement: Statement) -> Any:
+            asked.append(statement)
+            return ask(statement)
 
-    reader._fetch = counted  # type: ignore[attr-defined]
+        return asking
+
+    reader._fetch, reader._stream = counted(reader._fetch), counted(reader._stream)  # type: ignore[attr-defined]
     assert len(reader.events(EVERY_EVENT, limit=20).items) == 20
     assert len(asked) == 1
+    assert len({event.subject_name for event in reader.stream_events(EVERY_EVENT)}) == 21
+    assert len(asked) == 2
 
 
 # What the log proves does not depend on what is only for searches.
