@@ -53,7 +53,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl key wrap') flags=" --none --passphrase-stdin --passphrase-file=FILE --passphrase-fd=TEXT --passphrase-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl key import') flags=" --purpose=sign|encrypt|audit|index --alg=EdDSA|ES256|RS256|HS256 --kid=TEXT --key-stdin --key-file=FILE --key-fd=TEXT --key-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl key export') operands=(TEXT TEXT) flags=" --private --form=jwk|pem --secret-file=FILE -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl encrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --trim-newline --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT --actor=TEXT --reason=TEXT$shared" ;;
+        'backctl encrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --trim-newline --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl decrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --stream --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl reencrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl cache') words='get set delete list explain invalidate stats warm' flags=" -h --help" ;;

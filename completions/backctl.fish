@@ -578,8 +578,6 @@ complete -c backctl -n '__backctl_in encrypt' -l value-stdin -d 'Read the value 
 complete -c backctl -n '__backctl_in encrypt' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in encrypt' -l value-fd -x -d 'Read the value from an open file descriptor'
 complete -c backctl -n '__backctl_in encrypt' -l value-env -x -d 'Read the value from an environment variable'
-complete -c backctl -n '__backctl_in encrypt' -l actor -x -d 'Record this name with the system user'
-complete -c backctl -n '__backctl_in encrypt' -l reason -x -d 'Record this reason with every change'
 
 # backctl decrypt
 complete -c backctl -n '__backctl_in decrypt' -l context -x -d 'Bind the value to this context, such as users.phone:1, or \'\' for none'

@@ -13,9 +13,7 @@ from backctl.presentation.declaration import leaf, noun
 app = noun("encrypt")
 
 
-@leaf(
-    app, records=True, secrets=("value",), kind="value", view=EncryptedValue, others={"--out": ("object", CipherReport)}
-)
+@leaf(app, secrets=("value",), kind="value", view=EncryptedValue, others={"--out": ("object", CipherReport)})
 def encrypt(
     call: Invocation,
     choices: options.Choices,
