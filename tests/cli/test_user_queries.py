@@ -206,6 +206,16 @@ def test_filters(many: ManyAccounts) -> None:
     expect("--search", "USER01", names=[f"user01{digit}" for digit in range(10)])
     expect("--search", "%", names=[])
     expect("--role", "moderator", "--active", names=[])
+    expect("--role", "admin", "--role", "moderator", names=["ada", "bob"])
+    expect("--status", "closed", names=those("is_active", False))
+    expect("--status", "closed", "--status", "active", names=[user["username"] for user in everybody])
+    expect("--status", "locked", names=[])
+    expect("--mfa", "off", names=[user["username"] for user in everybody])
+    expect("--mfa", "on", "--mfa", "pending", names=[])
+    expect("--no-password", names=those("has_password", False))
+    expect("--must-change-password", names=[])
+    expect("--expires-before", "36500d", names=[])
+    expect("--last-login-before", "0s", names=[user["username"] for user in everybody])
 
 
 def test_a_list_in_every_form(many: ManyAccounts) -> None:
@@ -267,6 +277,13 @@ def test_a_count_is_one_value(many: ManyAccounts) -> None:
         (("--created-before", "2026-11-22T09:24:02"), "input.invalid"),
         (("--created-after", "-7d"), "input.invalid"),
         (("--created-after", "7y"), "duration.invalid"),
+        (("--status", "open"), "usage"),
+        (("--mfa", "maybe"), "usage"),
+        (("--active", "--status", "closed"), "usage"),
+        (("--inactive", "--status", "closed"), "usage"),
+        (("--role", "admin", "--role", "root"), "role.unknown"),
+        (("--expires-before", "soon"), "input.invalid"),
+        (("--last-login-before", "3moons"), "duration.invalid"),
         (("--cursor", "nonsense"), "cursor.invalid"),
         (("--cursor", "x" * 100_000), "cursor.invalid"),
         (("--fields", "id,nmae"), "usage"),
