@@ -44,7 +44,7 @@ def test_the_commands_do_what_is_said_beside_them(machine: Machine) -> None:
     done = run_command(machine, ["/bin/sh", "-euc", script + refresh_envoy + after]).succeeded()
     assert json.loads((machine.home / "envoy.json").read_text())["resources"]
     assert done.out.endswith("\n6\n")
-    assert '"code": "token.revoked"' in done.err
+    assert '"reason": "revoked"' in done.out
     for name in ("pair", "next-pair"):
         path = machine.home / name
         assert path.stat().st_mode & 0o077 == 0
