@@ -192,7 +192,7 @@ def test_a_url_without_a_password_can_be_an_argument(machine: Any, key: str, url
 )
 def test_a_url_with_a_password_cannot_be_an_argument(machine: Any, prefix: str, key: str, url: str) -> None:
     error = refused(machine.run("config", "set", prefix + key, url, "-o", "json"), 2, "usage")
-    assert error["message"].startswith(f"{prefix}{key} contains a password")
+    assert error["message"].startswith(f"the value of {prefix}{key} contains a password")
     assert "--value-stdin" in error["hint"]
     assert "hunter2" not in str(error)
     assert list(machine.home.iterdir()) == []

@@ -130,7 +130,7 @@ def test_doctor_reports_a_missing_installation_first(machine: Machine, server: P
     assert {item["status"] for item in others} <= {"ok", "warn"}
 
 
-def test_doctor_finds_that_the_server_is_away_and_what_is_graver(installed: Machine) -> None:
+def test_doctor_reports_an_unavailable_server_and_the_most_serious_failure(installed: Machine) -> None:
     installed.environment["BACKCTL_DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
     done = installed.run("doctor", "-o", "json")
     failed = {item["check"]: item["failure"] for item in done.json["items"] if item["status"] == "fail"}

@@ -147,13 +147,13 @@ def test_members_have_the_names_that_all_commands_share(path: tuple[str, ...]) -
 
 
 @every_leaf
-def test_a_verdict_begins_with_ok(path: tuple[str, ...]) -> None:
+def test_the_answer_of_a_check_begins_with_ok(path: tuple[str, ...]) -> None:
     spec = LEAVES[path]
     first = [fields(view)[0].name for view in spec.views()]
-    assert spec.kind != "verdict" or set(first) == {"ok"}
+    assert spec.kind != "check" or set(first) == {"ok"}
     assert "exit code 0 or" not in " ".join((spec.function.__doc__ or "").lower().split()) or spec.kind in (
-        "verdict",
-        "findings",
+        "check",
+        "checks",
     )
 
 

@@ -234,11 +234,11 @@ def require_shape(spec: LeafSpec, kind: str, done: Outcome, view: int) -> None:
             assert names == ["items", "next_cursor"]
             for item in document["items"]:
                 require_members(item, members)
-        case "findings", names:
+        case "checks", names:
             assert names == ["ok", "items"]
             for item in document["items"]:
                 require_members(item, members)
-        case "verdict", ["ok", "items"]:
+        case "check", ["ok", "items"]:
             assert document["ok"] is all(item["ok"] for item in document["items"])
             for item in document["items"]:
                 require_members(item, members)
@@ -249,7 +249,7 @@ def require_shape(spec: LeafSpec, kind: str, done: Outcome, view: int) -> None:
             require_members(document, members, spec.further())
         case _:
             require_members(document, members)
-    if kind in ("verdict", "findings") and "summary" not in document:
+    if kind in ("check", "checks") and "summary" not in document:
         assert next(iter(document)) == "ok"
         assert document["ok"] is (done.code == 0)
         assert '"error"' not in done.err
@@ -258,11 +258,11 @@ def require_shape(spec: LeafSpec, kind: str, done: Outcome, view: int) -> None:
 
 def require_batch(spec: LeafSpec, document: Mapping[str, Any], members: Mapping[str, Any]) -> None:
     summary, items = document["summary"], document["items"]
-    counts = ["total", "yes", "no", "failed"] if spec.kind == "verdict" else ["total", "changed", "unchanged", "failed"]
+    counts = ["total", "yes", "no", "failed"] if spec.kind == "check" else ["total", "changed", "unchanged", "failed"]
     assert list(summary) == counts
     assert summary["total"] == len(items) == sum(summary[name] for name in counts[1:])
     assert summary["failed"] == sum("error" in item for item in items)
-    if spec.kind == "verdict":
+    if spec.kind == "check":
         assert summary["yes"] == sum(item.get("ok", False) for item in items)
     else:
         assert summary["changed"] == sum(item.get("changed", False) for item in items)

@@ -18,12 +18,12 @@ class InstallationView:
 
 
 Failure = Literal["unusable", "unavailable", "unhealthy"]
-"""How grave a failed check is: commands cannot work; they can work later; they work, but something is wrong."""
+"""How serious a failed check is: commands cannot work; they may work later; they work, but something is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckView:
-    """One finding of `doctor`; `check` is a stable name, and `failure` says how grave a failed check is."""
+    """One finding of `doctor`; `check` is a stable name, and `failure` says how serious a failed check is."""
 
     TABLE: ClassVar = ("check", "status", "finding", "hint")
     BELOW: ClassVar = ("finding", "hint")

@@ -20,7 +20,7 @@ class Filters(NamedTuple):
     """Selects accounts by their members."""
 
     role: Annotated[
-        list[str] | None, Option("--role", metavar="NAME", help="Only with this role; may be repeated.")
+        list[str] | None, Option("--role", metavar="NAME", help="Only accounts with this role; may be repeated.")
     ] = None
     status: Annotated[
         list[str] | None,
@@ -28,31 +28,37 @@ class Filters(NamedTuple):
             "--status",
             metavar="|".join(STATUSES),
             click_type=TyperChoice(STATUSES),
-            help="Only with this status; may be repeated.",
+            help="Only accounts with this status; may be repeated.",
         ),
     ] = None
     active: Annotated[
         bool | None,
-        Option("--active/--inactive", help="Only those that can log in now (status active), or only the others."),
+        Option("--active/--inactive", help="Only accounts that can log in now (status active), or only the others."),
     ] = None
     locked: Annotated[
-        bool, Option("--locked", help="Only locked after failed logins, even if closed or expired too.")
+        bool, Option("--locked", help="Only accounts with a lock after failed logins, even if closed or expired.")
     ] = False
     created_after: Annotated[
         str | None,
-        Option("--created-after", metavar="TIME", help="Only created at this time or later; 7d is 7 days ago."),
+        Option(
+            "--created-after", metavar="TIME", help="Only accounts created at this time or later; 7d is 7 days ago."
+        ),
     ] = None
     created_before: Annotated[
         str | None,
-        Option("--created-before", metavar="TIME", help="Only created before this time; 7d is 7 days ago."),
+        Option("--created-before", metavar="TIME", help="Only accounts created before this time; 7d is 7 days ago."),
     ] = None
     expires_before: Annotated[
         str | None,
-        Option("--expires-before", metavar="TIME", help="Only expired or expiring before this time; 7d is in 7 days."),
+        Option("--expires-before", metavar="TIME", help="Only accounts that expire before this time; 7d is in 7 days."),
     ] = None
     last_login_before: Annotated[
         str | None,
-        Option("--last-login-before", metavar="TIME", help="Only without a login since this time; 7d is 7 days ago."),
+        Option(
+            "--last-login-before",
+            metavar="TIME",
+            help="Only accounts without a login since this time; 7d is 7 days ago.",
+        ),
     ] = None
     mfa: Annotated[
         list[str] | None,
@@ -60,18 +66,19 @@ class Filters(NamedTuple):
             "--mfa",
             metavar="|".join(_MFA_STATES),
             click_type=TyperChoice(_MFA_STATES),
-            help="Only with the second factor in this state; may be repeated.",
+            help="Only accounts with the second factor in this state; may be repeated.",
         ),
     ] = None
     must_change_password: Annotated[
-        bool, Option("--must-change-password", help="Only those that must change their password at the next login.")
+        bool, Option("--must-change-password", help="Only accounts that must change their password at the next login.")
     ] = False
     no_password: Annotated[bool, Option("--no-password", help="Only accounts without a password.")] = False
     email_domain: Annotated[
-        str | None, Option("--email-domain", metavar="DOMAIN", help="Only with an address in this domain.")
+        str | None, Option("--email-domain", metavar="DOMAIN", help="Only accounts with an address in this domain.")
     ] = None
     search: Annotated[
-        str | None, Option("--search", metavar="TEXT", help="Only with this text in the username or the address.")
+        str | None,
+        Option("--search", metavar="TEXT", help="Only accounts with this text in the username or the address."),
     ] = None
 
     def criteria(self, now: Now) -> UserCriteria:
@@ -97,6 +104,6 @@ class Filters(NamedTuple):
         if self.status:
             raise UsageError(
                 f"--{'active' if self.active else 'inactive'} cannot be combined with --status",
-                hint="repeat --status for several of them",
+                hint="use --status alone; it may be repeated",
             )
         return ("active",) if self.active else tuple(status for status in STATUSES if status != "active")

@@ -6,16 +6,16 @@ from backctl.presentation.colors import BOLD, RESET, painted
 from backctl.presentation.folding import folded
 
 _NARROWEST = 24
-"""Columns that values get beside their names; with fewer they are printed below."""
+"""The columns that values need to the right of their names; with fewer, values are printed below the names."""
 _INDENT = 2
 
 
 def card(
     names: Sequence[str], values: Sequence[str], *, color: bool, columns: int | None, whole_words: bool = True
 ) -> str:
-    """Format one object. Further lines of a value are aligned with its first; `columns` None never wraps.
+    """Format one object. The lines of a value are aligned. `columns` None: lines are never wrapped.
 
-    Words that are wider than the terminal stay whole so that they can be copied, unless `whole_words` is False.
+    A word that is wider than the terminal is not broken, so that it can be copied, unless `whole_words` is False.
     """
     widest = max(map(len, names), default=0)
     margin = widest + 2

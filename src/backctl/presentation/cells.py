@@ -1,4 +1,4 @@
-"""Converts the members of views to the types of JSON, to the text of cells, and to lines of TSV and CSV."""
+"""Converts the members of views to JSON types, to the text of cells, and to lines of TSV and CSV."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
@@ -11,7 +11,7 @@ _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def portable(value: object) -> object:
-    """Convert `value` to the types of JSON. Raises TypeError for anything else, in particular a secret."""
+    """Convert `value` to JSON types. Raises TypeError if that is impossible, in particular for a secret."""
     if type(value) in PLAIN:
         return value
     moment = getattr(value, "isoformat", None)
@@ -72,7 +72,7 @@ def tsv_line(cells: Sequence[str]) -> str:
 
 
 def csv_line(cells: Sequence[str]) -> str:
-    """Format a record of RFC 4180, except that it ends with LF, as psql writes it. Quotes only where they are needed.
+    """Format a record of RFC 4180, except that it ends with LF, as in psql. Quotes cells only where needed.
 
     A record that is one empty cell is quoted, because readers skip blank lines.
     """

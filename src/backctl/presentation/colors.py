@@ -4,7 +4,7 @@ BOLD, RESET = "\x1b[1m", "\x1b[0m"
 _GOOD, _ATTENTION, _BAD, _OVER = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m"
 
 _MEMBERS = frozenset(("mfa", "ok", "outcome", "state", "status"))
-"""Members whose words have a colour. The same word in another member, such as a name, has none."""
+"""Members whose values are coloured. Other members, such as names, are not, even if they contain such a word."""
 
 _WORDS = {
     **dict.fromkeys(("active", "current", "fresh", "ok", "on", "open", "primary", "true"), _GOOD),
@@ -23,6 +23,6 @@ _WORDS = {
 
 
 def painted(member: str, text: str) -> str:
-    """Return the value of a member in the colour of its meaning, if it has one."""
+    """Return the value of a member, coloured if it is one of the known words."""
     color = _WORDS.get(text) if member in _MEMBERS else None
     return text if color is None else f"{color}{text}{RESET}"

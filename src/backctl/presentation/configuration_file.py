@@ -68,7 +68,7 @@ def remove_setting(call: Invocation, key: str) -> bool:
 
 
 def written_key(call: Invocation, key: str) -> str:
-    """Return the key that `write_setting` writes: `key`, or that of the selected profile."""
+    """Return the key that `write_setting` changes: `key`, or the same key in the selected profile."""
     return dotted(_path(call, key))
 
 

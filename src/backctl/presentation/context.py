@@ -78,9 +78,9 @@ class Invocation:
 
     @cached_property
     def attribution(self) -> "Attribution":
-        """The actor, the reason and the trace from `TRACEPARENT`, recorded with every change.
+        """The actor, the reason and the trace from `TRACEPARENT`, recorded with every event.
 
-        Only commands that record events have it; see `leaf`.
+        Only commands that record events may use it; see `leaf`.
         """
         from backctl.domain.trace_context import trace_id_of
 
@@ -128,7 +128,7 @@ class Invocation:
 
     @property
     def action(self) -> str:
-        """What the command changes, for a question; see `leaf`."""
+        """What the command changes, as questions say it; see `leaf`."""
         return self._spec.described(self.parameters)
 
     @cached_property

@@ -20,8 +20,8 @@ from backctl.presentation.commands import NOUNS, WITHIN, Entry
 Command = TypeVar("Command", bound=Callable[..., None])
 Guard = Literal["yes", "name"]
 View = type | Callable[[], type]
-Kind = Literal["object", "list", "verdict", "findings", "value", "mutation", "nothing"]
-"""What a command prints: one object, a list, a verdict, a verdict on several items, a value, or a changed object."""
+Kind = Literal["object", "list", "check", "checks", "value", "mutation", "nothing"]
+"""What a command prints: an object, a list, the answer of one check or of several, a value, or a changed object."""
 
 FURTHER_MEMBERS = {
     "changed": bool,
@@ -35,7 +35,7 @@ FURTHER_MEMBERS = {
     "secret_file": str,
     "uri": str,
 }
-"""The members that results can have besides those of their view, and their types."""
+"""Members that results can have in addition to those of their view, with their types."""
 
 
 class LeafSpec(NamedTuple):
@@ -59,12 +59,12 @@ class LeafSpec(NamedTuple):
         return self.changes is not None
 
     def views(self) -> tuple[type, ...]:
-        """The classes of everything that the command prints."""
+        """Return the classes of all results of the command."""
         declared = () if self.view is None else (self.view, *(view for _, view in self.others.values()))
         return tuple(view if isinstance(view, type) else view() for view in declared)
 
     def further(self) -> tuple[str, ...]:
-        """The members that a result can have besides those of its view."""
+        """Return the members that a result can have in addition to those of its view."""
         return ("changed", "dry_run", *self.members) if self.mutation else self.members
 
     def described(self, parameters: Mapping[str, object]) -> str:
@@ -114,17 +114,17 @@ def leaf(
 
     - `changes` says what a mutation changes, for example "deactivate {ident}"; a protected profile asks this before
       the first change. Names in braces are parameters of the function. It also adds `--dry-run` and `--yes`.
-    - `records` says that a command which changes nothing records events. Like a mutation it has `--actor` and
+    - `records` declares a command that changes nothing but records events. Like a mutation, it has `--actor` and
       `--reason`; a query has neither.
     - `guard="yes"`: the command calls `call.guard.confirm`. `guard="name"`: it calls `call.guard.confirm_name`, and
       the option `--confirm NAME` is added.
     - `bulk` adds `--from-file` and `--max-changes`. Declare the positional as `Idents` and call `change_each`, which
       asks before it changes several accounts. A bulk command is a mutation, and its guard is "yes" unless it is "name".
     - `secrets` adds the four options of each secret; read it with `call.secrets.read`.
-    - `kind` says what is printed; a command with `changes` prints a mutation.
+    - `kind` is what the command prints; a command with `changes` prints a mutation.
     - `view` is the class of the printed objects, or a function that imports and returns it; `others` are the kinds
       and classes of other results, by the option that selects them. `--fields` is checked against them before anything
-      happens. `members` are members that some results also have, of FURTHER_MEMBERS.
+      happens. `members` are names of FURTHER_MEMBERS that some results also have.
     """
 
     def declare(function: Command) -> Command:

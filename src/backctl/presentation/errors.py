@@ -112,7 +112,7 @@ def report(error: domain.BackctlError, *, as_json: bool) -> ExitCode:
 
 
 def _where(error: domain.BackctlError) -> str:
-    """Return the end of a message, which names the profile. Empty for invalid input: that is wrong in every profile."""
+    """Return the end of a message, which names the profile; empty for invalid input, which no profile can change."""
     name = program.profile()
     if name is None or isinstance(error, domain.InvalidInput):
         return ""

@@ -17,7 +17,7 @@ ExpiresAt = Annotated[
     Option(
         "--expires-at",
         metavar="TIME",
-        help="Let the account expire at this time, for example 2026-12-31, or 30d from now.",
+        help="Expire the account at this time, for example 2026-12-31 or 30d (in 30 days).",
     ),
 ]
 ExpiresIn = Annotated[
@@ -38,7 +38,7 @@ def expiry_of(at: str | None, after: str | None, *, never: bool = False) -> Expi
 
 
 def confirm_past_expiry(call: "Invocation", expiry: Expiry | None) -> None:
-    """Require a yes, or `--yes`, before the command closes an account with an expiry in the past or now."""
+    """Require `--yes` or a yes at the terminal before an account gets an expiry that is not in the future."""
     if expiry is None:
         return
     now = call.now()

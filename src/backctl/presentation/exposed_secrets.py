@@ -1,6 +1,6 @@
-"""Recognizes a secret that was typed on the command line, where the history and the list of processes show it.
+"""Recognizes secrets in arguments, which the history of the shell and the list of processes show.
 
-The errors never repeat the value.
+The errors never repeat the secret.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ _WORDS = {
     "otp": "code",
     "totp": "code",
 }
-"""Names of options that mean a secret in every command, and what they mean."""
+"""Names of options that mean a secret in every command, with the kind of the secret."""
 
 
 _REMEDIES = {
@@ -34,7 +34,7 @@ _REMEDIES = {
     "code": "wait for the next code",
     "value": "change the value if it is secret",
 }
-"""What to do about a secret that was seen, unless it is to change it."""
+"""What to do after a secret was exposed, by its kind; for other kinds, change it."""
 
 
 def exposed_option(
@@ -47,9 +47,9 @@ def exposed_option(
 ) -> UsageError | None:
     """Return the error for an option that would take a secret, but does not exist or takes no value.
 
-    None for any other option. `secrets` are those of the command, and `following` the words from the option on.
-    `options` are the options that exist: one of them after the option is not its value. `takes_plaintext`: the command
-    encrypts or decrypts, so `--key` means a key and not the name of something.
+    Returns None for any other option. `secrets` are the secrets of the command, `following` are the arguments from the
+    option on, and `options` are the options that exist: an existing option after this one is not its value.
+    `takes_plaintext`: the command encrypts or decrypts, so `--key` means a secret key and not the name of something.
     """
     name = option.lstrip("-").lower().removesuffix("-stdin")
     kind = _WORDS.get(name, name)
@@ -72,14 +72,14 @@ def exposed_argument(secrets: Sequence[str]) -> UsageError:
     kind = secrets[0].rpartition("-")[2]
     return UsageError(
         "unexpected argument, which is not shown because it may be a secret",
-        hint=f"do not pass a {kind} as an argument: use {_ways(secrets[0])}; if it was one, {_remedy(kind)}",
+        hint=f"do not pass a {kind} as an argument: use {_ways(secrets[0])}; if you passed one, {_remedy(kind)}",
     )
 
 
 def refuse_single_dash(word: str, secrets: Sequence[str], args: Sequence[str]) -> None:
     """Raise UsageError if `word` of `args` is the name of a secret after one dash, such as `-password`.
 
-    The parser would read it as `-p assword`, and show the value that follows as an unexpected argument.
+    The parser would read it as `-p assword`, and its error would contain the next argument, the secret.
     """
     option = word.partition("=")[0]
     if option[1:].lower() in _WORDS:

@@ -1,6 +1,6 @@
 """Wraps and shortens text to a number of columns of a terminal.
 
-Text must be escaped already. Escapes such as `\\u202e` stay whole where there is room for them.
+Text must be escaped already. Escapes such as `\\u202e` are not broken if they fit.
 """
 
 import re
@@ -19,14 +19,14 @@ def text_width(text: str) -> int:
 
 
 def widest_word(text: str) -> int:
-    """Return the columns that the widest piece of `text` takes that wrapping leaves whole."""
+    """Return the columns of the widest piece of `text` that wrapping does not break."""
     return max((display_width(chunk) for chunk in _CHUNK.findall(text) if chunk[0] != " "), default=0)
 
 
 def folded(text: str, columns: int, *, whole_words: bool = False) -> list[str]:
     """Wrap `text` to lines of at most `columns`, after spaces and commas, and within words that are too long.
 
-    With `whole_words` such a word stays whole and its line is too long, so that it can be copied.
+    With `whole_words`, long words are not broken, so that they can be copied; their lines are too long.
     """
     return [line for part in text.split("\n") for line in _folded(part, columns, whole_words)]
 

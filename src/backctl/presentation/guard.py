@@ -47,7 +47,7 @@ class CommandGuard(Guard):
     def confirm(self, action: str | None = None) -> None:
         """Require a yes, or `--yes`, before the first change.
 
-        `action` is for example "revoke all sessions of ada"; unless given, the action of the command.
+        `action` is, for example, "revoke all sessions of ada"; by default the action of the command.
         """
         self._question = self._action() if action is None else action
 

@@ -119,7 +119,7 @@ def _is_group(annotation: object) -> bool:
 def _require_values(args: Sequence[str], parameters: Sequence[Parameter], secrets: Sequence[str]) -> None:
     """Refuse an option that would take another option as its value, as in `--username --no-password`.
 
-    Also refuses `-password` and the like, which the parser would read as `-p` and a value that errors repeat.
+    Also refuse `-password` and the like, which the parser would read as `-p` with a value that its errors contain.
     """
     spellings, taking = set[str](), set[str]()
     for parameter in parameters:

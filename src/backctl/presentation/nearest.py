@@ -1,12 +1,12 @@
 """Finds the command or option that was probably meant, for the hint of an error.
 
-Never offers the opposite of what was typed, or something more destructive: a person may run a hint without reading it.
+Never offers the opposite of what was typed or a more destructive command: a person may run a hint without reading it.
 """
 
 from collections.abc import Sequence
 
 _SYNONYMS = (
-    # Words of other programs, and the commands that they mean. The first command that the noun has is offered.
+    # Words that people type, and the commands that they mean. The first one that exists in the noun is offered.
     ("add new make register generate", "create add issue enroll set"),
     ("create mint", "add issue enroll"),
     ("edit modify change alter rename", "update set"),
@@ -54,7 +54,7 @@ _SYNONYMS = (
     ("setup", "init"),
 )
 _NOT_OFFERED = frozenset(("erase", "yes", "force", "confirm", "private", "prune"))
-"""Options that confirm something or make it worse."""
+"""Options that confirm an action or destroy more."""
 _DESTRUCTIVE = frozenset(
     (
         *("deactivate", "delete", "destroy", "disable", "drop", "gc", "invalidate"),
@@ -62,15 +62,15 @@ _DESTRUCTIVE = frozenset(
     )
 )
 _PREFIXES = ("un", "re", "de", "dis", "en", "in", "non", "mis")
-"""Beginnings that turn a verb into another one, often its opposite."""
+"""Prefixes that change the meaning of a verb, often to its opposite."""
 STEMS = frozenset(("able", "activate", "assign", "crypt", "encrypt", "lock", "queue", "set", "validate", "wrap"))
-"""Verbs that remain when a command loses such a beginning. In `revoke` and `delete` nothing remains."""
+"""Verbs that remain when a command loses such a prefix. `revoke` and `delete` do not contain another verb."""
 _OPPOSITES = (("import", "export"), ("promote", "demote"), ("backup", "restore"))
 _LONGEST = 50
 
 
 def nearest(word: str, known: Sequence[str]) -> list[str]:
-    """Return the commands in `known` that `word` may stand for; empty if none is safe to offer."""
+    """Return the commands in `known` that `word` may mean; empty if none is safe to offer."""
     word = word[:_LONGEST].lower()
     meant = [verbs.split() for words, verbs in _SYNONYMS if word in words.split()]
     if meant:
@@ -79,7 +79,7 @@ def nearest(word: str, known: Sequence[str]) -> list[str]:
 
 
 def nearest_option(word: str, known: Sequence[str]) -> list[str]:
-    """Return the long options in `known`, with their dashes, that `word` may stand for."""
+    """Return the long options in `known`, with their dashes, that `word` may mean."""
     names = [name[2:] for name in known if name.startswith("--")]
     offered = [name for name in names if name not in _NOT_OFFERED]
     return [f"--{name}" for name in _similar(word[:_LONGEST].lower().lstrip("-"), offered)]
@@ -96,11 +96,11 @@ def _similar(word: str, known: Sequence[str]) -> list[str]:
         return []
     safe = [name for name in closest if not opposes(word, name)]
     harmless = [name for name in safe if name not in _DESTRUCTIVE]
-    return harmless or [name for name in safe if _is_slip(word, name, distances[name])]
+    return harmless or [name for name in safe if _is_typo(word, name, distances[name])]
 
 
 def opposes(word: str, name: str) -> bool:
-    """Whether two words differ mainly in a beginning such as `un` or `re`, or are a known pair of opposites."""
+    """Whether two words differ mainly in a prefix such as `un` or `re`, or are a known pair of opposites."""
     if word.startswith("no-") != name.startswith("no-") or (word, name) in _OPPOSITES or (name, word) in _OPPOSITES:
         return True
     bare = name.removeprefix("no-")
@@ -116,10 +116,11 @@ def opposes(word: str, name: str) -> bool:
     return False
 
 
-def _is_slip(word: str, name: str, distance: int) -> bool:
-    """Whether `word` can hardly be anything else than `name`, which is destructive.
+def _is_typo(word: str, name: str, distance: int) -> bool:
+    """Whether `word` is almost certainly a typing error for `name`, which is destructive.
 
-    More than one letter may be missing only after the first two, as in `deactive`, and none of a short name replaced.
+    Either letters are missing after the first two, as in `deactive`, or one letter is wrong; in a short name no letter
+    may be replaced.
     """
     letters = iter(name)
     lacks_letters = word[:2] == name[:2] and all(letter in letters for letter in word)

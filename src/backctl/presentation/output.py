@@ -128,8 +128,8 @@ class Renderer:
             return
         self._many(iter(items), view, lambda: {"next_cursor": next_cursor})
 
-    def verdict(self, ok: bool, items: Sequence[object], view: type) -> None:
-        """Write the items of a verdict. A JSON document begins with `ok`."""
+    def checks(self, ok: bool, items: Sequence[object], view: type) -> None:
+        """Write the answers of several checks. A JSON document begins with `ok`, the overall answer."""
         if self._form is Format.HEADERS and items:
             self._headers(items)
             return
@@ -142,7 +142,7 @@ class Renderer:
     def in_blocks(self, blocks: Iterator[Sequence[object]], view: type, tail: Tail) -> None:
         """Write objects that arrive in blocks, each at once, except in a table or a JSON document.
 
-        In JSON an item can also be a mapping, for what has no object of the class `view`.
+        In JSON an item can also be a mapping, for example for a line that failed.
         """
         if self.is_table or self.is_json_document:
             self._many(chain.from_iterable(blocks), view, tail)
@@ -317,7 +317,7 @@ class Renderer:
         self.sink.flush()
 
     def _filled(self, text: Callable[[object], str]) -> Callable[[object], str]:
-        """Return the function `text`, with the value of `--empty` instead of an empty text."""
+        """Return a function like `text` that returns the value of `--empty` instead of an empty text."""
         if not self._empty:
             return text
         empty = escaped(self._empty) if self.sink.terminal or self.is_table else self._empty

@@ -46,7 +46,7 @@ EVERYWHERE: tuple[TyperOption, ...] = (
     ),
     _option("fields", "--fields", metavar="A,B", help="Print only these fields, in this order."),
     _option("no_header", "--no-header", is_flag=True, default=False, help="Omit the header line."),
-    _option("empty", "--empty", metavar="TEXT", help="Show this text in empty cells of tables, TSV and CSV."),
+    _option("empty", "--empty", metavar="TEXT", help="Print this text in empty cells of tables, TSV and CSV."),
     _option(
         "quiet",
         "-q",
@@ -84,7 +84,7 @@ ATTRIBUTION: tuple[TyperOption, ...] = (
     ),
     _option("reason", "--reason", metavar="TEXT", help="Record this reason with every change."),
 )
-"""Who acts, and why: options of the commands that record events."""
+"""Options of the commands that record events."""
 
 DRY_RUN = _option(
     "dry_run", "-n", "--dry-run", is_flag=True, default=False, help="Change nothing; show what would change."

@@ -19,7 +19,7 @@ from backctl.presentation.typer_internals import (
 def reworded(error: ClickException, arguments: Sequence[str]) -> UsageError:
     """Return an error of the parser as a UsageError: lower case, no full stop, the argument quoted, with a hint.
 
-    `arguments` are those of the program. An error never repeats one that may be a secret.
+    `arguments` are those of the program. The error never repeats an argument that may be a secret.
     """
     context = error.ctx if isinstance(error, ClickUsageError) else None
     command = context.command_path.removeprefix(PROGRAM) if context is not None else ""
@@ -62,7 +62,7 @@ def reworded(error: ClickException, arguments: Sequence[str]) -> UsageError:
 
 _UNEXPECTED = "Got unexpected extra argument"
 _FILTERS = {"--actor": ("--by", "actor"), "--reason": ("--reason-contains", "reason")}
-"""Options that are easily taken for a filter of recorded events, the filter, and what it selects by."""
+"""Options that look like filters of events, with the real filter and the member that it compares."""
 
 
 def _option_hint(error: NoSuchOption) -> str | None:
@@ -82,20 +82,20 @@ def _option_hint(error: NoSuchOption) -> str | None:
     from backctl.presentation.nearest import nearest_option
 
     known = _spellings(error)
-    if "--dry-run" in known:  # where something can be changed, more of it is not a harmless hint
+    if "--dry-run" in known:  # a hint must not make a mutation change more
         known = [spelling for spelling in known if spelling != "--all"]
     near = nearest_option(error.option_name, known)
     return "did you mean " + " or ".join(map(quoted, near)) + "?" if near else None
 
 
 def _spellings(error: NoSuchOption | BadOptionUsage) -> list[str]:
-    """The options that the command has."""
+    """Return the options that the command has."""
     parameters = error.ctx.command.get_params(error.ctx) if error.ctx is not None else ()
     return [spelling for parameter in parameters for spelling in parameter.opts if spelling.startswith("-")]
 
 
 def _exposed(error: NoSuchOption | BadOptionUsage, arguments: Sequence[str]) -> UsageError | None:
-    """The error for an option that was given a secret, if it was; see `exposed_secrets`."""
+    """Return the error for a secret in an option that does not exist or takes no value; see `exposed_secrets`."""
     from backctl.presentation.exposed_secrets import exposed_option
 
     option, words = error.option_name, list(arguments)
@@ -113,14 +113,14 @@ def _exposed(error: NoSuchOption | BadOptionUsage, arguments: Sequence[str]) -> 
 
 
 def _secret_arguments(context: Context | None) -> tuple[str, ...]:
-    """The secrets that the command reads, without those that it also takes as an argument, as 'config set' does."""
+    """Return the secrets that the command reads, except those that can be arguments, as in 'config set'."""
     command = context.command if context is not None else None
     arguments = {parameter.name for parameter in getattr(command, "params", ())}
     return tuple(name for name in getattr(command, "secrets", ()) if name not in arguments)
 
 
 def _attribution_hint(option: str, command: Command | None) -> str:
-    """What to write instead of an option that only commands which record events have."""
+    """Return a hint for `--actor` or `--reason` in a command without them."""
     known = {spelling for parameter in getattr(command, "params", ()) for spelling in parameter.opts}
     name, member = _FILTERS[option]
     if hasattr(command, "commands"):

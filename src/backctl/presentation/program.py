@@ -25,7 +25,7 @@ def use_profile(name: str | None) -> None:
 
 
 def profile() -> str | None:
-    """Return the selected profile: the one of the options and variables until the configuration was read."""
+    """Return the selected profile; until the configuration is read, the one of the options and variables."""
     return _profile
 
 

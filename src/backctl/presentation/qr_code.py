@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 _QUIET_ZONES = (4, 3, 2)
-"""Modules of margin: 4 by ISO/IEC 18004 section 5.3.8. Scanners also read codes with 2, which fit more terminals."""
-# Light modules are drawn and dark ones left out: most terminals are dark, and most readers accept inverted codes.
+"""Margins in modules. ISO/IEC 18004 section 5.3.8 requires 4; scanners also read 2, which fits more terminals."""
+# Only light modules are drawn: most terminals are dark, and most scanners accept inverted codes.
 _HALVES = {(True, True): " ", (True, False): "▄", (False, True): "▀", (False, False): "█"}
-# White on black by their numbers, because themes change the named colours.
+# Colour numbers, because themes change the named colours.
 _COLOURS, _RESET = "\x1b[38;5;231;48;5;16m", "\x1b[0m"
 
 
 def qr_code(text: str, *, columns: int, lines: int, color: bool) -> str | None:
     """Return the smallest code that contains `text`; None if it is wider than `columns`. `color`: white on black.
 
-    Its margin is the widest that lets it fit in `columns` and `lines`, or the narrowest if no margin does.
+    Its margin is the widest with which it fits in `columns` and `lines`, or the narrowest if none fits.
     """
     import segno  # only here, and on a terminal only
 

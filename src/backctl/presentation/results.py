@@ -22,7 +22,7 @@ _SHOWN_ONCE = ("password", "secret", "recovery_codes")
 """Members that are shown once and stored nowhere."""
 
 
-class Verdict(Protocol):
+class Answer(Protocol):
     """The answer of a check: a view whose first member is `ok`."""
 
     @property
@@ -90,7 +90,7 @@ class Results:
         self._say_if_none(view, none=first is None)
 
     def _say_if_none(self, view: type, *, none: bool) -> None:
-        """Tell a person that a list is empty, because an empty table looks like a failure."""
+        """Print on a terminal that a list is empty, because an empty table looks like a failure."""
         if none and self.renderer.sink.terminal and not self.renderer.is_json:
             self._messages.notice(f"no {getattr(view, 'PLURAL', 'results')} found")
 
@@ -154,20 +154,20 @@ class Results:
         else:
             self.renderer.exactly(os.fsencode(path) + b"\n", view)
 
-    def check(self, verdict: Verdict, *, no: ExitCode = ExitCode.NO) -> None:
-        """Print a verdict, unless `-q`, and set the exit code: 0 for yes, `no` for no.
+    def check(self, answer: Answer, *, no: ExitCode = ExitCode.NO) -> None:
+        """Print the answer of a check, unless `-q`, and set the exit code: 0 for yes, `no` for no.
 
-        A table leaves out the members that are None.
+        A table omits the members that are None.
         """
         if not self.quiet:
-            self.renderer.one(verdict, without_none=self.renderer.is_table)
-        if not verdict.ok:
+            self.renderer.one(answer, without_none=self.renderer.is_table)
+        if not answer.ok:
             self.exit_code = no
 
     def check_all(self, items: Iterable[object], view: type, ok: bool, *, no: ExitCode = ExitCode.NO) -> None:
-        """Like `check`, for a verdict on several items. A JSON document has `ok`, then `items`."""
+        """Print the answers of several checks, unless `-q`, and set the exit code. `ok` is the overall answer."""
         if not self.quiet:
-            self.renderer.verdict(ok, tuple(items), view)
+            self.renderer.checks(ok, tuple(items), view)
         if not ok:
             self.exit_code = no
 

@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 
 class TableLayout(NamedTuple):
-    """How a view is shown as rows of a table, as its class says; see `backctl.application.views`."""
+    """The columns of a table, as the class of its views declares them; see `backctl.application.views`."""
 
     names: tuple[str, ...]
     """The members, in order."""
     spare: tuple[str, ...] = ()
-    """Members that a narrow table drops, the first of them first."""
+    """Members that a narrow table drops, in this order."""
     cut: tuple[str, ...] = ()
     """Members that a narrow table shortens, but never drops."""
     below: tuple[str, str] | None = None
-    """A member, and another one that is printed below its text if it is not empty."""
+    """A member, and the member that is printed below its text if it is not empty."""
 
     @classmethod
     def of(cls, view: object, members: tuple[str, ...]) -> "TableLayout":

@@ -15,13 +15,13 @@ MEASURED = 200
 
 _GAP = "  "
 _SHORTENED = 16
-"""Columns that a shortened cell keeps. A time to the minute takes as many, so it is never shortened."""
+"""The width of a shortened cell. A time to the minute is as wide, so it is never shortened."""
 _COMFORTABLE, _NARROW = 40, 24
-"""Columns to which a text is wrapped before others are shortened, and after that."""
+"""The widths to which a text is wrapped before and after other columns are shortened."""
 _CUTS = ((16, 16), (12, 12), (8, 10))
-"""Columns to which cells that are always shown are shortened, and to which the last text is then wrapped."""
+"""Pairs of widths: of shortened cells in columns that are never dropped, and of the wrapped text in the last column."""
 _NAME = 20
-"""Columns to which names that are far longer than most are wrapped."""
+"""The width to which names are wrapped that are much longer than most."""
 
 
 class _Column:
@@ -44,7 +44,7 @@ class _Column:
         return max(self.least, self.cells[-1])
 
     def wrapped(self, narrowest: int) -> int:
-        """Return the width to which its texts may be wrapped. Names, which have no place to wrap at, stay whole."""
+        """Return the width to which its texts may be wrapped. Names without spaces are not broken."""
         is_text = self.word < self.cells[-1]
         return max(self.least, min(self.cells[-1], narrowest)) if is_text else self.whole()
 
@@ -58,7 +58,7 @@ class _Column:
         return max(self.least, min(self.cells[-1], kept))
 
     def without_outliers(self) -> int:
-        """Return the width at which most of its names are whole."""
+        """Return the width at which most of its names are not broken."""
         usual = self.cells[(len(self.cells) - 1) * 3 // 4]
         return max(self.least, min(self.cells[-1], max(usual, _NAME)))
 
@@ -151,7 +151,7 @@ class Table:
             if self._excess() <= 0 or least is None or len(self._columns) == 1:
                 break
             dropped.append(least)
-        for column in tuple(reversed(dropped)):  # a narrow one may fit where a more important one does not
+        for column in tuple(reversed(dropped)):  # a narrow column may fit where a more important one does not
             room = -self._excess() - len(_GAP)
             if room >= column.shortest():
                 column.width = min(column.whole(), room)
@@ -176,7 +176,7 @@ class Table:
             max(wide, key=lambda column: column.width).width -= 1
 
     def _widen(self, wanted: dict[_Column, int]) -> None:
-        """Use the room that dropped columns left: widen each column to its width in `wanted`."""
+        """Widen each column up to its width in `wanted`, as far as the terminal has room."""
         for column, width in wanted.items():
             column.width += min(max(0, -self._excess()), max(0, width - column.width))
 

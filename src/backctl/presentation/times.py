@@ -28,7 +28,7 @@ def is_duration(text: str) -> bool:
 
 
 def absolute_time(text: str) -> Instant:
-    """Parse RFC 3339 or a date, where a duration is allowed too. Raises InvalidInput."""
+    """Parse RFC 3339 or a date. The hint of InvalidInput also offers a duration."""
     try:
         return Instant.parse(text)
     except InvalidInput as error:

@@ -33,7 +33,7 @@ class NumberedLine(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """The answer to a line."""
+    """The decision about one line."""
 
     line: bytes
     request: Request
@@ -44,7 +44,7 @@ class _Answer(NamedTuple):
 
 
 _Failure = dict[str, object]
-"""The record of a line that was not checked, for JSON."""
+"""The JSON object for a line that could not be checked."""
 
 
 def check_lines(call: Invocation, policy: str | Policy, source: str, *, cost: int, passes_lines: bool) -> None:
@@ -115,7 +115,7 @@ class _Batch:
         self._stopped_by: BackctlError | None = None
 
     def answers(self, read: Callable[[int], bytes]) -> Iterator[list[_Answer | _Failure]]:
-        """Yield the answers to the lines of each read, and records of the lines that failed if `keeps_failures`."""
+        """Yield the answers to the lines of each read, with the failures among them if `keeps_failures`."""
         for lines in blocks_of_lines(read):
             wanted = list(self._requests(lines))
             requests = [request for _, _, request in wanted if isinstance(request, Request)]
@@ -150,7 +150,7 @@ class _Batch:
             raise PartialFailure(f"{self._refused} of {answered} requests were refused")
 
     def summary(self) -> dict[str, object]:
-        """The end of the JSON document."""
+        """Return the end of the JSON document."""
         return self.report.answers(no=self._refused)
 
     def _failed(self, number: int, error: BackctlError) -> list[_Failure]:

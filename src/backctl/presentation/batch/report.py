@@ -50,13 +50,13 @@ class Report:
             terminal.say(f"line {number}: {error.message}", "error")
 
     def summary(self, *, total: int | None = None) -> dict[str, object]:
-        """The end of the JSON document of a batch. `total` is how many items there are, by default those done."""
+        """Return the end of the JSON document of a batch. `total` is the number of items, by default those done."""
         unchanged = self.done - self.failed - self.changed
         counts = {"changed": self.changed, "unchanged": unchanged, "failed": self.failed}
         return {"summary": {"total": self.done if total is None else total, **counts}}
 
     def answers(self, *, no: int | None = None) -> dict[str, object]:
-        """The end of the JSON document of a batch of checks. `no` counts the refusals; None: those are the failures."""
+        """Return the end of the JSON document of checks. `no` is the number of refusals; None: every failure."""
         failed = 0 if no is None else self.failed
         refused = self.failed if no is None else no
         yes = self.done - refused - failed

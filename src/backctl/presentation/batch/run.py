@@ -43,18 +43,18 @@ def change_each(
     view: type,
     doing: str,
     destroys: "Callable[[str], UserView | None] | None" = None,
-    remark: "Callable[[Any], str | None] | None" = None,
+    warning: "Callable[[Any], str | None] | None" = None,
 ) -> None:
     """Run `action` on the accounts of the positionals or of `--from-file`, and print the results.
 
     For one account, given as a positional, prints the object and raises its error. For a list, prints one record per
     account, in which a failed one has `error`, and raises PartialFailure if any failed.
 
-    Several accounts must be confirmed, with `--yes` or at the terminal, if at least one of them would change.
+    Changing several accounts requires `--yes` or a yes at the terminal, if at least one of them would change.
 
     `doing` describes the work for the progress line ("deactivating"). `destroys` finds the account of an identity: its
     username, or the number of several accounts, must be confirmed; the action then gets the id of the account that was
-    confirmed. `remark` returns a warning about a resulting object, or None. Raises TooManyChanges, before anything is
+    confirmed. `warning` returns a warning about a resulting object, or None. Raises TooManyChanges, before anything is
     asked or changed, if more than `--max-changes` accounts would change.
     """
     gathered = gather(idents, call.flags.get("from_file"), call.stdin)
@@ -70,14 +70,14 @@ def change_each(
         if isinstance(outcome, BackctlError):
             raise outcome
         call.results.changed(outcome)
-        if remark is not None and (text := remark(outcome.value)):
+        if warning is not None and (text := warning(outcome.value)):
             call.messages.warn(text)
         return
     if destroys and len(names):
         call.guard.confirm_name(str(len(names)), f"permanently delete {described}")
     elif len(names) > 1:
         call.guard.confirm()
-    _Batch(call, names, action, view, doing, remark).run()
+    _Batch(call, names, action, view, doing, warning).run()
 
 
 def never() -> bool:
@@ -113,15 +113,15 @@ class _Batch:
         action: Action,
         view: type,
         doing: str,
-        remark: Callable[[Any], str | None] | None,
+        warning: Callable[[Any], str | None] | None,
     ) -> None:
         self._call = call
         self._idents = idents
         self._action = action
         self._doing = doing
         self._members = members(view)
-        self._remark = remark
-        self._remarks: list[str] = []
+        self._warning = warning
+        self._warnings: list[str] = []
         self._interruption = Interruption(announce=True)
         self._report = Report("", as_json=call.results.renderer.is_json)
         self._outcomes: Iterator[Outcome[Any]] = iter(())
@@ -155,7 +155,7 @@ class _Batch:
             self._finish()
         finally:
             records.close()
-        for text in self._remarks:
+        for text in self._warnings:
             call.messages.warn(text)
         if self._stopped_by is not None:
             self._raise(self._stopped_by)
@@ -186,8 +186,8 @@ class _Batch:
                     record.update((name, getattr(outcome.value, name)) for name in self._members)
                     record["changed"] = outcome.changed
                     record.update(extra)
-                    if self._remark is not None and (text := self._remark(outcome.value)):
-                        self._remarks.append(text)
+                    if self._warning is not None and (text := self._warning(outcome.value)):
+                        self._warnings.append(text)
                 progress.advance()
                 yield record
 

@@ -13,7 +13,7 @@ from backctl.presentation.permissions import doubts
 app = noun("access")
 
 
-@leaf(app, kind="verdict", view=AccessView, others={"--explain": ("verdict", AccessExplanation)})
+@leaf(app, kind="check", view=AccessView, others={"--explain": ("check", AccessExplanation)})
 def check(
     call: Invocation,
     ident: Ident,
@@ -22,7 +22,7 @@ def check(
 ) -> None:
     """Check whether an account has a permission now: exit code 0 or 6.
 
-    Services may use any permission. For a noun of backctl, a verb that does not exist is answered with a warning.
+    Services can use any permission. Warns if the noun is one of backctl, but the verb does not exist.
     """
     access = call.backend.access
     answer = access.explain(ident, permission) if explain else access.check(ident, permission)

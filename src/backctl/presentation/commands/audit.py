@@ -24,38 +24,41 @@ class OutcomeName(StrEnum):
 
 
 class EventFilters(NamedTuple):
-    """The options that select events. An event must match all of them."""
+    """Options that select events. An event must match all of them."""
 
     by: Annotated[
         str | None,
-        Option("--by", metavar="NAME", help="Only by this actor: its name, its system user, or USER@HOST."),
+        Option("--by", metavar="NAME", help="Only events by this actor: its name, system user, or USER@HOST."),
     ] = None
     subject: Annotated[
         str | None,
         Option(
-            "--subject", metavar="IDENT", help="Only about this account, also a deleted one, or this other subject."
+            "--subject", metavar="IDENT", help="Only events about this account, even if deleted, or another subject."
         ),
     ] = None
     type_: Annotated[
         list[str] | None,
-        Option("--type", metavar="NAME", help="Only of this type, or matching a glob such as 'User*'; repeatable."),
+        Option("--type", metavar="NAME", help="Only events of this type or glob, such as 'User*'; may be repeated."),
     ] = None
     outcome: Annotated[
-        OutcomeName | None, Option("--outcome", help="Only attempts that were refused (failure), or all other events.")
+        OutcomeName | None, Option("--outcome", help="Only refused attempts (failure), or only other events.")
     ] = None
     reason_contains: Annotated[
-        str | None, Option("--reason-contains", metavar="TEXT", help="Only with this text in the reason, in any case.")
+        str | None,
+        Option("--reason-contains", metavar="TEXT", help="Only events with this text in the reason, in any case."),
     ] = None
     since: Annotated[
-        str | None, Option("--since", metavar="TIME", help="Only at this time or later; 7d is 7 days ago.")
+        str | None, Option("--since", metavar="TIME", help="Only events at this time or later; 7d is 7 days ago.")
     ] = None
-    until: Annotated[str | None, Option("--until", metavar="TIME", help="Only before this time; 7d is 7 days ago.")] = (
-        None
-    )
-    trace_id: Annotated[str | None, Option("--trace-id", metavar="ID", help="Only of this trace (TRACEPARENT).")] = None
+    until: Annotated[
+        str | None, Option("--until", metavar="TIME", help="Only events before this time; 7d is 7 days ago.")
+    ] = None
+    trace_id: Annotated[
+        str | None, Option("--trace-id", metavar="ID", help="Only events of this trace (TRACEPARENT).")
+    ] = None
 
     def criteria(self, call: Invocation) -> EventCriteria:
-        """Return the criteria, with the subjects that `--subject` stands for."""
+        """Return the criteria, with the subjects that `--subject` finds."""
         return EventCriteria(
             types=tuple(self.type_ or ()),
             since=past_time(self.since, call.now),
@@ -73,7 +76,7 @@ def list_(call: Invocation, filters: EventFilters, order: EventOrder, paging: Pa
     """List events, oldest first.
 
     An event must match all filters. A username or an e-mail address finds the events of every account that has or had
-    it, also of deleted accounts. The events of an erased account can be found only by its id.
+    it, including deleted accounts. The events of an erased account can be found only by its id.
     """
     newest_first = order.newest_first
     paging.require_one_way()
@@ -88,13 +91,13 @@ def list_(call: Invocation, filters: EventFilters, order: EventOrder, paging: Pa
 
 @leaf(app, view=EventView)
 def show(
-    call: Invocation, event: Annotated[str, Argument(metavar="EVENT", help="Sequence number or id of the event.")]
+    call: Invocation, event: Annotated[str, Argument(metavar="EVENT", help="Number (SEQ) or id of an event.")]
 ) -> None:
     """Show one event with its data."""
     call.results.show(call.backend.audit.show(event))
 
 
-@leaf(app, kind="verdict", view=ChainView)
+@leaf(app, kind="check", view=ChainView)
 def verify(call: Invocation) -> None:
     """Verify that the event log is complete: exit code 0 or 6.
 
@@ -105,7 +108,7 @@ def verify(call: Invocation) -> None:
 
 
 def _subjects(call: Invocation, ident: str) -> tuple[str, ...]:
-    """Return the subjects of an option, and say which accounts they are if there are several."""
+    """Return the subjects that `--subject` finds. Prints the ids of the accounts if there are several."""
     found = call.backend.audit.subjects(ident)
     if len(found) > 1:
         more = f" and {len(found) - _NAMED_ACCOUNTS} more" if len(found) > _NAMED_ACCOUNTS else ""

@@ -82,7 +82,7 @@ def get(call: Invocation, key: Key) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WrittenView:
-    """A setting that was written, with its value as `config get` shows it."""
+    """A setting that was changed, with its value as `config get` shows it."""
 
     key: str
     value: Shown
@@ -102,9 +102,9 @@ def set_(
     file = editable_file(call)
     secret = settings.is_secret(key, value)
     if secret and value is not None:
-        what = "is a secret" if settings.is_secret(key, "") else "contains a password"
+        problem = "is a secret" if settings.is_secret(key, "") else "contains a password"
         raise UsageError(
-            f"{key} {what}, and all users of the machine can see arguments",
+            f"the value of {key} {problem}, and all users of the machine can see arguments",
             hint="use --value-stdin, --value-file, --value-fd or --value-env",
         )
     if value is not None and call.secrets.is_given("value"):
@@ -150,7 +150,7 @@ class FindingView:
     hint: str | None
 
 
-@leaf(app, kind="findings", view=FindingView)
+@leaf(app, kind="checks", view=FindingView)
 def validate(
     call: Invocation,
     file: Annotated[
@@ -189,7 +189,7 @@ def _domain_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
 
 
 def _warn_about_permissions(call: Invocation, key: str, permissions: Sequence[str]) -> None:
-    """Warn about permissions that are probably misspelt. They are allowed, because a service may use them."""
+    """Warn about permissions that are probably misspelt. They stay allowed, because a service may use them."""
     from backctl.presentation.permissions import doubts
 
     for text in doubts(permissions):

@@ -28,7 +28,7 @@ def status(call: Invocation) -> None:
     call.results.show(call.backend.database.status())
 
 
-@leaf(app, kind="findings", view=CheckView)
+@leaf(app, kind="checks", view=CheckView)
 def check(call: Invocation) -> None:
     """Check the database for damage: exit code 0 or 6.
 

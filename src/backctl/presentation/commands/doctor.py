@@ -11,24 +11,24 @@ from backctl.presentation.parameters import WaitServer, duration
 
 app = noun("doctor")
 
-_GRAVEST_FIRST: dict[Failure, ExitCode] = {
+_MOST_SERIOUS_FIRST: dict[Failure, ExitCode] = {
     "unusable": ExitCode.UNUSABLE,
     "unavailable": ExitCode.UNAVAILABLE,
     "unhealthy": ExitCode.NO,
 }
 
 
-@leaf(app, kind="findings", view=CheckView)
+@leaf(app, kind="checks", view=CheckView)
 def doctor(call: Invocation, wait_server: WaitServer = None) -> None:
     """Check the configuration, the database, the keys and the files.
 
-    Also checks the clock, Redis, the bcrypt cost and the selected profile. The exit code is that of the gravest failed
-    check: 9 if something is unusable, 5 if a server is away, 6 for the others. A warning is not a failure.
+    Also checks the clock, Redis, the bcrypt cost and the selected profile. The exit code is 9 if something is unusable,
+    5 if a server is unavailable, and 6 if another check failed. A warning is not a failure.
     """
     checks = _examined(call, None if wait_server is None else duration(wait_server))
     failures = {check.failure for check in checks}
-    gravest = next((code for failure, code in _GRAVEST_FIRST.items() if failure in failures), ExitCode.OK)
-    call.results.check_all(checks, CheckView, gravest is ExitCode.OK, no=gravest)
+    code = next((code for failure, code in _MOST_SERIOUS_FIRST.items() if failure in failures), ExitCode.OK)
+    call.results.check_all(checks, CheckView, code is ExitCode.OK, no=code)
 
 
 def _examined(call: Invocation, wait: int | None) -> tuple[CheckView, ...]:

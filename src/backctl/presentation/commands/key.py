@@ -152,7 +152,7 @@ def rotate(
     call.results.changed(change)
 
 
-@leaf(app, kind="findings", view=key_views.DueView)
+@leaf(app, kind="checks", view=key_views.DueView)
 def due(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:

@@ -32,7 +32,7 @@ class ProfileView:
 
 @dataclass(frozen=True, slots=True)
 class SelectionView:
-    """`profile` is the one that the file selects, None for none."""
+    """The profile that the configuration file selects; None for none."""
 
     profile: str | None
     file: str
@@ -40,7 +40,7 @@ class SelectionView:
 
 @dataclass(frozen=True, slots=True)
 class CurrentView:
-    """The selected profile and where it is selected; both None for none."""
+    """The selected profile and the place that selects it; both are None without a profile."""
 
     profile: str | None
     origin: str | None
@@ -74,7 +74,7 @@ def show(
 def current(call: Invocation) -> None:
     """Print the name of the selected profile, or nothing.
 
-    Opens no database, so that a shell can show the name in its prompt.
+    Opens no database, so it is fast enough for the prompt of a shell.
     """
     loaded = call.settings
     name = loaded.settings.profile or None

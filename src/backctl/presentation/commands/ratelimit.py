@@ -71,7 +71,7 @@ Wait = Annotated[
 ]
 
 
-@leaf(app, kind="verdict", view=LimitView, members=("line", "error"))
+@leaf(app, kind="check", view=LimitView, members=("line", "error"))
 def check(
     call: Invocation,
     policy: PolicyName,
@@ -179,7 +179,7 @@ def run(
     raise Exit(limited_exit)
 
 
-@leaf(app, kind="verdict", view=LimitView)
+@leaf(app, kind="check", view=LimitView)
 def peek(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate, cost: Cost = 1) -> None:
     """Show what a check would answer now: exit code 0 or 6.
 

@@ -61,7 +61,7 @@ def issue(
     _print(call, change)
 
 
-@leaf(app, secrets=("token",), kind="verdict", view=TokenCheck, members=("line",))
+@leaf(app, secrets=("token",), kind="check", view=TokenCheck, members=("line",))
 def verify(
     call: Invocation,
     audience: Audience = None,

@@ -158,7 +158,7 @@ def show(call: Invocation, ident: Ident) -> None:
     call.results.show(call.backend.accounts.show(ident))
 
 
-@leaf(app, kind="verdict", view=UserExistence)
+@leaf(app, kind="check", view=UserExistence)
 def exists(call: Invocation, ident: Ident) -> None:
     """Check whether an account exists: exit code 0 or 3."""
     call.results.check(call.backend.accounts.exists(ident), no=ExitCode.NOT_FOUND)
@@ -219,7 +219,7 @@ def _password_check() -> type:
     return PasswordCheck
 
 
-@leaf(app, name="check-password", records=True, secrets=("password", "mfa-code"), kind="verdict", view=_password_check)
+@leaf(app, name="check-password", records=True, secrets=("password", "mfa-code"), kind="check", view=_password_check)
 def check_password(
     call: Invocation,
     ident: Ident,
@@ -250,21 +250,21 @@ def _change_each(
     idents: list[str] | None,
     step: "Callable[[AccountSteps], StepOn[UserView]]",
     doing: str,
-    remark: Callable[[UserView], str | None] | None = None,
+    warning: Callable[[UserView], str | None] | None = None,
 ) -> None:
     from backctl.presentation.batch.run import change_each
 
     call.backend.require_installation()  # before identities are read
     accounts = call.backend.accounts
     action = partial(accounts.change_each, step=step(accounts.steps))
-    change_each(call, idents, action, view=UserView, doing=doing, remark=remark)
+    change_each(call, idents, action, view=UserView, doing=doing, warning=warning)
 
 
 @leaf(app, changes="activate {idents}", bulk=True, view=UserView, members=_REPORTED)
 def activate(call: Invocation, idents: Idents = None) -> None:
     """Activate accounts that were deactivated.
 
-    A lock after failed logins stays, with a warning: end it with `user unlock`.
+    Warns if an account stays locked after failed logins; `user unlock` ends the lock.
     """
     _change_each(call, idents, lambda steps: steps.activating, "activating", _still_locked)
 
@@ -284,7 +284,7 @@ def _still_locked(account: UserView) -> str | None:
 def unlock(call: Invocation, idents: Idents = None) -> None:
     """End the locks of accounts after failed logins.
 
-    Also forgets the failed logins, so that the next one does not lock the account again.
+    Also resets the count of failed logins, so that the next failure does not lock the account again.
     """
     _change_each(call, idents, lambda steps: steps.unlocking, "unlocking")
 
