@@ -317,12 +317,12 @@ class Backend:
     def require_installation(self) -> None:
         """Check that there is an installation, for example before asking for a password. Creates nothing.
 
-        Does not ask a database server if there is a keyring. Raises InstallationMissing, KeyringMissing.
+        Connects to a database server only if there is no keyring. Raises InstallationMissing, KeyringMissing.
         """
         self._storage.require()
 
     def require_keyring(self) -> None:
-        """Check that the keyring can be read. Opens no database while there is a keyring. Creates nothing.
+        """Check that the keyring can be read. Opens no database if there is a keyring. Creates nothing.
 
         Raises InstallationMissing, KeyringMissing and the errors of reading the keyring.
         """
@@ -331,7 +331,7 @@ class Backend:
     def wait_for_servers(self, up_to: int) -> None:
         """Wait until PostgreSQL and Redis answer, if they are configured, for at most `up_to` microseconds in total.
 
-        Returns then, or as soon as waiting cannot help: the next use raises the error. Raises InvalidConfiguration.
+        Returns earlier if waiting cannot help; the next use raises the error. Raises InvalidConfiguration.
         """
         import time
 

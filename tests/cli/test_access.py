@@ -114,7 +114,7 @@ def test_an_unknown_account_is_not_found(office: Machine) -> None:
         ("ratelimit:chek", "ratelimit:check"),
     ],
 )
-def test_an_unknown_verb_of_backctl_is_answered_with_a_warning(
+def test_a_permission_for_an_unknown_verb_of_backctl_prints_a_warning(
     office: Machine, permission: str, near: str, flags: tuple[str, ...]
 ) -> None:
     noun, _, verb = permission.partition(":")
@@ -147,7 +147,7 @@ def test_a_warning_never_names_the_opposite(office: Machine) -> None:
         "encrypt:all",
     ],
 )
-def test_permissions_stay_open(office: Machine, permission: str) -> None:
+def test_services_can_use_any_permission(office: Machine, permission: str) -> None:
     assert office.run("access", "check", "root", permission).err == ""
 
 

@@ -53,7 +53,7 @@ def found(machine: Machine, *flags: str) -> list[tuple[str, str]]:
 FORMER = [("UserCreated", "rob"), ("UserUsernameChanged", "rob"), ("UserDeleted", "rob")]
 
 
-def test_who_did_it_is_found_by_name_by_system_user_and_by_both(log: Machine) -> None:
+def test_events_are_found_by_actor_system_user_or_both(log: Machine) -> None:
     events = log.run("audit", "list", "-o", "json").succeeded().json["items"]
     user, host = events[1]["os_user"], events[1]["host"]
     assert len(found(log, "--by", "billing")) == 4
@@ -97,7 +97,7 @@ def test_other_subjects_are_found_by_their_own_text(installed: Machine) -> None:
     refused(installed.run("audit", "list", "--subject", "nothing", "-o", "json"), 3, "user.not_found")
 
 
-def test_types_are_repeated_and_matched(log: Machine) -> None:
+def test_several_types_and_globs_select_events(log: Machine) -> None:
     assert found(log, "--type", "LoginFailed") == [("LoginFailed", "ada")]
     deleted = found(log, "--type", "UserDeleted")
     assert len(deleted) == 2
@@ -106,12 +106,12 @@ def test_types_are_repeated_and_matched(log: Machine) -> None:
     assert len(found(log, "--type", "User*")) == 7
 
 
-def test_an_outcome_selects_what_was_refused_or_everything_else(log: Machine) -> None:
+def test_an_outcome_selects_refused_attempts_or_all_other_events(log: Machine) -> None:
     assert found(log, "--outcome", "failure") == [("LoginFailed", "ada")]
     assert found(log, "--outcome", "success") == [each for each in found(log) if each[0] != "LoginFailed"]
 
 
-def test_a_reason_is_searched_for_a_text_in_any_case(log: Machine) -> None:
+def test_a_text_in_the_reason_is_found_in_any_case(log: Machine) -> None:
     assert len(found(log, "--reason-contains", "monday")) == 4
     assert len(found(log, "--reason-contains", "100% SURE")) == 4
     assert found(log, "--reason-contains", "TEAM") == [("UserDeleted", "rob")]
@@ -152,7 +152,7 @@ def test_a_cursor_keeps_a_relative_time(log: Machine) -> None:
         ("--since 7x", "duration.invalid", ""),
     ],
 )
-def test_searches_that_mean_nothing(log: Machine, flags: str, code: str, hint: str) -> None:
+def test_searches_that_can_never_match_are_rejected(log: Machine, flags: str, code: str, hint: str) -> None:
     error = refused(log.run("audit", "list", *flags.split(), "-o", "json"), 2, code)
     assert hint in (error["hint"] or "")
 
@@ -160,7 +160,7 @@ def test_searches_that_mean_nothing(log: Machine, flags: str, code: str, hint: s
 # The table.
 
 
-def test_the_table_shows_when_what_about_whom_by_whom_and_why(log: Machine) -> None:
+def test_the_table_shows_time_type_subject_actor_and_reason(log: Machine) -> None:
     for command in (("audit", "list", "--subject", "rob"), ("user", "history", "bob")):
         lines = log.run(*command, "-o", "table", env={"COLUMNS": "140"}).succeeded().out.splitlines()
         assert re.split(r" {2,}", lines[0]) == ["SEQ", "OCCURRED AT", "TYPE", "SUBJECT NAME", "ACTOR", "REASON"]
@@ -182,7 +182,7 @@ def test_the_table_fits_a_terminal(log: Machine, columns: str) -> None:
 # One event.
 
 
-def test_one_event_is_shown_whole(log: Machine) -> None:
+def test_one_event_is_shown_with_all_members(log: Machine) -> None:
     events = log.run("audit", "list", "-o", "json").succeeded().json["items"]
     for event in (events[0], events[-1]):
         for name in (str(event["seq"]), event["id"], event["id"].upper()):
@@ -198,10 +198,10 @@ def test_one_event_is_shown_whole(log: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", ["0", "4711", "9" * 30, "01a22184-7705-7083-a63e-721801959106"])
-def test_an_event_that_is_not_there(log: Machine, name: str) -> None:
+def test_an_event_that_does_not_exist_is_not_found(log: Machine, name: str) -> None:
     refused(log.run("audit", "show", name, "-o", "json"), 3, "event.not_found")
 
 
 @pytest.mark.parametrize("name", ["ada", "", "1.5", "0x1"])
-def test_what_names_no_event(log: Machine, name: str) -> None:
+def test_a_text_that_cannot_name_an_event_is_rejected(log: Machine, name: str) -> None:
     refused(log.run("audit", "show", name, "-o", "json"), 2, "input.invalid")

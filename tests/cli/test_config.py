@@ -288,7 +288,7 @@ def test_validate_lists_every_problem_and_ends_with_9(machine: Any) -> None:
         ("roles.support.permissions", "user:list", ["user:list"]),
     ],
 )
-def test_set_and_get_answer_the_same_value(machine: Any, key: str, text: str, value: object) -> None:
+def test_set_and_get_print_the_same_value(machine: Any, key: str, text: str, value: object) -> None:
     write(
         machine,
         '[ratelimit.policies.login]\nlimit = 2\nwindow = "1m"\n[roles.support]\npermissions = ["user:show"]\n',

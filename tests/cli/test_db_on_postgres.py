@@ -96,9 +96,7 @@ def test_an_empty_database_without_a_keyring_is_a_missing_installation(
 ) -> None:
     words = (*command.split(), *NEED_ONE[command].split(), "-o", "json")
     error = refused(machine.run(*words, stdin="x.y.z"), 9, "installation.missing")
-    assert error["message"] == (
-        f"there is no installation: the database '{shown(machine, server)}' does not contain one"
-    )
+    assert error["message"] == (f"there is no installation in the database '{shown(machine, server)}'")
     assert error["hint"] == "check --profile, --config and database.url, or run 'backctl init' to create one"
     assert not machine.data.exists()
 
@@ -113,7 +111,9 @@ def test_a_database_that_does_not_exist_is_created_by_the_server_first(
     assert not machine.data.exists()
 
 
-def test_a_lost_keyring_is_missed_even_while_the_server_is_away(installed: Machine, server: PostgresServer) -> None:
+def test_a_lost_keyring_is_reported_even_while_the_server_is_unavailable(
+    installed: Machine, server: PostgresServer
+) -> None:
     (installed.data / "keyring.json").unlink()
     away = {"BACKCTL_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     for env in ({}, away):

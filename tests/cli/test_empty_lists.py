@@ -25,7 +25,7 @@ every_list = pytest.mark.parametrize(("command", "notice"), EMPTY.items(), ids=[
 
 
 @every_list
-def test_a_terminal_says_that_there_is_nothing(untouched: Machine, command: tuple[str, ...], notice: str) -> None:
+def test_an_empty_list_prints_a_notice_on_a_terminal(untouched: Machine, command: tuple[str, ...], notice: str) -> None:
     shown = untouched.at_terminal(*command).succeeded().out
     assert ("found" in shown) == bool(notice)
     assert not notice or shown.rstrip().endswith(f"backctl: {notice}")
@@ -34,7 +34,9 @@ def test_a_terminal_says_that_there_is_nothing(untouched: Machine, command: tupl
 
 
 @every_list
-def test_a_pipe_gets_the_header_and_no_notice(untouched: Machine, command: tuple[str, ...], notice: str) -> None:
+def test_an_empty_list_prints_only_its_header_in_a_pipe(
+    untouched: Machine, command: tuple[str, ...], notice: str
+) -> None:
     done = untouched.run(*command).succeeded()
     assert (len(done.out.splitlines()) == 1) == bool(notice)
     assert done.err == ""

@@ -10,7 +10,9 @@ READING = [(path, secret) for path, spec in LEAVES.items() for secret in spec.se
 
 
 @pytest.mark.parametrize(("path", "secret"), READING, ids=str)
-def test_every_secret_of_every_command(machine: Machine, path: tuple[str, ...], secret: str) -> None:
+def test_every_secret_in_an_argument_is_rejected_and_not_repeated(
+    machine: Machine, path: tuple[str, ...], secret: str
+) -> None:
     for words in ((f"--{secret}", "hunter2"), (f"--{secret}=hunter2",), (f"--{secret}-stdin=hunter2",)):
         done = machine.run(*path, *words, "-o", "json")
         error = refused(done, 2, "usage")
@@ -55,7 +57,7 @@ def test_a_secret_in_an_option_must_be_changed(machine: Machine, words: tuple[st
     assert list(machine.home.iterdir()) == []
 
 
-def test_without_a_value_nothing_was_seen(machine: Machine) -> None:
+def test_an_option_without_a_value_exposed_no_secret(machine: Machine) -> None:
     for words in ((*CREATE, "--password"), ("user", "create", "--password", "--username", "ada")):
         done = machine.run(*words)
         assert done.code == 2
@@ -88,7 +90,7 @@ def test_an_argument_that_may_be_a_secret_is_not_repeated(machine: Machine, word
     assert list(machine.home.iterdir()) == []
 
 
-def test_options_that_only_look_like_secrets_are_ordinary_slips(machine: Machine) -> None:
+def test_options_that_only_look_like_secrets_are_ordinary_typing_errors(machine: Machine) -> None:
     for words in (
         ("key", "show", "--key", "k1"),
         ("cache", "get", "--key", "users:1"),

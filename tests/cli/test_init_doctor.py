@@ -129,7 +129,7 @@ BROKEN_CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("text", BROKEN_CONFIGURATIONS)
-def test_doctor_finds_what_is_wrong_with_the_configuration(installed: Machine, text: str) -> None:
+def test_doctor_reports_an_invalid_configuration(installed: Machine, text: str) -> None:
     installed.configure(text)
     done = installed.run("doctor", "-o", "json")
     assert (done.code, done.err) == (9, "")
@@ -140,7 +140,7 @@ def test_doctor_finds_what_is_wrong_with_the_configuration(installed: Machine, t
     assert (quiet.code, quiet.out, quiet.err) == (9, "", "")
 
 
-def test_doctor_weighs_what_fails(installed: Machine) -> None:
+def test_the_exit_code_of_doctor_is_that_of_the_most_serious_failure(installed: Machine) -> None:
     """Weak permissions are 6, a server that is away is 5, and an unusable keyring is 9."""
     (installed.data / "backctl.db").chmod(0o644)
     assert installed.run("doctor").code == 6

@@ -52,7 +52,7 @@ def test_a_command_that_needs_the_default_folder_names_the_variables_to_set(
     assert contents(homeless.home) == {}
 
 
-def test_doctor_finds_that_there_is_no_home(homeless: Machine) -> None:
+def test_doctor_reports_a_missing_home_folder(homeless: Machine) -> None:
     done = run_homeless(homeless, "doctor", "-o", "json")
     first = done.json["items"][0]
     assert (done.code, done.err) == (9, "")

@@ -107,7 +107,7 @@ def test_the_tables_name_every_command() -> None:
 
 
 @pytest.mark.parametrize("path", NEED_ONE, ids=" ".join)
-def test_a_command_that_needs_an_installation_makes_nothing_and_says_where_it_looked(
+def test_a_command_that_needs_an_installation_creates_nothing_and_names_the_path(
     machine: Machine, path: tuple[str, ...]
 ) -> None:
     for dry in ((), ("--dry-run",)) if LEAVES[path].mutation else ((),):
@@ -122,7 +122,7 @@ def test_a_command_that_needs_an_installation_makes_nothing_and_says_where_it_lo
 
 
 @pytest.mark.parametrize("path", NEED_NONE, ids=" ".join)
-def test_a_command_that_needs_no_installation_works_and_makes_none(machine: Machine, path: tuple[str, ...]) -> None:
+def test_a_command_that_needs_no_installation_works_and_creates_none(machine: Machine, path: tuple[str, ...]) -> None:
     machine.environment["BACKCTL_CONFIG"] = str(machine.home / "own.toml")
     (machine.home / "own.toml").write_text("[ratelimit.policies.demo]\nlimit = 3\nwindow = '1h'\n[profiles.here]\n")
     (machine.home / "own.toml").chmod(0o600)
@@ -134,12 +134,12 @@ def test_a_command_that_needs_no_installation_works_and_makes_none(machine: Mach
 @pytest.mark.parametrize(
     "command", [("init",), ("user", "create", "a@example.org", "--username", "ada", "--no-password")]
 )
-def test_two_commands_make_an_installation(machine: Machine, command: tuple[str, ...]) -> None:
+def test_only_two_commands_create_an_installation(machine: Machine, command: tuple[str, ...]) -> None:
     machine.run(*command).succeeded()
     machine.run("audit", "verify").succeeded()
 
 
-def test_a_database_that_is_configured_is_missed_in_the_same_way(machine: Machine) -> None:
+def test_a_configured_database_that_does_not_exist_is_a_missing_installation(machine: Machine) -> None:
     database, keyring = machine.home / "own.db", machine.home / "keys" / "own.json"
     env = {"BACKCTL_DATABASE_URL": f"sqlite:///{database}", "BACKCTL_KEYRING_PATH": str(keyring)}
     create = ("user", "create", "a@example.org", "--username", "ada", "--no-password")
@@ -152,7 +152,7 @@ def test_a_database_that_is_configured_is_missed_in_the_same_way(machine: Machin
     assert contents(machine.home) == {}
 
 
-def test_a_lost_database_is_not_replaced_for_its_keyring(machine: Machine) -> None:
+def test_a_lost_database_is_not_replaced_if_its_keyring_exists(machine: Machine) -> None:
     machine.run("init").succeeded()
     encrypted = machine.run("encrypt", "--context", "x", "--value-stdin", stdin="secret").succeeded().out
     (machine.data / "backctl.db").unlink()

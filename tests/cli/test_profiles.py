@@ -326,7 +326,7 @@ def test_a_profile_without_a_database_uses_no_other(without: Machine, words: tup
 
 
 @pytest.mark.parametrize("words", REPAIRING, ids=" ".join)
-def test_a_profile_without_a_database_can_be_looked_at(without: Machine, words: tuple[str, ...]) -> None:
+def test_commands_without_a_database_work_in_a_profile_without_one(without: Machine, words: tuple[str, ...]) -> None:
     without.run(*words).succeeded()
 
 
@@ -365,12 +365,12 @@ def test_a_profile_can_share_the_database_without_a_profile(machine: Machine) ->
         assert listed["database"] == str(place)
 
 
-def test_an_empty_url_is_no_database_of_a_profile(machine: Machine) -> None:
+def test_an_empty_url_in_a_profile_is_a_missing_database(machine: Machine) -> None:
     configure(machine, 'database.url = "sqlite:////srv/x.db"\n[profiles.p]\ndatabase.url = ""\n')
     refused(machine.run("user", "list", "-p", "p", "-o", "json"), 9, "config.invalid")
 
 
-def test_the_environment_gives_every_profile_its_database(without: Machine) -> None:
+def test_the_variable_sets_the_database_of_every_profile(without: Machine) -> None:
     url = f"sqlite:///{without.data}/backctl.db"
     assert without.run("user", "count", env={"BACKCTL_DATABASE_URL": url}).succeeded().out == "1\n"
     (without.home / "url").touch(mode=0o600)

@@ -84,7 +84,7 @@ def test_without_a_terminal_nothing_changes_and_the_flag_is_named(untouched: Mac
 
 
 @every_bulk
-def test_a_file_of_several_accounts_is_asked_about_too(installed: Machine, path: tuple[str, ...]) -> None:
+def test_a_file_of_several_accounts_requires_confirmation_too(installed: Machine, path: tuple[str, ...]) -> None:
     (installed.home / "names").write_text("\n".join(COMMANDS[path].accounts))
     before = contents(installed.home)
     words = (*command(path), "--from-file", "names", "-o", "json")
@@ -102,7 +102,7 @@ def test_the_question_names_the_profile(installed: Machine, path: tuple[str, ...
 
 
 @every_bulk
-def test_a_person_is_asked_and_no_changes_nothing(untouched: Machine, path: tuple[str, ...]) -> None:
+def test_answering_no_changes_nothing(untouched: Machine, path: tuple[str, ...]) -> None:
     bulk = COMMANDS[path]
     screen = untouched.at_terminal(*command(path), *bulk.accounts, keys=[(bulk.question, "\n")])
     assert screen.code == 8
@@ -126,13 +126,13 @@ def test_a_dry_run_never_asks(untouched: Machine, path: tuple[str, ...]) -> None
 
 
 @every_harmless
-def test_what_changes_nothing_is_not_asked_about(untouched: Machine, path: tuple[str, ...]) -> None:
+def test_a_command_that_would_change_nothing_asks_nothing(untouched: Machine, path: tuple[str, ...]) -> None:
     done = untouched.run(*command(path), *COMMANDS[path].same, "-o", "json")
     assert changes(done) == [False, False]
 
 
 @every_harmless
-def test_one_account_is_not_asked_about(installed: Machine, path: tuple[str, ...]) -> None:
+def test_a_change_of_one_account_asks_nothing(installed: Machine, path: tuple[str, ...]) -> None:
     first, second = COMMANDS[path].accounts
     assert installed.run(*command(path), first, "-o", "json").succeeded().json["changed"] is True
     assert changes(installed.run(*command(path), "-", "-o", "json", stdin=second)) == [True]

@@ -87,7 +87,7 @@ def test_a_narrow_table_shows_times_to_the_minute_in_utc(office: Machine) -> Non
     assert session["expires_at"][:16] in office.at_terminal("token", "list", "ada", env={"COLUMNS": "140"}).out
 
 
-def test_words_of_state_are_coloured_where_colours_are_wanted(office: Machine) -> None:
+def test_status_words_are_coloured_if_colours_are_wanted(office: Machine) -> None:
     green = "\x1b[32mprimary\x1b[0m"
     assert green in office.at_terminal("key", "list").out
     assert green in office.run("key", "list", "-o", "table", env={"FORCE_COLOR": "1"}).out

@@ -36,7 +36,7 @@ def events(machine: Machine, ident: str) -> list[tuple[str, dict[str, object]]]:
     return [(event["type"], event["data"]) for event in items]
 
 
-def test_ten_wrong_passwords_are_seen_and_the_right_one_works_after_unlocking(installed: Machine) -> None:
+def test_a_lock_after_ten_wrong_passwords_is_shown_and_can_be_ended(installed: Machine) -> None:
     set_password = ("user", "set-password", "gil", "--password-stdin")
     installed.run(*set_password, stdin=GOOD).succeeded()
     assert [check(installed, WRONG, "gil").code for _ in range(10)] == [6] * 10
@@ -128,7 +128,7 @@ def test_activating_a_locked_account_warns_and_names_the_command(installed: Mach
     assert installed.run("user", "activate", "bob", "-o", "json").succeeded().err == ""
 
 
-def test_a_login_is_remembered_and_is_no_change(installed: Machine) -> None:
+def test_a_login_stores_its_time_without_a_new_version(installed: Machine) -> None:
     installed.run("user", "unlock", "ada", "-q").succeeded()
     before = installed.run("user", "show", "ada", "-o", "json").succeeded().json
     assert before["last_login_at"] is None

@@ -90,7 +90,7 @@ def test_the_wait_ends_with_the_usual_error(machine: Machine) -> None:
     assert doctor.err == f"backctl: waiting for {AWAY}\n"
 
 
-def test_nothing_that_waiting_cannot_change_is_waited_for(machine: Machine, postgres: PostgresServer) -> None:
+def test_an_error_that_waiting_cannot_change_is_reported_at_once(machine: Machine, postgres: PostgresServer) -> None:
     wait = ("--wait-server", "1h", "-o", "json")
     with postgres.database() as name:
         wrong = {"BACKCTL_DATABASE_URL": postgres.url(name, password="hunter2")}

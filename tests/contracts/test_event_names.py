@@ -117,7 +117,7 @@ def test_a_dry_run_and_a_failed_attempt_keep_no_names(store: Store) -> None:
         assert connection.execute(text("SELECT count(*) FROM former_names")).scalar_one() == 0
 
 
-def test_a_subject_that_is_no_account_is_found_by_its_own_text(store: Store, audit: AuditService) -> None:
+def test_a_subject_that_is_not_an_account_is_found_by_its_own_text(store: Store, audit: AuditService) -> None:
     with store.work() as work:
         work.record(LoginFailed("unknown", "unknown"), LoginFailed("Ada", "unknown"))
         work.commit()
@@ -250,7 +250,7 @@ def test_every_event_has_an_outcome() -> None:
 # The migration.
 
 
-def test_the_migration_knows_the_names_in_the_log(store: Store) -> None:
+def test_the_migration_reads_former_names_from_the_log(store: Store) -> None:
     for name in ("ada", "bob", "eve", "kim", "Zoë", "amy"):
         store.add(a_user(name))
     rename(store, "ada", username="ida")

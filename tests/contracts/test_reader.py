@@ -223,7 +223,7 @@ def test_a_lock_that_ends_is_seen_at_once(store: Store, criteria: UserCriteria) 
         assert reader.count_users(criteria) == (status == "locked")
 
 
-def test_a_damaged_lock_is_shown_as_none(store: Store) -> None:
+def test_a_damaged_lock_is_shown_as_no_lock(store: Store) -> None:
     refill(store, [a_user("abcde")])
     with store.work() as work:
         work.session.execute(text("UPDATE login_failures SET locked_until = 9223372036854775807"))

@@ -127,7 +127,7 @@ USES: dict[str, Callable[[Backend], object]] = {
 
 
 @pytest.mark.parametrize("name", USES)
-def test_a_service_that_needs_an_installation_misses_it_and_makes_nothing(
+def test_a_service_that_needs_an_installation_raises_and_creates_nothing(
     backend: Backend, home: Path, told: list[str], name: str
 ) -> None:
     with pytest.raises(InstallationMissing, match=r"neither backctl\.db nor keyring.json exists"):
@@ -138,7 +138,7 @@ def test_a_service_that_needs_an_installation_misses_it_and_makes_nothing(
 @pytest.mark.parametrize("ident", ["nobody", "nobody@example.org", SOMEBODY])
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_of_an_account_misses_the_installation_and_makes_nothing(
+def test_a_change_of_an_account_without_an_installation_raises_and_creates_nothing(
     backend: Backend, home: Path, told: list[str], name: str, dry_run: bool, ident: str
 ) -> None:
     with pytest.raises(InstallationMissing):

@@ -62,13 +62,13 @@ def test_the_time_is_that_of_all_servers_together(machine: Machine) -> None:
     assert machine.now == pytest.approx(101.2)
 
 
-def test_what_waiting_cannot_change_ends_it(machine: Machine) -> None:
+def test_an_error_that_waiting_cannot_change_ends_the_wait(machine: Machine) -> None:
     machine.wait(machine.server("db", 900.0, DatabaseUnusable("wrong password")), seconds=30)
     assert (machine.pauses, machine.notices) == ([], [])
 
 
 @pytest.mark.parametrize("error", [MemoryExhausted("no memory"), KeyboardInterrupt(), ValueError("a bug")])
-def test_what_says_nothing_about_the_server_is_raised(machine: Machine, error: BaseException) -> None:
+def test_an_error_that_does_not_come_from_the_server_is_raised(machine: Machine, error: BaseException) -> None:
     def ask() -> None:
         raise error
 

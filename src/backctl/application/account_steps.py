@@ -130,7 +130,7 @@ class AccountSteps:
         return Change(_view(user, work, now), changed)
 
     def unlocking(self, identity: Identity, work: "UnitOfWork") -> Change[UserView]:
-        """End a lock after failed logins, and forget those; nothing changes without a lock."""
+        """End a lock after failed logins and delete the failures. Changes nothing without a lock."""
         user, now = work.users.get(identity), self.clock()
         failures = work.login_failures.of(user.id)
         changed = failures.seen(now).locked_until is not None

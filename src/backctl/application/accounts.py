@@ -179,7 +179,7 @@ class AccountService:
             self.access.require_known(role)
         try:
             existing = self.find(address.address)
-        except InstallationMissing:  # `create` creates one on a fresh machine, and raises this elsewhere
+        except InstallationMissing:  # `create` creates one on a fresh machine, and otherwise raises this error
             existing = None
         if existing is None:
             try:
@@ -259,7 +259,7 @@ class AccountService:
         return self.transactions().run(step, by=by, dry_run=dry_run)
 
     def unlock(self, ident: str, *, by: Attribution, dry_run: bool = False) -> Change[UserView]:
-        """End a lock after failed logins, and forget those; a no-op without a lock. Raises UserNotFound."""
+        """End a lock after failed logins and delete the failures. A no-op without a lock. Raises UserNotFound."""
         step = partial(self.steps.unlocking, Identity.parse(ident))
         return self.transactions().run(step, by=by, dry_run=dry_run)
 

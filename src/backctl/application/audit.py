@@ -14,15 +14,15 @@ from backctl.domain.values import EventId, Identity, is_uuid
 if TYPE_CHECKING:
     from backctl.application.ports.storage import AuditKeys, Reader
 
-_SEQ_BOUND = 2**63  # of the databases
+_SEQ_BOUND = 2**63  # the limit of the databases
 
 
 @dataclass(frozen=True, slots=True)
 class AuditService:
     """Read and verify the event log.
 
-    `page` and `stream` also accept globs such as `User*` in `EventCriteria.types`, and in `EventCriteria.subjects`
-    whatever `subjects` accepts. They raise InvalidInput for criteria that can never match.
+    `page` and `stream` also accept globs such as `User*` in `EventCriteria.types`, and names in
+    `EventCriteria.subjects`, as the method `subjects` does. They raise InvalidInput for criteria that can never match.
     """
 
     reader: "Callable[[], Reader]"
@@ -52,7 +52,7 @@ class AuditService:
         elif not (ident.isascii() and ident.isdigit()):
             raise InvalidInput(
                 f"{quoted(ident)} is neither the number nor the id of an event",
-                hint="run '{backctl} audit list' to see both",
+                hint="run '{backctl} audit list' to see the numbers of events",
             )
         elif len(ident) < len(str(_SEQ_BOUND)):
             event = self.reader().find_event(int(ident))
@@ -63,11 +63,11 @@ class AuditService:
         return event
 
     def subjects(self, ident: str) -> tuple[str, ...]:
-        """Return the subjects of events that `ident` stands for, the newest account first.
+        """Return the subjects that `ident` names, the newest account first.
 
-        An id is its own subject. A username or an e-mail address stands for every account that has or had it, also a
-        deleted one; an erased account has no name. A text that was never the name of an account is its own subject if
-        there are events about it, such as `keyring` or the id of a key. Raises UserNotFound for any other text.
+        An id is a subject itself. A username or an e-mail address names every account that has or had it, including
+        deleted accounts; an erased account has no name. Any other text is a subject itself if there are events about
+        it, such as `keyring` or the id of a key. Raises UserNotFound if there are none.
         """
         identity = Identity.parse(ident)
         if identity.kind == "id":
@@ -77,7 +77,7 @@ class AuditService:
             return accounts
         if reader.events(EventCriteria(subjects=(ident,)), limit=1).items:
             return (ident,)
-        raise UserNotFound(ident, hint="use the id of an account that was erased; its names were erased, too")
+        raise UserNotFound(ident, hint="to find an erased account, use its id: its names were erased too")
 
     def verify(self) -> ChainView:
         """Verify the whole chain. A broken chain is a result, not an error; a missing keyring is an error."""
@@ -85,7 +85,7 @@ class AuditService:
         return ChainView(report.intact, report.events, report.erased, report.broken_seq, report.reason)
 
     def _resolved(self, criteria: EventCriteria) -> EventCriteria:
-        """Replace globs by types and names by subjects. Raises InvalidInput for criteria that can never match."""
+        """Replace globs with types, and names with subjects. Raises InvalidInput for criteria that can never match."""
         if criteria.since is not None and criteria.until is not None and criteria.since >= criteria.until:
             raise InvalidInput("the period ends before it begins", hint="give --since an earlier time than --until")
         if criteria.outcome is not None and criteria.outcome not in get_args(Outcome):
@@ -96,7 +96,7 @@ class AuditService:
         if types and criteria.outcome is not None and not set(types) & set(types_with(criteria.outcome)):
             raise InvalidInput(
                 f"none of these types has the outcome {criteria.outcome}",
-                hint=f"the types with the outcome failure are {', '.join(types_with('failure'))}",
+                hint=f"types with the outcome failure: {', '.join(types_with('failure'))}",
             )
         subjects = tuple(dict.fromkeys(subject for ident in criteria.subjects for subject in self.subjects(ident)))
         return replace(criteria, types=types, subjects=subjects)
@@ -126,7 +126,7 @@ def _matching(pattern: str, names: Sequence[str]) -> list[str]:
 
 
 def _nearest(pattern: str, known: Sequence[str]) -> str:
-    """Return a hint with the names that were probably meant."""
+    """Return a hint with the types that were probably meant."""
     from difflib import get_close_matches
 
     lowered = {name.lower(): name for name in known}

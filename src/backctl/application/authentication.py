@@ -71,7 +71,7 @@ class AuthenticationService:
         the limit's store.
         """
         identity = Identity.parse(ident)
-        self.reader()  # raise InstallationMissing before a rate limit is stored
+        self.reader()  # raises InstallationMissing before a rate limit is stored
         if source is not None and self.throttle is not None:
             limit = self.throttle(source)
             if not limit.ok:

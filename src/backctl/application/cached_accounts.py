@@ -80,7 +80,7 @@ class CachedAccounts:
     clock: "Clock"
 
     def get(self, ident: str) -> UserView:
-        """Return an account with its status of now: an expiry or the end of a lock invalidates no entry.
+        """Return an account with its current status, because an expiry or the end of a lock invalidates no entry.
 
         Raises UserNotFound.
         """

@@ -36,7 +36,7 @@ class CheckView:
 
     @classmethod
     def failed(cls, check: str, error: BackctlError) -> "CheckView":
-        """Return the finding of a check that ended with an error."""
+        """Return the finding of a check that raised `error`."""
         return cls(check, "fail", error.message, error.hint, failure_of(error))
 
 

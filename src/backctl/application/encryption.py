@@ -32,7 +32,7 @@ class EncryptionService:
         files: "WholeFiles",
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`keyring` returns the keyring, the same object until it changes. `clock` returns monotonic seconds."""
+        """`keyring` returns the keyring, as the same object until it changes. `clock` returns monotonic seconds."""
         self.files = files
         self._keyring = keyring
         self._ciphers = ciphers

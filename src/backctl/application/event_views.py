@@ -10,8 +10,8 @@ from backctl.domain.values import Instant
 class EventView:
     """One event. `data` is None once erased.
 
-    `subject_name` is the username of the account that the event is about, for a deleted account its last one. For an
-    erased account, and for any other subject, it is `subject`.
+    `subject_name` is the username of the account that the event is about, or its last username if it was deleted. For
+    an erased account, and for any other subject, it is `subject`.
     """
 
     PLURAL: ClassVar = "events"

@@ -13,7 +13,8 @@ Form = Literal["jwk", "pem"]
 class KeyView:
     """A key without its secret.
 
-    `promoted_at` is None if the key was created as primary or never was primary. `expires_at` is None for no end.
+    `promoted_at` is None if the key was created as primary or never was primary. `expires_at` is None without an
+    expiry.
     """
 
     PLURAL: ClassVar = "keys"
@@ -47,7 +48,7 @@ class KeyView:
 
 @dataclass(frozen=True, slots=True)
 class DueView:
-    """What a rotation would do now for a purpose. `ok`: something is due; otherwise `step` is None."""
+    """What a rotation would do now for a purpose. `ok`: a step is due; otherwise `step` is None."""
 
     TABLE: ClassVar = ("purpose", "ok", "step", "key_id", "primary_since")
 

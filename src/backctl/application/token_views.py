@@ -101,9 +101,9 @@ class VerifiedToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenCheck:
-    """The answer to whether an access token is valid, and its claims if it is.
+    """Whether an access token is valid, and its claims if it is.
 
-    Otherwise `reason` is a stable word, the code of the error without `token.`, and `problem` and `hint` explain it.
+    If it is not, `reason` is the code of the error without `token.`, and `problem` and `hint` explain it.
     """
 
     ok: bool

@@ -164,7 +164,7 @@ class TokenService:
     ) -> Iterator[VerifiedToken | AnswerIsNo]:
         """Verify many tokens, in order and in constant memory, with one statement for hundreds of them.
 
-        Yields the claims of a valid token, and the error for any other.
+        Yields the claims of each valid token, and an error for each other token.
         """
         source = iter(tokens)
         while batch := list(islice(source, _VERIFIED_AT_ONCE)):

@@ -3,11 +3,11 @@
 Five class variables describe a list of views as a table on a terminal:
 
 - `TABLE` names the members that it shows, in order; by default all.
-- `SPARE` names those of them that a narrow terminal shortens and then drops, the least important first. Others are
-  always complete.
-- `CUT` names those that a narrow terminal shortens, but never drops.
-- `PLURAL` is what a message calls several of them, such as "no accounts found".
-- `BELOW` is a pair of members: the text of the second, such as a hint, is printed below that of the first.
+- `SPARE` names the members that a narrow terminal shortens and then drops, the least important first. Others are
+  never dropped.
+- `CUT` names the members that a narrow terminal shortens, but never drops.
+- `PLURAL` is the plural for messages, as in "no accounts found".
+- `BELOW` is a pair of members: the second, such as a hint, is printed below the first.
 """
 
 from dataclasses import dataclass, replace
@@ -40,10 +40,10 @@ def is_change(outcome: "Change[T] | BackctlError") -> TypeGuard[Change[T]]:
 
 @dataclass(frozen=True, slots=True)
 class UserView:
-    """An account. `status` and `locked_until` are those of the moment at which it was read.
+    """An account. `status` and `locked_until` are those at the time of reading.
 
-    `locked_until` is None unless a lock after failed logins is in force; see `status_of` for what `status` means.
-    `last_login_at` is None for an account that nobody has logged in to.
+    `locked_until` is None unless a lock after failed logins is in force. `status_of` defines `status`. `last_login_at`
+    is None if nobody has logged in to the account.
     """
 
     PLURAL: ClassVar = "accounts"
@@ -69,7 +69,7 @@ class UserView:
 
     @classmethod
     def of(cls, user: "User", *, locked_until: Instant | None, now: Instant) -> Self:
-        """Return the view of an account at `now`. `locked_until` is the end of its last lock, which may be over."""
+        """Return the view of an account at `now`. `locked_until` is the end of its last lock, which may have passed."""
         return cls(
             id=user.id,
             email=user.email.address,
@@ -90,7 +90,7 @@ class UserView:
         )
 
     def at(self, now: Instant) -> Self:
-        """Return the same account as it is at `now`, for a view that was kept since."""
+        """Return the account with its status at `now`, for example for a cached view."""
         status = status_of(
             is_active=self.is_active, expires_at=self.expires_at, locked_until=self.locked_until, now=now
         )

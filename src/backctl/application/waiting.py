@@ -25,9 +25,9 @@ def wait_for(
 ) -> None:
     """Wait until each server answers, for at most `up_to` microseconds in total.
 
-    Returns at the end of that time too, and as soon as waiting cannot help, for example after a wrong password: whoever
-    uses the server next gets its error. `monotonic` returns seconds, `pause` waits for some. `notice` receives a line
-    for each server that is waited for. Raises ResourcesExhausted.
+    Also returns when that time has passed, and as soon as waiting cannot help, for example after a wrong password; the
+    next use of the server raises the error. `monotonic` returns seconds, `pause` waits for a number of seconds, and
+    `notice` receives a line for each server that is not ready. Raises ResourcesExhausted.
     """
     give_up = monotonic() + up_to / 1_000_000
     for server in servers:

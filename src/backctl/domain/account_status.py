@@ -34,9 +34,9 @@ def lock_in_force(locked_until: Instant | None, now: Instant) -> Instant | None:
 def status_of(*, is_active: bool, expires_at: Instant | None, locked_until: Instant | None, now: Instant) -> Status:
     """Return the status of an account at `now`.
 
-    If several apply, what lasts longer takes precedence: `closed` until an operator activates the account, `expired`
-    until one extends it, `locked` until the lock ends by itself. The status `active` does not depend on the password:
-    without one, nobody can log in with a password, but tokens are issued.
+    If several apply, the one that lasts longest takes precedence: `closed` lasts until an operator activates the
+    account, `expired` until an operator extends it, and `locked` until the lock ends. An account without a password is
+    `active` too, because tokens can be issued for it.
     """
     match obstacle_of(is_active=is_active, expires_at=expires_at, now=now):
         case "inactive":

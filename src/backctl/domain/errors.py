@@ -495,7 +495,7 @@ class RedisUnusable(Unusable):
 
 
 class InstallationMissing(Unusable):
-    """There is no installation where the configuration says that it is. Only `init` and `user create` create one."""
+    """There is no installation at the configured place. Only `init` and `user create` create one."""
 
     code = "installation.missing"
 

@@ -66,7 +66,7 @@ class RecentFailures:
     def end_of_lock(
         self, subject: str, *, now: Instant, cleared_by: Clearing | None = None
     ) -> "tuple[UserLockEnded, ...]":
-        """Return the event for a lock that ended before `now`, or that something cleared; else nothing.
+        """Return the event for a lock that ended before `now` or was cleared; otherwise nothing.
 
         Also nothing for a lock of an unknown name that refused no login.
         """

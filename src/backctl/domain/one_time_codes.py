@@ -115,8 +115,8 @@ def encoded_secret(secret: bytes) -> str:
 def otpauth_uri(secret: bytes, *, issuer: str, account: str, settings: TotpSettings = DEFAULT_TOTP) -> str:
     """Return the URI for a QR code: https://github.com/google/google-authenticator/wiki/Key-Uri-Format
 
-    It omits parameters with the default values of that format, so that the code is small. Raises InvalidInput for an
-    issuer or account that is empty or contains a colon, which separates the two. The URI contains the secret.
+    It omits parameters that have the default values of the format, so that the QR code is small. Raises InvalidInput
+    for an issuer or account that is empty or contains a colon, which separates the two. The URI contains the secret.
     """
     for name, text in (("issuer", issuer), ("account", account)):
         if not text or ":" in text or not text.isprintable():

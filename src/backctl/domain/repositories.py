@@ -67,7 +67,7 @@ class LoginFailures(Protocol):
         ...
 
     def locked_until(self, key: str) -> Instant | None:
-        """Return the end of the last lock, which may be over; None without one. Locks no row."""
+        """Return the end of the last lock, which may have passed; None without one. Locks no row."""
         ...
 
     def forget(self, key: str) -> "RecentFailures":
@@ -251,11 +251,12 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class UserCriteria:
-    """Selects accounts that match every given member, and one value of a tuple that is not empty.
+    """Selects accounts that match every given member; a tuple matches if it is empty or one of its values does.
 
-    Times are half-open: `created_after` ≤ created_at < `created_before`. `locked` selects accounts with a lock after
-    failed logins, `statuses` those whose status it is. `expires_before` includes expired accounts, `last_login_before`
-    those that nobody has logged in to. `search` is a substring of the username or e-mail key.
+    Times are half-open: `created_after` ≤ created_at < `created_before`. `locked` selects every account with a lock
+    after failed logins; `statuses` selects by the derived status. `expires_before` includes expired accounts, and
+    `last_login_before` includes accounts that nobody has logged in to. `search` is a substring of the username or
+    e-mail key.
     """
 
     roles: tuple[str, ...] = ()

@@ -201,7 +201,7 @@ class User:
         self._recorded.append(RecoveryCodeUsed(self.id, left=left, at=now))
 
     def log_in(self, *, now: Instant) -> None:
-        """Store the time of a login, which `LoginSucceeded` records. The version stays: nothing was changed."""
+        """Set the time of the last login, which `LoginSucceeded` records. The version stays the same."""
         self.last_login_at = now
 
     def login_obstacle(self, *, now: Instant) -> Obstacle | None:

@@ -90,10 +90,10 @@ class Instant(int):
 
 
 class RelativeInstant(Instant):
-    """A point in time that was given as a distance from now, negative for the past.
+    """A point in time, given as a distance from now; the distance is negative for the past.
 
-    Its `repr` is the distance, not the time. The cursor of a query contains the `repr` of its criteria, so the cursor
-    also works later, with the same distance from another now.
+    Its `repr` is the distance, not the time. The cursor of a query contains the `repr` of the criteria, so the cursor
+    stays valid when the same distance is given later.
     """
 
     distance: int

@@ -79,7 +79,7 @@ class Installation(ABC):
     def require(self) -> None:
         """Check that there is an installation, without reading it. Raises InstallationMissing, FolderUnusable.
 
-        A server is asked only if the keyring is missing; then raises KeyringMissing, DatabaseUnusable too.
+        Connects to a server only if the keyring is missing, and then also raises KeyringMissing and DatabaseUnusable.
         """
 
     def create(self, by: Attribution, *, dry_run: bool = False) -> "Change[InstallationView]":
@@ -179,7 +179,7 @@ class Installation(ABC):
         return self._described(self._opened()[0])
 
     def open_keyring(self) -> "Keyring":
-        """Return the keyring. Reads it again after its file was replaced. Opens no database while there is a keyring.
+        """Return the keyring. Reads it again after its file was replaced. Opens no database if there is a keyring.
 
         Raises InstallationMissing, KeyringMissing, KeyringUnreadable, KeyringExposed, KeyringDamaged, KeyringSealed.
         """

@@ -1,6 +1,6 @@
-"""Finds permissions that are probably misspelt: those for a noun of backctl whose verb does not exist.
+"""Finds permissions that are probably misspelt: those for a noun of backctl with a verb that does not exist.
 
-All other permissions belong to services, which may name them as they like.
+All other permissions belong to services, which may choose any names.
 """
 
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from backctl.domain.quoting import quoted
 from backctl.presentation.commands import NOUNS, WITHIN
 
 
-def doubt(permission: str) -> str | None:
-    """Return what is odd about a permission, with the nearest one that exists; None if nothing is."""
+def warning(permission: str) -> str | None:
+    """Return a warning if a permission is probably misspelt, with the nearest verb that exists; otherwise None."""
     noun, _, verb = permission.partition(":")
     if verb in ("", "*") or noun not in NOUNS or NOUNS[noun].verb:
         return None
@@ -25,13 +25,13 @@ def doubt(permission: str) -> str | None:
     return f"permission {quoted(permission)}: {quoted(f'backctl {noun}')} has no command {quoted(verb)}; {offered}"
 
 
-def doubts(permissions: Iterable[str]) -> Iterable[str]:
-    """Yield what is odd about each permission."""
-    return filter(None, map(doubt, permissions))
+def warnings(permissions: Iterable[str]) -> Iterable[str]:
+    """Yield a warning for each permission that is probably misspelt."""
+    return filter(None, map(warning, permissions))
 
 
 def _verbs(noun: str) -> Iterable[str]:
-    """The commands of a noun. A command of a noun within it, such as `user mfa enroll`, is the verb `mfa-enroll`."""
+    """Yield the commands of a noun. A command of an inner noun, such as `user mfa enroll`, is the verb `mfa-enroll`."""
     yield from import_module(NOUNS[noun].module).app.leaves
     for inner, entry in WITHIN.get(noun, {}).items():
         yield inner

@@ -83,7 +83,7 @@ def set_value(file: Path, key: str, text: str, *, dry_run: bool = False) -> bool
 
 
 def shown_value(key: str, text: str) -> bool | int | str | list[str] | None:
-    """Return a text as `config get` shows it once it is set; see `settings.edit.shown_value`."""
+    """Return `text` as `config get` shows it after `set_value`; see `settings.edit.shown_value`."""
     from backctl.settings import edit
 
     return edit.shown_value(key, text)

@@ -209,7 +209,7 @@ class _Reader:
 
 
 def is_same_database(path: KeyPath, value: object) -> bool:
-    """Whether a value at `path` of the document makes a profile use the database without a profile."""
+    """Whether a value at `path` of the document makes a profile use the database outside profiles."""
     return path[0] == "profiles" and path[2:] == ("database", "url") and value == SAME_DATABASE
 
 

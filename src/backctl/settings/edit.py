@@ -115,7 +115,7 @@ def _write(file: Path, path: tuple[str, ...], value: TomlValue | None, *, dry_ru
 
 
 def is_secret(key: str, text: str | None = None) -> bool:
-    """Whether `text`, or the value of `key` in general, must not be given on a command line. Raises UnknownSetting.
+    """Whether `text`, or any value of `key`, must not be given as an argument. Raises UnknownSetting.
 
     A URL is a secret only if it contains a password.
     """

@@ -61,7 +61,7 @@ class LoadedSettings:
         self.names_storage = names_storage
         """Whether the machine is not fresh: a file, or an option or variable for a database, keyring or profile."""
         self.lacks_database = gathered.lacks_database
-        """Whether the selected profile names no database, so that every use of it fails."""
+        """Whether the selected profile has no `database.url`, so that every use of its database fails."""
         self._written = gathered.values
         self._text = gathered.text
         self._lines: Mapping[tuple[str | int, ...], int] | None = None
@@ -78,13 +78,13 @@ class LoadedSettings:
     def database_url(self) -> str:
         """The URL of the database: `sqlite:///` and the literal path of a file, or the URL of a server.
 
-        Raises InvalidConfiguration when its file or command fails, and when the selected profile names no database.
+        Raises InvalidConfiguration if its file or command fails, and if the selected profile has no `database.url`.
         """
         self.require_database()
         return self.settings.database.url.reveal() or f"sqlite:///{self.data_folder / DATABASE_FILE}"
 
     def require_database(self) -> None:
-        """Raise InvalidConfiguration if the selected profile names no database. Opens no file and runs no command."""
+        """Raise InvalidConfiguration if the selected profile has no `database.url`. Opens no file, runs no command."""
         if not self.lacks_database:
             return
         import shlex
@@ -94,15 +94,15 @@ class LoadedSettings:
         raise InvalidConfiguration(
             f"{shown_path(str(self.file))}, line {self._line(('profiles', name))}: profile {quoted(name)} has no "
             f"{DATABASE_URL}",
-            hint=f"run '{{backctl}} config set {key} URL', or use {quoted(SAME_DATABASE)} as URL for the database "
-            "without a profile",
+            hint=f"run '{{backctl}} config set {key} URL', with {quoted(SAME_DATABASE)} as URL for the database "
+            "outside profiles",
         )
 
     @property
     def database_shown(self) -> str:
         """The displayable database: a file, a URL without its password, or `***` if a file or command provides the URL.
 
-        Empty if the selected profile names none. Opens no file and runs no command.
+        Empty if the selected profile has no `database.url`. Opens no file and runs no command.
         """
         if self.lacks_database:
             return ""
@@ -160,7 +160,7 @@ class LoadedSettings:
     def origin(self, key: str) -> str:
         """Return the origin of the value of `key`: `default`, `file PATH:LINE`, `environment NAME` or `flag --x`.
 
-        `missing` for the database of a profile that names none.
+        `missing` for the database of a profile without one.
         For a secret from a file or command, returns that file or command, followed by the place that names it.
         """
         written = self._written.get(key)
@@ -270,7 +270,7 @@ class Gathered(NamedTuple):
     profile: str
     values: Layer
     lacks_database: bool
-    """Whether the selected profile names no database, and no variable does."""
+    """Whether neither the selected profile nor a variable sets `database.url`."""
 
 
 def gather(
@@ -327,9 +327,9 @@ def merge(
 
 
 def _overlaid(base: Layer, profile: Layer) -> Layer:
-    """Return the values of a profile over those without a profile.
+    """Return the values of a profile, with those outside profiles for the settings that it lacks.
 
-    The database alone is not inherited, because a command would then silently change the accounts of another one.
+    Only `database.url` is not inherited: a command could then silently change the accounts of another database.
     """
     values = base | profile
     written = profile.get(DATABASE_URL)

@@ -21,7 +21,7 @@ KeyPath = tuple[str | int, ...]
 SECRET_SUFFIXES = ("_file", "_command")
 DATABASE_URL = "database.url"
 SAME_DATABASE = "default"
-"""What a profile writes as its `database.url` to use the database of the configuration without a profile."""
+"""The `database.url` of a profile that uses the database outside profiles."""
 
 # The presentation reads these variables and has a flag for each.
 INVOCATION_VARIABLES = (

@@ -16,7 +16,7 @@ _LIMIT = 65_536  # bytes; limits the memory that a runaway command can fill
 
 _SECRET_PARAMETER = r"(?i)([?&]([^=&#]*(?:pass|secret|token|key)[^=&#]*)=)([^&#]*)"
 _FILES_OF_SECRETS = ("passfile", "sslkey", "sslkeylogfile", "key_file")
-"""Parameters whose names suggest a secret, but which name a file that contains one."""
+"""Parameters with a name like that of a secret, whose value is only the path of a file."""
 
 
 def redact_url(url: str) -> str:
@@ -36,7 +36,7 @@ def redact_url(url: str) -> str:
 
 
 def contains_password(url: str) -> bool:
-    """Whether a URL, or what somebody meant as one, contains a password or another secret in a parameter."""
+    """Whether a URL, even an invalid one, contains a password or another secret in a parameter."""
     rest = url.partition("://")[2] or url
     if not rest.startswith("/") and rest.rpartition("@")[0].partition(":")[2]:
         return True

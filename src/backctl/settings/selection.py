@@ -8,7 +8,7 @@ from backctl.settings.loading import NOTHING, as_error, loaded, merge, read_sour
 
 
 class ProfileEntry(NamedTuple):
-    """One line of `profile list`. `database` contains no password and is None if the profile names none.
+    """One line of `profile list`. `database` contains no password, and is None if the profile has no `database.url`.
 
     `origin` is `file PATH:LINE`.
     """

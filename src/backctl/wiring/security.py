@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def keyring_store(loaded: "LoadedSettings") -> "KeyringStore":
     """Return the keyring's file, or the keyring in the configuration.
 
-    Raises InvalidConfiguration if both are set, and if the selected profile names no database, because the keyring that
-    it inherits belongs to another one.
+    Raises InvalidConfiguration if both are set, and if the selected profile has no `database.url`, because the keyring
+    that it inherits belongs to another database.
     """
     loaded.require_database()
     secret = loaded.settings.keyring.passphrase

@@ -124,7 +124,7 @@ class Storage:
         return self.installation.servers()
 
     def probes(self) -> "tuple[HealthProbe, ...]":
-        """Return the checks of `doctor`: first whether there is an installation, then what selects it.
+        """Return the checks of `doctor`: first whether there is an installation, then which settings select it.
 
         An installation that cannot be opened with this configuration is a failed check too.
         """

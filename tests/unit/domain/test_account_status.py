@@ -41,7 +41,7 @@ def test_a_lock_ends_at_its_end_and_is_not_lengthened_by_a_clock_that_was_set_ba
     assert lock_in_force(NOW.plus(LOCK_US + 1), NOW) == NOW + LOCK_US
 
 
-def test_a_view_that_was_kept_follows_the_time() -> None:
+def test_a_cached_view_gets_its_current_status() -> None:
     members: dict[str, Any] = {field.name: None for field in fields(UserView)}
     view = UserView(**{**members, "is_active": True, "expires_at": NOW.plus(10), "locked_until": FUTURE})
     seen = [view.at(NOW.plus(passed)) for passed in (0, 1, 10)]

@@ -84,7 +84,7 @@ def test_a_negation_is_recognized_by_the_verb_that_remains() -> None:
         ("", "dencrypt", None),
     ],
 )
-def test_words_without_a_safe_answer(noun: str, word: str, verb: str | None) -> None:
+def test_words_without_a_safe_suggestion(noun: str, word: str, verb: str | None) -> None:
     assert nearest(word, VERBS[tuple(noun.split())]) == ([verb] if verb else [])
 
 
@@ -146,7 +146,7 @@ def test_words_of_other_programs_lead_to_the_verb_of_the_noun(noun: str, words: 
 
 
 @pytest.mark.parametrize("noun", VERBS, ids=" ".join)
-def test_a_synonym_is_the_only_answer(noun: tuple[str, ...]) -> None:
+def test_a_synonym_is_the_only_suggestion(noun: tuple[str, ...]) -> None:
     for word in ("edit", "rm", "remove", "passwd", "reset-password", "password", "del", "enable", "disable", "lock"):
         if word not in VERBS[noun]:
             assert len(nearest(word, VERBS[noun])) <= 1
@@ -173,7 +173,7 @@ def test_a_typing_error_leads_to_the_command_itself(noun: str, word: str, verb: 
 
 
 @given(st.text(max_size=200), st.sampled_from(sorted(VERBS)))
-def test_any_word_has_an_answer_that_exists(word: str, noun: tuple[str, ...]) -> None:
+def test_every_suggestion_exists(word: str, noun: tuple[str, ...]) -> None:
     offered = nearest(word, VERBS[noun])
     assert set(offered) <= set(VERBS[noun])
     assert not any(opposes(one, other) for one in offered for other in offered if one != other)

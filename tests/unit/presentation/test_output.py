@@ -146,7 +146,7 @@ def test_csv_lines_end_with_a_line_feed_and_only_what_needs_quotes_has_them() ->
     assert page(Format.CSV, items) == 'left,right\na b,"1,2"\n"""","\r"\n"\n",\n"\r\n",\'\n'
 
 
-def test_a_record_of_one_empty_cell_is_no_blank_line() -> None:
+def test_a_record_of_one_empty_cell_is_not_a_blank_line() -> None:
     stream = io.StringIO(newline="")
     renderer(Format.CSV, stream, ("left",)).page([Pair("", "x")], Pair, None)
     assert stream.getvalue() == 'left\n""\n'

@@ -97,7 +97,7 @@ digits = st.lists(st.text(alphabet="x", min_size=1, max_size=30), max_size=12).m
 @given(
     st.tuples(*[digits] * len(NAMES)), st.lists(st.sampled_from(NAMES), unique=True).map(tuple), st.integers(40, 120)
 )
-def test_nothing_of_what_is_not_spare_is_lost(row: tuple[str, ...], spare: tuple[str, ...], columns: int) -> None:
+def test_columns_that_are_not_spare_are_complete(row: tuple[str, ...], spare: tuple[str, ...], columns: int) -> None:
     marked = tuple(cell.replace("x", str(at)) for at, cell in enumerate(row))
     text = "".join(drawn([marked], spare, columns))
     for at, name in enumerate(NAMES):
@@ -128,7 +128,7 @@ def test_the_least_important_column_is_shortened_and_then_dropped(columns: int) 
     }[columns]
 
 
-def test_a_narrow_column_has_a_place_where_a_more_important_one_has_none() -> None:
+def test_a_narrow_column_stays_where_a_more_important_one_does_not_fit() -> None:
     rows = [("i" * 36, "on", "ok", "x", "2026-11-28 09:12")]
     spare = ("must_change_password", "revoked_because", "status", "created_at")
     assert drawn(rows, spare, 53)[-1] == "i" * 36 + "  ok      x"
@@ -151,7 +151,7 @@ def test_one_very_long_name_does_not_change_the_others() -> None:
     assert "".join(line.split()[0] for line in lines[-4:]) == "n" * 90
 
 
-def test_what_cannot_be_a_table_is_a_card_for_each_row() -> None:
+def test_rows_that_do_not_fit_a_table_are_printed_as_cards() -> None:
     rows = [("i" * 36, "false", "ok", "r" * 36, "2026-11-28 09:12")] * 2
     assert drawn(rows, (), 60) == [
         f"id:                   {'i' * 36}",
@@ -229,7 +229,7 @@ def test_a_narrow_card_prints_values_below_their_names() -> None:
 # Colours.
 
 
-def test_words_of_state_have_the_colour_of_their_meaning_and_names_have_none() -> None:
+def test_status_words_are_coloured_and_names_are_not() -> None:
     assert painted("status", "active") == f"\x1b[32mactive{RESET}"
     assert painted("state", "revoked") == f"\x1b[31mrevoked{RESET}"
     assert painted("status", "expired") == f"\x1b[33mexpired{RESET}"

@@ -104,8 +104,8 @@ class UnitOfWorkFactory(Protocol):
     def __call__(self, *, by: Attribution, dry_run: bool, creates: bool = False) -> UnitOfWork:
         """Return a unit of work that has not begun; `by` is recorded with its events. Loads the modules it needs.
 
-        `creates` creates the installation on a fresh machine; only the creation of an account passes it. Without it,
-        raises InstallationMissing there. Raises InvalidInput for an invalid reason before it opens anything.
+        On a fresh machine, `creates` creates the installation, which only the creation of an account does; otherwise
+        this raises InstallationMissing. Raises InvalidInput for an invalid reason before it opens anything.
         """
         ...
 
@@ -160,7 +160,7 @@ class Reader(Protocol):
         ...
 
     def accounts_named(self, ident: Identity) -> tuple[UserId, ...]:
-        """Return the accounts that have or had this name, also deleted ones, the newest account first.
+        """Return the accounts that have or had this name, including deleted accounts, the newest first.
 
         Erased accounts have no names.
         """

@@ -154,7 +154,7 @@ def _fault_of_state(state: str, database: str) -> BackctlError | None:
 
 def no_installation(database: str) -> InstallationMissing:
     return InstallationMissing(
-        f"there is no installation: {database} does not contain one",
+        f"there is no installation in {database}",
         hint="check --profile, --config and database.url, or run '{backctl} init' to create one",
     )
 

@@ -70,7 +70,7 @@ class PostgresInstallation(Installation):
     def require(self) -> None:
         if self.keys.exists():
             return
-        with suppress(Unavailable):  # the keyring is missing, whatever the server would answer
+        with suppress(Unavailable):  # the keyring is missing even if the server cannot be asked
             self.stored()
         self._require_keyring()
 

@@ -22,7 +22,7 @@ class Dialect(NamedTuple):
     as_id: str
     """Casts the text in `{}` to the type of an id column."""
     as_id_if_possible: str
-    """Like `as_id`, but null for a text that is no id. The text is `{0}`."""
+    """Like `as_id`, but null for a text that is not an id. The text is `{0}`."""
     writes_in_queries: bool
     """Whether a WITH clause may hold an INSERT or UPDATE."""
     has_loose_types: bool

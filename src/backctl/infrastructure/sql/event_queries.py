@@ -1,8 +1,8 @@
 """The statements that read the event log, for the drivers of SQLite and PostgreSQL.
 
-Each filter is answered through an index, in the order of the log. Where a filter accepts several values, the statement
-merges one ordered search for each value, so that the databases read only the rows of the page. Times need not follow
-that order, so a search by time alone sorts the numbers of the events that it finds.
+Each filter uses an index, in the order of the log. For a filter with several values, the statement merges one ordered
+search for each value, so that the databases read only the rows of the page. The times of events may not be in that
+order, so a search by time alone sorts the numbers of the events that it finds.
 """
 
 import re
@@ -16,7 +16,7 @@ from backctl.domain.values import REASON_MAX, EventId, Identity, folded
 from backctl.infrastructure.sql.dialect import Dialect
 from backctl.infrastructure.sql.queries import Conditions, Statement, Value, storable
 
-# Columns in the order of `RowReader._event`. The names of other subjects than accounts are the subjects themselves.
+# Columns in the order of `RowReader._event`. The name of a subject that is not an account is the subject itself.
 _EVENTS: Final = (
     "SELECT seq, id, occurred_at, type, subject, "
     "COALESCE((SELECT username FROM users WHERE users.id = {as_id}), (SELECT name FROM former_names WHERE user_id = "
@@ -30,16 +30,16 @@ _NAMED: Final = (
 _SEQUENCES: Final = {False: "seq", True: "-seq"}
 """The name of the order in a cursor; `True` is newest first."""
 _MERGED_MAX: Final = 50
-"""The number of searches to merge. SQLite allows 500; beyond this the database sorts what one search finds."""
+"""The maximum number of merged searches (SQLite allows 500). With more, the database sorts the result of one search."""
 _RARE_MAX: Final = 4
-"""The number of types for which a search by type is better than one by time."""
+"""The maximum number of types for which a search by type is faster than one by time."""
 _FULL_ACTOR: Final = re.compile(r"(?P<label>.+) \((?P<os_user>.+)@(?P<host>[^@]+)\)")
 
 
 _REASON: Final = 7  # its place in a row
 _REASON_SEARCH_MAX: Final = 4 * REASON_MAX  # normalizing a longer text can take long
 REASONS_COMPARED: Final = 1000
-"""The number of events to read at once when their reasons are compared."""
+"""The number of events to read at once when reasons are compared."""
 
 
 class _Search(NamedTuple):
@@ -50,7 +50,7 @@ class _Search(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """The part of the log that a statement returns: its order, at most how many events, and after which number."""
+    """The part of the log that a statement returns: its order, the maximum length, and the number that it follows."""
 
     newest_first: bool
     limit: int | None = None
@@ -72,14 +72,14 @@ _NOTHING: Final = _Search("1 = 0", ())
 
 
 def events(criteria: EventCriteria, dialect: Dialect, *, newest_first: bool) -> Statement:
-    """Select every matching event, in order. The text of reasons is not compared; see `reason_filter`."""
+    """Select every matching event, in order. Does not compare the text of reasons; see `reason_filter`."""
     return _select(criteria, dialect, _Span(newest_first))
 
 
 def events_page(
     criteria: EventCriteria, dialect: Dialect, *, limit: int, after: int | None, newest_first: bool
 ) -> Statement:
-    """Select at most `limit` events after the number `after`. The text of reasons is not compared."""
+    """Select at most `limit` events after the number `after`. Does not compare the text of reasons."""
     return _select(criteria, dialect, _Span(newest_first, limit, after))
 
 
@@ -96,9 +96,9 @@ def accounts_named(ident: Identity, email_key: str, dialect: Dialect) -> Stateme
 
 
 def reason_filter(criteria: EventCriteria) -> Callable[[Sequence[Any]], bool] | None:
-    """Return the condition that the row of an event has the text in its reason, in any case; None for any reason.
+    """Return a function that tells whether a row has the text in its reason, in any case; None if no text is wanted.
 
-    Python compares them, because the databases fold the case of letters differently.
+    Python compares the reasons, because the databases fold the case of letters differently.
     """
     if criteria.reason_contains is None:
         return None
@@ -127,7 +127,7 @@ def _events(dialect: Dialect) -> str:
 def _select(criteria: EventCriteria, dialect: Dialect, span: _Span) -> Statement:
     filters = _filters(criteria)
     if _is_search_by_time(criteria):
-        # A plus makes a column an expression, so that the database does not read the whole log in its order.
+        # A plus turns a column into an expression, so that the database does not read the whole log in order.
         where = _conditions(criteria, dialect, filters, span, seq="+seq")
         found = Statement(f"SELECT seq FROM events{where.clause()}", tuple(where.values))  # noqa: S608 - no value in it
         if span.limit is not None:
@@ -155,7 +155,7 @@ def _select(criteria: EventCriteria, dialect: Dialect, span: _Span) -> Statement
 def _conditions(
     criteria: EventCriteria, dialect: Dialect, filters: Sequence[Sequence[_Search]], span: _Span, *, seq: str = "seq"
 ) -> Conditions:
-    """Return the conditions of the criteria, where `filters` replace their members that accept several values."""
+    """Return the conditions of the criteria. `filters` replace the members that accept several values."""
     where = Conditions(dialect)
     for searches in filters:
         _add_any(where, searches)
@@ -170,7 +170,7 @@ def _conditions(
 
 
 def _is_search_by_time(criteria: EventCriteria) -> bool:
-    """Whether a time is the best filter to search by."""
+    """Whether the time is the most selective filter."""
     return (
         (criteria.since is not None or criteria.until is not None)
         and not (
@@ -192,7 +192,7 @@ def _filters(criteria: EventCriteria) -> list[list[_Search]]:
 
 
 def _types(criteria: EventCriteria) -> tuple[str, ...]:
-    """Return the types that match; nothing means all of them, or none if an outcome is given."""
+    """Return the types that match. Empty: all types, or no type if an outcome is given."""
     types = tuple(dict.fromkeys(criteria.types))
     if criteria.outcome is None:
         return types
@@ -203,7 +203,7 @@ def _types(criteria: EventCriteria) -> tuple[str, ...]:
 
 
 def _by_actor(by: str) -> list[_Search]:
-    """Return the searches for the texts that name an actor; see `EventCriteria`."""
+    """Return the searches for each way to name an actor; see `EventCriteria`."""
     if not storable(by):
         return [_NOTHING]
     found = [

@@ -1,6 +1,6 @@
-"""Stores the names that accounts no longer have, so that the events of these accounts are found by name.
+"""Stores the names that accounts no longer have, so that the events of these accounts can be found by name.
 
-The names are only a way to find events. Nothing relies on them that must be proved: the log contains them too.
+`audit verify` does not depend on this table, because the log contains the names too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ def keep_replaced(connection: Connection, user_id: str, before: Mapping[str, Any
 
 
 def keep_last(connection: Connection, user_id: str, row: Mapping[str, Any]) -> None:
-    """Store the names of an account that is deleted."""
+    """Store the names of an account that is being deleted."""
     connection.execute(_KEEP, list(_rows(user_id, row, at_deletion=True)))
 
 

@@ -88,7 +88,7 @@ class DatabaseHealth(ABC):
         return lambda: self._unopened() or look()
 
     def _unopened(self) -> Finding | None:
-        """Return why the database is not examined; None if it opens. Connects once, since a server may be slow."""
+        """Return why the database cannot be checked; None if it opens. Connects once, because a server may be slow."""
         if self._seen is None:
             with suppress(BackctlError):
                 self._open()

@@ -33,7 +33,7 @@ _MFA: Final = (
     "(SELECT count(*) FROM recovery_codes c WHERE c.user_id = users.id AND c.used_at IS NULL) "
     "FROM users LEFT JOIN mfa_secrets m ON m.user_id = users.id"
 )
-# The table is small, because logins delete rows that expired. Keys that are no ids belong to unknown names.
+# The table is small, because logins delete expired rows. Keys that are not ids belong to unknown names.
 _ID_IN_KEY: Final = "CASE WHEN length(f.key) = 36 THEN f.key END"
 _IS_LOCKED: Final = "id IN (SELECT {} FROM login_failures f WHERE length(f.key) = 36 AND f.locked_until > {{}})"
 _COUNT: Final = "SELECT count(*) FROM users"

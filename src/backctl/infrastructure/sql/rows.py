@@ -343,7 +343,7 @@ def _instant(stored: int) -> Instant:
 
 
 def lock_end(stored: object) -> Instant | None:
-    """Return the end of a lock. A damaged one is none, so that accounts can be shown and get a new password."""
+    """Return the end of a lock; None if it is damaged, so that the account can still be shown and changed."""
     return Instant(stored) if type(stored) is int and EARLIEST <= stored <= LATEST else None
 
 

@@ -162,8 +162,8 @@ former_names = Table(
     CheckConstraint("kind IN ('username', 'email')", "kind"),
     Index(None, "key", "kind"),
 )
-"""Usernames and e-mail addresses that accounts no longer have, to find their events. `at_deletion`: the account had it
-until it was deleted. The log contains the same names, and an erasure removes them from both."""
+"""Usernames and e-mail addresses that accounts no longer have, to find their events. `at_deletion`: the account had the
+name when it was deleted. The log contains the same names; an erasure removes them from both."""
 
 event_head = Table(
     "event_head",

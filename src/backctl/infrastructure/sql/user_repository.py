@@ -43,7 +43,7 @@ _users = _table.c
 _COLUMNS: Final = {"id": "id", "email": "email_key", "username": "username_key"}
 
 _NO_CHANGE: Final = {"last_login_at"}
-"""What a login writes. It makes no new version, because nobody changed the account."""
+"""The columns that a login writes. They do not make a new version, because nobody changed the account."""
 
 # Built once, because building a statement takes SQLAlchemy five times as long as running it.
 _ADD: Final = insert(_table)

@@ -111,7 +111,7 @@ class SqliteInstallation(Installation):
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
         """Return a unit of work. On a fresh machine, create the installation if `creates`.
 
-        Also if only the keyring exists, because a creation was interrupted. A dry run of a creation uses a temporary
+        Also does so if only the keyring exists, because a creation was interrupted. A dry run uses a temporary
         installation.
         """
         with self._lock:

@@ -8,7 +8,7 @@ from backctl.application.access_views import AccessExplanation, AccessView
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.parameters import Ident
-from backctl.presentation.permissions import doubts
+from backctl.presentation.permissions import warnings
 
 app = noun("access")
 
@@ -26,6 +26,6 @@ def check(
     """
     access = call.backend.access
     answer = access.explain(ident, permission) if explain else access.check(ident, permission)
-    for text in doubts([permission]):
+    for text in warnings([permission]):
         call.messages.warn(text)
     call.results.check(answer)

@@ -190,9 +190,9 @@ def _domain_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
 
 def _warn_about_permissions(call: Invocation, key: str, permissions: Sequence[str]) -> None:
     """Warn about permissions that are probably misspelt. They stay allowed, because a service may use them."""
-    from backctl.presentation.permissions import doubts
+    from backctl.presentation.permissions import warnings
 
-    for text in doubts(permissions):
+    for text in warnings(permissions):
         call.messages.warn(f"{key}: {text}")
 
 

@@ -19,7 +19,7 @@ app = noun("profile")
 
 @dataclass(frozen=True, slots=True)
 class ProfileView:
-    """One profile. `database` is None if it names none. `origin` is the place where the profile is written."""
+    """One profile. `database` is None without a `database.url`. `origin` is the place of the profile in the file."""
 
     PLURAL: ClassVar = "profiles"
 

@@ -67,7 +67,7 @@ def _member(member: str) -> sa.Computed:
 
 
 def _former_names(connection: sa.Connection) -> Iterator[dict[str, Any]]:
-    """Yield the rows for the names that the log knows. The events of erased accounts contain none."""
+    """Yield the rows for the names in the log. The events of erased accounts contain none."""
     events = connection.execute(sa.text(_NAMES), execution_options={"yield_per": _BATCH})
     for user_id, rows in groupby(events, key=lambda row: row.subject):
         names: dict[tuple[str, str], tuple[str, bool]] = {}
@@ -86,7 +86,7 @@ def _former_names(connection: sa.Connection) -> Iterator[dict[str, Any]]:
 
 
 def _names_in(type_: str, data: str | None) -> dict[str, str]:
-    """Return the names that an account has since this event. Damaged data contain none."""
+    """Return the names that this event gives an account; none if its data are damaged."""
     try:
         members = json.loads(data or "{}")
         names = {"email": members.get("email"), "username": members.get("username")}
