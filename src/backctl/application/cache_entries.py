@@ -88,7 +88,7 @@ class CacheEntryService:
             existed = self._examined([raw])[0] is not None if dry_run else self.service.levels.remove([raw]) > 0
             if not existed and not if_exists:
                 raise CacheEntryNotFound(f"{quoted(key)} is not cached")
-            return Change(RemovedEntry(key, existed), changed=existed)
+            return Change(RemovedEntry(key), changed=existed)
 
         return guarded(attempt, guard=self.service.guard, changes=is_change, dry_run=dry_run)
 

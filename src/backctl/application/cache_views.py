@@ -101,10 +101,9 @@ class StoredValue:
 
 @dataclass(frozen=True, slots=True)
 class RemovedEntry:
-    """A key, and whether it had an entry."""
+    """The key of an entry that was removed."""
 
     key: str
-    existed: bool
 
 
 @dataclass(frozen=True, slots=True)
