@@ -100,3 +100,10 @@ def test_the_qr_code_fits_a_terminal_of_24_lines(office: Machine) -> None:
     screen = office.at_terminal("user", "mfa", "enroll", "ada", env={**NARROW, "LINES": "24"}).succeeded().out
     code = [line for line in screen.splitlines() if set(line) <= set("█▀▄ ") and line]
     assert 20 < len(code) <= 23
+
+
+def test_a_table_rounds_numbers_and_other_formats_do_not(machine: Machine) -> None:
+    machine.run("cache", "set", "k", "1", "--ttl", "1h").succeeded()
+    assert not re.search(r"\.[0-9]{2,}", machine.run("cache", "list", "-o", "table").succeeded().out)
+    for form in ("wide", "json"):
+        assert re.search(r"\.[0-9]{2,}", machine.run("cache", "list", "-o", form).succeeded().out)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 
+from backctl.application.durations import Seconds
 from backctl.domain.errors import Hint
 from backctl.presentation.program import filled
 
@@ -56,15 +57,20 @@ def cell(value: object) -> str:
 
 
 def to_the_second(value: object) -> str:
-    """Like `cell`, but a time has seconds only: `2026-11-28T09:12:33Z`."""
+    """Like `cell`, but a time has seconds only: `2026-11-28T09:12:33Z`; a number has one decimal."""
     moment = getattr(value, "isoformat", None)
-    return cell(value) if moment is None else f"{moment()[:19]}Z"
+    return cell(_rounded(value)) if moment is None else f"{moment()[:19]}Z"
 
 
 def to_the_minute(value: object) -> str:
     """Like `cell`, but a time has minutes only: `2026-11-28 09:12`."""
     moment = getattr(value, "isoformat", None)
-    return cell(value) if moment is None else moment()[:16].replace("T", " ")
+    return cell(_rounded(value)) if moment is None else moment()[:16].replace("T", " ")
+
+
+def _rounded(value: object) -> object:
+    """Return a number with one decimal, and any other value unchanged."""
+    return Seconds(round(value, 1)) if isinstance(value, float) else value
 
 
 def tsv_line(cells: Sequence[str]) -> str:
