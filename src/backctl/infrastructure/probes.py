@@ -22,6 +22,7 @@ class Finding:
 
 
 NO_INSTALLATION: Final = Finding("warn", "not checked: there is no installation", None)
+NO_KEYRING: Final = Finding("warn", "not checked: the keyring cannot be read", None)
 UNOPENED: Final = Finding("warn", "not checked: the database cannot be opened", None)
 
 

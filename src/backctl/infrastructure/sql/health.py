@@ -6,11 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from backctl.domain.errors import BackctlError, InstallationMissing
+from backctl.domain.errors import BackctlError, InstallationMissing, Unusable
 from backctl.domain.keyring import Keyring
 from backctl.domain.quoting import quoted
 from backctl.domain.values import SKEW, Instant
-from backctl.infrastructure.probes import NO_INSTALLATION, UNOPENED, Finding, Probe, fail, ok, warn
+from backctl.infrastructure.probes import NO_INSTALLATION, NO_KEYRING, UNOPENED, Finding, Probe, fail, ok, warn
 from backctl.infrastructure.sql.schema import REVISION, StoredInstallation, check_match, require_current
 
 _RELEASED = Instant.parse("2026-01-01")
@@ -119,7 +119,11 @@ class DatabaseHealth(ABC):
         return ok(f"revision {stored.revision}")
 
     def _has_its_keys(self) -> Finding:
-        check_match(self._source.stored().audit_kids, self._source.open_keyring())
+        try:
+            keyring = self._source.open_keyring()
+        except Unusable:  # `keyring.valid` reports it
+            return NO_KEYRING
+        check_match(self._source.stored().audit_kids, keyring)
         return ok("the keyring holds every audit key of the database")
 
     def _agrees_with_the_clock(self) -> Finding:
