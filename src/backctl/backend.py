@@ -227,7 +227,7 @@ class Backend:
         from backctl.infrastructure.keyring.maker import make_key
 
         return KeyService(
-            keyring=self._storage.open_keyring,
+            keyring=self._storage.keyring_of_installation,
             has_unfinished_change=self._keys.has_unfinished_change,
             transactions=lambda: self._transactions,
             new_key=make_key,

@@ -108,6 +108,11 @@ class Storage:
     def open_keyring(self) -> "Keyring":
         return self.installation.open_keyring()
 
+    def keyring_of_installation(self) -> "Keyring":
+        """Like `open_keyring`, but also raises InstallationMissing for a keyring whose database file is lost."""
+        self.installation.require()
+        return self.installation.open_keyring()
+
     def blind_index(self, text: str) -> str:
         return self.installation.blind_index(text)
 
