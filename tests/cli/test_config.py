@@ -162,7 +162,6 @@ def test_a_secret_comes_in_four_ways_and_is_not_repeated(machine: Any) -> None:
         ("redis.url", "unix:///run/redis.sock"),
         ("profiles.staging.database.url", "sqlite:////srv/staging.db"),
         ("profiles.staging.database.url", "default"),
-        ("profiles.staging.redis.url", "redis://localhost"),
     ],
 )
 def test_a_url_without_a_password_can_be_an_argument(machine: Any, key: str, url: str) -> None:
@@ -307,6 +306,97 @@ def test_validate_knows_what_a_role_may_hold(machine: Any) -> None:
         assert "'Admin' is not a role name" in outcome.json["items"][0]["message"]
 
 
+def test_validate_examines_the_roles_and_limits_of_every_profile(machine: Any) -> None:
+    database = "database.url = 'default'\n"
+    path = write(
+        machine,
+        f"[profiles.p]\n{database}[profiles.p.roles.auditor]\npermissions = ['user:lst']\n[profiles.q]\n{database}",
+    )
+    for arguments in ([], [str(path)], ["-p", "q"]):
+        done = machine.run("config", "validate", *arguments).succeeded()
+        assert "warning: profiles.p.roles.auditor.permissions: permission 'user:lst'" in done.err
+        assert done.err.count("warning") == 1
+    write(machine, f"[profiles.p]\n{database}[profiles.p.roles.Auditor]\npermissions = []\n[profiles.q]\n{database}")
+    for arguments in ([], [str(path)], ["-p", "p"], ["-p", "q"]):
+        found = machine.run("config", "validate", *arguments, "-o", "json")
+        assert (found.code, len(found.json["items"])) == (9, 1)
+        assert "'Auditor' is not a role name" in found.json["items"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("profiles.p.passwords.min_length", "12", 12),
+        ("profiles.p.database.url", "default", "default"),
+        ("profiles.p.database.url", "sqlite:////srv/p.db", "sqlite:////srv/p.db"),
+        ("profiles.p.redis.url", "redis://localhost", "redis://localhost"),
+        ("profiles.p.database.url", "postgresql://u:secret@h/d", "postgresql://u:***@h/d"),
+        ("profiles.p.protected", "true", True),
+        ("profiles.p.redis.url_file", "/run/redis", "/run/redis"),
+        ("profiles.p.redis.url_command", '["pass", "redis"]', ["pass", "redis"]),
+        ("profiles.p.roles.auditor.permissions", "user:list", ["user:list"]),
+        ("profiles.p.ratelimit.policies.login.limit", "7", 7),
+        ("profiles.'a b'.database.timeout", "60s", "1m"),
+        ("roles.'support'.description", "Helps", "Helps"),
+        ("keyring.passphrase_file", "/run/secret", "/run/secret"),
+        ("database.url_command", '["pass", "db"]', ["pass", "db"]),
+    ],
+)
+def test_get_knows_every_key_that_set_takes(machine: Any, key: str, text: str, value: object) -> None:
+    write(
+        machine,
+        '[roles.support]\npermissions = []\n[ratelimit.policies.login]\nlimit = 2\nwindow = "1m"\n'
+        '[profiles.p]\n[profiles.p.ratelimit.policies.login]\nlimit = 3\nwindow = "1m"\n[profiles."a b"]\n',
+    )
+    given = machine.run("config", "set", key, "--value-stdin", "-o", "json", stdin=text).succeeded().json
+    shown = machine.run("config", "get", key, "-o", "json").succeeded().json
+    assert (given["key"], given["value"]) == (shown["key"], value)
+    assert (shown["value"], type(shown["value"])) == (value, type(value))
+    assert shown["origin"].startswith(f"file {machine.config_file}:")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "origin"),
+    [
+        ("profiles.p.passwords.min_length", 9, "file"),
+        ("profiles.p.database.url", None, "missing"),
+        ("profiles.p.roles.support.permissions", ["user:show"], "file"),
+        ("profiles.p.redis.url_file", None, "default"),
+        ("roles.support.description", None, "default"),
+        ("ratelimit.policies.login.burst", 0, "file"),
+        ("keyring.document_command", None, "default"),
+    ],
+)
+def test_get_shows_what_is_not_set_as_what_applies_instead(machine: Any, key: str, value: object, origin: str) -> None:
+    write(
+        machine,
+        "[passwords]\nmin_length = 9\n[roles.support]\npermissions = ['user:show']\n[profiles.p]\n"
+        '[ratelimit.policies.login]\nlimit = 2\nwindow = "1m"\n',
+    )
+    shown = machine.run("config", "get", key, "-o", "json").succeeded().json
+    assert (shown["value"], shown["origin"].partition(" ")[0]) == (value, origin)
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        ("profiles.q.passwords.min_length", "profile.unknown"),
+        ("profiles.p.passwords.min_lenght", "config.key_unknown"),
+        ("profiles.p.profile", "config.key_unknown"),
+        ("profiles.p", "config.key_unknown"),
+        ("profiles.p.profiles.p.database.url", "config.key_unknown"),
+        ("roles.nobody.permissions", "config.key_unknown"),
+        ("roles.support.colour", "config.key_unknown"),
+        ("passwords.min_length_file", "config.key_unknown"),
+        ("", "config.key_unknown"),
+        ("'", "config.key_unknown"),
+    ],
+)
+def test_get_of_a_key_that_is_none_is_a_usage_error(machine: Any, key: str, code: str) -> None:
+    write(machine, "[roles.support]\npermissions = []\n[profiles.p]\n")
+    refused(machine.run("config", "get", key, "-o", "json"), 2, code)
+
+
 def test_validate_of_another_file_looks_at_nothing_else(machine: Any) -> None:
     write(machine, "typo = 1\n")
     other = machine.home / "other.toml"
@@ -336,11 +426,12 @@ def test_an_unknown_profile_is_a_usage_error(machine: Any) -> None:
 
 
 def test_set_under_a_profile_changes_that_profile_alone(machine: Any) -> None:
-    path = write(machine, "[profiles.prod.passwords]\nmin_length = 15\n[profiles.test]\n")
+    database = "database.url = 'default'\n"
+    path = write(machine, f"[profiles.prod]\n{database}passwords.min_length = 15\n[profiles.test]\n")
     done = machine.run("config", "set", "-p", "prod", "passwords.min_length", "20").succeeded()
     assert done.err == ""
     assert tomllib.loads(path.read_text()) == {
-        "profiles": {"prod": {"passwords": {"min_length": 20}}, "test": {}},
+        "profiles": {"prod": {"database": {"url": "default"}, "passwords": {"min_length": 20}}, "test": {}},
     }
     assert machine.run("config", "get", "-p", "test", "passwords.min_length").out == "8\n"
 

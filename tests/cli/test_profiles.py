@@ -400,6 +400,19 @@ def test_the_first_setting_of_a_profile_creates_it(machine: Machine) -> None:
     assert profile == {"database": {"url": url, "timeout": "2s"}}
 
 
+def test_a_setting_of_a_profile_without_a_database_names_the_next_command(machine: Machine) -> None:
+    done = machine.run("config", "set", "profiles.new.passwords.min_length", "12").succeeded()
+    assert "profile 'new' has no database.url; run 'backctl config set profiles.new.database.url URL'" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert machine.run("config", "set", "profiles.new.passwords.min_length", "13", "-q").succeeded().err == ""
+    assert machine.run("config", "set", "profiles.other.passwords.min_length", "12", "-n").succeeded().err == ""
+    for again in ("default", f"sqlite:///{machine.home}/new.db"):
+        assert machine.run("config", "set", "profiles.new.database.url", again).succeeded().err == ""
+    assert machine.run("config", "set", "database.timeout", "3s", "-p", "new").succeeded().err == ""
+    removed = machine.run("config", "unset", "profiles.new.database.url").succeeded()
+    assert "profile 'new' has no database.url" in removed.err
+
+
 # Errors.
 
 

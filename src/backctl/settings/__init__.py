@@ -25,7 +25,7 @@ from backctl.settings.schema import INVOCATION_VARIABLES, SETTINGS, Setting
 from backctl.settings.secrets import SecretValue, redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from backctl.settings.selection import ProfileEntry
     from backctl.settings.validation import Finding
@@ -49,6 +49,7 @@ __all__ = [
     "Settings",
     "TokenSettings",
     "data_folder",
+    "entry_of_profile",
     "format_duration",
     "is_secret",
     "load",
@@ -56,6 +57,7 @@ __all__ = [
     "locate",
     "misspelt_variables",
     "parse_duration",
+    "permissions",
     "profiles",
     "redact_url",
     "set_value",
@@ -65,6 +67,7 @@ __all__ = [
     "user_file",
     "validate",
     "validate_file",
+    "written_profile",
 ]
 
 
@@ -110,6 +113,27 @@ def profiles(*, config_file: str | None, profile: str | None, environ: "Mapping[
     from backctl.settings import selection
 
     return selection.profiles(config_file=config_file, profile=profile, environ=environ)
+
+
+def entry_of_profile(path: tuple[str, ...], *, config_file: str | None, environ: "Mapping[str, str]") -> Entry:
+    """Return the entry at a path below `profiles.NAME`; see `settings.selection.entry_of_profile`."""
+    from backctl.settings import selection
+
+    return selection.entry_of_profile(path, config_file=config_file, environ=environ)
+
+
+def written_profile(name: str, *, config_file: str | None, environ: "Mapping[str, str]") -> LoadedSettings:
+    """Return the settings that the file gives a profile; see `settings.selection.written_profile`."""
+    from backctl.settings import selection
+
+    return selection.written_profile(name, config_file=config_file, environ=environ)
+
+
+def permissions(*, config_file: str | None, environ: "Mapping[str, str]") -> "Iterator[tuple[str, tuple[str, ...]]]":
+    """Yield the permissions of each role in the file; see `settings.selection.permissions`."""
+    from backctl.settings import selection
+
+    return selection.permissions(config_file=config_file, environ=environ)
 
 
 def use_profile(file: Path, name: str | None, *, dry_run: bool = False) -> bool:

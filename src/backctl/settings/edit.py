@@ -46,6 +46,7 @@ from backctl.settings.schema import (
     Setting,
     from_text,
     from_toml,
+    member_at,
     nearest,
 )
 from backctl.settings.secrets import contains_password, redact_url
@@ -149,7 +150,7 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
     name = ".".join(inner) if all("." not in part for part in inner) else ""
     if path == ("profile",):
         return path, "text"
-    if _member(inner) is not None:
+    if member_at(inner) is not None:
         return path, "member"
     if name in SETTINGS:
         return path, "secret" if SETTINGS[name].secret else "setting"
@@ -164,15 +165,6 @@ def _addressed(key: str) -> tuple[tuple[str, ...], Kind]:
 def _inner(path: tuple[str, ...]) -> tuple[str, ...]:
     """Return the path without a leading `profiles.NAME`."""
     return path[2:] if len(path) > 2 and NAMED_TABLES.get(path[0], _NO_TABLE).overlay else path
-
-
-def _member(path: tuple[str, ...]) -> Setting | None:
-    """Return the setting of the named-table member at `path`; None for any other path."""
-    for kind in NAMED_TABLES.values():
-        above = tuple(kind.key.split("."))
-        if len(path) == len(above) + 2 and path[: len(above)] == above:
-            return kind.members.get(path[-1])
-    return None
 
 
 def _toml_value(path: tuple[str, ...], kind: Kind, text: str) -> TomlValue:
@@ -200,7 +192,7 @@ def _key(path: tuple[str, ...]) -> str:
 
 
 def _setting(path: tuple[str, ...]) -> Setting:
-    member = _member(_inner(path))
+    member = member_at(_inner(path))
     return SETTINGS[_key(path)] if member is None else member.under(dotted(path[:-1]))
 
 

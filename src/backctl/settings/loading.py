@@ -27,12 +27,14 @@ from backctl.settings.schema import (
     DATABASE_URL,
     NAMED_TABLES,
     SAME_DATABASE,
+    SECRET_SUFFIXES,
     SETTINGS,
     STORAGE_KEYS,
     KeyPath,
     Scalar,
     Setting,
     from_text,
+    member_at,
     nearest,
 )
 from backctl.settings.secrets import COMMAND_TIMEOUT_SECONDS, SecretValue, read_secret_file, run_secret_command
@@ -150,12 +152,36 @@ class LoadedSettings:
 
     def entry(self, key: str) -> Entry:
         """Return the entry of one key. Raises UnknownSetting, which names the most similar one."""
+        from backctl.settings.positions import parse_key
+
+        path = parse_key(key) or (key,)
         known = {entry.key: entry for entry in self.entries()}
-        if key in known:
-            return known[key]
-        near = nearest(key, known)
+        found = known.get(dotted(path)) or self._unlisted(path)
+        if found is not None:
+            return found
+        raise self.unknown(key)
+
+    def unknown(self, key: str) -> UnknownSetting:
+        """Return the error for a key that does not exist. It names the most similar one."""
+        near = nearest(key, [entry.key for entry in self.entries()])
         hint = f"did you mean {near}?" if near else "run '{backctl} config show' to list every key"
-        raise UnknownSetting(f"there is no setting {quoted(key)}", hint=hint)
+        return UnknownSetting(f"there is no setting {quoted(key)}", hint=hint)
+
+    def _unlisted(self, path: tuple[str, ...]) -> Entry | None:
+        """Return what `config show` leaves out: a member that is not given, or the source of a secret."""
+        key = dotted(path)
+        member = member_at(path)
+        if member is not None and path[-2] in self.settings.tables.get(".".join(path[:-2]), {}):
+            return Entry(key, None, "default")
+        suffix = next(filter(key.endswith, SECRET_SUFFIXES), "")
+        setting = SETTINGS.get(key.removesuffix(suffix)) if suffix else None
+        if setting is None or not setting.secret:
+            return None
+        written = self._written.get(setting.key)
+        if written is None or not isinstance(written.value, SecretSource):
+            return Entry(key, None, "default")
+        value = written.value.file if suffix == "_file" else list(written.value.command)
+        return Entry(key, value, self._place(written)) if value else Entry(key, None, "default")
 
     def origin(self, key: str) -> str:
         """Return the origin of the value of `key`: `default`, `file PATH:LINE`, `environment NAME` or `flag --x`.
@@ -166,14 +192,17 @@ class LoadedSettings:
         written = self._written.get(key)
         if written is None:
             return "missing" if key == DATABASE_URL and self.lacks_database else "default"
-        place = f"{written.origin} {written.path[0]}"
-        if written.origin == "file":
-            place = f"file {self.file}:{self._line(written.path)}"
+        place = self._place(written)
         if isinstance(written.value, SecretSource):
             # Show only the name of a command, because its arguments may be sensitive.
             source = f"file {written.value.file}" if written.value.file else f"command {written.value.command[0]}"
             return f"{source} ({place})"
         return place
+
+    def _place(self, written: Written) -> str:
+        if written.origin == "file":
+            return f"file {self.file}:{self._line(written.path)}"
+        return f"{written.origin} {written.path[0]}"
 
     def overruled_by(self, key: str, path: KeyPath) -> str | None:
         """Return the origin that overrides `path` of the file for `key`; None when `path` provides the value."""

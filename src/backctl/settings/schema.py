@@ -1,7 +1,7 @@
 """Declares every setting with its key, kind and limits, and parses its value from text or TOML."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from backctl.domain.errors import InvalidDuration
@@ -192,6 +192,15 @@ NAMED_TABLES = {
         NamedTable("profiles", overlay=True),
     )
 }
+
+
+def member_at(path: Sequence[str]) -> Setting | None:
+    """Return the setting of the named-table member at `path` of a document; None for any other path."""
+    for table in NAMED_TABLES.values():
+        above = table.key.split(".")
+        if len(path) == len(above) + 2 and list(path[: len(above)]) == above:
+            return table.members.get(path[-1])
+    return None
 
 
 def sections() -> tuple[str, ...]:

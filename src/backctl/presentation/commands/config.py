@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from typer import Argument, Option
 
 from backctl import settings
-from backctl.domain.errors import InvalidConfiguration, UsageError
+from backctl.domain.errors import InvalidConfiguration, UnknownProfile, UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation.configuration_file import (
     configuration_file,
@@ -20,6 +20,9 @@ from backctl.presentation.configuration_file import (
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
+from backctl.presentation.program import filled
+from backctl.settings.document import dotted
+from backctl.settings.positions import parse_key
 
 app = noun("config")
 
@@ -76,8 +79,16 @@ def path(call: Invocation) -> None:
 @leaf(app, kind="value", view=OriginView)
 def get(call: Invocation, key: Key) -> None:
     """Print the value of a setting; a secret is masked."""
-    entry = call.settings.entry(key)
+    entry = _entry(call, key)
     call.results.value(_bare(entry.value), OriginView(*entry))
+
+
+def _entry(call: Invocation, key: str) -> settings.Entry:
+    if key.startswith("profiles."):
+        path = parse_key(key)
+        if path is not None and len(path) > 2:
+            return settings.entry_of_profile(path, config_file=call.config_file, environ=os.environ)
+    return call.settings.entry(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +123,11 @@ def set_(
     if value is None:
         value = call.secrets.read("value", instead=None if secret else "the argument VALUE").reveal()
     changed, shown = write_setting(call, key, value), settings.shown_value(written_key(call, key), value)
+    path = parse_key(key) or (key,)
     from backctl.application.views import Change  # imports all views, which the queries here do not need
 
-    call.results.changed(Change(WrittenView(key, shown, str(file)), changed))
+    call.results.changed(Change(WrittenView(dotted(path), shown, str(file)), changed))
+    _notice_of_no_database(call, key)
     if key.endswith(".permissions") and isinstance(shown, list):
         _warn_about_permissions(call, key, shown)
 
@@ -137,7 +150,9 @@ def unset(call: Invocation, key: Key) -> None:
     changed = remove_setting(call, key)
     from backctl.application.views import Change  # imports all views, which the queries here do not need
 
-    call.results.changed(Change(RemovedView(key, str(file)), changed))
+    call.results.changed(Change(RemovedView(dotted(parse_key(key) or (key,)), str(file)), changed))
+    if changed:
+        _notice_of_no_database(call, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +180,30 @@ def validate(
         findings = settings.validate_file(file)
     views = [FindingView(finding.message, finding.hint or None) for finding in findings]
     if not views:
+        environ = os.environ if file is None else {}
         loaded = call.settings if file is None else settings.load(config_file=file, environ={})
         views = _domain_findings(loaded)
-        for name, role in loaded.settings.roles.items():
-            _warn_about_permissions(call, f"roles.{name}.permissions", role.permissions)
+        for profile in settings.profiles(config_file=file or call.config_file, profile=None, environ=environ):
+            others = settings.written_profile(profile.name, config_file=file or call.config_file, environ=environ)
+            views += [view for view in _domain_findings(others) if view not in views]
+        for key, permissions in settings.permissions(config_file=file or call.config_file, environ=environ):
+            _warn_about_permissions(call, key, permissions)
     if not views:
         call.messages.notice("the configuration is valid")
     call.results.check_all(views, FindingView, not views, no=ExitCode.UNUSABLE)
+
+
+def _notice_of_no_database(call: Invocation, key: str) -> None:
+    """Say how to complete the profile in which `key` was changed, if it has no database."""
+    path = parse_key(written_key(call, key)) or ()
+    if call.dry_run or len(path) < 3 or path[0] != "profiles":
+        return
+    try:
+        settings.written_profile(path[1], config_file=call.config_file, environ=os.environ).require_database()
+    except UnknownProfile:  # its last setting was removed
+        return
+    except InvalidConfiguration as error:
+        call.messages.notice(f"{error.message}; {filled(error.hint)}" if error.hint else error.message)
 
 
 def _domain_findings(loaded: settings.LoadedSettings) -> list[FindingView]:
