@@ -15,6 +15,13 @@ def runner(tmp_path: Path) -> CliRunner:
     return CliRunner(env={"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "data"), "BACKCTL_OUTPUT": None})
 
 
+@pytest.fixture
+def installed(runner: CliRunner) -> CliRunner:
+    """A runner with an installation: a command that uses keys requires one before it reads its input."""
+    assert runner.invoke(app, ["init"]).exit_code == 0
+    return runner
+
+
 @pytest.mark.parametrize("verb", ["encrypt", "decrypt", "reencrypt"])
 @pytest.mark.parametrize(
     ("flags", "message"),
@@ -74,15 +81,15 @@ def test_flags_of_one_verb(runner: CliRunner, words: list[str], message: str) ->
         (["--csv", "a,a"], "'a,a' names 'a' twice, or a field inside it"),
     ],
 )
-def test_what_cannot_be_read(runner: CliRunner, flags: list[str], message: str) -> None:
-    failed = runner.invoke(app, ["decrypt", *HERE, *flags])
+def test_input_that_cannot_be_read_is_an_error(installed: CliRunner, flags: list[str], message: str) -> None:
+    failed = installed.invoke(app, ["decrypt", *HERE, *flags])
     assert (failed.exit_code, failed.stdout) == (2, "")
     assert failed.stderr.startswith(f"backctl: error: {message}\n")
 
 
-def test_one_value_has_its_bounds(runner: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_value_has_its_bounds(installed: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("backctl.application.encryption.LONGEST_VALUE", 100)
     (tmp_path / "value").write_bytes(bytes(101))
-    failed = runner.invoke(app, ["encrypt", *HERE, "--value-file", str(tmp_path / "value")])
+    failed = installed.invoke(app, ["encrypt", *HERE, "--value-file", str(tmp_path / "value")])
     assert failed.exit_code == 2
     assert "longer than 100 bytes" in failed.stderr
