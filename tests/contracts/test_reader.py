@@ -228,8 +228,11 @@ def test_a_damaged_lock_is_shown_as_no_lock(store: Store) -> None:
     with store.work() as work:
         work.session.execute(text("UPDATE login_failures SET locked_until = 9223372036854775807"))
         work.commit()
-    (found,) = store.open_reader().stream_users(EVERY_USER, BY_CREATION)
-    assert found.locked_until is None
+    reader = store.open_reader()
+    (found,) = reader.stream_users(EVERY_USER, BY_CREATION)
+    assert (found.status, found.locked_until) == ("active", None)
+    assert reader.count_users(UserCriteria(statuses=("active",))) == 1
+    assert reader.count_users(UserCriteria(statuses=("locked",))) == reader.count_users(UserCriteria(locked=True)) == 0
 
 
 def test_a_cursor_continues_after_its_account_was_changed(store: Store) -> None:

@@ -13,7 +13,7 @@ from backctl.domain.account_status import Status
 from backctl.domain.errors import InvalidCursor
 from backctl.domain.quoting import quoted
 from backctl.domain.repositories import Cursor, SessionCriteria, Sort, SortField, UserCriteria
-from backctl.domain.values import Identity, Instant, UserId, folded, is_uuid
+from backctl.domain.values import LATEST, Identity, Instant, UserId, folded, is_uuid
 from backctl.infrastructure.sql.dialect import Dialect
 
 Value = str | int | bool
@@ -33,9 +33,13 @@ _MFA: Final = (
     "(SELECT count(*) FROM recovery_codes c WHERE c.user_id = users.id AND c.used_at IS NULL) "
     "FROM users LEFT JOIN mfa_secrets m ON m.user_id = users.id"
 )
-# The table is small, because logins delete expired rows. Keys that are not ids belong to unknown names.
+# The table is small, because logins delete expired rows. Keys that are not ids belong to unknown names. As in
+# `rows.lock_end`, a damaged end of a lock means no lock; SQLite sorts text after all numbers.
 _ID_IN_KEY: Final = "CASE WHEN length(f.key) = 36 THEN f.key END"
-_IS_LOCKED: Final = "id IN (SELECT {} FROM login_failures f WHERE length(f.key) = 36 AND f.locked_until > {{}})"
+_IS_LOCKED: Final = (
+    "id IN (SELECT {} FROM login_failures f WHERE length(f.key) = 36 AND f.locked_until > {{}} "  # noqa: S608 - a number
+    f"AND f.locked_until <= {LATEST:d})"
+)
 _COUNT: Final = "SELECT count(*) FROM users"
 # The two requested columns, then the columns in the order of `Standing`. The CTE avoids repeating the parameters.
 _STANDINGS: Final = (
