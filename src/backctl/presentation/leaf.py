@@ -182,4 +182,4 @@ def _require_text(name: str, value: object) -> None:
             try:
                 text.encode("utf-8")
             except UnicodeEncodeError:
-                raise UsageError(f"{name.replace('_', '-')} {quoted(text)} is not UTF-8 text") from None
+                raise UsageError(f"{name.strip('_').replace('_', '-')} {quoted(text)} is not UTF-8 text") from None
