@@ -62,7 +62,7 @@ def test_events_are_found_by_actor_system_user_or_both(log: Machine) -> None:
     for name in (user, f"{user}@{host}"):
         assert found(log, "--by", name)[-9:] == everything[-9:]
     assert found(log, "--by", f"web ({user}@{host})") == [("LoginFailed", "ada")]
-    for name in ("bill", "BILLING", "%", "", "nobody"):
+    for name in ("bill", "BILLING", "%", " ", "nobody"):
         assert found(log, "--by", name) == []
 
 
@@ -124,7 +124,8 @@ def test_filters_are_combined(log: Machine) -> None:
     flags = ("--by", "desk", "--type", "User*", "--subject", "bob", "--since", "1h", "--outcome", "success")
     assert found(log, *flags) == [("UserUsernameChanged", "rob"), ("UserDeleted", "rob")]
     assert found(log, *flags, "--reason-contains", "LEFT") == [("UserDeleted", "rob")]
-    assert len(found(log, "--trace-id", TRACE, "--by", "billing", "--since", "2020-01-01")) == 4
+    for trace in (TRACE, TRACE.upper()):
+        assert len(found(log, "--trace-id", trace, "--by", "billing", "--since", "2020-01-01")) == 4
     assert found(log, "--until", "1h") == []
 
 
@@ -149,12 +150,21 @@ def test_a_cursor_keeps_a_relative_time(log: Machine) -> None:
         ("--type UserCreated --outcome failure", "input.invalid", "LoginFailed"),
         ("--outcome maybe", "usage", "--help"),
         ("--since 1h --until 2h", "input.invalid", "earlier"),
+        ("--since 3d --until 3d", "input.invalid", "earlier"),
+        ("--by=", "input.invalid", "USER@HOST"),
+        (f"--trace-id 00-{TRACE}-00f067aa0ba902b7-01", "input.invalid", "32 hexadecimal digits"),
         ("--since 7x", "duration.invalid", ""),
     ],
 )
 def test_searches_that_can_never_match_are_rejected(log: Machine, flags: str, code: str, hint: str) -> None:
     error = refused(log.run("audit", "list", *flags.split(), "-o", "json"), 2, code)
     assert hint in (error["hint"] or "")
+
+
+def test_a_filter_that_is_not_text_is_named(log: Machine) -> None:
+    done = log.run("audit", "list", "--type", b"caf\xe9")
+    assert (done.code, done.out) == (2, "")
+    assert "error: type 'caf" in done.err
 
 
 # The table.

@@ -71,7 +71,8 @@ def test_locked_accounts_are_found(untouched: Machine) -> None:
     assert names(untouched, "--status", "locked") == ["ada"]
     assert names(untouched, "--active") == ["root", "bob", "gil"]
     assert names(untouched, "--inactive") == ["ada", "eve"]
-    assert names(untouched, "--locked", "--active") == []
+    assert names(untouched, "--locked", "--inactive") == ["ada", "eve"]
+    assert names(untouched, "--locked", "--status", "closed") == ["eve"]
     assert untouched.run("user", "count", "--locked").succeeded().out == "2\n"
     first = untouched.run("user", "list", "--locked", "--limit", "1", "-o", "json").succeeded().json
     assert names(untouched, "--locked", "--limit", "1", "--cursor", first["next_cursor"]) == ["eve"]

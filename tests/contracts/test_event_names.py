@@ -220,6 +220,10 @@ def test_globs_select_types(store: Store, audit: AuditService) -> None:
         (EventCriteria(types=("UserCreated",), outcome="failure"), "LoginFailed"),
         (EventCriteria(outcome="unknown"), "success, failure"),  # type: ignore[arg-type]
         (EventCriteria(since=START, until=START), "earlier"),
+        (EventCriteria(by=""), "USER@HOST"),
+        (EventCriteria(trace_id=""), "32 hexadecimal digits"),
+        (EventCriteria(trace_id="4bf92f35"), "32 hexadecimal digits"),
+        (EventCriteria(trace_id="0" * 32), "32 hexadecimal digits"),
     ],
 )
 def test_criteria_that_match_nothing_are_refused(audit: AuditService, criteria: EventCriteria, hint: str) -> None:

@@ -26,6 +26,7 @@ from backctl.domain.repositories import (
     Sort,
     UserCriteria,
     checked_page_size,
+    require_period,
 )
 from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, Secret, Username, folded
 
@@ -385,6 +386,8 @@ class AccountService:
         )
 
     def _checked(self, criteria: UserCriteria) -> UserCriteria:
+        hint = "give --created-after an earlier time than --created-before"
+        require_period(criteria.created_after, criteria.created_before, hint=hint)
         for role in criteria.roles:
             if not self.reader().count_users(UserCriteria(roles=(role,))):
                 self.access.require_known(role)  # accounts may still have a role that is no longer configured

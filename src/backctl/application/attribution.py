@@ -24,11 +24,12 @@ class Attribution:
 
     def __post_init__(self) -> None:
         checked_reason(self.reason)
-        if self.trace_id is not None and not _is_trace_id(self.trace_id):
+        if self.trace_id is not None and not is_trace_id(self.trace_id):
             raise InvalidInput(
                 f"the trace id {quoted(self.trace_id)} must be {_TRACE_ID_DIGITS} lower-case hex digits, not all 0"
             )
 
 
-def _is_trace_id(text: str) -> bool:
+def is_trace_id(text: str) -> bool:
+    """Whether a text can be the trace id of an event."""
     return len(text) == _TRACE_ID_DIGITS and not text.strip("0123456789abcdef") and bool(text.strip("0"))

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
+from backctl.application.attribution import is_trace_id
 from backctl.application.event_views import ChainView, EventView
 from backctl.domain.errors import EventNotFound, InvalidInput, UserNotFound
 from backctl.domain.events import Outcome, event_types, types_with
 from backctl.domain.quoting import quoted
-from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, EventCriteria, Page, checked_page_size
+from backctl.domain.repositories import EVERY_EVENT, PAGE_SIZE, EventCriteria, Page, checked_page_size, require_period
 from backctl.domain.values import EventId, Identity, is_uuid
 
 if TYPE_CHECKING:
@@ -86,8 +87,9 @@ class AuditService:
 
     def _resolved(self, criteria: EventCriteria) -> EventCriteria:
         """Replace globs with types, and names with subjects. Raises InvalidInput for criteria that can never match."""
-        if criteria.since is not None and criteria.until is not None and criteria.since >= criteria.until:
-            raise InvalidInput("the period ends before it begins", hint="give --since an earlier time than --until")
+        require_period(criteria.since, criteria.until, hint="give --since an earlier time than --until")
+        if criteria.by == "":
+            raise InvalidInput("'' cannot be an actor", hint="give a name, a system user or USER@HOST")
         if criteria.outcome is not None and criteria.outcome not in get_args(Outcome):
             raise InvalidInput(
                 f"there is no outcome {quoted(criteria.outcome)}", hint=f"use one of {', '.join(get_args(Outcome))}"
@@ -99,7 +101,14 @@ class AuditService:
                 hint=f"types with the outcome failure: {', '.join(types_with('failure'))}",
             )
         subjects = tuple(dict.fromkeys(subject for ident in criteria.subjects for subject in self.subjects(ident)))
-        return replace(criteria, types=types, subjects=subjects)
+        return replace(criteria, types=types, subjects=subjects, trace_id=_trace_id(criteria.trace_id))
+
+
+def _trace_id(text: str | None) -> str | None:
+    """Return a trace id in lower case. Raises InvalidInput if it is none."""
+    if text is not None and not is_trace_id(text.lower()):
+        raise InvalidInput(f"{quoted(text)} is not a trace id", hint="give its 32 hexadecimal digits, not all 0")
+    return text and text.lower()
 
 
 def _types_named(pattern: str) -> Sequence[str]:

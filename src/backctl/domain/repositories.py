@@ -218,6 +218,12 @@ def checked_page_size(size: int) -> int:
     return size
 
 
+def require_period(begin: Instant | None, end: Instant | None, *, hint: str) -> None:
+    """Raise InvalidInput if no time is at `begin` or later and before `end`."""
+    if begin is not None and end is not None and begin >= end:
+        raise InvalidInput("the period ends before it begins", hint=hint)
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T_co]):
     """One page of results. `next_cursor` continues after it and is None on the last page."""

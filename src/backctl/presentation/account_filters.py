@@ -83,9 +83,12 @@ class Filters(NamedTuple):
 
     def criteria(self, now: Now) -> UserCriteria:
         """Raises InvalidInput for a time that cannot be read, UsageError for filters that exclude each other."""
+        statuses = self._statuses()
+        if self.locked and set(statuses) == {"active"}:
+            raise UsageError("--locked cannot be combined with the status 'active'", hint="omit one of them")
         return UserCriteria(
             roles=tuple(self.role or ()),
-            statuses=self._statuses(),
+            statuses=statuses,
             locked=self.locked,
             created_after=past_time(self.created_after, now),
             created_before=past_time(self.created_before, now),

@@ -123,7 +123,11 @@ class Invocation:
         )
 
     def now(self) -> "Instant":
-        """Return the current time of the services."""
+        """Return the current time of the services, the same each time: `--since 3d --until 3d` is no period."""
+        return self._now
+
+    @cached_property
+    def _now(self) -> "Instant":
         return self.backend.now()
 
     @property
