@@ -157,10 +157,10 @@ complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message an
 complete -c backctl -n '__backctl_in user create' -l username -x -d '3 to 50 letters, digits, \'.\', \'_\' or \'-\''
 complete -c backctl -n '__backctl_in user create' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Role of the account; \'user\' unless given'
 complete -c backctl -n '__backctl_in user create' -l expires-at -x -d 'Expire the account at this time, for example 2026-12-31 or 30d (in 30 days)'
-complete -c backctl -n '__backctl_in user create' -l expires-in -x -d 'Let the account expire after this time, for example 8h or 30d'
+complete -c backctl -n '__backctl_in user create' -l expires-in -x -d 'Expire the account after this time, for example 8h or 30d'
 complete -c backctl -n '__backctl_in user create' -l generate-password -d 'Generate a password and print it once'
-complete -c backctl -n '__backctl_in user create' -l no-password -d 'Create an account that nobody can log in to'
-complete -c backctl -n '__backctl_in user create' -l secret-file -r -F -d 'Write the secret to this new file, do not print it'
+complete -c backctl -n '__backctl_in user create' -l no-password -d 'Create an account without a password'
+complete -c backctl -n '__backctl_in user create' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user create' -l must-change-password -d 'Require a new password at the next login'
 complete -c backctl -n '__backctl_in user create' -l if-not-exists -d 'Succeed without changes if the account already exists'
 complete -c backctl -n '__backctl_in user create' -l upsert -d 'Create the account, or update it if it exists; its password never changes'
@@ -224,7 +224,7 @@ complete -c backctl -n '__backctl_in user count' -l search -x -d 'Only accounts 
 # backctl user set-password
 complete -c backctl -n '__backctl_operand 1 user set-password' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user set-password' -l generate-password -d 'Generate a password and print it once'
-complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the secret to this new file, do not print it'
+complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user set-password' -l must-change-password -d 'Require a new password at the next login'
 complete -c backctl -n '__backctl_in user set-password' -l password-stdin -d 'Read the password from standard input'
 complete -c backctl -n '__backctl_in user set-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
@@ -282,7 +282,7 @@ complete -c backctl -n '__backctl_in user update' -l email -x -d 'New e-mail add
 complete -c backctl -n '__backctl_in user update' -l username -x -d 'New username'
 complete -c backctl -n '__backctl_in user update' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'New role'
 complete -c backctl -n '__backctl_in user update' -l expires-at -x -d 'Expire the account at this time, for example 2026-12-31 or 30d (in 30 days)'
-complete -c backctl -n '__backctl_in user update' -l expires-in -x -d 'Let the account expire after this time, for example 8h or 30d'
+complete -c backctl -n '__backctl_in user update' -l expires-in -x -d 'Expire the account after this time, for example 8h or 30d'
 complete -c backctl -n '__backctl_in user update' -l no-expiry -d 'Remove the expiry of the account'
 complete -c backctl -n '__backctl_in user update' -l if-version -x -d 'Update only if the account still has this version'
 complete -c backctl -n '__backctl_in user update' -s n -l dry-run -d 'Change nothing; show what would change'
@@ -330,7 +330,7 @@ complete -c backctl -n '__backctl_in user mfa enroll' -l reason -x -d 'Record th
 
 # backctl user mfa confirm
 complete -c backctl -n '__backctl_operand 1 user mfa confirm' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user mfa confirm' -l secret-file -r -F -d 'Write the secret to this new file, do not print it'
+complete -c backctl -n '__backctl_in user mfa confirm' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-stdin -d 'Read the code from standard input'
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-file -r -F -d 'Read the code from a file; \'-\' is standard input'
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-fd -x -d 'Read the code from an open file descriptor'
@@ -352,7 +352,7 @@ complete -c backctl -n '__backctl_in user mfa disable' -l reason -x -d 'Record t
 
 # backctl user mfa recovery-codes
 complete -c backctl -n '__backctl_operand 1 user mfa recovery-codes' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r -F -d 'Write the secret to this new file, do not print it'
+complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -l actor -x -d 'Record this name with the system user'
@@ -557,7 +557,7 @@ complete -c backctl -n '__backctl_in key import' -l reason -x -d 'Record this re
 # backctl key export
 complete -c backctl -n '__backctl_in key export' -l private -d 'Export the private key; the event log records it'
 complete -c backctl -n '__backctl_in key export' -l form -x -a 'jwk pem' -d 'Format of the key'
-complete -c backctl -n '__backctl_in key export' -l secret-file -r -F -d 'Write the secret to this new file, do not print it'
+complete -c backctl -n '__backctl_in key export' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in key export' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key export' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in key export' -l actor -x -d 'Record this name with the system user'

@@ -1,4 +1,4 @@
-"""Makes the table in docs/json.md from the declarations of the commands.
+"""Generates the table in docs/json.md from the declarations of the commands.
 
 `python -m tests.json_table` writes it into the document.
 """
@@ -131,7 +131,7 @@ def _members(spec: LeafSpec, views: tuple[type, ...], *, further: bool = True) -
 
 
 def document() -> str:
-    """Return the document with the table that the declarations make."""
+    """Return the document with the generated table."""
     text = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     return before + BEGIN + table() + END + rest.partition(END)[2]

@@ -1,4 +1,4 @@
-"""`audit list` with its filters, and `audit show`: who did what, when and why."""
+"""`audit list` with its filters, and `audit show`."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Lists without items: a terminal says so, a pipe gets nothing more."""
+"""Lists without items: a terminal shows a notice, a pipe gets only the header."""
 
 import pytest
 from tests.cli.accounts import Person

@@ -1,4 +1,4 @@
-"""Without an installation: only `init` and `user create` make one, and every other command that needs one says so."""
+"""Without an installation: only `init` and `user create` create one; other commands that need one exit 9."""
 
 import pytest
 from tests.cli.conftest import Machine

@@ -309,7 +309,7 @@ REPAIRING = [
 
 @pytest.fixture
 def without(machine: Machine) -> Machine:
-    """A machine whose default database has an account, and whose selected profile names no database."""
+    """A machine whose default database has an account, and whose selected profile has no `database.url`."""
     machine.create_user("ada")
     configure(machine, 'profile = "staging"\n[profiles.staging]\nprotected = false\n')
     return machine

@@ -25,7 +25,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @contextmanager
 def waiting(machine: Machine, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command and yield when it says that it waits."""
+    """Start a command and yield when it has printed that it waits."""
     command = machine.start(*words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert command.stderr is not None

@@ -170,7 +170,7 @@ def test_a_page_and_a_stream_ask_the_database_once(store: Store) -> None:
     assert len(asked) == 2
 
 
-# What the log proves does not depend on what is only for searches.
+# The chain does not depend on the data for searches.
 
 
 def test_the_columns_for_searches_cannot_be_changed(store: Store) -> None:

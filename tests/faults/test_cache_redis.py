@@ -99,7 +99,7 @@ def test_loaders_answer_while_redis_is_away_and_the_cache_afterwards(
 
 @contextmanager
 def slowed(server: RedisServer, seconds: float) -> Iterator[None]:
-    """Let the server answer nobody for so many seconds at a time, again and again."""
+    """Pause the server repeatedly, for so many seconds each time."""
     finished = threading.Event()
 
     def sleep() -> None:

@@ -1,4 +1,4 @@
-"""A fresh machine: which calls create the installation, and which miss it."""
+"""A fresh machine: which calls create the installation, and which raise InstallationMissing."""
 
 import io
 from collections.abc import Callable, Iterator

@@ -22,7 +22,7 @@ ExpiresAt = Annotated[
 ]
 ExpiresIn = Annotated[
     str | None,
-    Option("--expires-in", metavar="DURATION", help="Let the account expire after this time, for example 8h or 30d."),
+    Option("--expires-in", metavar="DURATION", help="Expire the account after this time, for example 8h or 30d."),
 ]
 
 

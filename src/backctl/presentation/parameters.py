@@ -158,7 +158,7 @@ WaitServer = Annotated[
 ]
 SecretFile = Annotated[
     str | None,
-    Option("--secret-file", metavar="FILE", help="Write the secret to this new file, do not print it."),
+    Option("--secret-file", metavar="FILE", help="Write the secret to this new file instead of printing it."),
 ]
 
 # Files.

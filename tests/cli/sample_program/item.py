@@ -68,13 +68,13 @@ def search(
     by: Annotated[str | None, Option("--by")] = None,
     words: Annotated[str | None, Option("--reason-contains")] = None,
 ) -> None:
-    """Search items by who made them and why."""
+    """Search items by actor and reason."""
     call.results.show(_item(1, by or words))
 
 
 @leaf(app, records=True)
 def measure(call: Invocation) -> None:
-    """Measure an item, and record who did."""
+    """Measure an item and record an event."""
     done = {"actor": call.attribution.actor.label, "reason": call.attribution.reason}
     call.results.value(call.attribution.actor.label, done)
 

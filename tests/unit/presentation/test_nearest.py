@@ -1,4 +1,4 @@
-"""Hints offer what was probably meant, and never the opposite of it or something more destructive."""
+"""Hints offer what was probably meant, and never its opposite or a more destructive command."""
 
 from importlib import import_module
 from itertools import product

@@ -170,7 +170,7 @@ def validate(
     call: Invocation,
     file: Annotated[
         str | None,
-        Argument(metavar="[FILE]", help="Validate only this file, not what is in use."),
+        Argument(metavar="[FILE]", help="Validate only this file, not the configuration in use."),
     ] = None,
 ) -> None:
     """List all errors in the configuration: exit code 0 or 9."""

@@ -50,7 +50,7 @@ def create(
     expires_at: ExpiresAt = None,
     expires_in: ExpiresIn = None,
     generate_password: GeneratePassword = False,
-    no_password: Annotated[bool, Option("--no-password", help="Create an account that nobody can log in to.")] = False,
+    no_password: Annotated[bool, Option("--no-password", help="Create an account without a password.")] = False,
     secret_file: SecretFile = None,
     must_change_password: MustChangePassword = False,
     if_not_exists: Annotated[
@@ -264,7 +264,8 @@ def _change_each(
 def activate(call: Invocation, idents: Idents = None) -> None:
     """Activate accounts that were deactivated.
 
-    Warns if an account stays locked after failed logins; `user unlock` ends the lock.
+    Warns if an account stays locked after failed logins; 'backctl user unlock' ends
+    the lock.
     """
     _change_each(call, idents, lambda steps: steps.activating, "activating", _still_locked)
 
