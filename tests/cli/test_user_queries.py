@@ -358,6 +358,8 @@ def test_what_is_no_account_has_no_history(many: ManyAccounts) -> None:
     log = many.machine.run("audit", "list", "--limit", "1", "-o", "json").succeeded().json["items"]
     assert log[0]["type"] == "InstallationCreated"
     refused(many.machine.run("user", "history", log[0]["subject"], "-o", "json"), 3, "user.not_found")
+    error = refused(many.machine.run("user", "history", "nobody", "-o", "json"), 3, "user.not_found")
+    assert error["hint"] == "for a deleted account, run 'backctl audit list --subject IDENT'"
 
 
 def test_queries_change_nothing(many: ManyAccounts) -> None:

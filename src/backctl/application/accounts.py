@@ -376,7 +376,7 @@ class AccountService:
         """Return the events of an account; pass the id of a deleted one. Raises UserNotFound."""
         user, identity = self.find(ident), Identity.parse(ident)
         if user is None and identity.kind != "id":
-            raise UserNotFound(ident)
+            raise UserNotFound(ident, hint="for a deleted account, run '{backctl} audit list --subject IDENT'")
         subject = user.id if user else identity.text
         deletion = EventCriteria(types=("UserDeleted",), subjects=(subject,))
         if user is None and not self.reader().events(deletion, limit=1).items:

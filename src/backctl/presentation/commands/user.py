@@ -341,7 +341,7 @@ def delete(
     """Permanently delete accounts; their events stay.
 
     Confirm by typing the username or with --confirm USERNAME, for several accounts with their number. --yes is not
-    enough. Find the events of a deleted account by its id.
+    enough. `audit list --subject IDENT` finds the events of a deleted account.
     """
     call.backend.require_installation()  # before identities are read
     accounts = call.backend.accounts
