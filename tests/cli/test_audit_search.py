@@ -95,6 +95,12 @@ def test_other_subjects_are_found_by_their_own_text(installed: Machine) -> None:
     assert installed.run(*check, stdin="wrong").code == 6
     assert found(installed, "--subject", "unknown") == [("LoginFailed", "unknown")]
     refused(installed.run("audit", "list", "--subject", "nothing", "-o", "json"), 3, "user.not_found")
+    installed.create_user("unknown")  # hides no failed login
+    assert found(installed, "--subject", "unknown") == [("LoginFailed", "unknown"), ("UserCreated", "unknown")]
+    done = installed.run("audit", "list", "--subject", "unknown").succeeded()
+    account = installed.run("user", "show", "unknown", "-o", "id").succeeded().out.strip()
+    also = "'unknown' is also a subject that is not an account; to exclude it, use an id such as"
+    assert done.err == f"backctl: {also} {account}\n"
 
 
 def test_several_types_and_globs_select_events(log: Machine) -> None:

@@ -125,7 +125,8 @@ def test_a_subject_that_is_not_an_account_is_found_by_its_own_text(store: Store,
     assert audit.subjects("Ada") == ("Ada",)
     user = a_user("ada")
     store.add(user)
-    assert audit.subjects("Ada") == (user.id,)
+    assert audit.subjects("ada") == (user.id,)
+    assert audit.subjects("Ada") == (user.id, "Ada")
     with pytest.raises(UserNotFound):
         audit.subjects("keyring")
 

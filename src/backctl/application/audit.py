@@ -67,18 +67,20 @@ class AuditService:
         """Return the subjects that `ident` names, the newest account first.
 
         An id is a subject itself. A username or an e-mail address names every account that has or had it, including
-        deleted accounts; an erased account has no name. Any other text is a subject itself if there are events about
-        it, such as `keyring` or the id of a key. Raises UserNotFound if there are none.
+        deleted accounts; an erased account has no name. The text itself follows if there are events about it, such as
+        `unknown`, `keyring` or the id of a key, because an account can have such a name too. Raises UserNotFound if
+        there is nothing.
         """
         identity = Identity.parse(ident)
         if identity.kind == "id":
             return (identity.text,)
         reader = self.reader()
-        if accounts := reader.accounts_named(identity):
-            return accounts
+        found: tuple[str, ...] = reader.accounts_named(identity)
         if reader.events(EventCriteria(subjects=(ident,)), limit=1).items:
-            return (ident,)
-        raise UserNotFound(ident, hint="to find an erased account, use its id: its names were erased too")
+            found += (ident,)
+        if not found:
+            raise UserNotFound(ident, hint="to find an erased account, use its id: its names were erased too")
+        return found
 
     def verify(self) -> ChainView:
         """Verify the whole chain. A broken chain is a result, not an error; a missing keyring is an error."""

@@ -108,12 +108,17 @@ def verify(call: Invocation) -> None:
 
 
 def _subjects(call: Invocation, ident: str) -> tuple[str, ...]:
-    """Return the subjects that `--subject` finds. Prints the ids of the accounts if there are several."""
+    """Return the subjects that `--subject` finds. Prints the ids of the accounts if there are several subjects."""
     found = call.backend.audit.subjects(ident)
-    if len(found) > 1:
-        more = f" and {len(found) - _NAMED_ACCOUNTS} more" if len(found) > _NAMED_ACCOUNTS else ""
+    accounts = [subject for subject in found if subject != ident]
+    if len(accounts) > 1:
+        more = f" and {len(accounts) - _NAMED_ACCOUNTS} more" if len(accounts) > _NAMED_ACCOUNTS else ""
         call.messages.notice(
-            f"{len(found)} accounts have or had the name {quoted(ident)}, the newest first: "
-            f"{', '.join(found[:_NAMED_ACCOUNTS])}{more}"
+            f"{len(accounts)} accounts have or had the name {quoted(ident)}, the newest first: "
+            f"{', '.join(accounts[:_NAMED_ACCOUNTS])}{more}"
+        )
+    if 0 < len(accounts) < len(found):
+        call.messages.notice(
+            f"{quoted(ident)} is also a subject that is not an account; to exclude it, use an id such as {accounts[0]}"
         )
     return found
