@@ -67,9 +67,9 @@ class AuditService:
         """Return the subjects that `ident` names, the newest account first.
 
         An id is a subject itself. A username or an e-mail address names every account that has or had it, including
-        deleted accounts; an erased account has no name. The text itself follows if there are events about it, such as
-        `unknown`, `keyring` or the id of a key, because an account can have such a name too. Raises UserNotFound if
-        there is nothing.
+        deleted accounts; an erased account has no name. The text itself is the last subject if there are events about
+        it, such as `unknown`, `keyring` or the id of a key; an account can have such a name too. Raises UserNotFound if
+        there are no subjects.
         """
         identity = Identity.parse(ident)
         if identity.kind == "id":
@@ -107,7 +107,7 @@ class AuditService:
 
 
 def _trace_id(text: str | None) -> str | None:
-    """Return a trace id in lower case. Raises InvalidInput if it is none."""
+    """Return a trace id in lower case. Raises InvalidInput if it is not one."""
     if text is not None and not is_trace_id(text.lower()):
         raise InvalidInput(f"{quoted(text)} is not a trace id", hint="give its 32 hexadecimal digits, not all 0")
     return text and text.lower()
