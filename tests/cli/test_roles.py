@@ -42,6 +42,12 @@ def test_an_unknown_role_is_not_found(machine: Machine) -> None:
     assert error["hint"] == "known roles: user, moderator, admin"
 
 
+def test_a_word_for_another_command_leads_there(machine: Machine) -> None:
+    error = refused(machine.run("role", "remove", "admin", "ada", "-o", "json"), 2, "usage")
+    assert error["message"] == "'backctl role' has no command 'remove'"
+    assert "'backctl role assign user IDENT'" in error["hint"]
+
+
 def test_a_role_of_the_configuration_can_be_given(machine: Machine) -> None:
     machine.run("init").succeeded()
     machine.configure('[roles.support]\ndescription = "answers the phone"\npermissions = ["user:show", "token:*"]\n')

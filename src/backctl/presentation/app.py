@@ -70,10 +70,13 @@ class Group(TyperGroup):
 
 
 def _unknown_command(ctx: Context, word: str, known: Sequence[str]) -> UsageError:
-    from backctl.presentation.nearest import nearest
+    from backctl.presentation.nearest import elsewhere, nearest
 
     near = nearest(word, known)
-    if word in ("version", "-V"):
+    other = elsewhere(ctx.command_path.removeprefix(PROGRAM).strip(), word)
+    if other:
+        hint = other
+    elif word in ("version", "-V"):
         hint = "see '{backctl} --version'"
     elif near:
         hint = "did you mean " + " or ".join(quoted(name) for name in near) + "?"

@@ -53,6 +53,24 @@ _SYNONYMS = (
     ("health check status", "doctor"),
     ("setup", "init"),
 )
+_ADDING = "add create new edit update set modify change rename define"
+_REMOVING = "rm remove del delete drop unset"
+_ELSEWHERE = (
+    # What other commands do, by the noun and the words that were typed.
+    ("role", _ADDING, "set roles.NAME.permissions with '{backctl} config set'"),
+    (
+        "role",
+        f"{_REMOVING} unassign deassign revoke take",
+        "to replace the role of an account, run '{backctl} role assign user IDENT'",
+    ),
+    ("ratelimit", _ADDING, "set ratelimit.policies.NAME.limit and .window in the configuration"),
+    ("ratelimit policy", _ADDING, "set ratelimit.policies.NAME.limit and .window in the configuration"),
+    ("ratelimit policy", _REMOVING, "remove ratelimit.policies.NAME from the configuration"),
+    ("profile", _ADDING, "set profiles.NAME.database.url with '{backctl} config set'"),
+    ("profile", "unset none", "run '{backctl} profile use --none' to select no profile"),
+    ("profile", _REMOVING, "remove profiles.NAME from the configuration file"),
+    ("", "upgrade migrate backup", "see '{backctl} db --help'"),
+)
 _NOT_OFFERED = frozenset(("erase", "yes", "force", "confirm", "private", "prune"))
 """Options that confirm an action or destroy more."""
 _DESTRUCTIVE = frozenset(
@@ -76,6 +94,14 @@ def nearest(word: str, known: Sequence[str]) -> list[str]:
     if meant:
         return [name for verbs in meant for name in verbs if name in known][:1]
     return _similar(word, known)
+
+
+def elsewhere(noun: str, word: str) -> str | None:
+    """Return the hint for a word that no command of `noun`, such as `ratelimit policy`, stands for; None without one.
+
+    For example, roles are defined in the configuration.
+    """
+    return next((hint for of, words, hint in _ELSEWHERE if of == noun and word.lower() in words.split()), None)
 
 
 def nearest_option(word: str, known: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from tests.cli.test_every_command import LEAVES
 from backctl.presentation.app import app
 from backctl.presentation.commands import NOUNS, WITHIN
 from backctl.presentation.completion.tree import read_tree
-from backctl.presentation.nearest import STEMS, nearest, nearest_option, opposes
+from backctl.presentation.nearest import STEMS, elsewhere, nearest, nearest_option, opposes
 from backctl.presentation.typer_internals import get_command
 
 VERBS: dict[tuple[str, ...], list[str]] = {}
@@ -86,6 +86,28 @@ def test_a_negation_is_recognized_by_the_verb_that_remains() -> None:
 )
 def test_words_without_a_safe_suggestion(noun: str, word: str, verb: str | None) -> None:
     assert nearest(word, VERBS[tuple(noun.split())]) == ([verb] if verb else [])
+
+
+@pytest.mark.parametrize(
+    ("noun", "word", "part"),
+    [
+        ("role", "edit", "config set"),
+        ("role", "rm", "role assign user"),
+        ("role", "unassign", "role assign user"),
+        ("profile", "add", "config set"),
+        ("profile", "rm", "remove profiles.NAME"),
+        ("profile", "unset", "profile use --none"),
+        ("ratelimit", "set", "ratelimit.policies.NAME"),
+        ("ratelimit policy", "Remove", "remove ratelimit.policies.NAME"),
+        ("", "migrate", "db --help"),
+        ("role", "frobnicate", None),
+        ("token", "rm", None),
+    ],
+)
+def test_words_for_another_command_lead_there(noun: str, word: str, part: str | None) -> None:
+    assert word not in VERBS[tuple(noun.split())]
+    hint = elsewhere(noun, word)
+    assert hint is None if part is None else part in (hint or "")
 
 
 def test_unlock_never_leads_to_activate() -> None:
