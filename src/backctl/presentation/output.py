@@ -279,7 +279,7 @@ class Renderer:
                 self._table(rows, TableLayout(names))
             case Format.ID:
                 at = names.index(_identity(names))
-                named = (row[at] for row in rows if row[at] is not None)
+                named = (row[at] for row in rows if not isinstance(row[at], (int, float, type(None))))  # no counts
                 for block in _blocks(bare(one) + "\n" for each in named for one in _each(each)):
                     self._write("".join(block))
             case _:

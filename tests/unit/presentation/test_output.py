@@ -183,9 +183,15 @@ def test_identifiers_stand_one_a_line() -> None:
         iss: str
         jti: str
 
+    @dataclass(frozen=True, slots=True)
+    class Counted:
+        count: int
+        name: str
+
     assert one(Format.ID, Touched(("a", "b"))) == "a\nb\n"
     assert one(Format.ID, Touched(())) == ""
     assert one(Format.ID, Claims("us", "t1")) == "t1\n"
+    assert one(Format.ID, Counted(3, "n")) == one(Format.ID, Counted(True, "n")) == ""
 
 
 def test_a_bare_value_gives_way_to_the_fields_that_were_asked_for() -> None:
