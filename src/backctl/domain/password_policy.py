@@ -21,7 +21,7 @@ def prepared(password: Secret) -> Secret:
     text = password.reveal()
     if not text:
         raise InvalidPassword(
-            "the password is empty", hint="to create an account without a password, use --no-password"
+            "the password is empty", hint="an account without a password is created with --no-password"
         )
     if len(text) > PASSWORD_MAX_OCTETS:
         raise InvalidPassword(f"the password is longer than {PASSWORD_MAX_OCTETS} bytes")

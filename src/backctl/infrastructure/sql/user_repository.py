@@ -1,5 +1,6 @@
 """Stores accounts as aggregates, for one transaction."""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from backctl.application.ports.environment import AddressParser, Clock
 from backctl.domain.access import ADMINISTRATOR
 from backctl.domain.errors import Conflict, EmailTaken, UserChangedMeanwhile, UsernameTaken, UserNotFound
 from backctl.domain.events import DomainEvent
-from backctl.domain.quoting import quoted
+from backctl.domain.quoting import escaped, quoted
 from backctl.domain.user import MfaState, User
 from backctl.domain.values import (
     EARLIEST,
@@ -263,14 +264,18 @@ def _taken(error: IntegrityError, user: User) -> Conflict | None:
     if any(name in rule for name in _EMAIL_KEY):
         return EmailTaken(
             f"the e-mail address {quoted(user.email.address)} belongs to another account",
-            hint="run '{backctl} user show' to see that account",
+            hint=_see(user.email.address),
         )
     if any(name in rule for name in _USERNAME_KEY):
         return UsernameTaken(
             f"the username {quoted(user.username.name)} belongs to another account",
-            hint="run '{backctl} user show' to see that account",
+            hint=_see(user.username.name),
         )
     return None
+
+
+def _see(ident: str) -> str:
+    return f"run '{{backctl}} user show {shlex.quote(escaped(ident))}' to see that account"
 
 
 def _columns(user: User) -> dict[str, Any]:
