@@ -161,7 +161,10 @@ def test_a_lost_database_is_not_replaced_if_its_keyring_exists(machine: Machine)
         error = refused(machine.run(*command, "-o", "json"), 9, "installation.missing")
         assert f"'{machine.data}/backctl.db' does not exist" in error["message"]
         assert error["hint"].startswith("restore the database from a backup")
-    # The keyring is enough to decrypt.
+    # The keyring is enough to decrypt, to encrypt and to verify.
+    machine.run("encrypt", "--context", "x", "--value-stdin", stdin="secret").succeeded()
+    machine.run("reencrypt", "--context", "x", "--value-stdin", stdin=encrypted).succeeded()
+    assert machine.run("token", "verify", "--offline", "--token-stdin", stdin="x").code == 6
     assert machine.run("decrypt", "--context", "x", "--value-stdin", stdin=encrypted).succeeded().out == "secret"
     assert [path.name for path in machine.data.iterdir() if path.suffix != ".lock"] == ["keyring.json"]
 
