@@ -24,7 +24,7 @@ from backctl.suggestions.answers import KINDS, is_plain
 
 _COPY = """
 INSERT INTO users SELECT ?, ?, ?, email_domain, ?, ?, password_hash, role, is_active, expires_at, must_change_password,
-    mfa_state, created_at, updated_at, version, password_imported FROM users WHERE username_key = 'ada'
+    mfa_state, created_at, updated_at, version, password_imported, last_login_at FROM users WHERE username_key = 'ada'
 """
 
 HOSTILE = [
