@@ -6,6 +6,7 @@ Unless a transaction is `flushed`, a power failure may undo the last changes, bu
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,9 +113,21 @@ class OwnFile:
                 f"{quoted(str(self.path), limit=400)} does not contain {wanted.name} of this version of backctl",
                 hint="move the file away; the next request creates a new one",
             )
-        connection.execute("PRAGMA journal_mode = WAL")
+        self._use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         if version == 0:
             connection.executescript(
                 f"BEGIN IMMEDIATE;\n{wanted.statements}\nPRAGMA user_version = {wanted.version};\nCOMMIT;"
             )
+
+    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
+        """Set the mode, which the file keeps. SQLite does not wait for another connection that sets it too."""
+        give_up = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up:
+                    raise
+                time.sleep(0.005)
