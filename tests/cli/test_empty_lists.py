@@ -16,7 +16,7 @@ EMPTY = {
     ("audit", "list", "--type", "UserDeleted"): "no events found",
     ("audit", "list", "--type", "UserDeleted", "--all"): "no events found",
     ("cache", "list", "nothing:*"): "no cache entries found",
-    ("ratelimit", "list"): "no limits in use found",
+    ("ratelimit", "list"): "no active rate limits found",
     ("ratelimit", "policy", "list"): "no policies found",
     ("profile", "list"): "no profiles found",
 }

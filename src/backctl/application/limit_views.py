@@ -18,7 +18,7 @@ class LimitView:
     `on_error` of the policy decided.
     """
 
-    PLURAL: ClassVar = "limits in use"
+    PLURAL: ClassVar = "active rate limits"
     TABLE: ClassVar = ("policy", "ident", "ok", "limit", "remaining", "retry_after", "reset_after")
     SPARE: ClassVar = ("reset_after", "limit")
 
