@@ -16,7 +16,7 @@ class EventView:
 
     PLURAL: ClassVar = "events"
     TABLE: ClassVar = ("seq", "occurred_at", "type", "subject_name", "actor", "reason")
-    CUT: ClassVar = ("subject_name", "actor")
+    BROKEN: ClassVar = ("subject_name", "actor")
 
     seq: int
     id: str

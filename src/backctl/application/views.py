@@ -5,7 +5,7 @@ Five class variables describe a list of views as a table on a terminal:
 - `TABLE` names the members that it shows, in order; by default all.
 - `SPARE` names the members that a narrow terminal shortens and then drops, the least important first. Others are
   never dropped.
-- `CUT` names the members that a narrow terminal shortens, but never drops.
+- `BROKEN` names the members that a narrow terminal breaks into several lines, even within a word.
 - `PLURAL` is the plural for messages, as in "no accounts found".
 - `BELOW` is a pair of members: the second, such as a hint, is printed below the first.
 """

@@ -306,7 +306,7 @@ class Renderer:
         cells = layout.cells(self._filled(lambda value: escaped(text(value))))
         shown = map(cells, first)
         return cells, tables.Table(
-            layout.titles(), shown, spare=layout.spare, cut=layout.cut, color=self._color, columns=self._columns()
+            layout.titles(), shown, spare=layout.spare, broken=layout.broken, color=self._color, columns=self._columns()
         )
 
     def _columns(self) -> int | None:

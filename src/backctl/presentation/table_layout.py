@@ -11,15 +11,15 @@ class TableLayout(NamedTuple):
     """The members, in order."""
     spare: tuple[str, ...] = ()
     """Members that a narrow table drops, in this order."""
-    cut: tuple[str, ...] = ()
-    """Members that a narrow table shortens, but never drops."""
+    broken: tuple[str, ...] = ()
+    """Members that a narrow table breaks into several lines, even within a word."""
     below: tuple[str, str] | None = None
     """A member, and the member that is printed below its text if it is not empty."""
 
     @classmethod
     def of(cls, view: object, members: tuple[str, ...]) -> "TableLayout":
         names: tuple[str, ...] = getattr(view, "TABLE", members)
-        return cls(names, getattr(view, "SPARE", ()), getattr(view, "CUT", ()), getattr(view, "BELOW", None))
+        return cls(names, getattr(view, "SPARE", ()), getattr(view, "BROKEN", ()), getattr(view, "BELOW", None))
 
     def titles(self) -> tuple[str, ...]:
         return tuple(name for name in self.names if self.below is None or name != self.below[1])

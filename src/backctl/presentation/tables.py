@@ -18,22 +18,22 @@ _SHORTENED = 16
 """The width of a shortened cell. A time to the minute is as wide, so it is never shortened."""
 _COMFORTABLE, _NARROW = 40, 24
 """The widths to which a text is wrapped before and after other columns are shortened."""
-_CUTS = ((16, 16), (12, 12), (8, 10))
-"""Pairs of widths: of shortened cells in columns that are never dropped, and of the wrapped text in the last column."""
+_BREAKS = ((16, 16), (12, 12), (8, 10))
+"""Pairs of widths: of broken names in columns that are never dropped, and of the wrapped text in the last column."""
 _NAME = 20
 """The width to which names are wrapped that are much longer than most."""
 
 
 class _Column:
-    """The measures of one column. `is_cut`: a narrow table shortens its cells."""
+    """The measures of one column. A narrow table shortens the cells of a column that `is_spare`."""
 
-    __slots__ = ("at", "cells", "is_cut", "least", "name", "title", "width", "word")
+    __slots__ = ("at", "cells", "is_spare", "least", "name", "title", "width", "word")
 
-    def __init__(self, at: int, name: str, cells: Sequence[str], *, is_cut: bool) -> None:
+    def __init__(self, at: int, name: str, cells: Sequence[str], *, is_spare: bool) -> None:
         self.at = at
         self.name = name
         self.title = name.upper().replace("_", " ")
-        self.is_cut = is_cut
+        self.is_spare = is_spare
         self.cells = sorted(map(text_width, cells)) or [0]
         self.word = max(map(widest_word, cells), default=0)
         self.least = max(2, *map(len, self.title.split() or [""]))  # two, because a character may be that wide
@@ -44,9 +44,8 @@ class _Column:
         return max(self.least, self.cells[-1])
 
     def wrapped(self, narrowest: int) -> int:
-        """Return the width to which its texts may be wrapped. Names without spaces are not broken."""
-        is_text = self.word < self.cells[-1]
-        return max(self.least, min(self.cells[-1], narrowest)) if is_text else self.whole()
+        """Return the width to which its texts may be wrapped. Words are not broken."""
+        return max(self.least, min(self.cells[-1], max(narrowest, self.word)))
 
     def without_slack(self) -> int:
         """Return the width that it needs when its title is wrapped to its present width."""
@@ -54,7 +53,7 @@ class _Column:
         return max(2, title, min(self.width, self.cells[-1]))
 
     def shortest(self, kept: int = _SHORTENED) -> int:
-        """Return the width to which its cells may be shortened."""
+        """Return the width to which its cells may be shortened or broken."""
         return max(self.least, min(self.cells[-1], kept))
 
     def without_outliers(self) -> int:
@@ -67,8 +66,9 @@ class Table:
     """The layout of a table of at most `columns`, or as wide as it needs to be if `columns` is None.
 
     If the table is wider: titles are wrapped between words, then texts within their cells; then the columns in `spare`
-    are shortened with `…` and, the first of them first, dropped; then those in `cut` are shortened. If the others are
-    still too wide, long names are wrapped too, and if that is not enough, each row is printed as a card.
+    are shortened with `…` and, the first of them first, dropped; then the names in `broken` are broken into several
+    lines. If the others are still too wide, their long names are broken too, and if that is not enough, each row is
+    printed as a card.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Table:
         rows: Iterable[Sequence[str]],
         *,
         spare: Sequence[str] = (),
-        cut: Sequence[str] = (),
+        broken: Sequence[str] = (),
         color: bool,
         columns: int | None,
     ) -> None:
@@ -86,12 +86,14 @@ class Table:
         self._color = color
         self._width = columns
         cells = list(zip(*rows, strict=True)) or [()] * len(names)
-        every = [_Column(at, name, cells[at], is_cut=name in spare or name in cut) for at, name in enumerate(names)]
+        every = [_Column(at, name, cells[at], is_spare=name in spare) for at, name in enumerate(names)]
         self._columns = every
         self.whole = self._excess() <= 0
         """Whether nothing was wrapped, shortened or dropped."""
         if not self.whole:
-            self._fit(every, sorted((one for one in every if one.name in spare), key=lambda one: spare.index(one.name)))
+            self._fit(
+                every, sorted((one for one in every if one.is_spare), key=lambda one: spare.index(one.name)), broken
+            )
         self._as_cards = self._excess() > 0
         self._room = -self._excess()
         self._is_first = True
@@ -121,7 +123,7 @@ class Table:
                 widths[at] += over
                 room -= over
             elif over > 0:
-                shown[at] = shortened(cell, column.width) if column.is_cut else cell
+                shown[at] = shortened(cell, column.width) if column.is_spare else cell
             parts.append(folded(shown[at], widths[at]))
         return "".join(self._joined(line, self._columns, widths) + "\n" for line in zip_longest(*parts, fillvalue=""))
 
@@ -132,9 +134,9 @@ class Table:
             return -sys.maxsize
         return sum(column.width for column in self._columns) + len(_GAP) * (len(self._columns) - 1) - self._width
 
-    def _fit(self, every: list[_Column], spare: list[_Column]) -> None:
-        essential = [column for column in every if not column.is_cut]
-        cut = [column for column in every if column.is_cut and column not in spare]
+    def _fit(self, every: list[_Column], spare: list[_Column], broken: Sequence[str]) -> None:
+        names = [column for column in every if column.name in broken]
+        essential = [column for column in every if column not in spare and column not in names]
         for column in every:
             column.width = min(column.width, max(column.least, self._width or 0))
         self._narrow(every, {column: column.whole() for column in every})
@@ -158,8 +160,8 @@ class Table:
                 dropped.remove(column)
                 self._columns = [one for one in every if one not in dropped]
         self._narrow(essential, {column: column.wrapped(_NARROW) for column in essential})
-        for shortened_to, wrapped_to in _CUTS if cut else ():
-            self._narrow(cut, {column: column.shortest(shortened_to) for column in cut})
+        for broken_to, wrapped_to in _BREAKS if names else ():
+            self._narrow(names, {column: column.shortest(broken_to) for column in names})
             self._narrow(essential[-1:], {column: column.wrapped(wrapped_to) for column in essential[-1:]})
         self._narrow(essential, {column: column.without_outliers() for column in essential})
         self._widen({column: column.whole() for column in essential})

@@ -35,21 +35,22 @@ def drawn(
     return (table.header() + "".join(map(table.line, rows))).splitlines()
 
 
-def test_cells_that_are_never_dropped_are_shortened_after_others_are_dropped() -> None:
+def test_names_are_broken_after_other_columns_are_dropped() -> None:
     rows = [("n" * 30, "false", "ok", "the laptop was stolen on a train", "2026-11-28 09:12")]
-    table = Table(NAMES, rows, spare=("must_change_password",), cut=("id",), color=False, columns=66)
+    table = Table(NAMES, rows, spare=("must_change_password",), broken=("id",), color=False, columns=66)
     assert table.line(rows[0]).splitlines() == [
-        f"{'n' * 13}…  ok      the laptop was stolen on  2026-11-28 09:12",
-        f"{' ' * 24}a train",
+        f"{'n' * 14}  ok      the laptop was stolen on  2026-11-28 09:12",
+        f"{'n' * 14}          a train",
+        "nn",
     ]
 
 
 @given(tables, st.lists(st.sampled_from(NAMES), unique=True))
-def test_no_line_is_wider_than_the_terminal_whatever_is_cut(
-    drawing: tuple[list[tuple[str, ...]], tuple[str, ...], int], cut: list[str]
+def test_no_line_is_wider_than_the_terminal_whatever_names_are_broken(
+    drawing: tuple[list[tuple[str, ...]], tuple[str, ...], int], broken: list[str]
 ) -> None:
     rows, spare, columns = drawing
-    table = Table(NAMES, rows, spare=spare, cut=cut, color=False, columns=columns)
+    table = Table(NAMES, rows, spare=spare, broken=broken, color=False, columns=columns)
     lines = (table.header() + "".join(map(table.line, rows))).splitlines()
     assert all(display_width(line) <= columns for line in lines)
 
@@ -89,6 +90,14 @@ def test_a_name_that_is_not_spare_is_whole_whenever_all_of_them_fit(
         lines = drawn(rows, spare, columns)
         for row in rows:
             assert all(any(row[at] in line for line in lines) for at in essential if not {" ", ","} & set(row[at]))
+
+
+def test_a_word_longer_than_a_wrapped_text_is_not_broken_while_a_spare_column_takes_room() -> None:
+    rows = [
+        ("n" * 10, "m" * 12, "a text that is slightly longer than a word", "because of a reason", "2026-11-28 09:12Z"),
+        ("", "", "w" * 41, "", ""),
+    ]
+    assert any("w" * 41 in line for line in drawn(rows, ("id",), 106))
 
 
 digits = st.lists(st.text(alphabet="x", min_size=1, max_size=30), max_size=12).map(" ".join)
