@@ -14,9 +14,9 @@ from backctl.application.views import Change
 from backctl.domain.errors import (
     BackctlError,
     DatabaseLocked,
-    DatabaseMissing,
     DatabaseUnusable,
     FolderUnusable,
+    InstallationMissing,
     KeyringMismatch,
     KeyringMissing,
     SchemaTooNew,
@@ -90,7 +90,7 @@ def test_nothing_but_init_creates_anything(bare: Ground) -> None:
         lambda: backend.accounts.deactivate("ada", by=backend.by(), dry_run=True),
     )
     for use in uses:
-        with pytest.raises(DatabaseMissing) as refusal:
+        with pytest.raises(InstallationMissing) as refusal:
             use()
         assert "backctl init" in (refusal.value.hint or "")
     assert (tables(bare), list(bare.folder.iterdir())) == ([], [])

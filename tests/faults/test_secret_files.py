@@ -49,7 +49,8 @@ def test_a_password_is_in_its_file_whole_or_not_at_all(machine: Machine, tmp_pat
         if done.code != -signal.SIGKILL:
             done.succeeded()
             break
-        assert file.exists() or machine.run("user", "exists", f"user{number}").code == 3
+        # Killed early enough, the command has not even created the installation.
+        assert file.exists() or machine.run("user", "exists", f"user{number}").code in (3, 9)
         if file.exists():
             assert len(file.read_text()) > 20
             assert file.read_text().endswith("\n")
