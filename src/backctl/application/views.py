@@ -42,8 +42,8 @@ def is_change(outcome: "Change[T] | BackctlError") -> TypeGuard[Change[T]]:
 class UserView:
     """An account. `status` and `locked_until` are those at the time of reading.
 
-    `locked_until` is None unless a lock after failed logins is in force. `status_of` defines `status`. `last_login_at`
-    is None if nobody has logged in to the account.
+    `locked_until` is the end of a lock after failed logins, or None without one. `status_of` defines `status`.
+    `last_login_at` is None if nobody has logged in to the account.
     """
 
     PLURAL: ClassVar = "accounts"
