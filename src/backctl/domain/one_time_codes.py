@@ -18,6 +18,7 @@ from backctl.domain.values import SKEW, Instant
 Algorithm = Literal["sha1", "sha256", "sha512"]
 
 SECRET_BYTES = 20  # RFC 4226 §4, R6 recommends 160 bits
+FOREIGN_SECRET_MIN, FOREIGN_SECRET_MAX = 10, 128
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10
 """Bytes of a recovery code: 80 bits cannot be guessed and need no slow hash."""
@@ -110,6 +111,24 @@ def _steps_around(step: int) -> Iterator[int]:
 def encoded_secret(secret: bytes) -> str:
     """Encode the secret for authenticators: base32 (RFC 4648 §6) in capital letters without padding."""
     return base64.b32encode(secret).decode().rstrip("=")
+
+
+def decoded_secret(text: str) -> bytes:
+    """Decode a secret of another program: base32 in any case, with or without padding and spaces.
+
+    Raises InvalidInput, also for fewer than 80 bits (the secrets of the first authenticators) and more than 1024. The
+    message does not contain the secret.
+    """
+    bare = text.replace(" ", "").rstrip("=").upper()
+    try:
+        secret = base64.b32decode(bare + "=" * (-len(bare) % 8))
+    except ValueError:
+        raise InvalidInput("the secret of one-time codes is not base32", hint="use the letters A–Z and 2–7") from None
+    if not FOREIGN_SECRET_MIN <= len(secret) <= FOREIGN_SECRET_MAX:
+        raise InvalidInput(
+            f"the secret of one-time codes has {len(secret)} bytes, not {FOREIGN_SECRET_MIN} to {FOREIGN_SECRET_MAX}"
+        )
+    return secret
 
 
 def otpauth_uri(secret: bytes, *, issuer: str, account: str, settings: TotpSettings = DEFAULT_TOTP) -> str:
