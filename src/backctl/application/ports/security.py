@@ -45,8 +45,15 @@ class PasswordHasher(Protocol):
         """Whether only the beginning of this password is compared with the hash, as the program that made it does."""
         ...
 
-    def accept(self, encoded: Secret) -> PasswordHash:
-        """Accept a hash made elsewhere. Raises InvalidPasswordHash for an unknown scheme or too high a cost."""
+    def accept(self, encoded: Secret, *, imported: bool = True) -> PasswordHash:
+        """Accept a hash made elsewhere. Raises InvalidPasswordHash for an unknown scheme or too high a cost.
+
+        With `imported=False`, a hash in a format of this hasher is accepted as its own, for example from an export.
+        """
+        ...
+
+    def scheme_of(self, stored: PasswordHash) -> str:
+        """Return the name of the hash function, such as `bcrypt` or `argon2id`; `unknown` for a damaged hash."""
         ...
 
 

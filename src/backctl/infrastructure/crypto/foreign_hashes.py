@@ -40,12 +40,13 @@ _FUNCTIONS = "|".join(_DIGEST_SIZES)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ForeignHash:
-    """A parsed hash.
+    """A parsed hash. `scheme` is the name of the function, such as `argon2id`.
 
     `excess` completes the sentence "the hash …" if the hash exceeds a limit. `threads` is the number of threads among
     which the function divides its work.
     """
 
+    scheme: str
     digest: bytes
     derive: Callable[[bytes], bytes]
     excess: str | None = None
@@ -98,7 +99,7 @@ def _read_argon2(match: re.Match[str]) -> ForeignHash | None:
     derive = partial(
         _argon2, kind=match["kind"], salt=salt, length=len(digest), memory=memory, passes=passes, lanes=lanes
     )
-    return _made(digest, derive, excess, threads=lanes)
+    return _made(f"argon2{match['kind']}", digest, derive, excess, threads=lanes)
 
 
 def _read_scrypt_phc(match: re.Match[str]) -> ForeignHash | None:
@@ -124,7 +125,7 @@ def _scrypt_of(n: int, match: re.Match[str], salt: bytes | None, digest: bytes |
     excess = _memory_excess(memory, 128 * r * n * p // 1024)
     if n > _SCRYPT_N_MAX:
         excess = f"requires N = {n}; the limit is {_SCRYPT_N_MAX}"
-    return _made(digest, partial(_scrypt, salt=salt, length=len(digest), n=n, r=r, p=p), excess)
+    return _made("scrypt", digest, partial(_scrypt, salt=salt, length=len(digest), n=n, r=r, p=p), excess)
 
 
 def _read_pbkdf2_phc(match: re.Match[str]) -> ForeignHash | None:
@@ -149,7 +150,7 @@ def _pbkdf2_of(match: re.Match[str], iterations: int, salt: bytes | None, digest
     if iterations * blocks > _ITERATIONS_MAX:
         excess = f"requires {iterations * blocks} iterations; the limit is {_ITERATIONS_MAX}"
     derive = partial(_pbkdf2, function=function, salt=salt, length=len(digest), iterations=iterations)
-    return _made(digest, derive, excess)
+    return _made(f"pbkdf2-{function}", digest, derive, excess)
 
 
 _FORMS: tuple[tuple[str, Callable[[re.Match[str]], ForeignHash | None]], ...] = (
@@ -196,9 +197,9 @@ _FORMS: tuple[tuple[str, Callable[[re.Match[str]], ForeignHash | None]], ...] = 
 
 
 def _made(
-    digest: bytes, derive: Callable[[bytes], bytes], excess: str | None, *, threads: int = 1
+    scheme: str, digest: bytes, derive: Callable[[bytes], bytes], excess: str | None, *, threads: int = 1
 ) -> ForeignHash | None:
-    return ForeignHash(digest, derive, excess, threads) if _DIGEST_MIN <= len(digest) <= _DIGEST_MAX else None
+    return ForeignHash(scheme, digest, derive, excess, threads) if _DIGEST_MIN <= len(digest) <= _DIGEST_MAX else None
 
 
 def _memory_excess(kib: int, kib_touched: int) -> str | None:

@@ -115,11 +115,12 @@ class BcryptHasher:
         parsed = _parse(stored.encoded)
         return isinstance(parsed, _Parsed) and not parsed.prehash
 
-    def accept(self, encoded: Secret) -> PasswordHash:
+    def accept(self, encoded: Secret, *, imported: bool = True) -> PasswordHash:
         """Accept a hash of another program: bcrypt with a cost of at most 17, or a format that `foreign_hashes` reads.
 
-        Raises InvalidPasswordHash, also if checking it would take too much time or memory. The message never contains
-        the hash.
+        With `imported=False`, a hash in a format that this module creates is accepted as its own. Raises
+        InvalidPasswordHash, also if checking it would take too much time or memory. The message never contains the
+        hash.
         """
         parsed = _parse(encoded.reveal())
         if parsed is None:
@@ -136,7 +137,13 @@ class BcryptHasher:
             raise InvalidPasswordHash(
                 f"the hash {excess}", hint="create the account with --no-password, then set a new password"
             )
-        return PasswordHash(encoded.reveal(), imported=True)
+        is_own = isinstance(parsed, _Parsed) and parsed.is_ours
+        return PasswordHash(encoded.reveal(), imported=imported or not is_own)
+
+    def scheme_of(self, stored: PasswordHash) -> str:
+        """Return the name of the hash function; `unknown` if someone changed the column."""
+        parsed = _parse(stored.encoded)
+        return "unknown" if parsed is None else parsed.scheme
 
     def _fitting(self, forms: Sequence[Secret], stored: PasswordHash | None) -> int | None:
         return next((place for place, form in enumerate(forms) if self.verify(form, stored)), None)
@@ -208,6 +215,11 @@ class _Parsed:
     digest: str
     prehash: str = ""
     """The scheme that hashes the password before bcrypt: `passlib`, `django`, or empty for none."""
+
+    @property
+    def scheme(self) -> str:
+        """The name of the hash function: `bcrypt`, `bcrypt-sha256` or `django-bcrypt-sha256`."""
+        return {"": "bcrypt", "passlib": "bcrypt-sha256", "django": "django-bcrypt-sha256"}[self.prehash]
 
     @property
     def is_ours(self) -> bool:
