@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from backctl.domain.errors import InvalidEmail
 from backctl.domain.quoting import escaped
+from backctl.domain.values import EmailAddress
 from backctl.infrastructure.addresses import EmailValidatorParser
 
 ORDINARY = EmailValidatorParser()
@@ -152,6 +153,61 @@ def test_an_account_is_found_under_every_spelling_that_could_have_made_it(
     else:
         assert SEEDING.key_of(text) == parsed.key
         assert SEEDING.parse(parsed.address) == parsed
+
+
+PLAIN_LOCALS = (
+    st.text("aZ09.!#$%&'*+/=?^_`{|}~-", max_size=66)
+    | st.text(st.characters(max_codepoint=127), max_size=6)
+    | st.from_regex(r"[a-z]{1,66}(\.[A-Z]{1,9})?", fullmatch=True)
+    | st.sampled_from(
+        ["PostMaster", "info", "INFO", "Ada", "ADA.B", "www", '"ada"', "a" * 64, "a" * 65, "ada@ada", "é"]
+    )
+)
+PLAIN_DOMAINS = st.from_regex(r"[A-Za-z0-9-]{1,64}(\.[A-Za-z0-9-]{1,64}){0,4}", fullmatch=True) | st.builds(
+    ".".join, st.lists(LABELS, min_size=1, max_size=3).flatmap(lambda labels: ENDINGS.map(lambda end: [*labels, end]))
+)
+WARM = (EmailValidatorParser(), EmailValidatorParser(allow_special_domains=True))
+
+
+@given(PLAIN_LOCALS | LOCALS, PLAIN_DOMAINS)
+@example("PostMaster", "Example.ORG")
+@example("ada", ".".join(["a" * 60] * 4))
+@example("a" * 10, ".".join(["a" * 60] * 3 + ["a" * 57, "org"]))
+@example("ada", "xn--bcher-kva.example")
+@example("ada\n", "example.org")
+@example("", "example.org")
+def test_a_parser_that_has_seen_the_domain_never_disagrees_with_a_new_one(local: str, domain: str) -> None:
+    text = f"{local}@{domain}"
+    for warm, new in zip(WARM, (EmailValidatorParser(), EmailValidatorParser(allow_special_domains=True)), strict=True):
+        outcome(warm, f"ada@{domain}")
+        assert outcome(warm, text) == outcome(new, text)
+
+
+def outcome(parser: EmailValidatorParser, text: str) -> object:
+    try:
+        return parser.parse(text)
+    except InvalidEmail as refusal:
+        return refusal.message, refusal.hint
+
+
+def test_a_plain_address_in_a_domain_seen_before_does_not_ask_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = EmailValidatorParser()
+    parser.parse("first@Example.org")
+    monkeypatch.setattr("email_validator.validate_email", None)
+    assert parser.parse("Grace.Hopper+x@Example.org") == EmailAddress(
+        "Grace.Hopper+x@example.org", "grace.hopper+x@example.org", "example.org"
+    )
+    for unknown in ("ada@example.com", "ADA@Example.org", "ä@Example.org", "a..b@Example.org"):
+        with pytest.raises(TypeError):
+            parser.parse(unknown)
+
+
+def test_the_remembered_domains_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backctl.infrastructure.addresses._DOMAINS_MAX", 3)
+    parser = EmailValidatorParser()
+    for number in range(5):
+        assert parser.parse(f"ada@example{number}.org").domain == f"example{number}.org"
+    assert len(parser._plain_domains) == 2
 
 
 NORMALIZED = {"Ada@a.b.TEST": "Ada@a.b.test", "ada@DB.LocalHost": "ada@db.localhost",
