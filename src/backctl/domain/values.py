@@ -49,6 +49,8 @@ EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3 without the angle brackets (errat
 USERNAME_MIN, USERNAME_MAX = 3, 50
 REASON_MAX = 1000
 _IDENTITY_MAX = 320
+# Names of ASCII characters that `Username.parse` accepts; NFC and NFKC leave them unchanged.
+_PLAIN_USERNAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{{USERNAME_MIN - 1},{USERNAME_MAX - 1}}}")
 
 
 class Instant(int):
@@ -228,6 +230,8 @@ class Username:
 
         The key must obey the same rules, so that compatibility characters cannot bypass them. Raises InvalidUsername.
         """
+        if _PLAIN_USERNAME.fullmatch(text) and not _UUID.match(text):
+            return cls(text, text.lower())
         if len(text) > 4 * USERNAME_MAX:
             raise cls._refusal(text, f"it has more than {USERNAME_MAX} characters")
         name = unicodedata.normalize("NFC", text)

@@ -43,6 +43,38 @@ def parsed(text: str) -> Username | None:
         return None
 
 
+def message_of(text: str) -> str | None:
+    try:
+        Username.parse(text)
+    except InvalidUsername as refusal:
+        return refusal.message
+    return None
+
+
+NOTHING = re.compile("(?!)")
+plain_names = (
+    st.text(st.characters(max_codepoint=127), max_size=52)
+    | st.from_regex(r"[A-Za-z0-9._-]{1,52}\n?", fullmatch=True)
+    | st.uuids().map(str)
+    | st.uuids().map(lambda uuid: str(uuid).upper())
+)
+
+
+@relaxed
+@given(plain_names | names)
+@example(ID)
+@example(ID + "0")
+@example("a" * 50)
+@example("a" * 51)
+@example("ab")
+@example("abc\n")
+def test_a_plain_name_is_parsed_as_any_other(text: str) -> None:
+    at_once = parsed(text), message_of(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("backctl.domain.values._PLAIN_USERNAME", NOTHING)
+        assert at_once == (parsed(text), message_of(text))
+
+
 def may_stand_in_a_name(character: str) -> bool:
     category = unicodedata.category(character)
     return character in "._-" or ((category[0] in "LM" or category == "Nd") and character not in IGNORABLE)
