@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from backctl.application.sessions import SessionService
     from backctl.application.tokens import TokenService
     from backctl.application.transactions import Transactions
+    from backctl.application.transfer.exporting import ExportService
     from backctl.application.views import Change
     from backctl.domain.access import AccessPolicy
     from backctl.domain.keyring import Keyring
@@ -140,6 +141,16 @@ class Backend:
             clock=now,
             new_id=new_id,
             cached=(lambda: self._cached_accounts) if self._caches_accounts() else None,
+        )
+
+    @lazy
+    def exports(self) -> "ExportService":
+        from backctl.application.transfer.exporting import ExportService
+
+        return ExportService(
+            transactions=lambda: self._transactions,
+            reader=self._storage.reader,
+            mfa_keys=lambda: self._mfa_keys,
         )
 
     @lazy

@@ -269,6 +269,15 @@ class KeyExported(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class AccountsExported(DomainEvent):
+    """Accounts were exported with password hashes (`hashes`) or secrets of second factors (`mfa`). The subject is
+    `accounts`."""
+
+    hashes: bool
+    mfa: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimitReset(DomainEvent):
     """What an identifier had consumed under a rate limit policy was forgotten. The subject is the policy."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backctl.application.login_views import MfaStatus
     from backctl.application.reactions import LoggedEvent
     from backctl.application.token_views import SessionView
+    from backctl.application.transfer.record import AccountBlock
     from backctl.application.views import Change, UserView
     from backctl.domain.audit import ChainReport
     from backctl.domain.events import DomainEvent
@@ -131,6 +132,13 @@ class Reader(Protocol):
 
     def stream_users(self, criteria: UserCriteria, sort: Sort) -> Iterator[UserView]:
         """Yield all matching accounts in constant memory, from one snapshot."""
+        ...
+
+    def export_accounts(self, criteria: UserCriteria, *, hashes: bool, factors: bool) -> Iterator[AccountBlock]:
+        """Yield all matching accounts by id in constant memory, from one snapshot.
+
+        `hashes` adds the columns of password hashes, `factors` the second factors, whose secrets stay encrypted.
+        """
         ...
 
     def count_users(self, criteria: UserCriteria) -> int: ...

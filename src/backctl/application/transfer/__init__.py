@@ -1,1 +1,1 @@
-"""Import and export accounts: the record of an account, the formats it is read from and written to, and the services."""
+"""Import and export accounts: the record of an account, its formats, and the services that read and write them."""

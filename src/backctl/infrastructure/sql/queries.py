@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from backctl.application.transfer import record
 from backctl.domain.account_status import Status
 from backctl.domain.errors import InvalidCursor
 from backctl.domain.quoting import quoted
@@ -32,6 +33,10 @@ _MFA: Final = (
     "SELECT id, username, mfa_state, m.algorithm, m.digits, m.period, m.enrolled_at, m.confirmed_at, "
     "(SELECT count(*) FROM recovery_codes c WHERE c.user_id = users.id AND c.used_at IS NULL) "
     "FROM users LEFT JOIN mfa_secrets m ON m.user_id = users.id"
+)
+# Columns in the order of Enrolment, after the state.
+_FACTOR: Final = (
+    "mfa_state, m.secret, m.kid, m.algorithm, m.digits, m.period, m.enrolled_at, m.confirmed_at, m.last_used_step"
 )
 # The table is small, because logins delete expired rows. Keys that are not ids belong to unknown names. As in
 # `rows.lock_end`, a damaged end of a lock means no lock; SQLite sorts text after all numbers.
@@ -157,6 +162,17 @@ def users_page(
         where.add(f"({columns}) {'<' if sort.descending else '>'} ({holes})", *after.position)
     text = _USERS_AND_KEYS + where.clause() + _order_by(sort)
     return Statement(f"{text} LIMIT {dialect.placeholder} OFFSET {dialect.placeholder}", (*where.values, limit, offset))
+
+
+def exported_accounts(
+    criteria: UserCriteria, dialect: Dialect, *, now: Instant, hashes: bool, factors: bool
+) -> Statement:
+    """Select the columns of an export for every matching account by id: those of `record.members`, then _FACTOR."""
+    columns = ", ".join(record.members(hashes=hashes)) + (f", {_FACTOR}" if factors else "")
+    joined = " LEFT JOIN mfa_secrets m ON m.user_id = users.id" if factors else ""
+    where = _user_conditions(criteria, dialect, now)
+    text = f"SELECT {columns} FROM users{joined}{where.clause()} ORDER BY id"  # noqa: S608 - constant names
+    return Statement(text, tuple(where.values))
 
 
 def user_count(criteria: UserCriteria, dialect: Dialect, *, now: Instant) -> Statement:

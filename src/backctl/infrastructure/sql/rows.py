@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from backctl.application.event_views import EventView
     from backctl.application.login_views import MfaStatus
     from backctl.application.token_views import SessionView
+    from backctl.application.transfer.record import AccountBlock
     from backctl.domain.sessions import Standing
 
 Row = tuple[Any, ...]
@@ -99,6 +100,15 @@ class RowReader(ABC):
         statement = queries.users(criteria, sort, self._dialect, now=now)
         with self._naming_damage(), closing(self._stream(statement)) as rows:
             yield from self._views(rows, now)
+
+    def export_accounts(self, criteria: UserCriteria, *, hashes: bool, factors: bool) -> "Iterator[AccountBlock]":
+        statement = queries.exported_accounts(
+            criteria, self._dialect, now=self._clock(), hashes=hashes, factors=factors
+        )
+        with self._naming_damage(), closing(self._stream(statement)) as rows:
+            from backctl.infrastructure.sql.exported_rows import blocks
+
+            yield from blocks(rows, factors=factors)
 
     def count_users(self, criteria: UserCriteria) -> int:
         ((count,),) = self._fetch(queries.user_count(criteria, self._dialect, now=self._clock()))
