@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from backctl.domain.values import Instant, Secret
-from backctl.presentation.commands import NOUNS
+from backctl.presentation.commands import NOUNS, WITHIN, Entry
 from backctl.presentation.declaration import FURTHER_MEMBERS, LeafSpec, Noun
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "json.md"
@@ -29,11 +29,21 @@ def leaves() -> dict[Path_, LeafSpec]:
     }
 
 
+def entries() -> Iterator[tuple[Path_, Entry]]:
+    """Yield the entries of the tables of nouns, with their words."""
+    yield from (((name,), entry) for name, entry in NOUNS.items())
+    yield from (((noun, name), entry) for noun, inner in WITHIN.items() for name, entry in inner.items())
+
+
 def _within(noun: Noun, path: Path_) -> Iterator[tuple[Path_, LeafSpec]]:
     for name, spec in noun.leaves.items():
         yield (*path, name), spec
     for name, inner in noun.nouns.items():
-        yield from _within(import_module(inner.module).app, (*path, name))
+        app = import_module(inner.module).app
+        if inner.verb:
+            yield (*path, name), app.leaves[name]
+        else:
+            yield from _within(app, (*path, name))
 
 
 def member_types(view: type) -> dict[str, Any]:

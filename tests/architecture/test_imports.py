@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.json_table import entries
 from tests.servers import Servers
 
-from backctl.presentation.commands import NOUNS
+from backctl.presentation.commands import NOUNS, Entry
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -448,8 +449,8 @@ def test_the_domain_reads_no_clock_no_file_and_no_chance() -> None:
 # The table of commands.
 
 
-@pytest.mark.parametrize("name", [name for name, entry in NOUNS.items() if entry.verb])
-def test_the_help_of_a_verb_in_the_table_is_that_of_its_command(name: str) -> None:
-    (leaf,) = importlib.import_module(NOUNS[name].module).app.leaves.values()
+@pytest.mark.parametrize("entry", [entry for _, entry in entries() if entry.verb], ids=lambda entry: entry.module)
+def test_the_help_of_a_verb_in_the_table_is_that_of_its_command(entry: Entry) -> None:
+    (leaf,) = importlib.import_module(entry.module).app.leaves.values()
     own = (inspect.getdoc(leaf.function) or "").partition("\n")[0]
-    assert NOUNS[name].help == own
+    assert entry.help == own

@@ -52,7 +52,7 @@ class Group(TyperGroup):
             if name in self._noun.leaves:
                 made = Leaf(self._noun.leaves[name])
             elif name in self._noun.nouns:
-                made = Group(import_module(self._noun.nouns[name].module).app)
+                made = _loaded(self._noun.nouns[name])
             else:
                 return None
             self.commands[name] = made
@@ -67,6 +67,12 @@ class Group(TyperGroup):
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         self.rich_markup_mode = help_markup()
         super().format_help(ctx, formatter)
+
+
+def _loaded(entry: Entry) -> Command:
+    """Import the module of a noun or command and build it."""
+    app: Noun = import_module(entry.module).app
+    return Leaf(next(iter(app.leaves.values()))) if entry.verb else Group(app)
 
 
 def _unknown_command(ctx: Context, word: str, known: Sequence[str]) -> UsageError:
@@ -113,9 +119,7 @@ class Root(TyperGroup):
     def load(self, name: str) -> Command:
         """Import a noun and build its command. Raises KeyError for a name outside the table."""
         if name not in self._loaded:
-            entry = self.nouns[name]
-            app: Noun = import_module(entry.module).app
-            self._loaded[name] = Leaf(next(iter(app.leaves.values()))) if entry.verb else Group(app)
+            self._loaded[name] = _loaded(self.nouns[name])
         return self._loaded[name]
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:

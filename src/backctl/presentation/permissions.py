@@ -35,4 +35,5 @@ def _verbs(noun: str) -> Iterable[str]:
     yield from import_module(NOUNS[noun].module).app.leaves
     for inner, entry in WITHIN.get(noun, {}).items():
         yield inner
-        yield from (f"{inner}-{verb}" for verb in import_module(entry.module).app.leaves)
+        if not entry.verb:
+            yield from (f"{inner}-{verb}" for verb in import_module(entry.module).app.leaves)

@@ -18,7 +18,7 @@ VERBS: dict[tuple[str, ...], list[str]] = {}
 for path in LEAVES:
     VERBS.setdefault(path[:-1], []).append(path[-1])
 for noun, inner in WITHIN.items():
-    VERBS[(noun,)] += inner
+    VERBS[(noun,)] += [name for name, entry in inner.items() if not entry.verb]
 VERBS[()] = list(NOUNS)
 
 ALL_VERBS = sorted({verb for verbs in VERBS.values() for verb in verbs})

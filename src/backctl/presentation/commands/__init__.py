@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """A first word: the module that declares it as `app`, its help, and whether it is a command by itself."""
+    """A word: the module that declares it as `app`, its help, and whether it is a command by itself."""
 
     module: str
     help: str
@@ -39,6 +39,9 @@ NOUNS: dict[str, Entry] = {
 WITHIN: dict[str, dict[str, Entry]] = {
     "cache": {"warm": Entry(_HERE + "cache_warm", "Store values in the cache before services need them.")},
     "ratelimit": {"policy": Entry(_HERE + "ratelimit_policy", "Show the configured rate limit policies.")},
-    "user": {"mfa": Entry(_HERE + "user_mfa", "Manage the second factors of accounts.")},
+    "user": {
+        "export": Entry(_HERE + "user_export", "Export accounts as JSON lines, JSON or CSV.", verb=True),
+        "mfa": Entry(_HERE + "user_mfa", "Manage the second factors of accounts."),
+    },
 }
-"""The nouns within a noun, imported when their own name is typed."""
+"""The nouns within a noun, and its commands with modules of their own. Imported when their own name is typed."""
