@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from backctl.application.records import rewriting
 from backctl.application.records.csv import CsvRecords
+from backctl.application.records.csv_cells import split_cells
 from backctl.application.records.fields import ContextTemplate, Field, parse_fields
 from backctl.application.records.json_lines import JsonLines
 from backctl.application.records.rewriting import Lines, Replace, Shape, Tally, rewritten
@@ -344,7 +346,7 @@ def test_a_column_may_be_missing_and_a_table_may_have_one() -> None:
 def test_a_record_beyond_the_bound_fails_and_the_next_line_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backctl.application.records.csv.LONGEST", 12)
     run = Run(table("p"), b'p,q\n"xxxxxx\nyyyyyy\nzzzzzz,1\na,b\n')
-    assert run.failures[0] == (2, f"it is longer than {rewriting.LONGEST} bytes")
+    assert run.failures[0] == (2, "it is longer than 12 bytes")
     assert run.out.endswith(b"\n<a>,b\n")
 
 
@@ -370,3 +372,22 @@ def test_what_a_csv_reader_reads_afterwards_differs_in_the_chosen_column_alone(
 def test_no_bytes_break_the_reader_of_csv(raw: bytes) -> None:
     run = Run(table("p", "u:{id}"), b"id,p\n" + raw)
     assert run.tally.failed == len(run.failures) <= run.tally.records
+
+
+@given(st.text('",a\r\n', max_size=9).filter(lambda text: '"' in text))
+def test_the_cells_and_their_commas_are_the_whole_record(text: str) -> None:
+    record = text.encode()
+    try:
+        cells = split_cells(record)
+    except InvalidInput as error:
+        number = int(error.message.removeprefix("its field ").split()[0])
+        assert 1 <= number <= record.count(b",") + 1
+    else:
+        assert b",".join(cells) == record
+        assert all(re.fullmatch(rb'"([^"]|"")*"|[^",\r\n]*', cell) for cell in cells)
+
+
+@pytest.mark.parametrize("record", [b'"a"b' + b"x" * 500_000, b'x"' + b',"' * 250_000, b'"a' + b'""' * 250_000 + b"x"])
+def test_an_invalid_record_is_refused_in_linear_time(record: bytes) -> None:
+    with pytest.raises(InvalidInput, match="its field 1 is not valid CSV"):
+        split_cells(record)

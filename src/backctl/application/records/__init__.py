@@ -1,1 +1,1 @@
-"""Rewrite selected fields in JSON lines and CSV."""
+"""Read and rewrite the records of JSON lines, JSON and CSV."""

@@ -7,7 +7,8 @@ from json.encoder import encode_basestring
 from typing import Any, NamedTuple, NoReturn
 
 from backctl.application.records.fields import ContextTemplate, Field, parse_path
-from backctl.application.records.rewriting import Line, Replace
+from backctl.application.records.lines import Line
+from backctl.application.records.rewriting import Replace
 from backctl.domain.errors import InvalidInput, UsageError
 from backctl.domain.plain_text import BYTE_ORDER_MARK
 from backctl.domain.quoting import quoted

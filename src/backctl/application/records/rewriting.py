@@ -5,9 +5,9 @@ A shape finds the values in a record. The function that replaces a value is a pa
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from backctl.application.records.bounded_lines import ENDLESS, endless_line
+from backctl.application.records.lines import Line, read_lines
 from backctl.domain.errors import AnswerIsNo, BackctlError, InvalidInput
 from backctl.domain.plain_text import BYTE_ORDER_MARK
 
@@ -19,20 +19,6 @@ Replace = Callable[[bytes, bytes], bytes]
 
 LONGEST = 128 << 20
 """Maximum bytes of a record: the longest encrypted value, and as many bytes around it."""
-_BLOCK = 256 << 10
-
-
-class Line(NamedTuple):
-    """A line or record: the number of its first line, from 1, its bytes, and its line end. Number 0: keep it as is."""
-
-    number: int
-    content: bytes
-    end: bytes
-    problem: str | None = None
-    """Why it cannot be rewritten."""
-
-
-TOO_LONG = f"it is longer than {LONGEST} bytes"
 
 
 class Shape(Protocol):
@@ -71,7 +57,7 @@ def rewritten(
         changed += after is not value
         return after
 
-    for lines, last in _lines(read):
+    for lines, last in read_lines(read, LONGEST):
         done: list[bytes] = []
         for number, content, end, problem in shape.gather(lines, last=last):
             if not number:
@@ -113,32 +99,3 @@ class Lines:
         if b"\n" in after:
             raise InvalidInput("it contains a line break, so it does not fit on one line", hint="decrypt it separately")
         return after + b"\r" if ends else after
-
-
-def _lines(read: "Read") -> Iterator[tuple[list[Line], bool]]:
-    """Yield the lines of each block, and whether they are the last. Raises InputTooLarge."""
-    number, size = 1, 0
-    held: list[bytes] = []
-
-    def line(part: bytes, end: bytes) -> Line:
-        if size > LONGEST:
-            return Line(number, b"", end, TOO_LONG)
-        return Line(number, b"".join((*held, part)) if held else part, end)
-
-    while block := read(_BLOCK):
-        *whole, part = block.split(b"\n")
-        lines = []
-        for content in whole:
-            size += len(content)
-            lines.append(line(content, b"\n"))
-            number, size = number + 1, 0
-            held.clear()
-        size += len(part)
-        if size > ENDLESS:
-            raise endless_line(number)
-        if size > LONGEST:
-            held.clear()
-        elif part:
-            held.append(part)
-        yield lines, False
-    yield [line(b"", b"")] if size else [], True
