@@ -14,6 +14,7 @@ from backctl.domain.one_time_codes import (
     SECRET_BYTES,
     Algorithm,
     TotpSettings,
+    decoded_secret,
     encoded_secret,
     fitting_step,
     hotp,
@@ -171,6 +172,14 @@ def test_a_secret_is_written_in_base32_without_padding() -> None:
 def test_a_secret_is_read_back_by_base32(secret: bytes) -> None:
     text = encoded_secret(secret)
     assert base64.b32decode(text + "=" * (-len(text) % 8)) == secret
+    assert decoded_secret(text) == decoded_secret(text.lower()) == secret
+
+
+@pytest.mark.parametrize("text", ["A", "ABC", "0189", "A=BC", "é" * 8, "GEZDGNB\n"])
+def test_a_secret_that_is_not_base32_is_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match=r"digit|padding|ASCII") as caught:
+        decoded_secret(text)
+    assert text not in str(caught.value)
 
 
 # The URI.
