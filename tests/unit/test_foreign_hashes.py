@@ -247,6 +247,24 @@ def test_what_asks_for_too_much_is_refused_and_never_computed(encoded: str, mess
 
 
 @pytest.mark.parametrize(
+    ("encoded", "scheme"),
+    [
+        (ID, "argon2id"),
+        (ID.replace("argon2id", "argon2d"), "argon2d"),
+        ("argon2" + ID.replace("argon2id", "argon2i"), "argon2i"),
+        (SCRYPT, "scrypt"),
+        (WERKZEUG, "scrypt"),
+        (PBKDF2, "pbkdf2-sha256"),
+        (PBKDF2.replace("sha256", "sha1"), "pbkdf2-sha1"),
+        (f"pbkdf2:sha512:1000$NaCl${PBKDF2_RFC}", "pbkdf2-sha512"),
+        (SCRYPT.replace("ln=4,r=1", "ln=22,r=8"), "scrypt"),
+    ],
+)
+def test_the_scheme_has_the_same_name_in_every_format(encoded: str, scheme: str) -> None:
+    assert BcryptHasher(4).scheme_of(PasswordHash(encoded)) == scheme
+
+
+@pytest.mark.parametrize(
     "encoded",
     [
         ID.replace("m=16,t=2", "m=262144,t=8"),

@@ -238,6 +238,31 @@ def test_what_is_no_hash_is_neither_accepted_nor_opened(encoded: str) -> None:
     assert hasher.is_outdated(PasswordHash(encoded))
 
 
+@pytest.mark.parametrize("encoded", [PLAIN, LONG])
+def test_only_a_hash_in_a_format_of_the_hasher_is_accepted_as_its_own(encoded: str) -> None:
+    hasher = BcryptHasher(4)
+    assert hasher.accept(Secret(encoded)).imported
+    assert not hasher.accept(Secret(encoded), imported=False).imported
+    for prefix in ("$2a$", "$2y$", "bcrypt$$2b$", "bcrypt_sha256$$2b$"):
+        assert hasher.accept(Secret(PLAIN.replace("$2b$", prefix)), imported=False).imported
+
+
+@pytest.mark.parametrize(
+    ("encoded", "scheme"),
+    [
+        (PLAIN, "bcrypt"),
+        (PLAIN.replace("$2b$", "$2y$"), "bcrypt"),
+        ("bcrypt$" + PLAIN, "bcrypt"),
+        ("bcrypt_sha256$" + PLAIN, "django-bcrypt-sha256"),
+        (LONG, "bcrypt-sha256"),
+        ("", "unknown"),
+        ("{SSHA}x", "unknown"),
+    ],
+)
+def test_the_scheme_of_a_hash_has_a_name(encoded: str, scheme: str) -> None:
+    assert BcryptHasher(4).scheme_of(PasswordHash(encoded)) == scheme
+
+
 def test_a_hash_that_would_keep_every_login_waiting_is_not_accepted() -> None:
     prefixes = ("$2a$", "$2b$", "$2y$", "bcrypt$$2b$", "bcrypt_sha256$$2b$")
     spellings = [PLAIN.replace("$2b$05$", prefix + "%d$") for prefix in prefixes] + [LONG.replace("r=5", "r=%d")]

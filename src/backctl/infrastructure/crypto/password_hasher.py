@@ -135,9 +135,9 @@ class BcryptHasher:
             excess = parsed.excess
         if excess is not None:
             raise InvalidPasswordHash(
-                f"the hash {excess}", hint="create the account with --no-password, then set a new password"
+                f"the hash {excess}", hint="create the account without a password, then set a new one"
             )
-        is_own = isinstance(parsed, _Parsed) and parsed.is_ours
+        is_own = isinstance(parsed, _Parsed) and parsed.is_ours and encoded.reveal().startswith("$")
         return PasswordHash(encoded.reveal(), imported=imported or not is_own)
 
     def scheme_of(self, stored: PasswordHash) -> str:
@@ -250,7 +250,7 @@ class _Parsed:
 
 def _parse(encoded: str) -> "_Parsed | ForeignHash | None":
     """Parse a hash; None for any other text."""
-    name = next((name for name in _DJANGO if encoded.startswith(name)), "")
+    name = "" if encoded.startswith("$") else next((name for name in _DJANGO if encoded.startswith(name)), "")
     match = _BCRYPT.fullmatch(encoded, len(name))
     variant, prehash = (match["variant"], _DJANGO.get(name, "")) if match is not None else ("$2b$", "passlib")
     match = match or _BCRYPT_SHA256.fullmatch(encoded)
