@@ -13,7 +13,16 @@ from backctl.application.transfer.record import DESCRIPTIVE, IMPORTABLE
 from backctl.application.transfer.record import NEVER as NEVER_WRITTEN
 from backctl.domain.errors import InvalidInput
 from backctl.domain.mfa import NEVER_USED
-from backctl.domain.one_time_codes import DEFAULT_TOTP, Algorithm, TotpSettings, decoded_secret
+from backctl.domain.one_time_codes import (
+    DEFAULT_TOTP,
+    DIGITS_MAX,
+    DIGITS_MIN,
+    PERIOD_MAX,
+    PERIOD_MIN,
+    Algorithm,
+    TotpSettings,
+    decoded_secret,
+)
 from backctl.domain.quoting import quoted
 from backctl.domain.values import (
     NEVER,
@@ -35,8 +44,12 @@ if TYPE_CHECKING:
     from backctl.domain.password_policy import PasswordPolicy
 
 _ACCEPTED: Final = frozenset((*IMPORTABLE, *DESCRIPTIVE))
+_WORD = re.compile(r"[\w-]{1,80}", re.ASCII)
 _INTEGER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _INTEGER_MAX = 2**63 - 1  # the range of a bigint column
+SECRET_MIN, SECRET_MAX = 10, 128
+"""Bytes of the secret of a second factor. Early authenticators used 10; no program uses more than 128."""
+
 _TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
 
 
@@ -125,7 +138,7 @@ class RowParser:
             _instant(members, "last_login_at"),
             created_at,
             updated_at,
-            _integer(members, "version", at_least=1),
+            _integer(members, "version", 1),
             self._password(members, email, username),
             self._password_hash(members),
             _factor(members),
@@ -134,7 +147,7 @@ class RowParser:
     def _password(
         self, members: Mapping[str, object], email: EmailAddress | None, username: Username | None
     ) -> Secret | None:
-        text = _text(members, "password")
+        text = _text(members, "password") if "password" in members else None
         if text is None:
             return None
         from backctl.domain.password_policy import prepared_new
@@ -153,7 +166,7 @@ class RowParser:
 
     def _password_hash(self, members: Mapping[str, object]) -> PasswordHash | None:
         encoded, imported = _text(members, "password_hash"), _boolean(members, "password_imported")
-        if encoded is None:
+        if encoded is None:  # `user list` prints password_imported alone
             return None
         return self._hasher().accept(Secret(encoded), imported=imported is not False)
 
@@ -184,6 +197,8 @@ def _expiry(members: Mapping[str, object]) -> Expiry | None:
 
 def _factor(members: Mapping[str, object]) -> ImportedFactor | None:
     """Return the second factor; None if there is none, also when there are settings without a secret."""
+    if "mfa" not in members and "totp_secret" not in members:
+        return None
     given, secret = _text(members, "mfa"), _text(members, "totp_secret")
     if secret is None and given in (None, "off"):
         return None
@@ -206,16 +221,26 @@ def _factor(members: Mapping[str, object]) -> ImportedFactor | None:
         )
     confirmed_at = _instant(members, "mfa_confirmed_at")
     if state == "pending" and confirmed_at is not None:
-        raise InvalidInput("mfa is pending, but there is a mfa_confirmed_at")
-    last_used_step = _integer(members, "totp_last_used_step", at_least=0)
+        raise InvalidInput("mfa is pending, but mfa_confirmed_at is given")
+    last_used_step = _integer(members, "totp_last_used_step", 0)
     return ImportedFactor(
         state,
-        decoded_secret(secret),
+        _secret(secret),
         _settings(members),
         _instant(members, "mfa_enrolled_at"),
         confirmed_at,
         NEVER_USED if last_used_step is None else last_used_step,
     )
+
+
+def _secret(text: str) -> bytes:
+    try:
+        secret = decoded_secret(text)
+    except ValueError:
+        raise InvalidInput("totp_secret is not base32", hint="use the letters A–Z and 2–7") from None
+    if not SECRET_MIN <= len(secret) <= SECRET_MAX:
+        raise InvalidInput(f"totp_secret has {len(secret)} bytes, not {SECRET_MIN} to {SECRET_MAX}")
+    return secret
 
 
 def _settings(members: Mapping[str, object]) -> TotpSettings:
@@ -225,13 +250,9 @@ def _settings(members: Mapping[str, object]) -> TotpSettings:
             algorithm = known
         case other:
             raise InvalidInput(f"totp_algorithm: {quoted(other)} is not sha1, sha256 or sha512")
-    digits = _integer(members, "totp_digits", at_least=1)
-    period = _integer(members, "totp_period", at_least=1)
-    return TotpSettings(
-        algorithm,
-        DEFAULT_TOTP.digits if digits is None else digits,
-        DEFAULT_TOTP.period if period is None else period,
-    )
+    digits = _integer(members, "totp_digits", DIGITS_MIN, DIGITS_MAX)
+    period = _integer(members, "totp_period", PERIOD_MIN, PERIOD_MAX)
+    return TotpSettings(algorithm, digits or DEFAULT_TOTP.digits, period or DEFAULT_TOTP.period)
 
 
 # The types of members. CSV has only text, so the text of a boolean or a number is accepted too.
@@ -255,7 +276,7 @@ def _boolean(members: Mapping[str, object], name: str) -> bool | None:
     raise _wrong_type(name, "true or false", value)
 
 
-def _integer(members: Mapping[str, object], name: str, *, at_least: int) -> int | None:
+def _integer(members: Mapping[str, object], name: str, least: int, most: int = _INTEGER_MAX) -> int | None:
     value = members.get(name)
     if value is None:
         return None
@@ -263,8 +284,8 @@ def _integer(members: Mapping[str, object], name: str, *, at_least: int) -> int 
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong_type(name, "an integer", value)
-    if not at_least <= value <= _INTEGER_MAX:
-        raise InvalidInput(f"{name} must be {at_least} to {_INTEGER_MAX}, not {value}")
+    if not least <= value <= most:
+        raise InvalidInput(f"{name} must be {least} to {most}, not {value}")
     return value
 
 
@@ -288,7 +309,8 @@ def _wrong_type(name: str, expected: str, value: object) -> InvalidInput:
 
 def _unknown(members: Mapping[str, object]) -> InvalidInput:
     name = next(name for name in members if name not in _ACCEPTED)
+    shown = name if _WORD.fullmatch(name) else "NAME"
     return InvalidInput(
         f"an account has no member {quoted(name)}",
-        hint=f"ignore it with '--map {name}=', or rename it with '--map {name}=MEMBER'",
+        hint=f"ignore it with '--map {shown}=', or rename it with '--map {shown}=MEMBER'",
     )
