@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --format --out --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --format --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --out --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --format --out --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --batch-size --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -150,6 +150,7 @@ complete -c backctl -n '__backctl_at user' -a deactivate -d 'Deactivate accounts
 complete -c backctl -n '__backctl_at user' -a update -d 'Update the given attributes of an account'
 complete -c backctl -n '__backctl_at user' -a delete -d 'Permanently delete accounts; their events stay'
 complete -c backctl -n '__backctl_at user' -a history -d 'Show the events of an account, oldest first'
+complete -c backctl -n '__backctl_at user' -a export -d 'Export accounts as JSON lines, JSON or CSV'
 complete -c backctl -n '__backctl_at user' -a mfa -d 'Manage the second factors of accounts'
 complete -c backctl -n '__backctl_at user' -s h -l help -d 'Show this message and exit'
 
@@ -308,6 +309,32 @@ complete -c backctl -n '__backctl_in user history' -l sort -x -d '\'seq\' shows 
 complete -c backctl -n '__backctl_in user history' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in user history' -l all -d 'Print everything instead of one page'
+
+# backctl user export
+complete -c backctl -n '__backctl_in user export' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only accounts with this role; may be repeated'
+complete -c backctl -n '__backctl_in user export' -l status -x -a 'active closed expired locked' -d 'Only accounts with this status; may be repeated'
+complete -c backctl -n '__backctl_in user export' -l active -d 'Only accounts that can log in now (status active), or only the others'
+complete -c backctl -n '__backctl_in user export' -l inactive -d 'Only accounts that can log in now (status active), or only the others'
+complete -c backctl -n '__backctl_in user export' -l locked -d 'Only accounts with a lock after failed logins, even if closed or expired'
+complete -c backctl -n '__backctl_in user export' -l created-after -x -d 'Only accounts created at this time or later; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in user export' -l created-before -x -d 'Only accounts created before this time; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in user export' -l expires-before -x -d 'Only accounts that expire before this time; 7d is in 7 days'
+complete -c backctl -n '__backctl_in user export' -l last-login-before -x -d 'Only accounts without a login since this time; 7d is 7 days ago'
+complete -c backctl -n '__backctl_in user export' -l mfa -x -a 'off pending on' -d 'Only accounts with the second factor in this state; may be repeated'
+complete -c backctl -n '__backctl_in user export' -l must-change-password -d 'Only accounts that must change their password at the next login'
+complete -c backctl -n '__backctl_in user export' -l no-password -d 'Only accounts without a password'
+complete -c backctl -n '__backctl_in user export' -l email-domain -x -d 'Only accounts with an address in this domain'
+complete -c backctl -n '__backctl_in user export' -l search -x -d 'Only accounts with this text in the username or the address'
+complete -c backctl -n '__backctl_in user export' -l format -x -a 'jsonl json csv' -d 'Format of the accounts; jsonl unless -o selects another'
+complete -c backctl -n '__backctl_in user export' -l include-hashes -d 'Include the password hashes; the event log records it'
+complete -c backctl -n '__backctl_in user export' -l include-mfa -d 'Include the secrets of second factors; the event log records it'
+complete -c backctl -n '__backctl_in user export' -l spreadsheet-safe -d 'Put \' before cells of CSV that a spreadsheet would run; they do not import unchanged'
+complete -c backctl -n '__backctl_in user export' -l out -r -F -d 'Write to this new file, which appears when it is complete, and print a report'
+complete -c backctl -n '__backctl_in user export' -l overwrite -d 'Replace the file of --out if it exists'
+complete -c backctl -n '__backctl_in user export' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in user export' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user export' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user export' -l reason -x -d 'Record this reason with every change'
 
 # backctl user mfa
 complete -c backctl -n '__backctl_at user mfa' -a enroll -d 'Create a secret for an authenticator and show it once'
@@ -751,7 +778,7 @@ complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message a
 # backctl audit list
 complete -c backctl -n '__backctl_in audit list' -l by -x -d 'Only events by this actor: its name, system user, or USER@HOST'
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'Only events about this account, even if deleted, or another subject'
-complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only events of this type or glob, such as \'User*\'; may be repeated'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported AccountsExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only events of this type or glob, such as \'User*\'; may be repeated'
 complete -c backctl -n '__backctl_in audit list' -l outcome -x -a 'success failure' -d 'Only refused attempts (failure), or only other events'
 complete -c backctl -n '__backctl_in audit list' -l reason-contains -x -d 'Only events with this text in the reason, in any case'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'Only events at this time or later; 7d is 7 days ago'

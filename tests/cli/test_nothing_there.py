@@ -11,6 +11,7 @@ NEED_ONE = {
     ("user", "show"): "ada",
     ("user", "exists"): "ada",
     ("user", "count"): "",
+    ("user", "export"): "",
     ("user", "set-password"): "ada --generate-password",
     ("user", "check-password"): "ada --password-stdin",
     ("user", "activate"): "ada bob",

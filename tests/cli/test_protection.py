@@ -115,6 +115,7 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("user", "unlock"): (with_a_locked_account, "ada"),
     ("user", "update"): (unprepared, "ada --username lovelace"),
     ("user", "delete"): (unprepared, "ada"),
+    ("user", "export"): (unprepared, "--include-hashes --include-mfa --out made"),
     ("user", "mfa", "enroll"): (unprepared, "ada"),
     ("user", "mfa", "confirm"): (with_a_pending_factor, "ada --code-file code --secret-file made"),
     ("user", "mfa", "disable"): (with_a_second_factor, "ada"),

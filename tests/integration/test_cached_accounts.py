@@ -314,6 +314,7 @@ NOT_ABOUT_ACCOUNTS = {
     "KeyDestroyed",
     "KeyringRewrapped",
     "KeyExported",
+    "AccountsExported",
     "RateLimitReset",
 }
 

@@ -82,7 +82,7 @@ def test_a_variable_with_a_typing_error_is_told_once_beside_every_command(runner
     assert runner.invoke(app, ["config", "show", "-q"], env=env).stderr == ""
 
 
-@pytest.mark.parametrize(("path", "entry"), entries())
+@pytest.mark.parametrize(("path", "entry"), list(entries()))
 def test_the_table_of_nouns_is_true(path: tuple[str, ...], entry: Entry) -> None:
     noun, name = import_module(entry.module).app, path[-1]
     assert isinstance(noun, Noun)
