@@ -57,7 +57,8 @@ class Run:
 class Command:
     """A process to measure. `{turn}` in an argument is replaced by the number of the run, so that each run can differ.
 
-    `check` validates the output; if it returns False, the benchmark ends.
+    `before` prepares each run and is not measured. `check` validates the output; if it returns False, the benchmark
+    ends.
     """
 
     name: str
@@ -65,10 +66,12 @@ class Command:
     environment: Mapping[str, str]
     check: Callable[[Output], bool] = lambda output: True
     exit_code: int = 0
+    before: Callable[[], None] = lambda: None
 
     def run(self, turn: int) -> Run:
         """Run the command. Raises Broken for a wrong exit code or output."""
         argv = [part.replace("{turn}", str(turn)) for part in self.argv]
+        self.before()
         with tempfile.TemporaryFile() as complaints:
             reading, writing = os.pipe()
             with open(reading, "rb") as report:

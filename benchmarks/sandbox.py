@@ -24,9 +24,13 @@ DJANGO_PEER = Path(__file__).resolve().parent / "django_peer"
 
 
 class Sandbox:
-    """A temporary home folder and the installations in it. Use it as a context manager."""
+    """A temporary home folder and the installations in it. Use it as a context manager.
 
-    def __init__(self) -> None:
+    `long` asks for the larger amounts that take minutes.
+    """
+
+    def __init__(self, *, long: bool = False) -> None:
+        self.long = long
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -76,11 +80,14 @@ class Sandbox:
         self._seed("django", database, users)
         return Installation(environment, database)
 
-    def server(self) -> "PostgresServer":
-        """Return a PostgreSQL server that stops with the sandbox, with fast settings because it is not measured."""
+    def server(self, *, durable: bool = False) -> "PostgresServer":
+        """Return a PostgreSQL server that stops with the sandbox, with fast settings because it is not measured.
+
+        A `durable` server flushes every commit to the disk, for measurements of writes.
+        """
         from tests.servers import PostgresServer
 
-        server = PostgresServer(18)
+        server = PostgresServer(18, {"fsync": "on", "full_page_writes": "on"} if durable else {})
         self._stack.callback(server.close)
         return server
 

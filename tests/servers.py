@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import psycopg
 from tests.ports import free_port, guarded
-from tests.redis_servers import Cluster, Flavour, RedisServer, WithSentinel
+from tests.redis_servers import NO_SETTINGS, Cluster, Flavour, RedisServer, WithSentinel
 
 PostgresVersion = Literal[16, 18]
 POSTGRES_VERSIONS: tuple[PostgresVersion, ...] = (16, 18)
@@ -44,10 +44,14 @@ _SETTINGS = {
 
 
 class PostgresServer:
-    """A server with a superuser `tester` who needs a password. Tests can `stop`, `kill` and `start` it."""
+    """A server with a superuser `tester` who needs a password. Tests can `stop`, `kill` and `start` it.
 
-    def __init__(self, version: PostgresVersion) -> None:
+    `settings` replace the fast ones of the tests.
+    """
+
+    def __init__(self, version: PostgresVersion, settings: Mapping[str, str] = NO_SETTINGS) -> None:
         self.version = version
+        self._settings = {**_SETTINGS, **settings}
         self.password = secrets.token_hex(8)
         self._account: dict[str, Any] = (
             {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -77,7 +81,7 @@ class PostgresServer:
         give_up = time.monotonic() + _PATIENCE_S
         while time.monotonic() < give_up:
             port = self.port or free_port()
-            settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
+            settings = [f"--{name}={value}" for name, value in {**self._settings, "port": str(port)}.items()]
             with (self._folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
                     [self._binaries / "postgres", "-D", self._data, *settings],
@@ -112,6 +116,11 @@ class PostgresServer:
         form = "" if encoding is None else f" ENCODING '{encoding}' LOCALE 'C'"
         self.admin().execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY{form}")
         return name
+
+    def restore_database(self, name: str, template: str) -> None:
+        """Replace a database with a copy of `template`."""
+        self.drop_database(name)
+        self.admin().execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
 
     def drop_database(self, name: str) -> None:
         self.admin().execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
