@@ -1,4 +1,4 @@
-"""Run the benchmarks and print the results: `python -m benchmarks [CASE…] [--rounds N] [--output FILE]`.
+"""Run the benchmarks and print the results: `python -m benchmarks [CASE…] [--rounds N] [--long] [--output FILE]`.
 
 The exit code does not depend on the targets, because times depend on the machine and its load. It is 1 only if a
 command fails or gives a wrong answer.
@@ -20,6 +20,7 @@ def main() -> int:
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"{', '.join(CASES)}; default: all")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="runs of each command (%(default)s)")
+    parser.add_argument("--long", action="store_true", help="measure memory with more accounts")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write the report to this file")
     options = parser.parse_args()
     if unknown := set(options.cases) - set(CASES):
@@ -31,7 +32,7 @@ def main() -> int:
     print(report[0], flush=True)
     for name in options.cases or CASES:
         try:
-            with Sandbox() as sandbox:
+            with Sandbox(long=options.long) as sandbox:
                 part = CASES[name](sandbox, options.rounds)
         except Broken as broken:
             print(f"benchmarks: error: {name}: {broken}", file=sys.stderr)

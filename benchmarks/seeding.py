@@ -16,7 +16,7 @@ from backctl.domain.values import Instant
 _BEGINNING = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z in µs; account n was created n seconds later
 _SECOND = 1_000_000
 _DOMAIN = "example.org"
-_HASH = "$2b$12$" + "." * 22 + "a" * 31  # has the form of a bcrypt hash; no password is ever checked here
+HASH = "$2b$12$" + "." * 22 + "a" * 31  # has the form of a bcrypt hash; no password is ever checked here
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def accounts(count: int) -> Iterator[Account]:
 
 def seed_backctl(database: Path, users: int) -> None:
     rows = (
-        (a.id, a.email, a.email, _DOMAIN, a.username, a.username, _HASH, a.role, a.created_at, a.created_at)
+        (a.id, a.email, a.email, _DOMAIN, a.username, a.username, HASH, a.role, a.created_at, a.created_at)
         for a in accounts(users)
     )
     with sqlite3.connect(database, isolation_level=None) as connection:
@@ -82,7 +82,7 @@ def seed_backctl(database: Path, users: int) -> None:
 def seed_django(database: Path, users: int) -> None:
     rows = (
         (
-            "bcrypt$" + _HASH,
+            "bcrypt$" + HASH,
             a.role == "admin",
             a.username,
             a.email,
@@ -111,7 +111,7 @@ def seed_server(url: str, users: int) -> None:
     with psycopg.connect(url) as connection:
         with connection.cursor().copy(f"COPY users ({columns}) FROM STDIN") as copy:
             for a in accounts(users):
-                keys = (a.id, a.email, a.email, _DOMAIN, a.username, a.username, _HASH, a.role)
+                keys = (a.id, a.email, a.email, _DOMAIN, a.username, a.username, HASH, a.role)
                 copy.write_row((*keys, True, False, "off", a.created_at, a.created_at, 1))
         connection.execute("ANALYZE users")
 
@@ -125,7 +125,7 @@ def seed_django_server(url: str, users: int) -> None:
             for a in accounts(users):
                 joined = datetime.fromtimestamp(a.created_at / 1e6, UTC)
                 rank = a.role == "admin", a.username, "", a.email, a.role != "user"
-                copy.write_row(("bcrypt$" + _HASH, *rank, True, joined, ""))
+                copy.write_row(("bcrypt$" + HASH, *rank, True, joined, ""))
         connection.execute("ANALYZE auth_user")
 
 
