@@ -21,6 +21,7 @@ COMMANDS = {
     "a copy": ("db", "backup", "full/copy.db"),
     "a new file": ("encrypt", "--context", "", "--file", "plain", "--out", "full/out"),
     "a replaced file": ("encrypt", "--context", "", "--file", "plain", "--out", "full/out", "--overwrite"),
+    "an export": ("user", "export", "--out", "full/accounts"),
     "the configuration": ("config", "set", "passwords.min_length", "10", "--config", "full/config.toml"),
 }
 FILES = {

@@ -42,6 +42,8 @@ OTHERS = [
 """What must still work when the row of another account is damaged."""
 COMMANDS = [
     ["user", "list", "--all"],
+    ["user", "export"],
+    ["user", "export", "--include-hashes", "--include-mfa", "--yes"],
     ["user", "show", "ada"],
     ["user", "update", "ada", "--role", "user", "--dry-run"],
     ["user", "check-password", "ada", "--password-stdin"],
