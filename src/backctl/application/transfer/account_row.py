@@ -104,7 +104,7 @@ class RowParser:
         passwords: "Callable[[], PasswordPolicy]",
         access: "AccessPolicy",
     ) -> None:
-        """`hasher` and `passwords` are called when the first record has a password or a hash."""
+        """`hasher` and `passwords` are called only for records with a password or a hash."""
         self._addresses = addresses
         self._hasher = hasher
         self._passwords = passwords
