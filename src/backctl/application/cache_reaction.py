@@ -71,7 +71,9 @@ class CacheReaction:
         if logged.erased:
             return keys
         match event:
-            case events.UserCreated(email=email, username=username):
+            case (
+                events.UserCreated(email=email, username=username) | events.UserImported(email=email, username=username)
+            ):
                 keys += [key_of_email(email, self._addresses), key_of_username(username)]
             case events.UserEmailChanged(old=old, new=new):
                 keys += [key_of_email(old, self._addresses), key_of_email(new, self._addresses)]

@@ -75,6 +75,28 @@ class UserCreated(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class UserImported(DomainEvent):
+    """An account was created from a record of another program or installation, with everything that the record says.
+
+    The event occurred when the account was imported; the times in its data are those of the account, as RFC 3339.
+    `imported`: the password hash was made by another program. `mfa`: the state of the second factor.
+    """
+
+    email: str
+    username: str
+    role: str
+    can_log_in: bool
+    must_change: bool
+    imported: bool
+    is_active: bool
+    mfa: str
+    expires_at: str | None
+    last_login_at: str | None
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserEmailChanged(DomainEvent):
     old: str
     new: str
@@ -112,9 +134,13 @@ class UserDeactivated(DomainEvent):
 
 @dataclass(frozen=True, slots=True)
 class UserPasswordChanged(DomainEvent):
-    """The account has a new password. `must_change`: its owner must change it at the next login."""
+    """The account has a new password. `must_change`: its owner must change it at the next login.
+
+    `imported`: the password hash was made by another program.
+    """
 
     must_change: bool
+    imported: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from backctl.domain.errors import InvalidCursor, InvalidInput
 from backctl.domain.quoting import quoted
@@ -27,6 +27,22 @@ SortField = Literal["created_at", "email", "username", "id"]
 SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
 
 
+class AccountKeys(NamedTuple):
+    """The id of an account and the keys under which its names are unique; None for unknown ones."""
+
+    id: UserId | None
+    email: str | None
+    username: str | None
+
+
+class Holders(NamedTuple):
+    """The accounts that have an id, an e-mail key and a username key, each None without one."""
+
+    by_id: "User | None"
+    by_email: "User | None"
+    by_username: "User | None"
+
+
 class UserRepository(Protocol):
     """The accounts in a unit of work. Every returned account is written back at the commit."""
 
@@ -34,8 +50,27 @@ class UserRepository(Protocol):
         """Add a new account. Raises EmailTaken or UsernameTaken, at the latest when the unit of work commits."""
         ...
 
+    def add_all(self, users: "Sequence[User]") -> None:
+        """Add new accounts, much faster than one by one. Their events follow those recorded so far.
+
+        `lock_holders` must have found none of their ids and keys. Raises TransactionAborted if another transaction has
+        added one of them since.
+        """
+        ...
+
     def get(self, ident: Identity) -> "User":
         """Return an account, locked for this transaction. Raises UserNotFound."""
+        ...
+
+    def lock_holders(self, keys: "Sequence[AccountKeys]") -> None:
+        """Lock every account that has one of these ids or keys, in ascending order of id."""
+        ...
+
+    def holders(self, keys: "AccountKeys") -> "Holders":
+        """Return the accounts that have these keys now; `lock_holders` must have been called with them.
+
+        Does not find accounts that `add_all` added.
+        """
         ...
 
     def lock(self, idents: Iterable[Identity]) -> None:
@@ -82,6 +117,10 @@ class SecondFactors(Protocol):
 
     def enroll(self, user_id: UserId, enrolment: "Enrolment") -> None:
         """Store an enrolment; replaces the previous one and all recovery codes."""
+        ...
+
+    def enroll_all(self, enrolments: "Mapping[UserId, Enrolment]") -> None:
+        """Store the enrolments of accounts that have none, much faster than one by one."""
         ...
 
     def confirm(self, user_id: UserId, *, now: Instant) -> None: ...

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from backctl.domain.account_status import Obstacle, obstacle_of
-from backctl.domain.errors import MfaAlreadyOn, MfaNotOn, MfaNotPending
+from backctl.domain.errors import EmailTaken, MfaAlreadyOn, MfaNotOn, MfaNotPending, UsernameTaken
 from backctl.domain.events import (
     DomainEvent,
     MfaConfirmed,
@@ -18,12 +18,13 @@ from backctl.domain.events import (
     UserDeleted,
     UserEmailChanged,
     UserExpiryChanged,
+    UserImported,
     UserPasswordChanged,
     UserPasswordRehashed,
     UserRoleChanged,
     UserUsernameChanged,
 )
-from backctl.domain.quoting import quoted
+from backctl.domain.quoting import escaped, quoted
 from backctl.domain.values import EmailAddress, Instant, PasswordHash, UserId, Username
 
 MfaState = Literal["off", "pending", "on"]
@@ -102,6 +103,65 @@ class User:
         )
         return user
 
+    @classmethod
+    def import_(
+        cls,
+        *,
+        id: UserId,  # noqa: A002 - the member's own name
+        email: EmailAddress,
+        username: Username,
+        password_hash: PasswordHash | None,
+        role: str,
+        is_active: bool,
+        expires_at: Instant | None,
+        must_change_password: bool,
+        mfa_state: MfaState,
+        last_login_at: Instant | None,
+        created_at: Instant,
+        updated_at: Instant,
+        version: int,
+    ) -> "User":
+        """Create an account as a record describes it. The caller must check with the AccessPolicy that the role exists.
+
+        `updated_at` must not be before `created_at`, and `version` must be at least 1.
+        """
+        user = cls(
+            id=id,
+            email=email,
+            username=username,
+            password_hash=password_hash,
+            role=role,
+            is_active=is_active,
+            expires_at=expires_at,
+            must_change_password=must_change_password,
+            mfa_state=mfa_state,
+            last_login_at=last_login_at,
+            created_at=created_at,
+            updated_at=updated_at,
+            version=version,
+            is_stored=False,
+        )
+        created = created_at.isoformat()
+        user._recorded.append(
+            UserImported(
+                id,
+                email=email.address,
+                username=username.name,
+                role=role,
+                can_log_in=password_hash is not None,
+                must_change=must_change_password,
+                imported=user.password_imported,
+                is_active=is_active,
+                mfa=mfa_state,
+                expires_at=None if expires_at is None else expires_at.isoformat(),
+                last_login_at=None if last_login_at is None else last_login_at.isoformat(),
+                created_at=created,
+                updated_at=created if updated_at == created_at else updated_at.isoformat(),
+                version=version,
+            )
+        )
+        return user
+
     def change_email(self, email: EmailAddress, *, now: Instant) -> bool:
         """Change the e-mail address; False if it is the same. The repository checks whether it is taken."""
         if self.email.address == email.address:
@@ -153,7 +213,7 @@ class User:
         """
         self.password_hash = password_hash
         self.must_change_password = must_change
-        self._changed(UserPasswordChanged(self.id, must_change=must_change), now)
+        self._changed(UserPasswordChanged(self.id, must_change=must_change, imported=self.password_imported), now)
 
     def rehash_password(self, password_hash: PasswordHash, *, now: Instant) -> None:
         """Replace the hash by a better one of the same password."""
@@ -237,3 +297,17 @@ def require_mfa_pending(state: str, username: str) -> None:
         raise MfaNotPending(
             f"{quoted(username)} has no second factor to confirm", hint="run '{backctl} user mfa enroll' first"
         )
+
+
+def email_taken(address: str) -> EmailTaken:
+    return EmailTaken(f"the e-mail address {quoted(address)} belongs to another account", hint=_see(address))
+
+
+def username_taken(name: str) -> UsernameTaken:
+    return UsernameTaken(f"the username {quoted(name)} belongs to another account", hint=_see(name))
+
+
+def _see(ident: str) -> str:
+    import shlex
+
+    return f"run '{{backctl}} user show {shlex.quote(escaped(ident))}' to see that account"

@@ -1,14 +1,16 @@
 """The SQLAlchemy engine of the write side on PostgreSQL."""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event
+from sqlalchemy.exc import IntegrityError
 
 from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 from backctl.infrastructure.postgres.dialect import POSTGRES
-from backctl.infrastructure.sql.engine import DIALECT, KNOWN_KIDS, OUTCOMES
+from backctl.infrastructure.sql.engine import DIALECT, INSERT_MANY, KNOWN_KIDS, OUTCOMES
 from backctl.infrastructure.sql.schema import StoredInstallation
 
 
@@ -48,8 +50,19 @@ def bare_engine(database: PostgresDatabase) -> Engine:
         use_native_hstore=False,  # or every first connection queries a type that no table uses
         poolclass=NullPool,  # the database has its own pool, shared with the read side
         hide_parameters=True,  # a failed statement would print password hashes
-        execution_options={DIALECT: POSTGRES, OUTCOMES: database},
+        execution_options={DIALECT: POSTGRES, OUTCOMES: database, INSERT_MANY: copy_many},
     )
+
+
+def copy_many(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows with COPY, which takes half the time of an INSERT for each. Raises IntegrityError."""
+    statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table.name), SQL(", ").join(map(Identifier, rows[0])))
+    try:
+        with driver_of(connection).cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(tuple(row.values()))
+    except psycopg.IntegrityError as error:
+        raise IntegrityError(None, None, error, hide_parameters=True) from error
 
 
 def driver_of(connection: Connection) -> Driver:

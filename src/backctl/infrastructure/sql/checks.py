@@ -30,9 +30,11 @@ _DAMAGED_NAMED = 1_000  # each one must be corrected
 _LOOK = f"run '{{backctl}} audit verify', then {RESTORE}"
 
 # Compare sets instead of looking up each row: PostgreSQL's ids need a cast, so no index would help.
-_UNRECORDED = "SELECT CAST(id AS TEXT) FROM users EXCEPT SELECT subject FROM events WHERE type = 'UserCreated'"
+_UNRECORDED = """
+SELECT CAST(id AS TEXT) FROM users EXCEPT SELECT subject FROM events WHERE type IN ('UserCreated', 'UserImported')
+"""
 _LOST = """
-SELECT subject FROM events WHERE type = 'UserCreated'
+SELECT subject FROM events WHERE type IN ('UserCreated', 'UserImported')
 EXCEPT SELECT CAST(id AS TEXT) FROM users
 EXCEPT SELECT subject FROM events WHERE type = 'UserDeleted'
 """

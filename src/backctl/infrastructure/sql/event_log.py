@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Container, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -18,7 +18,7 @@ from backctl.domain.events import DomainEvent, SessionOpened, SessionRefreshed
 from backctl.domain.keyring import Key
 from backctl.domain.values import EventId, Instant, UserId
 from backctl.infrastructure.sql import tables
-from backctl.infrastructure.sql.engine import KNOWN_KIDS, dialect_of
+from backctl.infrastructure.sql.engine import KNOWN_KIDS, dialect_of, insert_many
 
 _SEQ_BOUND = 2**52  # far beyond any log, and within the range of the canonical form
 _COLUMNS = tuple(field.name for field in fields(RecordedEvent))
@@ -26,7 +26,6 @@ _COLUMNS = tuple(field.name for field in fields(RecordedEvent))
 # Built once, because building a statement takes SQLAlchemy five times as long as running it.
 _LOCK_HEAD = select(tables.event_head.c.seq, tables.event_head.c.mac).where(tables.event_head.c.id == 1)
 _LOCK_HEAD = _LOCK_HEAD.with_for_update()
-_ADD = insert(tables.events)
 _MOVE_HEAD = update(tables.event_head).values(seq=bindparam("head_seq"), mac=bindparam("head_mac"))
 # One round trip instead of two. The parameters have names, because both tables have a `seq` and an `id`.
 _ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in _COLUMNS})
@@ -74,8 +73,8 @@ def append(
             mac=b"",
         )
         mac = link(secret, mac, event_row)
-        kept = {"data": None, "salt": None} if place in erased else {}
-        rows.append(columns_of(replace(event_row, mac=mac)) | kept)
+        row = columns_of(event_row) | {"mac": mac}
+        rows.append(row | {"data": None, "salt": None} if place in erased else row)
     _remember_key(connection, key.kid, first_seq=rows[0]["seq"])
     try:
         _write(connection, rows)
@@ -158,10 +157,10 @@ def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
     head = {"head_seq": last["seq"], "head_mac": last["mac"]}
     if dialect_of(connection).writes_in_queries:
         if earlier:
-            connection.execute(_ADD, earlier)
+            insert_many(connection, tables.events, earlier)
         connection.execute(_ADD_AND_MOVE_HEAD, {f"event_{name}": value for name, value in last.items()} | head)
     else:
-        connection.execute(_ADD, rows)
+        insert_many(connection, tables.events, rows)
         connection.execute(_MOVE_HEAD, head)
 
 

@@ -3,7 +3,7 @@
 If two processes use the same code, the condition of the UPDATE accepts only one of them, whatever they have read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
@@ -14,6 +14,7 @@ from backctl.domain.one_time_codes import Algorithm, TotpSettings
 from backctl.domain.quoting import quoted
 from backctl.domain.values import EARLIEST, LATEST, Instant, UserId
 from backctl.infrastructure.sql import tables
+from backctl.infrastructure.sql.engine import insert_many
 
 _secrets = tables.mfa_secrets.c
 _codes = tables.recovery_codes.c
@@ -31,19 +32,25 @@ class SqlSecondFactors:
 
     def enroll(self, user_id: UserId, enrolment: Enrolment) -> None:
         self.forget(user_id)
-        self._connection().execute(
-            insert(tables.mfa_secrets).values(
-                user_id=user_id,
-                secret=enrolment.secret,
-                kid=enrolment.kid,
-                algorithm=enrolment.settings.algorithm,
-                digits=enrolment.settings.digits,
-                period=enrolment.settings.period,
-                enrolled_at=int(enrolment.enrolled_at),
-                confirmed_at=None if enrolment.confirmed_at is None else int(enrolment.confirmed_at),
-                last_used_step=enrolment.last_used_step,
-            )
-        )
+        self.enroll_all({user_id: enrolment})
+
+    def enroll_all(self, enrolments: Mapping[UserId, Enrolment]) -> None:
+        rows = [
+            {
+                "user_id": user_id,
+                "secret": enrolment.secret,
+                "kid": enrolment.kid,
+                "algorithm": enrolment.settings.algorithm,
+                "digits": enrolment.settings.digits,
+                "period": enrolment.settings.period,
+                "enrolled_at": int(enrolment.enrolled_at),
+                "confirmed_at": None if enrolment.confirmed_at is None else int(enrolment.confirmed_at),
+                "last_used_step": enrolment.last_used_step,
+            }
+            for user_id, enrolment in enrolments.items()
+        ]
+        if rows:
+            insert_many(self._connection(), tables.mfa_secrets, rows)
 
     def confirm(self, user_id: UserId, *, now: Instant) -> None:
         self._connection().execute(

@@ -1,6 +1,5 @@
 """Stores accounts as aggregates, for one transaction."""
 
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from sqlalchemy.exc import IntegrityError
 
 from backctl.application.ports.environment import AddressParser, Clock
 from backctl.domain.access import ADMINISTRATOR
-from backctl.domain.errors import Conflict, EmailTaken, UserChangedMeanwhile, UsernameTaken, UserNotFound
+from backctl.domain.errors import Conflict, TransactionAborted, UserChangedMeanwhile, UserNotFound
 from backctl.domain.events import DomainEvent
-from backctl.domain.quoting import escaped, quoted
-from backctl.domain.user import MfaState, User
+from backctl.domain.quoting import quoted
+from backctl.domain.repositories import AccountKeys, Holders
+from backctl.domain.user import MfaState, User, email_taken, username_taken
 from backctl.domain.values import (
     EARLIEST,
     LATEST,
@@ -29,10 +29,12 @@ from backctl.domain.values import (
     is_uuid,
 )
 from backctl.infrastructure.sql import former_names
+from backctl.infrastructure.sql.engine import insert_many
 from backctl.infrastructure.sql.misread import Misread
 from backctl.infrastructure.sql.tables import UserRow
 
 # SQLite names a violated constraint by its column, PostgreSQL by its own name.
+_ID: Final = ("users.id", "pk_users")
 _EMAIL_KEY: Final = ("users.email_key", "uq_users_email_key")
 _USERNAME_KEY: Final = ("users.username_key", "uq_users_username_key")
 
@@ -107,6 +109,8 @@ class SqlUserRepository:
         self._unsettled: set[str] = set()
         """The accounts whose row was locked or written in the attempt: a rollback of the attempt undoes that."""
         self._knew_administrators = False
+        self._events: list[DomainEvent] = []
+        """The events of accounts that were added together, which are not known."""
 
     def add(self, user: User) -> None:
         """Insert immediately, so that the unique keys decide. Raises EmailTaken, UsernameTaken."""
@@ -116,10 +120,31 @@ class SqlUserRepository:
         user.is_stored = True
         self._know(_Known(user, columns, user.version))
 
+    def add_all(self, users: Sequence[User]) -> None:
+        if not users:
+            return
+        now = self._clock()
+        rows = [{**_columns(user), "id": user.id, "version": user.version} for user in users]
+        try:
+            insert_many(self._connection(), _table, rows)
+        except IntegrityError as error:
+            if not _is_taken(error):
+                raise
+            raise TransactionAborted(
+                "another process has added one of the accounts at the same time", hint="repeat the command"
+            ) from error
+        self._absent.clear()
+        for user, row in zip(users, rows, strict=True):
+            user.is_stored = True
+            self._events += user.take_events()
+            if _administers(user, now):  # `lock_administrators` returns it from now on
+                del row["id"], row["version"]
+                self._know(_Known(user, row, user.version))
+
     def get(self, ident: Identity) -> User:
         connection, key = self._connection(), self._key_of(ident)  # fails if the transaction has ended
-        held = self._known.get(self._by_key.get(key, ""))
-        if held is not None and not held.is_removed and _keys_of(held.user)[key[0]] == key[1]:
+        held = self._held(key)
+        if held is not None:
             return self._hand_out(held)
         row = None
         if key not in self._absent:
@@ -138,6 +163,31 @@ class SqlUserRepository:
         for row in self._connection().execute(_lock_many(tuple(sorted(asked))), asked).all():
             self._of_row(row)
         self._absent.update(key for key in keys if key not in self._by_key)
+
+    def lock_holders(self, keys: Sequence[AccountKeys]) -> None:
+        columns = zip(_COLUMNS.values(), zip(*keys, strict=True), strict=False)  # no columns without keys
+        asked = {column: known for column, all_ in columns if (known := [key for key in all_ if key is not None])}
+        if asked:
+            for row in self._connection().execute(_lock_many(tuple(asked)), asked).all():
+                self._of_row(row)
+
+    def holders(self, keys: AccountKeys) -> Holders:
+        return Holders(*map(self._holder, _COLUMNS.values(), keys))
+
+    def _holder(self, column: str, key: str | None) -> User | None:
+        if key is None:
+            return None
+        held = self._held((column, key))
+        if held is None and (forgotten := self._by_key.get((column, key))) and forgotten not in self._known:
+            # A failed attempt has released its lock.
+            row = self._connection().execute(_LOCK[column], {"key": key}).one_or_none()
+            held = None if row is None else self._of_row(row)
+        return None if held is None else self._hand_out(held)
+
+    def _held(self, key: _Key) -> _Known | None:
+        """Return the account of this transaction that has a key now."""
+        held = self._known.get(self._by_key.get(key, ""))
+        return held if held is not None and not held.is_removed and _keys_of(held.user)[key[0]] == key[1] else None
 
     def remove(self, user: User) -> None:
         """Delete immediately, so that this transaction no longer finds the account. Still records its events."""
@@ -170,13 +220,14 @@ class SqlUserRepository:
             if held and (user_id in self._unsettled or held.user.take_events() or held.changes()):
                 del self._known[user_id]
         self._knows_administrators = self._knew_administrators and all(map(self._known.get, touched))
+        self._events.clear()
 
     def write_back(self, *, everything: bool) -> list[DomainEvent]:
         """Write the changes of the returned accounts, and return and forget their recorded events.
 
         Raises EmailTaken, UsernameTaken, UserChangedMeanwhile.
         """
-        events = []
+        events, self._events = self._events, []
         for user_id in list(self._known if everything else self._handed_out):
             held = self._known[user_id]
             recorded, changed = held.user.take_events(), held.changes()
@@ -260,22 +311,20 @@ def _administers(user: User, now: Instant) -> bool:
 
 
 def _taken(error: IntegrityError, user: User) -> Conflict | None:
-    rule = str(error.orig).partition("\n")[0]  # PostgreSQL's second line repeats the value, which can be any text
-    if any(name in rule for name in _EMAIL_KEY):
-        return EmailTaken(
-            f"the e-mail address {quoted(user.email.address)} belongs to another account",
-            hint=_see(user.email.address),
-        )
-    if any(name in rule for name in _USERNAME_KEY):
-        return UsernameTaken(
-            f"the username {quoted(user.username.name)} belongs to another account",
-            hint=_see(user.username.name),
-        )
+    if _violates(error, _EMAIL_KEY):
+        return email_taken(user.email.address)
+    if _violates(error, _USERNAME_KEY):
+        return username_taken(user.username.name)
     return None
 
 
-def _see(ident: str) -> str:
-    return f"run '{{backctl}} user show {shlex.quote(escaped(ident))}' to see that account"
+def _is_taken(error: IntegrityError) -> bool:
+    return _violates(error, (*_ID, *_EMAIL_KEY, *_USERNAME_KEY))
+
+
+def _violates(error: IntegrityError, names: Sequence[str]) -> bool:
+    rule = str(error.orig).partition("\n")[0]  # PostgreSQL's second line repeats the value, which can be any text
+    return any(name in rule for name in names)
 
 
 def _columns(user: User) -> dict[str, Any]:
