@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from backctl.application.sessions import SessionService
     from backctl.application.tokens import TokenService
     from backctl.application.transactions import Transactions
+    from backctl.application.transfer.importing import ImportService
     from backctl.application.transfer.exporting import ExportService
     from backctl.application.views import Change
     from backctl.domain.access import AccessPolicy
@@ -215,6 +216,23 @@ class Backend:
             clock=now,
             issuer=self._settings.tokens.issuer,
             leeway=self._settings.tokens.leeway,
+        )
+
+    @lazy
+    def imports(self) -> "ImportService":
+        from backctl.application.transfer.importing import ImportService
+        from backctl.infrastructure.host import new_id, now
+
+        return ImportService(
+            transactions=lambda: self._transactions,
+            reader=self._storage.reader,
+            addresses=self._addresses,
+            hasher=lambda: self._hasher,
+            passwords=lambda: self._password_policy,
+            access=self._access_policy,
+            clock=now,
+            new_id=new_id,
+            mfa_keys=lambda: self._mfa_keys,
         )
 
     @lazy

@@ -235,6 +235,22 @@ class UsernameTaken(Conflict):
     code = "user.username_taken"
 
 
+class IdTaken(Conflict):
+    code = "user.id_taken"
+
+
+class AccountAmbiguous(Conflict):
+    """The id and the names of a record belong to different accounts."""
+
+    code = "user.ambiguous"
+
+
+class RowRepeated(Conflict):
+    """An earlier row of the same import has the same id or name."""
+
+    code = "import.repeated"
+
+
 class UserChangedMeanwhile(Conflict):
     code = "user.changed_meanwhile"
 

@@ -59,3 +59,32 @@ class WholeFiles(Protocol):
     def held_back(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the same pieces, but none before the last one has arrived."""
         ...
+
+    def grow(self, path: str, *, new: bool) -> GrowingFile:
+        """Open a file to append to: a `new` one that only its owner can read, or one that exists.
+
+        Cuts off an incomplete last line, which a crash has left. Raises FileTaken, FolderUnusable, DiskFull.
+        """
+        ...
+
+
+class GrowingFile(Protocol):
+    """A file that records what transactions do, and that follows them: what was not committed is removed again."""
+
+    def append(self, lines: bytes) -> None:
+        """Append complete lines and flush them to disk. Raises DiskFull, FolderUnusable."""
+        ...
+
+    def keep(self) -> None:
+        """Keep everything that was appended so far."""
+        ...
+
+    def undo(self) -> None:
+        """Remove what was appended since the last call of `keep`."""
+        ...
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines that the file contains, from its beginning."""
+        ...
+
+    def close(self) -> None: ...

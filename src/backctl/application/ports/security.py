@@ -29,6 +29,13 @@ class PasswordHasher(Protocol):
         """Start hashing in the background. The returned function waits for the hash."""
         ...
 
+    def hash_all(self, jobs: Sequence[tuple[Secret, PasswordHash | None]]) -> list[PasswordHash | None]:
+        """Hash many passwords on all processors, in order. A job with a stored hash that fits gives None instead.
+
+        Raises PasswordHashUnsupported.
+        """
+        ...
+
     def begin_check(self, forms: Sequence[Secret], stored: PasswordHash | None) -> Callable[[], int | None]:
         """Start comparing in the background. The returned function waits for the index of the first match in `forms`.
 

@@ -53,6 +53,20 @@ class BcryptHasher:
         """Start hashing in a thread. Calling the result waits and returns the hash, or raises the error."""
         return _beside(lambda: hashed(password, self._cost))
 
+    def hash_all(self, jobs: Sequence[tuple[Secret, PasswordHash | None]]) -> list[PasswordHash | None]:
+        """Hash many passwords, one in each processor's thread; see the port. An interruption waits for those only."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        def made(job: tuple[Secret, PasswordHash | None]) -> PasswordHash | None:
+            password, stored = job
+            return None if stored is not None and self.verify(password, stored) else hashed(password, self._cost)
+
+        pool = ThreadPoolExecutor(_processors(), thread_name_prefix="bcrypt")
+        try:
+            return list(pool.map(made, jobs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def begin_check(self, forms: Sequence[Secret], stored: PasswordHash | None) -> Callable[[], int | None]:
         """Start comparing in a thread; see the port."""
         return _beside(lambda: self._fitting(forms, stored))
@@ -155,10 +169,13 @@ class BcryptHasher:
 
 def _turns(threads: int) -> int:
     """Return how many rounds the machine's processors need to run this number of equal threads."""
+    return -(-threads // _processors())
+
+
+def _processors() -> int:
     import os
 
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return -(-threads // processors)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _computing: "set[Thread]" = set()

@@ -10,12 +10,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backctl.domain.errors import FileTaken, FolderUnusable
 from backctl.domain.quoting import quoted
 from backctl.infrastructure.files import durable
 from backctl.staged_files import Staged, write_all
 from backctl.trusted_paths import Place, opened
+
+if TYPE_CHECKING:
+    from backctl.infrastructure.files.growing import GrowingFile
 
 _BLOCK = 64 << 10
 _OR_REPLACE = "choose a new file name, or replace the file with --overwrite"
@@ -47,6 +51,12 @@ class WholeFiles:
             staged.write(content)
             staged.put_in_place(replace=False)
             return NewFile(str(Path(path).absolute()), _identity(os.fstat(staged.descriptor)))
+
+    def grow(self, path: str, *, new: bool) -> "GrowingFile":
+        """Open a file to append lines to; see the port."""
+        from backctl.infrastructure.files.growing import GrowingFile
+
+        return GrowingFile(path, new=new)
 
     def require_possible(self, path: str) -> None:
         """Check that `write_new` can write a small file. Raises its errors and leaves nothing behind."""

@@ -1,0 +1,286 @@
+"""Import accounts: validate rows one by one, and write many of them in each transaction."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from backctl.application.account_steps import AccountSteps
+from backctl.application.accounts import generate_password
+from backctl.application.transfer.account_row import AccountRow, RowParser
+from backctl.application.transfer.import_steps import ImportSteps, Mode, PreparedRow, RowOutcome
+from backctl.application.transfer.journal import NO_JOURNAL, GeneratedPassword, ImportJournal
+from backctl.application.transfer.raw_rows import BadRow, IgnoredRow, RawRow, Row
+from backctl.domain.errors import BackctlError, OutcomeUnknown, RowRepeated, Unavailable, Unusable
+from backctl.domain.repositories import AccountKeys
+from backctl.domain.values import Identity, Secret, UserId
+
+if TYPE_CHECKING:
+    from backctl.application.attribution import Attribution
+    from backctl.application.mfa_keys import MfaKeys
+    from backctl.application.ports.environment import AddressParser, Clock, IdSource
+    from backctl.application.ports.security import PasswordHasher
+    from backctl.application.ports.storage import Reader, UnitOfWork
+    from backctl.application.transactions import Transactions
+    from backctl.domain.access import AccessPolicy
+    from backctl.domain.password_policy import PasswordPolicy
+    from backctl.domain.values import PasswordHash
+
+BATCH_SIZE = 1000
+"""Rows per transaction by default. More would make other writers wait longer and save little time."""
+BATCH_SIZE_MAX = 10_000
+PASSWORDS_AT_ONCE = 64
+"""Passwords to hash for one transaction: some seconds of work, which an interruption can lose."""
+
+Rows = Callable[[], Iterable[Row]]
+"""Opens the input and returns its rows. Called a second time only after a guard was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How accounts are imported.
+
+    `update_secrets`: with the mode `upsert`, replace passwords and second factors too. `generate_passwords`: make a
+    password for each new account that has none. `all_or_nothing`: keep all rows in memory and write them in one
+    transaction, which any failed row undoes.
+    """
+
+    mode: Mode = "create"
+    update_secrets: bool = False
+    generate_passwords: bool = False
+    all_or_nothing: bool = False
+    batch_size: int = BATCH_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class ImportService:
+    """Import accounts of this program, of Django, of Ory Kratos, or of a table."""
+
+    transactions: "Callable[[], Transactions]"
+    reader: "Callable[[], Reader]"
+    addresses: "AddressParser"
+    hasher: "Callable[[], PasswordHasher]"
+    passwords: "Callable[[], PasswordPolicy]"
+    access: "AccessPolicy"
+    clock: "Clock"
+    new_id: "IdSource"
+    mfa_keys: "Callable[[], MfaKeys]"
+
+    def run(
+        self,
+        rows: Rows,
+        options: ImportOptions = ImportOptions(),  # noqa: B008 - immutable
+        *,
+        by: "Attribution",
+        dry_run: bool = False,
+        journal: ImportJournal = NO_JOURNAL,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[list[RowOutcome]]:
+        """Import the rows, and yield the outcomes of each transaction once it is durable.
+
+        Lazy: reads and changes nothing until the outcomes are read. A row matches the account with its id, else the one
+        with its e-mail address. Rows that fail do not affect the others, unless `options.all_or_nothing`. `stop` is
+        called before each transaction and ends the run when it returns True. Only a guard that is due is asked at once,
+        after a dry run that reads `rows` up to the first change.
+
+        The iterator raises Unavailable, Unusable and the errors of `rows`; the changes before it stay.
+        """
+        guard = self.transactions().guard
+        if not dry_run and guard.is_due:
+            if any(outcome.is_change for outcome in chain.from_iterable(self._run(rows(), options, by, True, stop))):
+                guard.ask()
+            else:
+                dry_run = True  # nothing would change, and nobody was asked
+        return self._run(rows(), options, by, dry_run, stop, journal)
+
+    def _run(
+        self,
+        rows: Iterable[Row],
+        options: ImportOptions,
+        by: "Attribution",
+        dry_run: bool,
+        stop: Callable[[], bool],
+        journal: ImportJournal = NO_JOURNAL,
+    ) -> Iterator[list[RowOutcome]]:
+        parser = RowParser(
+            addresses=self.addresses, hasher=self.hasher, passwords=self.passwords, access=self.access
+        )
+        steps = ImportSteps(
+            AccountSteps(self.access, self.clock, self.new_id), self.mfa_keys, options.mode, options.update_secrets
+        )
+        run = _ImportRun(
+            options, parser, self.hasher, self.reader, self.transactions(), steps, by, dry_run, NO_JOURNAL if dry_run else journal, stop
+        )
+        yield from run.together(rows) if options.all_or_nothing else run.in_batches(rows)
+
+
+_Item = RowOutcome | PreparedRow
+"""A row that has failed already, or one to import."""
+
+
+@dataclass(slots=True)
+class _Earlier:
+    """The lines on which the ids and names of a run occurred first, by 64-bit hashes to save memory."""
+
+    ids: dict[int, int] = field(default_factory=dict)
+    emails: dict[int, int] = field(default_factory=dict)
+    usernames: dict[int, int] = field(default_factory=dict)
+
+    def require_first(self, keys: AccountKeys, line: int) -> None:
+        """Remember the keys of a row. Raises RowRepeated if an earlier row had one of them."""
+        kinds = (("id", self.ids, keys.id), ("e-mail address", self.emails, keys.email))
+        for name, known, key in (*kinds, ("username", self.usernames, keys.username)):
+            if key is None:
+                continue
+            first = known.setdefault(hash(key), line)
+            if first != line:
+                raise RowRepeated(
+                    f"it has the same {name} as line {first}", hint="keep one of the two rows, or correct one"
+                )
+
+
+@dataclass(slots=True)
+class _ImportRun:
+    options: ImportOptions
+    parser: RowParser
+    hasher: "Callable[[], PasswordHasher]"
+    reader: "Callable[[], Reader]"
+    transactions: "Transactions"
+    steps: ImportSteps
+    by: "Attribution"
+    dry_run: bool
+    journal: ImportJournal
+    stop: Callable[[], bool]
+    earlier: _Earlier = field(default_factory=_Earlier)
+
+    def in_batches(self, rows: Iterable[Row]) -> Iterator[list[RowOutcome]]:
+        source = iter(rows)
+        while not self.stop() and (items := self._gathered(source)):
+            yield self._written([items], undo_all=False)
+
+    def together(self, rows: Iterable[Row]) -> Iterator[list[RowOutcome]]:
+        source, batches = iter(rows), list[list[_Item]]()
+        while not self.stop() and (items := self._gathered(source)):
+            batches.append(items)
+        if batches and not self.stop():
+            yield self._written(batches, undo_all=True)
+
+    # Before a transaction.
+
+    def _gathered(self, source: Iterator[Row]) -> list[_Item]:
+        """Return the next rows, validated and with the hashes of their passwords; none at the end."""
+        items = list[_Item]()
+        slow = 0
+        for raw in source:
+            if isinstance(raw, IgnoredRow):
+                continue
+            item = self._checked(raw)
+            items.append(item)
+            slow += isinstance(item, PreparedRow) and self._has_password_to_hash(item.row)
+            if len(items) == self.options.batch_size or slow == PASSWORDS_AT_ONCE:
+                break
+        return self._hashed(items) if slow else items
+
+    def _checked(self, raw: RawRow | BadRow) -> _Item:
+        if isinstance(raw, BadRow):
+            return RowOutcome(raw.line, "failed", error=raw.error)
+        row = None
+        try:
+            row = self.parser.parse(raw)
+            resumed = self.journal.id_of(row.line) if row.id is None else None
+            if resumed is not None:
+                row = replace(row, id=resumed)
+            prepared = PreparedRow(row, row.password_hash, resumed=resumed is not None)
+            self.earlier.require_first(prepared.keys(), row.line)
+        except (Unavailable, Unusable):
+            raise
+        except BackctlError as error:
+            email = row.email.address if row is not None and row.email is not None else _shown(raw)
+            return RowOutcome(raw.line, "failed", None, email, error)
+        return prepared
+
+    def _has_password_to_hash(self, row: AccountRow) -> bool:
+        return row.password is not None or (self.options.generate_passwords and row.password_hash is None)
+
+    def _hashed(self, items: Sequence[_Item]) -> list[_Item]:
+        """Hash the passwords that accounts will get, on all processors. A dry run only compares them."""
+        jobs = list["tuple[Secret, PasswordHash | None]"]()
+        wanted = dict[int, Secret | None]()
+        for place, item in enumerate(items):
+            if isinstance(item, PreparedRow) and self._has_password_to_hash(item.row):
+                job = self._job(item.row)
+                if job is not None:
+                    wanted[place] = job[0] if item.row.password is None else None
+                    jobs.append(job)
+        hashes = iter(self.hasher().hash_all(jobs))
+        return [
+            replace(item, password_hash=next(hashes), generated=wanted[place])
+            if place in wanted and isinstance(item, PreparedRow)
+            else item
+            for place, item in enumerate(items)
+        ]
+
+    def _job(self, row: AccountRow) -> "tuple[Secret, PasswordHash | None] | None":
+        """Return the password to hash and the hash to compare it with; None if the row will not set a password."""
+        account = next(filter(None, map(self.reader().find_user, _identities(row))), None)
+        if account is None:
+            return None if self.dry_run else (row.password or generate_password(), None)
+        if self.options.mode != "upsert" or not self.options.update_secrets or row.password is None:
+            return None
+        return row.password, self.reader().password_of(Identity("id", account.id))
+
+    # The transaction.
+
+    def _written(self, batches: Sequence[list[_Item]], *, undo_all: bool) -> list[RowOutcome]:
+        step = partial(self._step, batches, undo_all)
+        try:
+            if any(isinstance(item, PreparedRow) for items in batches for item in items):
+                outcomes = self.transactions.run_any(
+                    step, commits=_has_changes, by=self.by, dry_run=self.dry_run
+                )
+            else:
+                outcomes = step(None)
+        except Exception as error:
+            if not isinstance(error, OutcomeUnknown):
+                self.journal.undo()
+            raise
+        self.journal.keep()
+        return outcomes
+
+    def _step(self, batches: Sequence[list[_Item]], undo_all: bool, work: "UnitOfWork | None") -> list[RowOutcome]:
+        self.journal.undo()  # what an aborted attempt has written
+        outcomes, generated = list[RowOutcome](), list[GeneratedPassword]()
+        for items in batches:
+            rows = [item for item in items if isinstance(item, PreparedRow)]
+            imported = zip(rows, self.steps.importing(rows, work) if work is not None else (), strict=True)
+            for item in items:
+                if isinstance(item, RowOutcome):
+                    outcomes.append(item)
+                    continue
+                prepared, outcome = next(imported)
+                outcomes.append(outcome)
+                if outcome.result == "created" and prepared.generated is not None:
+                    generated.append(GeneratedPassword(outcome, prepared.row, prepared.generated))
+        if undo_all and any(outcome.error is not None for outcome in outcomes):
+            outcomes = [outcome._replace(result="undone") if outcome.is_change else outcome for outcome in outcomes]
+            generated.clear()
+        self.journal.write(outcomes, generated)
+        return outcomes
+
+
+def _has_changes(outcomes: Sequence[RowOutcome]) -> bool:
+    return any(outcome.is_change for outcome in outcomes)
+
+
+def _identities(row: AccountRow) -> Iterator[Identity]:
+    if row.id is not None:
+        yield Identity("id", row.id)
+    if row.email is not None:
+        yield Identity("email", row.email.address)
+
+
+def _shown(raw: RawRow) -> str | None:
+    """Return what an invalid row gives as its e-mail address."""
+    email = raw.members.get("email")
+    return email if isinstance(email, str) else None

@@ -1,0 +1,123 @@
+"""The files that an import writes while it runs: what became of each row, and the passwords that it generated.
+
+Both are on disk before the transaction that they describe is committed: a password whose account exists is never lost,
+and an id that an account got is never forgotten. After a crash, the last lines can describe accounts that do not exist,
+so a resumed import asks the database.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+from backctl.application.transfer.import_steps import RowOutcome
+from backctl.domain.errors import BackctlError, InvalidInput
+from backctl.domain.values import Secret, UserId, is_uuid
+
+if TYPE_CHECKING:
+    from backctl.application.ports.environment import GrowingFile
+    from backctl.application.transfer.account_row import AccountRow
+
+
+class GeneratedPassword(NamedTuple):
+    """The password of a new account that the import has generated."""
+
+    outcome: RowOutcome
+    row: "AccountRow"
+    password: Secret
+
+
+def described(error: BackctlError) -> dict[str, object]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+class ImportJournal:
+    """Writes one JSON object per line: to `results` for each row, to `secrets` for each generated password.
+
+    `describe` returns the JSON form of an error. `resumed` are the ids that an earlier run gave to new accounts, by
+    line.
+    """
+
+    def __init__(
+        self,
+        results: "GrowingFile | None" = None,
+        secrets: "GrowingFile | None" = None,
+        *,
+        describe: Callable[[BackctlError], object] = described,
+        resumed: Mapping[int, int] | None = None,
+    ) -> None:
+        self._results = results
+        self._secrets = secrets
+        self._describe = describe
+        self._resumed = resumed or {}
+
+    def id_of(self, line: int) -> UserId | None:
+        """Return the id that an earlier run gave to the new account of a line."""
+        number = self._resumed.get(line)
+        return None if number is None else UserId(str(UUID(int=number)))
+
+    def write(self, outcomes: Sequence[RowOutcome], generated: Sequence[GeneratedPassword]) -> None:
+        """Append what a transaction is about to do. Raises DiskFull, FolderUnusable."""
+        if self._secrets is not None and generated:
+            self._secrets.append(_lines(map(_secret, generated)))
+        if self._results is not None and outcomes:
+            self._results.append(_lines(map(self._result, outcomes)))
+
+    def keep(self) -> None:
+        """Keep what was written since the last call: the transaction was committed."""
+        for file in (self._results, self._secrets):
+            if file is not None:
+                file.keep()
+
+    def undo(self) -> None:
+        """Remove what was written since the last call of `keep`: the transaction was rolled back."""
+        for file in (self._results, self._secrets):
+            if file is not None:
+                file.undo()
+
+    def _result(self, outcome: RowOutcome) -> dict[str, object]:
+        members: dict[str, object] = {
+            "line": outcome.line,
+            "result": outcome.result,
+            "id": outcome.id,
+            "email": outcome.email,
+        }
+        return members if outcome.error is None else members | {"error": self._describe(outcome.error)}
+
+
+NO_JOURNAL = ImportJournal()
+
+
+def _secret(generated: GeneratedPassword) -> dict[str, object]:
+    row = generated.row
+    return {
+        "id": generated.outcome.id,
+        "email": generated.outcome.email,
+        "username": row.username and row.username.name,
+        "password": generated.password.reveal(),
+    }
+
+
+def _lines(objects: Iterable[dict[str, object]]) -> bytes:
+    return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in objects).encode("utf-8", "replace")
+
+
+def resumed_ids(lines: Iterable[bytes]) -> dict[int, int]:
+    """Return the ids of new accounts in the results of an earlier run, as numbers, by line.
+
+    Raises InvalidInput for a file that is not one of results.
+    """
+    ids: dict[int, int] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            found = json.loads(line)
+            row, result, user_id = found["line"], found["result"], found["id"]
+            if type(row) is not int:
+                raise ValueError(row)
+            if result == "created" and is_uuid(user_id):
+                ids[row] = UUID(user_id).int
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise InvalidInput(
+                f"line {number} is not the result of an import", hint="name the file that --results has written"
+            ) from None
+    return ids

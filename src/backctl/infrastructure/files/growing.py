@@ -1,0 +1,98 @@
+"""Files that grow line by line, and of which the last lines can be taken back."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backctl.domain.errors import FileTaken, FolderUnusable
+from backctl.domain.quoting import quoted
+from backctl.infrastructure.files import durable
+from backctl.staged_files import try_lock, write_all
+from backctl.trusted_paths import Place, opened
+
+_BLOCK = 64 << 10
+
+
+class GrowingFile:
+    """An open file, which no other process can grow at the same time. See the port."""
+
+    def __init__(self, path: str, *, new: bool) -> None:
+        """Create a `new` file with mode 0600, or open one that exists. Raises FileTaken, FolderUnusable, DiskFull."""
+        self._path = path
+        with self._told(), opened(Path(path), follow_last=not new) as place:
+            self._descriptor = _created(place) if new else self._existing(place)
+        try:
+            if not try_lock(self._descriptor):
+                raise FolderUnusable(f"{quoted(path)} is in use by another process", hint="wait until it has finished")
+            with self._told():
+                self._size = self._kept = self._end_of_lines()
+                os.ftruncate(self._descriptor, self._size)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def append(self, lines: bytes) -> None:
+        with self._told():
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
+            self._size += len(lines)
+            write_all(self._descriptor, lines)
+            os.fsync(self._descriptor)
+
+    def keep(self) -> None:
+        self._kept = self._size
+
+    def undo(self) -> None:
+        if self._size != self._kept:
+            with self._told():
+                os.ftruncate(self._descriptor, self._kept)
+            self._size = self._kept
+
+    def lines(self) -> Iterator[bytes]:
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            yield from file
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _existing(self, place: Place) -> int:
+        """Raises FolderUnusable for a file that is not regular, or that others could have written."""
+        descriptor = os.open(place.name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place.folder)
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022:
+            return descriptor
+        os.close(descriptor)
+        raise FolderUnusable(
+            f"{quoted(self._path)} is not a regular file that only its owner can write to", hint="choose another file"
+        )
+
+    def _end_of_lines(self) -> int:
+        """Return the size of the file without an incomplete last line."""
+        end = os.fstat(self._descriptor).st_size
+        while end:
+            start = max(0, end - _BLOCK)
+            line_end = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            if line_end >= 0:
+                return start + line_end + 1
+            end = start
+        return 0
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Convert operating-system errors about the file."""
+        try:
+            yield
+        except FileExistsError:
+            raise FileTaken(f"{quoted(self._path)} already exists", hint="choose a file that does not exist") from None
+        except OSError as cause:
+            raise durable.unusable(
+                Path(self._path), cause, hint="choose a file in a folder that this user can write to"
+            ) from None
+
+
+def _created(place: Place) -> int:
+    descriptor = durable.open_new(place.name, folder=place.folder)
+    os.fsync(place.folder)
+    return descriptor
