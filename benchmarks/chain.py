@@ -29,7 +29,6 @@ from backctl.domain.repositories import EventCriteria
 from backctl.domain.values import Actor, EventId, Instant
 from backctl.infrastructure.host import new_id, now
 from backctl.infrastructure.sql import tables
-from backctl.infrastructure.sql.event_log import columns_of
 from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 from benchmarks.cases import CHAINED, PLAIN
 
@@ -61,7 +60,7 @@ class PlainUnitOfWork(SqlUnitOfWork):
             )
             for event in events
         ]
-        self.session.connection().execute(_ADD, list(map(columns_of, rows)))
+        self.session.connection().execute(_ADD, [row._asdict() for row in rows])
         return [
             LoggedEvent(row.seq, EventId(row.id), Instant(row.occurred_at), event)
             for row, event in zip(rows, events, strict=True)

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from backctl.application.sessions import SessionService
     from backctl.application.tokens import TokenService
     from backctl.application.transactions import Transactions
-    from backctl.application.transfer.importing import ImportService
     from backctl.application.transfer.exporting import ExportService
+    from backctl.application.transfer.importing import ImportService
     from backctl.application.views import Change
     from backctl.domain.access import AccessPolicy
     from backctl.domain.keyring import Keyring

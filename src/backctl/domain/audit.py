@@ -14,15 +14,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from backctl.domain.canonical_json import canonical
+from backctl.domain.canonical_json import canonical_text
 from backctl.domain.quoting import quoted
 
 SALT_BYTES = 16
 MAC_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
+class RecordedEvent(NamedTuple):
     """One row of the log. Digests and MACs are raw bytes, times are in µs, `data` and `salt` are None once erased."""
 
     seq: int
@@ -71,21 +70,15 @@ def data_digest(salt: bytes, data: str) -> bytes:
 
 def link(key: bytes, previous: bytes, row: RecordedEvent) -> bytes:
     """Return the MAC that links `row` to the previous one. Raises ValueError if a column has no canonical form."""
-    columns = canonical(
-        {
-            "seq": row.seq,
-            "id": row.id,
-            "occurred_at": row.occurred_at,
-            "type": row.type,
-            "subject": row.subject,
-            "actor": row.actor,
-            "reason": row.reason,
-            "trace_id": row.trace_id,
-            "audit_kid": row.audit_kid,
-            "data_digest": row.data_digest.hex(),
-        }
+    # The object with these members in canonical form. Their order is fixed, so only the values are encoded.
+    columns = (
+        f'{{"actor":{canonical_text(row.actor)},"audit_kid":{canonical_text(row.audit_kid)},'
+        f'"data_digest":"{row.data_digest.hex()}","id":{canonical_text(row.id)},'
+        f'"occurred_at":{canonical_text(row.occurred_at)},"reason":{canonical_text(row.reason)},'
+        f'"seq":{canonical_text(row.seq)},"subject":{canonical_text(row.subject)},'
+        f'"trace_id":{canonical_text(row.trace_id)},"type":{canonical_text(row.type)}}}'
     )
-    return hmac.digest(key, previous + columns, "sha256")
+    return hmac.digest(key, previous + columns.encode(), "sha256")
 
 
 def verify(rows: Iterable[RecordedEvent], keys: Mapping[str, bytes], installation_id: str, head: Head) -> ChainReport:

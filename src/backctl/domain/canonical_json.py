@@ -3,9 +3,12 @@
 Floating-point numbers are not supported: no digested value contains one.
 """
 
-import json
+from json.encoder import encode_basestring
+from typing import Final
 
 _INTEGER_BOUND = 2**53  # RFC 8785 §3.2.2.3 uses IEEE 754 doubles, which round larger integers
+
+_CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
 
 def canonical(value: object) -> bytes:
@@ -14,24 +17,29 @@ def canonical(value: object) -> bytes:
     Raises ValueError for a float, an integer beyond ±2⁵³, an unpaired surrogate, a key that is not a string, or any
     other type.
     """
-    return _encode(_ordered(value)).encode()
+    return canonical_text(value).encode()
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def _ordered(value: object) -> object:
-    if value is None or isinstance(value, bool | str):
-        return value
+def canonical_text(value: object) -> str:
+    """Return the text that `canonical` encodes. Raises ValueError, but not for an unpaired surrogate."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if value is None or isinstance(value, bool):
+        return _CONSTANTS[value]
     if isinstance(value, int):
         if abs(value) > _INTEGER_BOUND:
             raise ValueError("an integer beyond ±2^53 has no canonical form")
-        return int(value)
+        return str(int(value))
     if isinstance(value, list | tuple):
-        return [_ordered(item) for item in value]
+        return f"[{','.join(map(canonical_text, value))}]"
     if isinstance(value, dict):
-        # Texts, the most frequent values, without a call for each: every event of an import passes through here.
-        return {name: item if type(item := value[name]) is str else _ordered(item) for name in _names(value)}
+        members = []
+        for name in _names(value):
+            item = value[name]
+            # Most values are strings: encoding them here saves a call for each.
+            text = encode_basestring(item) if type(item) is str else canonical_text(item)
+            members.append(f"{encode_basestring(name)}:{text}")
+        return f"{{{','.join(members)}}}"
     raise ValueError(f"{type(value).__name__} has no canonical form here")
 
 

@@ -7,7 +7,7 @@ Replaying the events of an account gives every column of its row except the pass
 """
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 if TYPE_CHECKING:
     from backctl.domain.values import Instant
@@ -38,13 +38,20 @@ class DomainEvent:
     def data(self) -> dict[str, object]:
         """Return the event's data, without the subject, for canonical JSON."""
         members: dict[str, object] = {}
-        for member in fields(self):
-            value = getattr(self, member.name)
-            members[member.name] = list(value) if isinstance(value, tuple) else value
-        del members["subject"], members["at"]
-        if self.version is None:
-            del members["version"]
+        for name in _DATA.get(self.type) or _DATA.setdefault(self.type, _data_of(self)):
+            value = getattr(self, name)
+            members[name] = list(value) if isinstance(value, tuple) else value
+        if self.version is not None:
+            members["version"] = self.version
         return members
+
+
+_DATA: Final[dict[str, tuple[str, ...]]] = {}
+"""The names of the members that are data, by the type of the event: `fields` takes longer than the rest."""
+
+
+def _data_of(event: DomainEvent) -> tuple[str, ...]:
+    return tuple(member.name for member in fields(event) if member.name not in ("subject", "at", "version"))
 
 
 @dataclass(frozen=True, slots=True)

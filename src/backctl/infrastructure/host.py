@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable
+from functools import cache
 
 from backctl.domain.values import Actor, Instant
 from backctl.infrastructure.clock import microseconds
@@ -16,15 +18,20 @@ def now() -> Instant:
 
 def new_id() -> str:
     """Create a UUIDv7 (RFC 9562 §5.7): ordered by its creation time, otherwise random. Raises ClockUnusable."""
-    import sys
-
     now()  # uuid_utils panics before 1970
+    return str(_source_of_ids()())
+
+
+@cache
+def _source_of_ids() -> Callable[[], object]:
+    """Return the function that makes UUIDs, which takes longer to find than to call."""
+    import sys
 
     if sys.version_info >= (3, 14):
         from uuid import uuid7
     else:
-        from uuid_utils.compat import uuid7
-    return str(uuid7())
+        from uuid_utils import uuid7
+    return uuid7
 
 
 def os_actor(label: str | None = None) -> Actor:

@@ -220,7 +220,11 @@ def test_two_reads_of_one_account_are_two_objects() -> None:
         ),
         (events.UserActivated(ID), "UserActivated", {}),
         (events.UserDeactivated(ID), "UserDeactivated", {}),
-        (events.UserPasswordChanged(ID, must_change=True), "UserPasswordChanged", {"must_change": True, "imported": False}),
+        (
+            events.UserPasswordChanged(ID, must_change=True),
+            "UserPasswordChanged",
+            {"must_change": True, "imported": False},
+        ),
         (events.UserPasswordRehashed(ID), "UserPasswordRehashed", {}),
         (
             events.LoginSucceeded(ID, must_change=False),

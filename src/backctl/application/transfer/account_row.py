@@ -7,7 +7,7 @@ an existing one keeps its value. Only `expires_at: null` has a meaning, which is
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from backctl.application.transfer.record import DESCRIPTIVE, IMPORTABLE
 from backctl.application.transfer.record import NEVER as NEVER_WRITTEN
@@ -68,8 +68,7 @@ class ImportedFactor:
         raise TypeError("a second factor is not pickled")
 
 
-@dataclass(frozen=True, slots=True)
-class AccountRow:
+class AccountRow(NamedTuple):
     """The validated values of one record; None if not given. `line` is the line on which the record begins.
 
     `expiry` is `NEVER` for an account that never expires. `password` is prepared for hashing. The password policy was

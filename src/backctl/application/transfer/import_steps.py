@@ -48,8 +48,7 @@ class RowOutcome(NamedTuple):
         return self.result in ("created", "updated")
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRow:
+class PreparedRow(NamedTuple):
     """A valid row, and what takes too long for a transaction.
 
     `password_hash` is the hash to store: that of the row, or one of its password; None if there is none, or if the
@@ -58,13 +57,10 @@ class PreparedRow:
     """
 
     row: "AccountRow"
+    keys: AccountKeys
     password_hash: "PasswordHash | None" = None
     generated: "Secret | None" = None
     resumed: bool = False
-
-    def keys(self) -> AccountKeys:
-        row = self.row
-        return AccountKeys(row.id, row.email and row.email.key, row.username and row.username.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class ImportSteps:
         """
         if self.mode == "upsert":
             work.users.lock_administrators()  # administrators are always locked first, to avoid deadlocks
-        work.users.lock_holders([prepared.keys() for prepared in rows])
+        work.users.lock_holders([prepared.keys for prepared in rows])
         new, now = _NewAccounts(work), self.accounts.clock()
         outcomes = []
         for prepared in rows:
@@ -93,15 +89,14 @@ class ImportSteps:
                 raise
             except BackctlError as error:
                 email = prepared.row.email
-                outcomes.append(RowOutcome(prepared.row.line, "failed", None, email and email.address, error))
+                address = None if email is None else email.address
+                outcomes.append(RowOutcome(prepared.row.line, "failed", None, address, error))
         new.write()
         return outcomes
 
-    def _imported(
-        self, prepared: PreparedRow, new: "_NewAccounts", now: Instant, work: "UnitOfWork"
-    ) -> RowOutcome:
+    def _imported(self, prepared: PreparedRow, new: "_NewAccounts", now: Instant, work: "UnitOfWork") -> RowOutcome:
         row = prepared.row
-        by_id, by_email, by_username = work.users.holders(prepared.keys())
+        by_id, by_email, by_username = work.users.holders(prepared.keys)
         if prepared.resumed and by_id is not None:
             return _outcome(row, "unchanged", by_id)
         user = by_id or by_email
@@ -140,7 +135,7 @@ class ImportSteps:
             password_hash=prepared.password_hash,
             role=row.role or DEFAULT_ROLE,
             is_active=row.is_active is not False,
-            expires_at=row.expiry and row.expiry.counted_from(now),
+            expires_at=None if row.expiry is None else row.expiry.counted_from(now),
             must_change_password=row.must_change_password is True,
             mfa_state="off" if row.factor is None else row.factor.state,
             last_login_at=row.last_login_at,

@@ -1,7 +1,7 @@
 """Import accounts: validate rows one by one, and write many of them in each transaction."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from backctl.application.transfer.journal import NO_JOURNAL, GeneratedPassword, 
 from backctl.application.transfer.raw_rows import BadRow, IgnoredRow, RawRow, Row
 from backctl.domain.errors import BackctlError, OutcomeUnknown, RowRepeated, Unavailable, Unusable
 from backctl.domain.repositories import AccountKeys
-from backctl.domain.values import Identity, Secret, UserId
+from backctl.domain.values import Identity, Secret
 
 if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
@@ -92,7 +92,7 @@ class ImportService:
                 guard.ask()
             else:
                 dry_run = True  # nothing would change, and nobody was asked
-        return self._run(rows(), options, by, dry_run, stop, journal)
+        return self._run(rows(), options, by, dry_run, stop, NO_JOURNAL if dry_run else journal)
 
     def _run(
         self,
@@ -103,20 +103,21 @@ class ImportService:
         stop: Callable[[], bool],
         journal: ImportJournal = NO_JOURNAL,
     ) -> Iterator[list[RowOutcome]]:
-        parser = RowParser(
-            addresses=self.addresses, hasher=self.hasher, passwords=self.passwords, access=self.access
-        )
+        parser = RowParser(addresses=self.addresses, hasher=self.hasher, passwords=self.passwords, access=self.access)
         steps = ImportSteps(
             AccountSteps(self.access, self.clock, self.new_id), self.mfa_keys, options.mode, options.update_secrets
         )
         run = _ImportRun(
-            options, parser, self.hasher, self.reader, self.transactions(), steps, by, dry_run, NO_JOURNAL if dry_run else journal, stop
+            options, parser, self.hasher, self.reader, self.transactions(), steps, by, dry_run, journal, stop
         )
         yield from run.together(rows) if options.all_or_nothing else run.in_batches(rows)
 
 
 _Item = RowOutcome | PreparedRow
 """A row that has failed already, or one to import."""
+
+
+_NAMED = ("id", "e-mail address", "username")
 
 
 @dataclass(slots=True)
@@ -129,12 +130,8 @@ class _Earlier:
 
     def require_first(self, keys: AccountKeys, line: int) -> None:
         """Remember the keys of a row. Raises RowRepeated if an earlier row had one of them."""
-        kinds = (("id", self.ids, keys.id), ("e-mail address", self.emails, keys.email))
-        for name, known, key in (*kinds, ("username", self.usernames, keys.username)):
-            if key is None:
-                continue
-            first = known.setdefault(hash(key), line)
-            if first != line:
+        for name, known, key in zip(_NAMED, (self.ids, self.emails, self.usernames), keys, strict=True):
+            if key is not None and (first := known.setdefault(hash(key), line)) != line:
                 raise RowRepeated(
                     f"it has the same {name} as line {first}", hint="keep one of the two rows, or correct one"
                 )
@@ -190,15 +187,15 @@ class _ImportRun:
             row = self.parser.parse(raw)
             resumed = self.journal.id_of(row.line) if row.id is None else None
             if resumed is not None:
-                row = replace(row, id=resumed)
-            prepared = PreparedRow(row, row.password_hash, resumed=resumed is not None)
-            self.earlier.require_first(prepared.keys(), row.line)
+                row = row._replace(id=resumed)
+            keys = _keys_of(row)
+            self.earlier.require_first(keys, row.line)
         except (Unavailable, Unusable):
             raise
         except BackctlError as error:
             email = row.email.address if row is not None and row.email is not None else _shown(raw)
             return RowOutcome(raw.line, "failed", None, email, error)
-        return prepared
+        return PreparedRow(row, keys, row.password_hash, resumed=resumed is not None)
 
     def _has_password_to_hash(self, row: AccountRow) -> bool:
         return row.password is not None or (self.options.generate_passwords and row.password_hash is None)
@@ -215,7 +212,7 @@ class _ImportRun:
                     jobs.append(job)
         hashes = iter(self.hasher().hash_all(jobs))
         return [
-            replace(item, password_hash=next(hashes), generated=wanted[place])
+            item._replace(password_hash=next(hashes), generated=wanted[place])
             if place in wanted and isinstance(item, PreparedRow)
             else item
             for place, item in enumerate(items)
@@ -236,9 +233,7 @@ class _ImportRun:
         step = partial(self._step, batches, undo_all)
         try:
             if any(isinstance(item, PreparedRow) for items in batches for item in items):
-                outcomes = self.transactions.run_any(
-                    step, commits=_has_changes, by=self.by, dry_run=self.dry_run
-                )
+                outcomes = self.transactions.run_any(step, commits=_has_changes, by=self.by, dry_run=self.dry_run)
             else:
                 outcomes = step(None)
         except Exception as error:
@@ -271,6 +266,11 @@ class _ImportRun:
 
 def _has_changes(outcomes: Sequence[RowOutcome]) -> bool:
     return any(outcome.is_change for outcome in outcomes)
+
+
+def _keys_of(row: AccountRow) -> AccountKeys:
+    email, username = row.email, row.username
+    return AccountKeys(row.id, None if email is None else email.key, None if username is None else username.key)
 
 
 def _identities(row: AccountRow) -> Iterator[Identity]:

@@ -54,13 +54,13 @@ def bare_engine(database: PostgresDatabase) -> Engine:
     )
 
 
-def copy_many(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+def copy_many(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows with COPY, which takes half the time of an INSERT for each. Raises IntegrityError."""
-    statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table.name), SQL(", ").join(map(Identifier, rows[0])))
+    statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table.name), SQL(", ").join(map(Identifier, columns)))
     try:
         with driver_of(connection).cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
-                copy.write_row(tuple(row.values()))
+                copy.write_row(row)
     except psycopg.IntegrityError as error:
         raise IntegrityError(None, None, error, hide_parameters=True) from error
 

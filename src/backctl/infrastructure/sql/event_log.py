@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Container, Sequence
-from dataclasses import fields
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -21,14 +19,12 @@ from backctl.infrastructure.sql import tables
 from backctl.infrastructure.sql.engine import KNOWN_KIDS, dialect_of, insert_many
 
 _SEQ_BOUND = 2**52  # far beyond any log, and within the range of the canonical form
-_COLUMNS = tuple(field.name for field in fields(RecordedEvent))
-
 # Built once, because building a statement takes SQLAlchemy five times as long as running it.
 _LOCK_HEAD = select(tables.event_head.c.seq, tables.event_head.c.mac).where(tables.event_head.c.id == 1)
 _LOCK_HEAD = _LOCK_HEAD.with_for_update()
 _MOVE_HEAD = update(tables.event_head).values(seq=bindparam("head_seq"), mac=bindparam("head_mac"))
 # One round trip instead of two. The parameters have names, because both tables have a `seq` and an `id`.
-_ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in _COLUMNS})
+_ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in RecordedEvent._fields})
 _ADD_AND_MOVE_HEAD = _ADD_AND_MOVE_HEAD.add_cte(_MOVE_HEAD.cte("moved"))
 
 _TAKEN_SEQ = ("events.seq", "pk_events")  # how SQLite and PostgreSQL name the violated constraint
@@ -73,9 +69,9 @@ def append(
             mac=b"",
         )
         mac = link(secret, mac, event_row)
-        row = columns_of(event_row) | {"mac": mac}
-        rows.append(row | {"data": None, "salt": None} if place in erased else row)
-    _remember_key(connection, key.kid, first_seq=rows[0]["seq"])
+        row = event_row._replace(mac=mac)
+        rows.append(row._replace(data=None, salt=None) if place in erased else row)
+    _remember_key(connection, key.kid, first_seq=rows[0].seq)
     try:
         _write(connection, rows)
     except IntegrityError as error:
@@ -83,13 +79,9 @@ def append(
             raise
         raise _headless() from error
     return [
-        LoggedEvent(row["seq"], row["id"], Instant(row["occurred_at"]), event, place in erased)
+        LoggedEvent(row.seq, EventId(row.id), Instant(row.occurred_at), event, place in erased)
         for place, (row, event) in enumerate(zip(rows, events, strict=True))
     ]
-
-
-def columns_of(row: RecordedEvent) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _COLUMNS}
 
 
 def erase(connection: Connection, subject: str) -> int:
@@ -151,16 +143,18 @@ def _remember_key(connection: Connection, kid: str, *, first_seq: int) -> None:
         connection.execute(insert(tables.audit_keys).values(kid=kid, first_seq=first_seq))
 
 
-def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
+def _write(connection: Connection, rows: list[RecordedEvent]) -> None:
     """Insert the events and move the head to the last one."""
     *earlier, last = rows
-    head = {"head_seq": last["seq"], "head_mac": last["mac"]}
+    head = {"head_seq": last.seq, "head_mac": last.mac}
     if dialect_of(connection).writes_in_queries:
         if earlier:
-            insert_many(connection, tables.events, earlier)
-        connection.execute(_ADD_AND_MOVE_HEAD, {f"event_{name}": value for name, value in last.items()} | head)
+            insert_many(connection, tables.events, last._fields, earlier)
+        connection.execute(
+            _ADD_AND_MOVE_HEAD, {f"event_{name}": value for name, value in last._asdict().items()} | head
+        )
     else:
-        insert_many(connection, tables.events, rows)
+        insert_many(connection, tables.events, last._fields, rows)
         connection.execute(_MOVE_HEAD, head)
 
 

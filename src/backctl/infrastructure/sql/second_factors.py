@@ -18,6 +18,7 @@ from backctl.infrastructure.sql.engine import insert_many
 
 _secrets = tables.mfa_secrets.c
 _codes = tables.recovery_codes.c
+_COLUMNS = tuple(_secrets.keys())
 
 
 class SqlSecondFactors:
@@ -36,21 +37,21 @@ class SqlSecondFactors:
 
     def enroll_all(self, enrolments: Mapping[UserId, Enrolment]) -> None:
         rows = [
-            {
-                "user_id": user_id,
-                "secret": enrolment.secret,
-                "kid": enrolment.kid,
-                "algorithm": enrolment.settings.algorithm,
-                "digits": enrolment.settings.digits,
-                "period": enrolment.settings.period,
-                "enrolled_at": int(enrolment.enrolled_at),
-                "confirmed_at": None if enrolment.confirmed_at is None else int(enrolment.confirmed_at),
-                "last_used_step": enrolment.last_used_step,
-            }
+            (
+                user_id,
+                enrolment.secret,
+                enrolment.kid,
+                enrolment.settings.algorithm,
+                enrolment.settings.digits,
+                enrolment.settings.period,
+                int(enrolment.enrolled_at),
+                None if enrolment.confirmed_at is None else int(enrolment.confirmed_at),
+                enrolment.last_used_step,
+            )
             for user_id, enrolment in enrolments.items()
         ]
         if rows:
-            insert_many(self._connection(), tables.mfa_secrets, rows)
+            insert_many(self._connection(), tables.mfa_secrets, _COLUMNS, rows)
 
     def confirm(self, user_id: UserId, *, now: Instant) -> None:
         self._connection().execute(

@@ -3,13 +3,14 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event
+from sqlalchemy.exc import IntegrityError
 
-from backctl.infrastructure.sql.engine import DIALECT, KNOWN_KIDS, OUTCOMES
+from backctl.infrastructure.sql.engine import DIALECT, INSERT_MANY, KNOWN_KIDS, OUTCOMES
 from backctl.infrastructure.sql.pool import ConnectionPool
 from backctl.infrastructure.sql.schema import REVISION, require_current
 from backctl.infrastructure.sqlite.connection import connect, read_installation
@@ -127,7 +128,7 @@ def sqlite_engine(
         creator=lambda: pool.take(timeout_s=timeout_us / 1_000_000),
         poolclass=NullPool,
         hide_parameters=True,  # a failed statement would print password hashes
-        execution_options={DIALECT: SQLITE, OUTCOMES: SqliteFaults(path)},
+        execution_options={DIALECT: SQLITE, OUTCOMES: SqliteFaults(path), INSERT_MANY: insert_directly},
     )
 
     @event.listens_for(engine, "begin")
@@ -147,6 +148,18 @@ def sqlite_engine(
         turn.ended()
 
     return engine
+
+
+def insert_directly(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert rows without SQLAlchemy's work on each value, half of the time. Raises IntegrityError."""
+    names = ", ".join(f'"{name}"' for name in columns)
+    statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join("?" * len(columns))})'  # noqa: S608 - no values
+    try:
+        driver_of(connection).executemany(statement, rows)
+    except sqlite3.IntegrityError as error:
+        raise IntegrityError(None, None, error, hide_parameters=True) from error
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:
