@@ -1,6 +1,7 @@
 """The user aggregate: what each method changes, which events it records, and what it does not change."""
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings
@@ -271,4 +272,9 @@ def test_every_event_has_its_own_name_and_never_a_secret() -> None:
     kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.DomainEvent)]
     assert len({kind.__name__ for kind in kinds}) == len(kinds) >= 5
     for kind in kinds:
-        assert not any(word in " ".join(kind.__dataclass_fields__) for word in ("hash", "secret", "password"))
+        about_secrets = [
+            member.type
+            for member in fields(kind)
+            if any(word in member.name for word in ("hash", "secret", "password"))
+        ]
+        assert set(about_secrets) <= {"bool", bool}, kind
