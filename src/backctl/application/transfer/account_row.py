@@ -120,9 +120,7 @@ class RowParser:
             raise _unknown(members)
         email_text, username_text = _text(members, "email"), _text(members, "username")
         role = _text(members, "role")
-        created_at, updated_at = _instant(members, "created_at"), _instant(members, "updated_at")
-        if created_at is not None and updated_at is not None and updated_at < created_at:
-            raise InvalidInput(f"updated_at {updated_at} is before created_at {created_at}")
+        created_at, updated_at = _creation_and_update(members)
         email = None if email_text is None else self._addresses.parse(email_text)
         username = None if username_text is None else Username.parse(username_text)
         return AccountRow(
@@ -180,6 +178,18 @@ def _id(members: Mapping[str, object]) -> UserId | None:
             hint="drop ids of another format with '--map id='; accounts then get new ids",
         )
     return UserId(text.lower())
+
+
+def _creation_and_update(members: Mapping[str, object]) -> tuple[Instant | None, Instant | None]:
+    created_at = _instant(members, "created_at")
+    if created_at is None:
+        return None, _instant(members, "updated_at")
+    if members.get("updated_at") == members["created_at"]:  # most accounts were never changed
+        return created_at, created_at
+    updated_at = _instant(members, "updated_at")
+    if updated_at is not None and updated_at < created_at:
+        raise InvalidInput(f"updated_at {updated_at} is before created_at {created_at}")
+    return created_at, updated_at
 
 
 def _expiry(members: Mapping[str, object]) -> Expiry | None:

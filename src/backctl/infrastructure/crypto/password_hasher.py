@@ -8,9 +8,8 @@ Also checks hashes of other functions but never creates them; see `foreign_hashe
 import atexit
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import perf_counter_ns, thread_time_ns
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from backctl.domain.errors import InvalidPasswordHash
 from backctl.domain.values import PasswordHash, Secret
@@ -224,8 +223,7 @@ def _beside(compute: Callable[[], T]) -> Callable[[], T]:
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
+class _Parsed(NamedTuple):
     variant: str
     cost: int
     salt: str
@@ -272,8 +270,9 @@ def _parse(encoded: str) -> "_Parsed | ForeignHash | None":
     variant, prehash = (match["variant"], _DJANGO.get(name, "")) if match is not None else ("$2b$", "passlib")
     match = match or _BCRYPT_SHA256.fullmatch(encoded)
     if match is not None:
-        in_range = _COST_MIN <= int(match["cost"]) <= _COST_FORMAT_MAX
-        return _Parsed(variant, int(match["cost"]), match["salt"], match["digest"], prehash) if in_range else None
+        _, cost, salt, digest = match.groups()
+        in_range = _COST_MIN <= int(cost) <= _COST_FORMAT_MAX
+        return _Parsed(variant, int(cost), salt, digest, prehash) if in_range else None
     from backctl.infrastructure.crypto import foreign_hashes
 
     return foreign_hashes.parse(encoded)
