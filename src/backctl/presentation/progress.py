@@ -31,6 +31,7 @@ class Progress:
     ) -> None:
         self._doing = doing
         self._total = total
+        self._about = ""
         self._write = write
         self._live = live
         self._every = _REDRAW_SECONDS if live else _LINE_SECONDS if lines else None
@@ -55,6 +56,10 @@ class Progress:
             self._shown_at = now
             self._show(now)
 
+    def expect(self, total: int) -> None:
+        """Replace the total by an estimate, for example after a part of a file was read."""
+        self._total, self._about = max(total, self.done), "about "
+
     def clear(self) -> None:
         """Clear the line, before something else is written to the terminal."""
         if self._drawn:
@@ -73,7 +78,7 @@ class Progress:
         rate = self.done / (now - self._started)
         text = f"{self._doing}: {self.done}"
         if self._total is not None:
-            text += f" of {self._total}"
+            text += f" of {self._about}{self._total}"
         text += f", {_rate(rate)}"
         if self._total is not None and rate > 0:
             text += f", {_duration((self._total - self.done) / rate)} left"

@@ -76,13 +76,14 @@ class ImportService:
         dry_run: bool = False,
         journal: ImportJournal = NO_JOURNAL,
         stop: Callable[[], bool] = lambda: False,
+        see: Callable[[AccountRow], None] = lambda row: None,
     ) -> Iterator[list[RowOutcome]]:
         """Import the rows, and yield the outcomes of each transaction once it is durable.
 
         Lazy: reads and changes nothing until the outcomes are read. A row matches the account with its id, else the one
         with its e-mail address. Rows that fail do not affect the others, unless `options.all_or_nothing`. `stop` is
-        called before each transaction and ends the run when it returns True. Only a guard that is due is asked at once,
-        after a dry run that reads `rows` up to the first change.
+        called before each transaction and ends the run when it returns True. `see` receives each valid row. Only a
+        guard that is due is asked at once, after a dry run that reads `rows` up to the first change.
 
         The iterator raises Unavailable, Unusable and the errors of `rows`; the changes before it stay.
         """
@@ -92,7 +93,7 @@ class ImportService:
                 guard.ask()
             else:
                 dry_run = True  # nothing would change, and nobody was asked
-        return self._run(rows(), options, by, dry_run, stop, NO_JOURNAL if dry_run else journal)
+        return self._run(rows(), options, by, dry_run, stop, NO_JOURNAL if dry_run else journal, see)
 
     def _run(
         self,
@@ -102,13 +103,15 @@ class ImportService:
         dry_run: bool,
         stop: Callable[[], bool],
         journal: ImportJournal = NO_JOURNAL,
+        see: Callable[[AccountRow], None] = lambda row: None,
     ) -> Iterator[list[RowOutcome]]:
         parser = RowParser(addresses=self.addresses, hasher=self.hasher, passwords=self.passwords, access=self.access)
         steps = ImportSteps(
             AccountSteps(self.access, self.clock, self.new_id), self.mfa_keys, options.mode, options.update_secrets
         )
+        transactions = self.transactions()
         run = _ImportRun(
-            options, parser, self.hasher, self.reader, self.transactions(), steps, by, dry_run, journal, stop
+            options, parser, self.hasher, self.reader, transactions, steps, by, dry_run, journal, stop, see
         )
         yield from run.together(rows) if options.all_or_nothing else run.in_batches(rows)
 
@@ -149,6 +152,7 @@ class _ImportRun:
     dry_run: bool
     journal: ImportJournal
     stop: Callable[[], bool]
+    see: Callable[[AccountRow], None]
     earlier: _Earlier = field(default_factory=_Earlier)
 
     def in_batches(self, rows: Iterable[Row]) -> Iterator[list[RowOutcome]]:
@@ -195,6 +199,7 @@ class _ImportRun:
         except BackctlError as error:
             email = row.email.address if row is not None and row.email is not None else _shown(raw)
             return RowOutcome(raw.line, "failed", None, email, error)
+        self.see(row)
         return PreparedRow(row, keys, row.password_hash, resumed=resumed is not None)
 
     def _has_password_to_hash(self, row: AccountRow) -> bool:
