@@ -118,6 +118,15 @@ def exposures(machine: Machine) -> Iterator[Exposure]:
     queries: tuple[tuple[str, ...], ...] = (("key", "list"), ("key", "jwks"), ("key", "rotate"), ("doctor",))
     for query in queries:
         yield Exposure(query, signing["d"], kept=private)
+    hashed = machine.rows("SELECT password_hash FROM users WHERE username = 'ada'")[0][0][-30:]
+    accounts = ("user", "export", "--include-hashes")
+    yield Exposure(accounts, hashed, kept=DATABASE, codes=(8,))
+    yield Exposure((*accounts, "--yes"), hashed, kept=DATABASE, shown=True)
+    yield Exposure((*accounts, "--yes", "--dry-run"), hashed, kept=DATABASE)
+    yield Exposure((*accounts, "--yes", "--out", "made"), hashed, kept=DATABASE | {"made"})
+    factor = machine.run("user", "mfa", "enroll", "root", "-o", "json").succeeded().json["secret"]
+    yield Exposure(("user", "export", "--include-mfa", "--yes"), factor, shown=True)
+    yield Exposure(("user", "export", "--include-mfa", "--yes", "--out", "made"), factor, kept=frozenset({"made"}))
     given = {"BACKCTL_KEYRING_DOCUMENT": (machine.data / "keyring.json").read_text()}
     yield Exposure(("key", "list"), signing["d"], kept=private, environment=given)
     yield Exposure(("token", "issue", "ada"), signing["d"], kept=private, environment=given)
@@ -137,7 +146,7 @@ def copied(template: Machine, tmp_path: Path) -> Callable[[str], Machine]:
     return copy_to
 
 
-SCENES = 43
+SCENES = 49
 every_scene = pytest.mark.parametrize("number", range(SCENES))
 
 
