@@ -12,9 +12,9 @@ from backctl.application.transfer.account_row import AccountRow, RowParser
 from backctl.application.transfer.import_steps import ImportSteps, Mode, PreparedRow, RowOutcome
 from backctl.application.transfer.journal import NO_JOURNAL, GeneratedPassword, ImportJournal
 from backctl.application.transfer.raw_rows import BadRow, IgnoredRow, RawRow, Row
-from backctl.domain.errors import BackctlError, OutcomeUnknown, RowRepeated, Unavailable, Unusable
+from backctl.domain.errors import BackctlError, OutcomeUnknown, RowRepeated, Unavailable, Unusable, WeakPassword
 from backctl.domain.repositories import AccountKeys
-from backctl.domain.values import Identity, Secret
+from backctl.domain.values import EmailAddress, Identity, Secret, Username, folded
 
 if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
@@ -109,9 +109,19 @@ class ImportService:
         steps = ImportSteps(
             AccountSteps(self.access, self.clock, self.new_id), self.mfa_keys, options.mode, options.update_secrets
         )
-        transactions = self.transactions()
         run = _ImportRun(
-            options, parser, self.hasher, self.reader, transactions, steps, by, dry_run, journal, stop, see
+            options,
+            parser,
+            self.hasher,
+            self.passwords,
+            self.reader,
+            self.transactions(),
+            steps,
+            by,
+            dry_run,
+            journal,
+            stop,
+            see,
         )
         yield from run.together(rows) if options.all_or_nothing else run.in_batches(rows)
 
@@ -145,6 +155,7 @@ class _ImportRun:
     options: ImportOptions
     parser: RowParser
     hasher: "Callable[[], PasswordHasher]"
+    passwords: "Callable[[], PasswordPolicy]"
     reader: "Callable[[], Reader]"
     transactions: "Transactions"
     steps: ImportSteps
@@ -207,29 +218,38 @@ class _ImportRun:
 
     def _hashed(self, items: Sequence[_Item]) -> list[_Item]:
         """Hash the passwords that accounts will get, on all processors. A dry run only compares them."""
-        jobs = list["tuple[Secret, PasswordHash | None]"]()
-        wanted = dict[int, Secret | None]()
+        done, places, jobs = list(items), list[int](), list["tuple[Secret, PasswordHash | None]"]()
         for place, item in enumerate(items):
-            if isinstance(item, PreparedRow) and self._has_password_to_hash(item.row):
+            if not isinstance(item, PreparedRow) or not self._has_password_to_hash(item.row):
+                continue
+            try:
                 job = self._job(item.row)
-                if job is not None:
-                    wanted[place] = job[0] if item.row.password is None else None
-                    jobs.append(job)
-        hashes = iter(self.hasher().hash_all(jobs))
-        return [
-            item._replace(password_hash=next(hashes), generated=wanted[place])
-            if place in wanted and isinstance(item, PreparedRow)
-            else item
-            for place, item in enumerate(items)
-        ]
+            except WeakPassword as error:
+                done[place] = _failed(item.row, error)
+                continue
+            if job is not None:
+                places.append(place)
+                jobs.append(job)
+        for place, (password, _), made in zip(places, jobs, self.hasher().hash_all(jobs), strict=True):
+            item = done[place]
+            if isinstance(item, PreparedRow):
+                generated = password if item.row.password is None else None
+                done[place] = item._replace(password_hash=made, generated=generated)
+        return done
 
     def _job(self, row: AccountRow) -> "tuple[Secret, PasswordHash | None] | None":
-        """Return the password to hash and the hash to compare it with; None if the row will not set a password."""
+        """Return the password to hash and the hash to compare it with; None if the row will not set a password.
+
+        Raises WeakPassword for a password that was not checked yet, because the row lacks a name of the account.
+        """
         account = next(filter(None, map(self.reader().find_user, _identities(row))), None)
         if account is None:
             return None if self.dry_run else (row.password or generate_password(), None)
         if self.options.mode != "upsert" or not self.options.update_secrets or row.password is None:
             return None
+        email = row.email or EmailAddress.of(account.email)
+        username = row.username or Username(account.username, folded(account.username, "NFKC"))
+        self.passwords().check(row.password, email=email, username=username)
         return row.password, self.reader().password_of(Identity("id", account.id))
 
     # The transaction.
@@ -271,6 +291,10 @@ class _ImportRun:
 
 def _has_changes(outcomes: Sequence[RowOutcome]) -> bool:
     return any(outcome.is_change for outcome in outcomes)
+
+
+def _failed(row: AccountRow, error: BackctlError) -> RowOutcome:
+    return RowOutcome(row.line, "failed", None, None if row.email is None else row.email.address, error)
 
 
 def _keys_of(row: AccountRow) -> AccountKeys:
