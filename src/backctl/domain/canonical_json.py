@@ -4,11 +4,8 @@ Floating-point numbers are not supported: no digested value contains one.
 """
 
 from json.encoder import encode_basestring
-from typing import Final
 
 _INTEGER_BOUND = 2**53  # RFC 8785 §3.2.2.3 uses IEEE 754 doubles, which round larger integers
-
-_CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
 
 def canonical(value: object) -> bytes:
@@ -24,12 +21,16 @@ def canonical_text(value: object) -> str:
     """Return the text that `canonical` encodes. Raises ValueError, but not for an unpaired surrogate."""
     if isinstance(value, str):
         return encode_basestring(value)
-    if value is None or isinstance(value, bool):
-        return _CONSTANTS[value]
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
     if isinstance(value, int):
         if abs(value) > _INTEGER_BOUND:
             raise ValueError("an integer beyond ±2^53 has no canonical form")
-        return str(int(value))
+        return int.__repr__(value)
     if isinstance(value, list | tuple):
         return f"[{','.join(map(canonical_text, value))}]"
     if isinstance(value, dict):
@@ -43,10 +44,12 @@ def canonical_text(value: object) -> str:
     raise ValueError(f"{type(value).__name__} has no canonical form here")
 
 
-def _names(members: dict[object, object]) -> list[str]:
-    names = [name for name in members if isinstance(name, str)]
-    if len(names) != len(members):
-        raise ValueError("a member's name must be a string")
-    # For ASCII, the order of code points is the order of UTF-16 code units.
-    names.sort(key=None if "".join(names).isascii() else lambda name: name.encode("utf-16-be"))
+def _names(members: dict[str, object]) -> list[str]:
+    try:
+        names = sorted(members)
+        is_ascii = "".join(names).isascii()
+    except TypeError:
+        raise ValueError("a member's name must be a string") from None
+    if not is_ascii:  # for ASCII, the order of code points is the order of UTF-16 code units
+        names.sort(key=lambda name: name.encode("utf-16-be"))
     return names
