@@ -46,8 +46,8 @@ class Reading(NamedTuple):
         list[str] | None,
         Option(
             "--map",
-            metavar="COLUMN=MEMBER",
-            help="Read a member of the account from this column; 'COLUMN=' ignores a column. May be repeated.",
+            metavar="NAME",
+            help="Read a member from another column, such as mail=email; mail= ignores the column. May be repeated.",
             rich_help_panel=_FORMAT,
         ),
     ] = None

@@ -41,7 +41,7 @@ WITHIN: dict[str, dict[str, Entry]] = {
     "ratelimit": {"policy": Entry(_HERE + "ratelimit_policy", "Show the configured rate limit policies.")},
     "user": {
         "export": Entry(_HERE + "user_export", "Export accounts as JSON lines, JSON or CSV.", verb=True),
-        "import": Entry(_HERE + "user_import", "Import accounts from a file, or from another program.", verb=True),
+        "import": Entry(_HERE + "user_import", "Import accounts from JSON, CSV, Django or Ory Kratos.", verb=True),
         "mfa": Entry(_HERE + "user_mfa", "Manage the second factors of accounts."),
     },
 }

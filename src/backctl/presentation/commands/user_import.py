@@ -26,7 +26,7 @@ def import_(
     files: Files,
     limits: Limits,
 ) -> None:
-    """Import accounts with their ids, password hashes and second factors.
+    """Import accounts from JSON, CSV, Django or Ory Kratos.
 
     The formats are those of 'backctl user export', the output of 'manage.py dumpdata auth.User' of Django, and the
     identities of Ory Kratos. A row matches the account with its id, otherwise the account with its e-mail address. Rows
