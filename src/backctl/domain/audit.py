@@ -12,6 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from backctl.domain.canonical_json import canonical_text
@@ -69,14 +70,19 @@ def data_digest(salt: bytes, data: str) -> bytes:
 
 
 def link(key: bytes, previous: bytes, row: RecordedEvent) -> bytes:
-    """Return the MAC that links `row` to the previous one. Raises ValueError if a column has no canonical form."""
-    # The object with these members in canonical form. Their order is fixed, so only the values are encoded.
+    """Return the MAC that links `row` to the previous one.
+
+    Raises ValueError or TypeError if a column has no canonical form.
+    """
+    # The object with these members in canonical form. Their order is fixed, so only the values are encoded. Most of
+    # them are strings; anything else in their place is an error.
+    text = encode_basestring
     columns = (
-        f'{{"actor":{canonical_text(row.actor)},"audit_kid":{canonical_text(row.audit_kid)},'
-        f'"data_digest":"{row.data_digest.hex()}","id":{canonical_text(row.id)},'
+        f'{{"actor":{text(row.actor)},"audit_kid":{text(row.audit_kid)},'
+        f'"data_digest":"{row.data_digest.hex()}","id":{text(row.id)},'
         f'"occurred_at":{canonical_text(row.occurred_at)},"reason":{canonical_text(row.reason)},'
-        f'"seq":{canonical_text(row.seq)},"subject":{canonical_text(row.subject)},'
-        f'"trace_id":{canonical_text(row.trace_id)},"type":{canonical_text(row.type)}}}'
+        f'"seq":{canonical_text(row.seq)},"subject":{text(row.subject)},'
+        f'"trace_id":{canonical_text(row.trace_id)},"type":{text(row.type)}}}'
     )
     return hmac.digest(key, previous + columns.encode(), "sha256")
 

@@ -285,10 +285,18 @@ def say_raw(text: str) -> None:
         discard(sys.stderr)
 
 
+_OBJECTS_PER_SCAN = 50_000
+
+
 def collect_garbage_again() -> None:
-    """Turn the garbage collector on again, which is off at start-up. Loaded modules are not scanned."""
+    """Turn the garbage collector on again, which is off at start-up. Loaded modules are not scanned.
+
+    It looks for cycles rarely, because there are few: with Python's own threshold, a batch of a thousand rows would be
+    scanned again and again.
+    """
     import gc
 
     if not gc.isenabled():
         gc.freeze()
+        gc.set_threshold(_OBJECTS_PER_SCAN)
         gc.enable()

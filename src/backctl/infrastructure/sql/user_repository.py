@@ -181,6 +181,8 @@ class SqlUserRepository:
                 self._of_row(row)
 
     def holders(self, keys: AccountKeys) -> Holders:
+        if not self._by_key:  # usual for a file of new accounts
+            return Holders(None, None, None)
         return Holders(*map(self._holder, _COLUMNS.values(), keys))
 
     def _holder(self, column: str, key: str | None) -> User | None:
