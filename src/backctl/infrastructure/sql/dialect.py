@@ -1,8 +1,10 @@
 """The differences between SQL databases in the statements that they share."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 Placeholder = Literal["?", "%s"]
+Type = Literal["text", "uuid"]
 IS_UTF8: Final = "is_utf8"
 """The function of databases with loose types that tells whether a blob is UTF-8."""
 
@@ -23,6 +25,8 @@ class Dialect(NamedTuple):
     """Casts the text in `{}` to the type of an id column."""
     as_id_if_possible: str
     """Like `as_id`, but null for a text that is not an id. The text is `{0}`."""
+    has_arrays: bool
+    """Whether a list can be passed as one value."""
     writes_in_queries: bool
     """Whether a WITH clause may hold an INSERT or UPDATE."""
     has_loose_types: bool
@@ -31,6 +35,14 @@ class Dialect(NamedTuple):
     """Converts the key in `{}` to text."""
     wrong_json: str
     """The condition that the text in `{0}` is not JSON of the kind `{1}`: `object` or `array`."""
+
+    def among(
+        self, column: str, kind: Literal["text", "uuid"], values: Sequence[str]
+    ) -> tuple[str, tuple[object, ...]]:
+        """Return the condition that a column is one of many values, and the values to pass."""
+        if self.has_arrays:
+            return f"{column} = ANY(CAST({self.placeholder} AS {kind}[]))", (list(values),)
+        return f"{column} IN ({', '.join([self.placeholder] * len(values))})", tuple(values)
 
     @property
     def installation(self) -> str:

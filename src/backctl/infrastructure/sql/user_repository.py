@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, insert, or_, select, update
@@ -166,16 +165,19 @@ class SqlUserRepository:
         self._absent.update(key for key in keys if key not in self._by_key)
 
     def lock_holders(self, keys: Sequence[AccountKeys]) -> None:
-        columns = zip(_COLUMNS.values(), zip(*keys, strict=True), strict=False)  # no columns without keys
-        asked = {column: known for column, all_ in columns if (known := [key for key in all_ if key is not None])}
-        if not asked:
-            return
         # First only their ids, without SQLAlchemy's work on each value: an import asks for thousands of new accounts.
         connection = self._connection()
-        hole = dialect_of(connection).placeholder
-        found = " OR ".join(f"{column} IN ({', '.join([hole] * len(known))})" for column, known in asked.items())
-        statement = f"SELECT id FROM users WHERE {found}"  # noqa: S608 - no values
-        ids = connection.exec_driver_sql(statement, tuple(chain.from_iterable(asked.values()))).scalars().all()
+        conditions, values = list[str](), list[object]()
+        for (kind, column), known in zip(_COLUMNS.items(), zip(*keys, strict=True), strict=False):
+            asked = [key for key in known if key is not None]
+            if asked:
+                condition, value = dialect_of(connection).among(column, "uuid" if kind == "id" else "text", asked)
+                conditions.append(condition)
+                values += value
+        if not conditions:
+            return
+        statement = f"SELECT id FROM users WHERE {' OR '.join(conditions)}"  # noqa: S608 - no values
+        ids = connection.exec_driver_sql(statement, tuple(values)).scalars().all()
         if ids:
             for row in connection.execute(_lock_many(("id",)), {"id": list(map(str, ids))}).all():
                 self._of_row(row)

@@ -9,6 +9,7 @@ SQLITE: Final = Dialect(
     join="group_concat",
     as_id="{}",
     as_id_if_possible="{0}",
+    has_arrays=False,
     writes_in_queries=False,
     has_loose_types=True,
     shown_key="CASE typeof({0}) WHEN 'blob' THEN quote({0}) ELSE CAST({0} AS TEXT) END",
