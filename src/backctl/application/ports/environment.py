@@ -61,9 +61,10 @@ class WholeFiles(Protocol):
         ...
 
     def grow(self, path: str, *, new: bool) -> GrowingFile:
-        """Open a file to append to: a `new` one that only its owner can read, or one that exists.
+        """Open a file to append to: one that exists, or a `new` one, which is created by the first lines.
 
-        Cuts off an incomplete last line, which a crash has left. Raises FileTaken, FolderUnusable, DiskFull.
+        Only its owner can read a new file. In a file that exists, an incomplete last line, which a crash has left, does
+        not count. Raises FileTaken, FolderUnusable, DiskFull.
         """
         ...
 
@@ -72,7 +73,7 @@ class GrowingFile(Protocol):
     """A file that records what transactions do, and that follows them: what was not committed is removed again."""
 
     def append(self, lines: bytes) -> None:
-        """Append complete lines and flush them to disk. Raises DiskFull, FolderUnusable."""
+        """Append complete lines and flush them to disk. Raises FileTaken, FolderUnusable, DiskFull."""
         ...
 
     def keep(self) -> None:

@@ -143,9 +143,9 @@ class ImportSteps:
             updated_at=row.updated_at or max(now, created_at),
             version=row.version or 1,
         )
-        new.users.append(user)
         if row.factor is not None:
             new.enrolments[user.id] = self._enrolment(row.factor, user.id, now)
+        new.users.append(user)
         return user
 
     def _enrolment(self, factor: "ImportedFactor", user_id: UserId, now: Instant) -> Enrolment:

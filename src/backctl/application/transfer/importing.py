@@ -89,11 +89,12 @@ class ImportService:
         """
         guard = self.transactions().guard
         if not dry_run and guard.is_due:
-            if any(outcome.is_change for outcome in chain.from_iterable(self._run(rows(), options, by, True, stop))):
+            trial = self._run(rows(), options, by, True, journal, stop)
+            if any(outcome.is_change for outcome in chain.from_iterable(trial)):
                 guard.ask()
             else:
                 dry_run = True  # nothing would change, and nobody was asked
-        return self._run(rows(), options, by, dry_run, stop, NO_JOURNAL if dry_run else journal, see)
+        return self._run(rows(), options, by, dry_run, journal, stop, see)
 
     def _run(
         self,
@@ -101,8 +102,8 @@ class ImportService:
         options: ImportOptions,
         by: "Attribution",
         dry_run: bool,
+        journal: ImportJournal,
         stop: Callable[[], bool],
-        journal: ImportJournal = NO_JOURNAL,
         see: Callable[[AccountRow], None] = lambda row: None,
     ) -> Iterator[list[RowOutcome]]:
         parser = RowParser(addresses=self.addresses, hasher=self.hasher, passwords=self.passwords, access=self.access)
@@ -262,14 +263,16 @@ class _ImportRun:
             else:
                 outcomes = step(None)
         except Exception as error:
-            if not isinstance(error, OutcomeUnknown):
+            if not self.dry_run and not isinstance(error, OutcomeUnknown):
                 self.journal.undo()
             raise
-        self.journal.keep()
+        if not self.dry_run:
+            self.journal.keep()
         return outcomes
 
     def _step(self, batches: Sequence[list[_Item]], undo_all: bool, work: "UnitOfWork | None") -> list[RowOutcome]:
-        self.journal.undo()  # what an aborted attempt has written
+        if not self.dry_run:
+            self.journal.undo()  # what an aborted attempt has written
         outcomes, generated = list[RowOutcome](), list[GeneratedPassword]()
         for items in batches:
             rows = [item for item in items if isinstance(item, PreparedRow)]
@@ -285,7 +288,8 @@ class _ImportRun:
         if undo_all and any(outcome.error is not None for outcome in outcomes):
             outcomes = [outcome._replace(result="undone") if outcome.is_change else outcome for outcome in outcomes]
             generated.clear()
-        self.journal.write(outcomes, generated)
+        if not self.dry_run:
+            self.journal.write(outcomes, generated)
         return outcomes
 
 

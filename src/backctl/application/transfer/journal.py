@@ -50,6 +50,8 @@ class ImportJournal:
         self._secrets = secrets
         self._describe = describe
         self._resumed = resumed or {}
+        self.has_passwords = False
+        """Whether a generated password was written."""
 
     def id_of(self, line: int) -> UserId | None:
         """Return the id that an earlier run gave to the new account of a line."""
@@ -60,6 +62,7 @@ class ImportJournal:
         """Append what a transaction is about to do. Raises DiskFull, FolderUnusable."""
         if self._secrets is not None and generated:
             self._secrets.append(_lines(map(_secret, generated)))
+            self.has_passwords = True
         if self._results is not None and outcomes:
             self._results.append(_lines(map(self._result, outcomes)))
 

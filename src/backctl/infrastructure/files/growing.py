@@ -16,25 +16,28 @@ _BLOCK = 64 << 10
 
 
 class GrowingFile:
-    """An open file, which no other process can grow at the same time. See the port."""
+    """A file to append to, which no other process can grow at the same time. See the port."""
 
     def __init__(self, path: str, *, new: bool) -> None:
-        """Create a `new` file with mode 0600, or open one that exists. Raises FileTaken, FolderUnusable, DiskFull."""
+        """Open a file that exists, or prepare a `new` one. Raises FileTaken, FolderUnusable, DiskFull."""
         self._path = path
+        self._descriptor = -1
+        self._size = self._kept = 0
         with self._told(), opened(Path(path), follow_last=not new) as place:
-            self._descriptor = _created(place) if new else self._existing(place)
-        try:
-            if not try_lock(self._descriptor):
-                raise FolderUnusable(f"{quoted(path)} is in use by another process", hint="wait until it has finished")
-            with self._told():
-                self._size = self._kept = self._end_of_lines()
-                os.ftruncate(self._descriptor, self._size)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+            if not new:
+                self._descriptor = self._existing(place)
+            elif place.status() is not None:
+                raise FileExistsError
+        if not new:
+            self._begin()
 
     def append(self, lines: bytes) -> None:
         with self._told():
+            if self._descriptor < 0:
+                with opened(Path(self._path), follow_last=False) as place:
+                    self._descriptor = _created(place)
+                self._begin()
+            os.ftruncate(self._descriptor, self._size)
             os.lseek(self._descriptor, self._size, os.SEEK_SET)
             self._size += len(lines)
             write_all(self._descriptor, lines)
@@ -50,12 +53,27 @@ class GrowingFile:
             self._size = self._kept
 
     def lines(self) -> Iterator[bytes]:
-        with open(self._descriptor, "rb", closefd=False) as file:
-            file.seek(0)
-            yield from file
+        if self._descriptor >= 0:
+            with open(self._descriptor, "rb", closefd=False) as file:
+                file.seek(0)
+                yield from (line for line in file if line.endswith(b"\n"))
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def _begin(self) -> None:
+        """Lock the file, and find the end of its last complete line, where the next lines begin."""
+        try:
+            if not try_lock(self._descriptor):
+                raise FolderUnusable(
+                    f"{quoted(self._path)} is in use by another process", hint="wait until it has finished"
+                )
+            with self._told():
+                self._size = self._kept = self._end_of_lines()
+        except BaseException:
+            self.close()
+            raise
 
     def _existing(self, place: Place) -> int:
         """Raises FolderUnusable for a file that is not regular, or that others could have written."""

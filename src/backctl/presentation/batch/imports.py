@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from backctl.application.transfer.import_report import ImportTally
-from backctl.application.transfer.journal import NO_JOURNAL, ImportJournal, resumed_ids
+from backctl.application.transfer.journal import ImportJournal, resumed_ids
 from backctl.application.transfer.mapping import Mapping
 from backctl.application.transfer.raw_rows import IgnoredRow, ImportFormat, Row, read_rows
 from backctl.application.views import Change
@@ -60,13 +60,13 @@ class Import:
         """
         call, report = self._call, self._report
         terminal.collect_garbage_again()
-        self._require_max_changes()
         tally = ImportTally(call.backend.imports.hasher() if call.dry_run else None)
         with self._journal() as journal:
+            self._require_max_changes(journal)
             self._import(tally, journal)
         call.results.changed(
             Change(tally.report(self._files.results or self._files.resume), changed=tally.changed > 0),
-            secret_file=self._files.secrets,
+            secret_file=self._files.secrets if journal.has_passwords else None,
         )
         if tally.ignored:
             call.messages.notice(f"{tally.ignored} rows are not accounts and were ignored")
@@ -122,39 +122,33 @@ class Import:
         bound, report = self._max_errors, self._report
         return bound is not None and bound.is_exceeded(failed=report.failed, done=report.done)
 
-    def _require_max_changes(self) -> None:
+    def _require_max_changes(self, journal: ImportJournal) -> None:
         bound, call = self._max_changes, self._call
         if bound is None:
             return
         most, changing = bound.most(call.backend.accounts.count), 0
         rows = lambda: self._source.rows(self._interruption, ImportTally(), None)  # noqa: E731
-        for block in call.backend.imports.run(rows, self._options, by=call.attribution, dry_run=True):
+        trial = call.backend.imports.run(rows, self._options, by=call.attribution, dry_run=True, journal=journal)
+        for block in trial:
             changing += sum(outcome.is_change for outcome in block)
             if changing > most:
                 raise bound.exceeded(most)
 
     @contextmanager
     def _journal(self) -> Iterator[ImportJournal]:
-        """Open the files to write. A dry run writes none, but checks that it could."""
+        """Open the files to write. They are created by their first lines, so a dry run leaves none behind."""
         files, opened = self._files, self._call.backend.files
-        resume = files.resume is not None
-        is_new = not (resume and files.secrets is not None and os.path.lexists(files.secrets))
         with ExitStack() as held:
-            if self._call.dry_run:
-                for path in (files.results, files.secrets if is_new else None):
-                    if path is not None:
-                        opened.require_possible(path)
-                yield NO_JOURNAL
-                return
             results = secrets = None
             ids: dict[int, int] = {}
             path = files.results or files.resume
             if path is not None:
-                results = opened.grow(path, new=not resume)
+                results = opened.grow(path, new=files.resume is None)
                 held.callback(results.close)
-                ids = resumed_ids(results.lines()) if resume else {}
+                ids = resumed_ids(results.lines())
             if files.secrets is not None:
-                secrets = opened.grow(files.secrets, new=is_new)
+                exists = files.resume is not None and os.path.lexists(files.secrets)
+                secrets = opened.grow(files.secrets, new=not exists)
                 held.callback(secrets.close)
             yield ImportJournal(results, secrets, describe=document, resumed=ids)
 
@@ -175,7 +169,7 @@ class _Source:
     def rows(self, interruption: Interruption, tally: ImportTally, progress: "Progress | None") -> Iterator[Row]:
         """Yield the rows, and count those that are not accounts. Raises UsageError when it is called twice in vain."""
         with self._opened() as (read, size):
-            consumed = 0
+            consumed = tally.ignored = 0
 
             def counted(most: int) -> bytes:
                 nonlocal consumed
