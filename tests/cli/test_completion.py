@@ -57,12 +57,14 @@ def test_the_tree_has_every_flag_of_the_help(tree: Node) -> None:
         assert told == {spelling for flag in node.flags for spelling in flag.spellings}, node.path
 
 
+FILE_FLAGS = ("--config", "--file", "--log", "--out", "--results", "--resume")
+
+
 def test_flags_that_take_files_say_so(tree: Node) -> None:
     for node in tree.walk():
         for flag in node.flags:
-            of_a_file = flag.spellings[-1] in ("--config", "--file", "--log", "--out") or flag.spellings[-1].endswith(
-                "-file"
-            )
+            name = flag.spellings[-1]
+            of_a_file = name.endswith("-file") or name in FILE_FLAGS
             assert of_a_file == (flag.value is not None and flag.value.file), flag
 
 

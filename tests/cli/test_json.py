@@ -152,6 +152,8 @@ CASES: list[tuple[str, Prepare, str, bytes, int]] = [  # command, preparation, a
     ("user exists", unprepared, "ada", b"", 0),
     ("user exists", unprepared, "nobody", b"", 3),
     ("user history", unprepared, "ada", b"", 0),
+    ("user import", unprepared, "-", b'{"email": "new@example.org", "username": "new"}\n{}\n', 7),
+    ("user import", unprepared, "- --dry-run", b'{"email": "ada@example.org"}\n', 7),
     ("user list", unprepared, "--limit 2", b"", 0),
     ("user list", unprepared, "--all", b"", 0),
     ("user list", unprepared, "--search nobody", b"", 0),

@@ -12,6 +12,7 @@ NEED_ONE = {
     ("user", "exists"): "ada",
     ("user", "count"): "",
     ("user", "export"): "",
+    ("user", "import"): "-",
     ("user", "set-password"): "ada --generate-password",
     ("user", "check-password"): "ada --password-stdin",
     ("user", "activate"): "ada bob",

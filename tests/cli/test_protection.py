@@ -97,6 +97,10 @@ def with_a_cached_value(machine: Machine) -> None:
     run(machine, "cache", "set", "report:1", "1", "--tag", "reports")
 
 
+def with_rows(machine: Machine) -> None:
+    keep(machine, "rows.jsonl", '{"email": "new@example.org", "username": "new"}\n')
+
+
 def unprepared(machine: Machine) -> None:
     """Nothing more than the accounts."""
 
@@ -116,6 +120,7 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("user", "update"): (unprepared, "ada --username lovelace"),
     ("user", "delete"): (unprepared, "ada"),
     ("user", "export"): (unprepared, "--include-hashes --include-mfa --out made"),
+    ("user", "import"): (with_rows, "rows.jsonl --results made --generate-passwords --secret-file made-too"),
     ("user", "mfa", "enroll"): (unprepared, "ada"),
     ("user", "mfa", "confirm"): (with_a_pending_factor, "ada --code-file code --secret-file made"),
     ("user", "mfa", "disable"): (with_a_second_factor, "ada"),
@@ -181,6 +186,7 @@ def test_no_change_is_made_without_a_reason_and_a_confirmation(
         "user deactivate eve",
         "user unlock ada",
         "user update ada --role user",
+        "user import rows.jsonl --mode upsert",
         "user mfa reencrypt",
         "role assign user ada",
         "token revoke --user ada",
@@ -192,6 +198,7 @@ def test_no_change_is_made_without_a_reason_and_a_confirmation(
     ],
 )
 def test_what_changes_nothing_needs_neither(installed: Machine, command: str) -> None:
+    keep(installed, "rows.jsonl", '{"email": "ada@example.org", "role": "user"}\n')
     installed.environment.update(PROTECTED)
     before = contents(installed.home)
     done = installed.run(*command.split(), "-o", "json").succeeded()
