@@ -1,5 +1,6 @@
 """Files that grow line by line, and of which the last lines can be taken back."""
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from backctl.staged_files import try_lock, write_all
 from backctl.trusted_paths import Place, opened
 
 _BLOCK = 64 << 10
+_LONGEST = 16 << 20
+"""Bytes of a line. `lines` yields a longer one, which is not the line of an import, in pieces."""
 
 
 class GrowingFile:
@@ -23,6 +26,7 @@ class GrowingFile:
         self._path = path
         self._descriptor = -1
         self._size = self._kept = 0
+        self._unended: int | None = None
         with self._told(), opened(Path(path), follow_last=not new) as place:
             if not new:
                 self._descriptor = self._existing(place)
@@ -32,12 +36,14 @@ class GrowingFile:
             self._begin()
 
     def append(self, lines: bytes) -> None:
+        if self._size == self._unended:
+            lines = b"\n" + lines
         with self._told():
             if self._descriptor < 0:
                 with opened(Path(self._path), follow_last=False) as place:
                     self._descriptor = _created(place)
                 self._begin()
-            os.ftruncate(self._descriptor, self._size)
+            os.ftruncate(self._descriptor, self._size)  # removes a line that a killed process has begun
             os.lseek(self._descriptor, self._size, os.SEEK_SET)
             self._size += len(lines)
             write_all(self._descriptor, lines)
@@ -55,12 +61,16 @@ class GrowingFile:
     def lines(self) -> Iterator[bytes]:
         if self._descriptor >= 0:
             with open(self._descriptor, "rb", closefd=False) as file:
+                left = self._size
                 file.seek(0)
-                yield from (line for line in file if line.endswith(b"\n"))
+                while left and (line := file.readline(min(left, _LONGEST))):
+                    left -= len(line)
+                    yield line
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
+            self._descriptor = -1
 
     def _begin(self) -> None:
         """Lock the file, and find the end of its last complete line, where the next lines begin."""
@@ -71,6 +81,7 @@ class GrowingFile:
                 )
             with self._told():
                 self._size = self._kept = self._end_of_lines()
+                self._unended = self._end_of_last_object()
         except BaseException:
             self.close()
             raise
@@ -96,6 +107,23 @@ class GrowingFile:
                 return start + line_end + 1
             end = start
         return 0
+
+    def _end_of_last_object(self) -> int | None:
+        """Return the size of a file whose last line is complete but for its end, as some editors leave it.
+
+        An incomplete line of another kind is not the trace of a killed process. Raises FolderUnusable.
+        """
+        last = os.pread(self._descriptor, _LONGEST, self._size)
+        if not last:
+            return None
+        if not last.startswith(b"{"):
+            raise FolderUnusable(f"{quoted(self._path)} does not contain JSON lines", hint="choose another file")
+        try:
+            json.loads(last)
+        except (ValueError, RecursionError):
+            return None
+        self._size = self._kept = self._size + len(last)
+        return self._size
 
     @contextmanager
     def _told(self) -> Iterator[None]:
