@@ -52,15 +52,28 @@ class PreparedRow(NamedTuple):
     """A valid row, and what takes too long for a transaction.
 
     `password_hash` is the hash to store: that of the row, or one of its password; None if there is none, or if the
-    account already has this password. `generated` is the password behind it, if this program made it. `resumed`: an
-    earlier run has given the row its id.
+    account already has this password. `generated` is the password behind it, if this program made it. `unhashed`: the
+    row has a password, but it was not hashed, because the account exists. `resumed`: an earlier run has created the
+    account, unless its transaction was lost.
     """
 
     row: "AccountRow"
     keys: AccountKeys
     password_hash: "PasswordHash | None" = None
     generated: "Secret | None" = None
+    unhashed: bool = False
     resumed: bool = False
+
+
+class HashMissing(Exception):
+    """A row creates an account, although its account existed when passwords were hashed.
+
+    An earlier row or another process has changed the names of that account since, or deleted it.
+    """
+
+    def __init__(self, prepared: PreparedRow) -> None:
+        super().__init__(f"the row on line {prepared.row.line} needs a hash")
+        self.prepared = prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,7 @@ class ImportSteps:
     def importing(self, rows: Sequence[PreparedRow], work: "UnitOfWork") -> list[RowOutcome]:
         """Import rows in order; a row that fails does not affect the others.
 
-        Raises Unavailable, Unusable and whatever is not a BackctlError.
+        Raises Unavailable, Unusable, HashMissing and whatever is not a BackctlError.
         """
         if self.mode == "upsert":
             work.users.lock_administrators()  # administrators are always locked first, to avoid deadlocks
@@ -127,7 +140,12 @@ class ImportSteps:
                 f"there is no such account, and a new one needs {missing}",
                 hint=f"add {missing}, or name the column with '--map COLUMN={missing}'",
             )
-        created_at = row.created_at or min(now, row.updated_at or now)
+        if prepared.unhashed:
+            raise HashMissing(prepared)
+        updated_at = row.updated_at
+        created_at = row.created_at
+        if created_at is None:
+            created_at = now if updated_at is None else min(now, updated_at)
         user = User.import_(
             id=row.id or UserId(self.accounts.new_id()),
             email=row.email,
@@ -140,7 +158,7 @@ class ImportSteps:
             mfa_state="off" if row.factor is None else row.factor.state,
             last_login_at=row.last_login_at,
             created_at=created_at,
-            updated_at=row.updated_at or max(now, created_at),
+            updated_at=max(now, created_at) if updated_at is None else updated_at,
             version=row.version or 1,
         )
         if row.factor is not None:
@@ -150,8 +168,10 @@ class ImportSteps:
 
     def _enrolment(self, factor: "ImportedFactor", user_id: UserId, now: Instant) -> Enrolment:
         sealed, kid = self.mfa_keys().seal(factor.secret, user_id)
-        enrolled_at = factor.enrolled_at or factor.confirmed_at or now
-        confirmed_at = None if factor.state == "pending" else factor.confirmed_at or enrolled_at
+        confirmed_at = factor.confirmed_at
+        enrolled_at = next(at for at in (factor.enrolled_at, confirmed_at, now) if at is not None)
+        if confirmed_at is None and factor.state == "on":
+            confirmed_at = enrolled_at
         return Enrolment(sealed, kid, factor.settings, enrolled_at, confirmed_at, factor.last_used_step)
 
     # Existing accounts.
@@ -170,7 +190,8 @@ class ImportSteps:
         )
 
     def _has_new_password(self, user: User, prepared: PreparedRow) -> bool:
-        made = prepared.password_hash if self.update_secrets else None
+        # A generated password is for a new account: this one was added after the look-up.
+        made = prepared.password_hash if self.update_secrets and prepared.generated is None else None
         return made is not None and (user.password_hash is None or user.password_hash.encoded != made.encoded)
 
     def _has_new_factor(self, user: User, prepared: PreparedRow, work: "UnitOfWork") -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from backctl.application.account_steps import AccountSteps
 from backctl.application.accounts import generate_password
 from backctl.application.transfer.account_row import AccountRow, RowParser
-from backctl.application.transfer.import_steps import ImportSteps, Mode, PreparedRow, RowOutcome
+from backctl.application.transfer.import_steps import HashMissing, ImportSteps, Mode, PreparedRow, RowOutcome
 from backctl.application.transfer.journal import NO_JOURNAL, GeneratedPassword, ImportJournal
 from backctl.application.transfer.raw_rows import BadRow, IgnoredRow, RawRow, Row
 from backctl.domain.errors import BackctlError, OutcomeUnknown, RowRepeated, Unavailable, Unusable, WeakPassword
@@ -88,8 +88,10 @@ class ImportService:
         The iterator raises Unavailable, Unusable and the errors of `rows`; the changes before it stay.
         """
         guard = self.transactions().guard
-        if not dry_run and guard.is_due:
-            trial = self._run(rows(), options, by, True, journal, stop)
+        if dry_run:
+            journal = journal.for_dry_run()
+        elif guard.is_due:
+            trial = self._run(rows(), options, by, True, journal.for_dry_run(), stop)
             if any(outcome.is_change for outcome in chain.from_iterable(trial)):
                 guard.ask()
             else:
@@ -143,12 +145,20 @@ class _Earlier:
     usernames: dict[int, int] = field(default_factory=dict)
 
     def require_first(self, keys: AccountKeys, line: int) -> None:
-        """Remember the keys of a row. Raises RowRepeated if an earlier row had one of them."""
+        """Remember the keys of a row. Raises RowRepeated if an earlier row had one of them, also on the same line."""
+        repeated = None
         for name, known, key in zip(_NAMED, (self.ids, self.emails, self.usernames), keys, strict=True):
-            if key is not None and (first := known.setdefault(hash(key), line)) != line:
-                raise RowRepeated(
-                    f"it has the same {name} as line {first}", hint="keep one of the two rows, or correct one"
+            if key is None:
+                continue
+            place = hash(key)
+            if place not in known:
+                known[place] = line
+            elif repeated is None:
+                repeated = RowRepeated(
+                    f"it has the same {name} as line {known[place]}", hint="keep one of the two rows, or correct one"
                 )
+        if repeated is not None:
+            raise repeated
 
 
 @dataclass(slots=True)
@@ -201,8 +211,8 @@ class _ImportRun:
         row = None
         try:
             row = self.parser.parse(raw)
-            resumed = self.journal.id_of(row.line) if row.id is None else None
-            if resumed is not None:
+            resumed = None if row.email is None else self.journal.id_of(row.line, row.email.address)
+            if resumed is not None and row.id is None:
                 row = row._replace(id=resumed)
             keys = _keys_of(row)
             self.earlier.require_first(keys, row.line)
@@ -212,7 +222,7 @@ class _ImportRun:
             email = row.email.address if row is not None and row.email is not None else _shown(raw)
             return RowOutcome(raw.line, "failed", None, email, error)
         self.see(row)
-        return PreparedRow(row, keys, row.password_hash, resumed=resumed is not None)
+        return PreparedRow(row, keys, row.password_hash, resumed=resumed is not None and resumed == row.id)
 
     def _has_password_to_hash(self, row: AccountRow) -> bool:
         return row.password is not None or (self.options.generate_passwords and row.password_hash is None)
@@ -228,15 +238,27 @@ class _ImportRun:
             except WeakPassword as error:
                 done[place] = _failed(item.row, error)
                 continue
-            if job is not None:
+            if job is None:
+                done[place] = item._replace(unhashed=not self.dry_run)
+            else:
                 places.append(place)
                 jobs.append(job)
         for place, (password, _), made in zip(places, jobs, self.hasher().hash_all(jobs), strict=True):
             item = done[place]
             if isinstance(item, PreparedRow):
                 generated = password if item.row.password is None else None
-                done[place] = item._replace(password_hash=made, generated=generated)
+                unhashed = made is None and not self.dry_run
+                done[place] = item._replace(password_hash=made, generated=generated, unhashed=unhashed)
         return done
+
+    def _hash_missing(self, batches: Sequence[list[_Item]], prepared: PreparedRow) -> None:
+        password = prepared.row.password or generate_password()
+        (made,) = self.hasher().hash_all([(password, None)])
+        generated = password if prepared.row.password is None else None
+        for items in batches:
+            for place, item in enumerate(items):
+                if item is prepared:
+                    items[place] = prepared._replace(password_hash=made, generated=generated, unhashed=False)
 
     def _job(self, row: AccountRow) -> "tuple[Secret, PasswordHash | None] | None":
         """Return the password to hash and the hash to compare it with; None if the row will not set a password.
@@ -258,21 +280,30 @@ class _ImportRun:
     def _written(self, batches: Sequence[list[_Item]], *, undo_all: bool) -> list[RowOutcome]:
         step = partial(self._step, batches, undo_all)
         try:
-            if any(isinstance(item, PreparedRow) for items in batches for item in items):
-                outcomes = self.transactions.run_any(step, commits=_has_changes, by=self.by, dry_run=self.dry_run)
-            else:
-                outcomes = step(None)
-        except Exception as error:
-            if not self.dry_run and not isinstance(error, OutcomeUnknown):
-                self.journal.undo()
-            raise
-        if not self.dry_run:
+            outcomes = None
+            while outcomes is None:
+                try:
+                    outcomes = self._transacted(batches, step)
+                except HashMissing as missing:  # rare: hash outside the transaction, then repeat it
+                    self._hash_missing(batches, missing.prepared)
+        except OutcomeUnknown:
             self.journal.keep()
+            raise
+        except Exception:
+            self.journal.undo()
+            raise
+        self.journal.keep()
         return outcomes
 
+    def _transacted(
+        self, batches: Sequence[list[_Item]], step: "Callable[[UnitOfWork | None], list[RowOutcome]]"
+    ) -> list[RowOutcome]:
+        if not any(isinstance(item, PreparedRow) for items in batches for item in items):
+            return step(None)
+        return self.transactions.run_any(step, commits=_has_changes, by=self.by, dry_run=self.dry_run)
+
     def _step(self, batches: Sequence[list[_Item]], undo_all: bool, work: "UnitOfWork | None") -> list[RowOutcome]:
-        if not self.dry_run:
-            self.journal.undo()  # what an aborted attempt has written
+        self.journal.undo()  # what an aborted attempt has written
         outcomes, generated = list[RowOutcome](), list[GeneratedPassword]()
         for items in batches:
             rows = [item for item in items if isinstance(item, PreparedRow)]
@@ -288,8 +319,7 @@ class _ImportRun:
         if undo_all and any(outcome.error is not None for outcome in outcomes):
             outcomes = [outcome._replace(result="undone") if outcome.is_change else outcome for outcome in outcomes]
             generated.clear()
-        if not self.dry_run:
-            self.journal.write(outcomes, generated)
+        self.journal.write(outcomes, generated)
         return outcomes
 
 

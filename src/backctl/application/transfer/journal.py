@@ -34,8 +34,8 @@ def described(error: BackctlError) -> dict[str, object]:
 class ImportJournal:
     """Writes one JSON object per line: to `results` for each row, to `secrets` for each generated password.
 
-    `describe` returns the JSON form of an error. `resumed` are the ids that an earlier run gave to new accounts, by
-    line.
+    `describe` returns the JSON form of an error. `resumed` is what `resumed_ids` returned for the results of an earlier
+    run.
     """
 
     def __init__(
@@ -53,10 +53,14 @@ class ImportJournal:
         self.has_passwords = False
         """Whether a generated password was written."""
 
-    def id_of(self, line: int) -> UserId | None:
-        """Return the id that an earlier run gave to the new account of a line."""
-        number = self._resumed.get(line)
+    def id_of(self, line: int, email: str) -> UserId | None:
+        """Return the id that an earlier run gave to the new account of a row."""
+        number = self._resumed.get(_place(line, email)) if self._resumed else None
         return None if number is None else UserId(str(UUID(int=number)))
+
+    def for_dry_run(self) -> "ImportJournal":
+        """Return a journal that knows the same ids, and writes nothing."""
+        return ImportJournal(resumed=self._resumed)
 
     def write(self, outcomes: Sequence[RowOutcome], generated: Sequence[GeneratedPassword]) -> None:
         """Append what a transaction is about to do. Raises DiskFull, FolderUnusable."""
@@ -105,8 +109,13 @@ def _lines(objects: Iterable[dict[str, object]]) -> bytes:
     return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in objects).encode("utf-8", "replace")
 
 
+def _place(line: int, email: str) -> int:
+    """Return a number for a row, to save memory. A line can hold many rows, but only one with this address."""
+    return hash((line, email))
+
+
 def resumed_ids(lines: Iterable[bytes]) -> dict[int, int]:
-    """Return the ids of new accounts in the results of an earlier run, as numbers, by line.
+    """Return the ids of new accounts in the results of an earlier run, for `ImportJournal`.
 
     Raises InvalidInput for a file that is not one of results.
     """
@@ -114,11 +123,11 @@ def resumed_ids(lines: Iterable[bytes]) -> dict[int, int]:
     for number, line in enumerate(lines, start=1):
         try:
             found = json.loads(line)
-            row, result, user_id = found["line"], found["result"], found["id"]
+            row, result, user_id, email = found["line"], found["result"], found["id"], found["email"]
             if type(row) is not int:
                 raise ValueError(row)
             if result == "created" and is_uuid(user_id):
-                ids[row] = UUID(user_id).int
+                ids[_place(row, email)] = UUID(user_id).int
         except (ValueError, TypeError, KeyError, RecursionError):
             raise InvalidInput(
                 f"line {number} is not the result of an import", hint="name the file that --results has written"
