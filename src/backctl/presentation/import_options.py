@@ -164,6 +164,8 @@ class Files(NamedTuple):
         for flag, path in (("--results", self.results), ("--resume", self.resume), ("--secret-file", self.secrets)):
             if path == "-":
                 raise UsageError(f"'-' is not a file for {flag}", hint="give the name of a file")
+        if self.secrets is not None and self.secrets in (self.results, self.resume):
+            raise UsageError("the results and the passwords need two files", hint="give --secret-file another name")
         if how.generate_passwords and self.secrets is None:
             raise UsageError("--generate-passwords needs a file for the passwords", hint="add --secret-file FILE")
         if self.secrets is not None and not how.generate_passwords:

@@ -11,7 +11,7 @@ from backctl.application.transfer.journal import ImportJournal, resumed_ids
 from backctl.application.transfer.mapping import Mapping
 from backctl.application.transfer.raw_rows import IgnoredRow, ImportFormat, Row, read_rows
 from backctl.application.views import Change
-from backctl.domain.errors import PartialFailure, UsageError
+from backctl.domain.errors import InvalidInput, PartialFailure, UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
 from backctl.presentation.batch.report import Report
@@ -102,11 +102,23 @@ class Import:
                     progress.advance(len(block))
                 if self._interruption.has_come:
                     raise self._interruption.error()
-            except BaseException:
+            except BaseException as error:
                 progress.clear()
-                again = "--resume FILE" if self._files.results or self._files.resume else "--mode skip"
-                terminal.say(f"stopped: {report.done} rows done; run it again with {again} to import the rest")
+                if not isinstance(error, InvalidInput):  # the input cannot be used, and nothing was done
+                    terminal.say(f"stopped: {report.done} rows done{self._how_to_continue()}")
                 raise
+
+    def _how_to_continue(self) -> str:
+        """Return the end of a message about an import that was stopped."""
+        if self._call.dry_run:
+            return ""
+        if self._options.all_or_nothing:
+            return "; run it again"
+        if self._files.results or self._files.resume:
+            flag = " with --resume FILE"
+        else:
+            flag = " with --mode skip" if self._options.mode == "create" else ""
+        return f"; run it again{flag} to import the rest"
 
     def _count(self, block: "list[RowOutcome]") -> None:
         for outcome in block:
