@@ -93,6 +93,16 @@ def test_a_user_without_these_fields_has_no_role() -> None:
     assert one("django", {"model": "auth.user", "fields": {"username": "ada"}}) == {"username": "ada"}
 
 
+def test_a_user_that_logs_in_with_the_address_gets_its_local_part_as_the_username() -> None:
+    assert one("django", django(username="ada@example.org")) == ADA
+    only = {"model": "accounts.user", "fields": {"email": "ada@example.org"}}
+    assert one("django", only) == {"email": "ada@example.org", "username": "ada"}
+    renamed = {"model": "accounts.user", "fields": {"mail": "bob@example.org", "nick": "bobby"}}
+    assert one("django", renamed, "fields.mail=email") == {"email": "bob@example.org", "username": "bob"}
+    assert one("django", django(username="someone@example.org"))["username"] == "someone@example.org"
+    assert "username" not in one("django", django(username=None, email=""))
+
+
 @pytest.mark.parametrize("password", ["", None, "!", "!7pYk0b2RmsSVPX8WiP9rmjU7ZLL5Lg8VwGYzTGXQ"])
 def test_an_unusable_password_is_none(password: str | None) -> None:
     assert "password_hash" not in one("django", django(password=password))

@@ -29,8 +29,8 @@ def from_django(record: _Object, mapping: Mapping) -> _Object:
     """Read a user of Django, as `manage.py dumpdata auth.User` writes it. Raises InvalidInput and NotAnAccount.
 
     A model named `user` of any application is accepted. Superusers become administrators, and staff moderators. A
-    password that starts with `!` is unusable, so the account gets none. Groups, permissions and other fields are left
-    out, and so is the primary key. Formats: https://docs.djangoproject.com/en/5.2/topics/serialization/ and
+    password that starts with `!` is unusable, so the account gets none. Where people log in with their e-mail address,
+    its local part becomes the username. Groups, permissions and other fields are left out, and so is the primary key. Formats: https://docs.djangoproject.com/en/5.2/topics/serialization/ and
     https://docs.djangoproject.com/en/5.2/ref/contrib/auth/
     """
     taken = mapping.taken_from(record)
@@ -40,9 +40,11 @@ def from_django(record: _Object, mapping: Mapping) -> _Object:
     if model.rpartition(".")[2].lower() != "user":
         raise NotAnAccount(model)
     fields = _object(record, "fields")
+    email = taken.get("email", fields.get("email") or None)
+    username = fields.get("username")
     members: _Object = {
-        "username": fields.get("username"),
-        "email": fields.get("email") or None,
+        "username": _local_part(email) if username in (None, email) else username,
+        "email": email,
         "role": _django_role(fields),
         "is_active": fields.get("is_active"),
         "created_at": fields.get("date_joined"),
@@ -52,6 +54,10 @@ def from_django(record: _Object, mapping: Mapping) -> _Object:
     if not isinstance(password, str) or not password.startswith(_NO_PASSWORD):
         members["password_hash"] = password
     return _given(members) | taken
+
+
+def _local_part(email: object) -> str | None:
+    return email.rpartition("@")[0] or None if isinstance(email, str) else None
 
 
 def _django_role(fields: _Object) -> str | None:
@@ -81,12 +87,10 @@ def from_kratos(record: _Object, mapping: Mapping) -> _Object:
     traits = _object(record, "traits") if "traits" in record or not taken else {}
     email = taken.get("email", traits.get("email"))
     username = traits.get("username")
-    if username is None and isinstance(email, str):
-        username = email.rpartition("@")[0] or None
     members: _Object = {
         "id": record.get("id"),
         "email": email,
-        "username": username,
+        "username": _local_part(email) if username is None else username,
         "is_active": _is_active(record.get("state")),
         "created_at": _microseconds(record.get("created_at")),
         "updated_at": _microseconds(record.get("updated_at")),
