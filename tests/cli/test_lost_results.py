@@ -190,6 +190,8 @@ ASKING = [
     ("token", "refresh"),
     ("token", "revoke"),
     ("key", "import"),
+    ("user", "import", "-"),
+    ("user", "import", "/dev/stdin"),
     ("key", "wrap", "--passphrase-stdin"),
 ]
 

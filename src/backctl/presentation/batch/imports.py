@@ -104,7 +104,7 @@ class Import:
                     raise self._interruption.error()
             except BaseException as error:
                 progress.clear()
-                if not isinstance(error, InvalidInput):  # the input cannot be used, and nothing was done
+                if report.done or not isinstance(error, InvalidInput):  # otherwise the input cannot be used at all
                     terminal.say(f"stopped: {report.done} rows done{self._how_to_continue()}")
                 raise
 
