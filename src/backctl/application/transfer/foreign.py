@@ -30,7 +30,8 @@ def from_django(record: _Object, mapping: Mapping) -> _Object:
 
     A model named `user` of any application is accepted. Superusers become administrators, and staff moderators. A
     password that starts with `!` is unusable, so the account gets none. Where people log in with their e-mail address,
-    its local part becomes the username. Groups, permissions and other fields are left out, and so is the primary key. Formats: https://docs.djangoproject.com/en/5.2/topics/serialization/ and
+    its local part becomes the username. Groups, permissions and other fields are left out, and so is the primary key.
+    Formats: https://docs.djangoproject.com/en/5.2/topics/serialization/ and
     https://docs.djangoproject.com/en/5.2/ref/contrib/auth/
     """
     taken = mapping.taken_from(record)
