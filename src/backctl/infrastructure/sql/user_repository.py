@@ -233,6 +233,7 @@ class SqlUserRepository:
             if held and (user_id in self._unsettled or held.user.take_events() or held.changes()):
                 del self._known[user_id]
         self._knows_administrators = self._knew_administrators and all(map(self._known.get, touched))
+        self._handed_out.clear()  # nothing is left to write, also if the next change is not an attempt
         self._events.clear()
 
     def write_back(self, *, everything: bool) -> list[DomainEvent]:
