@@ -47,6 +47,9 @@ _ACCEPTED: Final = frozenset((*IMPORTABLE, *DESCRIPTIVE))
 _WORD = re.compile(r"[\w-]{1,80}", re.ASCII)
 _INTEGER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _INTEGER_MAX = 2**63 - 1  # the range of a bigint column
+# Events contain exact integers up to 2⁵³ only, and every change of the account increments its version.
+_VERSION_MAX = 2**52
+_CREATION_MAX = Instant(2**53)
 SECRET_MIN, SECRET_MAX = 10, 128
 """Bytes of the secret of a second factor. Early authenticators used 10; no program uses more than 128."""
 
@@ -135,7 +138,7 @@ class RowParser:
             _instant(members, "last_login_at"),
             created_at,
             updated_at,
-            _integer(members, "version", 1),
+            _integer(members, "version", 1, _VERSION_MAX),
             self._password(members, email, username),
             self._password_hash(members),
             _factor(members),
@@ -184,6 +187,8 @@ def _creation_and_update(members: Mapping[str, object]) -> tuple[Instant | None,
     created_at = _instant(members, "created_at")
     if created_at is None:
         return None, _instant(members, "updated_at")
+    if created_at > _CREATION_MAX:  # the next change of the account is not recorded as earlier
+        raise InvalidInput(f"created_at {created_at} is after {_CREATION_MAX}")
     if members.get("updated_at") == members["created_at"]:  # most accounts were never changed
         return created_at, created_at
     updated_at = _instant(members, "updated_at")
