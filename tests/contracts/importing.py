@@ -1,5 +1,6 @@
 """Run imports on a store, and look at what they did."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -175,6 +176,11 @@ class MemoryFile:
     @property
     def durable(self) -> bytes:
         return self.content[: self.kept]
+
+
+def lines(content: bytes) -> list[dict[str, object]]:
+    """Return the objects of JSON lines."""
+    return [json.loads(line) for line in content.splitlines()]
 
 
 def resuming(results: MemoryFile, secrets: MemoryFile | None = None) -> ImportJournal:

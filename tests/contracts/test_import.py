@@ -118,6 +118,23 @@ def test_times_before_1970_and_at_its_beginning_are_kept(
     assert user.last_login_at == (Instant.parse(EPOCH) if "last_login_at" in given else None)
 
 
+def test_numbers_and_times_that_an_event_cannot_contain(importer: Importer) -> None:
+    """The first change of an account is never recorded before its creation."""
+    found = importer.results(
+        a_row("one", version=2**52),
+        a_row("two", version=2**52 + 1),
+        a_row("three", created_at="2255-06-05T23:47:34.740992Z"),
+        a_row("four", created_at="2255-06-05T23:47:34.740993Z"),
+        a_row("five", updated_at="9999-12-31T23:59:59Z", last_login_at="9999-12-31T23:59:59Z"),
+        a_row("six", expires_at="9999-12-31T23:59:59Z"),
+    )
+    assert found == ["created", "input.invalid", "created", "input.invalid", "created", "created"]
+    changes = [a_row(name, role="moderator") for name in ("one", "three", "five", "six")]
+    assert importer.results(*changes, mode="upsert") == ["updated"] * 4
+    assert importer.user("one").version == 2**52 + 1
+    assert importer.user("three").updated_at == importer.user("three").created_at
+
+
 @pytest.mark.parametrize("missing", ["email", "username"])
 @pytest.mark.parametrize("mode", ["create", "upsert", "skip"])
 def test_a_new_account_needs_both_names(importer: Importer, missing: str, mode: str) -> None:
@@ -329,3 +346,13 @@ def test_inactive_and_expired_administrators_do_not_count(importer: Importer) ->
     expired = a_row("past", role="admin", expires_at=EPOCH)
     rows = [inactive, expired, a_row("root", role="user")]
     assert importer.results(*rows, mode="upsert") == ["created", "created", "user.last_administrator"]
+
+
+@pytest.mark.parametrize("change", [{"role": "user"}, {"expires_at": "2031-01-01T00:00:00Z"}, {"is_active": False}])
+@pytest.mark.parametrize("count", [1, 25])
+def test_new_accounts_follow_a_row_that_was_undone(importer: Importer, change: Members, count: int) -> None:
+    others = [a_row(f"user{number}") for number in range(count)]
+    found = importer.results(a_row("ROOT", email="root@example.org") | change, *others, mode="upsert")
+    assert found == ["user.last_administrator"] + ["created"] * count
+    assert importer.names()["root@example.org"] == "root"
+    assert importer.event_types()[2:] == ["UserImported"] * count

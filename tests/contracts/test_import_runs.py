@@ -13,6 +13,7 @@ from tests.contracts.importing import (
     MemoryFile,
     a_row,
     codes,
+    lines,
     on_one_database,
     resuming,
 )
@@ -41,10 +42,6 @@ def importer(store: Store) -> Iterator[Importer]:
 
 def people(count: int) -> list[Members]:
     return [a_row(f"user{number}") for number in range(count)]
-
-
-def lines(content: bytes) -> list[dict[str, object]]:
-    return [json.loads(line) for line in content.splitlines()]
 
 
 # Transactions.
