@@ -22,6 +22,15 @@ COMMANDS = {
     "a new file": ("encrypt", "--context", "", "--file", "plain", "--out", "full/out"),
     "a replaced file": ("encrypt", "--context", "", "--file", "plain", "--out", "full/out", "--overwrite"),
     "an export": ("user", "export", "--out", "full/accounts"),
+    "the results of an import": ("user", "import", "rows.jsonl", "--results", "full/results"),
+    "the passwords of an import": (
+        "user",
+        "import",
+        "rows.jsonl",
+        "--generate-passwords",
+        "--secret-file",
+        "full/made",
+    ),
     "the configuration": ("config", "set", "passwords.min_length", "10", "--config", "full/config.toml"),
 }
 FILES = {
@@ -34,6 +43,7 @@ WITHOUT_DATABASE = ("a new file", "a replaced file", "the configuration")
 @pytest.fixture
 def full(installed: Machine) -> Path:
     (installed.home / "plain").write_bytes(b"x" * 3000)
+    (installed.home / "rows.jsonl").write_text('{"email": "eve@example.org", "username": "eve"}\n')
     folder = installed.home / "full"
     folder.mkdir()
     return folder

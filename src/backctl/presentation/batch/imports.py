@@ -11,7 +11,7 @@ from backctl.application.transfer.journal import ImportJournal, resumed_ids
 from backctl.application.transfer.mapping import Mapping
 from backctl.application.transfer.raw_rows import IgnoredRow, ImportFormat, Row, read_rows
 from backctl.application.views import Change
-from backctl.domain.errors import InvalidInput, PartialFailure, UsageError
+from backctl.domain.errors import BackctlError, OutcomeUnknown, PartialFailure, UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
 from backctl.presentation.batch.report import Report
@@ -84,7 +84,7 @@ class Import:
             raise report.failure(undone)
 
     def _import(self, tally: ImportTally, journal: ImportJournal) -> None:
-        call, report = self._call, self._report
+        call = self._call
         with self._interruption.watched(), call.messages.progress("importing") as progress:
             outcomes = call.backend.imports.run(
                 lambda: self._source.rows(self._interruption, tally, progress),
@@ -104,21 +104,23 @@ class Import:
                     raise self._interruption.error()
             except BaseException as error:
                 progress.clear()
-                if report.done or not isinstance(error, InvalidInput):  # otherwise the input cannot be used at all
-                    terminal.say(f"stopped: {report.done} rows done{self._how_to_continue()}")
+                self._say_stopped(error)
                 raise
 
-    def _how_to_continue(self) -> str:
-        """Return the end of a message about an import that was stopped."""
+    def _say_stopped(self, error: BaseException) -> None:
+        """Say how far an import came that stops early, and how to import the rest."""
+        done, files, options = self._report.done, self._files, self._options
+        if done == 0 and isinstance(error, BackctlError) and not isinstance(error, OutcomeUnknown):
+            return  # nothing was changed
         if self._call.dry_run:
-            return ""
-        if self._options.all_or_nothing:
-            return "; run it again"
-        if self._files.results or self._files.resume:
-            flag = " with --resume FILE"
+            again = ""
+        elif options.all_or_nothing:
+            again = "; run it again"
+        elif any(name is not None and os.path.exists(name) for name in (files.results, files.resume)):
+            again = "; run it again with --resume FILE to import the rest"
         else:
-            flag = " with --mode skip" if self._options.mode == "create" else ""
-        return f"; run it again{flag} to import the rest"
+            again = f"; run it again{' with --mode skip' if options.mode == 'create' else ''} to import the rest"
+        terminal.say(f"stopped: {done} rows done{again}")
 
     def _count(self, block: "list[RowOutcome]") -> None:
         for outcome in block:
