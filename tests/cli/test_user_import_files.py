@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -279,6 +280,15 @@ def test_the_report_of_a_terminal_and_of_scripts(installed: Machine) -> None:
     quiet = installed.run("user", "import", "-", "-q", stdin=lines(row("fay")))
     assert (quiet.code, quiet.out) == (7, "")
     assert "line 1: the e-mail address 'fay@example.org' belongs to another account" in quiet.err
+
+
+def test_the_estimated_number_of_rows_is_shown_only_once_there_is_one(installed: Machine) -> None:
+    for count in (3, 2000):
+        (installed.home / "rows.jsonl").write_text(lines(*(row(f"user{number}") for number in range(count))))
+        done = installed.at_terminal("user", "import", "rows.jsonl", "--mode", "skip")
+        assert done.code == 0
+        shown = re.findall(r"importing: (\d+)(?: of about (\d+), [^,]+, (\d+) s left)?", done.out)
+        assert all(not about or int(rows) <= int(about) <= 2100 for rows, about, _ in shown), done.out
 
 
 def test_an_empty_input_has_no_rows(installed: Machine) -> None:

@@ -183,18 +183,20 @@ class _Source:
     def rows(self, interruption: Interruption, tally: ImportTally, progress: "Progress | None") -> Iterator[Row]:
         """Yield the rows, and count those that are not accounts. Raises UsageError when it is called twice in vain."""
         with self._opened() as (read, size):
-            consumed = tally.ignored = 0
+            consumed = passed = tally.ignored = 0
 
             def counted(most: int) -> bytes:
                 nonlocal consumed
+                if progress is not None and size and passed:
+                    progress.expect(passed * size // consumed)
                 block = read(most)
                 consumed += len(block)
-                if progress is not None and size and consumed:
-                    progress.expect(progress.done * size // consumed)
                 return block
 
             for row in read_rows(interruption.waiting(counted), self._form, self._mapping):
-                tally.ignored += isinstance(row, IgnoredRow)
+                is_ignored = isinstance(row, IgnoredRow)
+                tally.ignored += is_ignored
+                passed += not is_ignored
                 yield row
 
     @contextmanager
