@@ -15,25 +15,38 @@ from backctl.application.transfer.importing import ImportOptions
 from backctl.application.transfer.journal import ImportJournal, resumed_ids
 from backctl.application.transfer.raw_rows import RawRow
 from backctl.backend import Backend
-from backctl.domain.errors import DatabaseUnavailable, OutcomeUnknown
-from backctl.domain.values import Secret
+from backctl.domain.errors import DatabaseUnavailable, OutcomeUnknown, TransactionAborted
+from backctl.domain.values import PasswordHash, Secret
+from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 
-NEW = [f"user{number}" for number in range(9)]
-BATCH = 3
+FEW, MANY = 3, 21
+"""Rows in each of three batches. Few are written with INSERT, many with COPY."""
+
+FAIL_SOMETIMES = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.username = 'user{number}' AND nextval('tries') <= {times} THEN
+        RAISE EXCEPTION 'given up' USING ERRCODE = '{state}';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER fail BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION fail();
+"""
 
 
-def rows() -> Iterator[RawRow]:
-    for line, name in enumerate(NEW, start=1):
-        yield RawRow(line, {"email": f"{name}@example.org", "username": name})
+def rows(batch: int) -> Iterator[RawRow]:
+    for line in range(1, 3 * batch + 1):
+        yield RawRow(line, {"email": f"user{line}@example.org", "username": f"user{line}"})
 
 
 def in_second_batch(done: list[RowOutcome], word: bytes, fate: Fate, then: Callable[[], object]) -> Judge:
-    """Apply `fate` to the first block with `word` after an INSERT of the second batch; the INSERT itself may be it."""
+    """Apply `fate` to the first block with `word` since the second batch inserts accounts."""
     has_begun, is_over = False, False
 
     def judge(block: bytes) -> Fate:
         nonlocal has_begun, is_over
-        has_begun |= bool(done) and b"INSERT INTO users" in block
+        has_begun |= bool(done) and (b"INSERT INTO users" in block or b'COPY "users"' in block)
         if is_over or not has_begun or word not in block:
             return "pass"
         is_over = True
@@ -44,15 +57,15 @@ def in_second_batch(done: list[RowOutcome], word: bytes, fate: Fate, then: Calla
 
 
 def import_(
-    ground: Ground, backend: Backend, done: list[RowOutcome], *, resume: bool = False, mode: Mode = "create"
+    ground: Ground, backend: Backend, batch: int, done: list[RowOutcome], *, resume: bool = False, mode: Mode = "create"
 ) -> None:
-    """Import the rows with generated passwords, and append to `done` what became of them."""
+    """Import three batches of rows with generated passwords, and append to `done` what became of them."""
     files = [str(ground.folder / name) for name in ("results", "secrets")]
     results, secrets = (backend.files.grow(file, new=not resume) for file in files)
     with closing(results), closing(secrets):
         journal = ImportJournal(results, secrets, resumed=resumed_ids(results.lines()))
-        options = ImportOptions(mode, generate_passwords=True, batch_size=BATCH)
-        for block in backend.imports.run(rows, options, by=backend.by("test"), journal=journal):
+        options = ImportOptions(mode, generate_passwords=True, batch_size=batch)
+        for block in backend.imports.run(lambda: rows(batch), options, by=backend.by("test"), journal=journal):
             done += block
 
 
@@ -62,31 +75,40 @@ def written(ground: Ground, name: str) -> list[dict[str, Any]]:
 
 def imported(ground: Ground) -> int:
     """Return the number of new accounts. Check that each has one event, and that its last password works."""
-    found = ground.execute("SELECT id::text, username FROM users WHERE username LIKE 'user%'")
+    found = dict(ground.execute("SELECT id::text, password_hash FROM users WHERE username LIKE 'user%'"))
     events = ground.execute("SELECT subject FROM events WHERE type = 'UserImported'")
-    assert Counter(str(subject) for (subject,) in events) == Counter(account for account, _ in found)
-    backend = ground.backend()
-    assert backend.audit.verify().ok
+    assert Counter(str(subject) for (subject,) in events) == Counter(found.keys())
+    assert ground.backend().audit.verify().ok
     last = {secret["id"]: Secret(secret["password"]) for secret in written(ground, "secrets")}
-    for account, username in found:
-        assert backend.authentication.authenticate(username, last[account], by=backend.by()).ok
+    for account, encoded in found.items():
+        assert BcryptHasher(4).verify(last[account], PasswordHash(encoded))
     named = {each["id"] for each in written(ground, "results") if each["result"] == "created"}
-    assert named >= {account for account, _ in found}
+    assert named >= found.keys()
     return len(found)
 
 
+def require_complete(ground: Ground, batch: int, done: list[RowOutcome]) -> None:
+    assert [outcome.result for outcome in done] == ["created"] * (3 * batch)
+    assert imported(ground) == 3 * batch
+    assert len(written(ground, "secrets")) == len(written(ground, "results")) == 3 * batch
+
+
 @pytest.mark.parametrize(
-    ("word", "fate", "then"),
+    ("batch", "word", "fate", "then"),
     [
-        (COMMIT, "cut after", nothing),
-        (COMMIT, "cut before", nothing),
-        (COMMIT, "cut before", crash),
-        (b"INSERT INTO users", "cut before", crash),
-        (b"INSERT INTO events", "cut after", crash),
+        (FEW, COMMIT, "cut after", nothing),
+        (FEW, COMMIT, "cut before", nothing),
+        (MANY, COMMIT, "cut before", crash),
+        (FEW, b"INSERT INTO users", "cut before", crash),
+        (FEW, b"INSERT INTO events", "cut after", crash),
+        (MANY, b'COPY "users"', "cut before", crash),
+        (MANY, b'COPY "users"', "cut after", nothing),
+        (MANY, b"user30@example.org", "cut before", crash),
+        (MANY, b'COPY "events"', "cut after", crash),
     ],
 )
 def test_a_lost_connection_and_a_restart_repeat_no_row(
-    ground: Ground, word: bytes, fate: Fate, then: Callable[[Ground], None]
+    ground: Ground, batch: int, word: bytes, fate: Fate, then: Callable[[Ground], None]
 ) -> None:
     done: list[RowOutcome] = []
     cut = list[bool]()
@@ -95,24 +117,50 @@ def test_a_lost_connection_and_a_restart_repeat_no_row(
         cut.append(True)
         then(ground)
 
-    import_(ground, ground.backend(judge=in_second_batch(done, word, fate, now)), done)
+    import_(ground, ground.backend(judge=in_second_batch(done, word, fate, now)), batch, done)
     assert cut
-    assert [outcome.result for outcome in done] == ["created"] * len(NEW)
-    assert imported(ground) == len(NEW)
-    assert len(written(ground, "secrets")) == len(written(ground, "results")) == len(NEW)
+    require_complete(ground, batch, done)
+
+
+@pytest.mark.parametrize(("batch", "state"), [(FEW, "40001"), (MANY, "40P01")])
+def test_a_batch_that_was_given_up_twice_is_written_at_the_third_try(ground: Ground, batch: int, state: str) -> None:
+    ground.execute(FAIL_SOMETIMES.format(number=2 * batch, times=2, state=state))
+    done: list[RowOutcome] = []
+    import_(ground, ground.backend(), batch, done)
+    assert ground.execute("SELECT last_value FROM tries") == [(3,)]
+    require_complete(ground, batch, done)
+
+
+def test_a_batch_that_is_given_up_every_time_leaves_nothing(ground: Ground) -> None:
+    batch = MANY
+    ground.execute(FAIL_SOMETIMES.format(number=2 * batch, times=3, state="40001"))
+    done: list[RowOutcome] = []
+    with pytest.raises(TransactionAborted):
+        import_(ground, ground.backend(), batch, done)
+    assert len(done) == len(written(ground, "secrets")) == len(written(ground, "results")) == imported(ground) == batch
+    again: list[RowOutcome] = []
+    import_(ground, ground.backend(), batch, again, resume=True)
+    assert imported(ground) == 3 * batch
 
 
 @pytest.mark.parametrize(
-    ("word", "fate", "error", "left"),
+    ("mode", "batch", "word", "fate", "error", "left"),
     [
-        (b"INSERT INTO users", "cut before", DatabaseUnavailable, BATCH),
-        (COMMIT, "cut before", OutcomeUnknown, BATCH),
-        (COMMIT, "cut after", OutcomeUnknown, 2 * BATCH),
+        ("upsert", FEW, b"INSERT INTO users", "cut before", DatabaseUnavailable, 1),
+        ("create", MANY, b'COPY "users"', "cut before", DatabaseUnavailable, 1),
+        ("create", FEW, COMMIT, "cut before", OutcomeUnknown, 1),
+        ("create", FEW, COMMIT, "cut after", OutcomeUnknown, 2),
+        ("upsert", MANY, COMMIT, "cut after", OutcomeUnknown, 2),
     ],
 )
-@pytest.mark.parametrize("mode", ["create", "upsert"])
 def test_an_import_whose_server_went_away_is_resumed(
-    ground: Ground, word: bytes, fate: Literal["cut before", "cut after"], error: type[Exception], left: int, mode: Mode
+    ground: Ground,
+    batch: int,
+    word: bytes,
+    fate: Literal["cut before", "cut after"],
+    error: type[Exception],
+    left: int,
+    mode: Mode,
 ) -> None:
     done: list[RowOutcome] = []
     backend = ground.backend(
@@ -120,11 +168,11 @@ def test_an_import_whose_server_went_away_is_resumed(
         DATABASE_CONNECT_TIMEOUT="1s",
     )
     with pytest.raises(error):
-        import_(ground, backend, done, mode=mode)
-    assert len(done) == BATCH
-    assert len(written(ground, "secrets")) == (BATCH if error is DatabaseUnavailable else 2 * BATCH)
-    assert imported(ground) == left
+        import_(ground, backend, batch, done, mode=mode)
+    assert len(done) == batch
+    assert len(written(ground, "secrets")) == (batch if error is DatabaseUnavailable else 2 * batch)
+    assert imported(ground) == left * batch
     again: list[RowOutcome] = []
-    import_(ground, ground.backend(), again, resume=True, mode=mode)
-    assert [each.result for each in again] == ["unchanged"] * left + ["created"] * (len(NEW) - left)
-    assert imported(ground) == len(NEW)
+    import_(ground, ground.backend(), batch, again, resume=True, mode=mode)
+    assert [each.result for each in again] == ["unchanged"] * (left * batch) + ["created"] * ((3 - left) * batch)
+    assert imported(ground) == 3 * batch
