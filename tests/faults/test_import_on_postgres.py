@@ -19,7 +19,7 @@ from backctl.domain.errors import DatabaseUnavailable, OutcomeUnknown, Transacti
 from backctl.domain.values import PasswordHash, Secret
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 
-FEW, MANY = 3, 21
+FEW, MANY = 3, 24
 """Rows in each of three batches. Few are written with INSERT, many with COPY."""
 
 FAIL_SOMETIMES = """
