@@ -128,6 +128,11 @@ def test_users_of_django_that_cannot_be_accounts_fail_with_a_hint(machine: Machi
         ),
     }
     assert failed[15]["message"].endswith("it has 150 characters, not 3 to 50")
+    done = machine.run("user", "import", str(DATA / "django-users.jsonl"), "--format", "django")
+    assert done.err.endswith(
+        "backctl: error: 5 of 17 rows failed: line 13, line 14, line 15, line 16, line 17\n"
+        "backctl: hint: add email, or name the column with '--map COLUMN=email'\n"
+    )
 
 
 def test_a_dry_run_counts_the_hash_functions_of_django(machine: Machine) -> None:

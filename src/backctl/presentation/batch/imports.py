@@ -81,7 +81,7 @@ class Import:
             )
         if report.failed:
             undone = "so nothing was changed" if self._options.all_or_nothing else ""
-            raise report.failure(undone)
+            raise report.failure(undone, with_hint=True)
 
     def _import(self, tally: ImportTally, journal: ImportJournal) -> None:
         call = self._call
