@@ -60,6 +60,19 @@ def names(reader: Reader) -> dict[str, str]:
     return {subject: each.pop() for subject, each in found.items()}
 
 
+def test_an_id_that_was_deleted_twice_has_the_name_of_the_last_account(store: Store, audit: AuditService) -> None:
+    """An import can create an account again under its old id."""
+    first = a_user("ada")
+    second = a_user("bob", id=first.id)
+    store.add(first)
+    delete(store, "ada")
+    store.add(second)
+    assert names(store.open_reader())[first.id] == "bob"
+    delete(store, "bob")
+    assert names(store.open_reader())[first.id] == "bob"
+    assert audit.subjects("ada") == audit.subjects("bob@example.org") == (first.id,)
+
+
 def test_a_name_finds_every_account_that_has_or_had_it(store: Store, audit: AuditService) -> None:
     first, second, third = a_user("ada"), a_user("Bob"), a_user("eve")
     store.add(first, second, third)

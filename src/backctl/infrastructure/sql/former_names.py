@@ -16,6 +16,8 @@ _KEEP: Final = text(
     "VALUES (:user_id, :kind, :key, :name, :at_deletion) "
     "ON CONFLICT (user_id, kind, key) DO UPDATE SET name = excluded.name, at_deletion = excluded.at_deletion"
 )
+# An import can create an account again under the id of a deleted one.
+_FORGET_DELETION: Final = text("UPDATE former_names SET at_deletion = FALSE WHERE user_id = :user_id AND at_deletion")
 _KINDS: Final = ("email", "username")
 
 
@@ -28,6 +30,7 @@ def keep_replaced(connection: Connection, user_id: str, before: Mapping[str, Any
 
 def keep_last(connection: Connection, user_id: str, row: Mapping[str, Any]) -> None:
     """Store the names of an account that is being deleted."""
+    connection.execute(_FORGET_DELETION, {"user_id": user_id})
     connection.execute(_KEEP, list(_rows(user_id, row, at_deletion=True)))
 
 
