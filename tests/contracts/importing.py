@@ -39,6 +39,10 @@ def a_row(name: str, **members: object) -> Members:
     return {"email": f"{name}@example.org", "username": name} | members
 
 
+def people(count: int) -> list[Members]:
+    return [a_row(f"user{number}") for number in range(count)]
+
+
 def raw(rows: Iterable[Members | BadRow | IgnoredRow]) -> list[RawRow | BadRow | IgnoredRow]:
     """Number the rows from 1. A row may have a line of its own as the member `line`."""
     made = list[RawRow | BadRow | IgnoredRow]()

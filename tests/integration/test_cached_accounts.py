@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from base64 import b32decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,8 @@ import pytest
 import backctl
 from backctl.application.attribution import Attribution
 from backctl.application.reactions import LoggedEvent
+from backctl.application.transfer.importing import ImportOptions
+from backctl.application.transfer.raw_rows import RawRow
 from backctl.application.views import UserView
 from backctl.backend import Backend
 from backctl.domain.errors import BackctlError, TokenReused, TokenRevoked, UserNotFound
@@ -206,6 +208,18 @@ def recreate(world: World) -> None:
     world.changing.accounts.create(email="ada@example.org", username="ada", role="moderator", by=BY)
 
 
+def import_rows(*rows: Mapping[str, object]) -> Callable[[World], object]:
+    """Return the mutation that imports rows, with the passwords and second factors of accounts that exist."""
+
+    def change(world: World) -> None:
+        options = ImportOptions("upsert", update_secrets=True)
+        raw = [RawRow(number, dict(row)) for number, row in enumerate(rows, start=1)]
+        for outcomes in world.changing.imports.run(lambda: raw, options, by=BY):
+            assert [outcome.error for outcome in outcomes] == [None] * len(rows)
+
+    return change
+
+
 def swap_names(world: World) -> None:
     accounts = world.changing.accounts
     accounts.update("ada", username="new", email="new@example.org", by=BY)
@@ -232,6 +246,27 @@ MUTATIONS = {
         lambda w: w.changing.accounts.create(email="new@example.org", username="new", by=BY), "UserCreated"
     ),
     "create again": mutation(recreate, "UserDeleted", "UserCreated"),
+    "import": mutation(import_rows({"email": "new@example.org", "username": "new"}), "UserImported"),
+    "import many": mutation(
+        import_rows(
+            *({"email": f"many{number}@example.org", "username": f"many{number}"} for number in range(30)),
+            {"email": "new@example.org", "username": "NEW", "is_active": False},
+        ),
+        "UserImported",
+    ),
+    "import over accounts": mutation(
+        import_rows(
+            {"email": "ada@example.org", "username": "new", "role": "moderator"},
+            {"email": "bob@example.org", "username": "ada", "password": "better horse battery"},
+            {"email": "eve@example.org", "is_active": False, "mfa": "on", "totp_secret": "GEZDGNBVGY3TQOJQ"},
+        ),
+        "UserUsernameChanged",
+        "UserRoleChanged",
+        "UserPasswordChanged",
+        "UserDeactivated",
+        "MfaConfirmed",
+        "SessionsRevoked",
+    ),
     "ensure": mutation(
         lambda w: w.changing.accounts.ensure(
             email="ada@example.org", username="ada", role="admin", create=pytest.fail, update=True, by=BY

@@ -1,6 +1,10 @@
 """Password hashes: published vectors, no truncation, hashing in a background thread, and the calibrated cost."""
 
+import itertools
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import bcrypt
@@ -9,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.accepted_hashes import accepted
 
-from backctl.domain.errors import InvalidPasswordHash
+from backctl.domain.errors import InvalidPasswordHash, PasswordHashUnsupported
 from backctl.domain.values import PasswordHash, Secret
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher, calibrate, hashed, prehashed
 
@@ -102,6 +106,86 @@ def test_what_fails_beside_the_caller_reaches_him() -> None:
     result = BcryptHasher(99).begin(Secret("correct horse"))
     with pytest.raises(ValueError, match="rounds"):
         result()
+
+
+def test_many_passwords_are_hashed_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    hash_password = bcrypt.hashpw
+    turns = itertools.count()
+
+    def held(password: bytes, salt: bytes) -> bytes:
+        time.sleep(0.01 * (next(turns) % 3 == 0))  # later ones finish before earlier ones
+        return hash_password(password, salt)
+
+    monkeypatch.setattr(bcrypt, "hashpw", held)
+    passwords = [Secret(f"correct horse {number}") for number in range(30)]
+    made = BcryptHasher(4).hash_all([(password, None) for password in passwords])
+    assert len({each.encoded for each in made if each is not None}) == len(passwords)
+    for password, each in zip(passwords, made, strict=True):
+        assert each is not None
+        assert bcrypt.checkpw(password.reveal().encode(), each.encoded.encode())
+        assert not each.imported
+
+
+def test_no_password_takes_no_thread() -> None:
+    before = threading.active_count()
+    assert BcryptHasher(4).hash_all([]) == []
+    assert threading.active_count() == before
+
+
+def test_a_stored_hash_that_fits_is_not_made_again() -> None:
+    hasher = BcryptHasher(4)
+    good, long = Secret("correct horse"), Secret("x" * 100)
+    stored, older = hasher.begin(good)(), hashed(good, 5)
+    foreign = PasswordHash("pbkdf2_sha256$1000$salt$boRToEKoQr22LeDTyHDsEkHpDsDOTyWJq16HknEiweU=", imported=True)
+    cut = PasswordHash(bcrypt.hashpw(b"x" * 72, b"$2a$04$" + b"a" * 21 + b"u").decode(), imported=True)
+    jobs: list[tuple[Secret, PasswordHash | None]] = [
+        (good, stored),
+        (Secret("another horse"), stored),
+        (good, None),
+        (good, older),
+        (good, foreign),
+        (long, cut),
+        (long, PasswordHash(cut.encoded)),
+        (good, PasswordHash("someone changed the column")),
+    ]
+    assert [made is None for made in hasher.hash_all(jobs)] == [True, False, False, True, True, True, False, False]
+
+
+def test_a_failure_among_many_reaches_the_caller_and_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = list[int]()
+
+    def verify(_: BcryptHasher, password: Secret, stored: PasswordHash) -> bool:
+        begun.append(1)
+        raise PasswordHashUnsupported("no such function")
+
+    monkeypatch.setattr(BcryptHasher, "verify", verify)
+    before = threading.active_count()
+    with pytest.raises(PasswordHashUnsupported):
+        BcryptHasher(4).hash_all([(Secret("x"), PasswordHash("y"))] * 5_000)
+    assert len(begun) < 5_000
+    assert threading.active_count() == before
+
+
+def test_an_interruption_waits_only_for_the_hashes_that_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread must not run bcrypt when the interpreter exits."""
+    hash_password, begun = bcrypt.hashpw, list[int]()
+
+    def held(password: bytes, salt: bytes) -> bytes:
+        begun.append(1)
+        if len(begun) == 10:  # all threads have been started
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        return hash_password(password, salt)
+
+    monkeypatch.setattr(bcrypt, "hashpw", held)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        BcryptHasher(4).hash_all([(Secret("x"), None)] * 500)
+    assert 1 <= len(begun) < 50
+    assert threading.active_count() == before
+    done = len(begun)
+    time.sleep(0.1)
+    assert len(begun) == done
 
 
 def test_a_hash_does_not_show_itself() -> None:
