@@ -29,51 +29,59 @@ def messages(done: Outcome) -> dict[int, str]:
     return {each["line"]: each["error"]["message"] for each in found}
 
 
+def require_messages(machine: Machine, wanted: Mapping[int, str | None]) -> None:
+    """Check the lines that failed according to the results, and how their messages begin."""
+    results = [json.loads(line) for line in (machine.home / "results").read_text().splitlines()]
+    found = {each["line"]: each["error"]["message"] for each in results if each["result"] == "failed"}
+    assert list(found) == list(wanted)
+    for line, message in wanted.items():
+        assert message is None or found[line].startswith(message), line
+
+
 # JSON lines.
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (b'{"email": "x@example.org", "email": "y@example.org"}', "its member 'email' appears twice"),
-        (b'{"version": NaN}', "it contains NaN, which is not JSON"),
-        (b'{"version": -Infinity}', "it contains -Infinity, which is not JSON"),
-        (b'{"version": ' + b"9" * 5000 + b"}", "it contains a number that is too long"),
-        (b'{"version": 1e3}', "version must be an integer, not a number"),
-        (b'{"a": ' * 30 + b"1" + b"}" * 30, "it is nested more than 20 levels deep"),
-        (b'{"a": ' + b"[" * 100_000, "it is nested more than 20 levels deep"),
-        (b'{"email": "\\ud800@example.org"}', "it contains an unpaired surrogate"),
-        (b'{"email": "\xff@example.org"}', "it is not UTF-8"),
-        (b'{"email": "hunter2-', "it is not valid JSON: there is an error at character 11"),
-        (b"[]", "it is not a JSON object"),
-        (b"null", "it is not a JSON object"),
-        (b'{"email": "a@example.org"} {}', "there is text after its JSON object"),
-        (b'{"email": 5}', "email must be text, not a number"),
-        (b'{"email": "nobody"}', "'nobody' is not an e-mail address"),
-        (b'{"email": "a\\u001b[2Jb@example.org"}', None),
-        (b'{"email": "x@example.org", "username": "a b"}', None),
-        (b'{"email": "x@example.org"}', "there is no such account, and a new one needs username"),
-        (b'{"username": "lonely"}', "there is no such account, and a new one needs email"),
-        (b"{}", None),
-        (b'{"email": "x@example.org", "username": "xenia", "role": "king"}', "there is no role 'king'"),
-        (
-            b'{"email": "x@example.org", "username": "xenia", "is_active": 1}',
-            "is_active must be true or false, not a number",
-        ),
-        (b'{"email": "x@example.org", "username": "xenia", "id": "17"}', "id: '17' is not a UUID"),
-        (b'{"email": "x@example.org", "username": "xenia", "created_at": "yesterday"}', None),
-        (b'{"email": "x@example.org", "username": "xenia", "phone": "1"}', "an account has no member 'phone'"),
-        (b'{"email": "x@example.org", "username": "xenia", "mfa": "on"}', "mfa is on, but there is no totp_secret"),
-    ],
-)
-def test_a_bad_line_is_one_failed_row(installed: Machine, bad: bytes, message: str | None) -> None:
-    done = import_bytes(installed, EVE + bad + b"\n\n" + FAY)
-    assert counts(done, 7) == {"created": 2, "failed": 1}
-    assert list(messages(done)) == [2]
-    assert message is None or messages(done)[2].startswith(message)
+BAD_LINES: list[tuple[bytes, str | None]] = [
+    (b'{"email": "x@example.org", "email": "y@example.org"}', "its member 'email' appears twice"),
+    (b'{"version": NaN}', "it contains NaN, which is not JSON"),
+    (b'{"version": -Infinity}', "it contains -Infinity, which is not JSON"),
+    (b'{"version": ' + b"9" * 5000 + b"}", "it contains a number that is too long"),
+    (b'{"version": 1e3}', "version must be an integer, not a number"),
+    (b'{"a": ' * 30 + b"1" + b"}" * 30, "it is nested more than 20 levels deep"),
+    (b'{"a": ' + b"[" * 100_000, "it is nested more than 20 levels deep"),
+    (b'{"email": "\\ud800@example.org"}', "it contains an unpaired surrogate"),
+    (b'{"email": "\xff@example.org"}', "it is not UTF-8"),
+    (b'{"email": "hunter2-', "it is not valid JSON: there is an error at character 11"),
+    (b"[]", "it is not a JSON object"),
+    (b"null", "it is not a JSON object"),
+    (b'{"email": "a@example.org"} {}', "there is text after its JSON object"),
+    (b'{"email": 5}', "email must be text, not a number"),
+    (b'{"email": "nobody"}', "'nobody' is not an e-mail address"),
+    (b'{"email": "a\\u001b[2Jb@example.org"}', None),
+    (b'{"email": "x@example.org", "username": "a b"}', None),
+    (b'{"email": "x@example.org"}', "there is no such account, and a new one needs username"),
+    (b'{"username": "lonely"}', "there is no such account, and a new one needs email"),
+    (b"{}", None),
+    (b'{"email": "x@example.org", "username": "xenia", "role": "king"}', "there is no role 'king'"),
+    (
+        b'{"email": "x@example.org", "username": "xenia", "is_active": 1}',
+        "is_active must be true or false, not a number",
+    ),
+    (b'{"email": "x@example.org", "username": "xenia", "id": "17"}', "id: '17' is not a UUID"),
+    (b'{"email": "x@example.org", "username": "xenia", "created_at": "yesterday"}', None),
+    (b'{"email": "x@example.org", "username": "xenia", "phone": "1"}', "an account has no member 'phone'"),
+    (b'{"email": "x@example.org", "username": "xenia", "mfa": "on"}', "mfa is on, but there is no totp_secret"),
+]
+
+
+def test_each_bad_line_is_one_failed_row(installed: Machine) -> None:
+    good = [lines(row(f"user{number}")).encode() for number in range(len(BAD_LINES))]
+    text = b"".join(bad + b"\n" + after for (bad, _), after in zip(BAD_LINES, good, strict=True))
+    done = import_bytes(installed, EVE + text, "jsonl", "--results", "results")
+    assert counts(done, 7) == {"created": 1 + len(BAD_LINES), "failed": len(BAD_LINES)}
+    require_messages(installed, {2 + 2 * number: message for number, (_, message) in enumerate(BAD_LINES)})
     assert "\x1b" not in done.err
-    assert len(done.err) < 2000
-    assert names(installed) == ["ada", "eve", "fay", "root"]
+    assert len(done.err) < 10_000
 
 
 def test_a_line_of_20_mib_is_one_failed_row(installed: Machine) -> None:
@@ -136,27 +144,25 @@ def test_quotes_and_newlines_in_cells_are_read(installed: Machine) -> None:
     assert names(installed) == ["ada", "eve", "fay", "root"]
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (b"x@example.org", "its number of fields is 1, but the header has 3"),
-        (b"x@example.org,xenia,user,1", "its number of fields is 4, but the header has 3"),
-        (b'x@example.org,xe"nia,user', "its field 2 is not valid CSV (RFC 4180)"),
-        (b'"x@example.org"y,xenia,user', "its field 1 is not valid CSV (RFC 4180)"),
-        (b"\xff@example.org,xenia,user", "it is not UTF-8"),
-        (b"x@example.org,xenia,King", "there is no role 'King'"),
-        (b'x@example.org,"xe\nnia",user', None),
-        (b",,", None),
-        (b"x@example.org,xenia," + b"u" * (20 * MIB), "it is longer than 1048576 bytes"),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_a_bad_record_is_one_failed_row(installed: Machine, bad: bytes, message: str | None) -> None:
-    text = b"email,username,role\neve@example.org,eve,\n" + bad + b"\nfay@example.org,fay,user\n"
-    done = import_bytes(installed, text, "csv")
-    assert counts(done, 7) == {"created": 2, "failed": 1}
-    assert list(messages(done)) == [3]
-    assert message is None or messages(done)[3] == message
+BAD_RECORDS: list[tuple[bytes, str | None]] = [
+    (b"x@example.org", "its number of fields is 1, but the header has 3"),
+    (b"x@example.org,xenia,user,1", "its number of fields is 4, but the header has 3"),
+    (b'x@example.org,xe"nia,user', "its field 2 is not valid CSV (RFC 4180)"),
+    (b'"x@example.org"y,xenia,user', "its field 1 is not valid CSV (RFC 4180)"),
+    (b"\xff@example.org,xenia,user", "it is not UTF-8"),
+    (b"x@example.org,xenia,King", "there is no role 'King'"),
+    (b",,", None),
+    (b"x@example.org,xenia," + b"u" * (20 * MIB), "it is longer than 1048576 bytes"),
+    (b'x@example.org,"xe\nnia",user', None),
+]
+
+
+def test_each_bad_record_is_one_failed_row(installed: Machine) -> None:
+    good = [f"user{number}@example.org,user{number},\n".encode() for number in range(len(BAD_RECORDS))]
+    text = b"".join(bad + b"\n" + after for (bad, _), after in zip(BAD_RECORDS, good, strict=True))
+    done = import_bytes(installed, b"email,username,role\n" + text, "csv", "--results", "results")
+    assert counts(done, 7) == {"created": len(BAD_RECORDS), "failed": len(BAD_RECORDS)}
+    require_messages(installed, {2 + 2 * number: message for number, (_, message) in enumerate(BAD_RECORDS)})
 
 
 def test_an_open_quote_ends_the_input(installed: Machine) -> None:
