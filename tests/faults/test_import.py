@@ -101,6 +101,8 @@ def imported(machine: Machine, secret_files: Sequence[str] = ("secrets",)) -> di
     assert len(seen["accounts"]) == 2 + len(found)
     events = Counter(subject for kind, subject in seen["events"] if kind == "UserImported")
     assert events == Counter(found.values())
+    ((is_promoted,),) = machine.rows("SELECT role = 'moderator' FROM users WHERE username = 'ada'")
+    assert [kind for kind, _ in seen["events"]].count("UserRoleChanged") == is_promoted
     for name, account in found.items():
         assert name in HASHED or seen["works"][account], name
     return found
@@ -170,6 +172,18 @@ def test_an_import_that_was_killed_is_repeated(machine: Machine, point: str, mod
     assert len(before) == (4 if point == "commit-ended" else 2)
     assert machine.run(*words).error["code"] == "file.exists"
     finished(machine, before, *command("--mode", mode, secrets="more-secrets"))
+    assert imported(machine, ("secrets", "more-secrets")).keys() == set(NEW)
+
+
+@pytest.mark.parametrize(("point", "left"), [("results-half-written", 0), ("commit-begins", 0), ("commit-ended", 9)])
+def test_all_or_nothing_is_true_of_an_import_that_was_killed(machine: Machine, point: str, left: int) -> None:
+    rows = (machine.home / "rows.jsonl").read_text().replace("king", "user").replace("bad", "ada2")
+    (machine.home / "rows.jsonl").write_text("".join(line for line in rows.splitlines(True) if "ada2" not in line))
+    flags = ("--mode", "upsert", "--all-or-nothing", "--results")
+    assert drive(machine, point, 1, KILL, *command(*flags, "results")).code == -signal.SIGKILL
+    assert len(imported(machine)) == left
+    again = machine.run(*command(*flags, "more", secrets="more-secrets")).succeeded().json
+    assert (again["created"], again["updated"]) == (9 - left, 0 if left else 1)
     assert imported(machine, ("secrets", "more-secrets")).keys() == set(NEW)
 
 

@@ -15,7 +15,7 @@ from backctl.application.transfer.importing import ImportOptions
 from backctl.application.transfer.journal import ImportJournal, resumed_ids
 from backctl.application.transfer.raw_rows import RawRow
 from backctl.backend import Backend
-from backctl.domain.errors import DatabaseUnavailable, OutcomeUnknown, TransactionAborted
+from backctl.domain.errors import DatabaseUnavailable, EmailTaken, OutcomeUnknown, TransactionAborted
 from backctl.domain.values import PasswordHash, Secret
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 
@@ -141,6 +141,23 @@ def test_a_batch_that_is_given_up_every_time_leaves_nothing(ground: Ground) -> N
     again: list[RowOutcome] = []
     import_(ground, ground.backend(), batch, again, resume=True)
     assert imported(ground) == 3 * batch
+
+
+@pytest.mark.parametrize(("batch", "word"), [(FEW, b"INSERT INTO users"), (MANY, b'COPY "users"')])
+def test_an_account_that_appears_while_its_batch_is_written_fails_alone(
+    ground: Ground, batch: int, word: bytes
+) -> None:
+    done: list[RowOutcome] = []
+    other = f"user{2 * batch}@example.org"
+
+    def create() -> None:
+        backend = ground.backend()
+        backend.accounts.create(email=other, username="other", by=backend.by("other"))
+
+    import_(ground, ground.backend(judge=in_second_batch(done, word, "pass", create)), batch, done)
+    assert [each.email for each in done if each.error is not None] == [other]
+    assert isinstance(done[2 * batch - 1].error, EmailTaken)
+    assert imported(ground) == len(written(ground, "secrets")) == 3 * batch - 1
 
 
 @pytest.mark.parametrize(
