@@ -222,7 +222,7 @@ def comparable(accounts: Sequence[Account]) -> list[tuple[object, ...]]:
     )
 
 
-many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @many

@@ -1,7 +1,7 @@
 """Imported passwords and second factors, and the sessions and access tokens that an import ends."""
 
 import pytest
-from tests.contracts.conftest import START
+from tests.contracts.conftest import BY, START
 from tests.contracts.importing import (
     FOREIGN_HASH,
     OTHER_HASH,
@@ -15,7 +15,7 @@ from tests.contracts.importing import (
 from tests.contracts.token_services import SECOND, Services
 
 from backctl.application.transfer.importing import PASSWORDS_AT_ONCE
-from backctl.domain.errors import PasswordHashUnsupported, TokenRevoked, WeakPassword
+from backctl.domain.errors import PasswordHashUnsupported, TokenRevoked, TokenUnknown, WeakPassword
 from backctl.domain.mfa import Enrolment
 from backctl.domain.one_time_codes import TotpSettings
 from backctl.domain.values import Identity, Instant, PasswordHash
@@ -299,3 +299,15 @@ def test_a_deactivation_ends_the_sessions(importer: Importer, signed_in: Service
     signed_in.pair()
     assert importer.results(ADA | {"is_active": False}, mode="upsert") == ["updated"]
     assert signed_in.states() == [("revoked", "deactivated")]
+
+
+def test_an_account_imported_under_its_old_id_gets_no_session_back(importer: Importer, signed_in: Services) -> None:
+    tokens, ada = signed_in.pair(), importer.user("ada").id
+    signed_in.accounts.delete("ada", by=BY)
+    signed_in.later(SECOND)
+    assert importer.results(a_row("ada", id=ada)) == ["created"]
+    with pytest.raises(TokenRevoked):
+        signed_in.verify(tokens)
+    with pytest.raises(TokenUnknown):
+        signed_in.refresh(tokens)
+    assert signed_in.states() == []
