@@ -258,12 +258,16 @@ def test_a_file_that_cannot_be_read_is_named(installed: Machine) -> None:
         assert f"'{name}'" in error["message"]
 
 
-def test_results_in_a_folder_that_does_not_exist_are_refused_before_the_first_change(installed: Machine) -> None:
+@pytest.mark.parametrize("flags", [("--results",), (*MADE[:1], "--secret-file")], ids=lambda flags: flags[-1])
+def test_files_that_cannot_be_created_are_refused_before_the_first_change(
+    installed: Machine, flags: tuple[str, ...]
+) -> None:
     before = contents(installed.home)
-    for flags in (("--results", "none/made"), (*MADE[:1], "--secret-file", "none/made")):
-        done = import_(installed, [row("eve")], *flags)
-        assert (done.code, done.out, "/none' cannot be used" in done.err) == (9, "", True), done.err
-    assert contents(installed.home) == before
+    for file, named in (("none/made", "none"), ("/proc/made", "/proc/made")):
+        error = refused(import_(installed, [row("eve")], *flags, file), 9, "storage.folder_unusable")
+        assert re.match(rf"'.*{named}' cannot be used: ", error["message"])
+        assert installed.run("user", "exists", "eve").code == 3
+    assert contents(installed.home).keys() == before.keys()
 
 
 # Text for people.

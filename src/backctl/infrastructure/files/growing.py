@@ -133,6 +133,8 @@ class GrowingFile:
         except FileExistsError:
             raise FileTaken(f"{quoted(self._path)} already exists", hint="choose a file that does not exist") from None
         except OSError as cause:
+            if cause.filename == Path(self._path).name:  # relative to the folder that is open
+                cause.filename = self._path
             raise durable.unusable(
                 Path(self._path), cause, hint="choose a file in a folder that this user can write to"
             ) from None
