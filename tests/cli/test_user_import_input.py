@@ -207,6 +207,15 @@ def test_another_format_is_an_error_of_the_whole_command(
     assert contents(installed.home) == before
 
 
+def test_a_mapped_member_that_no_record_has_is_a_warning(installed: Machine) -> None:
+    flags = ("--map", "traits.mail=email", "--map", "metadata.role=role", "--map", "traits=")
+    row = '{"traits": {"mail": "ada@example.org", "phone": 1}, "username": "ada"}\n'
+    done = installed.run("user", "import", "-", *flags, stdin=row).succeeded()
+    assert [line for line in done.err.splitlines() if "warning" in line] == [
+        "backctl: warning: no record has 'metadata.role', which --map renames"
+    ]
+
+
 def test_a_column_that_is_mapped_must_exist(installed: Machine) -> None:
     error = refused(import_bytes(installed, b"email\n", "csv", "--map", "login=username"), 2, "input.invalid")
     assert error["message"] == "there is no column 'login', which is mapped to username"

@@ -1,7 +1,7 @@
 """Choose which columns or members of an input become which members of an account (`--map`)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from backctl.application.records.fields import parse_path
@@ -22,6 +22,8 @@ class Mapping:
     """
 
     targets: dict[Path, str | None]
+    found: set[Path] = field(default_factory=set, compare=False)
+    """The paths that some JSON record had."""
 
     @classmethod
     def parse(cls, texts: Iterable[str], *, nested: bool) -> Self:
@@ -56,9 +58,16 @@ class Mapping:
         taken: dict[str, object] = {}
         for path, target in self.targets.items():
             found, value = _remove(record, path)
-            if found and target is not None:
-                taken[target] = value
+            if found:
+                self.found.add(path)
+                if target is not None:
+                    taken[target] = value
         return taken
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the columns that no JSON record had, and that were to be renamed."""
+        renamed = (path for path, target in self.targets.items() if target is not None)
+        return tuple(".".join(path) for path in renamed if path not in self.found)
 
 
 def _remove(record: dict[str, object], path: Path) -> tuple[bool, object]:

@@ -68,6 +68,9 @@ class Import:
             Change(tally.report(self._files.results or self._files.resume), changed=tally.changed > 0),
             secret_file=self._files.secrets if journal.has_passwords else None,
         )
+        if tally.total and self._source.form != "csv":  # a missing column of CSV is an error
+            for column in self._source.mapping.missing():
+                call.messages.warn(f"no record has {quoted(column)}, which --map renames")
         if tally.ignored:
             call.messages.notice(f"{tally.ignored} rows are not accounts and were ignored")
         if report.failed > _SHOWN:
@@ -174,8 +177,8 @@ class _Source:
         """Raises UsageError if the file cannot be read."""
         self._call = call
         self._file = file
-        self._form = form
-        self._mapping = mapping
+        self.form = form
+        self.mapping = mapping
         self._was_read = False
         self._first: NamedFile | None = None if file == "-" else NamedFile("FILE", file)
         self._is_regular = self._first is not None and stat.S_ISREG(os.fstat(self._first.fileno()).st_mode)
@@ -193,7 +196,7 @@ class _Source:
                 consumed += len(block)
                 return block
 
-            for row in read_rows(interruption.waiting(counted), self._form, self._mapping):
+            for row in read_rows(interruption.waiting(counted), self.form, self.mapping):
                 is_ignored = isinstance(row, IgnoredRow)
                 tally.ignored += is_ignored
                 passed += not is_ignored
