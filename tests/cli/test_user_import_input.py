@@ -209,7 +209,7 @@ def test_another_format_is_an_error_of_the_whole_command(
 
 def test_a_mapped_member_that_no_record_has_is_a_warning(installed: Machine) -> None:
     flags = ("--map", "traits.mail=email", "--map", "metadata.role=role", "--map", "traits=")
-    row = '{"traits": {"mail": "ada@example.org", "phone": 1}, "username": "ada"}\n'
+    row = '{"traits": {"mail": "mia@example.org", "phone": 1}, "username": "mia"}\n'
     done = installed.run("user", "import", "-", *flags, stdin=row).succeeded()
     assert [line for line in done.err.splitlines() if "warning" in line] == [
         "backctl: warning: no record has 'metadata.role', which --map renames"

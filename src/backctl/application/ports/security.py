@@ -32,7 +32,7 @@ class PasswordHasher(Protocol):
     def hash_all(self, jobs: Sequence[tuple[Secret, PasswordHash | None]]) -> list[PasswordHash | None]:
         """Hash many passwords on all processors, in order. A job with a stored hash that fits gives None instead.
 
-        Raises PasswordHashUnsupported.
+        A stored hash that cannot be compared on this machine does not fit.
         """
         ...
 

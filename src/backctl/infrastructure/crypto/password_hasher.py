@@ -8,10 +8,11 @@ Also checks hashes of other functions but never creates them; see `foreign_hashe
 import atexit
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter_ns, thread_time_ns
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
-from backctl.domain.errors import InvalidPasswordHash
+from backctl.domain.errors import InvalidPasswordHash, PasswordHashUnsupported
 from backctl.domain.values import PasswordHash, Secret
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ class BcryptHasher:
 
         def made(job: tuple[Secret, PasswordHash | None]) -> PasswordHash | None:
             password, stored = job
-            return None if stored is not None and self.verify(password, stored) else hashed(password, self._cost)
+            with suppress(PasswordHashUnsupported):  # it cannot be compared here, so it is replaced
+                if stored is not None and self.verify(password, stored):
+                    return None
+            return hashed(password, self._cost)
 
         pool = ThreadPoolExecutor(_processors(), thread_name_prefix="bcrypt")
         try:
