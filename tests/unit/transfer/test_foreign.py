@@ -95,6 +95,7 @@ def test_a_user_without_these_fields_has_no_role() -> None:
 
 def test_a_user_that_logs_in_with_the_address_gets_its_local_part_as_the_username() -> None:
     assert one("django", django(username="ada@example.org")) == ADA
+    assert one("django", django(username="Ada@Example.ORG")) == ADA
     only = {"model": "accounts.user", "fields": {"email": "ada@example.org"}}
     assert one("django", only) == {"email": "ada@example.org", "username": "ada"}
     renamed = {"model": "accounts.user", "fields": {"mail": "bob@example.org", "nick": "bobby"}}

@@ -44,7 +44,7 @@ def from_django(record: _Object, mapping: Mapping) -> _Object:
     email = taken.get("email", fields.get("email") or None)
     username = fields.get("username")
     members: _Object = {
-        "username": _local_part(email) if username in (None, email) else username,
+        "username": _local_part(email) if _is_address(username, email) else username,
         "email": email,
         "role": _django_role(fields),
         "is_active": fields.get("is_active"),
@@ -55,6 +55,13 @@ def from_django(record: _Object, mapping: Mapping) -> _Object:
     if not isinstance(password, str) or not password.startswith(_NO_PASSWORD):
         members["password_hash"] = password
     return _given(members) | taken
+
+
+def _is_address(username: object, email: object) -> bool:
+    """Whether the username is missing, or is the e-mail address in any case: Django lowers that of its domain."""
+    if isinstance(username, str) and isinstance(email, str):
+        return username.casefold() == email.casefold()
+    return username is None
 
 
 def _local_part(email: object) -> str | None:
