@@ -124,6 +124,7 @@ def test_where_no_password_is_generated_there_is_no_file_of_them(installed: Mach
     assert not (installed.home / "secrets").exists()
     dry = import_(installed, [row("eve")], *MADE, "--results", "other", "--dry-run")
     assert counts(dry) == {"created": 1}
+    assert dry.json["results_file"] is None
     assert not {"secrets", "other"} & set(os.listdir(installed.home))
 
 
@@ -136,6 +137,38 @@ def test_a_resumed_import_adds_to_the_generated_passwords(installed: Machine) ->
     eve, fay = read(installed.home / "secrets")
     assert knows(installed, "eve", eve["password"])
     assert knows(installed, "fay", fay["password"])
+
+
+def test_generated_passwords_are_not_added_to_a_file_that_others_can_read(installed: Machine) -> None:
+    rows = [row("eve"), row("fay")]
+    assert counts(import_(installed, rows[:1], *MADE, "--results", "results")) == {"created": 1}
+    (installed.home / "secrets").chmod(0o644)
+    error = refused(import_(installed, rows, *MADE, "--resume", "results"), 9, "storage.folder_unusable")
+    assert error["message"] == "'secrets' is not a regular file that only its owner can read and write"
+    assert installed.run("user", "exists", "fay").code == 3
+
+
+def test_generated_passwords_are_not_written_through_a_dangling_link(installed: Machine) -> None:
+    rows = [row("eve"), row("fay")]
+    assert counts(import_(installed, rows[:1], "--results", "results")) == {"created": 1}
+    (installed.home / "rows.jsonl").write_text(lines(*rows))
+    (installed.home / "secrets").symlink_to("nowhere")
+    done = installed.run("user", "import", "rows.jsonl", *MADE, "--resume", "results", "-o", "json")
+    refused(done, 9, "storage.folder_unusable")
+    assert not (installed.home / "nowhere").exists()
+    assert installed.run("user", "exists", "fay").code == 3
+
+
+def test_generated_passwords_are_not_added_to_the_accounts(installed: Machine) -> None:
+    rows = [row("eve"), row("fay")]
+    assert counts(import_(installed, rows[:1], "--results", "results")) == {"created": 1}
+    file = installed.home / "secrets"
+    file.write_text(lines(*rows))
+    file.chmod(0o600)
+    done = installed.run("user", "import", "./secrets", *MADE, "--resume", "results", "-o", "json")
+    assert refused(done, 2, "usage")["message"] == "the accounts and the passwords need two files"
+    assert file.read_text() == lines(*rows)
+    assert installed.run("user", "exists", "fay").code == 3
 
 
 @pytest.mark.parametrize(
@@ -160,6 +193,7 @@ def test_a_file_to_write_must_not_exist(installed: Machine, flags: tuple[str, ..
 def test_a_file_to_continue_must_be_a_private_one(installed: Machine) -> None:
     error = refused(import_(installed, [row("eve")], "--resume", "nothing"), 9, "storage.folder_unusable")
     assert "'nothing' cannot be used: no such file or directory" in error["message"]
+    assert error["hint"] == "check the name of the file"
     file = installed.home / "results"
     for mode in (0o620, 0o602):
         file.touch()

@@ -27,8 +27,8 @@ def place(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def grown(place: Path, *, new: bool = False) -> Iterator[GrowingFile]:
-    file = GrowingFile(str(place), new=new)
+def grown(place: Path, *, new: bool = False, secret: bool = False) -> Iterator[GrowingFile]:
+    file = GrowingFile(str(place), new=new, secret=secret)
     try:
         yield file
     finally:
@@ -183,6 +183,20 @@ def test_a_long_line_is_read_in_pieces(place: Path, monkeypatch: pytest.MonkeyPa
     place.write_bytes(b"x" * 25 + b"\n" + b"{}\n")
     with grown(place) as file:
         assert list(file.lines()) == [b"x" * 10, b"x" * 10, b"xxxxx\n", b"{}\n"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o610])
+def test_a_secret_file_that_others_can_read_is_refused(place: Path, mode: int) -> None:
+    place.write_bytes(LINE)
+    place.chmod(mode)
+    with pytest.raises(FolderUnusable, match="only its owner can read and write"), grown(place, secret=True):
+        pass
+    with grown(place) as file:
+        assert list(file.lines()) == [LINE]
+    place.chmod(0o600)
+    with grown(place, secret=True) as file:
+        file.append(OTHER)
+    assert place.read_bytes() == LINE + OTHER
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])

@@ -60,11 +60,12 @@ class WholeFiles(Protocol):
         """Yield the same pieces, but none before the last one has arrived."""
         ...
 
-    def grow(self, path: str, *, new: bool) -> GrowingFile:
+    def grow(self, path: str, *, new: bool, secret: bool = False) -> GrowingFile:
         """Open a file to append to: one that exists, or a `new` one, which is created by the first lines.
 
-        Only its owner can read a new file. In a file that exists, an incomplete last line, which a crash has left, does
-        not count. Raises FileTaken, FolderUnusable, DiskFull.
+        Only its owner can read a new file. A file that exists is refused if others can write to it, and with `secret`
+        also if they can read it. Its incomplete last line, which a crash has left, is ignored. Raises FileTaken,
+        FolderUnusable, DiskFull.
         """
         ...
 

@@ -20,7 +20,8 @@ class ImportReport:
 
     `total` rows are accounts; `ignored` rows are something else. `undone` rows failed only because others did.
     `errors` counts the failed rows by the code of their error. `password_schemes` counts the valid rows by the function
-    that hashed their password; it is None if no dry run has counted them. `results_file` has a line for each row.
+    that hashed their password; it is None if no dry run has counted them. `results_file` has a line for each row; it is
+    None if no file was written.
     """
 
     total: int

@@ -21,9 +21,12 @@ _LONGEST = 16 << 20
 class GrowingFile:
     """A file to append to, which no other process can grow at the same time. See the port."""
 
-    def __init__(self, path: str, *, new: bool) -> None:
+    def __init__(self, path: str, *, new: bool, secret: bool = False) -> None:
         """Open a file that exists, or prepare a `new` one. Raises FileTaken, FolderUnusable, DiskFull."""
         self._path = path
+        self._new = new
+        self._denied = 0o077 if secret else 0o022
+        """The permissions that a file may not give to others."""
         self._descriptor = -1
         self._size = self._kept = 0
         self._unended: int | None = None
@@ -87,14 +90,15 @@ class GrowingFile:
             raise
 
     def _existing(self, place: Place) -> int:
-        """Raises FolderUnusable for a file that is not regular, or that others could have written."""
+        """Raises FolderUnusable for a file that is not regular, or that gives others too many permissions."""
         descriptor = os.open(place.name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place.folder)
         status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022:
+        if stat.S_ISREG(status.st_mode) and status.st_uid in (0, os.geteuid()) and not status.st_mode & self._denied:
             return descriptor
         os.close(descriptor)
+        use = "write to" if self._denied == 0o022 else "read and write"
         raise FolderUnusable(
-            f"{quoted(self._path)} is not a regular file that only its owner can write to", hint="choose another file"
+            f"{quoted(self._path)} is not a regular file that only its owner can {use}", hint="choose another file"
         )
 
     def _end_of_lines(self) -> int:
@@ -135,9 +139,10 @@ class GrowingFile:
         except OSError as cause:
             if cause.filename == Path(self._path).name:  # relative to the folder that is open
                 cause.filename = self._path
-            raise durable.unusable(
-                Path(self._path), cause, hint="choose a file in a folder that this user can write to"
-            ) from None
+            hint = "choose a file in a folder that this user can write to"
+            if not self._new and isinstance(cause, FileNotFoundError):
+                hint = "check the name of the file"
+            raise durable.unusable(Path(self._path), cause, hint=hint) from None
 
 
 def _created(place: Place) -> int:

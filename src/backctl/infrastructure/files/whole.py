@@ -52,11 +52,11 @@ class WholeFiles:
             staged.put_in_place(replace=False)
             return NewFile(str(Path(path).absolute()), _identity(os.fstat(staged.descriptor)))
 
-    def grow(self, path: str, *, new: bool) -> "GrowingFile":
+    def grow(self, path: str, *, new: bool, secret: bool = False) -> "GrowingFile":
         """Open a file to append lines to; see the port."""
         from backctl.infrastructure.files.growing import GrowingFile
 
-        return GrowingFile(path, new=new)
+        return GrowingFile(path, new=new, secret=secret)
 
     def require_possible(self, path: str) -> None:
         """Check that `write_new` can write a small file. Raises its errors and leaves nothing behind."""

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from backctl.application.transfer.import_report import ImportTally
@@ -65,7 +65,7 @@ class Import:
             self._require_max_changes(journal)
             self._import(tally, journal)
         call.results.changed(
-            Change(tally.report(self._files.results or self._files.resume), changed=tally.changed > 0),
+            Change(tally.report(self._results_file()), changed=tally.changed > 0),
             secret_file=self._files.secrets if journal.has_passwords else None,
         )
         if tally.total and self._source.form != "csv":  # a missing column of CSV is an error
@@ -79,8 +79,9 @@ class Import:
             )
         if self._is_over_errors():
             raise PartialFailure(
-                f"stopped: {report.failed} of {report.done} rows failed, over --max-errors {self._max_errors}",
-                hint="correct the rows, then import the file again with --mode skip or --resume",
+                f"stopped: {report.failed} of {report.done} rows failed, over --max-errors {self._max_errors}"
+                + ("; nothing was changed" if self._options.all_or_nothing else ""),
+                hint=f"correct the rows, then import the file again{self._flag_to_continue()}",
             )
         if report.failed:
             undone = "so nothing was changed" if self._options.all_or_nothing else ""
@@ -112,18 +113,29 @@ class Import:
 
     def _say_stopped(self, error: BaseException) -> None:
         """Say how far an import came that stops early, and how to import the rest."""
-        done, files, options = self._report.done, self._files, self._options
+        done = self._report.done
         if done == 0 and isinstance(error, BackctlError) and not isinstance(error, OutcomeUnknown):
             return  # nothing was changed
         if self._call.dry_run:
             again = ""
-        elif options.all_or_nothing:
+        elif self._options.all_or_nothing:
             again = "; run it again"
-        elif any(name is not None and os.path.exists(name) for name in (files.results, files.resume)):
-            again = "; run it again with --resume FILE to import the rest"
         else:
-            again = f"; run it again{' with --mode skip' if options.mode == 'create' else ''} to import the rest"
+            again = f"; run it again{self._flag_to_continue()} to import the rest"
         terminal.say(f"stopped: {done} rows done{again}")
+
+    def _flag_to_continue(self) -> str:
+        """Return the flag that imports the rest of the file, with a space before it; empty if none is needed."""
+        if self._call.dry_run or self._options.all_or_nothing:
+            return ""
+        if self._results_file() is not None:
+            return " with --resume FILE"
+        return " with --mode skip" if self._options.mode == "create" else ""
+
+    def _results_file(self) -> str | None:
+        """Return the file of results if this run has written it."""
+        path = self._files.results or self._files.resume
+        return path if path is not None and not self._call.dry_run and os.path.exists(path) else None
 
     def _count(self, block: "list[RowOutcome]") -> None:
         for outcome in block:
@@ -153,7 +165,10 @@ class Import:
 
     @contextmanager
     def _journal(self) -> Iterator[ImportJournal]:
-        """Open the files to write. They are created by their first lines, so a dry run leaves none behind."""
+        """Open the files to write. They are created by their first lines, so a dry run leaves none behind.
+
+        Raises UsageError, FileTaken, FolderUnusable, and InvalidInput for a file that does not contain results.
+        """
         files, opened = self._files, self._call.backend.files
         with ExitStack() as held:
             results = secrets = None
@@ -165,7 +180,11 @@ class Import:
                 ids = resumed_ids(results.lines())
             if files.secrets is not None:
                 exists = files.resume is not None and os.path.lexists(files.secrets)
-                secrets = opened.grow(files.secrets, new=not exists)
+                if exists and self._source.is_same_file(files.secrets):
+                    raise UsageError(
+                        "the accounts and the passwords need two files", hint="give --secret-file another name"
+                    )
+                secrets = opened.grow(files.secrets, new=not exists, secret=True)
                 held.callback(secrets.close)
             yield ImportJournal(results, secrets, describe=document, resumed=ids)
 
@@ -184,7 +203,7 @@ class _Source:
         self._is_regular = self._first is not None and stat.S_ISREG(os.fstat(self._first.fileno()).st_mode)
 
     def rows(self, interruption: Interruption, tally: ImportTally, progress: "Progress | None") -> Iterator[Row]:
-        """Yield the rows, and count those that are not accounts. Raises UsageError when it is called twice in vain."""
+        """Yield the rows, and count those that are not accounts. Raises UsageError if the file cannot be read again."""
         with self._opened() as (read, size):
             consumed = passed = tally.ignored = 0
 
@@ -201,6 +220,12 @@ class _Source:
                 tally.ignored += is_ignored
                 passed += not is_ignored
                 yield row
+
+    def is_same_file(self, path: str) -> bool:
+        """Whether the path names the file with the accounts."""
+        with suppress(OSError):  # a path that cannot be followed is not this file
+            return self._file != "-" and os.path.samefile(self._file, path)
+        return False
 
     @contextmanager
     def _opened(self) -> "Iterator[tuple[Read, int | None]]":
