@@ -291,6 +291,28 @@ def test_too_many_failed_rows_stop_the_import(installed: Machine, limit: str, do
 
 
 @pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("flags", "consequence", "again"),
+    [
+        ((), "", " with --mode skip"),
+        (("--mode", "skip"), "", ""),
+        (("--mode", "upsert"), "", ""),
+        (("--results", "results"), "", " with --resume FILE"),
+        (("--results", "results", "--dry-run"), "", ""),
+        (("--all-or-nothing", "--results", "results"), "; nothing was changed", ""),
+    ],
+)
+def test_the_hint_after_too_many_failed_rows_names_a_flag_that_fits(
+    installed: Machine, flags: tuple[str, ...], consequence: str, again: str
+) -> None:
+    ended = import_(installed, [row("eve"), row("fay", id="x")], "--max-errors", "0", *flags)
+    assert ended.code == 7
+    error = json.loads(ended.err.splitlines()[-1])["error"]
+    assert error["message"] == f"stopped: 1 of 2 rows failed, over --max-errors 0{consequence}"
+    assert error["hint"] == f"correct the rows, then import the file again{again}"
+
+
+@pytest.mark.embedded
 def test_more_changes_than_allowed_are_refused_before_the_first(installed: Machine) -> None:
     rows = [row("eve"), row("fay"), row("ada")]
     (installed.home / "rows.jsonl").write_text(lines(*rows))
