@@ -345,7 +345,7 @@ complete -c backctl -n '__backctl_in user import' -l mode -x -a 'create upsert s
 complete -c backctl -n '__backctl_in user import' -l update-secrets -d 'With --mode upsert, replace passwords and second factors too'
 complete -c backctl -n '__backctl_in user import' -l generate-passwords -d 'Generate a password for each new account without one; needs --secret-file'
 complete -c backctl -n '__backctl_in user import' -l all-or-nothing -d 'Import all rows in one transaction, or none if any of them fails'
-complete -c backctl -n '__backctl_in user import' -l batch-size -x -d 'Rows per transaction, 1 to 10000'
+complete -c backctl -n '__backctl_in user import' -l batch-size -x -d 'Rows per transaction, 1 to 10000; by default 1000'
 complete -c backctl -n '__backctl_in user import' -l results -r -F -d 'Write what became of each row to this new file, as JSON lines'
 complete -c backctl -n '__backctl_in user import' -l resume -r -F -d 'Continue an interrupted import, and the file that it wrote with --results'
 complete -c backctl -n '__backctl_in user import' -l secret-file -r -F -d 'Write the generated passwords to this new file, as JSON lines; with --resume it may exist'

@@ -46,7 +46,7 @@ class Reading(NamedTuple):
         list[str] | None,
         Option(
             "--map",
-            metavar="NAME",
+            metavar="MAPPING",
             help="Read a member from another column, such as mail=email; mail= ignores the column. May be repeated.",
             rich_help_panel=_FORMAT,
         ),
@@ -101,7 +101,12 @@ class How(NamedTuple):
     ] = False
     batch_size: Annotated[
         int | None,
-        Option("--batch-size", metavar="N", help="Rows per transaction, 1 to 10000.", rich_help_panel=_ROWS),
+        Option(
+            "--batch-size",
+            metavar="N",
+            help="Rows per transaction, 1 to 10000; by default 1000.",
+            rich_help_panel=_ROWS,
+        ),
     ] = None
 
     def require_usable(self, *, resumed: bool) -> None:
