@@ -23,7 +23,7 @@ def run_onto(machine: Machine, stdout: int, *args: str) -> tuple[int, str]:
     return process.returncode, err
 
 
-def rununread(machine: Machine, *args: str) -> tuple[int, str]:
+def run_unread(machine: Machine, *args: str) -> tuple[int, str]:
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -61,21 +61,21 @@ def test_a_full_output_after_a_change_is_not_worth_a_retry(machine: Machine) -> 
 
 def test_a_password_that_nobody_read_is_said_to_be_lost(machine: Machine) -> None:
     machine.run("init").succeeded()
-    code, err = rununread(machine, *CREATE, "--generate-password")
+    code, err = run_unread(machine, *CREATE, "--generate-password")
     assert code == 5
     assert "the change was made, but its password could not be written" in err
 
 
 def test_a_secret_that_nobody_read_is_said_to_be_lost(machine: Machine) -> None:
     machine.create_user("ada")
-    code, err = rununread(machine, "user", "mfa", "enroll", "ada")
+    code, err = run_unread(machine, "user", "mfa", "enroll", "ada")
     assert code == 5
     assert "the change was made, but its secret could not be written" in err
 
 
 def test_a_reader_that_leaves_is_no_failure_where_no_secret_is_lost(machine: Machine) -> None:
     machine.run("init").succeeded()
-    assert rununread(machine, *CREATE, "--no-password") == (0, "")
+    assert run_unread(machine, *CREATE, "--no-password") == (0, "")
 
 
 def test_secrets_that_went_nowhere_are_said_to_be_lost(machine: Machine) -> None:
