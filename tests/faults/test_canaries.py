@@ -28,6 +28,8 @@ from backctl.settings.secrets import SecretValue
 DRIVER = str(Path(__file__).with_name("canary_driver.py"))
 CANARY = "cAn4ry/0f:th3@m1ne"
 """Contains characters that a URL or a shell escapes."""
+HASH = "$2b$04$abcdefghijklmnopqrstuuPk/4F1dnYZ0Kxk6GnlrJCYXbHkLIbFy"
+TOTP_SECRET = "GEZDGNBVGY3TQOJQMFRGGZDFMZTWQ2LK"
 FAILURES = 9
 """The number of calls to fail, spread evenly over the calls that can read the secret."""
 
@@ -85,7 +87,7 @@ def exposures(machine: Machine) -> Iterator[Exposure]:
     yield Exposure(("user", "create", "no address", "--username", "eve", *password), stdin=CANARY, codes=(2,))
     yield Exposure((*create, *password), secret="eve@example.org1", stdin="eve@example.org1", codes=(2, 0))
     yield Exposure((*create, "--password-hash-stdin"), stdin=f"$2b$12${CANARY}", codes=(2,))
-    hashed = "$2b$04$abcdefghijklmnopqrstuuPk/4F1dnYZ0Kxk6GnlrJCYXbHkLIbFy"
+    hashed = HASH
     yield Exposure((*create, "--password-hash-stdin"), secret=hashed[-30:], stdin=hashed, kept=DATABASE)
     taken = ("user", "create", "ada@example.org", "--username", "eve")
     yield Exposure((*taken, "--password-hash-stdin"), secret=hashed[-30:], stdin=hashed, codes=(4,))
@@ -127,6 +129,17 @@ def exposures(machine: Machine) -> Iterator[Exposure]:
     factor = machine.run("user", "mfa", "enroll", "root", "-o", "json").succeeded().json["secret"]
     yield Exposure(("user", "export", "--include-mfa", "--yes"), factor, shown=True)
     yield Exposure(("user", "export", "--include-mfa", "--yes", "--out", "made"), factor, kept=frozenset({"made"}))
+    eve: dict[str, object] = {"email": "eve@example.org", "username": "eve"}
+    for members, secret, kept in (
+        ({"password": CANARY}, CANARY, frozenset()),
+        ({"password_hash": HASH}, HASH[-30:], DATABASE),
+        ({"totp_secret": TOTP_SECRET}, TOTP_SECRET, frozenset()),
+    ):
+        rows = json.dumps(eve | members)
+        yield Exposure(("user", "import", "-", "--results", "made"), secret, rows, kept=kept)
+        known = json.dumps({"email": "ada@example.org"} | members)
+        yield Exposure(("user", "import", "-", "--mode", "upsert", "--update-secrets"), secret, known, kept=kept)
+        yield Exposure(("user", "import", "-"), secret, json.dumps(eve | members | {"role": "king"}), codes=(7,))
     given = {"BACKCTL_KEYRING_DOCUMENT": (machine.data / "keyring.json").read_text()}
     yield Exposure(("key", "list"), signing["d"], kept=private, environment=given)
     yield Exposure(("token", "issue", "ada"), signing["d"], kept=private, environment=given)
@@ -146,7 +159,7 @@ def copied(template: Machine, tmp_path: Path) -> Callable[[str], Machine]:
     return copy_to
 
 
-SCENES = 49
+SCENES = 58
 every_scene = pytest.mark.parametrize("number", range(SCENES))
 
 
