@@ -297,9 +297,9 @@ def test_files_that_cannot_be_created_are_refused_before_the_first_change(
     installed: Machine, flags: tuple[str, ...]
 ) -> None:
     before = contents(installed.home)
-    for file, named in (("none/made", "none"), ("/proc/made", "/proc/made")):
+    for file in ("none/made", "/proc/made"):
         error = refused(import_(installed, [row("eve")], *flags, file), 9, "storage.folder_unusable")
-        assert re.match(rf"'.*{named}' cannot be used: ", error["message"])
+        assert error["message"] == f"'{file}' cannot be used: no such file or directory"
         assert installed.run("user", "exists", "eve").code == 3
     assert contents(installed.home).keys() == before.keys()
 

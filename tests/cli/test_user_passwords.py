@@ -64,7 +64,7 @@ def test_the_account_is_printed_with_whether_it_changed(machine: Machine) -> Non
     history = machine.run("user", "history", "ada", "-o", "json").succeeded()
     _, event, _ = history.json["items"]
     assert (event["type"], event["actor"], event["reason"]) == ("UserPasswordChanged", "desk", "forgot it")
-    assert event["data"] == {"must_change": False, "version": 2}
+    assert event["data"] == {"must_change": False, "imported": False, "version": 2}
     assert GOOD not in history.out
     assert "$2b$" not in history.out
     machine.run("audit", "verify").succeeded()
@@ -103,7 +103,7 @@ def test_the_next_login_can_be_obliged_to_choose_another(installed: Machine) -> 
     assert set_password(installed, "--must-change-password").succeeded().json["must_change_password"] is True
     assert check(installed).succeeded().json["outcome"] == "must_change"
     assert events(installed)[-2:] == [
-        ("UserPasswordChanged", {"must_change": True, "version": 3}),
+        ("UserPasswordChanged", {"must_change": True, "imported": False, "version": 3}),
         ("LoginSucceeded", {"must_change": True, "second_factor": None}),
     ]
     assert set_password(installed, password=OTHER).succeeded().json["must_change_password"] is False

@@ -300,8 +300,19 @@ def test_an_update_changes_every_member_at_once(importer: Importer) -> None:
 
 
 def test_what_only_new_accounts_take_is_no_difference(importer: Importer) -> None:
-    row = a_row("ada", created_at=EPOCH, updated_at=EPOCH, version=9, last_login_at=EPOCH, must_change_password=True)
+    row = a_row("ada", created_at=EPOCH, updated_at=EPOCH, version=9, last_login_at=EPOCH)
     assert importer.results(row, mode="upsert") == ["unchanged"]
+
+
+def test_an_upsert_requires_a_new_password_at_the_next_login(importer: Importer) -> None:
+    for must_change in (True, False):
+        row = a_row("ada", must_change_password=must_change)
+        assert importer.results(row, mode="upsert", dry_run=True) == ["updated"]
+        assert importer.results(row, mode="upsert") == ["updated"]
+        assert importer.user("ada").must_change_password is must_change
+        assert importer.events()[-1][0] == "UserPasswordChangeRequired"
+        assert importer.events()[-1][1]["must_change"] is must_change
+        assert importer.results(row, mode="upsert") == ["unchanged"]
 
 
 # The last administrator.

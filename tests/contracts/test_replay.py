@@ -60,6 +60,8 @@ def fold(events: Iterable[EventView]) -> dict[str, dict[str, Any]]:
             case "UserPasswordChanged":
                 account |= {"has_password": True, "must_change_password": data["must_change"]}
                 account["password_imported"] = data["imported"]
+            case "UserPasswordChangeRequired":
+                account["must_change_password"] = data["must_change"]
             case "UserPasswordRehashed":
                 account["password_imported"] = False
             case "MfaEnrolled" | "MfaConfirmed" | "MfaDisabled":
@@ -113,6 +115,7 @@ def change(chance: random.Random, store: Store, user: User, now: Instant) -> Non
         lambda: user.deactivate(now=now),
         lambda: user.change_password(password, must_change=chance.random() < 0.5, now=now),
         lambda: rehash(user, PasswordHash(password.encoded), now),
+        lambda: user.require_password_change(chance.random() < 0.5, now=now),
         lambda: user.enroll_mfa(algorithm="sha1", digits=6, period=30, now=now),
         lambda: user.confirm_mfa(now=now),
         lambda: user.disable_mfa(now=now),

@@ -256,11 +256,12 @@ MUTATIONS = {
     ),
     "import over accounts": mutation(
         import_rows(
-            {"email": "ada@example.org", "username": "new", "role": "moderator"},
+            {"email": "ada@example.org", "username": "new", "role": "moderator", "must_change_password": True},
             {"email": "bob@example.org", "username": "ada", "password": "better horse battery"},
             {"email": "eve@example.org", "is_active": False, "mfa": "on", "totp_secret": "GEZDGNBVGY3TQOJQ"},
         ),
         "UserUsernameChanged",
+        "UserPasswordChangeRequired",
         "UserRoleChanged",
         "UserPasswordChanged",
         "UserDeactivated",

@@ -43,6 +43,7 @@ class AccountChanges:
     role: str | None = None
     expiry: Expiry | None = None
     if_version: int | None = None
+    must_change_password: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class AccountSteps:
             changed |= user.change_email(changes.email, now=now)
         if changes.username is not None:
             changed |= user.rename(changes.username, now=now)
+        if changes.must_change_password is not None:
+            changed |= user.require_password_change(changes.must_change_password, now=now)
         if role is not None:
             if role != ADMINISTRATOR:
                 self.access.require_another_administrator(user, administrators)

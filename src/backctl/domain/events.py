@@ -151,6 +151,13 @@ class UserPasswordChanged(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class UserPasswordChangeRequired(DomainEvent):
+    """Whether the owner must change the password at the next login was set. The password stayed the same."""
+
+    must_change: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UserPasswordRehashed(DomainEvent):
     """A successful login stored the same password with a higher cost or a newer scheme."""
 

@@ -20,6 +20,7 @@ from backctl.domain.events import (
     UserExpiryChanged,
     UserImported,
     UserPasswordChanged,
+    UserPasswordChangeRequired,
     UserPasswordRehashed,
     UserRoleChanged,
     UserUsernameChanged,
@@ -214,6 +215,13 @@ class User:
         self.password_hash = password_hash
         self.must_change_password = must_change
         self._changed(UserPasswordChanged(self.id, must_change=must_change, imported=self.password_imported), now)
+
+    def require_password_change(self, must_change: bool, *, now: Instant) -> bool:
+        """Set whether the owner must change the password at the next login; False if it is the same."""
+        if self.must_change_password == must_change:
+            return False
+        self.must_change_password = must_change
+        return self._changed(UserPasswordChangeRequired(self.id, must_change=must_change), now)
 
     def rehash_password(self, password_hash: PasswordHash, *, now: Instant) -> None:
         """Replace the hash by a better one of the same password."""

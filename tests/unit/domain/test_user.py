@@ -227,6 +227,7 @@ def test_two_reads_of_one_account_are_two_objects() -> None:
             {"must_change": True, "imported": False},
         ),
         (events.UserPasswordRehashed(ID), "UserPasswordRehashed", {}),
+        (events.UserPasswordChangeRequired(ID, must_change=True), "UserPasswordChangeRequired", {"must_change": True}),
         (
             events.LoginSucceeded(ID, must_change=False),
             "LoginSucceeded",

@@ -185,6 +185,7 @@ class ImportSteps:
             or (row.role is not None and row.role != user.role)
             or (row.is_active is not None and row.is_active != user.is_active)
             or (row.expiry is not None and row.expiry.counted_from(now) != user.expires_at)
+            or (row.must_change_password is not None and row.must_change_password != user.must_change_password)
             or self._has_new_password(user, prepared)
             or self._has_new_factor(user, prepared, work)
         )
@@ -208,12 +209,19 @@ class ImportSteps:
 
     def _update(self, user: User, prepared: PreparedRow, now: Instant, work: "UnitOfWork") -> bool:
         row, identity, steps = prepared.row, Identity("id", user.id), self.accounts
-        changes = AccountChanges(row.email, row.username, row.role, row.expiry)
+        has_new_password = self._has_new_password(user, prepared)
+        changes = AccountChanges(
+            row.email,
+            row.username,
+            row.role,
+            row.expiry,
+            must_change_password=None if has_new_password else row.must_change_password,
+        )
         changed = steps.updating(identity, changes, work).changed
         if row.is_active is not None:
             switching = steps.activating if row.is_active else steps.deactivating
             changed |= switching(identity, work).changed
-        if self._has_new_password(user, prepared) and prepared.password_hash is not None:
+        if has_new_password and prepared.password_hash is not None:
             steps.setting_password(identity, prepared.password_hash, row.must_change_password is True, work)
             changed = True
         if self._has_new_factor(user, prepared, work) and row.factor is not None:

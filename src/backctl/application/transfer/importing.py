@@ -1,6 +1,7 @@
 """Import accounts: validate rows one by one, and write many of them in each transaction."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -290,7 +291,8 @@ class _ImportRun:
             self.journal.keep()
             raise
         except Exception:
-            self.journal.undo()
+            with suppress(BackctlError):  # the first error matters more, and a resumed import asks the database
+                self.journal.undo()
             raise
         self.journal.keep()
         return outcomes

@@ -56,6 +56,8 @@ class WholeFiles:
         """Open a file to append lines to; see the port."""
         from backctl.infrastructure.files.growing import GrowingFile
 
+        if new:
+            self.require_possible(path)
         return GrowingFile(path, new=new, secret=secret)
 
     def require_possible(self, path: str) -> None:
