@@ -251,6 +251,18 @@ class RowRepeated(Conflict):
     code = "import.repeated"
 
 
+class SeedRepeated(InvalidInput):
+    """Two entries of seed files mean the same account."""
+
+    code = "seed.repeated"
+
+
+class PlanStale(Conflict):
+    """An account of a saved plan has changed since the plan was made."""
+
+    code = "plan.stale"
+
+
 class UserChangedMeanwhile(Conflict):
     code = "user.changed_meanwhile"
 

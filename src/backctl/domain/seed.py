@@ -80,7 +80,7 @@ class AccountValues:
             "password_hash": _text(self.password_hash),
             "mfa_secret": _text(self.mfa_secret),
         }
-        given = {name: value for name, value in members.items() if value is not None}
+        given: dict[str, Value] = {name: value for name, value in members.items() if value is not None}
         if expiry is not None and expiry.after is None:
             given["expires_at"] = None if expiry.at is None else expiry.at.isoformat()
         return given
