@@ -194,6 +194,12 @@ class UnknownSetting(InvalidInput):
     code = "config.key_unknown"
 
 
+class InvalidSeed(InvalidInput):
+    """A seed file cannot be read or declares something impossible; the message contains the file and the line."""
+
+    code = "seed.invalid"
+
+
 class InvalidSetting(InvalidInput):
     code = "config.value_invalid"
 

@@ -1,0 +1,1 @@
+"""Desired state: seed files, plans and their application."""

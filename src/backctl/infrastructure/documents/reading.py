@@ -1,0 +1,90 @@
+"""Reads a seed file into a tree. The ending of its name chooses the format."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from backctl.application.seeding.documents import fault
+from backctl.domain.errors import InputTooLarge, UsageError, raise_exhaustion
+from backctl.domain.plain_text import text_of
+from backctl.domain.quoting import escaped, quoted
+from backctl.infrastructure.documents.tree import TreeBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backctl.application.seeding.documents import Node, TakeElement
+
+LARGEST: Final = 64 << 20
+"""The most bytes of a seed file. One with 100,000 accounts has about 10 MB."""
+_AT_ONCE = 1 << 20
+
+
+def read_document(path: str, elements: "Mapping[str, TakeElement]") -> "Node":
+    """Read a seed file; see the port `DocumentReader`."""
+    read = _reader_of(path)
+    raw = _content(path)
+    try:
+        text = text_of(raw)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise fault(path, line, "it is not UTF-8 text", hint="save the file as UTF-8") from None
+    del raw
+    builder = TreeBuilder(path, elements)
+    read(path, text, builder)
+    return builder.root()
+
+
+def _reader_of(path: str) -> "Callable[[str, str, TreeBuilder], None]":
+    """Return the parser for a file. Raises UsageError for an unknown ending."""
+    match PurePath(path).suffix.lower():
+        case ".yaml" | ".yml":
+            from backctl.infrastructure.documents.yaml_events import read_yaml
+
+            return read_yaml
+        case ".json":
+            from backctl.infrastructure.documents.json_text import read_json
+
+            return read_json
+        case ".toml":
+            from backctl.infrastructure.documents.toml_text import read_toml
+
+            return read_toml
+    if path == "-":
+        raise UsageError(
+            "a seed file cannot be read from standard input",
+            hint="write it to a file that ends with .yaml, .toml or .json, so that it can be applied again",
+        )
+    raise UsageError(
+        f"the format of {quoted(path)} is unknown", hint="name the file with the ending .yaml, .toml or .json"
+    )
+
+
+def _content(path: str) -> bytes:
+    """Read a whole file without waiting for a pipe. Raises UsageError, InputTooLarge."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    with open(descriptor, "rb", buffering=0) as file:
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UsageError(
+                    f"{quoted(path)} is not a regular file", hint="write the seed to a file, so that it can be read again"
+                )
+            raw = bytearray()
+            while block := file.read(min(_AT_ONCE, LARGEST + 1 - len(raw))):
+                raw += block
+        except OSError as error:
+            raise _unreadable(path, error) from None
+    if len(raw) > LARGEST:
+        raise InputTooLarge(f"{escaped(path)} has more than {LARGEST >> 20} MiB", hint="split it into several files")
+    return bytes(raw)
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> UsageError:
+    raise_exhaustion(error)
+    reason = error.strerror if isinstance(error, OSError) else "a file name cannot contain a NUL character"
+    return UsageError(f"{quoted(path)} cannot be read: {reason}")
