@@ -104,6 +104,13 @@ class UserImported(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class UserSeeded(DomainEvent):
+    """A seed file created the account, which is labelled with the `name` of the seed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class UserEmailChanged(DomainEvent):
     old: str
     new: str

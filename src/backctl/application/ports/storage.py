@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         UserCriteria,
         UserRepository,
     )
+    from backctl.domain.seed import AccountSnapshot
     from backctl.domain.sessions import Standing
 
 
@@ -78,6 +79,10 @@ class UnitOfWork(Transaction, Protocol):
         """Erase the data of all events about `subject` so far; return how many had data. The chain stays valid."""
         ...
 
+    def label_seeded(self, user_ids: Sequence[UserId], name: str) -> None:
+        """Label accounts that this transaction has added with the name of their seed, and record `UserSeeded`."""
+        ...
+
     def write(self) -> None:
         """Write the changed aggregates within the transaction, which increments their versions.
 
@@ -112,7 +117,7 @@ class UnitOfWorkFactory(Protocol):
 
 
 class Reader(Protocol):
-    """The read side: each method runs one statement and turns its rows into views."""
+    """The read side: each method runs one statement and turns its rows into views, except `account_snapshot`."""
 
     def find_user(self, ident: Identity) -> UserView | None: ...
 
@@ -139,6 +144,10 @@ class Reader(Protocol):
 
         `hashes` adds the columns of password hashes, `factors` the second factors, whose secrets stay encrypted.
         """
+        ...
+
+    def account_snapshot(self) -> AbstractContextManager[AccountSnapshot]:
+        """Return one snapshot for several questions about accounts. Holds a connection while it is open."""
         ...
 
     def count_users(self, criteria: UserCriteria) -> int: ...

@@ -60,6 +60,18 @@ class PostgresReader(RowReader):
             cursor.itersize = _BLOCK
             yield from cursor.execute(statement.text, statement.values)
 
+    @contextmanager
+    def _one_snapshot(self) -> Iterator[Callable[[queries.Statement], Generator[Row, None, None]]]:
+        numbers = itertools.count()
+        with self._snapshot() as (connection, _):
+
+            def run(statement: queries.Statement) -> Generator[Row, None, None]:
+                with closing(connection.cursor(f"answer_{next(numbers)}")) as cursor:
+                    cursor.itersize = _BLOCK
+                    yield from cursor.execute(statement.text, statement.values)
+
+            yield run
+
     def _answer(self, question: Callable[[Driver, StoredInstallation], _T]) -> _T:
         for _ in range(_TRIES - 1):
             try:

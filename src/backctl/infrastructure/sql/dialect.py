@@ -38,7 +38,7 @@ class Dialect(NamedTuple):
 
     def among(
         self, column: str, kind: Literal["text", "uuid"], values: Sequence[str]
-    ) -> tuple[str, tuple[object, ...]]:
+    ) -> tuple[str, tuple[str | list[str], ...]]:
         """Return the condition that a column is one of many values, and the values to pass."""
         if self.has_arrays:
             return f"{column} = ANY(CAST({self.placeholder} AS {kind}[]))", (list(values),)

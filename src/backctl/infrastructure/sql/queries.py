@@ -88,7 +88,7 @@ _SEARCH_MAX: Final = 1024
 @dataclass(frozen=True, slots=True)
 class Statement:
     text: str
-    values: tuple[Value, ...]
+    values: tuple[Value | list[str], ...]
 
 
 class Conditions:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from backctl.application.ports.environment import AddressParser, Clock
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from backctl.application.login_views import MfaStatus
     from backctl.application.token_views import SessionView
     from backctl.application.transfer.record import AccountBlock
+    from backctl.domain.seed import AccountSnapshot
     from backctl.domain.sessions import Standing
+    from backctl.infrastructure.sql.account_snapshot import Run
 
 Row = tuple[Any, ...]
 
@@ -48,6 +50,10 @@ class RowReader(ABC):
     @abstractmethod
     def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
         """Yield the rows of a result of any size, in constant memory. Keeps one snapshot until it is closed."""
+
+    @abstractmethod
+    def _one_snapshot(self) -> "AbstractContextManager[Run]":
+        """Return a function that runs several statements in one snapshot."""
 
     def find_user(self, ident: Identity) -> UserView | None:
         with self._naming_damage():
@@ -109,6 +115,13 @@ class RowReader(ABC):
             from backctl.infrastructure.sql.exported_rows import blocks
 
             yield from blocks(rows, factors=factors)
+
+    @contextmanager
+    def account_snapshot(self) -> "Iterator[AccountSnapshot]":
+        from backctl.infrastructure.sql.account_snapshot import SqlAccountSnapshot
+
+        with self._one_snapshot() as run:
+            yield SqlAccountSnapshot(run, self._dialect, self._naming_damage)
 
     def count_users(self, criteria: UserCriteria) -> int:
         ((count,),) = self._fetch(queries.user_count(criteria, self._dialect, now=self._clock()))

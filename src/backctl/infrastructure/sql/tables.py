@@ -290,6 +290,15 @@ recovery_codes = Table(
 )
 """Recovery codes by their HMAC-SHA256 with the `index` key `kid`. Used codes are kept until new codes replace them."""
 
+seeded_accounts = Table(
+    "seeded_accounts",
+    Row.metadata,
+    Column("user_id", _IDENTIFIER, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Index(None, "name"),
+)
+"""The accounts that seed files created. `name` is the name of the seed."""
+
 token_issuers = Table(
     "token_issuers",
     Row.metadata,

@@ -17,9 +17,9 @@ from backctl.domain.errors import BackctlError, DatabaseDamaged, Unavailable, Un
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
 from backctl.domain.repositories import LoginFailures, UserRepository
-from backctl.domain.values import EventId
+from backctl.domain.values import EventId, UserId
 from backctl.infrastructure.sql import event_log, former_names
-from backctl.infrastructure.sql.engine import dialect_of, outcomes_of
+from backctl.infrastructure.sql.engine import dialect_of, insert_many, outcomes_of
 from backctl.infrastructure.sql.login_failures import SqlLoginFailures
 from backctl.infrastructure.sql.misread import ABOUT_VALUES
 from backctl.infrastructure.sql.user_repository import SqlUserRepository
@@ -137,6 +137,17 @@ class SqlUnitOfWork:
         self._erased |= pending
         former_names.forget(self.session.connection(), subject)
         return event_log.erase(self.session.connection(), subject) + len(pending)
+
+    def label_seeded(self, user_ids: Sequence[UserId], name: str) -> None:
+        from backctl.domain.events import UserSeeded
+        from backctl.infrastructure.sql.tables import seeded_accounts
+
+        if not user_ids:
+            return
+        with self._mapped_faults():
+            rows = [(user_id, name) for user_id in user_ids]
+            insert_many(self.session.connection(), seeded_accounts, ("user_id", "name"), rows)
+        self.record(*(UserSeeded(user_id, name=name) for user_id in user_ids))
 
     def reserve_event_id(self) -> EventId:
         """Return the id of the first event of this transaction, so that staged files can be named after it."""

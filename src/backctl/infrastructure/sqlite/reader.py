@@ -2,7 +2,7 @@
 
 import itertools
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -98,6 +98,21 @@ class SqliteReader(RowReader):
     def _stream(self, statement: queries.Statement) -> Generator[Row, None, None]:
         with self._connected() as opened, closing(opened.connection.cursor()) as cursor:
             yield from cursor.execute(statement.text, statement.values)
+
+    @contextmanager
+    def _one_snapshot(self) -> Iterator[Callable[[queries.Statement], Generator[Row, None, None]]]:
+        with self._connected() as opened:
+            connection = opened.connection
+
+            def run(statement: queries.Statement) -> Generator[Row, None, None]:
+                with closing(connection.cursor()) as cursor:
+                    yield from cursor.execute(statement.text, statement.values)
+
+            connection.execute("BEGIN")
+            try:
+                yield run
+            finally:
+                connection.rollback()
 
 
 def _close(opened: _Opened) -> None:
