@@ -10,7 +10,7 @@ from backctl.application.seeding.documents import fault
 from backctl.domain.errors import InputTooLarge, UsageError, raise_exhaustion
 from backctl.domain.plain_text import text_of
 from backctl.domain.quoting import escaped, quoted
-from backctl.infrastructure.documents.tree import TreeBuilder
+from backctl.infrastructure.documents.tree import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +32,13 @@ def read_document(path: str, elements: "Mapping[str, TakeElement]") -> "Node":
         line = raw.count(b"\n", 0, error.start) + 1
         raise fault(path, line, "it is not UTF-8 text", hint="save the file as UTF-8") from None
     del raw
-    builder = TreeBuilder(path, elements)
-    read(path, text, builder)
-    return builder.root()
+    root = read(Source(path, elements), text)
+    if root is None:
+        raise fault(path, 1, "the file is empty", hint="it must contain at least 'version' and 'name'")
+    return root
 
 
-def _reader_of(path: str) -> "Callable[[str, str, TreeBuilder], None]":
+def _reader_of(path: str) -> "Callable[[Source, str], Node | None]":
     """Return the parser for a file. Raises UsageError for an unknown ending."""
     match PurePath(path).suffix.lower():
         case ".yaml" | ".yml":
@@ -72,7 +73,8 @@ def _content(path: str) -> bytes:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise UsageError(
-                    f"{quoted(path)} is not a regular file", hint="write the seed to a file, so that it can be read again"
+                    f"{quoted(path)} is not a regular file",
+                    hint="write the seed to a file, so that it can be read again",
                 )
             raw = bytearray()
             while block := file.read(min(_AT_ONCE, LARGEST + 1 - len(raw))):
