@@ -25,7 +25,8 @@ class Member:
     required: bool = False
     choices: tuple[str, ...] = ()
     least: int = 1
-    most: int = 1
+    most: int = 0
+    """The limits of an integer, or of the length of a text; 0 for no limit."""
     pattern: str = ""
     pattern_words: str = ""
     """`pattern` in words, for a message."""
@@ -48,6 +49,8 @@ class Shape:
     """Members of which at least one is required."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Hints for keys that people expect here, and that seed files do not have."""
+    hides_keys: bool = False
+    """Whether an unknown key may be a secret in the wrong place."""
 
 
 _ROLES_ELSEWHERE: Final = (
@@ -109,6 +112,7 @@ MFA: Final = Shape(
             sources=("env", "file"),
         )
     },
+    hides_keys=True,
 )
 USER: Final = Shape(
     "an account",
@@ -161,7 +165,7 @@ SEED: Final = Shape(
         ),
         "name": Member(
             kind="text",
-            title="The name of the seed. Accounts that it creates are labelled with it, and --prune affects only these.",
+            title="The name of the seed. Accounts that it creates are labelled with it; --prune affects only these.",
             required=True,
             most=64,
             pattern="[a-z0-9._-]+",
