@@ -22,6 +22,7 @@ _WITHOUT_EFFECT: Final = (
     events.LoginChallenged,
     events.SessionOpened,
     events.SessionRefreshed,
+    events.UserSeeded,
 )
 """Events of an account that affect no cache entry."""
 _FOR_LOGINS: Final = (events.LoginSucceeded, events.UserLocked, events.UserLockEnded)

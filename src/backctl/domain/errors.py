@@ -263,6 +263,18 @@ class SeedRepeated(InvalidInput):
     code = "seed.repeated"
 
 
+class InvalidPlan(InvalidInput):
+    """The text is not a saved plan of this program."""
+
+    code = "plan.invalid"
+
+
+class PlanElsewhere(Conflict):
+    """A saved plan was made for another installation."""
+
+    code = "plan.other_installation"
+
+
 class PlanStale(Conflict):
     """An account of a saved plan has changed since the plan was made."""
 

@@ -177,8 +177,8 @@ class PlannedChange:
 
     `email`, `username` and `version` are those of the account before the change; of a new account, the declared names
     and None. `id` is None for a new account whose id is not declared. `values` are those that change, all of a new
-    account; none for a deletion. `before` has the values of members that change. `origin` is None if no file lists the
-    account any more.
+    account; none for a deletion. `before` has the values of members that change, without secrets. `origin` is None if
+    no file lists the account any more.
 
     `compares` names members of `values` that change only if the stored ones differ, which a plan cannot know. With the
     action `none`, there are no others.

@@ -289,8 +289,10 @@ def _difference(name: str, user: SeedUser, state: AccountState) -> PlannedChange
     if values == NO_VALUES:
         return None
     compares = _compared(values, state)
-    before = {member: _stored(state, member) for member in values.shown() if member not in compares}
-    action: Action = "update" if before else "none"
+    certain = [member for member in values.shown() if member not in compares]
+    stored = _stored(state)
+    before = {member: stored[member] for member in certain if member in stored}
+    action: Action = "update" if certain else "none"
     if values.is_active is not None:
         action = "open" if values.is_active else "close"
     return _existing(action, name, user.origin, state, values, before=before, compares=compares)
@@ -317,20 +319,15 @@ def _compared(values: AccountValues, state: AccountState) -> tuple[str, ...]:
     return tuple(name for name in names if getattr(values, name) is not None)
 
 
-def _stored(state: AccountState, member: str) -> Value:
-    match member:
-        case "email":
-            return state.email
-        case "username":
-            return state.username
-        case "role":
-            return state.role
-        case "is_active":
-            return state.is_active
-        case "expires_at":
-            return None if state.expires_at is None else state.expires_at.isoformat()
-        case _:
-            return None  # a secret, of which the account has none
+def _stored(state: AccountState) -> dict[str, Value]:
+    """Return the members of an account that are not secret, as a plan shows them."""
+    return {
+        "email": state.email,
+        "username": state.username,
+        "role": state.role,
+        "is_active": state.is_active,
+        "expires_at": None if state.expires_at is None else state.expires_at.isoformat(),
+    }
 
 
 # The rule of the last administrator.
