@@ -14,6 +14,7 @@ import pytest
 
 import backctl
 from backctl.application.attribution import Attribution
+from backctl.application.ports.storage import UnitOfWork
 from backctl.application.reactions import LoggedEvent
 from backctl.application.transfer.importing import ImportOptions
 from backctl.application.transfer.raw_rows import RawRow
@@ -147,6 +148,17 @@ def each(name: str) -> Callable[[World], object]:
     return change
 
 
+def label(world: World) -> None:
+    view = world.changing.accounts.create(email="new@example.org", username="new", by=BY).value
+    world.cached()
+
+    def step(work: UnitOfWork) -> bool:
+        work.label_seeded([view.id], "ci")
+        return True
+
+    world.changing.accounts.transactions().run_any(step, commits=bool, by=BY)
+
+
 def failing_logins(world: World) -> None:
     while world.log_in("ada", BETTER) != "locked":
         pass
@@ -268,6 +280,7 @@ MUTATIONS = {
         "MfaConfirmed",
         "SessionsRevoked",
     ),
+    "label": mutation(label, "UserSeeded"),
     "ensure": mutation(
         lambda w: w.changing.accounts.ensure(
             email="ada@example.org", username="ada", role="admin", create=pytest.fail, update=True, by=BY

@@ -129,23 +129,23 @@ class PlanReader:
             top = json.loads(text, object_pairs_hook=_unique, parse_constant=_refused)
         except (ValueError, RecursionError):
             raise InvalidPlan("the file is not a saved plan: it is not valid JSON", hint=NEW_PLAN) from None
-        top = _object(top, "the plan")
-        if top.get("format") != FORMAT:
+        if not isinstance(top, dict) or top.get("format") != FORMAT:
             raise InvalidPlan(f"the file is not a saved plan of the format {FORMAT}", hint=NEW_PLAN)
         _require_members(top, _MEMBERS, "the plan")
-        changes = tuple(
-            self._change(_object(each, f"change {number}"), f"change {number}")
-            for number, each in enumerate(_array(top["changes"], "changes"), 1)
-        )
-        counts = {action: sum(change.action == action for change in changes) for action in ACTIONS if action != "none"}
-        plan = Plan(_texts(top["names"], "names"), _texts(top["files"], "files"), changes, Summary(**counts))
-        created_at = _text(top["created_at"], "created_at")
         try:
-            return SavedPlan(_text(top["installation_id"], "installation_id"), Instant.parse(created_at), plan)
+            installation_id = _text(top["installation_id"], "installation_id")
+            created_at = Instant.parse(_text(top["created_at"], "created_at"))
+            names, files = _texts(top["names"], "names"), _texts(top["files"], "files")
+            documents = _array(top["changes"], "changes")
         except BackctlError as error:
             raise _invalid("the plan", error.message) from error
+        changes = tuple(self._change(each, f"change {number}") for number, each in enumerate(documents, 1))
+        counts = {action: sum(change.action == action for change in changes) for action in ACTIONS if action != "none"}
+        return SavedPlan(installation_id, created_at, Plan(names, files, changes, Summary(**counts)))
 
-    def _change(self, members: Mapping[str, object], place: str) -> PlannedChange:
+    def _change(self, members: object, place: str) -> PlannedChange:
+        if not isinstance(members, dict):
+            raise _invalid(place, "it is not an object")
         _require_members(members, _CHANGE_MEMBERS, place)
         try:
             change = PlannedChange(
