@@ -108,8 +108,9 @@ class Checker:
 
     def _require_complete(self, shape: Shape, node: Members) -> None:
         written = {entry.key for entry in node.entries}
-        for key, member in shape.members.items():
-            if member.required and key not in written:
+        for key in shape.required:
+            if key not in written:
+                member = shape.members[key]
                 self._problems.add(node.line, f"{shape.name} has no {key}", hint=f"add {quoted(key)}: {member.title}")
         for one, other in shape.exclusive:
             if one in written and other in written:
@@ -128,6 +129,8 @@ class Checker:
 
     def _value(self, key: str, member: Member, line: int, node: Node) -> object:
         """Return the value of a member; None if it is wrong, which is reported."""
+        if member.is_any_text and isinstance(node, Scalar) and node.text and node.kind in ("string", "plain"):
+            return node.text  # most members
         match member.kind:
             case "secret":
                 return self._secret(key, member, line, node)

@@ -25,8 +25,8 @@ def _mapping(shape: Shape) -> Schema:
         "properties": {key: _member(member) for key, member in shape.members.items()},
         "additionalProperties": False,
     }
-    if required := [key for key, member in shape.members.items() if member.required]:
-        schema["required"] = required
+    if shape.required:
+        schema["required"] = list(shape.required)
     if shape.one_of:
         schema["anyOf"] = [{"required": [key]} for key in shape.one_of]
     if shape.exclusive:

@@ -36,6 +36,11 @@ class Member:
     shape: "Shape | None" = None
     may_be_single: bool = False
     """Whether a list with one element may be written as the element."""
+    is_any_text: bool = field(init=False)
+    """Whether every text that is not empty is accepted here; another class may check it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_any_text", self.kind == "text" and not self.most and not self.pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,11 @@ class Shape:
     """Hints for keys that people expect here, and that seed files do not have."""
     hides_keys: bool = False
     """Whether an unknown key may be a secret in the wrong place."""
+    required: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        required = tuple(key for key, member in self.members.items() if member.required)
+        object.__setattr__(self, "required", required)
 
 
 _ROLES_ELSEWHERE: Final = (

@@ -114,6 +114,7 @@ class _Reading:
         folder, slash, _ = path.rpartition("/")
         self._checker = Checker(self._problems, durations, folder or slash)
         self._users: list[SeedUser] = []
+        self._known_roles: set[str] = set()
 
     def user(self, node: Node) -> None:
         """Read one element of `users`."""
@@ -240,7 +241,12 @@ class _Reading:
 
     def _role(self, values: Values) -> str | None:
         role = _text(values, "role")
-        return None if role is None else self._attempt(values, "role", lambda: self._access.require_known(role))
+        if role is None or role in self._known_roles:
+            return role
+        known = self._attempt(values, "role", lambda: self._access.require_known(role))
+        if known is not None:
+            self._known_roles.add(known)
+        return known
 
     def _attempt(self, values: Values, key: str, parse: Callable[[], _T]) -> _T | None:
         return self._problems.attempt(key, values[key].line, parse)
@@ -261,4 +267,5 @@ def _value(values: Values, key: str) -> object:
 
 
 def _text(values: Values, key: str) -> str | None:
-    return cast("str | None", _value(values, key))
+    given = values.get(key)
+    return None if given is None else cast(str, given.value)

@@ -1,16 +1,15 @@
 """Reads a seed file into a tree. The ending of its name chooses the format."""
 
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from backctl.application.seeding.documents import fault
-from backctl.domain.errors import InputTooLarge, UsageError, raise_exhaustion
+from backctl.domain.errors import InputTooLarge, UsageError
 from backctl.domain.plain_text import text_of
-from backctl.domain.quoting import escaped, quoted
+from backctl.domain.quoting import quoted
 from backctl.infrastructure.documents.tree import Source
+from backctl.infrastructure.files.regular import TooLarge, Unreadable, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 64 << 20
 """The most bytes of a seed file. One with 100,000 accounts has about 10 MB."""
-_AT_ONCE = 1 << 20
 
 
 def read_document(path: str, elements: "Mapping[str, TakeElement]") -> "Node":
@@ -64,29 +62,12 @@ def _reader_of(path: str) -> "Callable[[Source, str], Node | None]":
 
 
 def _content(path: str) -> bytes:
-    """Read a whole file without waiting for a pipe. Raises UsageError, InputTooLarge."""
+    """Read a whole file. Raises UsageError, InputTooLarge."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    with open(descriptor, "rb", buffering=0) as file:
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UsageError(
-                    f"{quoted(path)} is not a regular file",
-                    hint="write the seed to a file, so that it can be read again",
-                )
-            raw = bytearray()
-            while block := file.read(min(_AT_ONCE, LARGEST + 1 - len(raw))):
-                raw += block
-        except OSError as error:
-            raise _unreadable(path, error) from None
-    if len(raw) > LARGEST:
-        raise InputTooLarge(f"{escaped(path)} has more than {LARGEST >> 20} MiB", hint="split it into several files")
-    return bytes(raw)
-
-
-def _unreadable(path: str, error: OSError | ValueError) -> UsageError:
-    raise_exhaustion(error)
-    reason = error.strerror if isinstance(error, OSError) else "a file name cannot contain a NUL character"
-    return UsageError(f"{quoted(path)} cannot be read: {reason}")
+        return read_regular(path, LARGEST)
+    except Unreadable as error:
+        raise UsageError(f"{quoted(path, limit=400)} cannot be read: {error}") from None
+    except TooLarge:
+        raise InputTooLarge(
+            f"{quoted(path, limit=400)} has more than {LARGEST >> 20} MiB", hint="split it into several files"
+        ) from None
