@@ -8,6 +8,7 @@ from typing import Final
 from backctl.domain.access import ADMINISTRATOR, DEFAULT_ROLE
 from backctl.domain.errors import AccountAmbiguous, InvalidInput, LastAdministrator, SeedRepeated, UsernameTaken
 from backctl.domain.quoting import quoted
+from backctl.domain.repositories import AccountKeys
 from backctl.domain.seed import (
     NO_VALUES,
     AccountSnapshot,
@@ -36,7 +37,7 @@ class Planning:
     """
 
     def __init__(self, desired: Desired, snapshot: AccountSnapshot, *, prune: Prune | None, now: Instant) -> None:
-        self.summary = Summary()
+        self._counts: dict[str, int] = dict.fromkeys(Summary._fields, 0)
         self._desired = desired
         self._snapshot = snapshot
         self._prune = prune
@@ -45,6 +46,10 @@ class Planning:
         self._administrators: dict[UserId, Instant | None] = {}
         self._removals: list[PlannedChange] = []
         """The changes that could remove the last administrator. They follow those that can add one."""
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(**self._counts)
 
     def changes(self) -> Iterator[PlannedChange]:
         """Yield the changes in the order in which they must be applied. Can be called once.
@@ -72,11 +77,12 @@ class Planning:
         """Yield the change of each entry, None if it changes nothing, and its account; then the pruned accounts."""
         entries = self._desired.entries()
         while chunk := list(islice(entries, AT_ONCE)):
-            for _, user in chunk:
-                self._listed.add(user)
-            accounts = _Accounts(self._snapshot.holders([user.keys for _, user in chunk]))
-            for name, user in chunk:
-                state = accounts.of(user)
+            all_keys = [user.keys for _, user in chunk]
+            for (_, user), keys in zip(chunk, all_keys, strict=True):
+                self._listed.add(user, keys)
+            accounts = _Accounts(self._snapshot.holders(all_keys))
+            for (name, user), keys in zip(chunk, all_keys, strict=True):
+                state = accounts.of(user, keys)
                 if state is not None:
                     self._listed.match(user, state)
                 yield self._change(name, user, state), state
@@ -101,8 +107,7 @@ class Planning:
         return _existing("close", name, None, state, AccountValues(is_active=False), before={"is_active": True})
 
     def _count(self, change: PlannedChange | None) -> None:
-        counted = "unchanged" if change is None or change.action == "none" else change.action
-        self.summary = self.summary._replace(**{counted: getattr(self.summary, counted) + 1})
+        self._counts["unchanged" if change is None or change.action == "none" else change.action] += 1
 
     def _removes_administrator(self, change: PlannedChange, state: AccountState) -> bool:
         if state.id not in self._administrators:
@@ -161,15 +166,22 @@ class _Listed:
     usernames: dict[int, Origin] = field(default_factory=dict)
     matched: dict[int, Origin] = field(default_factory=dict)
 
-    def add(self, user: SeedUser) -> None:
+    def add(self, user: SeedUser, keys: AccountKeys) -> None:
         """Raises SeedRepeated if an earlier entry has the same id or name."""
-        for name, known, key in zip(_NAMED, (self.ids, self.emails, self.usernames), user.keys, strict=True):
-            if key is not None:
-                _add(known, key, user.origin, f"has the same {name} as")
+        for name, known, key in zip(_NAMED, (self.ids, self.emails, self.usernames), keys, strict=True):
+            if key is None:
+                continue
+            number = hash(key)
+            if number in known:
+                raise _repeated(user, f"has the same {name} as", known[number])
+            known[number] = user.origin
 
     def match(self, user: SeedUser, state: AccountState) -> None:
         """Raises SeedRepeated if an earlier entry means this account."""
-        _add(self.matched, state.id, user.origin, f"means the account {quoted(state.username)}, like")
+        number = hash(state.id)
+        if number in self.matched:
+            raise _repeated(user, f"means the account {quoted(state.username)}, like", self.matched[number])
+        self.matched[number] = user.origin
 
     def has(self, user_id: UserId) -> bool:
         return hash(user_id) in self.matched
@@ -178,13 +190,10 @@ class _Listed:
 _NAMED: Final = ("id", "e-mail address", "username")
 
 
-def _add(known: dict[int, Origin], key: str, origin: Origin, what: str) -> None:
-    number = hash(key)
-    if number in known:
-        raise SeedRepeated(
-            f"{origin}: the entry {what} the one at {known[number]}", hint="keep one of the two entries, or correct one"
-        )
-    known[number] = origin
+def _repeated(user: SeedUser, what: str, first: Origin) -> SeedRepeated:
+    return SeedRepeated(
+        f"{user.origin}: the entry {what} the one at {first}", hint="keep one of the two entries, or correct one"
+    )
 
 
 class _Accounts:
@@ -199,13 +208,13 @@ class _Accounts:
             self._by_email[state.email_key] = state
             self._by_username[state.username_key] = state
 
-    def of(self, user: SeedUser) -> AccountState | None:
+    def of(self, user: SeedUser, keys: AccountKeys) -> AccountState | None:
         """Return the account with the entry's id, else the one with its e-mail address.
 
         Raises AccountAmbiguous if the e-mail address belongs to an account with another id, UsernameTaken if the
         username belongs to another account.
         """
-        keys, values = user.keys, user.values
+        values = user.values
         by_id, by_email = self._by_id.get(keys.id or ""), self._by_email.get(keys.email or "")
         state = by_id or by_email
         if by_email is not None and keys.id is not None and by_email.id != keys.id:
@@ -273,21 +282,18 @@ def _existing(
 
 def _difference(name: str, user: SeedUser, state: AccountState) -> PlannedChange | None:
     """Return the change of an account that the entry means; None if the account is as declared."""
-    wanted, secrets = user.values, _secrets(user.values, state)
+    wanted, expiry = user.values, user.values.expiry
     is_active = None if user.state is None else user.state == "active"
-    expiry = wanted.expiry if wanted.expiry is not None and wanted.expiry.after is None else None
-    has_password = secrets.password is not None or secrets.password_hash is not None
-    values = replace(
-        secrets,
-        email=wanted.email if wanted.email is not None and wanted.email.address != state.email else None,
-        username=wanted.username if wanted.username is not None and wanted.username.name != state.username else None,
-        role=wanted.role if wanted.role != state.role else None,
-        is_active=is_active if is_active != state.is_active else None,
-        expiry=expiry if expiry is not None and expiry.at != state.expires_at else None,
-        must_change_password=wanted.must_change_password if has_password else None,
-    )
-    if values == NO_VALUES:
+    email = wanted.email if wanted.email is not None and wanted.email.address != state.email else None
+    username = wanted.username if wanted.username is not None and wanted.username.name != state.username else None
+    role = wanted.role if wanted.role != state.role else None
+    is_active = is_active if is_active != state.is_active else None
+    expiry = expiry if expiry is not None and expiry.after is None and expiry.at != state.expires_at else None
+    secrets = _secrets(wanted, state) if wanted.enforces_secrets else NO_VALUES
+    differs = email is not None or username is not None or role is not None or is_active is not None
+    if not differs and expiry is None and secrets is NO_VALUES:
         return None
+    values = replace(secrets, email=email, username=username, role=role, is_active=is_active, expiry=expiry)
     compares = _compared(values, state)
     certain = [member for member in values.shown() if member not in compares]
     stored = _stored(state)
@@ -299,14 +305,23 @@ def _difference(name: str, user: SeedUser, state: AccountState) -> PlannedChange
 
 
 def _secrets(values: AccountValues, state: AccountState) -> AccountValues:
-    """Return the secrets that an account gets unless it has them. A generated one is only made for lack of another."""
-    if not values.enforces_secrets:
-        return NO_VALUES
+    """Return the secrets that an account gets unless it has them; NO_VALUES for none.
+
+    A password is generated only for an account without one.
+    """
     password = values.password
     if password is not None and password.kind == "generate" and state.has_password:
         password = None
-    secrets = replace(NO_VALUES, password=password, password_hash=values.password_hash, mfa_secret=values.mfa_secret)
-    return secrets if secrets == NO_VALUES else replace(secrets, enforces_secrets=True)
+    has_password = password is not None or values.password_hash is not None
+    if not has_password and values.mfa_secret is None:
+        return NO_VALUES
+    return AccountValues(
+        must_change_password=values.must_change_password if has_password else None,
+        password=password,
+        password_hash=values.password_hash,
+        mfa_secret=values.mfa_secret,
+        enforces_secrets=True,
+    )
 
 
 def _compared(values: AccountValues, state: AccountState) -> tuple[str, ...]:
