@@ -238,6 +238,8 @@ BILLION_LAUGHS = "a: &a [x, x]\n" + "".join(
         ("a: 1\n? \n: 2\n", "line 2: a key is missing"),
         ("a: 1\n~: 2\n", "line 2: a key is missing"),
         ("a: 1\nb: \x01\n", "line 2: the character '\\x01' is not allowed in YAML"),
+        ("a: x\u2028y\n", "line 1: the character '\\u2028' is not allowed in YAML"),
+        ("a: 'x\x85'\n", "line 1: the character '\\x85' is not allowed in YAML"),
         ("a: \ufeff\n", "line 1: the character '\\ufeff' is not allowed in YAML"),
     ],
 )

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 _NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
 _MERGE: Final = "<<"
-# YAML 1.1 §5.1, the characters that a stream may contain. A byte order mark within the text is refused too.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# YAML 1.1 §5.1, the characters that a stream may contain, without a byte order mark within the text, and without those
+# that end a line in YAML 1.1 only: U+0085, U+2028 and U+2029.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 def read_yaml(source: Source, text: str) -> Node | None:
