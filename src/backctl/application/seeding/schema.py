@@ -99,7 +99,7 @@ _COMMON: Final[dict[str, Member]] = {
     "password": _PASSWORD,
     "password_hash": Member(
         kind="secret",
-        title=f"The hash of the password of a new account, as 'backctl user export' writes it: {_SECRET_HELP}",
+        title=f"The hash of the password of a new account, as an export with hashes contains it: {_SECRET_HELP}",
         sources=("env", "file"),
     ),
     "password_policy": Member(
