@@ -30,14 +30,15 @@ _KINDS: Final[Mapping[Kind, str]] = {
 }
 
 
-class Given(NamedTuple):
-    """The checked value of a member and its line. Its type depends on the kind of the member."""
+class Values(NamedTuple):
+    """The members of a mapping that are valid. The type of a value depends on the kind of the member."""
 
-    value: object
-    line: int
+    members: dict[str, object]
+    node: Members
 
-
-Values = Mapping[str, Given]
+    def line(self, key: str) -> int:
+        """Return the line of a member that is written."""
+        return next(entry.line for entry in self.node.entries if entry.key == key)
 
 
 class Problems:
@@ -94,7 +95,7 @@ class Checker:
         if not isinstance(node, Members):
             self._problems.add(node.line, f"{shape.name} must be a mapping, not {_described(node)}")
             return None
-        found: dict[str, Given] = {}
+        found: dict[str, object] = {}
         for key, line, value in node.entries:
             member = shape.members.get(key)
             if member is None:
@@ -102,9 +103,9 @@ class Checker:
                 continue
             result = self._value(key, member, line, value)
             if result is not None:
-                found[key] = Given(result, line)
+                found[key] = result
         self._require_complete(shape, node)
-        return found
+        return Values(found, node)
 
     def _require_complete(self, shape: Shape, node: Members) -> None:
         written = {entry.key for entry in node.entries}

@@ -121,69 +121,66 @@ class _Reading:
         values = self._checker.values(USER, node)
         if values is None:
             return
-        email_text, username_text = _text(values, "email"), _text(values, "username")
+        members = values.members
         email: EmailAddress | None = None
         username: Username | None = None
-        if email_text is not None:
-            email = self._attempt(values, "email", lambda: self._addresses.parse(email_text))
-        if username_text is not None:
-            username = self._attempt(values, "username", lambda: Username.parse(username_text))
-        mfa = values.get("mfa")
-        secret = cast(Values, mfa.value).get("secret") if mfa is not None else None
+        if (text := _text(members, "email")) is not None:
+            email = self._attempt(values, "email", self._addresses.parse, text)
+        if (text := _text(members, "username")) is not None:
+            username = self._attempt(values, "username", Username.parse, text)
+        mfa = cast("Values | None", members.get("mfa"))
+        secret = None if mfa is None else cast("SecretSource | None", mfa.members.get("secret"))
         self._users.append(
             SeedUser(
                 origin=Origin(self._path, node.line),
-                id=cast("UserId | None", _value(values, "id")),
-                state=cast("State | None", _value(values, "state")),
-                values=self._account_values(
-                    values, node.line, email, username, None if secret is None else cast(SecretSource, secret.value)
-                ),
+                id=cast("UserId | None", members.get("id")),
+                state=cast("State | None", members.get("state")),
+                values=self._account_values(values, email, username, secret),
             )
         )
 
     def seed(self, root: Node) -> Seed:
         """Return the seed after all accounts have been read. Raises InvalidSeed."""
         values = self._checker.values(SEED, root)
-        if values is None:
-            self._problems.raise_first()
-            raise AssertionError("unreachable")
-        written = cast("Values | None", _value(values, "defaults")) or {}
-        role, reason = self._role(written), _text(written, "reason")
-        if reason is not None:
-            self._attempt(written, "reason", lambda: checked_reason(reason))
-        defaults = _Defaults(role, cast("Expiry | None", _value(written, "expires_in")))
-        generated = cast("tuple[Node, ...]", _value(values, "generate")) or ()
-        generators = tuple(found for node in generated if (found := self._generator(node)) is not None)
+        members = {} if values is None else values.members
+        defaults, reason = _Defaults(), None
+        if (written := cast("Values | None", members.get("defaults"))) is not None:
+            defaults = _Defaults(self._role(written), cast("Expiry | None", written.members.get("expires_in")))
+            if (reason := _text(written.members, "reason")) is not None:
+                self._attempt(written, "reason", checked_reason, reason)
+        groups = cast("tuple[Node, ...]", members.get("generate", ()))
+        generators = tuple(found for node in groups if (found := self._generator(node)) is not None)
         self._problems.raise_first()
         if defaults != _Defaults():
             self._users = [_completed(user, defaults) for user in self._users]
             generators = tuple(
                 replace(generator, pattern=_completed(generator.pattern, defaults)) for generator in generators
             )
-        return Seed(_text(values, "name") or "", self._path, SeedUsers(tuple(self._users), generators), reason)
+        return Seed(cast(str, members["name"]), self._path, SeedUsers(tuple(self._users), generators), reason)
 
     def _generator(self, node: Node) -> _Generator | None:
         """Return a group of accounts. Its first and last account are checked at once."""
         before = len(self._problems)
         values = self._checker.values(GENERATE, node)
-        if values is None or not {"count", "email"} <= values.keys():
+        if values is None or not {"count", "email"} <= values.members.keys():
             return None
-        count = cast(int, values["count"].value)
-        templates = {key: text for key in ("email", "username") if (text := _text(values, key)) is not None}
-        for key, template in templates.items():
-            self._check_template(key, template, values[key].line, count)
-        first_id = cast("UserId | None", _value(values, "id_start"))
-        number = None if first_id is None else UUID(first_id).int
-        if number is not None and number + count - 1 > _ID_MAX:
-            self._problems.add(values["id_start"].line, "id_start is too high for so many accounts")
+        members = values.members
+        count = cast(int, members["count"])
+        email, username = cast(str, members["email"]), _text(members, "username")
+        self._check_template("email", email, values, count)
+        if username is not None:
+            self._check_template("username", username, values, count)
+        first_id = None if (text := _text(members, "id_start")) is None else UUID(text).int
+        if first_id is not None and first_id + count - 1 > _ID_MAX:
+            self._problems.add(values.line("id_start"), "id_start is too high for so many accounts")
         pattern = SeedUser(
             origin=Origin(self._path, node.line),
-            state=cast("State | None", _value(values, "state")),
-            values=self._account_values(values, node.line, None, None, None),
+            state=cast("State | None", members.get("state")),
+            values=self._account_values(values, None, None, None),
         )
         if len(self._problems) > before:
             return None
-        generator = _Generator(count, templates["email"], templates.get("username"), number, pattern, self._addresses)
+        generator = _Generator(count, email, username, first_id, pattern, self._addresses)
         try:
             for number in (1, count):
                 generator.user(number)
@@ -191,8 +188,8 @@ class _Reading:
             self._problems.add(node.line, error.message, hint=error.hint)
         return generator
 
-    def _check_template(self, key: str, template: str, line: int, count: int) -> None:
-        rest = template.replace(PLACEHOLDER, "")
+    def _check_template(self, key: str, template: str, values: Values, count: int) -> None:
+        rest, line = template.replace(PLACEHOLDER, ""), values.line(key)
         if "{" in rest or "}" in rest:
             self._problems.add(
                 line, f"{key} {quoted(template)} contains a brace", hint=f"write {PLACEHOLDER} for the number"
@@ -203,53 +200,58 @@ class _Reading:
             )
 
     def _account_values(
-        self,
-        values: Values,
-        line: int,
-        email: EmailAddress | None,
-        username: Username | None,
-        mfa_secret: SecretSource | None,
+        self, values: Values, email: EmailAddress | None, username: Username | None, mfa_secret: SecretSource | None
     ) -> AccountValues:
-        password = _value(values, "password")
-        password_hash = cast("SecretSource | None", _value(values, "password_hash"))
-        enforces = _value(values, "password_policy") == "enforce"
+        members = values.members
+        password = members.get("password")
         source = None if password == NO_PASSWORD else cast("SecretSource | None", password)
-        if enforces and source is None and password_hash is None and mfa_secret is None:
-            self._problems.add(
-                values["password_policy"].line,
-                "password_policy is enforce, but there is no secret",
-                hint="add a password or a password_hash, or leave password_policy out",
-            )
-        if enforces and source is not None and source.kind == "generate":
-            self._problems.add(
-                values["password_policy"].line,
-                "a generated password cannot be enforced, because it would differ each time",
-                hint="leave password_policy out, or name the password's variable or file",
-            )
-        expiry = cast("Expiry | None", _value(values, "expires_at") or _value(values, "expires_in"))
+        password_hash = cast("SecretSource | None", members.get("password_hash"))
+        enforces = members.get("password_policy") == "enforce"
+        if enforces:
+            self._check_enforced(values, (source, password_hash, mfa_secret))
         return AccountValues(
             email=email,
             username=username,
             role=self._role(values),
-            expiry=expiry,
-            must_change_password=cast("bool | None", _value(values, "must_change_password")),
+            expiry=cast("Expiry | None", members.get("expires_at", members.get("expires_in"))),
+            must_change_password=cast("bool | None", members.get("must_change_password")),
             password=source,
             password_hash=password_hash,
             mfa_secret=mfa_secret,
             enforces_secrets=enforces,
         )
 
+    def _check_enforced(self, values: Values, secrets: tuple[SecretSource | None, ...]) -> None:
+        line = values.line("password_policy")
+        if not any(secrets):
+            self._problems.add(
+                line,
+                "password_policy is enforce, but there is no secret",
+                hint="add a password or a password_hash, or leave password_policy out",
+            )
+        if any(source is not None and source.kind == "generate" for source in secrets):
+            self._problems.add(
+                line,
+                "a generated password cannot be enforced, because it would differ each time",
+                hint="leave password_policy out, or name the password's variable or file",
+            )
+
     def _role(self, values: Values) -> str | None:
-        role = _text(values, "role")
+        role = _text(values.members, "role")
         if role is None or role in self._known_roles:
             return role
-        known = self._attempt(values, "role", lambda: self._access.require_known(role))
+        known = self._attempt(values, "role", self._access.require_known, role)
         if known is not None:
             self._known_roles.add(known)
         return known
 
-    def _attempt(self, values: Values, key: str, parse: Callable[[], _T]) -> _T | None:
-        return self._problems.attempt(key, values[key].line, parse)
+    def _attempt(self, values: Values, key: str, parse: Callable[[str], _T], text: str) -> _T | None:
+        """Parse the text of a member; None if it is refused, which is reported."""
+        try:
+            return parse(text)
+        except BackctlError as error:
+            self._problems.add(values.line(key), f"{key}: {error.message}", hint=error.hint)
+            return None
 
 
 def _completed(user: SeedUser, defaults: _Defaults) -> SeedUser:
@@ -261,11 +263,5 @@ def _completed(user: SeedUser, defaults: _Defaults) -> SeedUser:
     return replace(user, values=replace(values, role=role, expiry=expiry))
 
 
-def _value(values: Values, key: str) -> object:
-    given = values.get(key)
-    return None if given is None else given.value
-
-
-def _text(values: Values, key: str) -> str | None:
-    given = values.get(key)
-    return None if given is None else cast(str, given.value)
+def _text(members: dict[str, object], key: str) -> str | None:
+    return cast("str | None", members.get(key))
