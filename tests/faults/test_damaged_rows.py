@@ -64,7 +64,15 @@ COMMANDS = [
     ["doctor"],
 ]
 VALUES = ["x'ff00'", "'zzz'", "9223372036854775807", "'------------------------------------'"]
-ROWS_OF_ACCOUNTS = ("users", "sessions", "refresh_tokens", "mfa_secrets", "recovery_codes", "login_failures")
+ROWS_OF_ACCOUNTS = (
+    "users",
+    "sessions",
+    "refresh_tokens",
+    "mfa_secrets",
+    "recovery_codes",
+    "login_failures",
+    "seeded_accounts",
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +91,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     token = machine.run("token", "issue", "ada").succeeded().out
     machine.run("token", "revoke", "--token-stdin", stdin=token).succeeded()
     with closing(sqlite3.connect(machine.data / "backctl.db")) as database:
+        database.execute("INSERT INTO seeded_accounts SELECT id, 'ci' FROM users WHERE username = 'ada'")
+        database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return machine
 
