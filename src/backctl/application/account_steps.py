@@ -29,6 +29,8 @@ class NewAccount:
     expiry: Expiry | None = None
     password_hash: PasswordHash | None = None
     must_change_password: bool = False
+    id: UserId | None = None
+    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,18 @@ class AccountSteps:
 
     def creating(self, new: NewAccount, work: "UnitOfWork") -> Change[UserView]:
         """Create an account."""
+        now = self.clock()
+        user = self.made(new, now)
+        work.users.add(user)
+        work.write()
+        return Change(UserView.of(user, locked_until=None, now=now), changed=True)
+
+    def made(self, new: NewAccount, now: "Instant") -> "User":
+        """Return a new account that is not stored yet."""
         from backctl.domain.user import User  # imports all events, which queries do not need
 
-        now = self.clock()
         user = User.create(
-            id=UserId(self.new_id()),
+            id=UserId(self.new_id()) if new.id is None else new.id,
             email=new.email,
             username=new.username,
             password_hash=new.password_hash,
@@ -70,9 +79,9 @@ class AccountSteps:
         )
         if new.expiry is not None:
             user.set_expiry(new.expiry.counted_from(now), now=now)
-        work.users.add(user)
-        work.write()
-        return Change(UserView.of(user, locked_until=None, now=now), changed=True)
+        if not new.is_active:
+            user.deactivate(now=now)
+        return user
 
     def setting_password(
         self, identity: Identity, password_hash: PasswordHash, must_change: bool, work: "UnitOfWork"

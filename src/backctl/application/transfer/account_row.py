@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from backctl.application.factor_steps import GivenFactor
 from backctl.application.transfer.record import DESCRIPTIVE, IMPORTABLE
 from backctl.application.transfer.record import NEVER as NEVER_WRITTEN
 from backctl.domain.errors import InvalidInput
@@ -56,21 +57,6 @@ SECRET_MIN, SECRET_MAX = 10, 128
 _TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedFactor:
-    """A second factor of another program or installation. `secret` is not encrypted and never shown."""
-
-    state: Literal["pending", "on"]
-    secret: bytes = field(repr=False)
-    settings: TotpSettings
-    enrolled_at: Instant | None
-    confirmed_at: Instant | None
-    last_used_step: int = NEVER_USED
-
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a second factor is not pickled")
-
-
 class AccountRow(NamedTuple):
     """The validated values of one record; None if not given. `line` is the line on which the record begins.
 
@@ -92,7 +78,7 @@ class AccountRow(NamedTuple):
     version: int | None
     password: Secret | None
     password_hash: PasswordHash | None
-    factor: ImportedFactor | None
+    factor: GivenFactor | None
 
 
 class RowParser:
@@ -209,7 +195,7 @@ def _expiry(members: Mapping[str, object]) -> Expiry | None:
 # Second factors.
 
 
-def _factor(members: Mapping[str, object]) -> ImportedFactor | None:
+def _factor(members: Mapping[str, object]) -> GivenFactor | None:
     """Return the second factor; None if there is none, also when there are settings without a secret."""
     if "mfa" not in members and "totp_secret" not in members:
         return None
@@ -237,7 +223,7 @@ def _factor(members: Mapping[str, object]) -> ImportedFactor | None:
     if state == "pending" and confirmed_at is not None:
         raise InvalidInput("mfa is pending, but mfa_confirmed_at is given")
     last_used_step = _integer(members, "totp_last_used_step", 0)
-    return ImportedFactor(
+    return GivenFactor(
         state,
         _secret(secret),
         _settings(members),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from backctl.application.account_steps import AccountChanges, AccountSteps
+from backctl.application.factor_steps import FactorSteps
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import (
     AccountAmbiguous,
@@ -162,17 +163,9 @@ class ImportSteps:
             version=row.version or 1,
         )
         if row.factor is not None:
-            new.enrolments[user.id] = self._enrolment(row.factor, user.id, now)
+            new.enrolments[user.id] = self._factors.enrolment(row.factor, user.id, now=now)
         new.users.append(user)
         return user
-
-    def _enrolment(self, factor: "ImportedFactor", user_id: UserId, now: Instant) -> Enrolment:
-        sealed, kid = self.mfa_keys().seal(factor.secret, user_id)
-        confirmed_at = factor.confirmed_at
-        enrolled_at = next(at for at in (factor.enrolled_at, confirmed_at, now) if at is not None)
-        if confirmed_at is None and factor.state == "on":
-            confirmed_at = enrolled_at
-        return Enrolment(sealed, kid, factor.settings, enrolled_at, confirmed_at, factor.last_used_step)
 
     # Existing accounts.
 
@@ -197,15 +190,7 @@ class ImportSteps:
 
     def _has_new_factor(self, user: User, prepared: PreparedRow, work: "UnitOfWork") -> bool:
         factor = prepared.row.factor if self.update_secrets else None
-        if factor is None:
-            return False
-        stored = work.second_factors.of(user.id)
-        if stored is None or user.mfa_state != factor.state or stored.settings != factor.settings:
-            return True
-        try:
-            return self.mfa_keys().opened(stored, user.id) != factor.secret
-        except MfaSecretUnusable:
-            return True
+        return factor is not None and self._factors.differs(user, factor, work)
 
     def _update(self, user: User, prepared: PreparedRow, now: Instant, work: "UnitOfWork") -> bool:
         row, identity, steps = prepared.row, Identity("id", user.id), self.accounts
@@ -225,19 +210,13 @@ class ImportSteps:
             steps.setting_password(identity, prepared.password_hash, row.must_change_password is True, work)
             changed = True
         if self._has_new_factor(user, prepared, work) and row.factor is not None:
-            self._replace_factor(user, row.factor, now, work)
+            self._factors.replace(user, row.factor, work, now=now)
             changed = True
         return changed
 
-    def _replace_factor(self, user: User, factor: "ImportedFactor", now: Instant, work: "UnitOfWork") -> None:
-        settings = factor.settings
-        user.disable_mfa(now=now)
-        user.enroll_mfa(algorithm=settings.algorithm, digits=settings.digits, period=settings.period, now=now)
-        work.second_factors.enroll(user.id, self._enrolment(factor, user.id, now))
-        if factor.state == "on":
-            user.confirm_mfa(now=now)
-        work.sessions.revoke_all(user.id, "mfa_reset", now=now)
-        work.write()
+    @property
+    def _factors(self) -> FactorSteps:
+        return FactorSteps(self.mfa_keys)
 
 
 @dataclass(slots=True)

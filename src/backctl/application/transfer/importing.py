@@ -317,7 +317,8 @@ class _ImportRun:
                 prepared, outcome = next(imported)
                 outcomes.append(outcome)
                 if outcome.result == "created" and prepared.generated is not None:
-                    generated.append(GeneratedPassword(outcome, prepared.row, prepared.generated))
+                    username = None if prepared.row.username is None else prepared.row.username.name
+                    generated.append(GeneratedPassword(outcome.id, outcome.email, username, prepared.generated))
         if undo_all and any(outcome.error is not None for outcome in outcomes):
             outcomes = [outcome._replace(result="undone") if outcome.is_change else outcome for outcome in outcomes]
             generated.clear()

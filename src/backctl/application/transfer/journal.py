@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class GeneratedPassword(NamedTuple):
     """The password of a new account that the import has generated."""
 
-    outcome: RowOutcome
-    row: "AccountRow"
+    id: UserId | None
+    email: str | None
+    username: str | None
     password: Secret
 
 
@@ -96,13 +97,7 @@ NO_JOURNAL = ImportJournal()
 
 
 def _secret(generated: GeneratedPassword) -> dict[str, object]:
-    row = generated.row
-    return {
-        "id": generated.outcome.id,
-        "email": generated.outcome.email,
-        "username": row.username and row.username.name,
-        "password": generated.password.reveal(),
-    }
+    return generated._asdict() | {"password": generated.password.reveal()}
 
 
 def _lines(objects: Iterable[dict[str, object]]) -> bytes:

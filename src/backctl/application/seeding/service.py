@@ -1,0 +1,130 @@
+"""The use cases of seed files: plan the changes that make the accounts match them, and apply these changes."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from backctl.application.seeding.applying import Applying, ApplyOptions, ApplyReport
+from backctl.application.seeding.json_schema import Schema, seed_schema
+from backctl.application.seeding.plan import PlanReader, SavedPlan, written
+from backctl.application.seeding.staleness import require_all_fresh
+from backctl.application.views import Change
+from backctl.domain.errors import PlanStale
+from backctl.domain.seed import Desired, Origin, Plan, PlannedChange, Prune, SecretSource
+from backctl.domain.seed_plan import planned
+
+if TYPE_CHECKING:
+    from backctl.application.attribution import Attribution
+    from backctl.application.ports.environment import AddressParser, Clock
+    from backctl.application.ports.storage import Reader
+    from backctl.application.seeding.secret_sources import SecretSources
+    from backctl.application.seeding.seed_files import SeedFiles
+    from backctl.domain.access import AccessPolicy
+
+_TRIES = 20
+"""How often files are planned again because another process has changed their accounts meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedService:
+    """Plan and apply seed files. A plan changes nothing and records nothing."""
+
+    files: "Callable[[], SeedFiles]"
+    secrets: "Callable[[], SecretSources]"
+    applying: "Callable[[SecretSources], Applying]"
+    reader: "Callable[[], Reader]"
+    addresses: "AddressParser"
+    access: "AccessPolicy"
+    clock: "Clock"
+    installation_id: Callable[[], str]
+
+    def read(self, paths: Sequence[str]) -> Desired:
+        """Read seed files. Raises UsageError, InputTooLarge, and InvalidSeed with file and line."""
+        return self.files().desired(paths)
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of seed files."""
+        return seed_schema()
+
+    def plan(self, desired: Desired, *, prune: Prune | None = None) -> Plan:
+        """Compare seed files with one snapshot of the accounts, and check that their secrets exist.
+
+        Raises InvalidSeed for a missing secret, and the errors of `Planning.changes`.
+        """
+        with self.reader().account_snapshot() as snapshot:
+            plan = planned(desired, snapshot, prune=prune, now=self.clock())
+        self.secrets().require(_sources(plan.changes))
+        return plan
+
+    def saved(self, plan: Plan) -> Iterator[bytes]:
+        """Yield the text of a plan to save. It contains no secrets."""
+        for line in written(SavedPlan(self.installation_id(), self.clock(), plan)):
+            yield line.encode()
+
+    def load(self, text: str) -> SavedPlan:
+        """Read a saved plan of this installation. Raises InvalidPlan, PlanElsewhere."""
+        saved = PlanReader(self.addresses, self.access).read(text)
+        saved.require_installation(self.installation_id())
+        return saved
+
+    def require_fresh(self, plan: Plan) -> None:
+        """Raise PlanStale unless the accounts of a saved plan are as they were when it was made."""
+        with self.reader().account_snapshot() as snapshot:
+            require_all_fresh(plan.changes, snapshot)
+
+    def apply(
+        self,
+        desired: Desired,
+        plan: Plan,
+        options: ApplyOptions = ApplyOptions(),  # noqa: B008 - immutable
+        *,
+        prune: Prune | None = None,
+        by: "Attribution",
+        dry_run: bool = False,
+        progress: Callable[[int], object] = lambda accounts: None,
+    ) -> Change[ApplyReport]:
+        """Apply a plan of seed files. If other processes have changed its accounts since, plan the rest again.
+
+        Raises the errors of `plan` and `apply_saved`, and PlanStale if the accounts do not stop changing. The changes
+        of earlier transactions stay, unless `options.all_or_nothing`.
+        """
+        secrets = self.secrets()
+        secrets.read_all(_sources(plan.changes))
+        applying = self.applying(secrets)
+        for _ in range(_TRIES):
+            try:
+                applying.run(plan, options, by=by, dry_run=dry_run, progress=progress)
+            except PlanStale:
+                plan = self.plan(desired, prune=prune)
+                secrets.read_all(_sources(plan.changes))
+                continue
+            return applying.change(plan)
+        raise PlanStale("other processes keep changing the same accounts", hint="try again when they have finished")
+
+    def apply_saved(
+        self,
+        saved: SavedPlan,
+        options: ApplyOptions = ApplyOptions(),  # noqa: B008 - immutable
+        *,
+        by: "Attribution",
+        dry_run: bool = False,
+        progress: Callable[[int], object] = lambda accounts: None,
+    ) -> Change[ApplyReport]:
+        """Apply a saved plan. Raises PlanStale, before anything is changed, if one of its accounts has changed since.
+
+        Also raises PlanStale if that happens meanwhile, InvalidSeed for a missing secret, and the errors of the changes.
+        """
+        self.require_fresh(saved.plan)
+        secrets = self.secrets()
+        secrets.read_all(_sources(saved.plan.changes))
+        applying = self.applying(secrets)
+        applying.run(saved.plan, options, by=by, dry_run=dry_run, progress=progress)
+        return applying.change(saved.plan)
+
+
+def _sources(changes: Iterable[PlannedChange]) -> Iterator[tuple[Origin, SecretSource]]:
+    for change in changes:
+        values, origin = change.values, change.origin or Origin("", 1)
+        for source in (values.password, values.password_hash, values.mfa_secret):
+            if source is not None:
+                yield origin, source
