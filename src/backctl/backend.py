@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from backctl.application.ports.limits import LimitStore
     from backctl.application.reactions import LoggedEvent, Reaction
     from backctl.application.sanitizing import SanitizingService
+    from backctl.application.seeding.applying import Applying
+    from backctl.application.seeding.secret_sources import SecretSources
+    from backctl.application.seeding.service import SeedService
     from backctl.application.sessions import SessionService
     from backctl.application.tokens import TokenService
     from backctl.application.transactions import Transactions
@@ -233,6 +236,36 @@ class Backend:
             clock=now,
             new_id=new_id,
             mfa_keys=lambda: self._mfa_keys,
+        )
+
+    @lazy
+    def seeding(self) -> "SeedService":
+        from backctl.application.seeding.service import SeedService
+        from backctl.infrastructure.host import now
+        from backctl.wiring.seeding import secret_sources, seed_files
+
+        return SeedService(
+            files=lambda: seed_files(self._addresses, self._access_policy),
+            secrets=secret_sources,
+            applying=self._applying,
+            reader=self._storage.reader,
+            addresses=self._addresses,
+            access=self._access_policy,
+            clock=now,
+            installation_id=self._storage.installation_id,
+        )
+
+    def _applying(self, secrets: "SecretSources") -> "Applying":
+        from backctl.application.seeding.applying import Applying
+
+        return Applying(
+            transactions=self._transactions,
+            reader=self._storage.reader(),
+            accounts=self.accounts.steps,
+            hasher=self._hasher,
+            passwords=lambda: self._password_policy,
+            mfa_keys=lambda: self._mfa_keys,
+            secrets=secrets,
         )
 
     @lazy

@@ -96,6 +96,10 @@ class Storage:
             return self.installation.keys.exists()
         return True
 
+    def installation_id(self) -> str:
+        """Return the random id of the database. Raises InstallationMissing, DatabaseMissing."""
+        return self.installation.stored().installation_id
+
     def reader(self) -> "Reader":
         return self.installation.reader()
 

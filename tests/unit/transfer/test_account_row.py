@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backctl.application.transfer.account_row import AccountRow, ImportedFactor, RowParser
+from backctl.application.factor_steps import GivenFactor
+from backctl.application.transfer.account_row import AccountRow, RowParser
 from backctl.application.transfer.raw_rows import RawRow
 from backctl.application.transfer.record import DESCRIPTIVE, IMPORTABLE
 from backctl.domain.access import AccessPolicy, Role
@@ -86,7 +87,7 @@ def written(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def factor(**members: object) -> ImportedFactor:
+def factor(**members: object) -> GivenFactor:
     found = parsed(**members).factor
     assert found is not None
     return found
@@ -106,7 +107,7 @@ def test_an_export_is_read_back() -> None:
     assert (row.created_at, row.updated_at) == (Instant.parse("2026-01-01"), Instant.parse("2026-01-02"))
     assert row.password is None
     assert row.password_hash == PasswordHash(BCRYPT, imported=False)
-    assert row.factor == ImportedFactor(
+    assert row.factor == GivenFactor(
         "on",
         SECRET,
         TotpSettings("sha256", 8, 60),
@@ -277,7 +278,7 @@ def test_only_hashes_in_our_own_formats_are_not_imported(encoded: str, given: bo
 
 @pytest.mark.parametrize("mfa", [None, "on"])
 def test_a_secret_alone_is_a_confirmed_factor_with_ordinary_settings(mfa: object) -> None:
-    assert factor(mfa=mfa, totp_secret=TOTP) == ImportedFactor("on", SECRET, DEFAULT_TOTP, None, None, NEVER_USED)
+    assert factor(mfa=mfa, totp_secret=TOTP) == GivenFactor("on", SECRET, DEFAULT_TOTP, None, None, NEVER_USED)
 
 
 def test_a_pending_factor_stays_pending() -> None:

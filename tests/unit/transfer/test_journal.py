@@ -12,15 +12,10 @@ from backctl.application.transfer.account_row import AccountRow
 from backctl.application.transfer.import_steps import RowOutcome
 from backctl.application.transfer.journal import NO_JOURNAL, GeneratedPassword, ImportJournal, resumed_ids
 from backctl.domain.errors import InvalidInput, UnknownRole
-from backctl.domain.values import EmailAddress, Secret, UserId, Username
+from backctl.domain.values import Secret, UserId
 
 IDS = [UserId(f"01935b1e-7c3a-7def-8abc-{number:012x}") for number in range(5)]
 NOTHING = dict.fromkeys(AccountRow._fields)
-
-
-def a_row(line: int, name: str) -> AccountRow:
-    given = {"line": line, "email": EmailAddress.of(f"{name}@example.org"), "username": Username.parse(name)}
-    return AccountRow(**(NOTHING | given))  # type: ignore[arg-type]  # the others are None
 
 
 def test_every_outcome_is_a_line_of_json() -> None:
@@ -28,7 +23,7 @@ def test_every_outcome_is_a_line_of_json() -> None:
     journal = ImportJournal(results, secrets)
     created = RowOutcome(1, "created", IDS[1], "jürgen@example.org")
     failed = RowOutcome(2, "failed", None, "a\nb\ud800", UnknownRole("no role 'x'", hint="use another"))
-    journal.write([created, failed], [GeneratedPassword(created, a_row(1, "jürgen"), Secret('p"\\\n'))])
+    journal.write([created, failed], [GeneratedPassword(IDS[1], "jürgen@example.org", "jürgen", Secret('p"\\\n'))])
     assert results.content == (
         b'{"line": 1, "result": "created", "id": "01935b1e-7c3a-7def-8abc-000000000001", '
         b'"email": "j\xc3\xbcrgen@example.org"}\n'
@@ -50,7 +45,7 @@ def test_passwords_are_written_first() -> None:
             order.append("password" if b"password" in lines else "result")
 
     created = RowOutcome(1, "created", IDS[1], "a@example.org")
-    generated = GeneratedPassword(created, a_row(1, "abc"), Secret("secret"))
+    generated = GeneratedPassword(IDS[1], "a@example.org", "abc", Secret("secret"))
     ImportJournal(Noted(), Noted()).write([created], [generated])
     assert order == ["password", "result"]
 
@@ -106,7 +101,7 @@ def test_a_dry_run_writes_nothing() -> None:
     results, secrets = MemoryFile(), MemoryFile()
     dry = ImportJournal(results, secrets).for_dry_run()
     created = RowOutcome(1, "created", IDS[1], "a@example.org")
-    dry.write([created], [GeneratedPassword(created, a_row(1, "abc"), Secret("secret"))])
+    dry.write([created], [GeneratedPassword(IDS[1], "a@example.org", "abc", Secret("secret"))])
     dry.keep()
     dry.undo()
     assert results.calls == secrets.calls == ""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backctl.application.account_steps import AccountChanges, AccountSteps, NewAccount
 from backctl.application.accounts import generate_password
+from backctl.application.factor_steps import FactorSteps, GivenFactor, give
 from backctl.application.seeding.staleness import keys_of, require_fresh
 from backctl.application.transfer.journal import GeneratedPassword, ImportJournal
 from backctl.application.views import Change
-from backctl.application.factor_steps import FactorSteps, GivenFactor, give
 from backctl.domain.errors import InvalidInput, InvalidSeed, OutcomeUnknown
 from backctl.domain.mfa import Enrolment
 from backctl.domain.one_time_codes import DEFAULT_TOTP, decoded_secret
@@ -115,8 +115,11 @@ class Applying:
             self._write(batch, options.journal, by, dry_run=dry_run)
             progress(len(batch))
 
-    def change(self, plan: Plan) -> Change[ApplyReport]:
-        """Return the report, after the last plan of the run was applied."""
+    def change(self, plan: Plan, *, earlier: int = 0) -> Change[ApplyReport]:
+        """Return the report, after the last plan of the run was applied.
+
+        `earlier` accounts were changed before that plan was made, which counts them as unchanged.
+        """
         done = self.done
         report = ApplyReport(
             plan.names,
@@ -125,7 +128,7 @@ class Applying:
             opened=done["open"],
             closed=done["close"],
             deleted=done["delete"],
-            unchanged=plan.summary.unchanged + done["none"],
+            unchanged=plan.summary.unchanged + done["none"] - earlier,
         )
         return Change(report, done.total() > done["none"])
 
@@ -188,9 +191,7 @@ class Applying:
 
     # The transaction.
 
-    def _write(
-        self, batch: Sequence[_Prepared], journal: ImportJournal, by: "Attribution", *, dry_run: bool
-    ) -> None:
+    def _write(self, batch: Sequence[_Prepared], journal: ImportJournal, by: "Attribution", *, dry_run: bool) -> None:
         if dry_run:
             journal = journal.for_dry_run()
         step = partial(self._step, batch, journal)

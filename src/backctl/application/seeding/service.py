@@ -1,8 +1,8 @@
 """The use cases of seed files: plan the changes that make the accounts match them, and apply these changes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from backctl.application.seeding.applying import Applying, ApplyOptions, ApplyReport
 from backctl.application.seeding.json_schema import Schema, seed_schema
@@ -91,14 +91,16 @@ class SeedService:
         secrets = self.secrets()
         secrets.read_all(_sources(plan.changes))
         applying = self.applying(secrets)
+        earlier = 0
         for _ in range(_TRIES):
             try:
                 applying.run(plan, options, by=by, dry_run=dry_run, progress=progress)
             except PlanStale:
+                earlier = applying.done.total()
                 plan = self.plan(desired, prune=prune)
                 secrets.read_all(_sources(plan.changes))
                 continue
-            return applying.change(plan)
+            return applying.change(plan, earlier=earlier)
         raise PlanStale("other processes keep changing the same accounts", hint="try again when they have finished")
 
     def apply_saved(
@@ -112,7 +114,7 @@ class SeedService:
     ) -> Change[ApplyReport]:
         """Apply a saved plan. Raises PlanStale, before anything is changed, if one of its accounts has changed since.
 
-        Also raises PlanStale if that happens meanwhile, InvalidSeed for a missing secret, and the errors of the changes.
+        Raises it also if that happens meanwhile; InvalidSeed for a missing secret, and the errors of the changes.
         """
         self.require_fresh(saved.plan)
         secrets = self.secrets()

@@ -6,7 +6,6 @@ an existing one keeps its value. Only `expires_at: null` has a meaning, which is
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from backctl.application.factor_steps import GivenFactor

@@ -12,7 +12,6 @@ from backctl.domain.errors import (
     BackctlError,
     IdTaken,
     InvalidInput,
-    MfaSecretUnusable,
     Unavailable,
     Unusable,
 )
@@ -25,7 +24,7 @@ from backctl.domain.values import Identity, Instant, UserId
 if TYPE_CHECKING:
     from backctl.application.mfa_keys import MfaKeys
     from backctl.application.ports.storage import UnitOfWork
-    from backctl.application.transfer.account_row import AccountRow, ImportedFactor
+    from backctl.application.transfer.account_row import AccountRow
     from backctl.domain.values import PasswordHash, Secret
 
 Mode = Literal["create", "upsert", "skip"]

@@ -16,7 +16,6 @@ from backctl.domain.values import Secret, UserId, is_uuid
 
 if TYPE_CHECKING:
     from backctl.application.ports.environment import GrowingFile
-    from backctl.application.transfer.account_row import AccountRow
 
 
 class GeneratedPassword(NamedTuple):
