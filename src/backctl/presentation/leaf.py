@@ -60,6 +60,7 @@ class Leaf(TyperCommand):
         super().__init__(spec.name, params=[*own, *_shared(spec)], help=inspect.getdoc(spec.function))
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        args = parameters.with_values(args, self.get_params(ctx))
         if not ctx.resilient_parsing:
             _require_values(args, self.get_params(ctx), self.secrets)
         try:

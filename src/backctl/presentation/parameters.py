@@ -5,6 +5,7 @@ called `reason` or `fields`. Each `BACKCTL_…` variable of an option is named h
 on purpose: a forgotten variable must not confirm anything.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from typer import Argument, Option
@@ -165,13 +166,26 @@ SecretFile = Annotated[
 
 
 def is_file(parameter: Parameter) -> bool:
-    """Whether a parameter is a path, which may be any bytes: its metavar is FILE."""
-    return (parameter.metavar or "").strip("[]") == "FILE"
+    """Whether a parameter is a path, which may be any bytes: its metavar is FILE, or FILE... for several."""
+    return (parameter.metavar or "").strip("[].") == "FILE"
 
 
 def may_be_bytes(parameter: Parameter) -> bool:
     """Whether a parameter need not be UTF-8: a path, an identifier of a rate limit, or what names cache entries."""
     return is_file(parameter) or (parameter.metavar or "").strip("[]") in ("IDENTIFIER", "KEY", "PATTERN", "TAG")
+
+
+# Options whose value is optional.
+
+VALUES_WITHOUT = {"--prune": "close"}
+"""The values of options that are given without one. A value follows after `=` only: `--prune=delete FILE`."""
+
+
+def with_values(args: Sequence[str], parameters: Sequence[Parameter]) -> list[str]:
+    """Return the words of a command, with a value for each option that may be given without one."""
+    options = {spelling for parameter in parameters for spelling in parameter.opts if spelling in VALUES_WITHOUT}
+    end = args.index("--") if "--" in args else len(args)
+    return [f"{word}={VALUES_WITHOUT[word]}" if word in options else word for word in args[:end]] + [*args[end:]]
 
 
 # Durations.

@@ -10,7 +10,7 @@ from backctl.domain.errors import PROGRAM
 from backctl.presentation.app import HELP_FLAGS, Group, Root
 from backctl.presentation.completion import kinds
 from backctl.presentation.completion.kinds import NOTHING, Offer
-from backctl.presentation.parameters import is_file
+from backctl.presentation.parameters import VALUES_WITHOUT, is_file
 from backctl.presentation.typer_internals import Command, Context, Parameter, TyperChoice
 
 _WORD = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9@._+-]*")
@@ -109,7 +109,8 @@ def _flags(option: TyperOption) -> Iterator[Flag]:
     text = _sentence(option.help)
     # Short ones first; the parser hands those of the help over in no order.
     yes, no = tuple(sorted(option.opts, key=len)), tuple(sorted(option.secondary_opts, key=len))
-    yield Flag(yes, text, None if option.is_flag else _value(option, kinds.of_flag(yes[-1])), no)
+    is_flag = option.is_flag or option.opts[-1] in VALUES_WITHOUT  # completing a value could not write the `=`
+    yield Flag(yes, text, None if is_flag else _value(option, kinds.of_flag(yes[-1])), no)
     if no:
         yield Flag(no, text, None, yes)
 
