@@ -4,7 +4,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
     local shared=' -p=@profile --profile=@profile --config=FILE -o=table|wide|json|jsonl|csv|tsv|id|headers --output=table|wide|json|jsonl|csv|tsv|id|headers --fields=TEXT --no-header --empty=TEXT -q --quiet -v --verbose --no-color --no-input --timeout=TEXT -h --help'
     words='' operands=(TEXT) flags=''
     case $1 in
-        'backctl') words='user role access token key encrypt decrypt reencrypt cache ratelimit audit config profile db sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
+        'backctl') words='user role access token key encrypt decrypt reencrypt cache ratelimit audit config profile db plan apply sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
         'backctl user') words='create list show exists count set-password check-password activate unlock deactivate update delete history export import mfa' flags=" -h --help" ;;
         'backctl user create') operands=(TEXT TEXT) flags=" --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl user list') flags=" --role=user|moderator|admin|@role --status=active|closed|expired|locked --active --inactive --locked --created-after=TEXT --created-before=TEXT --expires-before=TEXT --last-login-before=TEXT --mfa=off|pending|on --must-change-password --no-password --email-domain=TEXT --search=TEXT --limit=TEXT --cursor=TEXT --all --sort=TEXT --page=TEXT --page-size=TEXT$shared" ;;
@@ -79,7 +79,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl ratelimit policy list') flags="$shared" ;;
         'backctl ratelimit policy show') operands=(@policy TEXT) flags="$shared" ;;
         'backctl audit') words='list show verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --by=TEXT --subject=@account --type=InstallationCreated|SchemaUpgraded|UserCreated|UserImported|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordChangeRequired|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|AccountsExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --outcome=success|failure --reason-contains=TEXT --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit list') flags=" --by=TEXT --subject=@account --type=InstallationCreated|SchemaUpgraded|UserCreated|UserImported|UserSeeded|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|AccountsExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --outcome=success|failure --reason-contains=TEXT --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit show') operands=(TEXT TEXT) flags="$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
@@ -99,6 +99,8 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl db status') flags="$shared" ;;
         'backctl db check') flags="$shared" ;;
         'backctl db backup') operands=(FILE TEXT) flags="$shared" ;;
+        'backctl plan') operands=(FILE) flags=" --prune --out=FILE --overwrite --detailed-exitcode$shared" ;;
+        'backctl apply') operands=(FILE) flags=" --prune --all-or-nothing --max-changes=TEXT --secret-file=FILE --wait-server=TEXT --schema -n --dry-run -y --yes --confirm=TEXT --actor=TEXT --reason=TEXT$shared" ;;
         'backctl sanitize') flags=" --format=text|json|jsonl --explain$shared" ;;
         'backctl init') flags=" --calibrate --wait-server=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl doctor') flags=" --wait-server=TEXT$shared" ;;

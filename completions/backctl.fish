@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
             return 0
     end
     return 1
@@ -125,6 +125,8 @@ complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the event log
 complete -c backctl -n '__backctl_at' -a config -d 'Show, validate and change the configuration'
 complete -c backctl -n '__backctl_at' -a profile -d 'List profiles and select one'
 complete -c backctl -n '__backctl_at' -a db -d 'Inspect, upgrade and back up the database'
+complete -c backctl -n '__backctl_at' -a plan -d 'Compare the accounts with seed files, and show what \'backctl apply\' would change'
+complete -c backctl -n '__backctl_at' -a apply -d 'Create and change accounts so that they match seed files'
 complete -c backctl -n '__backctl_at' -a sanitize -d 'Remove HTML and control characters from text or JSON'
 complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the database, if they do not exist'
 complete -c backctl -n '__backctl_at' -a doctor -d 'Check the configuration, the database, the keys and the files'
@@ -798,7 +800,7 @@ complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message a
 # backctl audit list
 complete -c backctl -n '__backctl_in audit list' -l by -x -d 'Only events by this actor: its name, system user, or USER@HOST'
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'Only events about this account, even if deleted, or another subject'
-complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserImported UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordChangeRequired UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported AccountsExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only events of this type or glob, such as \'User*\'; may be repeated'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserImported UserSeeded UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported AccountsExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only events of this type or glob, such as \'User*\'; may be repeated'
 complete -c backctl -n '__backctl_in audit list' -l outcome -x -a 'success failure' -d 'Only refused attempts (failure), or only other events'
 complete -c backctl -n '__backctl_in audit list' -l reason-contains -x -d 'Only events with this text in the reason, in any case'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'Only events at this time or later; 7d is 7 days ago'
@@ -878,6 +880,27 @@ complete -c backctl -n '__backctl_in db upgrade' -l reason -x -d 'Record this re
 
 # backctl db backup
 complete -c backctl -n '__backctl_operand 1 db backup' -r -F
+
+# backctl plan
+complete -c backctl -n '__backctl_operand 1+ plan' -r -F
+complete -c backctl -n '__backctl_in plan' -l prune -d 'Close the accounts that these seeds created and no longer list; --prune=delete deletes them'
+complete -c backctl -n '__backctl_in plan' -l out -r -F -d 'Save the plan, without secrets, in this new file for \'backctl apply\''
+complete -c backctl -n '__backctl_in plan' -l overwrite -d 'Replace the file of --out if it exists'
+complete -c backctl -n '__backctl_in plan' -l detailed-exitcode -d 'Exit with 10 instead of 0 if anything would change'
+
+# backctl apply
+complete -c backctl -n '__backctl_operand 1+ apply' -r -F
+complete -c backctl -n '__backctl_in apply' -l prune -d 'Close the accounts that these seeds created and no longer list; --prune=delete deletes them'
+complete -c backctl -n '__backctl_in apply' -l all-or-nothing -d 'Make all changes in one transaction, or none if one of them fails'
+complete -c backctl -n '__backctl_in apply' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
+complete -c backctl -n '__backctl_in apply' -l secret-file -r -F -d 'Write the passwords that seeds generate to this file, as JSON lines; add to it if it exists'
+complete -c backctl -n '__backctl_in apply' -l wait-server -x -d 'Wait up to this long for PostgreSQL and Redis, for example 30s'
+complete -c backctl -n '__backctl_in apply' -l schema -d 'Print the JSON Schema of seed files, for editors, and change nothing'
+complete -c backctl -n '__backctl_in apply' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in apply' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in apply' -l confirm -x -d 'Confirm by giving the name of what is destroyed'
+complete -c backctl -n '__backctl_in apply' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in apply' -l reason -x -d 'Record this reason with every change'
 
 # backctl sanitize
 complete -c backctl -n '__backctl_in sanitize' -l format -x -a 'text json jsonl' -d 'Input format: a text, a JSON document, or one JSON document per line'

@@ -16,6 +16,7 @@ from tests.cli.test_protection import (
     with_a_cached_value,
     with_a_pending_factor,
     with_a_second_factor,
+    with_a_seed,
     with_a_session,
     with_a_used_limit,
 )
@@ -105,6 +106,8 @@ CASES: list[tuple[str, Prepare, str, bytes, int]] = [  # command, preparation, a
     ("key due", unprepared, "--if-older-than 0d", b"", 0),
     ("key jwks", unprepared, "", b"", 0),
     ("key list", unprepared, "", b"", 0),
+    ("plan", with_a_seed, "test.yaml", b"", 0),
+    ("plan", with_a_seed, "test.yaml --detailed-exitcode", b"", 10),
     ("profile current", with_a_profile, "-p here", b"", 0),
     ("profile current", unprepared, "", b"", 0),
     ("profile list", with_a_profile, "", b"", 0),
@@ -234,6 +237,12 @@ def require_shape(spec: LeafSpec, kind: str, done: Outcome, view: int) -> None:
     match kind, list(document):
         case "list", names:
             assert names == ["items", "next_cursor"]
+            for item in document["items"]:
+                require_members(item, members)
+        case "plan", names:
+            assert names == ["items", "summary"]
+            assert list(document["summary"]) == ["create", "update", "open", "close", "delete", "unchanged"]
+            assert len(document["items"]) == sum(document["summary"].values()) - document["summary"]["unchanged"]
             for item in document["items"]:
                 require_members(item, members)
         case "checks", names:

@@ -51,6 +51,8 @@ NEED_ONE = {
     ("decrypt",): "--context x --value-stdin",
     ("reencrypt",): "--context x --value-stdin",
     ("cache", "warm", "users"): "",
+    ("plan",): "seed.yaml --prune",
+    ("apply",): "seed.yaml --prune=delete --wait-server 1s",
     ("audit", "list"): "",
     ("audit", "show"): "1",
     ("audit", "verify"): "",

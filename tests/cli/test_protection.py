@@ -101,6 +101,10 @@ def with_rows(machine: Machine) -> None:
     keep(machine, "rows.jsonl", '{"email": "new@example.org", "username": "new"}\n')
 
 
+def with_a_seed(machine: Machine) -> None:
+    keep(machine, "test.yaml", "version: 1\nname: ci\nusers:\n  - {email: new@example.org, username: new}\n")
+
+
 def unprepared(machine: Machine) -> None:
     """Nothing more than the accounts."""
 
@@ -147,6 +151,7 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("config", "set"): (unprepared, "database.timeout 3s"),
     ("config", "unset"): (with_a_setting, "database.timeout"),
     ("profile", "use"): (with_a_profile, "here"),
+    ("apply",): (with_a_seed, "test.yaml"),
     ("db", "upgrade"): (with_an_older_database, ""),
 }
 CONFIRMED = {("user", "delete"): "ada", ("key", "destroy"): "s-new"}
@@ -195,10 +200,12 @@ def test_no_change_is_made_without_a_reason_and_a_confirmation(
         "config unset database.timeout",
         "profile use --none",
         "db upgrade",
+        "apply seed.yaml --prune=delete",
     ],
 )
 def test_what_changes_nothing_needs_neither(installed: Machine, command: str) -> None:
     keep(installed, "rows.jsonl", '{"email": "ada@example.org", "role": "user"}\n')
+    keep(installed, "seed.yaml", "version: 1\nname: ci\nusers: [{email: ada@example.org, role: user}]\n")
     installed.environment.update(PROTECTED)
     before = contents(installed.home)
     done = installed.run(*command.split(), "-o", "json").succeeded()

@@ -62,6 +62,8 @@ COMMANDS = [
     ["audit", "verify"],
     ["db", "status"],
     ["doctor"],
+    ["plan", "seed.yaml", "--prune=delete"],
+    ["apply", "seed.yaml", "--prune", "--yes", "--dry-run"],
 ]
 VALUES = ["x'ff00'", "'zzz'", "9223372036854775807", "'------------------------------------'"]
 ROWS_OF_ACCOUNTS = (
@@ -94,6 +96,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Machine:
         database.execute("INSERT INTO seeded_accounts SELECT id, 'ci' FROM users WHERE username = 'ada'")
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (machine.home / "seed.yaml").write_text(
+        "version: 1\nname: ci\nusers: [{email: ada@example.org, role: moderator}, {email: eve@example.org}]\n"
+    )
     return machine
 
 

@@ -1,4 +1,4 @@
-"""The colours of tables and cards on a terminal."""
+"""The colours of tables, cards and plans on a terminal."""
 
 BOLD, RESET = "\x1b[1m", "\x1b[0m"
 _GOOD, _ATTENTION, _BAD, _OVER = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m"
@@ -20,6 +20,14 @@ _WORDS = {
     ),
     **dict.fromkeys(("closed", "invalidated", "off", "retired"), _OVER),
 }
+
+
+_ACTIONS = {"create": _GOOD, "update": _ATTENTION, "open": _GOOD, "close": _BAD, "delete": _BAD}
+
+
+def of_action(action: str, text: str) -> str:
+    """Return the first line of a planned change in the colour of its action."""
+    return f"{_ACTIONS[action]}{text}{RESET}"
 
 
 def painted(member: str, text: str) -> str:

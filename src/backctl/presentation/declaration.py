@@ -20,8 +20,8 @@ from backctl.presentation.commands import NOUNS, WITHIN, Entry
 Command = TypeVar("Command", bound=Callable[..., None])
 Guard = Literal["yes", "name"]
 View = type | Callable[[], type]
-Kind = Literal["object", "list", "check", "checks", "value", "mutation", "nothing"]
-"""What a command prints: an object, a list, the answer of one check or of several, a value, or a changed object."""
+Kind = Literal["object", "list", "check", "checks", "value", "mutation", "plan", "nothing"]
+"""What a command prints: an object, a list, one answer or several, a value, a changed object, or a plan."""
 
 FURTHER_MEMBERS = {
     "changed": bool,

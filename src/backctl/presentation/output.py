@@ -152,6 +152,16 @@ class Renderer:
         for block in blocks:
             self._many(iter(block), view, tail)
 
+    def summed_up(self, items: Iterator[object], view: type, summary: Mapping[str, object]) -> None:
+        """Write objects and, in a JSON document, a summary after them."""
+        self._many(items, view, lambda: {"summary": summary})
+
+    def lines(self, lines: Iterator[str]) -> None:
+        """Write lines that are made for a terminal already."""
+        for block in _blocks(lines):
+            self._write("".join(block))
+        self.sink.flush()
+
     def records(
         self,
         names: tuple[str, ...],

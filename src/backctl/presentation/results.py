@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -93,6 +93,23 @@ class Results:
         """Print on a terminal that a list is empty, because an empty table looks like a failure."""
         if none and self.renderer.sink.terminal and not self.renderer.is_json:
             self._messages.notice(f"no {getattr(view, 'PLURAL', 'results')} found")
+
+    def plan(
+        self,
+        items: Iterator[Any],
+        view: type,
+        summary: Mapping[str, int],
+        differences: Callable[[bool], Iterator[str]],
+    ) -> None:
+        """Print what would change: as a table the lines of `differences`, which is told whether to use colours.
+
+        A JSON document ends with the summary.
+        """
+        terminal.collect_garbage_again()
+        if self.renderer.is_table and self.renderer.fields is None:
+            self.renderer.lines(differences(self._color))
+        else:
+            self.renderer.summed_up(items, view, summary)
 
     def use_json_lines(self) -> None:
         """Print JSON lines unless `-o` selects another format: for results that arrive one by one."""

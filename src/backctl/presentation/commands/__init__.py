@@ -28,6 +28,8 @@ NOUNS: dict[str, Entry] = {
     "config": Entry(_HERE + "config", "Show, validate and change the configuration."),
     "profile": Entry(_HERE + "profile", "List profiles and select one."),
     "db": Entry(_HERE + "db", "Inspect, upgrade and back up the database."),
+    "plan": Entry(_HERE + "plan", "Show what applying seed files would change.", verb=True),
+    "apply": Entry(_HERE + "apply", "Create and change accounts so that they match seed files.", verb=True),
     "sanitize": Entry(_HERE + "sanitize", "Remove HTML and control characters from text or JSON.", verb=True),
     "init": Entry(_HERE + "init", "Create the keyring and the database, if they do not exist.", verb=True),
     "doctor": Entry(_HERE + "doctor", "Check the configuration, the database, the keys and the files.", verb=True),

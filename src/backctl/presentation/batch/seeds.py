@@ -1,0 +1,187 @@
+"""Applies seed files or a saved plan, after what must be confirmed was confirmed."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from backctl.application.seeding.applying import ApplyOptions
+from backctl.application.transfer.journal import ImportJournal
+from backctl.domain.errors import BackctlError, ConfirmationRequired, OutcomeUnknown, UsageError
+from backctl.domain.quoting import quoted
+from backctl.presentation import terminal
+from backctl.presentation.batch.bound import ChangeBound
+from backctl.presentation.batch.report import named
+from backctl.presentation.batch.signals import Interruption
+from backctl.presentation.context import Invocation
+from backctl.presentation.planned_changes import summarized
+from backctl.presentation.seed_options import PruneMode, saved_plan
+
+if TYPE_CHECKING:
+    from backctl.application.seeding.applying import ApplyReport
+    from backctl.application.seeding.plan import SavedPlan
+    from backctl.application.views import Change
+    from backctl.domain.seed import Desired, Plan, PlannedChange, Prune
+    from backctl.presentation.progress import Progress
+
+
+class Apply:
+    """One run of `backctl apply`."""
+
+    def __init__(
+        self,
+        call: Invocation,
+        files: Sequence[str],
+        *,
+        prune: PruneMode | None,
+        all_or_nothing: bool,
+        max_changes: str | None,
+        secret_file: str | None,
+    ) -> None:
+        """Raises UsageError for a limit that cannot be parsed, and for `-` as the secret file."""
+        if secret_file == "-":
+            raise UsageError("'-' is not a file for --secret-file", hint="give the name of a file")
+        self._call = call
+        self._files = files
+        self._prune = prune
+        self._all_or_nothing = all_or_nothing
+        self._bound = None if max_changes is None else ChangeBound.parse(max_changes)
+        self._secret_file = secret_file
+        self._interruption = Interruption(announce=True)
+
+    def run(self) -> None:
+        """Apply the files and print the report.
+
+        Raises the errors of reading and planning; TooManyChanges, ConfirmationRequired and, for a saved plan, PlanStale
+        before anything is changed; and what stopped the run early (a signal, a lost database).
+        """
+        call, seeding = self._call, self._call.backend.seeding
+        saved, desired = self._read()
+        plan = saved.plan if saved is not None else seeding.plan(desired, prune=self._pruning)
+        if saved is not None:
+            seeding.require_fresh(plan)  # before anybody is asked
+        self._require_allowed(plan)
+        with self._journal(plan) as journal:
+            change = self._apply(saved, desired, plan, journal)
+            written = self._secret_file if journal.has_passwords else None
+        call.results.changed(change, secret_file=written)
+
+    @property
+    def _pruning(self) -> "Prune | None":
+        return None if self._prune is None else self._prune.value
+
+    def _read(self) -> "tuple[SavedPlan | None, Desired]":
+        """Return a saved plan, or what the seed files declare, whose reason is used unless one was given."""
+        from backctl.domain.seed import Desired
+
+        call = self._call
+        text = saved_plan(self._files)
+        if text is not None:
+            if self._prune is not None:
+                raise UsageError("a saved plan says what is pruned", hint="give --prune to 'plan' instead")
+            return call.backend.seeding.load(text), Desired(())
+        desired = call.backend.seeding.read(self._files)
+        reasons = {seed.reason for seed in desired.seeds}
+        if call.reason is None and len(reasons) == 1:
+            call.reason = reasons.pop()
+        return None, desired
+
+    # Before the first change.
+
+    def _require_allowed(self, plan: "Plan") -> None:
+        """Check the limit and the place of generated passwords, and demand the confirmations.
+
+        Raises TooManyChanges, UsageError, ConfirmationRequired.
+        """
+        call = self._call
+        if self._bound is not None:
+            most = self._bound.most(call.backend.accounts.count)
+            if plan.summary.changes > most:
+                raise self._bound.exceeded(most)
+        if self._secret_file is None and _generates(plan):
+            raise UsageError("the seed generates passwords, which need a file", hint="add --secret-file FILE")
+        call.parameters["files"] = f"{', '.join(self._files)} ({summarized(plan.summary)})"
+        deleted = [change for change in plan.changes if change.action == "delete"]
+        pruned = [change for change in plan.changes if change.action == "close" and change.origin is None]
+        closing = f"close {_accounts(pruned)} that no seed lists any more"
+        if deleted:
+            if pruned and not (call.dry_run or call.interactive or call.flags["yes"]):
+                raise ConfirmationRequired(
+                    f"not confirmed: {closing}?", hint=f"confirm with --yes, and with --confirm {len(deleted)}"
+                )
+            also = f", and {closing}" if pruned else ""
+            call.guard.confirm_name(str(len(deleted)), f"delete {_accounts(deleted)}{also}")
+        elif pruned:
+            call.guard.confirm(closing)
+
+    @contextmanager
+    def _journal(self, plan: "Plan") -> Iterator[ImportJournal]:
+        """Open the file of the generated passwords. Its first lines create it, unless an earlier run has done so."""
+        path = self._secret_file
+        if path is None or not _generates(plan):
+            yield ImportJournal()
+            return
+        file = self._call.backend.files.grow(path, new=not os.path.lexists(path))
+        try:
+            yield ImportJournal(None, file)
+        finally:
+            file.close()
+
+    # The changes.
+
+    def _apply(
+        self, saved: "SavedPlan | None", desired: "Desired", plan: "Plan", journal: ImportJournal
+    ) -> "Change[ApplyReport]":
+        call, interruption = self._call, self._interruption
+        options = ApplyOptions(self._all_or_nothing, journal, stop=lambda: interruption.has_come)
+        total = len(plan.changes)
+        with interruption.watched(), call.messages.progress("applying", total) as progress:
+            try:
+                if saved is not None:
+                    change = call.backend.seeding.apply_saved(
+                        saved, options, by=call.attribution, dry_run=call.dry_run, progress=progress.advance
+                    )
+                else:
+                    change = call.backend.seeding.apply(
+                        desired,
+                        plan,
+                        options,
+                        prune=self._pruning,
+                        by=call.attribution,
+                        dry_run=call.dry_run,
+                        progress=progress.advance,
+                    )
+                if interruption.has_come:
+                    raise interruption.error()
+            except BaseException as error:
+                progress.clear()
+                self._say_stopped(error, progress, total, is_saved=saved is not None)
+                raise
+        return change
+
+    def _say_stopped(self, error: BaseException, progress: "Progress", total: int, *, is_saved: bool) -> None:
+        """Say how many changes were made before the run stopped early, and how to make the rest."""
+        done = progress.done
+        if done == 0 and isinstance(error, BackctlError) and not isinstance(error, OutcomeUnknown):
+            return  # nothing was changed
+        again = ""
+        if done < total and not self._call.dry_run:
+            again = (
+                "; make a new plan to finish the rest"
+                if is_saved and done
+                else "; run the same command again to finish the rest"
+            )
+        terminal.say(f"stopped: {done} of {total} accounts done{again}")
+
+
+def _generates(plan: "Plan") -> bool:
+    return any(
+        change.values.password is not None and change.values.password.kind == "generate" for change in plan.changes
+    )
+
+
+def _accounts(changes: "Sequence[PlannedChange]") -> str:
+    """Name accounts in a question: `3 accounts (ada, bob, eve)`."""
+    if len(changes) == 1:
+        return f"the account {quoted(changes[0].username)}"
+    return f"{len(changes)} accounts ({named([change.username for change in changes])})"

@@ -1,0 +1,64 @@
+"""`backctl plan`: show what applying seed files would change."""
+
+from typing import Annotated
+
+from typer import Option
+
+from backctl.domain.errors import UsageError
+from backctl.domain.quoting import quoted
+from backctl.presentation.context import Invocation
+from backctl.presentation.declaration import leaf, noun
+from backctl.presentation.errors import ExitCode
+from backctl.presentation.seed_options import Prune, SeedFiles, named_files, saved_plan
+
+app = noun("plan")
+
+
+def _view() -> type:
+    from backctl.presentation.planned_changes import PlannedAccount
+
+    return PlannedAccount
+
+
+@leaf(app, kind="plan", view=_view)
+def plan(
+    call: Invocation,
+    files: SeedFiles = None,
+    prune: Prune = None,
+    out: Annotated[
+        str | None,
+        Option("--out", metavar="FILE", help="Save the plan, without secrets, in this new file for 'backctl apply'."),
+    ] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the file of --out if it exists.")] = False,
+    detailed: Annotated[
+        bool, Option("--detailed-exitcode", help="Exit with 10 instead of 0 if anything would change.")
+    ] = False,
+) -> None:
+    """Compare the accounts with seed files, and show what 'backctl apply' would change.
+
+    Nothing is changed, and no secret is read: the plan only checks that they exist. A terminal shows differences: + is
+    a new account, ~ an update, x closes, o opens and - deletes an account.
+    """
+    names = named_files(files)
+    if out == "-":
+        raise UsageError("'-' is not a file for --out", hint="give the name of a file")
+    if overwrite and out is None:
+        raise UsageError("--overwrite needs --out FILE", hint="add --out FILE, or leave --overwrite out")
+    call.backend.require_installation()  # before the files are read
+    if saved_plan(names) is not None:
+        raise UsageError(f"{quoted(names[0])} is a plan already", hint="name seed files, or use 'apply'")
+    if out is not None and not overwrite:
+        call.backend.files.require_possible(out)
+    from backctl.presentation.planned_changes import PlannedAccount, compared, differences, planned_accounts
+
+    seeding = call.backend.seeding
+    made = seeding.plan(seeding.read(names), prune=None if prune is None else prune.value)
+    if out is not None:
+        call.backend.files.write(out, seeding.saved(made), replace=overwrite)
+    call.results.plan(
+        planned_accounts(made), PlannedAccount, made.summary._asdict(), lambda color: differences(made, color=color)
+    )
+    if secrets := compared(made):
+        call.messages.notice(f"only 'apply' can compare the secrets of {secrets} accounts with the stored ones")
+    if detailed and made.summary.changes:
+        call.results.exit_code = ExitCode.PENDING
