@@ -18,6 +18,8 @@ from backctl.domain.values import SKEW, Instant
 Algorithm = Literal["sha1", "sha256", "sha512"]
 
 SECRET_BYTES = 20  # RFC 4226 §4, R6 recommends 160 bits
+SECRET_MIN, SECRET_MAX = 10, 128
+"""Bytes of a secret of another program. Early authenticators used 10; no program uses more than 128."""
 DIGITS_MIN, DIGITS_MAX = 6, 8  # RFC 4226 §5.3: at least 6; no authenticator shows more than 8
 PERIOD_MIN, PERIOD_MAX = 10, 300
 RECOVERY_CODES = 10
@@ -121,6 +123,17 @@ def decoded_secret(text: str) -> bytes:
     """
     bare = text.replace(" ", "").rstrip("=").upper()
     return base64.b32decode(bare + "=" * (-len(bare) % 8))
+
+
+def checked_secret(text: str, name: str) -> bytes:
+    """Decode a secret that a user has given under a name. Raises InvalidInput without the secret."""
+    try:
+        secret = decoded_secret(text)
+    except ValueError:
+        raise InvalidInput(f"{name} is not base32", hint="use the letters A–Z and 2–7") from None
+    if not SECRET_MIN <= len(secret) <= SECRET_MAX:
+        raise InvalidInput(f"{name} has {len(secret)} bytes, not {SECRET_MIN} to {SECRET_MAX}")
+    return secret
 
 
 def otpauth_uri(secret: bytes, *, issuer: str, account: str, settings: TotpSettings = DEFAULT_TOTP) -> str:

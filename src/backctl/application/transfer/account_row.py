@@ -21,7 +21,7 @@ from backctl.domain.one_time_codes import (
     PERIOD_MIN,
     Algorithm,
     TotpSettings,
-    decoded_secret,
+    checked_secret,
 )
 from backctl.domain.quoting import quoted
 from backctl.domain.values import (
@@ -50,8 +50,6 @@ _INTEGER_MAX = 2**63 - 1  # the range of a bigint column
 # Events contain exact integers up to 2⁵³ only, and every change of the account increments its version.
 _VERSION_MAX = 2**52
 _CREATION_MAX = Instant(2**53)
-SECRET_MIN, SECRET_MAX = 10, 128
-"""Bytes of the secret of a second factor. Early authenticators used 10; no program uses more than 128."""
 
 _TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
 
@@ -224,22 +222,12 @@ def _factor(members: Mapping[str, object]) -> GivenFactor | None:
     last_used_step = _integer(members, "totp_last_used_step", 0)
     return GivenFactor(
         state,
-        _secret(secret),
+        checked_secret(secret, "totp_secret"),
         _settings(members),
         _instant(members, "mfa_enrolled_at"),
         confirmed_at,
         NEVER_USED if last_used_step is None else last_used_step,
     )
-
-
-def _secret(text: str) -> bytes:
-    try:
-        secret = decoded_secret(text)
-    except ValueError:
-        raise InvalidInput("totp_secret is not base32", hint="use the letters A–Z and 2–7") from None
-    if not SECRET_MIN <= len(secret) <= SECRET_MAX:
-        raise InvalidInput(f"totp_secret has {len(secret)} bytes, not {SECRET_MIN} to {SECRET_MAX}")
-    return secret
 
 
 def _settings(members: Mapping[str, object]) -> TotpSettings:
