@@ -54,14 +54,15 @@ def text_of(plan: Plan) -> str:
 
 
 def as_read(plan: Plan) -> Plan:
-    """Return the plan without what is not saved: the number of accounts that do not change."""
-    return replace(plan, summary=plan.summary._replace(unchanged=0))
+    """Return the plan without what is not saved: the number of accounts that neither change nor are compared."""
+    compared = sum(change.action == "none" for change in plan.changes)
+    return replace(plan, summary=plan.summary._replace(unchanged=compared))
 
 
 def test_a_plan_reads_back_as_it_was_saved() -> None:
     assert {change.action for change in PLAN.changes} == {"create", "update", "open", "close", "delete", "none"}
     assert READER.read(text_of(PLAN)) == SavedPlan(INSTALLATION, NOW, as_read(PLAN))
-    assert READER.read(text_of(PLAN)).plan.summary == Summary(create=2, update=1, open=1, close=2, delete=1)
+    assert READER.read(text_of(PLAN)).plan.summary == Summary(create=2, update=1, open=1, close=2, delete=1, unchanged=1)
 
 
 def test_the_document_says_what_it_is_and_has_one_change_per_line() -> None:

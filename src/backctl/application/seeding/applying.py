@@ -16,7 +16,7 @@ from backctl.application.transfer.journal import GeneratedPassword, ImportJourna
 from backctl.application.views import Change
 from backctl.domain.errors import InvalidInput, InvalidSeed, OutcomeUnknown
 from backctl.domain.mfa import Enrolment
-from backctl.domain.one_time_codes import DEFAULT_TOTP, decoded_secret
+from backctl.domain.one_time_codes import DEFAULT_TOTP, checked_secret
 from backctl.domain.seed import Action, Plan, PlannedChange
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Identity, UserId, Username, folded
@@ -63,12 +63,16 @@ class ApplyReport:
 
 
 class _Prepared(NamedTuple):
-    """A change and what takes too long for a transaction; see PreparedRow of an import."""
+    """A change and what takes too long for a transaction; see PreparedRow of an import.
+
+    `unhashed`: the account has no password and would get one, but this is a dry run.
+    """
 
     change: PlannedChange
     password_hash: "PasswordHash | None" = None
     generated: "Secret | None" = None
     factor: GivenFactor | None = None
+    unhashed: bool = False
 
     def __repr__(self) -> str:
         return f"_Prepared({self.change.action!r}, {self.change.email!r})"
@@ -86,6 +90,10 @@ class Applying:
     mfa_keys: "Callable[[], MfaKeys]"
     secrets: "SecretSources"
     done: Counter[Action] = field(default_factory=Counter)
+    same: int = 0
+    """Accounts of the last call that had the declared secrets already."""
+    pruned: int = 0
+    """Deleted accounts that no file lists, so that later plans do not count them."""
 
     def run(
         self,
@@ -101,6 +109,7 @@ class Applying:
         A guard that is due is asked before the first change. Raises PlanStale, LastAdministrator and InvalidSeed for a
         secret that is not valid; the transactions before it stay.
         """
+        self.same = 0
         if not plan.changes:
             return
         guard = self.transactions.guard
@@ -115,12 +124,17 @@ class Applying:
             self._write(batch, options.journal, by, dry_run=dry_run)
             progress(len(batch))
 
+    def counted(self) -> int:
+        """Return how many accounts were changed that a plan made now counts as unchanged."""
+        return self.done.total() - self.pruned
+
     def change(self, plan: Plan, *, earlier: int = 0) -> Change[ApplyReport]:
         """Return the report, after the last plan of the run was applied.
 
         `earlier` accounts were changed before that plan was made, which counts them as unchanged.
         """
         done = self.done
+        compared = sum(change.action == "none" for change in plan.changes)
         report = ApplyReport(
             plan.names,
             created=done["create"],
@@ -128,9 +142,9 @@ class Applying:
             opened=done["open"],
             closed=done["close"],
             deleted=done["delete"],
-            unchanged=plan.summary.unchanged + done["none"] - earlier,
+            unchanged=plan.summary.unchanged - compared + self.same - earlier,
         )
-        return Change(report, done.total() > done["none"])
+        return Change(report, done.total() > 0)
 
     # Before a transaction.
 
@@ -153,7 +167,11 @@ class Applying:
             with _located(change):
                 prepared.append(self._with_secrets(change))
                 job = self._job(change)
-            if job is not None and not (dry_run and job[1] is None):
+            if job is None:
+                continue
+            if dry_run and job[1] is None:
+                prepared[place] = prepared[place]._replace(unhashed=True)
+            else:
                 places.append(place)
                 jobs.append(job)
         for place, (password, _), made in zip(places, jobs, self.hasher.hash_all(jobs), strict=True):
@@ -168,7 +186,7 @@ class Applying:
         if values.password_hash is not None:
             password_hash = self.hasher.accept(self.secrets.secret(values.password_hash))
         if values.mfa_secret is not None:
-            secret = decoded_secret(self.secrets.secret(values.mfa_secret).reveal())
+            secret = checked_secret(self.secrets.secret(values.mfa_secret).reveal(), "the secret of mfa")
             factor = GivenFactor("on", secret, DEFAULT_TOTP)
         return _Prepared(change, password_hash, None, factor)
 
@@ -204,7 +222,9 @@ class Applying:
             journal.undo()
             raise
         journal.keep()
-        self.done.update(made)
+        self.same += made.count("none")
+        self.done.update(action for action in made if action != "none")
+        self.pruned += sum(change.action == "delete" and change.origin is None for change, *_ in batch)
 
     def _step(self, batch: Sequence[_Prepared], journal: ImportJournal, work: "UnitOfWork") -> list[Action]:
         """Make all changes of a batch and return what was done to each account. Any error undoes the batch."""
@@ -270,6 +290,7 @@ class Applying:
         changed |= steps.updating(identity, changes, work).changed
         user = work.users.get(identity)
         made = prepared.password_hash
+        changed |= prepared.unhashed
         if made is not None and (user.password_hash is None or user.password_hash.encoded != made.encoded):
             steps.setting_password(identity, made, values.must_change_password is True, work)
             changed = True

@@ -140,7 +140,10 @@ class PlanReader:
         except BackctlError as error:
             raise _invalid("the plan", error.message) from error
         changes = tuple(self._change(each, f"change {number}") for number, each in enumerate(documents, 1))
-        counts = {action: sum(change.action == action for change in changes) for action in ACTIONS if action != "none"}
+        counts = {
+            "unchanged" if action == "none" else action: sum(change.action == action for change in changes)
+            for action in ACTIONS
+        }
         return SavedPlan(installation_id, created_at, Plan(names, files, changes, Summary(**counts)))
 
     def _change(self, members: object, place: str) -> PlannedChange:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backctl.domain.access import AccessPolicy
 
 _TRIES = 20
-"""How often files are planned again because another process has changed their accounts meanwhile."""
+"""How often files are planned again although no changes were made meanwhile, by this process or another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +91,19 @@ class SeedService:
         secrets = self.secrets()
         secrets.read_all(_sources(plan.changes))
         applying = self.applying(secrets)
-        earlier = 0
-        for _ in range(_TRIES):
+        earlier, tries, fewest = 0, 0, len(plan.changes)
+        while tries < _TRIES:
             try:
                 applying.run(plan, options, by=by, dry_run=dry_run, progress=progress)
             except PlanStale:
-                earlier = applying.done.total()
+                earlier = applying.counted()
                 plan = self.plan(desired, prune=prune)
                 secrets.read_all(_sources(plan.changes))
-                continue
-            return applying.change(plan, earlier=earlier)
+            else:
+                return applying.change(plan, earlier=earlier)
+            # Two processes that apply one file can meet at every batch, and each time one of them has to plan again.
+            tries = tries + 1 if len(plan.changes) >= fewest else 0
+            fewest = min(fewest, len(plan.changes))
         raise PlanStale("other processes keep changing the same accounts", hint="try again when they have finished")
 
     def apply_saved(
