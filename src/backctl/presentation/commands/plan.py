@@ -59,6 +59,6 @@ def plan(
         planned_accounts(made), PlannedAccount, made.summary._asdict(), lambda color: differences(made, color=color)
     )
     if secrets := compared(made):
-        call.messages.notice(f"only 'apply' can compare the secrets of {secrets} accounts with the stored ones")
+        call.messages.notice(f"accounts whose secrets only 'apply' can compare with the stored ones: {secrets}")
     if detailed and made.summary.changes:
         call.results.exit_code = ExitCode.PENDING
