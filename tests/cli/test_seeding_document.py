@@ -1,0 +1,120 @@
+"""The seed files, the commands and the program of the document about seeding work, and its tables have every member."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.cli.accounts import python
+from tests.cli.conftest import Machine
+from tests.cli.scripts import run_script
+
+from backctl.application.seeding.schema import DEFAULTS, GENERATE, SEED, USER
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "seeding.md").read_text(encoding="utf-8")
+FILES = {
+    "ci-seed": "seed.yaml",
+    "wrong": "wrong.yaml",
+    "service-accounts": "services.yaml",
+    "leavers": "leavers.yaml",
+}
+"""The names of the YAML files, by the names of their seeds."""
+HASH = "$2b$04$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+READ = """
+import sys
+import backctl
+
+with backctl.open_backend() as backend:
+    (seed,) = backend.seeding.read(sys.argv[1:]).seeds
+    print(seed.name, seed.reason, [(user.id, user.state, user.values) for user in seed.users])
+"""
+
+
+def blocks(language: str) -> list[str]:
+    found: list[str] = re.findall(rf"```{language}\n(.+?)```", DOCUMENT, re.DOTALL)
+    return found
+
+
+def shown(command: str) -> list[str]:
+    """Return the lines that the document shows below a command."""
+    return DOCUMENT.partition(f"\n$ {command}\n")[2].partition("```")[0].splitlines()
+
+
+@pytest.fixture
+def office(machine: Machine) -> Machine:
+    """Return a machine with the files and the variables of the document."""
+    for text in blocks("yaml"):
+        (name,) = re.findall(r"^name: (.+)$", text, re.MULTILINE)
+        (machine.home / FILES[name]).write_text(text)
+    (machine.home / "test.hash").write_text(f"{HASH}\n")
+    machine.environment |= {
+        "SEED_ADMIN_PASSWORD": "a pint of cold tea",
+        "SEED_TOTP": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+        "SEED_DEPLOY_PASSWORD": "a cup of green tea",
+    }
+    return machine
+
+
+def test_the_commands_of_the_document_work_in_order(office: Machine) -> None:
+    commands = "".join(blocks("sh"))
+    assert commands.count("backctl apply") >= 7
+    run_script(office, "sh", commands)
+    roles = office.run("user", "list", "--all", "--role", "admin", "--fields", "username", "--no-header").succeeded()
+    assert roles.out == "admin\n"
+    (generated,) = map(json.loads, (office.home / "passwords.jsonl").read_text().splitlines())
+    for name, password in (("support", generated["password"]), ("deploy", "a cup of green tea")):
+        office.run("user", "check-password", name, "-q", "--password-stdin", stdin=password).succeeded()
+    assert "a pint of cold tea" not in (office.home / "changes.plan").read_text()
+    schema = json.loads((office.home / "seed.schema.json").read_text())
+    assert set(schema["properties"]) == set(SEED.members)
+
+
+def test_the_plan_shows_what_the_document_shows(office: Machine) -> None:
+    before, _, after = DOCUMENT.partition("\n$ backctl plan seed.yaml\n")
+    changed_by_hand = re.findall(r"```sh\n(.+?)```", before, re.DOTALL)[-1]
+    run_script(office, "sh", f"backctl init\nbackctl apply seed.yaml\n{changed_by_hand}")
+    done = office.run("plan", "seed.yaml", "-o", "table", "--detailed-exitcode")
+    assert (done.code, done.out.splitlines()) == (10, after.partition("```")[0].splitlines())
+
+
+def test_the_error_in_the_document_is_the_programs_own(office: Machine) -> None:
+    office.run("init").succeeded()
+    done = office.run("plan", "wrong.yaml")
+    assert (done.code, done.err.splitlines()) == (2, shown("backctl plan wrong.yaml"))
+
+
+def test_the_files_in_toml_and_json_declare_the_same_accounts(office: Machine) -> None:
+    office.run("init").succeeded()
+    declared = set[str]()
+    for name in ("toml", "json"):
+        (text,) = blocks(name)
+        (office.home / f"seed.{name}").write_text(text)
+        declared.add(python(office, READ, f"seed.{name}").succeeded().out)
+    assert len(declared) == 1
+    assert "ci-seed CI seed" in declared.pop()
+
+
+def test_the_program_of_the_document_works(office: Machine) -> None:
+    office.run("init").succeeded()
+    (program,) = blocks("python")
+    lines = python(office, program).succeeded().out.splitlines()
+    assert lines[0].startswith("create admin@example.org {}")
+    assert lines[-1] == "203 created, 0 unchanged"
+
+
+@pytest.mark.parametrize(
+    ("title", "members"),
+    [
+        ("the file", set(SEED.members)),
+        ("`defaults`", set(DEFAULTS.members)),
+        ("an account", set(USER.members)),
+        ("`generate`", set(GENERATE.members) - (set(USER.members) - {"email", "username"})),
+    ],
+)
+def test_the_tables_have_every_member(title: str, members: set[str]) -> None:
+    table = DOCUMENT.partition(f"| in {title} | content |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert {line.split("`")[1] for line in table.splitlines()} == members
+
+
+def test_generated_accounts_have_the_members_that_the_document_says() -> None:
+    assert set(USER.members) - set(GENERATE.members) == {"id", "mfa"}
