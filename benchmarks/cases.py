@@ -14,7 +14,7 @@ from statistics import median
 
 from backctl.application.views import UserView
 from backctl.domain.repositories import BY_CREATION, EVERY_USER, PAGE_SIZE, Cursor
-from benchmarks import cache, encryption, exporting, importing, limits
+from benchmarks import cache, encryption, exporting, importing, limits, seed_files
 from benchmarks.measure import Command, Output, Run, Timing, interleaved
 from benchmarks.report import Comparison, Figure, section
 from benchmarks.sandbox import CHECKOUT, DJANGO, Installation, Sandbox
@@ -335,6 +335,7 @@ CASES: Mapping[str, Case] = {
     "million": million,
     "export": exporting.exporting,
     "import": importing.importing,
+    "seed": seed_files.applying,
     "postgres": postgres,
     "chain": chain,
     "verify": verifying_once,

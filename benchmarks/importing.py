@@ -66,8 +66,8 @@ def _existing_hashes(sandbox: Sandbox, ours: Installation, rounds: int) -> str:
         place="SQLite",
         ours=ours.environment,
         django=django.environment,
-        empty_ours=_restoring(ours.database),
-        empty_django=_restoring(django.database),
+        empty_ours=restoring(ours.database),
+        empty_django=restoring(django.database),
     )
 
 
@@ -132,7 +132,7 @@ def _plain_passwords(sandbox: Sandbox, ours: Installation, rounds: int) -> str:
     environment = ours.environment | {"BACKCTL_PASSWORDS_BCRYPT_COST": str(_COST)}
     peer = f"bcrypt in {threads} threads"
     commands = [
-        Command(_OURS, _import(sandbox, source), environment, _created(_PASSWORDS), before=_restoring(ours.database)),
+        Command(_OURS, _import(sandbox, source), environment, _created(_PASSWORDS), before=restoring(ours.database)),
         Command(
             peer,
             (sys.executable, "-c", _THREADS, str(source), str(threads), str(_COST)),
@@ -150,7 +150,7 @@ def _memory(sandbox: Sandbox, ours: Installation) -> str:
     count = _MANY if sandbox.long else _FEW
     source = _lines(sandbox, count)
     command = Command(
-        _OURS, _import(sandbox, source), ours.environment, _created(count), before=_restoring(ours.database)
+        _OURS, _import(sandbox, source), ours.environment, _created(count), before=restoring(ours.database)
     )
     timings = interleaved([command], 1)
     return section(f"user import, {count:,} accounts: memory", timings, (), [_peak(count, timings[_OURS].peak_rss)])
@@ -187,7 +187,7 @@ def _check_events(sandbox: Sandbox, environment: dict[str, str], accounts: int) 
 # Empty databases. Every run of a command starts with one.
 
 
-def _restoring(database: Path) -> Callable[[], None]:
+def restoring(database: Path) -> Callable[[], None]:
     """Return a function that restores the present content of an SQLite file."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

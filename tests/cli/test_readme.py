@@ -43,6 +43,8 @@ def test_every_command_of_the_readme_succeeds_in_its_order(machine: Machine) -> 
     assert len(shown_commands()) >= 20
     assert {words[2] if words[0] == "-p" else words[0] for words in shown_commands()} <= set(NOUNS)
     (machine.home / "leavers.txt").write_text("ci-runner\neve@example.org\n")
+    (seed,) = re.findall(r"```yaml\n(version: 1\n.+?)```", README, re.DOTALL)
+    (machine.home / "seed.yaml").write_text(seed)
     (machine.home / "phone.txt").write_text("+49 30 901820")
     (machine.home / "users.csv").write_text("id,phone\n1,+49 30 901820\n")
     (machine.home / "kim.hash").write_text("$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n")
