@@ -16,6 +16,7 @@ from backctl.application.seeding.applying import ApplyOptions, ApplyReport
 from backctl.application.transfer.journal import ImportJournal
 from backctl.application.views import Change
 from backctl.domain.errors import DiskFull, OutcomeUnknown, PlanStale, UsernameTaken
+from backctl.domain.seed import Prune
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Identity, Username
 from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
@@ -161,6 +162,24 @@ def test_a_conflict_that_a_new_plan_finds_is_told(seeder: Seeder) -> None:
     seeder.meanwhile = lambda: created("other", username=Username.parse("bob"))(seeder)
     with pytest.raises(UsernameTaken, match="belongs to"):
         seeder.apply(someone("bob"))
+
+
+@pytest.mark.parametrize("prune", ["close", "delete"])
+def test_a_new_plan_removes_no_account_that_nobody_has_seen(seeder: Seeder, prune: Prune) -> None:
+    """Another process adds an account with the same label meanwhile, and changes one that the file lists."""
+    seeder.apply(someone("left"))
+
+    def meddle() -> None:
+        changed("ada", promoted)(seeder)
+        Seeder(seeder.store).apply(someone("unseen"))
+
+    desired = seeder.read(someone("ada", state="closed"))
+    plan = seeder.service().plan(desired, prune=prune)
+    seeder.meanwhile = meddle
+    with pytest.raises(PlanStale, match="other accounts would be deleted or pruned"):
+        seeder.applied(desired, plan, prune=prune)
+    assert all(seeder.user(name).is_active for name in ("ada", "left", "unseen"))
+    assert seeder.apply(someone("ada", state="closed"), prune=prune).changed
 
 
 def test_accounts_that_never_stop_changing_end_the_run(seeder: Seeder, monkeypatch: pytest.MonkeyPatch) -> None:

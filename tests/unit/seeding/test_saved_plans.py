@@ -62,7 +62,9 @@ def as_read(plan: Plan) -> Plan:
 def test_a_plan_reads_back_as_it_was_saved() -> None:
     assert {change.action for change in PLAN.changes} == {"create", "update", "open", "close", "delete", "none"}
     assert READER.read(text_of(PLAN)) == SavedPlan(INSTALLATION, NOW, as_read(PLAN))
-    assert READER.read(text_of(PLAN)).plan.summary == Summary(create=2, update=1, open=1, close=2, delete=1, unchanged=1)
+    assert READER.read(text_of(PLAN)).plan.summary == Summary(
+        create=2, update=1, open=1, close=2, delete=1, unchanged=1
+    )
 
 
 def test_the_document_says_what_it_is_and_has_one_change_per_line() -> None:

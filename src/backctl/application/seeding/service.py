@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from backctl.application.seeding.secret_sources import SecretSources
     from backctl.application.seeding.seed_files import SeedFiles
     from backctl.domain.access import AccessPolicy
+    from backctl.domain.values import UserId
 
 _TRIES = 20
 """How often files are planned again although no changes were made meanwhile, by this process or another."""
@@ -85,19 +86,25 @@ class SeedService:
     ) -> Change[ApplyReport]:
         """Apply a plan of seed files. If other processes have changed its accounts since, plan the rest again.
 
-        Raises the errors of `plan` and `apply_saved`, and PlanStale if the accounts do not stop changing. The changes
-        of earlier transactions stay, unless `options.all_or_nothing`.
+        Raises the errors of `plan` and `apply_saved`, and PlanStale if the accounts do not stop changing, or if the new
+        plan would delete or prune other accounts. The changes of earlier transactions stay, unless
+        `options.all_or_nothing`.
         """
         secrets = self.secrets()
         secrets.read_all(_sources(plan.changes))
         applying = self.applying(secrets)
-        earlier, tries, fewest = 0, 0, len(plan.changes)
+        earlier, tries, fewest, removed = 0, 0, len(plan.changes), _removed(plan)
         while tries < _TRIES:
             try:
                 applying.run(plan, options, by=by, dry_run=dry_run, progress=progress)
             except PlanStale:
                 earlier = applying.counted()
                 plan = self.plan(desired, prune=prune)
+                if not _removed(plan) <= removed:  # which nobody has seen or confirmed
+                    raise PlanStale(
+                        "other accounts would be deleted or pruned now than when the command began",
+                        hint="run '{backctl} plan FILE' to see them, then run the command again",
+                    ) from None
                 secrets.read_all(_sources(plan.changes))
             else:
                 return applying.change(plan, earlier=earlier)
@@ -125,6 +132,15 @@ class SeedService:
         applying = self.applying(secrets)
         applying.run(saved.plan, options, by=by, dry_run=dry_run, progress=progress)
         return applying.change(saved.plan)
+
+
+def _removed(plan: Plan) -> "frozenset[UserId | None]":
+    """Return the accounts that a plan deletes, or closes because no file lists them any more."""
+    return frozenset(
+        change.id
+        for change in plan.changes
+        if change.action == "delete" or (change.action == "close" and change.origin is None)
+    )
 
 
 def _sources(changes: Iterable[PlannedChange]) -> Iterator[tuple[Origin, SecretSource]]:
