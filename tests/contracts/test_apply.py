@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.contracts.conftest import START, Store, a_user
-from tests.contracts.importing import FOREIGN_HASH, OTHER_HASH, OTHER_TOTP_SECRET, TOTP_SECRET, Members
+from tests.contracts.importing import FOREIGN_HASH, OTHER_HASH, OTHER_TOTP_SECRET, TOTP_SECRET, Members, on_one_database
 from tests.contracts.seeding import Seeder, done
 from tests.contracts.test_guard import CountingGuard
 from tests.contracts.test_replay import fold, row_of
@@ -93,6 +93,7 @@ def test_a_new_account_has_everything_that_is_declared(seeder: Seeder, others: i
     assert seeder.states()["Full"].seeded_by == "ci"
 
 
+@on_one_database
 def test_defaults_of_a_new_account(seeder: Seeder) -> None:
     seeder.apply(someone("bob"), someone("eve", password="none"))
     for name in ("bob", "eve"):
@@ -101,6 +102,7 @@ def test_defaults_of_a_new_account(seeder: Seeder) -> None:
         assert (user.password_hash, user.mfa_state, user.created_at) == (None, "off", START)
 
 
+@on_one_database
 def test_a_hash_is_kept_as_it_is(seeder: Seeder) -> None:
     (seeder.store.folder / "test.hash").write_text(FOREIGN_HASH + "\n")
     generate = {
@@ -143,6 +145,7 @@ def test_events_describe_new_accounts_and_their_labels(seeder: Seeder) -> None:
     replayed(seeder)
 
 
+@on_one_database
 def test_accounts_of_two_files_have_their_own_labels(seeder: Seeder) -> None:
     both = [seeder.read(someone(name), name=name) for name in ("nightly", "hourly")]
     desired = type(both[0])((both[0].seeds[0], both[1].seeds[0]))
@@ -246,6 +249,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be_done(seeder: Seeder) -
     assert seeder.states().keys() == {"root", "ada"}
 
 
+@on_one_database
 def test_a_dry_run_of_a_first_password_says_that_it_would_be_set(seeder: Seeder) -> None:
     seeder.apply(someone("bob"))
     entry = someone("bob", password=env("PASSWORD"), password_policy="enforce")
@@ -258,6 +262,7 @@ def test_a_dry_run_of_a_first_password_says_that_it_would_be_set(seeder: Seeder)
 # Secrets that are enforced.
 
 
+@on_one_database
 def test_secrets_are_set_on_creation_only(seeder: Seeder) -> None:
     seeder.apply(someone("bob", password=env("PASSWORD"), mfa=factor("TOTP")))
     events = seeder.events()
@@ -313,6 +318,7 @@ def test_an_enforced_password_beside_another_change(seeder: Seeder) -> None:
     assert sorted(seeder.event_types()[events + 1 :]) == ["UserActivated", "UserPasswordChanged"]
 
 
+@on_one_database
 def test_an_enforced_password_must_be_changed_if_the_file_says_so(seeder: Seeder) -> None:
     entry = someone("bob", password=env("PASSWORD"), password_policy="enforce", must_change_password=True)
     seeder.apply(someone("bob"))
@@ -324,6 +330,7 @@ def test_an_enforced_password_must_be_changed_if_the_file_says_so(seeder: Seeder
 # Secrets that are missing or bad.
 
 
+@on_one_database
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
@@ -344,6 +351,7 @@ def test_a_bad_secret_changes_nothing_and_is_named_with_its_line(seeder: Seeder,
     assert seeder.events() == before
 
 
+@on_one_database
 def test_a_secret_that_disappears_after_the_plan_changes_nothing(seeder: Seeder) -> None:
     desired = seeder.read(*people(3), someone("bob", password=env("PASSWORD")))
     plan, before = seeder.service().plan(desired), seeder.events()
@@ -429,6 +437,7 @@ def test_an_administrator_who_became_the_last_meanwhile_stays(seeder: Seeder, al
 # The guard.
 
 
+@on_one_database
 @pytest.mark.parametrize("lets_pass", [True, False])
 @pytest.mark.parametrize("all_or_nothing", [False, True])
 def test_the_guard_is_asked_once_before_the_first_change(
@@ -447,6 +456,7 @@ def test_the_guard_is_asked_once_before_the_first_change(
     assert guard.asked == 1
 
 
+@on_one_database
 def test_the_guard_is_not_asked_when_nothing_changes(seeder: Seeder) -> None:
     entry = someone("bob", password=env("PASSWORD"), password_policy="enforce")
     seeder.apply(entry)

@@ -4,7 +4,7 @@ The points are `FILE-unwritten`, `FILE-half-written`, `FILE-written` (not yet fl
 `results` and `secrets`, and `commit-begins` and `commit-ended` for the transactions that write to one of them. ACTION
 is done when a point is reached for the NUMBERth time. It is the number of a signal to send to this process, or two such
 numbers with a comma between; `full` to fail like a full disk; or `limit` to let the WAL of the
-database grow no further.
+database grow no further. `apply` changes as many accounts in a transaction as the variable APPLY_BATCH says.
 """
 
 import errno
@@ -73,4 +73,8 @@ original_append = growing.GrowingFile.append
 growing.GrowingFile.append = append  # type: ignore[method-assign]
 original_commit = RootTransaction._do_commit
 RootTransaction._do_commit = commit  # type: ignore[method-assign]
+if "APPLY_BATCH" in os.environ:
+    from backctl.application.seeding import applying
+
+    applying.BATCH_SIZE = int(os.environ["APPLY_BATCH"])
 sys.exit(main())
