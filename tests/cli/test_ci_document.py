@@ -38,13 +38,14 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Make the secrets of the document as it says."""
     machine = fresh(tmp_path_factory.mktemp("secrets"))
     run_script(machine, "sh", KEYRING)
-    exported = json.loads((machine.home / "ci.jsonl").read_text())
+    folder = machine.home / "ci-secrets"
+    exported = json.loads((folder / "account.json").read_text())
     return {
-        "BACKCTL_KEYRING_DOCUMENT": (machine.home / "ci.keyring.json").read_text(),
+        "BACKCTL_KEYRING_DOCUMENT": (folder / "keyring.json").read_text(),
         "SEED_ADMIN_PASSWORD": ADMIN_PASSWORD,
         "SEED_TOTP": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
         "SEED_USER_HASH": exported["password_hash"],
-        "password": (machine.home / "ci.password").read_text(),
+        "password": (folder / "password").read_text(),
     }
 
 
@@ -98,6 +99,7 @@ def test_the_job_seeds_an_empty_database_and_finds_what_changes(
     applied = [line.split("\t") for line in lines if line.startswith("ci-seed\t")]
     assert [(row[1], row[6], row[7]) for row in applied] == [("203", "0", "true"), ("0", "203", "false")]
     assert exported(runner) == DECLARED
+    assert seeded(runner, environment["BACKCTL_ACTOR"]) == {username for _, username, _, _ in DECLARED}
     require_logins(runner, secrets)
 
     edited = SEED.replace("username: ci-runner,", "username: ci-runner, role: moderator,").replace(
@@ -157,6 +159,19 @@ def exported(machine: Machine) -> set[tuple[str, str, str, bool]]:
     lines = machine.run("user", "export").succeeded().out.splitlines()
     accounts = list(map(json.loads, lines))
     return {(one["email"], one["username"], one["role"], one["is_active"]) for one in accounts}
+
+
+def seeded(machine: Machine, actor: str) -> set[str]:
+    """Return the usernames of the accounts that the events say the seed has created, each of them once."""
+    listing = ("audit", "list", "--type", "UserSeeded", "--all", "-o", "jsonl")
+    events = list(map(json.loads, machine.run(*listing).succeeded().out.splitlines()))
+    assert {(event["data"]["name"], event["actor"], event["reason"]) for event in events} == {
+        ("ci-seed", actor, "CI seed")
+    }
+    ids = [event["subject"] for event in events]
+    assert len(ids) == len(set(ids))
+    accounts = machine.run("user", "list", "--all", "-o", "jsonl").succeeded().out.splitlines()
+    return {account["username"] for account in map(json.loads, accounts) if account["id"] in ids}
 
 
 def require_logins(machine: Machine, secrets: Mapping[str, str]) -> None:
