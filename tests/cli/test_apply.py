@@ -1,6 +1,8 @@
 """`apply`: seed files and saved plans, confirmations, limits, generated passwords, and the report."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -356,6 +358,37 @@ def test_one_of_two_processes_applies_a_saved_plan(installed: Machine) -> None:
     saved(installed)
     done = together(installed, [installed.command("apply", "saved", "-o", "json")] * 2)
     assert sorted(each.code for each in done) == [0, 4], [each.err for each in done]
+
+
+def while_asked(machine: Machine, *changes: tuple[str, ...]) -> int:
+    """Run other commands while a person is asked whether to delete the account `new`. Return the exit code."""
+    question, shown = b"type '1' to confirm: ", b""
+    master, slave = pty.openpty()
+    process = machine.start("apply", "seed.yaml", "--prune=delete", stdin=slave, stdout=slave, stderr=slave)
+    while question not in shown:
+        shown += os.read(master, 1024)
+    for words in changes:
+        machine.run(*words).succeeded()
+    os.write(master, b"1\n")
+    code = process.wait(timeout=60)
+    for end in (master, slave):
+        os.close(end)
+    return code
+
+
+def test_what_others_change_meanwhile_is_planned_again(installed: Machine) -> None:
+    with_seeded(installed, "new")
+    assert while_asked(installed, ("user", "update", "new", "--username", "renamed")) == 0
+    assert installed.run("user", "exists", "renamed").code == 3
+
+
+def test_no_more_is_deleted_than_was_confirmed(installed: Machine) -> None:
+    with_seeded(installed, "new")
+    users(installed, "email: old@example.org, username: old", name="other.yaml")
+    renamed = ("user", "update", "new", "--username", "renamed")
+    assert while_asked(installed, renamed, ("apply", "other.yaml")) == 4
+    for name in ("renamed", "old"):
+        assert installed.run("user", "exists", name).code == 0
 
 
 @pytest.mark.embedded

@@ -83,12 +83,13 @@ class SeedService:
         by: "Attribution",
         dry_run: bool = False,
         progress: Callable[[int], object] = lambda accounts: None,
+        replanned: Callable[[Plan], object] = lambda plan: None,
     ) -> Change[ApplyReport]:
         """Apply a plan of seed files. If other processes have changed its accounts since, plan the rest again.
 
-        Raises the errors of `plan` and `apply_saved`, and PlanStale if the accounts do not stop changing, or if the new
-        plan would delete or prune other accounts. The changes of earlier transactions stay, unless
-        `options.all_or_nothing`.
+        `replanned` is called with such a plan and may raise, for example if it changes more than is allowed. Raises the
+        errors of `plan` and `apply_saved`, and PlanStale if the accounts do not stop changing, or if the new plan would
+        delete or prune other accounts. The changes of earlier transactions stay, unless `options.all_or_nothing`.
         """
         secrets = self.secrets()
         secrets.read_all(_sources(plan.changes))
@@ -105,6 +106,7 @@ class SeedService:
                         "other accounts would be deleted or pruned now than when the command began",
                         hint="run '{backctl} plan FILE' to see them, then run the command again",
                     ) from None
+                replanned(plan)
                 secrets.read_all(_sources(plan.changes))
             else:
                 return applying.change(plan, earlier=earlier)

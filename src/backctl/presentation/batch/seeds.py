@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from backctl.application.seeding.applying import ApplyOptions
 from backctl.application.transfer.journal import ImportJournal
-from backctl.domain.errors import BackctlError, ConfirmationRequired, OutcomeUnknown, UsageError
+from backctl.domain.errors import BackctlError, ConfirmationRequired, OutcomeUnknown, PlanStale, UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
 from backctl.presentation.batch.bound import ChangeBound
@@ -46,6 +46,7 @@ class Apply:
         self._prune = prune
         self._all_or_nothing = all_or_nothing
         self._bound = None if max_changes is None else ChangeBound.parse(max_changes)
+        self._most: int | None = None
         self._secret_file = secret_file
         self._interruption = Interruption(announce=True)
 
@@ -95,9 +96,9 @@ class Apply:
         """
         call = self._call
         if self._bound is not None:
-            most = self._bound.most(call.backend.accounts.count)
-            if plan.summary.changes > most:
-                raise self._bound.exceeded(most)
+            self._most = self._bound.most(call.backend.accounts.count)
+            if plan.summary.changes > self._most:
+                raise self._bound.exceeded(self._most)
         if self._secret_file is None and _generates(plan):
             raise UsageError("the seed generates passwords, which need a file", hint="add --secret-file FILE")
         call.parameters["files"] = f"{', '.join(self._files)} ({summarized(plan.summary)})"
@@ -113,6 +114,15 @@ class Apply:
             call.guard.confirm_name(str(len(deleted)), f"delete {_accounts(deleted)}{also}")
         elif pruned:
             call.guard.confirm(closing)
+
+    def _require_no_more(self, plan: "Plan", before: "Plan", done: int) -> None:
+        """Raise PlanStale if a plan of the rest, made because accounts have changed, does more than was allowed."""
+        is_over = self._most is not None and done + plan.summary.changes > self._most
+        if is_over or (_generates(plan) and not _generates(before)):
+            raise PlanStale(
+                "other processes have changed the accounts, so that more would happen than was planned at first",
+                hint="run the same command again",
+            )
 
     @contextmanager
     def _journal(self, plan: "Plan") -> Iterator[ImportJournal]:
@@ -150,6 +160,7 @@ class Apply:
                         by=call.attribution,
                         dry_run=call.dry_run,
                         progress=progress.advance,
+                        replanned=lambda rest: self._require_no_more(rest, plan, progress.done),
                     )
                 if interruption.has_come:
                     raise interruption.error()
