@@ -125,7 +125,7 @@ complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the event log
 complete -c backctl -n '__backctl_at' -a config -d 'Show, validate and change the configuration'
 complete -c backctl -n '__backctl_at' -a profile -d 'List profiles and select one'
 complete -c backctl -n '__backctl_at' -a db -d 'Inspect, upgrade and back up the database'
-complete -c backctl -n '__backctl_at' -a plan -d 'Compare the accounts with seed files, and show what \'backctl apply\' would change'
+complete -c backctl -n '__backctl_at' -a plan -d 'Show what applying seed files would change'
 complete -c backctl -n '__backctl_at' -a apply -d 'Create and change accounts so that they match seed files'
 complete -c backctl -n '__backctl_at' -a sanitize -d 'Remove HTML and control characters from text or JSON'
 complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the database, if they do not exist'

@@ -34,10 +34,10 @@ def plan(
         bool, Option("--detailed-exitcode", help="Exit with 10 instead of 0 if anything would change.")
     ] = False,
 ) -> None:
-    """Compare the accounts with seed files, and show what 'backctl apply' would change.
+    """Show what applying seed files would change.
 
-    Nothing is changed, and no secret is read: the plan only checks that they exist. A terminal shows differences: + is
-    a new account, ~ an update, x closes, o opens and - deletes an account.
+    Nothing is changed. Secrets are not read: the plan only checks that they exist. On a terminal, + marks a new
+    account, ~ an update, x an account that is closed, o one that is opened, and - one that is deleted.
     """
     names = named_files(files)
     if out == "-":
