@@ -3,12 +3,11 @@
 import json
 import shutil
 import signal
+import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.cli.accounts import Person, fresh, populate, python
@@ -221,17 +220,18 @@ def test_a_database_without_space_stops_the_apply_before_the_batch(machine: Mach
 
 def test_two_processes_apply_one_file_at_once(machine: Machine) -> None:
     """Each account is changed by one of them, whose file has its password."""
-    files, done = ("secrets", "more-secrets"), dict[str, Any]()
-
-    def apply(file: str) -> None:
-        done[file] = drive(machine, "never", 1, KILL, *command(secrets=file))
-
-    threads = [threading.Thread(target=apply, args=(file,)) for file in files]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    reports = [done[file].succeeded().json for file in files]
+    files = ("secrets", "more-secrets")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, DRIVER, "never", "1", KILL, *command(secrets=file)],
+            stdout=subprocess.PIPE,
+            env={**machine.environment, "APPLY_BATCH": str(BATCH)},
+            cwd=machine.home,
+        )
+        for file in files
+    ]
+    reports = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
     for name, number in (("created", 9), ("updated", 1), ("closed", 1)):
         assert sum(report[name] for report in reports) == number
     found = seeded(machine, files)
