@@ -197,7 +197,7 @@ def test_pruning_closes_what_the_file_no_longer_lists(seeder: Seeder) -> None:
     active = {name for name, state in seeder.states().items() if state.is_active}
     assert active == {"root", "ada", "nightly", "user0"}
     assert done(seeder.apply(*people(1), prune="close").value) == {"unchanged": 3}
-    assert done(seeder.apply(*people(2), prune="close").value) == {"unchanged": 3}  # `state` leaves a closed one
+    assert done(seeder.apply(*people(2), prune="close").value) == {"opened": 1, "unchanged": 2}  # it is listed again
 
 
 def test_pruning_deletes_what_the_file_no_longer_lists(seeder: Seeder) -> None:

@@ -93,7 +93,8 @@ NO_VALUES = AccountValues()
 class SeedUser:
     """One account that a seed file declares. It has an `email`, an `id` or both; None means not given.
 
-    The defaults of the file have been filled in. `state` decides about `is_active`, which is not given in `values`.
+    The defaults of the file have been filled in. `state` decides about `is_active`, which is not given in `values`; an
+    account without a state is active.
     """
 
     origin: Origin

@@ -283,7 +283,7 @@ def _existing(
 def _difference(name: str, user: SeedUser, state: AccountState) -> PlannedChange | None:
     """Return the change of an account that the entry means; None if the account is as declared."""
     wanted, expiry = user.values, user.values.expiry
-    is_active = None if user.state is None else user.state == "active"
+    is_active: bool | None = user.state != "closed"
     email = wanted.email if wanted.email is not None and wanted.email.address != state.email else None
     username = wanted.username if wanted.username is not None and wanted.username.name != state.username else None
     role = wanted.role if wanted.role != state.role else None

@@ -89,8 +89,7 @@ _COMMON: Final[dict[str, Member]] = {
     "role": _ROLE,
     "state": Member(
         kind="choice",
-        title="active: may log in. closed: may not. absent: deleted, which needs --confirm COUNT. Without it a new "
-        "account is active and an existing one is left as it is.",
+        title="active (the default): may log in. closed: may not. absent: deleted, which needs --confirm COUNT.",
         choices=get_args(State),
     ),
     "expires_at": _EXPIRES_AT,
