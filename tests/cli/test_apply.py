@@ -360,11 +360,11 @@ def test_one_of_two_processes_applies_a_saved_plan(installed: Machine) -> None:
     assert sorted(each.code for each in done) == [0, 4], [each.err for each in done]
 
 
-def while_asked(machine: Machine, *changes: tuple[str, ...]) -> int:
+def while_asked(machine: Machine, *changes: tuple[str, ...], flags: tuple[str, ...] = ()) -> int:
     """Run other commands while a person is asked whether to delete the account `new`. Return the exit code."""
     question, shown = b"type '1' to confirm: ", b""
     master, slave = pty.openpty()
-    process = machine.start("apply", "seed.yaml", "--prune=delete", stdin=slave, stdout=slave, stderr=slave)
+    process = machine.start("apply", "seed.yaml", "--prune=delete", *flags, stdin=slave, stdout=slave, stderr=slave)
     while question not in shown:
         shown += os.read(master, 1024)
     for words in changes:
@@ -380,6 +380,26 @@ def test_what_others_change_meanwhile_is_planned_again(installed: Machine) -> No
     with_seeded(installed, "new")
     assert while_asked(installed, ("user", "update", "new", "--username", "renamed")) == 0
     assert installed.run("user", "exists", "renamed").code == 3
+
+
+def test_no_password_is_generated_without_a_place(installed: Machine) -> None:
+    with_seeded(installed, "new")
+    users(installed, "email: ada@example.org, username: ada, password: {generate: true}")
+    renamed = ("user", "update", "new", "--username", "renamed")
+    assert while_asked(installed, renamed, ("user", "delete", "ada", "--confirm", "ada")) == 4
+    assert installed.run("user", "exists", "ada").code == 3
+    assert installed.run("user", "exists", "renamed").code == 0
+
+
+def test_no_more_is_changed_than_allowed(installed: Machine) -> None:
+    with_seeded(installed, "new")
+    users(installed, "email: ada@example.org, role: user")
+    renamed = ("user", "update", "new", "--username", "renamed")
+    changes = (renamed, ("role", "assign", "moderator", "ada"))
+    assert while_asked(installed, *changes, flags=("--max-changes", "1")) == 4
+    assert installed.run("user", "exists", "renamed").code == 0
+    assert while_asked(installed, ("role", "assign", "admin", "ada"), flags=("--max-changes", "2")) == 0
+    assert shown(installed, "ada")["role"] == "user"
 
 
 def test_no_more_is_deleted_than_was_confirmed(installed: Machine) -> None:
