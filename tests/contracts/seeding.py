@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.contracts.conftest import BY, Store, new_id
-from tests.contracts.importing import Members
+from tests.contracts.importing import FOREIGN_HASH, OTHER_HASH, OTHER_TOTP_SECRET, TOTP_SECRET, Members
+from tests.contracts.test_replay import fold, row_of
+from tests.contracts.token_services import SECOND
 
 from backctl.application.account_steps import AccountSteps
 from backctl.application.guard import Guard
@@ -23,11 +25,40 @@ from backctl.domain.password_policy import PasswordPolicy
 from backctl.domain.repositories import BY_CREATION, EVERY_EVENT, EVERY_USER, AccountKeys
 from backctl.domain.seed import AccountState, Desired, Plan, Prune
 from backctl.domain.user import User
-from backctl.domain.values import Identity, Secret
+from backctl.domain.values import Identity, Secret, UserId
 from backctl.infrastructure.crypto.field_ciphers import KeyCiphers
 from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 from backctl.infrastructure.files.secret_files import SecretFiles
 from backctl.wiring.seeding import seed_files
+
+ID = UserId("01a20000-0000-7000-8000-000000000001")
+DAY = 86_400 * SECOND
+PASSWORD, OTHER_PASSWORD = "correct horse", "battery staple"
+VARIABLES = {
+    "PASSWORD": PASSWORD,
+    "OTHER_PASSWORD": OTHER_PASSWORD,
+    "HASH": FOREIGN_HASH,
+    "OTHER_HASH": OTHER_HASH,
+    "TOTP": TOTP_SECRET,
+    "OTHER_TOTP": OTHER_TOTP_SECRET,
+    "WEAK": "short",
+}
+
+
+def env(name: str) -> Members:
+    return {"env": name}
+
+
+def factor(name: str) -> Members:
+    return {"secret": env(name)}
+
+
+def someone(name: str, **members: object) -> Members:
+    return {"email": f"{name}@example.org", "username": name} | members
+
+
+def people(count: int, **members: object) -> list[Members]:
+    return [someone(f"user{number}", **members) for number in range(count)]
 
 
 @dataclass
@@ -156,3 +187,10 @@ def done(report: ApplyReport) -> dict[str, int]:
     """Return the numbers of a report that are not zero."""
     names = ("created", "updated", "opened", "closed", "deleted", "unchanged")
     return {name: getattr(report, name) for name in names if getattr(report, name)}
+
+
+def replayed(seeder: Seeder) -> None:
+    """Replay the events, and compare every account with them."""
+    found = {view.id: row_of(view) for view in seeder.reader.stream_users(EVERY_USER, BY_CREATION)}
+    assert fold(seeder.reader.stream_events(EVERY_EVENT)) == found
+    assert seeder.reader.verify_chain(seeder.store.audit_keys).intact

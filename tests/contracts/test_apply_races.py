@@ -8,8 +8,16 @@ from contextlib import suppress
 import pytest
 from tests.contracts.conftest import BY, START, Store, a_user
 from tests.contracts.importing import Members, MemoryFile, lines, on_one_database
-from tests.contracts.seeding import Seeder, done
-from tests.contracts.test_apply import PASSWORD, VARIABLES, env, people, replayed, someone
+from tests.contracts.seeding import (
+    PASSWORD,
+    VARIABLES,
+    Seeder,
+    done,
+    env,
+    people,
+    replayed,
+    someone,
+)
 
 from backctl.application.seeding import applying
 from backctl.application.seeding.applying import ApplyOptions, ApplyReport
