@@ -205,6 +205,17 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be_done(seeder: Seeder) -
 
 
 @on_one_database
+def test_a_dry_run_of_many_passwords_knows_the_new_administrator(
+    seeder: Seeder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It makes all changes in one transaction, because it hashes no passwords of new accounts."""
+    monkeypatch.setattr("backctl.application.seeding.applying.PASSWORDS_AT_ONCE", 1)
+    boss = someone("boss", role="admin", password=env("PASSWORD"))
+    change = seeder.apply(boss, someone("bob", password=env("PASSWORD")), someone("root", state="closed"), dry_run=True)
+    assert done(change.value) == {"created": 2, "closed": 1}
+
+
+@on_one_database
 def test_a_dry_run_of_a_first_password_says_that_it_would_be_set(seeder: Seeder) -> None:
     seeder.apply(someone("bob"))
     entry = someone("bob", password=env("PASSWORD"), password_policy="enforce")

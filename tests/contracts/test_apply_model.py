@@ -95,8 +95,7 @@ def require_declared(
             continue
         state = states[name]
         assert state.role == members.get("role", "user") or ("role" not in members and name in before)
-        if "state" in members or name not in before:
-            assert state.is_active == (members.get("state") != "closed")
+        assert state.is_active == (members.get("state") != "closed")
         if "expires_at" in members:
             ends = None if members["expires_at"] == "never" else Instant.parse(str(members["expires_at"]))
             assert state.expires_at == ends

@@ -143,7 +143,7 @@ def test_a_saved_plan_has_its_secrets_from_where_they_are_when_it_is_applied(see
         (someone("bob"), created("bob", role="admin"), {"created": 3, "unchanged": 1}),
         (someone("bob", role="user"), created("bob", role="moderator"), {"created": 3, "updated": 1}),
         (someone("ada", role="moderator"), changed("ada", promoted), {"created": 3, "unchanged": 1}),
-        (someone("ada", role="moderator"), changed("ada", closed), {"created": 3, "updated": 1}),
+        (someone("ada", role="moderator"), changed("ada", closed), {"created": 3, "opened": 1}),
         (someone("ada", state="closed"), changed("ada", renamed), {"created": 3, "closed": 1}),
         (someone("ada", state="closed"), deleted("ada"), {"created": 4}),
         (someone("ada", state="absent"), deleted("ada"), {"created": 3, "unchanged": 1}),

@@ -153,7 +153,7 @@ class Applying:
         slow = 0
         for change in changes:
             batch.append(change)
-            slow += change.values.password is not None
+            slow += change.values.password is not None and not (dry_run and change.action == "create")
             if len(batch) == BATCH_SIZE or slow == PASSWORDS_AT_ONCE:
                 yield self._prepared(batch, dry_run=dry_run)
                 batch, slow = [], 0
