@@ -267,10 +267,24 @@ def test_a_secret_file_is_made_only_for_passwords(installed: Machine) -> None:
     apply(installed, "--secret-file", "secrets", "--dry-run").succeeded()
     assert not (installed.home / "secrets").exists()
     (installed.home / "secrets").write_text("not JSON")
+    (installed.home / "secrets").chmod(0o600)
     refused(apply(installed, "--secret-file", "secrets"), 9, "storage.folder_unusable")
     assert installed.run("user", "exists", "fay").code == 3
     refused(apply(installed, "--secret-file", "-"), 2, "usage")
     refused(apply(installed, "--secret-file", "none/secrets"), 9, "storage.folder_unusable")
+    assert installed.run("user", "exists", "fay").code == 3
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("mode", [0o640, 0o644, 0o606])
+def test_a_secret_file_that_others_can_read_is_refused(installed: Machine, mode: int) -> None:
+    users(installed, "email: fay@example.org, username: fay, password: {generate: true}")
+    file = installed.home / "secrets"
+    file.touch()
+    file.chmod(mode)
+    error = refused(apply(installed, "--secret-file", "secrets"), 9, "storage.folder_unusable")
+    assert error["message"] == "'secrets' is not a regular file that only its owner can read and write"
+    assert file.read_bytes() == b""
     assert installed.run("user", "exists", "fay").code == 3
 
 

@@ -131,7 +131,7 @@ class Apply:
         if path is None or not _generates(plan):
             yield ImportJournal()
             return
-        file = self._call.backend.files.grow(path, new=not os.path.lexists(path))
+        file = self._call.backend.files.grow(path, new=not os.path.lexists(path), secret=True)
         try:
             yield ImportJournal(None, file)
         finally:
