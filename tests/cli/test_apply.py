@@ -288,6 +288,49 @@ def test_a_secret_file_that_others_can_read_is_refused(installed: Machine, mode:
     assert installed.run("user", "exists", "fay").code == 3
 
 
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("seed.yaml", "seed.yaml"),
+        ("./link", "seed.yaml"),
+        ("saved", "saved"),
+        ("seed.yaml", "saved"),
+        ("pass", "saved"),
+    ],
+)
+def test_a_secret_file_is_no_file_that_is_read(installed: Machine, name: str, file: str) -> None:
+    users(
+        installed,
+        "email: fay@example.org, username: fay, password: {generate: true}",
+        "email: zoe@example.org, username: zoe, password: {file: pass}",
+    )
+    (installed.home / "pass").write_text(SECRET)
+    (installed.home / "link").symlink_to("seed.yaml")
+    saved(installed)
+    for each in ("pass", "seed.yaml", "saved"):
+        (installed.home / each).chmod(0o600)
+    before = contents(installed.home)
+    error = refused(apply(installed, "--secret-file", name, file=file), 2, "usage")
+    assert error["message"] == f"--secret-file '{name}' is a file that this command reads"
+    assert contents(installed.home) == before
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    "text", ["version: 1\n", '{"username": "fay", "password": "x"}\nmore\n', '{"username": "fay"}\n', "[1]\n", "\n"]
+)
+def test_a_secret_file_contains_only_generated_passwords(installed: Machine, text: str) -> None:
+    users(installed, "email: fay@example.org, username: fay, password: {generate: true}")
+    file = installed.home / "secrets"
+    file.write_text(text)
+    file.chmod(0o600)
+    error = refused(apply(installed, "--secret-file", "secrets"), 9, "storage.folder_unusable")
+    assert error["message"].endswith(" of 'secrets' is not a generated password in JSON")
+    assert file.read_text() == text
+    assert installed.run("user", "exists", "fay").code == 3
+
+
 # Saved plans.
 
 

@@ -227,6 +227,14 @@ class Plan:
     changes: tuple[PlannedChange, ...]
     summary: Summary
 
+    def sources(self) -> Iterator[tuple[Origin, SecretSource]]:
+        """Yield the sources of the secrets that the changes need, each with the place that names it."""
+        for change in self.changes:
+            values, origin = change.values, change.origin or Origin("", 1)
+            for source in (values.password, values.password_hash, values.mfa_secret):
+                if source is not None:
+                    yield origin, source
+
 
 def _text(source: SecretSource | None) -> str | None:
     return None if source is None else str(source)

@@ -1,6 +1,6 @@
 """The use cases of seed files: plan the changes that make the accounts match them, and apply these changes."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from backctl.application.seeding.plan import PlanReader, SavedPlan, written
 from backctl.application.seeding.staleness import require_all_fresh
 from backctl.application.views import Change
 from backctl.domain.errors import PlanStale
-from backctl.domain.seed import Desired, Origin, Plan, PlannedChange, Prune, SecretSource
+from backctl.domain.seed import Desired, Plan, Prune
 from backctl.domain.seed_plan import planned
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class SeedService:
         """
         with self.reader().account_snapshot() as snapshot:
             plan = planned(desired, snapshot, prune=prune, now=self.clock())
-        self.secrets().require(_sources(plan.changes))
+        self.secrets().require(plan.sources())
         return plan
 
     def saved(self, plan: Plan) -> Iterator[bytes]:
@@ -92,7 +92,7 @@ class SeedService:
         delete or prune other accounts. The changes of earlier transactions stay, unless `options.all_or_nothing`.
         """
         secrets = self.secrets()
-        secrets.read_all(_sources(plan.changes))
+        secrets.read_all(plan.sources())
         applying = self.applying(secrets)
         earlier, tries, fewest, removed = 0, 0, len(plan.changes), _removed(plan)
         while tries < _TRIES:
@@ -107,7 +107,7 @@ class SeedService:
                         hint="run '{backctl} plan FILE' to see them, then run the command again",
                     ) from None
                 replanned(plan)
-                secrets.read_all(_sources(plan.changes))
+                secrets.read_all(plan.sources())
             else:
                 return applying.change(plan, earlier=earlier)
             # Two processes that apply one file can meet at every batch, and each time one of them has to plan again.
@@ -130,7 +130,7 @@ class SeedService:
         """
         self.require_fresh(saved.plan)
         secrets = self.secrets()
-        secrets.read_all(_sources(saved.plan.changes))
+        secrets.read_all(saved.plan.sources())
         applying = self.applying(secrets)
         applying.run(saved.plan, options, by=by, dry_run=dry_run, progress=progress)
         return applying.change(saved.plan)
@@ -143,11 +143,3 @@ def _removed(plan: Plan) -> "frozenset[UserId | None]":
         for change in plan.changes
         if change.action == "delete" or (change.action == "close" and change.origin is None)
     )
-
-
-def _sources(changes: Iterable[PlannedChange]) -> Iterator[tuple[Origin, SecretSource]]:
-    for change in changes:
-        values, origin = change.values, change.origin or Origin("", 1)
-        for source in (values.password, values.password_hash, values.mfa_secret):
-            if source is not None:
-                yield origin, source

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from backctl.application.transfer.import_steps import RowOutcome
-from backctl.domain.errors import BackctlError, InvalidInput
+from backctl.domain.errors import BackctlError, FolderUnusable, InvalidInput
+from backctl.domain.quoting import quoted
 from backctl.domain.values import Secret, UserId, is_uuid
 
 if TYPE_CHECKING:
@@ -97,6 +98,20 @@ NO_JOURNAL = ImportJournal()
 
 def _secret(generated: GeneratedPassword) -> dict[str, object]:
     return generated._asdict() | {"password": generated.password.reveal()}
+
+
+def require_passwords(lines: Iterable[bytes], path: str) -> None:
+    """Raise FolderUnusable unless all lines of a file that exists are those of generated passwords."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            found = json.loads(line)
+            is_password = isinstance(found, dict) and "password" in found
+        except (ValueError, RecursionError):
+            is_password = False
+        if not is_password:
+            raise FolderUnusable(
+                f"line {number} of {quoted(path)} is not a generated password in JSON", hint="choose another file"
+            )
 
 
 def _lines(objects: Iterable[dict[str, object]]) -> bytes:

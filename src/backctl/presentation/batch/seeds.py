@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from backctl.application.seeding.applying import ApplyOptions
-from backctl.application.transfer.journal import ImportJournal
+from backctl.application.transfer.journal import ImportJournal, require_passwords
 from backctl.domain.errors import BackctlError, ConfirmationRequired, OutcomeUnknown, PlanStale, UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation import terminal
@@ -101,6 +101,7 @@ class Apply:
                 raise self._bound.exceeded(self._most)
         if self._secret_file is None and _generates(plan):
             raise UsageError("the seed generates passwords, which need a file", hint="add --secret-file FILE")
+        self._require_own_file(plan)
         call.parameters["files"] = f"{', '.join(self._files)} ({summarized(plan.summary)})"
         deleted = [change for change in plan.changes if change.action == "delete"]
         pruned = [change for change in plan.changes if change.action == "close" and change.origin is None]
@@ -114,6 +115,20 @@ class Apply:
             call.guard.confirm_name(str(len(deleted)), f"delete {_accounts(deleted)}{also}")
         elif pruned:
             call.guard.confirm(closing)
+
+    def _require_own_file(self, plan: "Plan") -> None:
+        """Raise UsageError if the generated passwords would be written to a file that this command reads."""
+        path = self._secret_file
+        if path is None or not os.path.exists(path):
+            return
+        sources = {source.name for _, source in plan.sources() if source.kind == "file"}
+        for other in (*self._files, *plan.files, *sorted(sources)):
+            with suppress(OSError, ValueError):  # a path that cannot be followed is not this file
+                if os.path.samefile(path, other):
+                    raise UsageError(
+                        f"--secret-file {quoted(path)} is a file that this command reads",
+                        hint="give --secret-file another name",
+                    )
 
     def _require_no_more(self, plan: "Plan", before: "Plan", done: int) -> None:
         """Raise PlanStale if a plan of the rest, made because accounts have changed, does more than was allowed."""
@@ -133,6 +148,7 @@ class Apply:
             return
         file = self._call.backend.files.grow(path, new=not os.path.lexists(path), secret=True)
         try:
+            require_passwords(file.lines(), path)
             yield ImportJournal(None, file)
         finally:
             file.close()
