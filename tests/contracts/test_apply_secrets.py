@@ -5,6 +5,7 @@ from tests.contracts.importing import OTHER_HASH, OTHER_TOTP_SECRET, Members, on
 from tests.contracts.seeding import OTHER_PASSWORD, PASSWORD, VARIABLES, Seeder, done, env, factor, people, someone
 from tests.contracts.token_services import SECOND, Services
 
+from backctl.application.seeding.applying import BATCH_SIZE
 from backctl.domain.errors import InvalidSeed, TokenRevoked
 from backctl.domain.one_time_codes import decoded_secret
 
@@ -113,6 +114,17 @@ def test_a_bad_secret_changes_nothing_and_is_named_with_its_line(seeder: Seeder,
         seeder.apply(*people(3), someone("bob", **bad))
     assert "short" not in str(raised.value)
     assert PASSWORD not in str(raised.value)
+    assert seeder.events() == before
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    "bad", [{"password": env("WEAK")}, {"password_hash": env("PASSWORD")}, {"mfa": factor("HASH")}]
+)
+def test_a_bad_secret_of_a_later_transaction_changes_nothing(seeder: Seeder, bad: Members) -> None:
+    before = seeder.events()
+    with pytest.raises(InvalidSeed):
+        seeder.apply(*people(BATCH_SIZE + 5), someone("bob", **bad))
     assert seeder.events() == before
 
 

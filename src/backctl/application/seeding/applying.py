@@ -17,7 +17,7 @@ from backctl.application.views import Change
 from backctl.domain.errors import InvalidInput, InvalidSeed, OutcomeUnknown
 from backctl.domain.mfa import Enrolment
 from backctl.domain.one_time_codes import DEFAULT_TOTP, checked_secret
-from backctl.domain.seed import Action, Plan, PlannedChange
+from backctl.domain.seed import Action, Plan, PlannedChange, SecretSource
 from backctl.domain.user import User
 from backctl.domain.values import EmailAddress, Identity, UserId, Username, folded
 
@@ -94,6 +94,8 @@ class Applying:
     """Accounts of the last call that had the declared secrets already."""
     pruned: int = 0
     """Deleted accounts that no file lists, so that later plans do not count them."""
+    _hashes: "dict[SecretSource, PasswordHash]" = field(default_factory=dict, init=False, repr=False)
+    _given: dict[SecretSource, GivenFactor] = field(default_factory=dict, init=False, repr=False)
 
     def run(
         self,
@@ -106,12 +108,13 @@ class Applying:
     ) -> None:
         """Make the changes of a plan, and call `progress` with the number of accounts after each transaction.
 
-        A guard that is due is asked before the first change. Raises PlanStale, LastAdministrator and InvalidSeed for a
-        secret that is not valid; the transactions before it stay.
+        A guard that is due is asked before the first change. Raises InvalidSeed for a secret that is not valid, before anything is changed;
+        PlanStale and LastAdministrator, after which the transactions before it stay.
         """
         self.same = 0
         if not plan.changes:
             return
+        self._require_valid(plan.changes)
         guard = self.transactions.guard
         if not dry_run and guard.is_due and plan.summary.changes:
             guard.ask()
@@ -148,6 +151,13 @@ class Applying:
 
     # Before a transaction.
 
+    def _require_valid(self, changes: Sequence[PlannedChange]) -> None:
+        """Check the secrets of all changes. Raises InvalidSeed with the line of the first that is not valid."""
+        for change in changes:
+            with _located(change):
+                self._with_secrets(change)
+                self._password(change)
+
     def _batches(self, changes: Sequence[PlannedChange], *, dry_run: bool) -> Iterator[list[_Prepared]]:
         batch = list[PlannedChange]()
         slow = 0
@@ -182,28 +192,43 @@ class Applying:
 
     def _with_secrets(self, change: PlannedChange) -> _Prepared:
         values = change.values
-        password_hash = factor = None
-        if values.password_hash is not None:
-            password_hash = self.hasher.accept(self.secrets.secret(values.password_hash))
-        if values.mfa_secret is not None:
-            secret = checked_secret(self.secrets.secret(values.mfa_secret).reveal(), "the secret of mfa")
-            factor = GivenFactor("on", secret, DEFAULT_TOTP)
+        password_hash = None if values.password_hash is None else self._hash(values.password_hash)
+        factor = None if values.mfa_secret is None else self._factor(values.mfa_secret)
         return _Prepared(change, password_hash, None, factor)
 
-    def _job(self, change: PlannedChange) -> "tuple[Secret, PasswordHash | None] | None":
-        """Return the password to hash, and the stored hash to compare it with; None without a password."""
+    def _hash(self, source: SecretSource) -> "PasswordHash":
+        known = self._hashes.get(source)
+        if known is None:
+            known = self._hashes[source] = self.hasher.accept(self.secrets.secret(source))
+        return known
+
+    def _factor(self, source: SecretSource) -> GivenFactor:
+        known = self._given.get(source)
+        if known is None:
+            secret = checked_secret(self.secrets.secret(source).reveal(), "the secret of mfa")
+            known = self._given[source] = GivenFactor("on", secret, DEFAULT_TOTP)
+        return known
+
+    def _password(self, change: PlannedChange) -> "Secret | None":
+        """Return the password of a variable or a file; None without one. Raises WeakPassword, InvalidInput."""
         from backctl.domain.password_policy import prepared_new
 
-        source = change.values.password
-        if source is None:
+        source, values = change.values.password, change.values
+        if source is None or source.kind == "generate":
             return None
-        if source.kind == "generate":
-            return generate_password(), None
         password = prepared_new(self.secrets.secret(source))
-        values = change.values
         email = values.email or EmailAddress.of(change.email)
         username = values.username or Username(change.username, folded(change.username, "NFKC"))
         self.passwords().check(password, email=email, username=username)
+        return password
+
+    def _job(self, change: PlannedChange) -> "tuple[Secret, PasswordHash | None] | None":
+        """Return the password to hash, and the stored hash to compare it with; None without a password."""
+        if change.values.password is None:
+            return None
+        password = self._password(change)
+        if password is None:
+            return generate_password(), None
         stored = None if change.id is None else self.reader.password_of(Identity("id", change.id))
         return password, stored
 
