@@ -208,11 +208,27 @@ def test_a_dry_run_changes_nothing_and_says_what_would_be_done(seeder: Seeder) -
 def test_a_dry_run_of_many_passwords_knows_the_new_administrator(
     seeder: Seeder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It makes all changes in one transaction, because it hashes no passwords of new accounts."""
+    """It makes all changes in one transaction, whatever the real run does."""
     monkeypatch.setattr("backctl.application.seeding.applying.PASSWORDS_AT_ONCE", 1)
     boss = someone("boss", role="admin", password=env("PASSWORD"))
     change = seeder.apply(boss, someone("bob", password=env("PASSWORD")), someone("root", state="closed"), dry_run=True)
     assert done(change.value) == {"created": 2, "closed": 1}
+
+
+@on_one_database
+def test_a_dry_run_of_many_batches_knows_the_new_administrator(seeder: Seeder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backctl.application.seeding.applying.BATCH_SIZE", 1)
+    users = (someone("boss", role="admin"), someone("bob"), someone("root", state="closed"))
+    assert done(seeder.apply(*users, dry_run=True).value) == {"created": 2, "closed": 1}
+
+
+@on_one_database
+def test_a_dry_run_that_plans_again_counts_each_account_once(seeder: Seeder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backctl.application.seeding.applying.BATCH_SIZE", 1)
+    desired = seeder.read(*people(3), someone("ada", role="moderator"))
+    plan = seeder.service().plan(desired)
+    seeder.meanwhile = lambda: seeder.store.change("ada", lambda ada: ada.deactivate(now=START))
+    assert done(seeder.applied(desired, plan, dry_run=True).value) == {"created": 3, "opened": 1}
 
 
 @on_one_database

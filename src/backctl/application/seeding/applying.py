@@ -108,7 +108,8 @@ class Applying:
     ) -> None:
         """Make the changes of a plan, and call `progress` with the number of accounts after each transaction.
 
-        A guard that is due is asked before the first change. Raises InvalidSeed for a secret that is not valid, before anything is changed;
+        A dry run makes all changes in one transaction, so that each sees those before it. A guard that is due is asked
+        before the first change. Raises InvalidSeed for a secret that is not valid, before anything is changed;
         PlanStale and LastAdministrator, after which the transactions before it stay.
         """
         self.same = 0
@@ -119,7 +120,7 @@ class Applying:
         if not dry_run and guard.is_due and plan.summary.changes:
             guard.ask()
         batches = self._batches(plan.changes, dry_run=dry_run)
-        if options.all_or_nothing:
+        if options.all_or_nothing or dry_run:
             batches = iter([list(chain.from_iterable(batches))])
         for batch in batches:
             if options.stop():

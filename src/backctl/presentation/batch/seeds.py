@@ -189,10 +189,12 @@ class Apply:
     def _say_stopped(self, error: BaseException, progress: "Progress", total: int, *, is_saved: bool) -> None:
         """Say how many changes were made before the run stopped early, and how to make the rest."""
         done = progress.done
-        if done == 0 and isinstance(error, BackctlError) and not isinstance(error, OutcomeUnknown):
+        if self._call.dry_run or (
+            done == 0 and isinstance(error, BackctlError) and not isinstance(error, OutcomeUnknown)
+        ):
             return  # nothing was changed
         again = ""
-        if done < total and not self._call.dry_run:
+        if done < total:
             again = (
                 "; make a new plan to finish the rest"
                 if is_saved and done
