@@ -1,14 +1,14 @@
 """Checks the tree of a document against the schema and collects what is wrong, each with its line.
 
-No message contains a value that could be a secret in the wrong place: values of secrets, of unknown members, and of
-members with another type.
+No message contains what could be a secret in the wrong place: values of secrets, of unknown members, of choices, and of
+members with another type, and keys that do not look like names.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
-from backctl.application.seeding.documents import Items, Members, Node, Scalar, fault
+from backctl.application.seeding.documents import Items, Members, Node, Scalar, fault, may_show
 from backctl.application.seeding.schema import NEVER, Kind, Member, Shape
 from backctl.domain.errors import BackctlError, InvalidInput, InvalidSeed
 from backctl.domain.quoting import quoted
@@ -125,7 +125,7 @@ class Checker:
         if hint is None:
             near = _nearest(key, shape)
             hint = f"did you mean {quoted(near)}?" if near else "known members: " + ", ".join(shape.members)
-        shown = "with this name" if shape.hides_keys else quoted(key)
+        shown = quoted(key) if may_show(key) and not shape.hides_keys else "with this name"
         self._problems.add(line, f"{shape.name} has no member {shown}", hint=hint)
 
     def _value(self, key: str, member: Member, line: int, node: Node) -> object:
@@ -194,7 +194,7 @@ class Checker:
         choices = f"{', '.join(member.choices[:-1])} or {member.choices[-1]}"
         near = _similar(text, member.choices)
         hint = f"did you mean {quoted(near)}?" if near else None
-        self._problems.add(line, f"{key} must be {choices}, not {quoted(text)}", hint=hint)
+        self._problems.add(line, f"{key} must be {choices}", hint=hint)
         return None
 
     def _text(self, key: str, member: Member, line: int, text: str) -> str | None:

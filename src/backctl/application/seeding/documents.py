@@ -4,6 +4,7 @@ The reader of a document may hand the elements of one list over as they are read
 needs no more memory than its accounts.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -12,6 +13,8 @@ from backctl.domain.quoting import escaped, quoted
 
 DEEPEST: Final = 12
 """The most mappings and lists within each other."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_$-]{1,40}", re.ASCII)
 
 ScalarKind = Literal["string", "plain", "number", "boolean", "null"]
 """A `string` is quoted. A `plain` scalar is unquoted text whose meaning the schema decides: a scalar of YAML, or a date
@@ -78,7 +81,13 @@ def fault(file: str, line: int, message: str, *, hint: str | None = None) -> Inv
 def repeated_key(file: str, line: int, key: str, first: int) -> InvalidSeed:
     """Return the error for a key that its mapping already has since line `first`."""
     where = "" if first == line else f", first on line {first}"
-    return fault(file, line, f"the key {quoted(key)} appears twice{where}", hint="keep one of them")
+    name = f"the key {quoted(key)}" if may_show(key) else "a key"
+    return fault(file, line, f"{name} appears twice{where}", hint="keep one of them")
+
+
+def may_show(key: str) -> bool:
+    """Whether a key looks like the name of a member, not like `password:hunter2`, where a space is missing."""
+    return _NAME.fullmatch(key) is not None
 
 
 def nested_too_deep(file: str, line: int) -> InvalidSeed:
