@@ -226,6 +226,29 @@ def test_more_changes_than_allowed_are_refused(installed: Machine, limit: str, a
     assert (contents(installed.home), installed.stored()) == before
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_enforced_secrets_that_differ_count_as_changes(installed: Machine, dry_run: bool) -> None:
+    users(
+        installed,
+        *(
+            f"email: {name}@example.org, password: {{env: SEED_PASSWORD}}, password_policy: enforce"
+            for name in ("ada", "bob")
+        ),
+        "email: root@example.org, role: admin",
+    )
+    flags = ("--dry-run",) if dry_run else ()
+    before = (contents(installed.home), installed.stored())
+    refused(apply(installed, "--max-changes", "1", *flags), 8, "changes.too_many")
+    assert (contents(installed.home), installed.stored()) == before
+    assert counts(apply(installed, "--max-changes", "2", *flags)) == {"updated": 2, "unchanged": 1}
+    apply(installed).succeeded()
+    assert counts(apply(installed, "--max-changes", "0", *flags)) == {"unchanged": 3}
+    installed.run("plan", "seed.yaml", "--out", "saved").succeeded()
+    installed.environment["SEED_PASSWORD"] = "another horse battery"
+    for file in ("seed.yaml", "saved"):
+        refused(apply(installed, "--max-changes", "1", *flags, file=file), 8, "changes.too_many")
+
+
 def test_the_last_administrator_stays(installed: Machine) -> None:
     users(installed, "email: root@example.org, state: absent")
     refused(apply(installed, "--confirm", "1"), 8, "user.last_administrator")

@@ -1,7 +1,7 @@
 """The use cases of seed files: plan the changes that make the accounts match them, and apply these changes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from backctl.application.seeding.applying import Applying, ApplyOptions, ApplyReport
@@ -10,7 +10,7 @@ from backctl.application.seeding.plan import PlanReader, SavedPlan, written
 from backctl.application.seeding.staleness import require_all_fresh
 from backctl.application.views import Change
 from backctl.domain.errors import PlanStale
-from backctl.domain.seed import Desired, Plan, Prune
+from backctl.domain.seed import Desired, Plan, Prune, Summary
 from backctl.domain.seed_plan import planned
 
 if TYPE_CHECKING:
@@ -73,6 +73,20 @@ class SeedService:
         with self.reader().account_snapshot() as snapshot:
             require_all_fresh(plan.changes, snapshot)
 
+    def differing(self, plan: Plan, *, by: "Attribution") -> int:
+        """Return how many accounts do not change but for an enforced secret, and have another one.
+
+        A plan cannot know them. Verifies their passwords, which takes as long as `apply` needs for it. Raises PlanStale
+        if one of them has changed, and InvalidSeed for a secret.
+        """
+        compared = tuple(change for change in plan.changes if change.action == "none")
+        part = replace(plan, changes=compared, summary=Summary(unchanged=len(compared)))
+        secrets = self.secrets()
+        secrets.read_all(part.sources())
+        applying = self.applying(secrets)
+        applying.run(part, ApplyOptions(), by=by, dry_run=True, progress=lambda accounts: None)
+        return applying.done.total()
+
     def apply(
         self,
         desired: Desired,
@@ -83,13 +97,14 @@ class SeedService:
         by: "Attribution",
         dry_run: bool = False,
         progress: Callable[[int], object] = lambda accounts: None,
-        replanned: Callable[[Plan], object] = lambda plan: None,
+        replanned: Callable[[Plan, int], object] = lambda plan, changed: None,
     ) -> Change[ApplyReport]:
         """Apply a plan of seed files. If other processes have changed its accounts since, plan the rest again.
 
-        `replanned` is called with such a plan and may raise, for example if it changes more than is allowed. Raises the
-        errors of `plan` and `apply_saved`, and PlanStale if the accounts do not stop changing, or if the new plan would
-        delete or prune other accounts. The changes of earlier transactions stay, unless `options.all_or_nothing`.
+        `replanned` is called with such a plan and the number of accounts that were changed before; it may raise, for
+        example if that is more than is allowed. Raises the errors of `plan` and `apply_saved`, and PlanStale if the
+        accounts do not stop changing, or if the new plan would delete or prune other accounts. The changes of earlier
+        transactions stay, unless `options.all_or_nothing`.
         """
         secrets = self.secrets()
         secrets.read_all(plan.sources())
@@ -106,7 +121,7 @@ class SeedService:
                         "other accounts would be deleted or pruned now than when the command began",
                         hint="run '{backctl} plan FILE' to see them, then run the command again",
                     ) from None
-                replanned(plan)
+                replanned(plan, applying.done.total())
                 secrets.read_all(plan.sources())
             else:
                 return applying.change(plan, earlier=earlier)

@@ -97,7 +97,7 @@ class Apply:
         call = self._call
         if self._bound is not None:
             self._most = self._bound.most(call.backend.accounts.count)
-            if plan.summary.changes > self._most:
+            if self._is_over(plan, 0):
                 raise self._bound.exceeded(self._most)
         if self._secret_file is None and _generates(plan):
             raise UsageError("the seed generates passwords, which need a file", hint="add --secret-file FILE")
@@ -130,10 +130,28 @@ class Apply:
                         hint="give --secret-file another name",
                     )
 
+    def _is_over(self, plan: "Plan", done: int) -> bool:
+        """Whether a plan would change more than the limit allows after `done` accounts, with enforced secrets.
+
+        Secrets are compared only if their number matters. Raises PlanStale, InvalidSeed.
+        """
+        if self._most is None:
+            return False
+        left = self._most - done - plan.summary.changes
+        if left < 0:
+            return True
+        if sum(change.action == "none" for change in plan.changes) <= left:
+            return False
+        try:
+            return self._call.backend.seeding.differing(plan, by=self._call.attribution) > left
+        except PlanStale:
+            raise PlanStale(
+                "other processes have changed the accounts meanwhile", hint="run the same command again"
+            ) from None
+
     def _require_no_more(self, plan: "Plan", before: "Plan", done: int) -> None:
         """Raise PlanStale if a plan of the rest, made because accounts have changed, does more than was allowed."""
-        is_over = self._most is not None and done + plan.summary.changes > self._most
-        if is_over or (_generates(plan) and not _generates(before)):
+        if self._is_over(plan, done) or (_generates(plan) and not _generates(before)):
             raise PlanStale(
                 "other processes have changed the accounts, so that more would happen than was planned at first",
                 hint="run the same command again",
@@ -176,7 +194,7 @@ class Apply:
                         by=call.attribution,
                         dry_run=call.dry_run,
                         progress=progress.advance,
-                        replanned=lambda rest: self._require_no_more(rest, plan, progress.done),
+                        replanned=lambda rest, changed: self._require_no_more(rest, plan, changed),
                     )
                 if interruption.has_come:
                     raise interruption.error()
