@@ -141,7 +141,7 @@ def test_one_transaction_makes_all_changes_or_none(installed: Machine) -> None:
     )
     installed.environment["SEED_PASSWORD"] = "short"
     error = refused(apply(installed, "--all-or-nothing"), 2, "seed.invalid")
-    assert error["message"].startswith("seed.yaml:6: ")
+    assert error["message"].startswith("seed.yaml, line 6: ")
     assert installed.run("user", "exists", "zoe").code == 3
     installed.environment["SEED_PASSWORD"] = SECRET
     assert counts(apply(installed, "--all-or-nothing")) == {"created": 3}

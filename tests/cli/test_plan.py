@@ -142,8 +142,8 @@ def test_several_files_are_one_plan(installed: Machine) -> None:
     assert [item["seed"] for item in done.json["items"]] == ["ci"] * 4 + ["more", "third"]
     seed(installed, SEED, "twice.yaml")
     error = refused(installed.run("plan", "seed.yaml", "twice.yaml", "-o", "json"), 2, "seed.repeated")
-    assert "seed.yaml:4" in error["message"]
-    assert "twice.yaml:4" in error["message"]
+    assert "seed.yaml, line 4" in error["message"]
+    assert "twice.yaml, line 4" in error["message"]
 
 
 @pytest.mark.embedded
@@ -230,7 +230,7 @@ def test_the_last_administrator_stays(installed: Machine) -> None:
     for text in ("state: closed", "state: absent", "role: user"):
         seed(installed, f"version: 1\nname: ci\nusers: [{{email: root@example.org, {text}}}]\n")
         error = refused(installed.run("plan", "seed.yaml", "-o", "json"), 8, "user.last_administrator")
-        assert error["message"].startswith("seed.yaml:3: ")
+        assert error["message"].startswith("seed.yaml, line 3: ")
 
 
 def test_planning_records_nothing(installed: Machine) -> None:

@@ -249,7 +249,7 @@ def test_a_dry_run_of_a_first_password_says_that_it_would_be_set(seeder: Seeder)
 )
 def test_the_last_administrator_stays(seeder: Seeder, members: Members) -> None:
     before = seeder.events()
-    with pytest.raises(LastAdministrator, match=r"ci\.json:1: "):
+    with pytest.raises(LastAdministrator, match=r"ci\.json, line 1: "):
         seeder.apply(*people(2), someone("root", **members))
     assert seeder.events() == before
     boss = someone("boss", role="admin")

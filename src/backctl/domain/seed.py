@@ -30,7 +30,7 @@ class Origin(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        return f"{escaped(self.file)}:{self.line}"
+        return f"{escaped(self.file)}, line {self.line}"
 
 
 @dataclass(frozen=True, slots=True)

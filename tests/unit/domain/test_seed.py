@@ -256,7 +256,7 @@ def test_an_absent_entry_is_deleted_once_although_pruning_finds_it() -> None:
     ],
 )
 def test_two_entries_with_one_key_are_refused_with_both_lines(first: SeedUser, second: SeedUser, what: str) -> None:
-    with pytest.raises(SeedRepeated, match=f"seed.yaml:9: .* the same {what} as the one at seed.yaml:4"):
+    with pytest.raises(SeedRepeated, match=f"seed.yaml, line 9: .* the same {what} as the one at seed.yaml, line 4"):
         plan_of([at_line(first, 4), at_line(second, 9)])
 
 
@@ -266,35 +266,35 @@ def test_two_entries_on_one_line_are_two_entries() -> None:
 
 
 def test_two_entries_that_mean_one_account_in_different_ways_are_refused() -> None:
-    with pytest.raises(SeedRepeated, match=r"seed.yaml:9: .*'ada'.* the one at seed.yaml:4"):
+    with pytest.raises(SeedRepeated, match=r"seed.yaml, line 9: .*'ada'.* the one at seed.yaml, line 4"):
         plan_of([entry(id=user_id(1), line=4), entry(email="ada@example.org", line=9)], [account(1, "ada")])
 
 
 def test_repetitions_are_found_across_batches_and_files() -> None:
     many = [entry(f"user{number}", line=number) for number in range(1, 2 * AT_ONCE + 2)]
     files = Desired((Seed("ci", "a.yaml", many), Seed("ci", "b.yaml", [entry("user3", line=1)])))
-    with pytest.raises(SeedRepeated, match=r"the one at seed.yaml:3"):
+    with pytest.raises(SeedRepeated, match=r"the one at seed.yaml, line 3"):
         planned(files, MemorySnapshot([]), now=NOW)
 
 
 def test_a_new_account_needs_an_address_and_a_username() -> None:
-    with pytest.raises(InvalidInput, match=r"seed.yaml:3: .*'username'"):
+    with pytest.raises(InvalidInput, match=r"seed.yaml, line 3: .*'username'"):
         plan_of([entry(email="ada@example.org", line=3)])
-    with pytest.raises(InvalidInput, match=r"seed.yaml:3: .*'email'"):
+    with pytest.raises(InvalidInput, match=r"seed.yaml, line 3: .*'email'"):
         plan_of([entry(id=user_id(1), line=3)])
 
 
 @pytest.mark.parametrize("state", [None, "absent"])
 def test_an_address_of_an_account_with_another_id_is_refused(state: str | None) -> None:
     declared = entry("ada", id=user_id(2), line=3, state=state)  # type: ignore[arg-type]
-    with pytest.raises(AccountAmbiguous, match=r"seed.yaml:3: .*'ada@example.org'"):
+    with pytest.raises(AccountAmbiguous, match=r"seed.yaml, line 3: .*'ada@example.org'"):
         plan_of([declared], [account(1, "ada")])
-    with pytest.raises(AccountAmbiguous, match=r"seed.yaml:3"):
+    with pytest.raises(AccountAmbiguous, match=r"seed.yaml, line 3"):
         plan_of([declared], [account(1, "ada"), account(2, "bob")])
 
 
 def test_a_username_of_another_account_is_refused_with_the_id_to_add() -> None:
-    with pytest.raises(UsernameTaken, match=r"seed.yaml:3: .*'ada'.*'ada@example.org'") as raised:
+    with pytest.raises(UsernameTaken, match=r"seed.yaml, line 3: .*'ada'.*'ada@example.org'") as raised:
         plan_of([entry("ada", email="new@example.org", line=3)], [account(1, "ada")])
     assert f"id: {user_id(1)}" in str(raised.value.hint)
     with pytest.raises(UsernameTaken):
@@ -319,7 +319,7 @@ ROOT = account(1, "root", role="admin")
 def test_the_last_administrator_stays(declared: SeedUser) -> None:
     expired = account(2, "expired", role="admin", expires_at=NOW)
     closed = account(3, "closed", role="admin", is_active=False)
-    with pytest.raises(LastAdministrator, match=r"seed.yaml:3: .*'root'"):
+    with pytest.raises(LastAdministrator, match=r"seed.yaml, line 3: .*'root'"):
         plan_of([at_line(declared, 3)], [ROOT, expired, closed])
     assert len(plan_of([declared], [ROOT, account(2, "other", role="admin")]).changes) == 1
 
