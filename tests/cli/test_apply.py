@@ -368,6 +368,7 @@ def test_a_saved_plan_is_applied_once(installed: Machine) -> None:
     done = apply(installed, file="saved")
     assert counts(done) == {"created": 1, "updated": 1, "opened": 1, "closed": 1}
     assert knows(installed, "new", SECRET)
+    assert events(installed, "ada")[-1]["reason"] == "CI seed"
     before = installed.stored()
     refused(apply(installed, file="saved"), 4, "plan.stale")
     assert installed.stored() == before

@@ -132,6 +132,12 @@ class Desired:
     def files(self) -> tuple[str, ...]:
         return tuple(seed.file for seed in self.seeds)
 
+    @property
+    def reason(self) -> str | None:
+        """The reason of all files; None if they do not agree."""
+        reasons = {seed.reason for seed in self.seeds}
+        return reasons.pop() if len(reasons) == 1 else None
+
     def entries(self) -> Iterator[tuple[str, SeedUser]]:
         """Yield the entries of all files in order, each with the name of its seed."""
         for seed in self.seeds:
@@ -226,6 +232,8 @@ class Plan:
     files: tuple[str, ...]
     changes: tuple[PlannedChange, ...]
     summary: Summary
+    reason: str | None = None
+    """The reason of the files, unless they do not agree."""
 
     def sources(self) -> Iterator[tuple[Origin, SecretSource]]:
         """Yield the sources of the secrets that the changes need, each with the place that names it."""

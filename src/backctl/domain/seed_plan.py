@@ -151,7 +151,7 @@ def planned(desired: Desired, snapshot: AccountSnapshot, *, prune: Prune | None 
     """Return the plan that makes the snapshot match the seed files. Raises the errors of `Planning.changes`."""
     planning = Planning(desired, snapshot, prune=prune, now=now)
     changes = tuple(planning.changes())
-    return Plan(desired.names, desired.files, changes, planning.summary)
+    return Plan(desired.names, desired.files, changes, planning.summary, desired.reason)
 
 
 # The entries of the files.

@@ -70,7 +70,7 @@ def test_a_plan_reads_back_as_it_was_saved() -> None:
 def test_the_document_says_what_it_is_and_has_one_change_per_line() -> None:
     text = text_of(PLAN)
     document = json.loads(text)
-    assert list(document) == ["format", "installation_id", "created_at", "files", "names", "changes"]
+    assert list(document) == ["format", "installation_id", "created_at", "files", "names", "reason", "changes"]
     assert document["format"] == "backctl-plan/1"
     assert (document["installation_id"], document["created_at"]) == (INSTALLATION, NOW.isoformat())
     assert (document["files"], document["names"]) == (["seed.yaml"], ["ci"])
@@ -103,6 +103,11 @@ def test_a_change_has_its_values_and_the_sources_of_its_secrets() -> None:
 
 def test_an_empty_plan_can_be_saved() -> None:
     assert READER.read(text_of(plan_of([]))).plan == plan_of([])
+
+
+def test_the_reason_of_the_files_is_saved() -> None:
+    plan = replace(as_read(PLAN), reason="CI seed")
+    assert READER.read(text_of(plan)).plan == plan
 
 
 @given(users=FILES, states=populations(), prune=st.sampled_from([None, "close", "delete"]))
@@ -220,6 +225,10 @@ def test_an_edited_change_is_refused_by_its_number(edit: Callable[[Any], object]
         lambda plan: plan["changes"].append(None),
         lambda plan: plan.update(created_at="yesterday"),
         lambda plan: plan.update(installation_id=None),
+        lambda plan: plan.update(reason=1),
+        lambda plan: plan.update(reason=""),
+        lambda plan: plan.update(reason="a\nb"),
+        lambda plan: plan.pop("reason"),
     ],
 )
 def test_an_edited_head_is_refused(edit: Callable[[Any], object]) -> None:

@@ -24,7 +24,7 @@ from backctl.domain.seed import (
     Summary,
     Value,
 )
-from backctl.domain.values import NEVER, Expiry, Instant, UserId, Username, is_uuid
+from backctl.domain.values import NEVER, Expiry, Instant, UserId, Username, checked_reason, is_uuid
 
 if TYPE_CHECKING:
     from backctl.application.ports.environment import AddressParser
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FORMAT: Final = "backctl-plan/1"
 SECRET_MEMBERS: Final = ("password", "password_hash", "mfa_secret")
 _PLAIN_MEMBERS: Final = ("email", "username", "role", "is_active", "expires_at", "expires_in", "must_change_password")
-_MEMBERS: Final = ("format", "installation_id", "created_at", "files", "names", "changes")
+_MEMBERS: Final = ("format", "installation_id", "created_at", "files", "names", "reason", "changes")
 _CHANGE_MEMBERS: Final = (
     "action",
     "seed",
@@ -84,6 +84,7 @@ def written(saved: SavedPlan) -> Iterator[str]:
         "created_at": saved.created_at.isoformat(),
         "files": list(saved.plan.files),
         "names": list(saved.plan.names),
+        "reason": saved.plan.reason,
     }
     yield json.dumps(head)[:-1] + ', "changes": ['
     separator = "\n"
@@ -136,6 +137,7 @@ class PlanReader:
             installation_id = _text(top["installation_id"], "installation_id")
             created_at = Instant.parse(_text(top["created_at"], "created_at"))
             names, files = _texts(top["names"], "names"), _texts(top["files"], "files")
+            reason = None if top["reason"] is None else checked_reason(_text(top["reason"], "reason"))
             documents = _array(top["changes"], "changes")
         except BackctlError as error:
             raise _invalid("the plan", error.message) from error
@@ -144,7 +146,7 @@ class PlanReader:
             "unchanged" if action == "none" else action: sum(change.action == action for change in changes)
             for action in ACTIONS
         }
-        return SavedPlan(installation_id, created_at, Plan(names, files, changes, Summary(**counts)))
+        return SavedPlan(installation_id, created_at, Plan(names, files, changes, Summary(**counts), reason))
 
     def _change(self, members: object, place: str) -> PlannedChange:
         if not isinstance(members, dict):

@@ -61,6 +61,8 @@ class Apply:
         plan = saved.plan if saved is not None else seeding.plan(desired, prune=self._pruning)
         if saved is not None:
             seeding.require_fresh(plan)  # before anybody is asked
+        if call.reason is None:
+            call.reason = plan.reason
         self._require_allowed(plan)
         with self._journal(plan) as journal:
             change = self._apply(saved, desired, plan, journal)
@@ -72,7 +74,7 @@ class Apply:
         return None if self._prune is None else self._prune.value
 
     def _read(self) -> "tuple[SavedPlan | None, Desired]":
-        """Return a saved plan, or what the seed files declare, whose reason is used unless one was given."""
+        """Return a saved plan, or what the seed files declare."""
         from backctl.domain.seed import Desired
 
         call = self._call
@@ -81,11 +83,7 @@ class Apply:
             if self._prune is not None:
                 raise UsageError("a saved plan says what is pruned", hint="give --prune to 'plan' instead")
             return call.backend.seeding.load(text), Desired(())
-        desired = call.backend.seeding.read(self._files)
-        reasons = {seed.reason for seed in desired.seeds}
-        if call.reason is None and len(reasons) == 1:
-            call.reason = reasons.pop()
-        return None, desired
+        return None, call.backend.seeding.read(self._files)
 
     # Before the first change.
 
