@@ -52,7 +52,8 @@ class AccountValues:
     """Values of an account; None for those that are not given or do not change.
 
     An `expiry` after a duration applies to new accounts only. `password` and `password_hash` exclude each other.
-    `enforces_secrets`: apply secrets to an account that exists, too, unless it has the same ones.
+    `enforces_secrets`: apply secrets to an account that exists, too, unless it has the same ones, but
+    never a generated password.
     """
 
     email: EmailAddress | None = None

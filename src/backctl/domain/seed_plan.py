@@ -289,7 +289,7 @@ def _difference(name: str, user: SeedUser, state: AccountState) -> PlannedChange
     role = wanted.role if wanted.role != state.role else None
     is_active = is_active if is_active != state.is_active else None
     expiry = expiry if expiry is not None and expiry.after is None and expiry.at != state.expires_at else None
-    secrets = _secrets(wanted, state) if wanted.enforces_secrets else NO_VALUES
+    secrets = _secrets(wanted) if wanted.enforces_secrets else NO_VALUES
     differs = email is not None or username is not None or role is not None or is_active is not None
     if not differs and expiry is None and secrets is NO_VALUES:
         return None
@@ -304,14 +304,12 @@ def _difference(name: str, user: SeedUser, state: AccountState) -> PlannedChange
     return _existing(action, name, user.origin, state, values, before=before, compares=compares)
 
 
-def _secrets(values: AccountValues, state: AccountState) -> AccountValues:
+def _secrets(values: AccountValues) -> AccountValues:
     """Return the secrets that an account gets unless it has them; NO_VALUES for none.
 
-    A password is generated only for an account without one.
+    A password is generated only for a new account.
     """
-    password = values.password
-    if password is not None and password.kind == "generate" and state.has_password:
-        password = None
+    password = None if values.password is not None and values.password.kind == "generate" else values.password
     has_password = password is not None or values.password_hash is not None
     if not has_password and values.mfa_secret is None:
         return NO_VALUES

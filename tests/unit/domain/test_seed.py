@@ -191,10 +191,10 @@ def test_a_change_beside_a_compared_secret_shows_only_itself() -> None:
     assert change.values.password == ENV
 
 
-def test_a_generated_password_never_replaces_another() -> None:
+def test_a_generated_password_is_for_new_accounts_only() -> None:
     declared = entry("ada", password=GENERATED, enforces_secrets=True)
-    assert plan_of([declared], [account(1, "ada")]).changes == ()
-    assert only(plan_of([declared], [account(1, "ada", has_password=False)])).after == {"password": "{generate: true}"}
+    for has_password in (False, True):
+        assert plan_of([declared], [account(1, "ada", has_password=has_password)]).changes == ()
 
 
 def test_an_account_without_a_declared_password_keeps_its_own() -> None:
@@ -489,7 +489,7 @@ def require_declared(user: SeedUser, state: AccountState | None) -> None:
     if values.expiry is not None and values.expiry.after is None:
         assert state.expires_at == values.expiry.at
     if values.enforces_secrets:
-        assert values.password is None or state.has_password
+        assert values.password in (None, GENERATED) or state.has_password
         assert values.mfa_secret is None or state.has_mfa
 
 

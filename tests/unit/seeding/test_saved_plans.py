@@ -197,6 +197,9 @@ EDITS: dict[str, Callable[[Any], object]] = {
     "secret with two sources": lambda change: change["secrets"].update(password={"env": "X", "file": "F"}),
     "secret of an unknown kind": lambda change: change["secrets"].update(password={"url": "X"}),
     "generated secret with a name": lambda change: change["secrets"].update(password={"generate": "X"}),
+    "generated password of an account that exists": lambda change: change["secrets"].update(
+        password={"generate": True}
+    ),
     "variable without a name": lambda change: change["secrets"].update(password={"env": True}),
     "password and hash": lambda change: change["secrets"].update(password={"env": "X"}, password_hash={"env": "Y"}),
     "comparison of what does not change": lambda change: change.update(compares=["password"]),

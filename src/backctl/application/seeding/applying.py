@@ -269,8 +269,6 @@ class Applying:
             creating.clear()
             with _located(prepared.change):
                 made.append(self._changed(prepared, work))
-            if prepared.change.id is not None:
-                generated += _generated(prepared, prepared.change.id)
         generated += self._create(creating, work)
         journal.write((), generated)
         return made

@@ -225,6 +225,8 @@ def _is_change_of_account(change: PlannedChange) -> bool:
         return False
     if values.expiry is not None and values.expiry.after is not None:
         return False
+    if values.password is not None and values.password.kind == "generate":
+        return False  # it would differ each time
     match change.action:
         case "delete":
             return values == NO_VALUES
