@@ -302,7 +302,7 @@ complete -c backctl -n '__backctl_in user delete' -l from-file -r -F -d 'Read ac
 complete -c backctl -n '__backctl_in user delete' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
 complete -c backctl -n '__backctl_in user delete' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user delete' -s y -l yes -d 'Confirm without a prompt'
-complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by giving the name of what is destroyed'
+complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
 complete -c backctl -n '__backctl_in user delete' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user delete' -l reason -x -d 'Record this reason with every change'
 
@@ -558,7 +558,7 @@ complete -c backctl -n '__backctl_in key retire' -l reason -x -d 'Record this re
 # backctl key destroy
 complete -c backctl -n '__backctl_in key destroy' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key destroy' -s y -l yes -d 'Confirm without a prompt'
-complete -c backctl -n '__backctl_in key destroy' -l confirm -x -d 'Confirm by giving the name of what is destroyed'
+complete -c backctl -n '__backctl_in key destroy' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
 complete -c backctl -n '__backctl_in key destroy' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key destroy' -l reason -x -d 'Record this reason with every change'
 
@@ -898,7 +898,7 @@ complete -c backctl -n '__backctl_in apply' -l wait-server -x -d 'Wait up to thi
 complete -c backctl -n '__backctl_in apply' -l schema -d 'Print the JSON Schema of seed files, for editors, and change nothing'
 complete -c backctl -n '__backctl_in apply' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in apply' -s y -l yes -d 'Confirm without a prompt'
-complete -c backctl -n '__backctl_in apply' -l confirm -x -d 'Confirm by giving the name of what is destroyed'
+complete -c backctl -n '__backctl_in apply' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
 complete -c backctl -n '__backctl_in apply' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in apply' -l reason -x -d 'Record this reason with every change'
 

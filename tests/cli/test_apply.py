@@ -142,6 +142,7 @@ def test_one_transaction_makes_all_changes_or_none(installed: Machine) -> None:
     installed.environment["SEED_PASSWORD"] = "short"
     error = refused(apply(installed, "--all-or-nothing"), 2, "seed.invalid")
     assert error["message"].startswith("seed.yaml, line 6: ")
+    assert error["hint"] == "choose a longer, less guessable password for {env: SEED_PASSWORD}"
     assert installed.run("user", "exists", "zoe").code == 3
     installed.environment["SEED_PASSWORD"] = SECRET
     assert counts(apply(installed, "--all-or-nothing")) == {"created": 3}
@@ -158,6 +159,7 @@ def test_deleting_needs_the_number_of_accounts(installed: Machine) -> None:
         assert error["hint"] == "confirm with --confirm 2"
     error = refused(apply(installed, "--confirm", "1"), 8, "confirmation.required")
     assert error["message"] == "'1' is not '2'; nothing was changed"
+    assert error["hint"] == "run 'backctl plan FILE' to see what would be deleted, then give --confirm 2"
     assert counts(apply(installed, "--confirm", "2")) == {"deleted": 2}
     assert counts(apply(installed)) == {"unchanged": 2}
 
@@ -210,6 +212,14 @@ def test_a_protected_profile_names_the_files_and_the_changes(installed: Machine)
     assert counts(apply(installed)) == {"unchanged": 5}  # what changes nothing needs neither
 
 
+@pytest.mark.embedded
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_how_to_prune_is_written_with_an_equals_sign(installed: Machine, command: str) -> None:
+    seed(installed)
+    error = refused(installed.run(command, "seed.yaml", "--prune", "delete", "-o", "json"), 2, "usage")
+    assert error["hint"] == "write --prune=delete, with an equals sign"
+
+
 # Limits.
 
 
@@ -222,7 +232,8 @@ def test_more_changes_than_allowed_are_refused(installed: Machine, limit: str, a
         apply(installed, "--max-changes", limit).succeeded()
         return
     before = (contents(installed.home), installed.stored())
-    refused(apply(installed, "--max-changes", limit), 8, "changes.too_many")
+    error = refused(apply(installed, "--max-changes", limit), 8, "changes.too_many")
+    assert error["hint"] == "run 'backctl plan FILE' to see what would change, or raise the limit"
     assert (contents(installed.home), installed.stored()) == before
 
 

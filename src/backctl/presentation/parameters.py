@@ -91,7 +91,9 @@ DRY_RUN = _option(
     "dry_run", "-n", "--dry-run", is_flag=True, default=False, help="Change nothing; show what would change."
 )
 YES = _option("yes", "-y", "--yes", is_flag=True, default=False, help="Confirm without a prompt.")
-CONFIRM = _option("confirm", "--confirm", metavar="NAME", help="Confirm by giving the name of what is destroyed.")
+CONFIRM = _option(
+    "confirm", "--confirm", metavar="NAME", help="Confirm by giving the name or number of what is destroyed."
+)
 FROM_FILE = _option(
     "from_file",
     "--from-file",

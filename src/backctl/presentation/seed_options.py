@@ -40,8 +40,11 @@ Prune = Annotated[
 ]
 
 
-def named_files(files: "Sequence[str] | None") -> tuple[str, ...]:
-    """Raises UsageError without files."""
+def named_files(files: "Sequence[str] | None", prune: PruneMode | None) -> tuple[str, ...]:
+    """Raises UsageError without files, and for `--prune delete`, whose mode looks like a file."""
+    for file in files or ():
+        if prune is not None and file in list(PruneMode) and not os.path.lexists(file):
+            raise UsageError(f"there is no file {quoted(file)}", hint=f"write --prune={file}, with an equals sign")
     if not files:
         raise UsageError("no file was given", hint="name a seed file, which ends with .yaml, .toml or .json")
     return tuple(files)

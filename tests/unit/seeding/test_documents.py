@@ -175,8 +175,9 @@ def test_what_is_not_a_readable_regular_file_is_refused_without_waiting(tmp_path
     (tmp_path / "folder.yaml").mkdir()
     os.mkfifo(tmp_path / "pipe.yaml")
     for name in ("folder.yaml", "pipe.yaml", "missing.yaml", "nul\0.yaml"):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError) as error:
             read_document(str(tmp_path / name), {})
+        assert (error.value.hint is not None) == (name == "pipe.yaml")
 
 
 # YAML.

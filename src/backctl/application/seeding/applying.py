@@ -14,7 +14,7 @@ from backctl.application.factor_steps import FactorSteps, GivenFactor, give
 from backctl.application.seeding.staleness import keys_of, require_fresh
 from backctl.application.transfer.journal import GeneratedPassword, ImportJournal
 from backctl.application.views import Change
-from backctl.domain.errors import InvalidInput, InvalidSeed, OutcomeUnknown
+from backctl.domain.errors import InvalidInput, InvalidSeed, OutcomeUnknown, WeakPassword
 from backctl.domain.mfa import Enrolment
 from backctl.domain.one_time_codes import DEFAULT_TOTP, checked_secret
 from backctl.domain.seed import Action, Plan, PlannedChange, SecretSource
@@ -366,4 +366,6 @@ def _located(change: PlannedChange) -> Iterator[None]:
     except InvalidInput as error:
         if change.origin is None:
             raise
-        raise InvalidSeed(f"{change.origin}: {error.message}", hint=error.hint) from error
+        better = f"choose a longer, less guessable password for {change.values.password}"
+        hint = better if isinstance(error, WeakPassword) else error.hint
+        raise InvalidSeed(f"{change.origin}: {error.message}", hint=hint) from error

@@ -1,7 +1,7 @@
 """Reads a seed file into a tree. The ending of its name chooses the format."""
 
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
 from backctl.application.seeding.documents import fault
@@ -66,7 +66,10 @@ def _content(path: str) -> bytes:
     try:
         return read_regular(path, LARGEST)
     except Unreadable as error:
-        raise UsageError(f"{quoted(path, limit=400)} cannot be read: {error}") from None
+        hint = None
+        if Path(path).is_fifo():
+            hint = "write the seed to a file, so that it can be applied again"
+        raise UsageError(f"{quoted(path, limit=400)} cannot be read: {error}", hint=hint) from None
     except TooLarge:
         raise InputTooLarge(
             f"{quoted(path, limit=400)} has more than {LARGEST >> 20} MiB", hint="split it into several files"

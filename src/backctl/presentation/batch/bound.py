@@ -60,10 +60,11 @@ class ChangeBound(Bound):
         """Return the number of accounts; a percentage is rounded down."""
         return self.number * population() // 100 if self.is_percentage else self.number
 
-    def exceeded(self, most: int) -> TooManyChanges:
+    def exceeded(self, most: int, *, look: str = "run it with --dry-run and without --max-changes") -> TooManyChanges:
+        """Return the error. `look` is what to do to see the changes."""
         return TooManyChanges(
             f"more than {most} would change, over --max-changes {self}; nothing was changed",
-            hint="run it with --dry-run and without --max-changes to see what would change, or raise the limit",
+            hint=f"{look} to see what would change, or raise the limit",
         )
 
     def require(self, idents: "Identities", trial: "Iterator[Outcome[Any]]", *, population: Callable[[], int]) -> None:

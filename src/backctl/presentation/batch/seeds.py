@@ -96,7 +96,7 @@ class Apply:
         if self._bound is not None:
             self._most = self._bound.most(call.backend.accounts.count)
             if self._is_over(plan, 0):
-                raise self._bound.exceeded(self._most)
+                raise self._bound.exceeded(self._most, look="run '{backctl} plan FILE'")
         if self._secret_file is None and _generates(plan):
             raise UsageError("the seed generates passwords, which need a file", hint="add --secret-file FILE")
         self._require_own_file(plan)
@@ -109,8 +109,14 @@ class Apply:
                 raise ConfirmationRequired(
                     f"not confirmed: {closing}?", hint=f"confirm with --yes, and with --confirm {len(deleted)}"
                 )
-            also = f", and {closing}" if pruned else ""
-            call.guard.confirm_name(str(len(deleted)), f"delete {_accounts(deleted)}{also}")
+            also, number = f", and {closing}" if pruned else "", str(len(deleted))
+            given = call.flags.get("confirm")
+            if given not in (None, number) and not call.dry_run:
+                raise ConfirmationRequired(
+                    f"{quoted(given)} is not {quoted(number)}; nothing was changed",
+                    hint=f"run '{{backctl}} plan FILE' to see what would be deleted, then give --confirm {number}",
+                )
+            call.guard.confirm_name(number, f"delete {_accounts(deleted)}{also}")
         elif pruned:
             call.guard.confirm(closing)
 

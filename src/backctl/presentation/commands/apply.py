@@ -64,7 +64,7 @@ def apply(
         document = call.backend.seeding.schema()
         call.results.value(json.dumps(document, indent=2), document)
         return
-    names = named_files(files)
+    names = named_files(files, prune)
     from backctl.presentation.batch.seeds import Apply
 
     run = Apply(

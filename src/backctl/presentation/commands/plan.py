@@ -39,7 +39,7 @@ def plan(
     Nothing is changed. Secrets are not read: the plan only checks that they exist. On a terminal, + marks a new
     account, ~ an update, x an account that is closed, o one that is opened, and - one that is deleted.
     """
-    names = named_files(files)
+    names = named_files(files, prune)
     if out == "-":
         raise UsageError("'-' is not a file for --out", hint="give the name of a file")
     if overwrite and out is None:
