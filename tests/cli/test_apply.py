@@ -176,6 +176,21 @@ def test_pruning_needs_a_yes(installed: Machine) -> None:
     assert counts(apply(installed, "--prune=delete", "--confirm", "2")) == {"deleted": 2}
 
 
+def test_a_notice_says_that_a_changed_address_means_another_account(installed: Machine) -> None:
+    with_seeded(installed, "new")
+    users(installed, "email: newer@example.org, username: newer")
+    notice = (
+        "for 'ci', accounts are created and others pruned; "
+        "if an e-mail address has changed, give its entry the id of the account"
+    )
+    for words in (("plan", "seed.yaml", "--prune"), ("apply", "seed.yaml", "--prune=delete", "--dry-run")):
+        assert notice in installed.run(*words).succeeded().err
+    assert notice not in installed.run("plan", "seed.yaml").succeeded().err
+    done = installed.run("apply", "seed.yaml", "--prune", "--yes").succeeded()
+    assert notice in done.err
+    assert notice not in installed.run("apply", "seed.yaml", "--prune").succeeded().err
+
+
 def test_deleting_and_pruning_need_both(installed: Machine) -> None:
     with_seeded(installed, "new")
     users(installed, "email: ada@example.org, state: absent")

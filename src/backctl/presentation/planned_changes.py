@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from backctl.domain.quoting import escaped
+from backctl.domain.quoting import escaped, quoted
 from backctl.domain.seed import Plan, PlannedChange, Summary, Value
 from backctl.domain.values import UserId
 from backctl.presentation.colors import of_action
@@ -41,6 +41,19 @@ def planned_accounts(plan: Plan) -> Iterator[PlannedAccount]:
 def compared(plan: Plan) -> int:
     """Return the number of accounts whose secrets only applying compares with the stored ones."""
     return sum(bool(change.compares) for change in plan.changes)
+
+
+def replaced(plan: Plan) -> str | None:
+    """Return a notice if a seed creates accounts and prunes others, which can be the same people; else None."""
+    created = {change.seed for change in plan.changes if change.action == "create"}
+    pruned = {change.seed for change in plan.changes if change.origin is None}
+    if not created & pruned:
+        return None
+    names = ", ".join(map(quoted, sorted(created & pruned)))
+    return (
+        f"for {names}, accounts are created and others pruned; "
+        "if an e-mail address has changed, give its entry the id of the account"
+    )
 
 
 def differences(plan: Plan, *, color: bool) -> Iterator[str]:

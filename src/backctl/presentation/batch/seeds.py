@@ -14,7 +14,7 @@ from backctl.presentation.batch.bound import ChangeBound
 from backctl.presentation.batch.report import named
 from backctl.presentation.batch.signals import Interruption
 from backctl.presentation.context import Invocation
-from backctl.presentation.planned_changes import summarized
+from backctl.presentation.planned_changes import replaced, summarized
 from backctl.presentation.seed_options import PruneMode, saved_plan
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Apply:
             raise UsageError("the seed generates passwords, which need a file", hint="add --secret-file FILE")
         self._require_own_file(plan)
         call.parameters["files"] = f"{', '.join(self._files)} ({summarized(plan.summary)})"
+        if notice := replaced(plan):
+            call.messages.notice(notice)
         deleted = [change for change in plan.changes if change.action == "delete"]
         pruned = [change for change in plan.changes if change.action == "close" and change.origin is None]
         closing = f"close {_accounts(pruned)} that no seed lists any more"

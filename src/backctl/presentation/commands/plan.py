@@ -49,7 +49,7 @@ def plan(
         raise UsageError(f"{quoted(names[0])} is a plan already", hint="name seed files, or use 'apply'")
     if out is not None and not overwrite:
         call.backend.files.require_possible(out)
-    from backctl.presentation.planned_changes import PlannedAccount, compared, differences, planned_accounts
+    from backctl.presentation.planned_changes import PlannedAccount, compared, differences, planned_accounts, replaced
 
     seeding = call.backend.seeding
     made = seeding.plan(seeding.read(names), prune=None if prune is None else prune.value)
@@ -58,6 +58,8 @@ def plan(
     call.results.plan(
         planned_accounts(made), PlannedAccount, made.summary._asdict(), lambda color: differences(made, color=color)
     )
+    if notice := replaced(made):
+        call.messages.notice(notice)
     if secrets := compared(made):
         call.messages.notice(f"accounts whose secrets only 'apply' can compare with the stored ones: {secrets}")
     if detailed and made.summary.changes:
