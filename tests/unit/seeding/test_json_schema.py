@@ -79,6 +79,10 @@ INVALID = [
 ]
 
 
+def test_the_texts_name_no_flags_of_the_command_line() -> None:
+    assert "--" not in json.dumps(seed_schema())
+
+
 def test_it_is_a_schema_of_draft_2020_12() -> None:
     Draft202012Validator.check_schema(seed_schema())
     assert seed_schema()["$schema"] == DIALECT == Draft202012Validator.META_SCHEMA["$id"]

@@ -74,6 +74,6 @@ def _source(kind: str) -> Schema:
     values: dict[str, Schema] = {
         "env": {"type": "string", "pattern": _VARIABLE, "description": "The name of an environment variable."},
         "file": {"type": "string", "minLength": 1, "description": "The path of a file, relative to the seed file."},
-        "generate": {"const": True, "description": "Generate a password; it is written to --secret-file."},
+        "generate": {"const": True, "description": "Generate a password; applying the seed writes it to a file."},
     }
     return {"type": "object", "properties": {kind: values[kind]}, "required": [kind], "additionalProperties": False}

@@ -1,4 +1,4 @@
-"""The members of seed files: the one declaration that validates them and that `apply --schema` prints."""
+"""The members of seed files: the one declaration that validates them and that their JSON Schema shows."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
@@ -67,7 +67,7 @@ _ROLES_ELSEWHERE: Final = (
     "roles are defined in the configuration, and a seed file never changes them; set roles.NAME.permissions with "
     "'{backctl} config set'"
 )
-_KEYS_ELSEWHERE: Final = "keys are in the keyring, and a seed file never changes them; see '{backctl} key --help'"
+_KEYS_ELSEWHERE: Final = "keys are in the keyring, and a seed file never changes them; manage them with '{backctl} key'"
 _TEXT_PATTERN: Final = r"[^\x00-\x1f\x7f]+"
 
 _SECRET_HELP: Final = "{env: VARIABLE} or {file: PATH}; a path is relative to the seed file. Never the secret itself."
@@ -81,7 +81,7 @@ _EXPIRES_IN: Final = Member(
 )
 _PASSWORD: Final = Member(
     kind="secret",
-    title=f"The password of a new account: {_SECRET_HELP} {{generate: true}} needs --secret-file. 'none': no password.",
+    title=f"The password of a new account: {_SECRET_HELP} {{generate: true}}: a new one. 'none': no password.",
     sources=("env", "file", "generate"),
     without=NO_PASSWORD,
 )
@@ -89,7 +89,7 @@ _COMMON: Final[dict[str, Member]] = {
     "role": _ROLE,
     "state": Member(
         kind="choice",
-        title="active (the default): may log in. closed: may not. absent: deleted, which needs --confirm COUNT.",
+        title="active (the default): may log in. closed: may not. absent: deleted, after confirmation.",
         choices=get_args(State),
     ),
     "expires_at": _EXPIRES_AT,
@@ -174,7 +174,7 @@ SEED: Final = Shape(
         ),
         "name": Member(
             kind="text",
-            title="The name of the seed. Accounts that it creates are labelled with it; --prune affects only these.",
+            title="The name of the seed. Accounts that it creates are labelled with it; only these can be pruned.",
             required=True,
             most=64,
             pattern="[a-z0-9._-]+",
