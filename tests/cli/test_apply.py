@@ -16,6 +16,8 @@ from tests.cli.expected import refused
 from tests.cli.files import contents
 from tests.cli.processes import together
 
+from backctl.staged_files import try_lock
+
 pytestmark = pytest.mark.every_database
 
 PEOPLE = [Person("root", role="admin"), Person("ada"), Person("bob"), Person("eve", active=False)]
@@ -378,6 +380,18 @@ def test_a_secret_file_contains_only_generated_passwords(installed: Machine, tex
     assert error["message"].endswith(" of 'secrets' is not a generated password in JSON")
     assert file.read_text() == text
     assert installed.run("user", "exists", "fay").code == 3
+
+
+@pytest.mark.embedded
+def test_a_secret_file_belongs_to_one_process_at_a_time(installed: Machine) -> None:
+    users(installed, "email: fay@example.org, username: fay, password: {generate: true}")
+    file = installed.home / "secrets"
+    file.touch(0o600)
+    with file.open("rb+") as held:
+        assert try_lock(held.fileno())
+        error = refused(apply(installed, "--secret-file", "secrets"), 9, "storage.folder_unusable")
+    assert error["message"] == "'secrets' is in use by another process"
+    assert counts(apply(installed, "--secret-file", "secrets")) == {"created": 1}
 
 
 # Saved plans.
