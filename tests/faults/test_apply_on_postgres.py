@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.faults.conftest import COMMIT, Fate, Ground, Judge
-from tests.faults.test_import_on_postgres import FAIL_SOMETIMES, written
+from tests.faults.conftest import COMMIT, Fate, Ground
+from tests.faults.test_import_on_postgres import FAIL_SOMETIMES, in_second_batch, written
 from tests.faults.test_reactions import crash, nothing
 
 from backctl.application.seeding import applying
@@ -21,22 +21,6 @@ from backctl.infrastructure.crypto.password_hasher import BcryptHasher
 
 FEW, MANY = 3, 24
 """Accounts in each of three batches. Few are written with INSERT, many with COPY."""
-
-
-def in_second_batch(done: list[int], word: bytes, fate: Fate, then: Callable[[], object]) -> Judge:
-    """Apply `fate` to the first block with `word` since the second batch inserts accounts."""
-    has_begun, is_over = False, False
-
-    def judge(block: bytes) -> Fate:
-        nonlocal has_begun, is_over
-        has_begun |= bool(done) and (b"INSERT INTO users" in block or b'COPY "users"' in block)
-        if is_over or not has_begun or word not in block:
-            return "pass"
-        is_over = True
-        then()
-        return fate
-
-    return judge
 
 
 @pytest.fixture(params=[FEW, MANY])

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import closing
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ def rows(batch: int) -> Iterator[RawRow]:
         yield RawRow(line, {"email": f"user{line}@example.org", "username": f"user{line}"})
 
 
-def in_second_batch(done: list[RowOutcome], word: bytes, fate: Fate, then: Callable[[], object]) -> Judge:
+def in_second_batch(done: Sized, word: bytes, fate: Fate, then: Callable[[], object]) -> Judge:
     """Apply `fate` to the first block with `word` since the second batch inserts accounts."""
     has_begun, is_over = False, False
 

@@ -32,7 +32,7 @@ class Member:
     """`pattern` in words, for a message."""
     sources: tuple[SecretKind, ...] = ()
     without: str = ""
-    """The text that means that there is no secret; empty if it must be left out."""
+    """The text for no secret; empty if the member must be left out instead."""
     shape: "Shape | None" = None
     may_be_single: bool = False
     """Whether a list with one element may be written as the element."""
