@@ -398,6 +398,12 @@ class CacheReserved(Refused):
     code = "cache.reserved"
 
 
+class QueueFull(Unavailable):
+    """The write-behind queue has reached its limit."""
+
+    code = "cache.queue_full"
+
+
 class KeyInUse(Refused):
     """The key is still needed."""
 
