@@ -1,4 +1,4 @@
-"""A small SQLite file, separate from the accounts, for rate limits or the cache. It is created on first use.
+"""A small SQLite file, separate from the accounts, for rate limits, the cache or its queue. Created on first use.
 
 Unless a transaction is `flushed`, a power failure may undo the last changes, but does not corrupt the file
 (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -116,9 +116,17 @@ class OwnFile:
         self._use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         if version == 0:
+            self._flush_name()
             connection.executescript(
                 f"BEGIN IMMEDIATE;\n{wanted.statements}\nPRAGMA user_version = {wanted.version};\nCOMMIT;"
             )
+
+    def _flush_name(self) -> None:
+        """Flush the folder, so that a `flushed` transaction in a new file survives a power failure."""
+        try:
+            durable.flush_folder(self.path.parent)
+        except OSError as error:
+            raise durable.unusable(self.path.parent, error) from error
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """Set the mode, which the file keeps. SQLite does not wait for another connection that sets it too."""
