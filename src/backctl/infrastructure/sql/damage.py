@@ -16,7 +16,7 @@ from backctl.infrastructure.sql.dialect import IS_UTF8, Dialect
 from backctl.infrastructure.sql.misread import ABOUT_VALUES, Misread
 from backctl.infrastructure.sql.tables import Row
 
-_TIMES = ("not_before", "locked_until")  # and all names that end with `_at`
+_TIMES = ("at", "not_before", "locked_until")  # and all names that end with `_at`
 _JSON = {("events", "actor"): "object", ("events", "data"): "object", ("login_failures", "recent"): "array"}
 _CHOICES = {
     ("users", "mfa_state"): ("off", "pending", "on"),

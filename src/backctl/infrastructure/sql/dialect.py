@@ -1,10 +1,12 @@
 """The differences between SQL databases in the statements that they share."""
 
-from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, Final, Literal, NamedTuple
 
 Placeholder = Literal["?", "%s"]
 Type = Literal["text", "uuid"]
+ColumnType = Literal["uuid", "bytea", "bigint"]
 IS_UTF8: Final = "is_utf8"
 """The function of databases with loose types that tells whether a blob is UTF-8."""
 
@@ -43,6 +45,20 @@ class Dialect(NamedTuple):
         if self.has_arrays:
             return f"{column} = ANY(CAST({self.placeholder} AS {kind}[]))", (list(values),)
         return f"{column} IN ({', '.join([self.placeholder] * len(values))})", tuple(values)
+
+    def given(self, columns: Mapping[str, ColumnType], rows: Sequence[tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
+        """Return the table `given` of rows with these columns, for a FROM clause, and the values to pass.
+
+        A few thousand rows are possible.
+        """
+        if self.has_arrays:
+            arrays = ", ".join(f"CAST({self.placeholder} AS {kind}[])" for kind in columns.values())
+            values = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in columns]
+            return f"unnest({arrays}) AS given ({', '.join(columns)})", tuple(values)
+        names = ", ".join(f"column{number} AS {name}" for number, name in enumerate(columns, start=1))
+        row = f"({', '.join([self.placeholder] * len(columns))})"
+        text = f"(SELECT {names} FROM (VALUES {', '.join([row] * len(rows))})) AS given"  # noqa: S608 - constant names
+        return text, tuple(chain.from_iterable(rows))
 
     @property
     def installation(self) -> str:

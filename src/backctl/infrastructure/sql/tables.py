@@ -306,3 +306,40 @@ token_issuers = Table(
     Column("not_before", BigInteger, nullable=False),
 )
 """Sessions of this issuer that began at `not_before` or earlier are invalid."""
+
+written_updates = Table(
+    "written_updates",
+    Row.metadata,
+    Column("queue", _KEY, primary_key=True),
+    Column("writer", _KEY, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("written_at", BigInteger, nullable=False),
+    Index(None, "written_at"),
+)
+"""The last update that write-behind has written for each key, by its position in the queue. `queue` is the identity of
+the queue, `writer` the name of the writer without a version."""
+
+written_queues = Table(
+    "written_queues",
+    Row.metadata,
+    Column("queue", _KEY, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+"""The last position that was written from each queue."""
+
+seen_accounts = Table(
+    "seen_accounts",
+    Row.metadata,
+    Column("user_id", _IDENTIFIER, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+"""When each account was last seen, as reported by services. Not part of the accounts, which events determine."""
+
+seen_sessions = Table(
+    "seen_sessions",
+    Row.metadata,
+    Column("session_id", _IDENTIFIER, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+"""When each session was last seen, as reported by services."""
