@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from backctl.application.database_views import InstallationView
+    from backctl.application.ports.write_behind import UpdateTarget
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.keyring.store import KeyringStore
     from backctl.infrastructure.sql.health import DatabaseHealth
@@ -99,6 +100,16 @@ class Installation(ABC):
         of reading the keyring.
         """
         return self._begun(by, dry_run=dry_run, creates=creates)
+
+    def update_target(self) -> "UpdateTarget":
+        """Return what writes updates of write-behind. It connects at each call, with the errors of `unit_of_work`."""
+        from backctl.infrastructure.sql.update_target import SqlUpdateTarget
+
+        return SqlUpdateTarget(self._writable)
+
+    @abstractmethod
+    def _writable(self, by: Attribution | None = None) -> "Engine":
+        """Return the engine of the existing installation. `by` is recorded if an older database is migrated."""
 
     @abstractmethod
     def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from backctl.application.database_views import InstallationView
     from backctl.application.ports.security import KeyringChange
     from backctl.application.ports.storage import DatabaseCare, HealthProbe, Reader, UnitOfWork
+    from backctl.application.ports.write_behind import UpdateTarget
     from backctl.application.views import Change
     from backctl.application.waiting import Server
     from backctl.domain.keyring import Keyring
@@ -105,6 +106,9 @@ class Storage:
 
     def unit_of_work(self, *, by: "Attribution", dry_run: bool, creates: bool = False) -> "UnitOfWork":
         return self.installation.unit_of_work(by=by, dry_run=dry_run, creates=creates)
+
+    def update_target(self) -> "UpdateTarget":
+        return self.installation.update_target()
 
     def keyring_change(self, *, by: "Attribution", dry_run: bool) -> "KeyringChange":
         return self.installation.keyring_change(by=by, dry_run=dry_run)

@@ -22,6 +22,8 @@ from backctl.infrastructure.postgres.timeouts import Timeouts
 from backctl.infrastructure.sql.schema import check_match
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from backctl.application.database_views import InstallationView
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.postgres.care import PostgresCare
@@ -97,6 +99,10 @@ class PostgresInstallation(Installation):
 
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
         """Return a unit of work on the existing database. Ignores `creates`: only `init` creates a database."""
+        return self._work(self._writable(), by, dry_run=dry_run)
+
+    def _writable(self, by: Attribution | None = None) -> "Engine":
+        """Ignores `by`: only `db upgrade` migrates the database."""
         with self._lock:
             if self._engine is None:
                 from backctl.infrastructure.postgres.engine import postgres_engine
@@ -110,8 +116,7 @@ class PostgresInstallation(Installation):
                     engine.dispose()
                     raise
                 self._engine = engine
-            engine = self._engine
-        return self._work(engine, by, dry_run=dry_run)
+            return self._engine
 
     def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
         return self._keyring_change(by, dry_run=dry_run, timeout_us=self.limits.lock_us)

@@ -26,6 +26,8 @@ from backctl.trusted_paths import require_sound_folder
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
+    from sqlalchemy import Engine
+
     from backctl.application.database_views import InstallationView
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.sql.schema import StoredInstallation
@@ -123,13 +125,19 @@ class SqliteInstallation(Installation):
                     return self._rehearsed(by).unit_of_work(by=by, dry_run=True)
                 if fresh or (not dry_run and self._is_unfinished()):
                     self.create(by)
+            engine = self._writable(by)
+        return self._work(engine, by, dry_run=dry_run)
+
+    def _writable(self, by: Attribution | None = None) -> "Engine":
+        with self._lock:
+            if self._engine is None:
+                self.require()
                 from backctl.infrastructure.sqlite.engine import sqlite_engine
 
                 self.require_sound_folders()
                 self._opened(by)
                 self._engine = sqlite_engine(self.database, timeout_us=self.timeout_us)
-            engine = self._engine
-        return self._work(engine, by, dry_run=dry_run)
+            return self._engine
 
     def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
         with self._lock:
