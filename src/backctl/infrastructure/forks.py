@@ -37,14 +37,41 @@ def close_before_forks(resource: ClosedBeforeForks) -> None:
     _closed.add(resource)
 
 
+class PausedDuringForks(Protocol):
+    """Something that uses resources in threads of its own."""
+
+    def before_fork(self) -> None:
+        """Stop using them. Called in the parent, before any resource is closed."""
+        ...
+
+    def after_fork(self) -> None:
+        """Go on. Called in the parent."""
+        ...
+
+
+_paused: WeakSet[PausedDuringForks] = WeakSet()
+
+
+def pause_during_forks(resource: PausedDuringForks) -> None:
+    """Pause `resource` during every fork of this process, as long as it exists."""
+    _paused.add(resource)
+
+
 def _before_fork() -> None:
-    for resource in list(_closed):
+    for resource in list(_paused):
         resource.before_fork()
+    for closed in list(_closed):
+        closed.before_fork()
 
 
-def _after_fork() -> None:
+def _after_in_parent() -> None:
+    for resource in list(_paused):
+        resource.after_fork()
+
+
+def _after_in_child() -> None:
     for resource in list(_forked):
         resource.start_over()
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
