@@ -39,7 +39,7 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda entry: entry[: len(entry) // 2],
     "the header": lambda entry: entry[:30],
     "bytes": lambda entry: bytes(range(256)),
-    "a future format": lambda entry: b"bkc\x02" + entry[4:],
+    "a future format": lambda entry: b"bkc\x03" + entry[4:],
     "unsigned": lambda entry: entry[:4] + bytes([entry[4] & ~4]) + entry[5:],
     "many tags": lambda entry: entry[:37] + b"\xff" + entry[38:],
     "a pickle": lambda entry: pickle.dumps({"role": "admin"}),

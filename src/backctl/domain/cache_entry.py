@@ -22,16 +22,16 @@ VERSION_BYTES: Final = 8
 MAC_BYTES: Final = 32
 
 RESERVED: Final = ("user", "revocation")
-"""The namespaces of accounts and of revocations. A namespace is the part of a key before its first colon."""
+"""The namespaces of accounts and of revocations."""
 
-_FORMAT: Final = b"bkc\x01"
-_HEADER: Final = Struct(">4sBQQQ8sBB")
-_NEGATIVE, _BINARY, _SIGNED = 1, 2, 4
-_FLAGS: Final = _NEGATIVE | _BINARY | _SIGNED
+_FORMAT: Final = b"bkc\x02"
+_HEADER: Final = Struct(">4sBQQQQ8sBB")
+_NEGATIVE, _BINARY, _SIGNED, _RENEWED = 1, 2, 4, 8
+_FLAGS: Final = _NEGATIVE | _BINARY | _SIGNED | _RENEWED
 _NUMBER_MAX: Final = 1 << 63
 
 State = Literal["fresh", "stale", "expired", "invalidated"]
-"""`stale`: its TTL has passed, so it is used only if the loader fails."""
+"""`stale`: its TTL has passed, so it is used only if the loader fails, or while the entry is renewed."""
 
 
 class Versions(NamedTuple):
@@ -46,7 +46,8 @@ class Entry(NamedTuple):
 
     It is stale from `soft_at` and expired from `hard_at`. `epoch` and the versions of `tags` were read before the value
     was loaded. `negative`: the loader found nothing. `binary`: the payload is bytes, not JSON. `writer` is the process
-    that stored it. `mac` is empty if the entry is not signed.
+    that stored it. `mac` is empty if the entry is not signed. From `renew_at`, a read renews the entry in the
+    background; 0: never. `renewed`: the entry was stored by such a renewal.
     """
 
     created_at: int
@@ -59,6 +60,8 @@ class Entry(NamedTuple):
     writer: str = ""
     payload: bytes = b"null"
     mac: bytes = b""
+    renew_at: int = 0
+    renewed: bool = False
 
     def state(self, versions: Versions, now: int) -> State:
         """Return the state at a time. An entry from the future is expired, because a clock was wrong."""
@@ -80,12 +83,11 @@ class Entry(NamedTuple):
         return hmac.compare_digest(self.mac, self._mac(secret, context))
 
     def _header(self, *, signed: bool) -> bytes:
-        flags = _NEGATIVE * self.negative | _BINARY * self.binary | _SIGNED * signed
+        flags = _NEGATIVE * self.negative | _BINARY * self.binary | _SIGNED * signed | _RENEWED * self.renewed
         # Encoded as it is read back, so that the signature matches.
         writer = self.writer.encode(errors="replace")[:255].decode(errors="ignore").encode()
-        fixed = _HEADER.pack(
-            _FORMAT, flags, self.created_at, self.soft_at, self.hard_at, self.epoch, len(self.tags), len(writer)
-        )
+        times = self.created_at, self.renew_at, self.soft_at, self.hard_at
+        fixed = _HEADER.pack(_FORMAT, flags, *times, self.epoch, len(self.tags), len(writer))
         return b"".join([fixed, *(b"%c%b%b" % (len(tag), tag, version) for tag, version in self.tags), writer])
 
     def _mac(self, secret: bytes, context: bytes) -> bytes:
@@ -99,7 +101,7 @@ def decoded(raw: object) -> Entry | None:
     """Decode an entry; None for another format version or anything else that is not an entry."""
     if not isinstance(raw, bytes) or len(raw) < _HEADER.size or not raw.startswith(_FORMAT):
         return None
-    _, flags, created_at, soft_at, hard_at, epoch, tag_count, writer_size = _HEADER.unpack_from(raw)
+    _, flags, created_at, renew_at, soft_at, hard_at, epoch, tag_count, writer_size = _HEADER.unpack_from(raw)
     place, tags = _HEADER.size, []
     for _ in range(tag_count):
         size = raw[place] if place < len(raw) else 0
@@ -110,6 +112,8 @@ def decoded(raw: object) -> Entry | None:
     place += writer_size
     body = place + (MAC_BYTES if flags & _SIGNED else 0)
     if flags & ~_FLAGS or body > len(raw) or not created_at <= soft_at <= hard_at < _NUMBER_MAX:
+        return None
+    if renew_at and not created_at <= renew_at <= soft_at:
         return None
     return Entry(
         created_at,
@@ -122,6 +126,8 @@ def decoded(raw: object) -> Entry | None:
         writer,
         raw[body:],
         raw[place:body],
+        renew_at,
+        bool(flags & _RENEWED),
     )
 
 
@@ -161,9 +167,14 @@ def _raw(text: str) -> bytes:
     raise InvalidCacheEntry(f"{quoted(text)} contains surrogates", hint="use text that UTF-8 can encode")
 
 
+def namespace_of(key: bytes) -> bytes:
+    """Return the part of a key before its first colon."""
+    return key.partition(b":")[0]
+
+
 def is_reserved(key: bytes) -> bool:
     """Whether only backctl may store an entry with this key."""
-    return key.partition(b":")[0] in _RESERVED
+    return namespace_of(key) in _RESERVED
 
 
 _RESERVED: Final = frozenset(name.encode() for name in RESERVED)
