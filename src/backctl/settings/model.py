@@ -84,12 +84,21 @@ class CacheSettings(NamedTuple):
     """The default TTL, in microseconds, if the loader found nothing."""
     stale_if_error: int = 300_000_000
     """Microseconds after its TTL for which an entry is still used if the loader fails."""
+    refresh_after: str = "80%"
+    """The part of its TTL after which a read renews an entry in the background, or `off`."""
     lock_timeout: int = 10_000_000
     """Microseconds after which another process takes over loading a value; longer than any loader takes."""
     max_staleness: int = 1_000_000
     """Microseconds for which a process may miss an invalidation by another."""
     memory_entries: int = 10_000
     """The maximum number of values in the memory of a process; 0 for none."""
+
+
+class CacheNamespaceSettings(NamedTuple):
+    """The settings of one namespace, the part of a key before its first colon."""
+
+    refresh_after: str
+    """As in `CacheSettings`."""
 
 
 class SanitizeSettings(NamedTuple):
@@ -151,6 +160,11 @@ class Settings(NamedTuple):
     def limit_policies(self) -> Mapping[str, LimitPolicySettings]:
         """Rate limit policies by name."""
         return self.tables.get("ratelimit.policies", {})
+
+    @property
+    def cache_namespaces(self) -> Mapping[str, CacheNamespaceSettings]:
+        """Settings of the cache by namespace."""
+        return self.tables.get("cache.namespaces", {})
 
 
 DEFAULTS = Settings()

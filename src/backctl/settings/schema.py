@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from backctl.domain.errors import InvalidDuration
 from backctl.domain.quoting import quoted
 from backctl.settings.durations import format_duration, parse_duration
-from backctl.settings.model import LimitPolicySettings, RoleSettings
+from backctl.settings.model import CacheNamespaceSettings, LimitPolicySettings, RoleSettings
 from backctl.settings.refusal import UNSAFE, UNSAFE_IN_PATHS, WrongValue
 
 Kind = Literal[
@@ -41,8 +41,9 @@ class Setting(NamedTuple):
     """One configuration value.
 
     `low` and `high` limit integers, durations (microseconds) and the length of strings. The kind `text` takes any
-    string, `choice` one of `choices`. `item` is the pattern of a string or of those in a list, `refused` that of unsafe
-    ones, and `example` a value in TOML syntax. `required` applies to members of named tables.
+    string, `choice` one of `choices`. `item` is the pattern of a string or of those in a list, `form` describes it,
+    `refused` is the pattern of unsafe ones, and `example` a value in TOML syntax. `required` applies to members of
+    named tables.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Setting(NamedTuple):
     high: int = 0
     secret: bool = False
     item: str = ""
+    form: str = ""
     refused: str = ""
     example: str = ""
     required: bool = False
@@ -74,6 +76,17 @@ class Setting(NamedTuple):
     def under(self, prefix: str) -> "Setting":
         """Return the same setting with `prefix` before its key."""
         return self._replace(key=f"{prefix}.{self.key}")
+
+
+def _refresh_after(key: str, example: str = "", *, required: bool = False) -> Setting:
+    return Setting(
+        key,
+        "string",
+        item="off|[1-9][0-9]?%",
+        form="a percentage of the TTL from 1% to 99%, or off",
+        example=example,
+        required=required,
+    )
 
 
 SETTINGS = {
@@ -110,6 +123,7 @@ SETTINGS = {
         Setting("cache.ttl", "duration", low=1_000, high=2_592_000_000_000),
         Setting("cache.negative_ttl", "duration", high=2_592_000_000_000),
         Setting("cache.stale_if_error", "duration", high=86_400_000_000),
+        _refresh_after("cache.refresh_after"),
         Setting("cache.lock_timeout", "duration", low=100_000, high=600_000_000),
         Setting("cache.max_staleness", "duration", low=1_000, high=60_000_000),
         Setting("cache.memory_entries", "integer", high=10_000_000),
@@ -189,6 +203,11 @@ NAMED_TABLES = {
             ),
             LimitPolicySettings,
         ),
+        NamedTable(
+            "cache.namespaces",
+            (_refresh_after("refresh_after", '"50%"', required=True),),
+            CacheNamespaceSettings,
+        ),
         NamedTable("profiles", overlay=True),
     )
 }
@@ -266,7 +285,13 @@ def _from_string(setting: Setting, text: str) -> Plain:
     if setting.kind not in checked_later and re.search(UNSAFE, text):
         shown = "" if setting.secret else f" is {quoted(text)}; it"
         raise WrongValue(f"{setting.key}{shown} must not contain control characters or broken Unicode")
-    if setting.kind == "string" and not (setting.low <= len(text) <= setting.high and text.isprintable()):
+    if setting.form and re.fullmatch(setting.item, text) is None:
+        raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {setting.form}")
+    if (
+        setting.kind == "string"
+        and not setting.form
+        and not (setting.low <= len(text) <= setting.high and text.isprintable())
+    ):
         raise WrongValue(f"{setting.key} is {quoted(text)}; it must be {expected(setting)}")
     if setting.kind == "string" and setting.item and re.fullmatch(setting.item, text) is None:
         raise WrongValue(f"{setting.key} is {quoted(text)}; it may contain only A-Z, a-z, 0-9, '.', '_' and '-'")
@@ -299,6 +324,8 @@ def expected(setting: Setting) -> str:
         case "duration":
             low, high = format_duration(setting.low), format_duration(setting.high)
             return f"a duration from {low} to {high}: a whole number and a unit (ms, s, m, h, d or w)"
+        case "string" if setting.form:
+            return setting.form
         case "string":
             return f"a string of {setting.low} to {setting.high} printable characters"
         case "choice":
