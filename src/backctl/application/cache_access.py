@@ -39,8 +39,8 @@ class StoreAccess:
         self._counts: dict[str, int] = {}
         self.memory_hits = 0
 
-    def ask(self, ask: Callable[[CacheStore], R]) -> R:
-        """Call the store. Raises StoreAway if it fails or has just failed."""
+    def ask(self, ask: Callable[[CacheStore], R], store: CacheStore | None = None) -> R:
+        """Call the store, or the given one. Raises StoreAway if it fails or has just failed."""
         if self.is_failing:
             with self._lock:
                 now = self._monotonic()
@@ -48,7 +48,7 @@ class StoreAccess:
                     raise StoreAway
                 self._retry_at = now + _RETRY_S  # other threads bypass it until this one has succeeded
         try:
-            answer = ask(self.store())
+            answer = ask(self.store() if store is None else store)
         except (Unavailable, Unusable) as error:
             self._note(error)
             raise StoreAway from error

@@ -28,7 +28,17 @@ from backctl.domain.quoting import quoted
 from backctl.domain.values import LATEST, Instant
 
 _AT_ONCE = 64
-_COUNTERS = ("memory_hits", "store_hits", "loads", "stale_served", "bypasses", "failures", "refused")
+_COUNTERS = (
+    "memory_hits",
+    "store_hits",
+    "loads",
+    "renewals",
+    "renewal_failures",
+    "stale_served",
+    "bypasses",
+    "failures",
+    "refused",
+)
 
 
 class _Examined(NamedTuple):
@@ -168,6 +178,7 @@ class CacheEntryService:
             age=None if entry is None else _since(entry.created_at, now),
             ttl=None if entry is None else _until(entry.soft_at, now),
             stored_at=None if entry is None else _instant(entry.created_at),
+            renews_at=None if entry is None or not entry.renew_at else _instant(entry.renew_at),
             stale_at=None if entry is None else _instant(entry.soft_at),
             expires_at=None if entry is None else _instant(entry.hard_at),
             size_bytes=found.size if entry is None else len(entry.payload),
@@ -178,6 +189,7 @@ class CacheEntryService:
             epoch=None if entry is None else entry.epoch.hex(),
             current_epoch=None if versions.epoch is None else versions.epoch.hex(),
             writer=None if entry is None else entry.writer,
+            renewed_by=entry.writer if entry is not None and entry.renewed else None,
         )
 
     def stats(self) -> CacheStats:
@@ -228,7 +240,7 @@ def _why(found: _Examined) -> str | None:
         case "untrusted":
             return "its signature is missing or wrong, so another program may have written it"
         case "stale":
-            return "its TTL has passed; it is used only if loading the value fails"
+            return "its TTL has passed; it is used only if loading the value fails, or while it is renewed"
         case "expired":
             return "it has expired"
     if entry is None or entry.epoch != versions.epoch:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from backctl.application.cache_access import StoreAccess, StoreAway
-from backctl.application.cache_values import Payload, Recipe
+from backctl.application.cache_values import Payload, Recipe, RefreshAfter
 from backctl.application.ports.cache import Begun, CacheStore, Reading
 from backctl.domain.cache_entry import Entry, State, Versions, decoded
 from backctl.domain.errors import Unavailable, Unusable
@@ -41,12 +41,21 @@ class Found(NamedTuple):
     entry: Entry
     value: Any
     state: State
+    renew_at: int
+    """When a read renews it, in microseconds; 0: never."""
+
+    @property
+    def tags(self) -> tuple[bytes, ...]:
+        return tuple(tag for tag, _ in self.entry.tags)
 
 
 class Envelope:
     """Makes and reads entries. `clock` returns microseconds since 1970."""
 
-    def __init__(self, seal: Callable[[], Seal], clock: Callable[[], int], access: StoreAccess) -> None:
+    def __init__(
+        self, seal: Callable[[], Seal], clock: Callable[[], int], access: StoreAccess, refresh_after: RefreshAfter
+    ) -> None:
+        self._refresh_after = refresh_after
         self._seal = seal
         self._current: Seal | None = None
         self._has_seal = True
@@ -120,11 +129,28 @@ class Envelope:
         state = entry.state(versions, now)
         if recipe.codec.signed and state in ("fresh", "stale"):
             state = _bounded(state, now - entry.created_at, recipe)
-        return Found(entry, value, state)
+        return Found(entry, value, state, self._renew_at(key, entry, recipe))
 
-    def made(self, filling: Filling, payload: Payload, recipe: Recipe, *, negative: bool) -> Entry:
+    def renews(self, key: bytes, recipe: Recipe) -> bool:
+        """Whether reads with this recipe renew the entry."""
+        return self._refresh_after.of(key, recipe) > 0
+
+    def _renew_at(self, key: bytes, entry: Entry, recipe: Recipe) -> int:
+        """Return when a read with this recipe renews an entry; 0: never."""
+        part = self._refresh_after.of(key, recipe)
+        if not part or not entry.renew_at:
+            return 0
+        if recipe.codec.signed:  # the TTL of this reader may be shorter
+            return min(entry.renew_at, entry.created_at + round(part * recipe.ttl))
+        return entry.renew_at
+
+    def made(
+        self, filling: Filling, payload: Payload, recipe: Recipe, *, negative: bool, renewed: bool = False
+    ) -> Entry:
         """Return the entry for a payload. Its TTL starts before the value was loaded."""
-        soft_at = filling.began_at + (min(recipe.negative_ttl, recipe.ttl) if negative else recipe.ttl)
+        ttl = min(recipe.negative_ttl, recipe.ttl) if negative else recipe.ttl
+        part = self._refresh_after.of(filling.key, recipe)
+        soft_at = filling.began_at + ttl
         versions = filling.begun.reading.versions
         entry = Entry(
             filling.began_at,
@@ -136,6 +162,8 @@ class Envelope:
             payload[1],
             self._writer,
             payload[0],
+            renew_at=filling.began_at + round(part * ttl) if part else 0,
+            renewed=renewed,
         )
         if recipe.codec.signed:
             seal = self._current or self._seal()

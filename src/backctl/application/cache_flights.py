@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 
 class Produced(NamedTuple):
-    """A value that was loaded or found in the cache."""
+    """A value that was loaded or found in the cache. `due` are the tags of an entry that must be renewed."""
 
     value: Any
+    due: tuple[bytes, ...] | None = None
 
 
 class _Flight:

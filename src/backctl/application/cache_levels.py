@@ -4,22 +4,20 @@ An entry that cannot be read is treated as a miss. While the store is not availa
 """
 
 import logging
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from backctl.application.cache_access import StoreAccess, StoreAway
 from backctl.application.cache_coherence import Coherence
 from backctl.application.cache_envelope import Envelope, Filling, Found, Seal
+from backctl.application.cache_filling import Filler, new_token
 from backctl.application.cache_flights import Flights, Produced
-from backctl.application.cache_values import Codec, Payload, Recipe, checked_payload
+from backctl.application.cache_renewals import Renewals, Start
+from backctl.application.cache_values import Recipe, RefreshAfter, checked_payload, exchanged
 from backctl.application.ports.cache import CacheStore, Change, Held, Memory
 from backctl.domain.cache_entry import Entry, checked_key
 from backctl.domain.errors import InvalidCacheEntry
-from backctl.domain.quoting import quoted
 
 R = TypeVar("R")
 
@@ -27,8 +25,6 @@ _POLL_S: Final = (0.005, 0.1)
 """The first and the longest pause between checks of an entry that another process is filling."""
 _PATIENCE: Final = 2.5
 """How many lock timeouts to wait for other processes: if one is killed, a second one takes over."""
-_KEEP_US: Final = 60_000_000
-"""How much longer the versions of its tags last than an entry."""
 
 
 class Environment(NamedTuple):
@@ -44,6 +40,9 @@ class Environment(NamedTuple):
     """How long a process may hold the lock of an entry, in microseconds; then another process takes over."""
     max_staleness: int
     """How long entries in memory may be used without checking the store for invalidations, in microseconds."""
+    refresh_after: RefreshAfter = RefreshAfter()
+    start: Start | None = None
+    """Renews an entry in the background; None if this process renews nothing."""
 
 
 class Levels:
@@ -57,31 +56,48 @@ class Levels:
         self._clock = environment.clock
         self._log = logging.getLogger("backctl.cache")
         self._flights = Flights(timeout=(_PATIENCE + 1) * environment.lock_timeout / 1_000_000)
-        self._envelope = Envelope(environment.seal, environment.clock, self._access)
+        self._envelope = Envelope(environment.seal, environment.clock, self._access, environment.refresh_after)
         self._coherence = Coherence(
             self._access, environment.memory, environment.monotonic, environment.max_staleness / 1_000_000
         )
-        self.start_over()
+        times = self._monotonic, self._clock
+        self._filler = Filler(self._access, self._envelope, self._memory, *times, environment.lock_timeout)
+        self._renewals = Renewals(
+            environment.start, self._access, self._envelope, self._filler, self._memory, self._coherence, *times
+        )
 
     def start_over(self) -> None:
-        self._own = threading.local()
+        self._filler.start_over()
         self._coherence.start_over()
         self._access.start_over()
         self._flights.start_over()
         self._envelope.start_over()
+        self._renewals.start_over()
+
+    def before_fork(self) -> None:
+        """Wait for renewals, which could be using a database. Call `after_fork` in the parent."""
+        self._renewals.before_fork()
+
+    def after_fork(self) -> None:
+        self._renewals.after_fork()
 
     def close(self, store: Callable[[], CacheStore]) -> None:
-        """Add the counters to those in the store, before it is closed."""
+        """End the renewals, and add the counters to those in the store, before it is closed."""
+        self._renewals.close()
         self._access.close(store)
 
     # Reading.
 
-    def held(self, key: str) -> Held | None:
-        """Return the value in memory if it may be used without asking the store."""
+    def held(self, key: str, *, renews: bool = True) -> Held | None:
+        """Return the value in memory if it may be used without asking the store, and without renewing the entry."""
         held = self._memory.get(key)
         if held is not None:
             now = self._monotonic()
-            if now < held.until and now < self._coherence.confirmed_until:
+            if (
+                now < held.until
+                and now < self._coherence.confirmed_until
+                and (now < held.renew_at or not renews or self._renewals.must_wait(key, now))
+            ):
                 self._access.memory_hits += 1
                 return held
         return None
@@ -97,40 +113,47 @@ class Levels:
         """Return the value of a key for which `held` returned None. Raises the errors of the loader."""
         raw = checked_key(key)
         alone = partial(self._loaded, loader, recipe)
-        if key in self._own_keys():
+        if key in self._filler.own_keys():
             return alone().value
-        found = self._cached(key, raw, recipe)
+        found = self._cached(key, raw, recipe, or_stale=True)
         if found is not None:
+            if found.due is not None and self._renewals.are_for(raw, recipe):
+                self._renewals.begin(key, raw, loader, recipe._replace(tags=found.due))
             return found.value
         value = self._flights.run(key, partial(self._beyond_store, key, raw, loader, recipe), alone)
         return recipe.codec.share(value)(value)
 
     def get(self, key: str, recipe: Recipe, default: Any) -> Any:
         """Return the value of a key without loading it; `default` if it is not cached."""
-        found = self._cached(key, checked_key(key), recipe)
+        found = self._cached(key, checked_key(key), recipe, or_stale=False)
         return default if found is None else found.value
 
     def is_trusted(self, raw: bytes, entry: Entry) -> bool:
         """Whether an entry of a reserved namespace was stored by a process with the same keyring."""
         return self._envelope.is_trusted(raw, entry)
 
-    def _cached(self, key: str, raw: bytes, recipe: Recipe) -> Produced | None:
-        """Return the value in memory or in the store, for one caller; None if there is none, or the store is away."""
+    def _cached(self, key: str, raw: bytes, recipe: Recipe, *, or_stale: bool) -> Produced | None:
+        """Return the value in memory or in the store, for one caller; None if there is none, or the store is away.
+
+        `or_stale`: also if it is stale and is being renewed.
+        """
         try:
             self._access.flush()
             if recipe.codec.signed:
                 self._envelope.require_seal()
             if self._memory.is_used:
                 self._coherence.confirm()
-                held = self._memory.get(key)
-                if held is not None and held.has(recipe.tags) and self._monotonic() < held.until:
+                held, now = self._memory.get(key), self._monotonic()
+                if held is not None and held.has(recipe.tags) and now < held.until:
                     self._access.memory_hits += 1
-                    return Produced(held.share(held.value))
+                    return Produced(held.share(held.value), held.tags if now >= held.renew_at else None)
             generation = self._memory.generation
             found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe))
         except StoreAway:
             return None
-        return None if found is None else self._used(key, found, generation, recipe)
+        if found is None or (found.state == "stale" and not or_stale):
+            return None
+        return self._used(key, raw, found, generation, recipe)
 
     def _beyond_store(self, key: str, raw: bytes, loader: Callable[[], Any], recipe: Recipe) -> Produced:
         """Load the value, and store it unless the store is away."""
@@ -142,90 +165,82 @@ class Levels:
             self._access.count("bypasses")
             return self._loaded(loader, recipe)
 
-    def _used(self, key: str, found: Found, generation: int, recipe: Recipe) -> Produced | None:
-        """Use an entry of the store if it is fresh."""
-        if found.state != "fresh":
-            return None
+    def _used(self, key: str, raw: bytes, found: Found, generation: int, recipe: Recipe) -> Produced | None:
+        """Use an entry of the store if it is fresh, or if it is stale and is being renewed."""
+        if found.state == "fresh":
+            due = 0 < found.renew_at <= self._clock()
+            if not due:
+                self._renewals.settled(key)
+            self._access.count("store_hits")
+            self._filler.remember(key, found.entry, found.value, generation, recipe, renew_at=found.renew_at)
+            return Produced(found.value, found.tags if due else None)
+        if self._renewals.cover(key) and self._may_use_stale(raw, found, recipe):
+            return self._stale_hit(found, found.tags)
+        return None
+
+    def _stale_hit(self, found: Found, due: tuple[bytes, ...] | None) -> Produced:
         self._access.count("store_hits")
-        self._remember(key, found.entry, found.value, generation, recipe)
-        return Produced(found.value)
+        self._access.count("stale_served")
+        return Produced(found.value, due)
+
+    def _may_use_stale(self, raw: bytes, found: Found, recipe: Recipe) -> bool:
+        """Whether an entry may be used while its value is loaded in the background or by another process."""
+        return self._is_stale(found, recipe) and self._renewals.are_for(raw, recipe)
+
+    def _is_stale(self, found: Found, recipe: Recipe) -> bool:
+        """Whether an entry may be used if its loader fails."""
+        return found.state == "stale" and self._clock() < found.entry.soft_at + recipe.stale
 
     def _loaded(self, loader: Callable[[], Any], recipe: Recipe) -> Produced:
         """Load a value without storing it."""
         self._access.count("loads")
-        return Produced(_exchanged(loader(), recipe.codec)[1])
+        return Produced(exchanged(loader(), recipe.codec)[1])
 
     def _filled(self, key: str, raw: bytes, loader: Callable[[], Any], recipe: Recipe) -> Produced:
         """Load and store the value, or wait for the process that does. Raises StoreAway only before loading."""
         generation = self._memory.generation
         give_up, pause = self._monotonic() + _PATIENCE * self._environment.lock_timeout / 1_000_000, _POLL_S[0]
-        token = b"f" + os.urandom(16)
+        begin = partial(self._filler.begun, raw, recipe, token=new_token())
         while True:
-            filling = self._access.ask(partial(self._begun, raw, token, recipe))
+            filling = self._access.ask(begin)
             found = self._envelope.opened(raw, filling.begun.reading, recipe)
-            used = None if found is None else self._used(key, found, generation, recipe)
+            used = None if found is None else self._used(key, raw, found, generation, recipe)
             if used is not None:
                 if filling.begun.held:
-                    self._released(filling)
+                    self._filler.released(filling)
                 return used
             if filling.begun.held:
                 break
+            if found is not None and self._may_use_stale(raw, found, recipe):
+                self._renewals.wait(key)
+                return self._stale_hit(found, None)
             if self._monotonic() >= give_up:
                 return self._loaded(loader, recipe)
             self._environment.sleep(pause)
             pause = min(2 * pause, _POLL_S[1])
         self._access.count("loads")
         try:
-            with self._owning(key):
+            with self._filler.owning(key):
                 loaded = loader()
         except Exception as error:
-            self._released(filling)
+            self._filler.released(filling)
             stale = self._stale(raw, recipe, error)
             if stale is None:
                 raise
+            if self._renewals.are_for(raw, recipe):
+                self._renewals.failed(key)
             return Produced(stale.value)
         except BaseException:
-            self._released(filling)
+            self._filler.released(filling)
             raise
         try:
-            payload, value = _exchanged(loaded, recipe.codec)
+            payload, value = exchanged(loaded, recipe.codec)
         except InvalidCacheEntry:
-            self._released(filling)
+            self._filler.released(filling)
             raise
-        self._store_loaded(key, filling, payload, value, generation, recipe)
+        self._filler.store_loaded(key, filling, payload, value, generation, recipe)
+        self._renewals.settled(key)
         return Produced(value)
-
-    def _begun(
-        self, raw: bytes, token: bytes, recipe: Recipe, store: CacheStore, *, take_over: bool = False
-    ) -> Filling:
-        hold, began_at = self._environment.lock_timeout, self._clock()
-        keep = recipe.ttl + recipe.stale + hold + _KEEP_US
-        begun = store.begin(raw, token, recipe.tags, hold_us=hold, keep_us=keep, take_over=take_over)
-        return Filling(raw, token, began_at, begun)
-
-    def _store_loaded(
-        self, key: str, filling: Filling, payload: Payload, value: Any, generation: int, recipe: Recipe
-    ) -> None:
-        """Store a loaded value unless it was invalidated meanwhile, is too large, or the store is not available."""
-        if value is None and not recipe.negative_ttl:
-            self._released(filling)
-            return
-        try:
-            entry = self._envelope.made(filling, checked_payload(payload), recipe, negative=value is None)
-        except InvalidCacheEntry as error:
-            self._log.warning("the entry %s is not cached: %s", quoted(key), error.message)
-            self._released(filling)
-            return
-        with suppress(StoreAway):
-            if self._access.ask(lambda store: self._completed(store, filling, entry)):
-                self._remember(key, entry, value, generation, recipe)
-
-    def _completed(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
-        ttl_us = entry.hard_at - self._clock()
-        if ttl_us <= 0:  # loading took longer than the value may be used
-            store.release(filling.key, filling.token)
-            return False
-        return store.complete(filling.key, filling.token, filling.begun.fence, entry.encoded(), ttl_us=ttl_us)
 
     def _stale(self, raw: bytes, recipe: Recipe, error: Exception) -> Found | None:
         """Return an entry to use because the loader failed; never one that was invalidated."""
@@ -233,45 +248,11 @@ class Levels:
             found = self._access.ask(lambda store: self._envelope.read(store, raw, recipe, again=True))
         except StoreAway:
             return None
-        if found is None or found.state not in ("fresh", "stale"):
-            return None
-        if found.state == "stale" and self._clock() >= found.entry.soft_at + recipe.stale:
+        if found is None or (found.state != "fresh" and not self._is_stale(found, recipe)):
             return None
         self._access.count("stale_served")
         self._log.warning("loading failed with %s; using a stale entry", type(error).__name__)
         return found
-
-    def _released(self, filling: Filling) -> None:
-        self._access.attempt(lambda store: store.release(filling.key, filling.token))
-
-    def _remember(self, key: str, entry: Entry, value: Any, generation: int, recipe: Recipe) -> None:
-        if not self._memory.is_used:
-            return
-        # At most its TTL, even if the clock of the process that stored it is ahead.
-        ttl = entry.soft_at - entry.created_at
-        if recipe.codec.signed:
-            ttl = min(ttl, recipe.ttl)
-        left = min(entry.created_at + ttl - self._clock(), ttl) / 1_000_000
-        tags = tuple(tag for tag, _ in entry.tags)
-        share = recipe.codec.share(value)
-        held = Held(share(value), self._monotonic() + left, tags, share)
-        self._memory.put(key, held, generation=generation)
-
-    def _own_keys(self) -> set[str]:
-        """Return the keys that this thread is loading or writing. What needs them meanwhile must not wait for them."""
-        if not hasattr(self._own, "keys"):
-            self._own.keys = set()
-        found: set[str] = self._own.keys
-        return found
-
-    @contextmanager
-    def _owning(self, key: str) -> Iterator[None]:
-        keys = self._own_keys()
-        keys.add(key)
-        try:
-            yield
-        finally:
-            keys.discard(key)
 
     # Writing.
 
@@ -294,16 +275,18 @@ class Levels:
         raw, store = checked_key(key), self._access.store()
         if recipe.codec.signed:
             self._envelope.read_seal()
-        filling = self._begun(raw, b"f" + os.urandom(16), recipe, store)
+        filling = self._filler.begun(raw, recipe, store)
         if not filling.begun.held:
             return False
         try:
             value = loader()
             payload = checked_payload(recipe.codec.encode(value))
         except BaseException:
-            self._released(filling)
+            self._filler.released(filling)
             raise
-        return self._completed(store, filling, self._envelope.made(filling, payload, recipe, negative=value is None))
+        return self._filler.completed(
+            store, filling, self._envelope.made(filling, payload, recipe, negative=value is None)
+        )
 
     def write_through(self, key: str, value: Any, write: Callable[[Any], R], recipe: Recipe) -> R:
         """Call `write(value)`, then store the value, and return the result of `write`. Raises its errors.
@@ -316,7 +299,7 @@ class Levels:
         kept = False
         filling = self._access.attempt(lambda store: self._taken_over(store, raw, recipe))
         try:
-            with self._owning(key):
+            with self._filler.owning(key):
                 result = write(value)
             if filling is not None:
                 entry = self._envelope.made(filling, payload, recipe, negative=False)
@@ -329,13 +312,13 @@ class Levels:
 
     def _taken_over(self, store: CacheStore, raw: bytes, recipe: Recipe) -> Filling:
         """Remove an entry everywhere and lock it, so that no old entry remains if this process is killed."""
-        filling = self._begun(raw, b"w" + os.urandom(16), recipe, store, take_over=True)
+        filling = self._filler.begun(raw, recipe, store, token=new_token(b"w"), take_over=True)
         self._coherence.heard(store.announce((raw,)), Change("keys", (raw,)))
         return filling
 
     def _finished(self, store: CacheStore, filling: Filling, entry: Entry) -> bool:
         """Store the replacement entry; if another process was writing too, remove the entry instead."""
-        if filling.begun.contended or not self._completed(store, filling, entry):
+        if filling.begun.contended or not self._filler.completed(store, filling, entry):
             self._removed(lambda: store, (filling.key,))
             return False
         self._coherence.heard(store.announce((filling.key,)), Change("keys", (filling.key,)))
@@ -370,9 +353,3 @@ class Levels:
 
     def _removed(self, store: Callable[[], CacheStore], keys: Sequence[bytes]) -> int:
         return self._coherence.invalidated(lambda: store().remove(keys), Change("keys", tuple(keys)))
-
-
-def _exchanged(value: Any, codec: Codec) -> tuple[Payload, Any]:
-    """Return the payload of a value, and the value as decoded from it. Raises InvalidCacheEntry."""
-    payload = codec.encode(value)
-    return payload, codec.decode(*payload)

@@ -2,11 +2,12 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from backctl.domain.cache_entry import TTL_MAX, VALUE_MAX
+from backctl.domain.cache_entry import TTL_MAX, VALUE_MAX, namespace_of
 from backctl.domain.errors import InvalidCacheEntry
 from backctl.domain.json_document import parsed
 
@@ -35,7 +36,7 @@ class Recipe(NamedTuple):
     """How an entry is stored. Times are microseconds.
 
     The entry is fresh for `ttl`, or for `negative_ttl` if the loader returned None. For another `stale`, it is used if
-    the loader fails.
+    the loader fails. After the part `refresh_after` of its TTL, reads renew the entry; 0: never, None: as configured.
     """
 
     codec: Codec
@@ -43,6 +44,20 @@ class Recipe(NamedTuple):
     negative_ttl: int
     stale: int
     tags: tuple[bytes, ...] = ()
+    refresh_after: float | None = None
+
+
+class RefreshAfter(NamedTuple):
+    """The configured part of its TTL after which a read renews an entry, also by namespace; 0: never."""
+
+    default: float = 0.0
+    namespaces: Mapping[bytes, float] = MappingProxyType({})
+
+    def of(self, key: bytes, recipe: Recipe) -> float:
+        """Return the part that applies to an entry."""
+        if recipe.refresh_after is not None:
+            return recipe.refresh_after
+        return self.namespaces.get(namespace_of(key), self.default)
 
 
 def encoded(value: object) -> Payload:
@@ -124,6 +139,12 @@ PLAIN = Codec(encoded, decoded, sharing)
 """For JSON values and bytes."""
 
 
+def exchanged(value: Any, codec: Codec) -> tuple[Payload, Any]:
+    """Return the payload of a value, and the value as decoded from it. Raises InvalidCacheEntry."""
+    payload = codec.encode(value)
+    return payload, codec.decode(*payload)
+
+
 def checked_payload(payload: Payload) -> Payload:
     """Return the payload. Raises InvalidCacheEntry if it is too large."""
     if len(payload[0]) > VALUE_MAX:
@@ -147,3 +168,12 @@ def checked_ttl(ttl: int) -> int:
     if not 1000 <= ttl <= TTL_MAX:
         raise InvalidCacheEntry("the TTL is out of range", hint="use 1 millisecond to 31 days")
     return ttl
+
+
+def checked_refresh(part: float) -> float:
+    """Return the part of the TTL after which an entry is renewed. Raises InvalidCacheEntry."""
+    if not 0 <= part < 1:
+        raise InvalidCacheEntry(
+            f"refresh_after is {part}", hint="use a part of the TTL, for example 0.8, or 0 to disable refresh-ahead"
+        )
+    return part

@@ -52,8 +52,10 @@ class TagView:
 class ExplanationView:
     """Everything about an entry. `level` is where it is: `redis` or `file`. `why` says why it is not used.
 
-    It becomes stale at `stale_at` and expires at `expires_at`. `epoch` is the version of the whole cache when the entry
-    was stored. `writer` is the host and process that stored it. `signed` is None for entries that need no signature.
+    From `renews_at`, a read renews it in the background; it becomes stale at `stale_at` and expires at `expires_at`.
+    `epoch` is the version of the whole cache when the entry
+    was stored. `writer` is the host and process that stored it, and so is `renewed_by` if it was stored by a renewal.
+    `signed` is None for entries that need no signature.
     """
 
     key: str
@@ -63,6 +65,7 @@ class ExplanationView:
     age: Seconds | None
     ttl: Seconds | None
     stored_at: Instant | None
+    renews_at: Instant | None
     stale_at: Instant | None
     expires_at: Instant | None
     size_bytes: int
@@ -73,6 +76,7 @@ class ExplanationView:
     epoch: str | None
     current_epoch: str | None
     writer: str | None
+    renewed_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,9 @@ class CacheStats:
     """The entries in the shared store, and the counters of all services since it was created.
 
     `hit_ratio` is the share of reads that needed no loader; None before the first read. `loads` counts calls of
-    loaders, `bypasses` those while the cache was not available, `failures` failed requests to it, `stale_served` stale
-    entries that were used because a loader failed, and `refused` entries without a valid signature.
+    loaders by reads, `renewals` those in the background, and `renewal_failures` how many of these failed. `bypasses`
+    counts loads while the cache was not available, `failures` failed requests to it, `stale_served` uses of stale
+    entries, and `refused` entries without a valid signature.
     """
 
     level: str
@@ -131,6 +136,8 @@ class CacheStats:
     memory_hits: int
     store_hits: int
     loads: int
+    renewals: int
+    renewal_failures: int
     stale_served: int
     bypasses: int
     failures: int

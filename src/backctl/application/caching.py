@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 from backctl.application.cache_levels import Levels
-from backctl.application.cache_values import PLAIN, Recipe, microseconds
+from backctl.application.cache_values import PLAIN, Recipe, checked_refresh, microseconds
 from backctl.application.guard import Guard
 from backctl.domain.cache_entry import KEY_MAX, RESERVED, checked_key, checked_tags, is_reserved
 from backctl.domain.errors import CacheReserved, InvalidCacheEntry
@@ -66,21 +66,24 @@ class CacheService:
         tags: Sequence[str] = (),
         negative_ttl: float | timedelta | None = None,
         stale_if_error: float | timedelta | None = None,
+        refresh_after: float | None = None,
     ) -> T:
         """Return the cached value of a key, or call `loader()` and cache its result. Raises the errors of the loader.
 
         The value has JSON types: a tuple becomes a list. One process at a time calls the loader for
         a key, as long as it takes less than `cache.lock_timeout`.
         `negative_ttl` is the TTL of None. If the loader fails, an entry past its TTL is used for another
-        `stale_if_error`. Defaults come from the settings. If the cache is not available, the value is loaded.
+        `stale_if_error`. A read after the part `refresh_after` of the TTL, such as 0.8, returns the cached value and
+        calls the loader in another thread, with the context variables of the caller; 0 disables this. Defaults come
+        from the settings. If the cache is not available, the value is loaded.
         """
         reserved = key.startswith(RESERVED)
-        held = None if reserved else self.levels.held(key)
+        held = None if reserved else self.levels.held(key, renews=refresh_after != 0)
         if held is not None and (not tags or held.has(checked_tags(tags))):
             return cast(T, held.share(held.value))
         if reserved:
             require_free(checked_key(key))
-        recipe = self.recipe(ttl, tags, negative_ttl, stale_if_error)
+        recipe = self.recipe(ttl, tags, negative_ttl, stale_if_error, refresh_after)
         return cast(T, self.levels.load_missing(key, loader, recipe))
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -112,7 +115,12 @@ class CacheService:
         return self.levels.write_through(key, value, write, self.recipe(ttl, tags))
 
     def cached(
-        self, key: str, *, ttl: float | timedelta | None = None, tags: Sequence[str] = ()
+        self,
+        key: str,
+        *,
+        ttl: float | timedelta | None = None,
+        tags: Sequence[str] = (),
+        refresh_after: float | None = None,
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Return a decorator that caches the results of a function.
 
@@ -141,6 +149,7 @@ class CacheService:
                     functools.partial(function, *args, **kwargs),
                     ttl=ttl,
                     tags=[tag.format_map(values) for tag in tags],
+                    refresh_after=refresh_after,
                 )
 
             return cached
@@ -187,6 +196,7 @@ class CacheService:
         tags: Sequence[str] = (),
         negative_ttl: float | timedelta | None = None,
         stale_if_error: float | timedelta | None = None,
+        refresh_after: float | None = None,
     ) -> Recipe:
         ours = self.lifetimes
         return Recipe(
@@ -195,6 +205,7 @@ class CacheService:
             ours.negative_ttl if negative_ttl is None else microseconds(negative_ttl) if negative_ttl else 0,
             ours.stale if stale_if_error is None else microseconds(stale_if_error) if stale_if_error else 0,
             checked_tags(tags) if tags else (),
+            None if refresh_after is None else checked_refresh(refresh_after),
         )
 
 

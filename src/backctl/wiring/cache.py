@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
     from backctl.application.cache_envelope import Seal
     from backctl.application.cache_levels import Levels
+    from backctl.application.cache_values import RefreshAfter
     from backctl.application.ports.cache import CacheStore
     from backctl.domain.keyring import Keyring
     from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings import LoadedSettings
+    from backctl.settings.model import Settings
     from backctl.wiring.storage import Storage
 
 FILE = "cache.db"
@@ -126,7 +128,7 @@ def cache_levels(
     """Create the levels of this process. `short_lived`: keep nothing in memory."""
     from backctl.application.cache_levels import Environment, Levels
     from backctl.infrastructure.clock import microseconds, seconds_with_suspensions
-    from backctl.infrastructure.forks import start_over_in_children
+    from backctl.infrastructure.forks import pause_during_forks, start_over_in_children
     from backctl.infrastructure.memory.cache import MemoryCache
 
     cache = loaded.settings.cache
@@ -144,10 +146,32 @@ def cache_levels(
             sleep=time.sleep,
             lock_timeout=cache.lock_timeout,
             max_staleness=cache.max_staleness,
+            refresh_after=refresh_after(loaded.settings),
+            start=None if short_lived else start_renewal,
         )
     )
     start_over_in_children(levels)
+    pause_during_forks(levels)
     return levels
+
+
+def refresh_after(settings: "Settings") -> "RefreshAfter":
+    """Return the configured part of its TTL after which an entry is renewed."""
+    from backctl.application.cache_values import RefreshAfter
+
+    namespaces = {name.encode(): _part(table.refresh_after) for name, table in settings.cache_namespaces.items()}
+    return RefreshAfter(_part(settings.cache.refresh_after), namespaces)
+
+
+def _part(text: str) -> float:
+    return 0.0 if text == "off" else int(text.removesuffix("%")) / 100
+
+
+def start_renewal(renew: "Callable[[], None]") -> None:
+    """Run a renewal in a thread that does not keep the process alive. Raises RuntimeError if there is no thread."""
+    from threading import Thread
+
+    Thread(target=renew, name="backctl cache renewal", daemon=True).start()
 
 
 class CurrentSeal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -55,12 +56,16 @@ Heard = Callable[["Announced | None", "Change | None"], None]
 
 
 class Held(NamedTuple):
-    """A value in memory, usable until `until` (in seconds). `share` returns a value that the caller may change."""
+    """A value in memory, usable until `until`. `share` returns a value that the caller may change.
+
+    From `renew_at`, a read renews the entry in the background. Times are in seconds.
+    """
 
     value: Any
     until: float
     tags: tuple[bytes, ...]
     share: Callable[[Any], Any]
+    renew_at: float = math.inf
 
     def has(self, tags: Sequence[bytes]) -> bool:
         """Whether an invalidation of any of these tags invalidates it."""
