@@ -24,6 +24,9 @@ USER_KEYS = [
     "password_imported",
 ]
 
+DETAIL_KEYS = [*USER_KEYS, "last_seen_at"]
+"""The members that `user show` prints."""
+
 EVENT_KEYS = [
     "seq",
     "id",

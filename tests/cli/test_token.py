@@ -65,6 +65,7 @@ SESSION_KEYS = [
     "latest_expires_at",
     "revoked_at",
     "revoked_because",
+    "last_seen_at",
 ]
 ACCESS = r"eyJ[\w-]+\.[\w-]+\.[\w-]+"
 REFRESH = r"bkr_[0-9A-Za-z]{49}"
@@ -143,6 +144,16 @@ def test_a_refresh_token_used_twice_ends_its_session(installed: Machine) -> None
     logged = installed.run("audit", "list", "--type", "RefreshTokenReused", "-o", "json").succeeded()
     assert [event["data"] for event in logged.json["items"]] == [{"session": session["id"]}]
     installed.run("audit", "verify").succeeded()
+
+
+def test_a_session_and_its_account_show_when_they_were_last_seen(installed: Machine) -> None:
+    issue(installed)
+    assert [session["last_seen_at"] for session in sessions(installed)] == [None]
+    installed.rows("INSERT INTO seen_sessions SELECT id, 1798800000000000 FROM sessions")
+    installed.rows("INSERT INTO seen_accounts SELECT id, 1798800000000001 FROM users WHERE username = 'ada'")
+    assert [session["last_seen_at"] for session in sessions(installed)] == ["2027-01-01T10:40:00.000000Z"]
+    shown = installed.run("user", "show", "ada", "-o", "json").succeeded().json
+    assert shown["last_seen_at"] == "2027-01-01T10:40:00.000001Z"
 
 
 def test_another_role_voids_a_token_and_the_next_one_has_it(installed: Machine) -> None:

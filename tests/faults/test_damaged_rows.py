@@ -74,6 +74,8 @@ ROWS_OF_ACCOUNTS = (
     "recovery_codes",
     "login_failures",
     "seeded_accounts",
+    "seen_accounts",
+    "seen_sessions",
 )
 
 
@@ -94,6 +96,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     machine.run("token", "revoke", "--token-stdin", stdin=token).succeeded()
     with closing(sqlite3.connect(machine.data / "backctl.db")) as database:
         database.execute("INSERT INTO seeded_accounts SELECT id, 'ci' FROM users WHERE username = 'ada'")
+        database.execute("INSERT INTO seen_accounts SELECT id, created_at FROM users WHERE username = 'ada'")
+        database.execute("INSERT INTO seen_sessions SELECT id, created_at FROM sessions")
+        database.execute("INSERT INTO written_updates VALUES ('q', 'last_seen', x'00', 1, 1)")
+        database.execute("INSERT INTO written_queues VALUES ('q', 1)")
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     (machine.home / "seed.yaml").write_text(

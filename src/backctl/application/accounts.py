@@ -31,6 +31,7 @@ from backctl.domain.repositories import (
 from backctl.domain.values import EmailAddress, Expiry, Identity, PasswordHash, Secret, Username, folded
 
 if TYPE_CHECKING:
+    from backctl.application.account_details import UserDetails
     from backctl.application.account_steps import AccountSteps
     from backctl.application.cache_views import WarmView
     from backctl.application.cached_accounts import CachedAccounts
@@ -316,6 +317,13 @@ class AccountService:
         if user is None:
             raise UserNotFound(ident)
         return user
+
+    def details(self, ident: str) -> "UserDetails":
+        """Return an account and when it was last seen. Raises UserNotFound."""
+        from backctl.application.account_details import UserDetails
+
+        user = self.show(ident)
+        return UserDetails.seen(user, self.reader().last_seen(user.id))
 
     def get(self, ident: str) -> UserView:
         """Like `show`, but through the cache, for services that read the same accounts often.

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class SessionView:
     """A session of an account. `issued_at` is when its latest access token was issued, `expires_at` when its last token
-    expires, `latest_expires_at` its end regardless of refreshes. `refreshable`: it has an unused refresh token."""
+    expires, `latest_expires_at` its end regardless of refreshes. `refreshable`: it has an unused refresh token.
+
+    `last_seen_at` is None unless a service has reported it with the writer `last_seen`.
+    """
 
     PLURAL: ClassVar = "sessions"
     TABLE: ClassVar = ("id", "state", "client_id", "created_at", "expires_at", "revoked_because")
@@ -34,6 +37,7 @@ class SessionView:
     latest_expires_at: Instant
     revoked_at: Instant | None
     revoked_because: str | None
+    last_seen_at: Instant | None
 
 
 @dataclass(frozen=True, slots=True)

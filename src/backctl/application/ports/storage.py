@@ -121,6 +121,10 @@ class Reader(Protocol):
 
     def find_user(self, ident: Identity) -> UserView | None: ...
 
+    def last_seen(self, user_id: UserId) -> Instant | None:
+        """Return when an account was last seen; None if that is unknown."""
+        ...
+
     def mfa_of(self, ident: Identity) -> MfaStatus | None:
         """Return the second-factor status of an account, whether it has one or not; None for an unknown account."""
         ...

@@ -28,6 +28,7 @@ _USERS: Final = (
 )
 _USERS_AND_KEYS: Final = _USERS.replace(" FROM users", ", email_key, username_key FROM users")
 _PASSWORD: Final = "SELECT password_hash, password_imported FROM users"
+_LAST_SEEN: Final = "SELECT at FROM seen_accounts"
 # Columns in the order of MfaStatus.
 _MFA: Final = (
     "SELECT id, username, mfa_state, m.algorithm, m.digits, m.period, m.enrolled_at, m.confirmed_at, "
@@ -54,11 +55,12 @@ _STANDINGS: Final = (
     "JOIN users u ON u.id = s.user_id LEFT JOIN token_issuers i ON i.issuer = s.issuer "
     "LEFT JOIN revoked_tokens r ON r.jti = asked.jti"
 )
-# Columns in the order of SessionView without `state`, then the issuer's not-before.
+# Columns in the order of SessionView without `state`, with the issuer's not-before before `last_seen_at`.
 _SESSIONS: Final = (
     "SELECT s.id, s.user_id, EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.session_id = s.id AND t.used_at IS NULL), "
     "s.client_id, s.issuer, s.audience, s.scope, s.created_at, s.issued_at, s.expires_at, s.ends_at, s.revoked_at, "
-    "s.revoked_because, i.not_before FROM sessions s LEFT JOIN token_issuers i ON i.issuer = s.issuer"
+    "s.revoked_because, i.not_before, seen.at FROM sessions s LEFT JOIN token_issuers i ON i.issuer = s.issuer "
+    "LEFT JOIN seen_sessions seen ON seen.session_id = s.id"
 )
 
 
@@ -136,6 +138,11 @@ def password_of(ident: Identity, email_key: str, dialect: Dialect) -> Statement:
     """Select only the stored hash; see `one_user`."""
     where = _identity_condition(ident, email_key, dialect)
     return Statement(_PASSWORD + where.clause(), tuple(where.values))
+
+
+def last_seen(user_id: UserId, dialect: Dialect) -> Statement:
+    """Select when an account was last seen, if that is known."""
+    return Statement(f"{_LAST_SEEN} WHERE user_id = {dialect.placeholder}", (user_id,))
 
 
 def mfa_of(ident: Identity, email_key: str, dialect: Dialect) -> Statement:

@@ -71,6 +71,14 @@ class RowReader(ABC):
                 raise TypeError(rows[0][0])
             return PasswordHash(rows[0][0], rows[0][1] == 1)
 
+    def last_seen(self, user_id: UserId) -> Instant | None:
+        with self._naming_damage():
+            rows = self._fetch(queries.last_seen(user_id, self._dialect))
+            try:
+                return _instant(rows[0][0]) if rows else None
+            except ValueError as error:
+                raise Misread("seen_accounts", user_id) from error
+
     def mfa_of(self, ident: Identity) -> "MfaStatus | None":
         with self._naming_damage():
             from backctl.application.login_views import MfaStatus
@@ -267,6 +275,7 @@ class RowReader(ABC):
         revoked: int | None,
         because: str | None,
         barred: int | None,
+        seen: int | None,
     ) -> "SessionView":
         from backctl.application.token_views import SessionView
 
@@ -283,6 +292,10 @@ class RowReader(ABC):
             times = _instant(created), _instant(issued), _instant(expires), _instant(ends), _moment(revoked)
         except ValueError as error:
             raise Misread("sessions", id_) from error
+        try:
+            seen_at = _moment(seen)
+        except ValueError as error:
+            raise Misread("seen_sessions", id_) from error
         can_refresh = state == "open" and refreshable == 1
         return SessionView(
             SessionId(id_),
@@ -295,6 +308,7 @@ class RowReader(ABC):
             scope or None,
             *times,
             because,
+            seen_at,
         )
 
     def _event(

@@ -152,10 +152,16 @@ def list_(
         call.results.show_page(accounts.page(criteria, order, limit=paging.size, cursor=paging.cursor), UserView)
 
 
-@leaf(app, view=UserView)
+def _details() -> type:
+    from backctl.application.account_details import UserDetails
+
+    return UserDetails
+
+
+@leaf(app, view=_details)
 def show(call: Invocation, ident: Ident) -> None:
     """Show an account."""
-    call.results.show(call.backend.accounts.show(ident))
+    call.results.show(call.backend.accounts.details(ident))
 
 
 @leaf(app, kind="check", view=UserExistence)
