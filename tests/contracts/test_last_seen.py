@@ -1,10 +1,12 @@
 """Rules for the times when accounts and sessions were last seen, in every database."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.event import listen
+from sqlalchemy.exc import IntegrityError
 from tests.contracts.conftest import START, Store, a_user, new_id
 from tests.contracts.test_session_repository import a_session, add
 
@@ -72,6 +74,33 @@ def test_a_deleted_account_takes_its_times_with_it(store: Store, ada: User) -> N
     with store.engine.connect() as connection:
         for table in ("seen_accounts", "seen_sessions"):
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
+
+
+def test_an_account_that_is_being_changed_can_be_seen(store: Store, ada: User) -> None:
+    if store.engine.dialect.name == "sqlite":
+        return  # one transaction at a time
+    write(store, {f"user:{ada.id}": START})
+    with store.work() as work:
+        work.users.get(ADA)  # locks the row
+        write(store, {f"user:{ada.id}": START + 5})
+    assert seen(store, ada) == START + 5
+
+
+def test_an_account_that_is_being_deleted_is_skipped_the_next_time(store: Store, ada: User) -> None:
+    if store.engine.dialect.name == "sqlite":
+        return  # one transaction at a time
+    with store.engine.connect() as other, ThreadPoolExecutor(1) as pool:
+        other.execute(text("DELETE FROM users"))
+        writing = pool.submit(write, store, {f"user:{ada.id}": START})
+        with store.engine.connect() as observer:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            while observer.execute(waiting).scalar_one() == 0 and not writing.done():
+                observer.rollback()
+        other.commit()
+        with pytest.raises(IntegrityError):
+            writing.result()
+    write(store, {f"user:{ada.id}": START})
+    assert seen(store, ada) is None
 
 
 def test_nothing_of_the_account_changes(store: Store, ada: User) -> None:

@@ -16,11 +16,12 @@ VERSION: Final = 1
 _STEP: Final = 5_000
 """How many rows one statement writes."""
 
-# Locks the parents before a row refers to them, in the order of their ids. Skips ids that do not exist. The earlier of
-# two times never replaces the later one.
+# Locks the rows in the order of their ids. Skips ids that do not exist. The earlier of two times never replaces the
+# later one. Does not lock the parents, so that it does not wait for changes of accounts that were seen before. A parent
+# that is deleted at the same time violates the foreign key, and is skipped at the next attempt.
 _SAVE: Final = """
 INSERT INTO {table} ({column}, at) SELECT p.id, given.at FROM {given} JOIN {parent} p ON p.id = given.id
-WHERE 1 = 1 ORDER BY p.id {locks}
+WHERE 1 = 1 ORDER BY p.id
 ON CONFLICT ({column}) DO UPDATE SET at = excluded.at WHERE {table}.at < excluded.at
 """
 _TABLES: Final = {"user": ("seen_accounts", "user_id", "users"), "session": ("seen_sessions", "session_id", "sessions")}
@@ -61,6 +62,5 @@ def _save(connection: Connection, kind: str, rows: Sequence[tuple[str, int]]) ->
     dialect = dialect_of(connection)
     table, column, parent = _TABLES[kind]
     given, values = dialect.given({"id": "uuid", "at": "bigint"}, rows)
-    locks = "" if dialect.has_loose_types else "FOR KEY SHARE OF p"
-    statement = _SAVE.format(table=table, column=column, parent=parent, given=given, locks=locks)
+    statement = _SAVE.format(table=table, column=column, parent=parent, given=given)
     connection.exec_driver_sql(statement, values)
