@@ -14,6 +14,7 @@ from tests.installations import sqlite_installation
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports.storage import UnitOfWork
+from backctl.application.ports.write_behind import Taken
 from backctl.domain.errors import (
     DatabaseUnusable,
     FolderUnusable,
@@ -24,6 +25,7 @@ from backctl.domain.errors import (
 )
 from backctl.domain.repositories import EVERY_EVENT, EVERY_USER
 from backctl.domain.values import Actor
+from backctl.domain.write_behind import QueuedValue, WriterId
 from backctl.infrastructure.files import durable
 from backctl.infrastructure.sql.schema import REVISION
 from backctl.infrastructure.sqlite import migrator
@@ -64,6 +66,23 @@ def test_what_was_created_is_described(open_at: Callable[..., SqliteInstallation
     assert change.value.keyring == str(tmp_path / "keyring.json")
     assert (change.value.revision, change.value.bcrypt_cost) == (REVISION, 4)
     assert open_at().describe() == change.value
+
+
+def test_updates_are_written_to_an_existing_installation_only(
+    open_at: Callable[..., SqliteInstallation], tmp_path: Path
+) -> None:
+    target = open_at().update_target()
+    with pytest.raises(InstallationMissing):
+        target.position("q1")
+    assert not list(tmp_path.iterdir())
+    installation = open_at()
+    installation.create(BY)
+    assert target.position("q1") == 0
+    update = Taken(WriterId("last_seen", 1), b"user:x", QueuedValue(b"1"), 7, 1, 0, b"")
+    for number in (1, 0):
+        assert target.apply("q1", "last_seen", [update], lambda connection, updates: None, now=1) == number
+        installation.close()
+    assert open_at().update_target().position("q1") == 7
 
 
 def test_no_two_installations_share_an_id(open_at: Callable[..., SqliteInstallation], tmp_path: Path) -> None:
