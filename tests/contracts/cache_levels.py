@@ -1,4 +1,7 @@
-"""Processes that share a store, for the tests of the levels of the cache. Clocks and pauses are injected."""
+"""Processes that share a store, for the tests of the levels of the cache.
+
+Clocks and pauses are injected, and renewals run when a test says so.
+"""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +13,7 @@ import pytest
 from backctl.application.cache_entries import CacheEntryService
 from backctl.application.cache_envelope import Seal
 from backctl.application.cache_levels import Environment, Levels
-from backctl.application.cache_values import Codec, Recipe, decoded, encoded, itself
+from backctl.application.cache_values import Codec, Recipe, RefreshAfter, decoded, encoded, itself
 from backctl.application.caching import CacheService, Lifetimes
 from backctl.application.ports.cache import CacheStore, Heard
 from backctl.domain.errors import Unavailable
@@ -20,6 +23,9 @@ NOW = 1_795_000_000_000_000
 SECOND = 1_000_000
 TTL, NEGATIVE, STALE = 60 * SECOND, 10 * SECOND, 600 * SECOND
 MAX_STALENESS = 1.0
+AHEAD = RefreshAfter(0.8)
+DUE_S = 48.0
+"""When reads renew an entry with this part of the TTL, in seconds."""
 
 
 class Times:
@@ -86,6 +92,26 @@ class Between:
         return call
 
 
+class Background:
+    """Runs renewals when the test says so, in the thread of the test."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+        self.is_exhausted = False
+
+    def start(self, renew: Callable[[], None]) -> None:
+        if self.is_exhausted:
+            raise RuntimeError("can't start new thread")
+        self.waiting.append(renew)
+
+    def run(self) -> int:
+        """Run the renewals that have begun; return how many there were."""
+        waiting, self.waiting = self.waiting, []
+        for renew in waiting:
+            renew()
+        return len(waiting)
+
+
 class Process:
     """One process: its levels, and the store as it sees it."""
 
@@ -98,10 +124,12 @@ class Process:
         listens: bool = False,
         secret: bytes = b"s" * 32,
         lock_timeout: int = 2 * SECOND,
+        refresh_after: RefreshAfter | None = None,
     ) -> None:
         self.store = Between(store, listens=listens)
         self.times = times
         self.memory = MemoryCache(memory)
+        self.background = Background()
         self.levels = Levels(
             Environment(
                 store=lambda: self.store,
@@ -112,6 +140,8 @@ class Process:
                 sleep=times.sleep,
                 lock_timeout=lock_timeout,
                 max_staleness=round(MAX_STALENESS * SECOND),
+                refresh_after=refresh_after or RefreshAfter(),
+                start=None if refresh_after is None else self.background.start,
             )
         )
         self.cache = CacheService(
@@ -155,6 +185,28 @@ class Loader:
         if self.error is not None:
             raise self.error
         return value
+
+
+class Foreground(Loader):
+    """A loader that must run in the background after its first call."""
+
+    def __init__(self, process: Process, value: Any = None) -> None:
+        super().__init__(value)
+        self._process = process
+
+    def read(self, key: str = "k", **options: Any) -> Any:
+        """Read a value. No renewal runs meanwhile."""
+        calls = self.calls
+        value = self._process.cache.get_or_load(key, self, **options)
+        assert self.calls == calls, "a read waited for the loader"
+        return value
+
+
+def loaded(process: Process, value: Any = "old", key: str = "k", **options: Any) -> Foreground:
+    """Return the loader of an entry that was just stored."""
+    loader = Foreground(process, value)
+    assert process.cache.get_or_load(key, loader, **options) == value
+    return loader
 
 
 def load_at_once(

@@ -1,0 +1,426 @@
+"""Refresh-ahead: entries that are renewed in the background before their TTL ends."""
+
+import contextvars
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from tests.contracts.cache_levels import (
+    AHEAD,
+    DUE_S,
+    MAX_STALENESS,
+    SECOND,
+    SIGNED,
+    TTL,
+    Foreground,
+    Loader,
+    Process,
+    World,
+    each_invalidation,
+    loaded,
+    two_stores,
+)
+
+from backctl.application.cache_entries import CacheEntryService
+from backctl.application.cache_renewals import AT_ONCE
+from backctl.application.cache_values import RefreshAfter, itself
+from backctl.application.caching import CacheService
+from backctl.domain.errors import InvalidCacheEntry
+
+TTL_S = TTL / SECOND
+TICK_S = 0.000001
+
+
+@pytest.fixture(params=[100, 0], ids=["with memory", "without memory"])
+def process(request: pytest.FixtureRequest, world: World) -> Process:
+    return world.process(memory=request.param, refresh_after=AHEAD)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ThreadPoolExecutor]:
+    """Another thread. A thread that loads a value does not use the cached one."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def test_a_read_after_its_part_of_the_ttl_renews_the_entry(process: Process, world: World) -> None:
+    loader = loaded(process)
+    loader.value = "new"
+    world.times.pass_by(DUE_S - TICK_S)
+    assert loader.read() == "old"
+    assert process.background.waiting == []
+    world.times.pass_by(TICK_S)
+    for _ in range(3):
+        assert loader.read() == "old"
+    assert process.background.run() == 1
+    assert loader.calls == 2
+    for _ in range(3):
+        assert loader.read() == "new"
+    world.times.pass_by(DUE_S - TICK_S)
+    assert loader.read() == "new"
+    assert process.background.waiting == []
+    world.times.pass_by(TICK_S)
+    assert loader.read() == "new"
+    assert process.background.run() == 1
+
+
+@pytest.mark.parametrize("pause_s", [1, 7])
+def test_under_steady_reads_nobody_waits_for_the_loader_after_the_first(
+    process: Process, world: World, elsewhere: ThreadPoolExecutor, pause_s: int
+) -> None:
+    """Renewals take seconds, and fail for five minutes."""
+    loader = loaded(process)
+    other = Foreground(world.process(refresh_after=AHEAD), "from the other process")
+    reads = 0
+
+    def read() -> None:
+        nonlocal reads
+        reads += 2
+        loader.read()
+        other.read()
+
+    def slowly() -> None:
+        for _ in range(20):
+            world.times.pass_by(0.05)
+            elsewhere.submit(read).result()
+
+    for second in range(0, 1500, pause_s):
+        for one in (loader, other):
+            one.during = slowly
+            one.error = LookupError("no") if 300 <= second < 600 else None
+        read()
+        process.background.run()
+        other._process.background.run()
+        world.times.pass_by(pause_s)
+    assert reads > 400
+    assert loader.calls + other.calls > 20
+
+
+def test_one_process_renews_an_entry(process: Process, world: World, elsewhere: ThreadPoolExecutor) -> None:
+    loader = loaded(process)
+    other = world.process(refresh_after=AHEAD)
+    world.times.pass_by(DUE_S)
+    assert loader.read() == "old"
+    theirs = Foreground(other)
+
+    def meanwhile() -> None:
+        for _ in range(3):
+            assert elsewhere.submit(theirs.read).result() == "old"
+            other.background.run()
+            world.times.pass_by(0.3)
+
+    loader.during, loader.value = meanwhile, "new"
+    process.background.run()
+    assert (loader.calls, theirs.calls) == (2, 0)
+    world.times.pass_by(MAX_STALENESS)
+    theirs.read()
+    other.background.run()
+    assert theirs.read() == "new"
+    assert (loader.calls, theirs.calls) == (2, 0)
+
+
+def test_an_entry_that_another_process_has_renewed_is_not_loaded_again(process: Process, world: World) -> None:
+    loader = loaded(process)
+    theirs = Foreground(world.process(refresh_after=AHEAD))
+    assert theirs.read() == "old"
+    world.times.pass_by(DUE_S)
+    assert (loader.read(), theirs.read()) == ("old", "old")
+    loader.value = "new"
+    process.background.run()
+    theirs._process.background.run()
+    assert theirs.read() == "new"
+    assert theirs.calls == 0
+    before = world.times.monotonic
+    process.cache.delete("k")
+    assert process.cache.get_or_load("k", Loader("newer")) == "newer"
+    assert world.times.monotonic == before  # no lock was left
+
+
+@each_invalidation
+def test_an_invalidation_during_a_renewal_wins(
+    process: Process, world: World, invalidate: Callable[[CacheService], object]
+) -> None:
+    loader = loaded(process, tags=["t"])
+    other = world.process(refresh_after=AHEAD).cache
+    world.times.pass_by(DUE_S)
+    loader.read(tags=["t"])
+    loader.value = "outdated"
+    loader.during = lambda: invalidate(other)
+    process.background.run()
+    assert loader.calls == 2
+    world.times.pass_by(MAX_STALENESS)
+    after = Loader("after")
+    for one in (process.cache, other, world.process().cache):
+        assert one.get_or_load("k", after, tags=["t"]) in ("after", "written")
+
+
+@two_stores
+@each_invalidation
+def test_an_entry_that_was_invalidated_before_its_renewal_is_not_loaded(
+    process: Process, world: World, invalidate: Callable[[CacheService], object]
+) -> None:
+    loader = loaded(process, tags=["t"])
+    world.times.pass_by(DUE_S)
+    loader.read(tags=["t"])
+    invalidate(world.process(refresh_after=AHEAD).cache)
+    process.background.run()
+    assert loader.calls == 1
+    before = world.times.monotonic
+    world.times.pass_by(MAX_STALENESS)
+    assert process.cache.get_or_load("k", Loader("after"), tags=["t"]) in ("after", "written")
+    assert world.times.monotonic == before + MAX_STALENESS  # no lock was left
+
+
+def test_a_renewal_keeps_the_tags_of_the_entry(process: Process, world: World) -> None:
+    process.cache.set("k", "old", tags=["a", "b"])
+    loader = Foreground(process, "new")
+    world.times.pass_by(DUE_S)
+    assert loader.read(tags=["b"]) == "old"
+    process.background.run()
+    assert loader.read(tags=["b"]) == "new"
+    assert [tag.tag for tag in CacheEntryService(process.cache).explain("k").tags] == ["a", "b"]
+    world.process().cache.invalidate_tags("a")
+    world.times.pass_by(MAX_STALENESS)
+    assert process.cache.get_or_load("k", Loader("after")) == "after"
+
+
+@two_stores
+def test_a_process_renews_a_few_entries_at_once(process: Process, world: World) -> None:
+    loaders = {f"k{number}": loaded(process, key=f"k{number}") for number in range(AT_ONCE + 2)}
+    world.times.pass_by(DUE_S)
+    for _ in range(2):
+        for key, loader in loaders.items():
+            loader.read(key)
+        assert len(process.background.waiting) == AT_ONCE
+    assert process.background.run() == AT_ONCE
+    for key, loader in loaders.items():
+        loader.read(key)
+    assert process.background.run() == 2
+    assert [loader.calls for loader in loaders.values()] == [2] * len(loaders)
+
+
+@two_stores
+def test_without_threads_reads_go_on_and_a_later_one_renews_the_entry(process: Process, world: World) -> None:
+    loader = loaded(process)
+    world.times.pass_by(DUE_S)
+    process.background.is_exhausted = True
+    assert loader.read() == "old"
+    process.background.is_exhausted = False
+    world.times.pass_by(1)
+    assert loader.read() == "old"
+    assert process.background.run() == 1
+
+
+@two_stores
+def test_the_loader_sees_the_context_variables_of_the_read(process: Process, world: World) -> None:
+    tenant = contextvars.ContextVar("tenant", default="nobody")
+    seen: list[str] = []
+
+    def load() -> int:
+        seen.append(tenant.get())
+        tenant.set("changed")
+        return 1
+
+    process.cache.get_or_load("k", load)
+    tenant.set("ada")
+    world.times.pass_by(DUE_S)
+    process.cache.get_or_load("k", load)
+    tenant.set("bob")
+    process.background.run()
+    assert seen == ["nobody", "ada"]
+    assert tenant.get() == "bob"
+
+
+@two_stores
+def test_a_loader_reads_its_own_and_other_entries_in_the_background(process: Process, world: World) -> None:
+    def load() -> list[Any]:
+        return [process.cache.get_or_load("k", Loader("inner")), process.cache.get_or_load("other", Loader("other"))]
+
+    for _ in range(2):
+        assert process.cache.get_or_load("k", load) == ["inner", "other"]
+        world.times.pass_by(DUE_S)
+    assert process.background.run() == 1
+    assert process.cache.get_or_load("k", load) == ["inner", "other"]
+
+
+@two_stores
+def test_none_is_renewed_in_its_own_ttl(process: Process, world: World) -> None:
+    loader = loaded(process, None)
+    world.times.pass_by(7.999)
+    assert loader.read() is None
+    assert process.background.waiting == []
+    world.times.pass_by(0.001)
+    assert loader.read() is None
+    loader.value = 1
+    process.background.run()
+    assert loader.read() == 1
+
+
+@two_stores
+@pytest.mark.parametrize(
+    "value", [None, object(), float("nan"), "x" * (1 << 20)], ids=["None", "object", "NaN", "large"]
+)
+def test_a_value_that_cannot_be_cached_removes_the_old_one(process: Process, world: World, value: Any) -> None:
+    loader = loaded(process, negative_ttl=0)
+    other = world.process().cache
+    assert other.get("k") == "old"
+    world.times.pass_by(DUE_S)
+    loader.read(negative_ttl=0)
+    loader.value = value
+    process.background.run()
+    world.times.pass_by(MAX_STALENESS)
+    for cache in (process.cache, other):
+        assert cache.get("k", "nothing") == "nothing"
+    assert process.cache.get_or_load("k", Loader("new")) == "new"
+
+
+@two_stores
+def test_only_reads_with_a_loader_renew(process: Process, world: World) -> None:
+    loaded(process)
+    world.times.pass_by(DUE_S)
+    assert process.cache.get("k") == "old"
+    process.cache.write_through("k", "written", itself)
+    world.times.pass_by(DUE_S)
+    assert process.cache.get("k") == "written"
+    process.cache.set("k", "set")
+    command = world.process().cache  # as in a command, nothing can run in the background
+    world.times.pass_by(DUE_S)
+    assert command.get_or_load("k", Loader()) == "set"
+    assert process.background.waiting == []
+    loader = Foreground(process, "new")
+    assert loader.read() == "set"
+    assert process.background.run() == 1
+    assert loader.read() == "new"
+
+
+@two_stores
+def test_a_stale_entry_that_is_renewed_is_not_the_value_for_reads_without_a_loader(
+    process: Process, world: World
+) -> None:
+    loader = loaded(process)
+    world.times.pass_by(DUE_S)
+    loader.read()
+    world.times.pass_by(TTL_S - DUE_S)
+    assert loader.read() == "old"
+    assert process.cache.get("k", "nothing") == "nothing"
+
+
+@two_stores
+@pytest.mark.parametrize(("part", "due_s"), [(0.5, 30), (0.01, 0.6), (0.999, 59.94)])
+def test_a_call_has_its_own_part_of_the_ttl(process: Process, world: World, part: float, due_s: float) -> None:
+    loader = loaded(process, refresh_after=part)
+    world.times.pass_by(due_s - TICK_S)
+    loader.read(refresh_after=part)
+    assert process.background.waiting == []
+    world.times.pass_by(TICK_S)
+    loader.read(refresh_after=part)
+    assert process.background.run() == 1
+
+
+@two_stores
+def test_a_call_can_disable_refresh_ahead(process: Process, world: World) -> None:
+    @process.cache.cached("off:{name}", refresh_after=0)
+    def off(name: str) -> str:
+        return name
+
+    off("x")
+    loaded(process)
+    world.times.pass_by(DUE_S)
+    off("x")
+    assert process.cache.get_or_load("k", Loader(), refresh_after=0) == "old"
+    assert process.background.waiting == []
+    assert CacheEntryService(process.cache).explain("off:x").renews_at is None
+
+
+@two_stores
+@pytest.mark.parametrize("part", [1, 1.5, -0.1, float("nan"), float("inf"), 80])
+def test_an_impossible_part_of_the_ttl_is_refused(process: Process, part: float) -> None:
+    with pytest.raises(InvalidCacheEntry, match="refresh_after"):
+        process.cache.get_or_load("k", Loader(1), refresh_after=part)
+
+
+@two_stores
+def test_a_namespace_has_its_own_part_of_the_ttl(world: World) -> None:
+    parts = RefreshAfter(0.8, {b"report": 0.5, b"off": 0.0, b"k": 0.1})
+    process = world.process(refresh_after=parts)
+    for key in ("report:1", "reports:1", "off:1", "off", "k"):
+        process.cache.get_or_load(key, Loader(key))
+    entries = CacheEntryService(process.cache)
+    due = {key: entries.explain(key).renews_at for key in ("report:1", "reports:1", "off:1", "off", "k")}
+    started = world.times.now
+    assert due == {
+        "report:1": started + 30 * SECOND,
+        "reports:1": started + 48 * SECOND,
+        "off:1": None,
+        "off": None,
+        "k": started + 6 * SECOND,
+    }
+
+
+@two_stores
+def test_an_entry_says_when_it_is_renewed_and_who_renewed_it(process: Process, world: World) -> None:
+    loader = loaded(process)
+    entries = CacheEntryService(process.cache)
+    first = entries.explain("k")
+    assert (first.renews_at, first.renewed_by) == (world.times.now + 48 * SECOND, None)
+    world.times.pass_by(DUE_S)
+    loader.read()
+    process.background.run()
+    second = entries.explain("k")
+    assert (second.renews_at, second.renewed_by) == (world.times.now + 48 * SECOND, second.writer)
+    assert second.writer
+    process.cache.set("k", "set")
+    assert entries.explain("k").renewed_by is None
+
+
+@two_stores
+def test_renewals_are_counted_apart_from_loads(process: Process, world: World) -> None:
+    loader = loaded(process)
+    for _ in range(2):
+        world.times.pass_by(DUE_S)
+        loader.read()
+        process.background.run()
+        loader.error = LookupError("no")
+    process.levels.close(lambda: process.store)
+    stats = CacheEntryService(process.cache).stats()
+    assert (stats.loads, stats.renewals, stats.renewal_failures) == (1, 2, 1)
+    assert stats.memory_hits + stats.store_hits == 2
+
+
+def test_signed_entries_are_renewed_too(process: Process, world: World) -> None:
+    loader = Loader("old")
+    process.levels.load("user:1", loader, SIGNED)
+    world.times.pass_by(DUE_S)
+    assert process.levels.load("user:1", loader, SIGNED) == "old"
+    loader.value = "new"
+    assert process.background.run() == 1
+    assert process.levels.load("user:1", loader, SIGNED) == "new"
+    assert world.process().levels.load("user:1", Loader("other"), SIGNED) == "new"
+    assert loader.calls == 2
+
+
+@two_stores
+def test_a_signed_entry_is_renewed_in_the_ttl_of_its_reader(process: Process, world: World) -> None:
+    world.process(refresh_after=AHEAD).levels.load("user:1", Loader("old"), SIGNED)
+    strict, loader = SIGNED._replace(ttl=10 * SECOND, negative_ttl=10 * SECOND, stale=0), Loader("new")
+    world.times.pass_by(7.9)
+    assert process.levels.load("user:1", loader, strict) == "old"
+    assert process.background.waiting == []
+    world.times.pass_by(0.1)
+    assert process.levels.load("user:1", loader, strict) == "old"
+    assert process.background.run() == 1
+    assert process.levels.load("user:1", loader, strict) == "new"
+
+
+@two_stores
+def test_a_renewal_without_problems_logs_nothing(
+    process: Process, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    loader = loaded(process)
+    world.times.pass_by(DUE_S)
+    loader.read()
+    process.background.run()
+    assert caplog.text == ""
