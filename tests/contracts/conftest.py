@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 from tests.contracts.cache_levels import Process, World
 from tests.contracts.cache_stores import SECOND, STORES, Clock, Stored
+from tests.contracts.write_queues import Queued
 from tests.redis_stores import redis_servers, redis_url
 from tests.servers import PostgresServer, Servers
 from uuid_utils.compat import uuid7
@@ -21,6 +22,7 @@ from backctl.application.attribution import Attribution
 from backctl.application.guard import Guard
 from backctl.application.ports.cache import CacheStore
 from backctl.application.ports.storage import Reader
+from backctl.application.ports.write_behind import WriteQueue
 from backctl.application.reactions import Reaction, ReportFailure
 from backctl.application.transactions import Transactions
 from backctl.domain.keyring import PURPOSES, Key, Keyring
@@ -40,6 +42,7 @@ from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 from backctl.infrastructure.sqlite.cache import SqliteCache
 from backctl.infrastructure.sqlite.engine import sqlite_engine
 from backctl.infrastructure.sqlite.migrator import create_database
+from backctl.infrastructure.sqlite.queue import SqliteQueue
 from backctl.infrastructure.sqlite.reader import SqliteReader
 
 if TYPE_CHECKING:
@@ -289,6 +292,20 @@ def on_redis(stored: Stored) -> Stored:
     """A store on Redis, where others can write too."""
     assert stored.redis is not None
     return stored
+
+
+@pytest.fixture(params=["sqlite"])
+def queued(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Queued]:
+    clock, path = Clock(), tmp_path / "queue" / "queue.db"
+    queues: list[WriteQueue] = []
+
+    def open_queue(installation: str = "inst-1") -> WriteQueue:
+        queues.append(SqliteQueue(path, installation=installation, timeout_us=30 * SECOND, clock=clock))
+        return queues[-1]
+
+    yield Queued(open_queue(), clock, open_queue, path, lambda queue, microseconds: None)
+    for queue in queues:
+        queue.close()
 
 
 @pytest.fixture(params=["sqlite", "redis", "cluster"])
