@@ -16,14 +16,15 @@ from tests.servers import Servers
 
 from backctl.application.cache_envelope import Seal
 from backctl.application.cache_levels import Environment, Levels
-from backctl.application.cache_values import PLAIN, Recipe
+from backctl.application.cache_values import PLAIN, Recipe, RefreshAfter
 from backctl.application.ports.cache import CacheStore, Change, Heard
 from backctl.domain.errors import DatabaseUnavailable
 from backctl.infrastructure.clock import microseconds
-from backctl.infrastructure.forks import start_over_in_children
+from backctl.infrastructure.forks import pause_during_forks, start_over_in_children
 from backctl.infrastructure.memory.cache import MemoryCache
 from backctl.infrastructure.redis.cache import RedisCache
 from backctl.infrastructure.sqlite.cache import SqliteCache
+from backctl.wiring.cache import start_renewal
 
 S = 1_000_000
 RECIPE = Recipe(PLAIN, 300 * S, 300 * S, 0, (b"red",))
@@ -167,6 +168,112 @@ def test_a_child_forked_while_another_thread_drops_an_entry_does_not_use_it(stor
     dropping.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert levels.load("k", lambda: "new", RECIPE) == "new"
+
+
+AHEAD = RefreshAfter(0.001)
+RENEWED = RECIPE._replace(stale=300 * S)
+"""Reads renew it after 0.3 s."""
+
+
+class Slow:
+    """A loader that returns 1, then stops in the background until `may_end`."""
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.may_end = threading.Event()
+        self.calls = 0
+
+    def __call__(self) -> int:
+        self.calls += 1
+        if self.calls > 1:
+            self.started.set()
+            assert self.may_end.wait(PATIENCE_S)
+        return self.calls
+
+
+def renewing(stores: Stores, loader: Slow, **other: Any) -> Levels:
+    """Return levels that are renewing an entry in a thread."""
+    levels = stores.levels(refresh_after=AHEAD, start=start_renewal, max_staleness=60 * S, **other)
+    start_over_in_children(levels)
+    pause_during_forks(levels)
+    until(lambda: levels.load("k", loader, RENEWED) and loader.started.is_set(), "a renewal")
+    return levels
+
+
+def test_reads_go_on_while_a_thread_renews_the_entry(stores: Stores) -> None:
+    loader = Slow()
+    levels = renewing(stores, loader)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: levels.load("k", loader, RENEWED), range(200))) == {1}
+    loader.may_end.set()
+    until(lambda: levels.load("k", loader, RENEWED) > 1, "the new value")
+
+
+def test_a_child_forked_during_a_renewal_has_its_own_renewals(stores: Stores) -> None:
+    loader = Slow()
+    levels = renewing(stores, loader)
+    child = os.fork()
+    if child == 0:
+        try:
+            own = Slow()
+            own.may_end.set()
+            until(lambda: levels.load("of the child", own, RENEWED) > 1, "a renewal in the child")
+            os._exit(1 if "k" in levels._renewals._running else 0)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert "k" in levels._renewals._running
+    loader.may_end.set()
+    until(lambda: not levels._renewals._running, "the end of the renewal")
+
+
+def test_a_fork_waits_for_a_renewal_that_uses_a_database(stores: Stores) -> None:
+    """A child could not use an SQLite file that the renewal is using."""
+    used, may_go_on = threading.Event(), threading.Event()
+    store = stores.open()
+
+    class Slowly:
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def complete(self, *arguments: Any, **options: Any) -> bool:
+            if loader.calls > 1:
+                used.set()
+                assert may_go_on.wait(PATIENCE_S)
+            return store.complete(*arguments, **options)
+
+    slowly, loader = Slowly(), Slow()
+    loader.may_end.set()
+    levels = renewing(stores, loader, store=lambda: slowly)
+    assert used.wait(PATIENCE_S)
+    forked: list[int] = []
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if not levels._renewals._running and levels.load("other", lambda: 1, RECIPE) == 1 else 1)
+        forked.append(child)
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    until(lambda: levels._renewals._forks, "the fork")
+    may_go_on.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]) == 0
+    until(lambda: not levels._renewals._running, "the end of the renewal")
+    assert levels._renewals._forks == 0
+
+
+def test_closing_does_not_wait_for_a_loader_and_releases_its_lock(stores: Stores) -> None:
+    loader = Slow()
+    levels = renewing(stores, loader)
+    levels.close(levels._access.store)
+    other = stores.levels()
+    other.remove([b"k"])
+    assert other.load("k", lambda: "new", RECIPE) == "new"
+    loader.may_end.set()
+    until(lambda: all("renewal" not in thread.name for thread in threading.enumerate()), "the end of the renewal")
+    assert stores.levels().load("k", lambda: "newer", RECIPE) == "new"
 
 
 def test_messages_are_received_although_the_first_read_found_no_store(stores: Stores) -> None:
