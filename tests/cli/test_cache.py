@@ -15,6 +15,8 @@ from tests.cli.ratelimits import on
 from tests.redis_stores import redis_url
 from tests.servers import Servers
 
+from backctl.domain.values import Instant
+
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "cache.md").read_text(encoding="utf-8")
 ENTRY_KEYS = ["key", "state", "age", "ttl", "size_bytes", "tags", "negative"]
 LEVELS = {"file": "file", "redis": "redis", "cluster": "redis"}
@@ -98,6 +100,39 @@ def test_an_entry_is_explained(shared: Machine, level: str) -> None:
     shared.run("cache", "invalidate", "--all", "--yes").succeeded()
     found = shared.run("cache", "explain", "report:1", "-o", "json").succeeded().json
     assert (found["state"], found["why"]) == ("invalidated", "all entries were invalidated")
+
+
+RENEW = """
+import time
+import backctl
+
+with backctl.open_backend() as backend:
+    backend.cache.get_or_load("report:1", lambda: 1, ttl=20, refresh_after=0.001)
+    time.sleep(0.05)
+    while backend.cache.get_or_load("report:1", lambda: 2, ttl=20, refresh_after=0.9) == 1:
+        time.sleep(0.01)
+"""
+
+
+def test_an_entry_shows_when_it_is_renewed_and_which_process_did_it(shared: Machine) -> None:
+    shared.configure("[cache.namespaces.off]\nrefresh_after = 'off'\n")
+    shared.run("cache", "set", "off:1", "1").succeeded()
+    found = shared.run("cache", "explain", "off:1", "-o", "json").succeeded().json
+    assert (found["renews_at"], found["renewed_by"]) == (None, None)
+
+    shared.run("cache", "set", "report:1", "1", "--ttl", "100s").succeeded()
+    found = shared.run("cache", "explain", "report:1", "-o", "json").succeeded().json
+    stored, renews, stale = (Instant.parse(found[name]) for name in ("stored_at", "renews_at", "stale_at"))
+    assert (renews - stored, stale - stored) == (80_000_000, 100_000_000)
+    assert found["renewed_by"] is None
+
+    shared.run("cache", "delete", "report:1").succeeded()
+    python(shared, RENEW).succeeded()
+    found = shared.run("cache", "explain", "report:1", "-o", "json").succeeded().json
+    assert found["renewed_by"] == found["writer"]
+    assert found["writer"] is not None
+    stats = shared.run("cache", "stats", "-o", "json").succeeded().json
+    assert (stats["renewals"], stats["renewal_failures"]) == (1, 0)
 
 
 def test_a_glob_counts_the_same_in_a_dry_run_and_for_real(shared: Machine) -> None:
@@ -246,8 +281,10 @@ def test_the_commands_and_the_programs_of_the_document_work(machine: Machine) ->
         )
         assert (done.returncode, done.stderr) == (0, b""), line
     programs = re.findall(r"```python\n(.+?)```", DOCUMENT, re.DOTALL)
-    (program,) = [text for text in programs if "flask" not in text]
-    assert python(machine, program).succeeded().out == "stored in the database: 350\n"
+    first, *others = [text for text in programs if "flask" not in text]
+    assert python(machine, first).succeeded().out == "stored in the database: 350\n"
+    for program in others:
+        python(machine, program).succeeded()
 
 
 def test_the_settings_in_the_document_are_the_defaults(machine: Machine) -> None:
