@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 from tests.contracts.cache_levels import Process, World
 from tests.contracts.cache_stores import SECOND, STORES, Clock, Stored
-from tests.contracts.write_queues import Queued
+from tests.contracts.write_queues import QueueAtClock, Queued
 from tests.redis_stores import redis_servers, redis_url
 from tests.servers import PostgresServer, Servers
 from uuid_utils.compat import uuid7
@@ -294,16 +294,21 @@ def on_redis(stored: Stored) -> Stored:
     return stored
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=STORES)
 def queued(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Queued]:
-    clock, path = Clock(), tmp_path / "queue" / "queue.db"
+    kind: str = request.param
+    clock, namespace, path = Clock(), f"t{secrets.token_hex(6)}", tmp_path / "queue" / "queue.db"
     queues: list[WriteQueue] = []
 
-    def open_queue(installation: str = "inst-1") -> WriteQueue:
-        queues.append(SqliteQueue(path, installation=installation, timeout_us=30 * SECOND, clock=clock))
+    def open_queue(installation: str = "inst-1", space: str = namespace) -> WriteQueue:
+        if kind == "sqlite":
+            queues.append(SqliteQueue(path, installation=installation, timeout_us=30 * SECOND, clock=clock))
+        else:
+            opened = redis_servers(redis_url(request.getfixturevalue("servers"), kind))
+            queues.append(QueueAtClock(opened, namespace=space, installation=installation, clock=clock))
         return queues[-1]
 
-    yield Queued(open_queue(), clock, open_queue, path, lambda queue, microseconds: None)
+    yield Queued(open_queue(), clock, open_queue, path)
     for queue in queues:
         queue.close()
 

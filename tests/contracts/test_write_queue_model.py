@@ -134,8 +134,7 @@ class Calls(RuleBasedStateMachine):
 
     @rule(time=_times)
     def time_passes(self, time: int) -> None:
-        self.queued.clock.now += time
-        self.queued.age(self.queue, time)
+        self.queued.pass_time(time, self.queue)
         self.model.now = self.queued.clock.now
 
     @rule(writers=st.lists(_writers, unique=True), worker=st.sampled_from(["w1", "w2"]), count=st.integers(1, 5))

@@ -3,16 +3,49 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.contracts.cache_stores import HOUR, NOW, SECOND, Clock
 
 from backctl.application.ports.write_behind import DeadUpdate, Taken, WriteQueue, WriterDepth
 from backctl.domain.write_behind import QueuedValue, WriterId
+from backctl.infrastructure.redis.connection import RedisServers
+from backctl.infrastructure.redis.exchange import Call, Word
+from backctl.infrastructure.redis.queue import RedisQueue, Run
 
 SEEN = WriterId("seen", 1)
 SCORE = WriterId("score", 1)
 SCORE_2 = WriterId("score", 2)
 MANY = 1_000_000
+
+
+class QueueAtClock(RedisQueue):
+    """A queue on Redis whose scripts contain the time of the test."""
+
+    def __init__(self, servers: RedisServers, *, namespace: str, installation: str, clock: Clock) -> None:
+        super().__init__(servers, namespace=namespace, installation=installation)
+        self._test_clock = clock
+
+    def command(self, *words: Word) -> Any:
+        """Execute a command of Redis at the node of the queue."""
+        return self._run(Call(self._meta, words))
+
+    def stream(self, writer: WriterId) -> bytes:
+        return self._keys(writer).stream
+
+    def age_leases(self, microseconds: int) -> None:
+        """Make pending entries older, because the server measures leases with its own clock."""
+        for writer in self._lags():
+            stream = self.stream(writer)
+            if not self.command("EXISTS", stream) or not self.command("XINFO", "GROUPS", stream):
+                continue
+            for entry, worker, idle, _ in self.command("XPENDING", stream, "workers", "-", "+", MANY):
+                ended = idle + microseconds // 1000
+                self.command("XCLAIM", stream, "workers", worker, 0, entry, "IDLE", ended, "JUSTID")
+
+    def _call(self, name: str, keys: Sequence[bytes], *words: Word) -> Run:
+        self._clock = f"local function now() return {self._test_clock.now} end"
+        return super()._call(name, keys, *words)
 
 
 @dataclass
@@ -24,12 +57,16 @@ class Queued:
     another: Callable[..., WriteQueue]
     """Opens the same server or file as another process would, or for another installation or namespace."""
     path: Path
-    age: Callable[[WriteQueue, int], None]
-    """Lets leases grow older by microseconds, where they do not follow the clock of the test."""
 
-    def pass_time(self, microseconds: int) -> None:
+    @property
+    def redis(self) -> "QueueAtClock | None":
+        return self.queue if isinstance(self.queue, QueueAtClock) else None
+
+    def pass_time(self, microseconds: int, queue: WriteQueue | None = None) -> None:
         self.clock.now += microseconds
-        self.age(self.queue, microseconds)
+        queue = queue or self.queue
+        if isinstance(queue, QueueAtClock):
+            queue.age_leases(microseconds)
 
     def put(self, key: bytes, value: bytes = b"1", writer: WriterId = SEEN, *, limit: int = MANY) -> int:
         """Queue an update and return its position."""

@@ -1,0 +1,16 @@
+-- Removes updates that were written. Those that were replaced meanwhile wait with their new value.
+-- KEYS: of the queue and the writer. ARGV: the writer; how long the last update had waited; the key, position and
+-- receipt of each.
+
+for at = 3, #ARGV, 3 do
+    local key, position, receipt = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
+    local value = run('HGET', WAITING, field_of(key))
+    local update = parsed(value)
+    if update and update.position == position then
+        redis.call('HDEL', WAITING, field_of(key))
+        leave(update)
+    elseif update then
+        release_newer(key, update, value, position, receipt)
+    end
+end
+run('HSET', META, WRITER, ARGV[2])

@@ -1,0 +1,14 @@
+-- Returns a part of the dead-letter list of a writer: how many it has, the last score, and the head and the size of the
+-- value of each update. KEYS: the list. ARGV: after which score; how many at most.
+
+local members = read('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2]) or {}
+local found = {#members / 2, members[#members] or ''}
+for at = 1, #members, 2 do
+    local member = members[at]
+    local unpacked = {pcall(struct.unpack, DEAD, member)}
+    if unpacked[1] then
+        local start = unpacked[#unpacked]
+        found[#found + 1] = {string.sub(member, 1, start - 1), #member - start + 1}
+    end
+end
+return found

@@ -1,0 +1,305 @@
+"""The write-behind queue on Redis: a stream for each writer, whose consumer group shares its updates among workers.
+
+A stream contains each waiting key once; a hash has the values, so that replacing one does not lengthen the stream. All
+keys of a queue are in one slot, so that each change is one script. On a cluster, one primary has the whole queue.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from heapq import merge
+from struct import Struct
+from typing import Any, Final, NamedTuple, TypeVar
+
+from backctl.application.ports.write_behind import DeadUpdate, QueueState, Taken, WriterDepth
+from backctl.domain.errors import BackctlError
+from backctl.domain.write_behind import QueuedValue, WriterId
+from backctl.infrastructure.redis.connection import RedisServers
+from backctl.infrastructure.redis.exchange import Call, Word
+from backctl.infrastructure.redis.scripts import Script, evaluated, source
+
+_AT_ONCE: Final = 256
+"""How many updates one call of a script handles, which blocks the server meanwhile."""
+_DEAD_AT_ONCE: Final = 100
+_FORMAT: Final = 1
+_HEADER: Final = Struct(">BqqqqqiB8s")
+"""The format; the position; when it was queued and replaced; the id of its entry; attempts; flags; the receipt."""
+_DEAD: Final = Struct(">qqqiBI")
+"""The position; when it was queued and buried; attempts; flags; the length of the key."""
+_LENGTH: Final = Struct(">I")
+_BINARY: Final = 1
+_RECEIPT_BYTES: Final = 8
+_IDENTITY_BYTES: Final = 16
+_LAST_POSITION: Final = (1 << 53) - 1
+"""Scripts calculate with floating-point numbers."""
+_POSITION: Final = re.compile("[1-9][0-9]{0,15}")
+_DIGITS: Final = 17
+"""More digits than a position or a time has."""
+_ONLY_READ: Final = {"queue_waiting", "queue_writers", "queue_depth", "queue_dead", "queue_check", "queue_fields"}
+_OF_NO_WRITER: Final = _ONLY_READ - {"queue_depth"} | {"queue_state", "queue_take"}
+Run = tuple[Script, Sequence[Call]]
+Item = TypeVar("Item")
+
+
+class _Keys(NamedTuple):
+    """The keys of a queue and of one of its writers, in the order in which scripts expect them."""
+
+    meta: bytes
+    waiting: bytes
+    stream: bytes
+    retries: bytes
+    moved: bytes
+    buried: bytes
+
+
+class RedisQueue:
+    """Stores updates in keys that begin with `namespace` and contain the id of the installation.
+
+    Works in any thread and after a fork. The times are those of the server's clock, `now` of `acknowledge` and `bury`
+    excepted; `clock` is the source of the functions of `clock.lua`, and only tests replace it.
+    """
+
+    def __init__(self, servers: RedisServers, *, namespace: str, installation: str, clock: str | None = None) -> None:
+        self._servers = servers
+        self._prefix = f"{namespace}:queue:{{{installation}.queue}}:".encode()
+        self._clock = clock
+        self._meta = self._prefix + b"meta"
+        self._waiting = self._prefix + b"waiting"
+
+    def put(self, writer: WriterId, key: bytes, value: QueuedValue, *, limit: int) -> int | None:
+        flags = _BINARY if value.binary else 0
+        position: int | None = self._evaluated(
+            "queue_put", self._keys(writer), str(writer), key, value.payload, flags, limit, _new_identity()
+        )
+        return position
+
+    def waiting(self, writer: WriterId, key: bytes) -> QueuedValue | None:
+        found = self._evaluated("queue_waiting", [self._waiting], b"%b:%b" % (str(writer).encode(), key))
+        if found is None or len(found) < _HEADER.size or found[0] != _FORMAT:
+            return None
+        return _value(_HEADER.unpack_from(found)[7], found[_HEADER.size :])
+
+    def state(self) -> QueueState:
+        return self._state("")
+
+    def renew(self, identity: str) -> str:
+        return self._state(identity).identity
+
+    def take(self, writers: Sequence[WriterId], *, worker: str, count: int, lease_us: int) -> list[Taken]:
+        taken: list[Taken] = []
+        while count > len(taken) and writers:
+            wanted = min(count - len(taken), _AT_ONCE)
+            try:
+                waiting, some = self._taken(writers, worker, wanted, lease_us)
+                if not some and not taken and waiting and self._repaired():
+                    _, some = self._taken(writers, worker, wanted, lease_us)
+            except BackctlError:
+                if not taken:
+                    raise
+                break  # else nobody could take them until their lease ends
+            taken += some
+            if len(some) < wanted:
+                break
+        return taken
+
+    def acknowledge(self, taken: Sequence[Taken], *, now: int) -> None:
+        runs: list[Run] = []
+        for writer, some in _by_writer(taken).items():
+            runs += self._decisions("queue_acknowledge", writer, max(0, now - some[-1].queued_at), some)
+        self._all(runs)
+
+    def retry(self, taken: Sequence[Taken], *, after_us: int) -> None:
+        runs: list[Run] = []
+        for writer, some in _by_writer(taken).items():
+            runs += self._decisions("queue_retry", writer, after_us, some)
+        self._all(runs)
+
+    def bury(self, taken: Taken, error: str, *, now: int) -> None:
+        words = now, _encoded(error), taken.key, taken.position, taken.receipt
+        self._evaluated("queue_bury", self._keys(taken.writer), str(taken.writer), *words)
+
+    def depths(self) -> list[WriterDepth]:
+        lags = self._lags()
+        replies = self._all([self._call("queue_depth", self._keys(writer), str(writer)) for writer in lags])
+        return [
+            WriterDepth(writer, waiting, oldest, dead, lags[writer])
+            for writer, (waiting, oldest, dead) in zip(lags, replies, strict=True)
+        ]
+
+    def dead(self) -> Iterator[DeadUpdate]:
+        return merge(*map(self._dead, self._lags()), key=lambda dead: int(dead.id))
+
+    def requeue(self, ids: Sequence[str] | None) -> int:
+        return self._revived(ids, again=True)
+
+    def drop(self, ids: Sequence[str] | None) -> int:
+        return self._revived(ids, again=False)
+
+    def set_aside(self, writers: Sequence[WriterId], error: str, *, now: int) -> int:
+        moved = 0
+        self._repaired()
+        for writer in set(writers):
+            more = True
+            while more:
+                words = str(writer), now, _encoded(error), _AT_ONCE
+                number, more = self._evaluated("queue_set_aside", self._keys(writer), *words)
+                moved += number
+        return moved
+
+    def close(self) -> None:
+        self._servers.close()
+
+    def _state(self, replaced: str) -> QueueState:
+        identity, position = self._evaluated("queue_state", [self._meta], _new_identity(), replaced)
+        return QueueState(identity.decode(), position)
+
+    def _taken(self, writers: Sequence[WriterId], worker: str, count: int, lease_us: int) -> tuple[int, list[Taken]]:
+        """Return how many updates of all writers wait, and those that were taken."""
+        receipt, lease_ms = os.urandom(_RECEIPT_BYTES), -(-lease_us // 1000)
+        names = map(str, writers)
+        waiting, entries = self._evaluated("queue_take", self._lines(writers), receipt, worker, lease_ms, count, *names)
+        taken = []
+        for number, key, content in entries:
+            _, position, queued_at, _, _, _, attempts, flags, _ = _HEADER.unpack_from(content)
+            value = _value(flags, content[_HEADER.size :])
+            taken.append(Taken(writers[number - 1], key, value, position, queued_at, attempts, receipt))
+        return waiting, taken
+
+    def _dead(self, writer: WriterId) -> Iterator[DeadUpdate]:
+        """Yield the dead updates of a writer."""
+        number, score = _DEAD_AT_ONCE, b"-inf"
+        while number == _DEAD_AT_ONCE:
+            listed = self._keys(writer).buried
+            number, score, *found = self._evaluated("queue_dead", [listed], score, _DEAD_AT_ONCE)
+            for head, size in found:
+                position, queued_at, failed_at, attempts, _, length = _DEAD.unpack_from(head)
+                end = _DEAD.size + length
+                message = head[end + _LENGTH.size :].decode(errors="replace")
+                yield DeadUpdate(
+                    str(position), writer, head[_DEAD.size : end], size, queued_at, failed_at, attempts, message
+                )
+
+    def _revived(self, ids: Sequence[str] | None, *, again: bool) -> int:
+        """Remove dead updates, and let them wait again if wanted. Return how many there were."""
+        total = 0
+        for writer in self._lags():
+            keys, words = self._keys(writer), (str(writer), int(again), _DEAD_AT_ONCE)
+            if ids is None:
+                number = _DEAD_AT_ONCE
+                while number == _DEAD_AT_ONCE:
+                    number = self._evaluated("queue_revive", keys, *words)
+                    total += number
+            else:
+                for some in _parts(_positions(ids), _DEAD_AT_ONCE):
+                    total += self._evaluated("queue_revive", keys, *words, *some)
+        return total
+
+    def _repaired(self) -> bool:
+        """Give each waiting update a place in the line, if other programs removed some. Return whether they did."""
+        writers = list(self._lags())
+        if self._evaluated("queue_check", self._lines(writers)):
+            return False
+        for _, _, stream, retries, moved, _ in map(self._keys, writers):
+            self._run(Call(stream, ("UNLINK", stream, retries, moved)))
+        cursor = b""
+        while cursor != b"0":
+            cursor, fields = self._evaluated("queue_fields", [self._waiting], cursor or b"0", _AT_ONCE)
+            found: dict[WriterId, list[bytes]] = {}
+            for field in fields:
+                name, _, key = field.partition(b":")
+                writer = WriterId.parse(name.decode(errors="replace"))
+                if writer is not None and str(writer).encode() == name:
+                    found.setdefault(writer, []).append(key)
+                else:
+                    self._run(Call(self._waiting, ("HDEL", self._waiting, field)))
+            for writer, keys in found.items():
+                for some in _parts(keys):
+                    self._evaluated("queue_repair", self._keys(writer), str(writer), *some)
+        return True
+
+    def _lags(self) -> dict[WriterId, int | None]:
+        """Return the writers that have had updates, in their order, and how long the last written update had waited."""
+        words = self._evaluated("queue_writers", [self._meta])
+        lags = {}
+        for name, lag in zip(words[::2], words[1::2], strict=True):
+            writer = WriterId.parse(name.decode(errors="replace"))
+            if writer is not None:
+                lags[writer] = int(lag) if lag.isdigit() and len(lag) < _DIGITS else None
+        return dict(sorted(lags.items()))
+
+    def _keys(self, writer: WriterId) -> _Keys:
+        name = str(writer).encode()
+        own = (self._prefix + kind + name for kind in (b"updates:", b"retries:", b"moved:", b"dead:"))
+        return _Keys(self._meta, self._waiting, *own)
+
+    def _lines(self, writers: Sequence[WriterId]) -> list[bytes]:
+        """Return the keys of all waiting updates, and those of the lines of some writers."""
+        lines = map(self._keys, writers)
+        return [self._waiting, *(key for keys in lines for key in (keys.stream, keys.retries))]
+
+    def _decisions(self, name: str, writer: WriterId, word: Word, taken: Sequence[Taken]) -> Iterator[Run]:
+        """Yield calls of a script that decides about updates of a writer."""
+        for some in _parts(taken):
+            words = (word for one in some for word in (one.key, one.position, one.receipt))
+            yield self._call(name, self._keys(writer), str(writer), word, *words)
+
+    def _call(self, name: str, keys: Sequence[bytes], *words: Word) -> Run:
+        return script(name, self._clock), [Call(keys[0], (len(keys), *keys, *words))]
+
+    def _evaluated(self, name: str, keys: Sequence[bytes], *words: Word) -> Any:
+        return self._all([self._call(name, keys, *words)])[0]
+
+    def _all(self, runs: Sequence[Run]) -> list[Any]:
+        """Run scripts in one round trip, and return their replies. Raises the first error among them."""
+        return [_checked(reply) for reply in evaluated(self._servers, runs)]
+
+    def _run(self, call: Call) -> Any:
+        return _checked(self._servers.run([call])[0])
+
+
+@lru_cache(maxsize=256)
+def script(name: str, clock: str | None = None) -> Script:
+    """Assemble a script from the files in `lua`. `clock` replaces the functions of `clock.lua`."""
+    first = b"#!lua flags=no-writes" if name in _ONLY_READ else b"#!lua flags=allow-oom"
+    if name == "queue_put":  # the others also work on a server without memory, because they make the queue shorter
+        first = b"#!lua"
+    parts = [first, source("clock") if clock is None else clock.encode(), source("queue")]
+    if name not in _OF_NO_WRITER:
+        parts.append(source("queue_writer"))
+    return Script.of(*parts, source(name))
+
+
+def _checked(reply: Any) -> Any:
+    if isinstance(reply, BackctlError):
+        raise reply
+    return reply
+
+
+def _value(flags: int, payload: bytes) -> QueuedValue:
+    return QueuedValue(payload, bool(flags & _BINARY))
+
+
+def _new_identity() -> str:
+    return os.urandom(_IDENTITY_BYTES).hex()
+
+
+def _encoded(message: str) -> bytes:
+    return message.encode(errors="backslashreplace")
+
+
+def _positions(ids: Sequence[str]) -> list[int]:
+    """Return the positions that ids of dead updates stand for, without those that cannot be."""
+    found = [int(text) for text in dict.fromkeys(ids) if _POSITION.fullmatch(text)]
+    return [position for position in found if position <= _LAST_POSITION]
+
+
+def _by_writer(taken: Sequence[Taken]) -> dict[WriterId, list[Taken]]:
+    found: dict[WriterId, list[Taken]] = {}
+    for one in taken:
+        found.setdefault(one.writer, []).append(one)
+    return found
+
+
+def _parts(items: Sequence[Item], size: int = _AT_ONCE) -> Iterator[Sequence[Item]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
