@@ -44,6 +44,8 @@ _CHUNK = 10_000
 _IN_A_LOOP = 1000
 """How many asynchronous calls share the cost of entering the event loop."""
 _TIMEOUT_S = 60
+_SOON = 1e-6
+"""The part of the TTL after which an entry is due almost at once."""
 
 YEAR = 2026
 KEY = "report:0"
@@ -97,6 +99,7 @@ def reading(sandbox: Sandbox, rounds: int) -> str:
             parts = [
                 _from_memory(backend, rounds),
                 _from_redis(on_redis, server, rounds),
+                _renewing(backend, on_redis, rounds),
                 _accounts(backend, on_redis, rounds),
                 _tokens(backend, rounds),
             ]
@@ -188,6 +191,32 @@ def _from_redis(backend: Backend, server: RedisServer, rounds: int) -> str:
         timings = interleaved_calls([_cached(_STORE, backend), Call(_REDIS_PY, raw)], rounds, seconds=0.1)
     comparisons = [Comparison(_STORE, _REDIS_PY, 1.3)]
     return section("A cached value on Redis", timings, comparisons, (), what="call", unit="µs")
+
+
+def _renewing(backend: Backend, on_redis: Backend, rounds: int) -> str:
+    """A value that is being renewed, compared with one that is not due yet."""
+    parts = []
+    for place, cache in (("in memory", backend.cache), ("on Redis", on_redis.cache)):
+        may_end, started = threading.Event(), threading.Event()
+
+        def load(may_end: threading.Event = may_end, started: threading.Event = started) -> dict[str, Any]:
+            if threading.current_thread() is not threading.main_thread():
+                started.set()
+                may_end.wait()
+            return _load()
+
+        def read(key: str, part: float, cache: CacheService = cache, load: Callable[[], Any] = load) -> bool:
+            return bool(cache.get_or_load(key, load, ttl=TTL_S, refresh_after=part)["year"] == YEAR)
+
+        fresh, due = partial(read, f"{KEY} {place}", 0.8), partial(read, f"{KEY} due {place}", _SOON)
+        while due() and not started.wait(0.01):
+            continue
+        names = f"before it is due, {place}", f"while it is renewed, {place}"
+        timings = interleaved_calls([Call(names[0], fresh), Call(names[1], due)], rounds, seconds=0.1)
+        may_end.set()
+        comparisons = [Comparison(names[1], names[0], 1.1)]
+        parts.append(section(f"Refresh-ahead, {place}", timings, comparisons, (), what="call", unit="µs"))
+    return "\n".join(parts)
 
 
 def _accounts(backend: Backend, on_redis: Backend, rounds: int) -> str:

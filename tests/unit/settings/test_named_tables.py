@@ -144,3 +144,40 @@ def test_its_names_can_be_completed(configure: Configure) -> None:
     find = {"config_file": None, "environ": os.environ}
     assert names_of("ratelimit.policies", profile=None, **find) == ("login", "sign up")  # type: ignore[arg-type]
     assert names_of("profiles", profile=None, **find) == ("staging",)  # type: ignore[arg-type]
+
+
+REFRESHED = """\
+[cache]
+refresh_after = "90%"
+[cache.namespaces.report]
+refresh_after = "50%"
+[cache.namespaces."a b"]
+refresh_after = "off"
+"""
+
+
+def test_a_namespace_of_the_cache_has_its_own_table_beside_the_settings_of_the_cache(configure: Configure) -> None:
+    file = configure(REFRESHED)
+    loaded = load(environ={})
+    assert loaded.settings.cache.refresh_after == "90%"
+    assert {name: table.refresh_after for name, table in loaded.settings.cache_namespaces.items()} == {
+        "report": "50%",
+        "a b": "off",
+    }
+    assert set_value(file, "cache.namespaces.new.refresh_after", "1%")
+    assert load(environ={}).settings.cache_namespaces["new"].refresh_after == "1%"
+    assert load(environ={"BACKCTL_CACHE_REFRESH_AFTER": "off"}).settings.cache.refresh_after == "off"
+
+
+@pytest.mark.parametrize("value", ["0%", "100%", "80", "0.8", "%", "-1%", "80 %", "OFF", "", "off ", "８%"])
+def test_a_part_of_the_ttl_is_a_percentage_or_off(configure: Configure, value: str) -> None:
+    configure(f'[cache]\nrefresh_after = "{value}"\n')
+    with pytest.raises(InvalidConfiguration, match="it must be a percentage of the TTL from 1% to 99%, or off"):
+        load(environ={})
+
+
+def test_a_part_of_the_ttl_is_not_a_number(configure: Configure) -> None:
+    file = configure("[cache.namespaces.report]\nrefresh_after = 80\n")
+    (finding,) = validate_file(str(file))
+    expected = "cache.namespaces.report.refresh_after is 80; it must be a percentage of the TTL from 1% to 99%, or off"
+    assert finding.message == f"'{file}', line 2: {expected}"
