@@ -92,6 +92,10 @@ class CacheSettings(NamedTuple):
     """Microseconds for which a process may miss an invalidation by another."""
     memory_entries: int = 10_000
     """The maximum number of values in the memory of a process; 0 for none."""
+    queue_limit: int = 100_000
+    """How many updates of write-behind can wait; then further ones are refused."""
+    queue_attempts: int = 8
+    """After how many failed attempts an update is moved to the dead-letter list."""
 
 
 class CacheNamespaceSettings(NamedTuple):

@@ -127,6 +127,8 @@ SETTINGS = {
         Setting("cache.lock_timeout", "duration", low=100_000, high=600_000_000),
         Setting("cache.max_staleness", "duration", low=1_000, high=60_000_000),
         Setting("cache.memory_entries", "integer", high=10_000_000),
+        Setting("cache.queue_limit", "integer", low=1, high=10_000_000),
+        Setting("cache.queue_attempts", "integer", low=1, high=1000),
         # An allow-list cannot make elements safe that run a program, load a document or have their own parsing rules.
         Setting(
             "sanitize.tags",
