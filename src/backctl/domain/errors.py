@@ -233,6 +233,10 @@ class CacheEntryNotFound(NotFound):
     code = "cache.not_found"
 
 
+class DeadUpdateNotFound(NotFound):
+    code = "cache.update_not_found"
+
+
 class EmailTaken(Conflict):
     code = "user.email_taken"
 
