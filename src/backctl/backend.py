@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from backctl.application.database import DatabaseService
     from backctl.application.database_views import InstallationView
     from backctl.application.doctor import DoctorService
+    from backctl.application.draining import Worker
     from backctl.application.encryption import EncryptionService
     from backctl.application.guard import Guard
     from backctl.application.keys import KeyService
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from backctl.application.mfa_keys import MfaKeys
     from backctl.application.ports.cache import CacheStore
     from backctl.application.ports.limits import LimitStore
+    from backctl.application.ports.write_behind import WriteQueue
+    from backctl.application.queued_updates import QueuedUpdates
     from backctl.application.reactions import LoggedEvent, Reaction
     from backctl.application.sanitizing import SanitizingService
     from backctl.application.seeding.applying import Applying
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from backctl.application.transfer.exporting import ExportService
     from backctl.application.transfer.importing import ImportService
     from backctl.application.views import Change
+    from backctl.application.write_behind import WriteBehind, Writers
     from backctl.domain.access import AccessPolicy
     from backctl.domain.keyring import Keyring
     from backctl.domain.password_policy import PasswordPolicy
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
     from backctl.infrastructure.keyring.store import KeyringStore
     from backctl.infrastructure.redis.connection import RedisServers
     from backctl.wiring.cache import InstalledStore
+    from backctl.wiring.write_behind import InstalledQueue
 
 
 class Backend:
@@ -99,6 +104,7 @@ class Backend:
         self._short_lived = short_lived
         self._opened = Opened()
         self._storage = Storage(loaded, self._dependencies)
+        self._writers: Writers = {}
 
     def __enter__(self) -> Self:
         return self
@@ -307,8 +313,15 @@ class Backend:
     def doctor(self) -> "DoctorService":
         from backctl.application.doctor import DoctorService
         from backctl.wiring.redis import redis_probes
+        from backctl.wiring.write_behind import queue_probes
 
-        return DoctorService((*self._storage.probes(), *redis_probes(self._settings, lambda: self._redis)))
+        return DoctorService(
+            (
+                *self._storage.probes(),
+                *redis_probes(self._settings, lambda: self._redis),
+                *queue_probes(self._loaded, self._queue),
+            )
+        )
 
     @lazy
     def sanitizing(self) -> "SanitizingService":
@@ -356,6 +369,8 @@ class Backend:
             level=cache_level(self._loaded),
             lifetimes=Lifetimes(cache.ttl, cache.negative_ttl, cache.stale_if_error),
             clock=microseconds,
+            updates=self._write_behind,
+            worker=self._worker,
             guard=self._guard,
         )
 
@@ -364,6 +379,12 @@ class Backend:
         from backctl.application.cache_entries import CacheEntryService
 
         return CacheEntryService(self.cache)
+
+    @lazy
+    def queued_updates(self) -> "QueuedUpdates":
+        from backctl.application.queued_updates import QueuedUpdates
+
+        return QueuedUpdates(self._queue, self._worker, self._guard)
 
     @lazy
     def files(self) -> "WholeFiles":
@@ -492,6 +513,31 @@ class Backend:
 
     def _cache_store(self) -> "CacheStore":
         return self._installed_cache()
+
+    @lazy
+    def _installed_queue(self) -> "InstalledQueue":
+        from backctl.wiring.write_behind import write_queue
+
+        queue = write_queue(self._loaded, lambda: self._redis, self._storage)
+        self._opened.callback(queue.close)
+        return queue
+
+    def _queue(self) -> "WriteQueue":
+        return self._installed_queue()
+
+    @lazy
+    def _write_behind(self) -> "WriteBehind":
+        from backctl.application.write_behind import WriteBehind
+        from backctl.wiring.write_behind import add_built_in
+
+        add_built_in(self._writers)
+        return WriteBehind(self._queue, self._writers, limit=self._settings.cache.queue_limit)
+
+    def _worker(self) -> "Worker":
+        from backctl.wiring.write_behind import queue_worker
+
+        writers = self._write_behind.registered()
+        return queue_worker(self._loaded, self._queue(), self._storage, writers, self._warn)
 
     @lazy
     def _cache_levels(self) -> "Levels":

@@ -16,6 +16,7 @@ from backctl.application.cache_levels import Environment, Levels
 from backctl.application.cache_values import Codec, Recipe, RefreshAfter, decoded, encoded, itself
 from backctl.application.caching import CacheService, Lifetimes
 from backctl.application.ports.cache import CacheStore, Heard
+from backctl.application.write_behind import WriteBehind
 from backctl.domain.errors import Unavailable
 from backctl.infrastructure.memory.cache import MemoryCache
 
@@ -150,7 +151,13 @@ class Process:
             level="file",
             lifetimes=Lifetimes(TTL, NEGATIVE, STALE),
             clock=times.clock,
+            updates=WriteBehind(no_queue, {}, limit=1),
+            worker=no_queue,
         )
+
+
+def no_queue() -> Any:
+    raise AssertionError("these tests use no queue")
 
 
 class World:

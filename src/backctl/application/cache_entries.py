@@ -22,6 +22,7 @@ from backctl.application.durations import Seconds
 from backctl.application.guard import guarded
 from backctl.application.ports.cache import Reading
 from backctl.application.views import Change, is_change
+from backctl.application.write_behind_views import WriterView
 from backctl.domain.cache_entry import Entry, checked_key, checked_tags, decoded, is_reserved
 from backctl.domain.errors import CacheEntryNotFound
 from backctl.domain.quoting import quoted
@@ -193,7 +194,7 @@ class CacheEntryService:
         )
 
     def stats(self) -> CacheStats:
-        """Count the entries and return the counters of all services. Reads every key, in short steps."""
+        """Count the entries and updates, and return the counters of all services. Reads every key, in short steps."""
 
         entries = size = 0
         for step in self.service.store().sweep(b"*", dry_run=True):
@@ -204,7 +205,32 @@ class CacheEntryService:
         hits = found["memory_hits"] + found["store_hits"]
         reads = hits + found["loads"]
         ratio = round(hits / reads, 4) if reads else None
-        return CacheStats(level=self.service.level, entries=entries, size_bytes=size, hit_ratio=ratio, **found)
+        writers = self._writers()
+        return CacheStats(
+            level=self.service.level,
+            entries=entries,
+            size_bytes=size,
+            hit_ratio=ratio,
+            **found,
+            queued=sum(writer.waiting for writer in writers),
+            queue_oldest=max((writer.oldest for writer in writers if writer.oldest is not None), default=None),
+            queue_lag=max((writer.lag for writer in writers if writer.lag is not None), default=None),
+            dead=sum(writer.dead for writer in writers),
+            writers=writers,
+        )
+
+    def _writers(self) -> tuple[WriterView, ...]:
+        now = self.service.clock()
+        return tuple(
+            WriterView(
+                writer=str(depth.writer),
+                waiting=depth.waiting,
+                oldest=None if depth.oldest_at is None else _since(depth.oldest_at, now),
+                lag=None if depth.lag is None else Seconds.of(depth.lag),
+                dead=depth.dead,
+            )
+            for depth in self.service.updates.depths()
+        )
 
     def _examined(self, keys: Sequence[bytes]) -> list[_Examined | None]:
         """Return each entry with its state; None for a key without an entry."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from backctl.application.durations import Seconds
+from backctl.application.write_behind_views import WriterView
 from backctl.domain.values import Instant
 
 EntryState = Literal["fresh", "stale", "expired", "invalidated", "unreadable", "untrusted"]
@@ -127,6 +128,9 @@ class CacheStats:
     loaders by reads, `renewals` those in the background, and `renewal_failures` how many of these failed. `bypasses`
     counts loads while the cache was not available, `failures` failed requests to it, `stale_served` uses of stale
     entries, and `refused` entries without a valid signature.
+
+    `queued` updates of write-behind wait to be written, the oldest for `queue_oldest`; the last one that was written
+    had waited for `queue_lag`, and `dead` ones failed too often. `writers` shows the same for each writer.
     """
 
     level: str
@@ -142,3 +146,8 @@ class CacheStats:
     bypasses: int
     failures: int
     refused: int
+    queued: int
+    queue_oldest: Seconds | None
+    queue_lag: Seconds | None
+    dead: int
+    writers: tuple[WriterView, ...]

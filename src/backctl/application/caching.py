@@ -13,6 +13,7 @@ from urllib.parse import quote
 from backctl.application.cache_levels import Levels
 from backctl.application.cache_values import PLAIN, Recipe, checked_refresh, microseconds
 from backctl.application.guard import Guard
+from backctl.application.write_behind import WriteBehind, WriteMany, Writer
 from backctl.domain.cache_entry import KEY_MAX, RESERVED, checked_key, checked_tags, is_reserved
 from backctl.domain.errors import CacheReserved, InvalidCacheEntry
 from backctl.domain.glob import parse_glob
@@ -20,7 +21,9 @@ from backctl.domain.quoting import quoted
 
 if TYPE_CHECKING:
     from backctl.application.cache_views import InvalidationView
+    from backctl.application.draining import Worker
     from backctl.application.ports.cache import CacheStore
+    from backctl.application.write_behind_views import DrainReport
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -55,6 +58,8 @@ class CacheService:
     lifetimes: Lifetimes
     clock: Callable[[], int]
     """Returns microseconds since 1970."""
+    updates: WriteBehind
+    worker: "Callable[[], Worker]"
     guard: Guard = field(default_factory=Guard)
 
     def get_or_load(
@@ -84,6 +89,7 @@ class CacheService:
         if reserved:
             require_free(checked_key(key))
         recipe = self.recipe(ttl, tags, negative_ttl, stale_if_error, refresh_after)
+        loader = self.updates.loader(key, loader, lambda: self.delete(key))
         return cast(T, self.levels.load_missing(key, loader, recipe))
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -155,6 +161,42 @@ class CacheService:
             return cached
 
         return decorate
+
+    def register_writer(self, name: str, write: WriteMany, *, version: int = 1, cached: bool = True) -> None:
+        """Register the function that writes the updates of `write_behind(name, …)` to the database.
+
+        A worker calls `write(connection, updates)` with a SQLAlchemy connection and the values by their keys, each the
+        latest for its key. Its changes are committed together with a record of the updates, so each update is written
+        at most once; `write` must not commit. `version` is that of the format of the values: register the old version
+        too, as long as its updates can wait. `cached`: readers see a value at once, as the entry `NAME:KEY`. Raises
+        InvalidCacheEntry for an invalid or built-in name.
+        """
+        self.updates.register(name, Writer(write, cached), version=version)
+
+    def write_behind(self, name: str, key: str, value: Any) -> None:
+        """Queue a value, which a worker writes to the database later; see `register_writer` and `drain`.
+
+        The update is durable when this returns, and replaces one that waits for the same key. Uses the newest
+        registered version of the writer. Raises InvalidCacheEntry for a writer that is not registered, an invalid key
+        or value; QueueFull; and Unavailable and Unusable, after which the update may or may not be queued.
+        """
+        update = self.updates.checked(name, key, value)
+        if update.entry is None:
+            self.updates.put(update)
+        else:
+            self.write_through(update.entry, value, lambda _: self.updates.put(update))
+
+    def drain(self, *, follow: bool = False, stop: Callable[[], bool] = lambda: False) -> "DrainReport":
+        """Write the updates that wait to the database; return what was done.
+
+        `follow`: go on until `stop` returns True, and wait while the database or the queue is not available. `stop` is
+        called before each batch. Processes and machines can share the work. Updates of writers that are not registered
+        here are left for others. Raises Unavailable, Unusable.
+        """
+        from backctl.application.draining import Drain
+
+        drain = Drain(self.worker(), stop=stop)
+        return drain.follow() if follow else drain.run_once()
 
     def delete(self, key: str) -> bool:
         """Invalidate one entry. False if there was none."""

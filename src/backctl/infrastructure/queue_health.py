@@ -1,0 +1,88 @@
+"""The `doctor` checks of the write-behind queue."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Final
+
+from backctl.application.ports.write_behind import WriteQueue, WriterDepth
+from backctl.domain.errors import BackctlError, DatabaseMissing, InstallationMissing, ResourcesExhausted
+from backctl.infrastructure.probes import Finding, Probe, ok, warn
+
+_OLDEST_US: Final = 300_000_000
+"""How long updates may wait while workers run."""
+_UNUSED: Final = ok("write-behind is not used")
+_NOT_CHECKED: Final = Finding("warn", "not checked: the queue cannot be read", None)
+
+
+class QueueHealth:
+    """Examines the queue, if it is used. `queue` opens it, and raises InstallationMissing and DatabaseMissing.
+
+    `limit` is how many updates can wait; `clock` returns microseconds. `durability` tells which updates can be lost;
+    None if another check does.
+    """
+
+    def __init__(
+        self,
+        queue: Callable[[], WriteQueue],
+        *,
+        limit: int,
+        clock: Callable[[], int],
+        durability: Callable[[], Finding] | None,
+    ) -> None:
+        self._queue = queue
+        self._limit = limit
+        self._clock = clock
+        self._durability = durability
+
+    def probes(self) -> tuple[Probe, ...]:
+        probes = [Probe("queue.depth", self._depth), Probe("queue.dead", lambda: self._if_used(self._dead))]
+        durability = self._durability
+        if durability is not None:
+            probes.append(Probe("queue.durability", lambda: self._if_used(durability)))
+        return tuple(probes)
+
+    @cached_property
+    def _depths(self) -> Sequence[WriterDepth]:
+        try:
+            return self._queue().depths()
+        except (InstallationMissing, DatabaseMissing):
+            return ()
+
+    def _if_used(self, check: Callable[[], Finding]) -> Finding:
+        """Run a check, unless the queue is not used or `queue.depth` has failed."""
+        try:
+            used = bool(self._depths)
+        except ResourcesExhausted:
+            raise
+        except BackctlError:
+            return _NOT_CHECKED
+        return check() if used else _UNUSED
+
+    def _depth(self) -> Finding:
+        if not self._depths:
+            return _UNUSED
+        waiting = sum(depth.waiting for depth in self._depths)
+        now = self._clock()
+        ages = {depth.writer: max(0, now - depth.oldest_at) for depth in self._depths if depth.oldest_at is not None}
+        age = max(ages.values(), default=0)
+        if age > _OLDEST_US:
+            late = [depth for depth in self._depths if ages.get(depth.writer, 0) > _OLDEST_US]
+            text = f"updates have waited for {age // 60_000_000} min: {_named(late, 'waiting')}"
+        elif waiting * 2 > self._limit:
+            text = f"{waiting} updates wait, and {self._limit} is the limit: {_named(self._depths, 'waiting')}"
+        else:
+            return ok(f"{waiting} updates wait" if waiting else "no updates wait")
+        return warn(text, "keep '{backctl} cache drain --follow' running, with --register for the writers of a service")
+
+    def _dead(self) -> Finding:
+        if not any(depth.dead for depth in self._depths):
+            return ok("no updates were given up")
+        return warn(
+            f"updates failed too often and were given up: {_named(self._depths, 'dead')}",
+            "run '{backctl} cache dead list' to see why, then requeue or drop them",
+        )
+
+
+def _named(depths: Sequence[WriterDepth], number: str) -> str:
+    """Return the writers with their numbers of updates, without those that have none."""
+    return ", ".join(f"{getattr(depth, number)} of {depth.writer}" for depth in depths if getattr(depth, number))
