@@ -39,7 +39,11 @@ NOUNS: dict[str, Entry] = {
 """In the order of the help. To add a noun, add a line here and a module to this package."""
 
 WITHIN: dict[str, dict[str, Entry]] = {
-    "cache": {"warm": Entry(_HERE + "cache_warm", "Store values in the cache before services need them.")},
+    "cache": {
+        "warm": Entry(_HERE + "cache_warm", "Store values in the cache before services need them."),
+        "drain": Entry(_HERE + "cache_drain", "Write queued updates to the database.", verb=True),
+        "dead": Entry(_HERE + "cache_dead", "List, requeue and drop updates that failed too often."),
+    },
     "ratelimit": {"policy": Entry(_HERE + "ratelimit_policy", "Show the configured rate limit policies.")},
     "user": {
         "export": Entry(_HERE + "user_export", "Export accounts as JSON lines, JSON or CSV.", verb=True),

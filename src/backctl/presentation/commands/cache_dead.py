@@ -1,0 +1,55 @@
+"""`backctl cache dead …`: updates that failed too often to be written."""
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from backctl.application.write_behind_views import DeadUpdatesChanged, DeadUpdateView
+from backctl.domain.errors import UsageError
+from backctl.presentation.context import Invocation
+from backctl.presentation.declaration import leaf, noun
+
+app = noun("dead", within="cache")
+
+Ids = Annotated[
+    list[str] | None, Argument(metavar="[ID]...", help="Ids of dead updates, as 'cache dead list' shows them.")
+]
+
+
+@leaf(app, name="list", kind="list", view=DeadUpdateView)
+def list_(call: Invocation) -> None:
+    """List the updates that failed too often, oldest first, with the error of their last attempt."""
+    call.results.stream(call.backend.queued_updates.dead(), DeadUpdateView)
+
+
+@leaf(app, changes="requeue dead updates", view=DeadUpdatesChanged)
+def requeue(
+    call: Invocation,
+    ids: Ids = None,
+    everything: Annotated[bool, Option("--all", help="Requeue all dead updates.")] = False,
+) -> None:
+    """Let dead updates wait to be written again.
+
+    An update whose key has a newer one in the queue is dropped instead, because the newer one replaces it.
+    """
+    chosen = _chosen(ids, everything)
+    call.results.changed(call.backend.queued_updates.requeue(chosen, dry_run=call.dry_run))
+
+
+@leaf(app, changes="drop dead updates", guard="yes", view=DeadUpdatesChanged)
+def drop(
+    call: Invocation,
+    ids: Ids = None,
+    everything: Annotated[bool, Option("--all", help="Drop all dead updates.")] = False,
+) -> None:
+    """Delete dead updates. Their values are lost. Prompts unless --yes is given."""
+    chosen = _chosen(ids, everything)
+    call.guard.confirm(f"drop {'all' if chosen is None else len(set(chosen))} dead updates")
+    call.results.changed(call.backend.queued_updates.drop(chosen, dry_run=call.dry_run))
+
+
+def _chosen(ids: list[str] | None, everything: bool) -> list[str] | None:
+    """Return the ids; None for all."""
+    if bool(ids) == everything:
+        raise UsageError("give either ids or --all", hint="run '{backctl} cache dead list' to see the ids")
+    return ids or None
