@@ -174,6 +174,25 @@ def test_a_read_does_not_wait_while_another_process_loads_a_stale_entry(
     assert theirs.read() == "new"
 
 
+@pytest.mark.parametrize("memory", [100, 0])
+def test_nobody_waits_for_a_process_that_was_killed_during_a_renewal(world: World, memory: int) -> None:
+    process = world.process(memory=memory, refresh_after=AHEAD, lock_timeout=300 * SECOND)
+    loader = loaded(process)
+    world.times.pass_by(DUE_S)
+    killed = world.open_store().begin(b"k", b"f-killed", (), hold_us=300 * SECOND, keep_us=SECOND)
+    assert killed.held
+    before = world.times.monotonic
+    for _ in range(120):
+        assert renewed(process, loader) in (0, 1)
+        world.times.pass_by(1)
+    assert loader.calls == 1
+    assert world.times.monotonic == before + 120  # nobody waited
+    world.open_store().release(b"k", b"f-killed")
+    loader.value = "new"
+    assert renewed(process, loader) == 1
+    assert loader.read() == "new"
+
+
 @pytest.mark.parametrize("step", ["begin", "complete", "release"])
 def test_a_store_that_fails_during_a_renewal_leaves_the_old_value(process: Process, world: World, step: str) -> None:
     loader = loaded(process)
