@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.accounts import Person, lock, populate
+from tests.cli.accounts import Person, lock, populate, python
 from tests.cli.conftest import Machine
 from tests.cli.expected import refused
 from tests.cli.files import contents
@@ -97,6 +97,22 @@ def with_a_cached_value(machine: Machine) -> None:
     run(machine, "cache", "set", "report:1", "1", "--tag", "reports")
 
 
+def with_a_queued_update(machine: Machine) -> None:
+    id_ = run(machine, "user", "show", "ada", "-o", "id").strip()
+    queue(machine, f'cache.write_behind("last_seen", "user:{id_}", backend.now())')
+
+
+def with_a_dead_update(machine: Machine) -> None:
+    queue(machine, 'cache.register_writer("score", print)', 'cache.write_behind("score", "ada", 3)')
+    run(machine, "cache", "drain", "--set-aside-unknown")
+
+
+def queue(machine: Machine, *statements: str) -> None:
+    """Run statements of a service that queues updates."""
+    lines = ("import backctl", "with backctl.open_backend() as backend:", "    cache = backend.cache")
+    python(machine, "\n".join((*lines, *(f"    {statement}" for statement in statements)))).succeeded()
+
+
 def with_rows(machine: Machine) -> None:
     keep(machine, "rows.jsonl", '{"email": "new@example.org", "username": "new"}\n')
 
@@ -139,6 +155,9 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("cache", "delete"): (with_a_cached_value, "report:1"),
     ("cache", "invalidate"): (with_a_cached_value, "--tag reports"),
     ("cache", "warm", "users"): (unprepared, ""),
+    ("cache", "drain"): (with_a_queued_update, ""),
+    ("cache", "dead", "requeue"): (with_a_dead_update, "--all"),
+    ("cache", "dead", "drop"): (with_a_dead_update, "--all"),
     ("ratelimit", "reset"): (with_a_used_limit, "demo ada --rate 3/1h"),
     ("key", "add"): (unprepared, ""),
     ("key", "promote"): (with_a_standby, "s-new"),

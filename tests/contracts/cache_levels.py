@@ -17,7 +17,7 @@ from backctl.application.cache_values import Codec, Recipe, RefreshAfter, decode
 from backctl.application.caching import CacheService, Lifetimes
 from backctl.application.ports.cache import CacheStore, Heard
 from backctl.application.write_behind import WriteBehind
-from backctl.domain.errors import Unavailable
+from backctl.domain.errors import InstallationMissing, Unavailable
 from backctl.infrastructure.memory.cache import MemoryCache
 
 NOW = 1_795_000_000_000_000
@@ -157,7 +157,7 @@ class Process:
 
 
 def no_queue() -> Any:
-    raise AssertionError("these tests use no queue")
+    raise InstallationMissing("these tests use no queue")
 
 
 class World:

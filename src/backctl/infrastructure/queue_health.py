@@ -5,17 +5,15 @@ from functools import cached_property
 from typing import Final
 
 from backctl.application.ports.write_behind import WriteQueue, WriterDepth
-from backctl.domain.errors import BackctlError, DatabaseMissing, InstallationMissing, ResourcesExhausted
+from backctl.domain.errors import BackctlError, ResourcesExhausted
 from backctl.infrastructure.probes import Finding, Probe, ok, warn
 
 _OLDEST_US: Final = 300_000_000
 """How long updates may wait while workers run."""
-_UNUSED: Final = ok("write-behind is not used")
-_NOT_CHECKED: Final = Finding("warn", "not checked: the queue cannot be read", None)
 
 
 class QueueHealth:
-    """Examines the queue, if it is used. `queue` opens it, and raises InstallationMissing and DatabaseMissing.
+    """Examines a queue.
 
     `limit` is how many updates can wait; `clock` returns microseconds. `durability` tells which updates can be lost;
     None if another check does.
@@ -23,7 +21,7 @@ class QueueHealth:
 
     def __init__(
         self,
-        queue: Callable[[], WriteQueue],
+        queue: WriteQueue,
         *,
         limit: int,
         clock: Callable[[], int],
@@ -35,32 +33,24 @@ class QueueHealth:
         self._durability = durability
 
     def probes(self) -> tuple[Probe, ...]:
-        probes = [Probe("queue.depth", self._depth), Probe("queue.dead", lambda: self._if_used(self._dead))]
-        durability = self._durability
-        if durability is not None:
-            probes.append(Probe("queue.durability", lambda: self._if_used(durability)))
+        """Return the checks; none if the queue was never used."""
+        try:
+            if not self._depths:
+                return ()
+        except ResourcesExhausted:
+            raise
+        except BackctlError:
+            return (Probe("queue.depth", self._depth),)  # which reports it
+        probes = [Probe("queue.depth", self._depth), Probe("queue.dead", self._dead)]
+        if self._durability is not None:
+            probes.append(Probe("queue.durability", self._durability))
         return tuple(probes)
 
     @cached_property
     def _depths(self) -> Sequence[WriterDepth]:
-        try:
-            return self._queue().depths()
-        except (InstallationMissing, DatabaseMissing):
-            return ()
-
-    def _if_used(self, check: Callable[[], Finding]) -> Finding:
-        """Run a check, unless the queue is not used or `queue.depth` has failed."""
-        try:
-            used = bool(self._depths)
-        except ResourcesExhausted:
-            raise
-        except BackctlError:
-            return _NOT_CHECKED
-        return check() if used else _UNUSED
+        return self._queue.depths()
 
     def _depth(self) -> Finding:
-        if not self._depths:
-            return _UNUSED
         waiting = sum(depth.waiting for depth in self._depths)
         now = self._clock()
         ages = {depth.writer: max(0, now - depth.oldest_at) for depth in self._depths if depth.oldest_at is not None}

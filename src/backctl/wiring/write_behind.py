@@ -127,8 +127,8 @@ def queue_worker(
 
 
 def queue_probes(loaded: "LoadedSettings", queue: "Callable[[], WriteQueue]") -> "tuple[HealthProbe, ...]":
-    """Return the checks of `doctor`."""
-    from backctl.domain.errors import BackctlError
+    """Return the checks of `doctor`; none if the queue is not used, or if other checks show why it cannot be opened."""
+    from backctl.domain.errors import BackctlError, ResourcesExhausted
     from backctl.domain.quoting import quoted
     from backctl.infrastructure.clock import microseconds
     from backctl.infrastructure.probes import ok
@@ -136,11 +136,14 @@ def queue_probes(loaded: "LoadedSettings", queue: "Callable[[], WriteQueue]") ->
 
     try:
         on_redis = bool(loaded.settings.redis.url.reveal())
+        opened = queue()
+    except ResourcesExhausted:
+        raise
     except BackctlError:
-        return ()  # `redis.reachable` reports it
+        return ()
     finding = ok(f"each update is flushed to {quoted(str(queue_file(loaded)), limit=400)} before it is accepted")
     return QueueHealth(
-        queue,
+        opened,
         limit=loaded.settings.cache.queue_limit,
         clock=microseconds,
         durability=None if on_redis else lambda: finding,

@@ -18,7 +18,7 @@ Ids = Annotated[
 
 @leaf(app, name="list", kind="list", view=DeadUpdateView)
 def list_(call: Invocation) -> None:
-    """List the updates that failed too often, oldest first, with the error of their last attempt."""
+    """List dead updates, oldest first, with their errors."""
     call.results.stream(call.backend.queued_updates.dead(), DeadUpdateView)
 
 

@@ -37,8 +37,8 @@ def drain(
         list[str] | None,
         Option(
             "--register",
-            metavar="MODULE:FUNCTION",
-            help="Import MODULE and call FUNCTION(cache), which registers the writers of a service; can be repeated.",
+            metavar="FUNCTION",
+            help="Register the writers of a service: call MODULE:NAME(cache); can be repeated.",
         ),
     ] = None,
     set_aside_unknown: Annotated[
@@ -50,7 +50,7 @@ def drain(
 
     Several workers can share a queue. SIGTERM and SIGINT end the worker after its batch, with exit code 0. A failed
     update is tried again later, and after cache.queue_attempts failures it is dead; see 'cache dead list'. With --once,
-    exit code 7 means that updates failed. MODULE is also looked up in the working folder.
+    exit code 7 means that updates failed. Modules of --register are also imported from the working folder.
     """
     from backctl.application.draining import BATCH_SIZE
     from backctl.presentation.batch.signals import Interruption
@@ -85,12 +85,10 @@ def drain(
 
 
 def _imported(text: str) -> Callable[..., Any]:
-    """Import a function that is named as MODULE:FUNCTION. Raises UsageError, InvalidInput."""
+    """Import a function that is named as MODULE:NAME. Raises UsageError, InvalidInput."""
     module_name, _, name = text.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), name)):
-        raise UsageError(
-            f"--register {quoted(text)} is not MODULE:FUNCTION", hint="for example, 'app.writers:register'"
-        )
+        raise UsageError(f"--register {quoted(text)} is not MODULE:NAME", hint="for example, 'app.writers:register'")
     with suppress(OSError):
         sys.path.append(os.getcwd())  # last, so that files there replace no module of a package
     try:
