@@ -126,6 +126,7 @@ class Process:
         secret: bytes = b"s" * 32,
         lock_timeout: int = 2 * SECOND,
         refresh_after: RefreshAfter | None = None,
+        updates: WriteBehind | None = None,
     ) -> None:
         self.store = Between(store, listens=listens)
         self.times = times
@@ -151,7 +152,7 @@ class Process:
             level="file",
             lifetimes=Lifetimes(TTL, NEGATIVE, STALE),
             clock=times.clock,
-            updates=WriteBehind(no_queue, {}, limit=1),
+            updates=updates or WriteBehind(no_queue, {}, limit=1),
             worker=no_queue,
         )
 
