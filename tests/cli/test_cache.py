@@ -273,7 +273,8 @@ def test_accounts_are_stored_before_services_need_them(shared: Machine) -> None:
 
 def test_the_commands_and_the_programs_of_the_document_work(machine: Machine) -> None:
     machine.run("user", "create", "ada@example.org", "--username", "ada", "--no-password").succeeded()
-    modules, programs = [], []
+    modules: list[str] = []
+    programs: list[str] = []
     for text in re.findall(r"```python\n(.+?)```", DOCUMENT, re.DOTALL):
         if "flask" not in text:
             (modules if text.startswith("# ") else programs).append(text)

@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 from tests.cli.accounts import Person, python
 from tests.cli.conftest import Machine
 from tests.cli.expected import refused
+from tests.cli.processes import run_command
 from tests.cli.ratelimits import on
 from tests.redis_stores import redis_url
 from tests.servers import Servers
@@ -281,8 +283,9 @@ def test_files_in_the_working_folder_replace_no_module_of_a_package(in_file: Mac
     queue(in_file, ada=1)
     for name in ("sqlite3", "sqlalchemy", "uuid_utils"):
         (in_file.home / f"{name}.py").write_text("raise SystemExit(99)\n")
-    done = in_file.run("cache", "drain", *REGISTER, "-o", "json", start_new_session=True)  # a cold start
-    assert done.succeeded().json["written"] == 1
+    # As the installed program starts: -P does not put the working folder first.
+    command = [sys.executable, "-P", "-m", "backctl", "cache", "drain", *REGISTER, "-o", "json"]
+    assert run_command(in_file, command).succeeded().json["written"] == 1
 
 
 def test_a_database_that_is_locked_ends_with_exit_code_5_and_costs_no_attempt(in_file: Machine) -> None:
