@@ -49,7 +49,7 @@ def exchanged(parts: Sequence[Part], calls: Sequence[Call]) -> list[list[Answer]
     try:
         for at, (connection, _, numbers) in enumerate(parts):
             try:
-                connection.send_packed_command(connection.pack_commands([calls[number].command for number in numbers]))
+                connection.send_packed_command([_packed([calls[number].command for number in numbers])])
             except RedisError as error:
                 answers[at] = [Answer(number, error) for number in numbers]
         for at, part in enumerate(parts):
@@ -61,6 +61,17 @@ def exchanged(parts: Sequence[Part], calls: Sequence[Call]) -> list[list[Answer]
                 part.connection.disconnect()
             part.pool.release(part.connection)
     return answers
+
+
+def _packed(commands: Sequence[tuple[Word, ...]]) -> bytes:
+    """Return commands in the protocol of Redis. Takes a third of the time of redis-py, which handles more types."""
+    parts = []
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for word in command:
+            data = word if isinstance(word, bytes) else str(word).encode()
+            parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
 
 
 def _read_all(part: Part, answers: list[Answer]) -> bool:
