@@ -11,7 +11,8 @@ from backctl.application.ports.write_behind import DeadUpdate, Taken, WriteQueue
 from backctl.domain.write_behind import QueuedValue, WriterId
 from backctl.infrastructure.redis.connection import RedisServers
 from backctl.infrastructure.redis.exchange import Call, Word
-from backctl.infrastructure.redis.queue import RedisQueue, Run
+from backctl.infrastructure.redis.queue import RedisQueue, script
+from backctl.infrastructure.redis.scripts import Script
 
 SEEN = WriterId("seen", 1)
 SCORE = WriterId("score", 1)
@@ -28,10 +29,10 @@ class QueueAtClock(RedisQueue):
 
     def command(self, *words: Word) -> Any:
         """Execute a command of Redis at the node of the queue."""
-        return self._run(Call(self._meta, words))
+        return self._run(Call(self._waiting_key, words))
 
     def stream(self, writer: WriterId) -> bytes:
-        return self._keys(writer).stream
+        return self._line(writer).stream
 
     def age_leases(self, microseconds: int) -> None:
         """Make pending entries older, because the server measures leases with its own clock."""
@@ -43,9 +44,8 @@ class QueueAtClock(RedisQueue):
                 ended = idle + microseconds // 1000
                 self.command("XCLAIM", stream, "workers", worker, 0, entry, "IDLE", ended, "JUSTID")
 
-    def _call(self, name: str, keys: Sequence[bytes], *words: Word) -> Run:
-        self._clock = f"local function now() return {self._test_clock.now} end"
-        return super()._call(name, keys, *words)
+    def _script(self, name: str) -> Script:
+        return script(name, f"local function now() return {self._test_clock.now} end")
 
 
 @dataclass

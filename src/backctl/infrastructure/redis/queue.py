@@ -12,6 +12,8 @@ from heapq import merge
 from struct import Struct
 from typing import Any, Final, NamedTuple, TypeVar
 
+from redis.exceptions import NoScriptError
+
 from backctl.application.ports.write_behind import DeadUpdate, QueueState, Taken, WriterDepth
 from backctl.domain.errors import BackctlError
 from backctl.domain.write_behind import QueuedValue, WriterId
@@ -23,12 +25,13 @@ _AT_ONCE: Final = 256
 """How many updates one call of a script handles, which blocks the server meanwhile."""
 _DEAD_AT_ONCE: Final = 100
 _FORMAT: Final = 1
-_HEADER: Final = Struct(">BqqqqqiB8s")
-"""The format; the position; when it was queued and replaced; the id of its entry; attempts; flags; the receipt."""
-_DEAD: Final = Struct(">qqqiBI")
-"""The position; when it was queued and buried; attempts; flags; the length of the key."""
+_HEADER: Final = Struct(">Bqqqqqi8s")
+"""The format; the position; when it was queued and replaced; the id of its entry; attempts; the receipt."""
+_DEAD: Final = Struct(">qqqiI")
+"""The position; when it was queued and buried; attempts; the length of the key."""
 _LENGTH: Final = Struct(">I")
-_BINARY: Final = 1
+_TEXT, _BINARY = b"\0", b"\1"
+"""How a content begins; then comes the value."""
 _RECEIPT_BYTES: Final = 8
 _IDENTITY_BYTES: Final = 16
 _LAST_POSITION: Final = (1 << 53) - 1
@@ -36,55 +39,67 @@ _LAST_POSITION: Final = (1 << 53) - 1
 _POSITION: Final = re.compile("[1-9][0-9]{0,15}")
 _DIGITS: Final = 17
 """More digits than a position or a time has."""
-_ONLY_READ: Final = {"queue_waiting", "queue_writers", "queue_depth", "queue_dead", "queue_check", "queue_fields"}
-_OF_NO_WRITER: Final = _ONLY_READ - {"queue_depth"} | {"queue_state", "queue_take"}
+_PARTS: Final = {
+    **dict.fromkeys(("queue_put",), ("clock", "queue_format")),
+    **dict.fromkeys(("queue_state", "queue_take"), ("clock", "queue_format", "queue")),
+    **dict.fromkeys(("queue_waiting", "queue_writers", "queue_fields"), ("queue_read",)),
+    **dict.fromkeys(("queue_check",), ("queue_format", "queue", "queue_read")),
+    **dict.fromkeys(("queue_depth", "queue_dead"), ("queue_format", "queue", "queue_read", "queue_writer")),
+}
+"""The files that precede a script."""
+_PARTS_OF_OTHERS: Final = ("clock", "queue_format", "queue", "queue_writer")
+_LENGTHEN: Final = {"queue_put", "queue_put_any"}
+"""These scripts fail on a server without memory. All others work there, because they make the queue shorter."""
 Run = tuple[Script, Sequence[Call]]
 Item = TypeVar("Item")
 
 
-class _Keys(NamedTuple):
-    """The keys of a queue and of one of its writers, in the order in which scripts expect them."""
+class _Line(NamedTuple):
+    """What belongs to a writer: the beginning of the fields of its updates, and keys."""
 
-    meta: bytes
-    waiting: bytes
+    prefix: bytes
     stream: bytes
     retries: bytes
     moved: bytes
-    buried: bytes
+    keys: tuple[bytes, ...]
+    """The keys that most scripts take."""
 
 
 class RedisQueue:
     """Stores updates in keys that begin with `namespace` and contain the id of the installation.
 
-    Works in any thread and after a fork. The times are those of the server's clock, `now` of `acknowledge` and `bury`
-    excepted; `clock` is the source of the functions of `clock.lua`, and only tests replace it.
+    Works in any thread and after a fork. Times are those of the server's clock, except for what callers give as `now`.
     """
 
-    def __init__(self, servers: RedisServers, *, namespace: str, installation: str, clock: str | None = None) -> None:
+    def __init__(self, servers: RedisServers, *, namespace: str, installation: str) -> None:
         self._servers = servers
         self._prefix = f"{namespace}:queue:{{{installation}.queue}}:".encode()
-        self._clock = clock
-        self._meta = self._prefix + b"meta"
-        self._waiting = self._prefix + b"waiting"
+        self._waiting_key = self._prefix + b"waiting"
+        self._writers_key = self._prefix + b"writers"
+        self._lines: dict[WriterId, _Line] = {}
 
     def put(self, writer: WriterId, key: bytes, value: QueuedValue, *, limit: int) -> int | None:
-        flags = _BINARY if value.binary else 0
-        position: int | None = self._evaluated(
-            "queue_put", self._keys(writer), str(writer), key, value.payload, flags, limit, _new_identity()
-        )
-        return position
+        line = self._line(writer)
+        words = line.prefix + key, (_BINARY if value.binary else _TEXT) + value.payload, limit
+        position = self._put(Call(self._waiting_key, (2, self._waiting_key, line.stream, *words)))
+        if not position:
+            put = "queue_put_any", line.keys, str(writer), *words, _new_identity()
+            position = int(self._evaluated(*put))
+        return position if position > 0 else None
 
     def waiting(self, writer: WriterId, key: bytes) -> QueuedValue | None:
-        found = self._evaluated("queue_waiting", [self._waiting], b"%b:%b" % (str(writer).encode(), key))
-        if found is None or len(found) < _HEADER.size or found[0] != _FORMAT:
+        found = self._evaluated("queue_waiting", [self._waiting_key], self._line(writer).prefix + key)
+        if found is None or len(found) <= _HEADER.size or found[0] != _FORMAT:
             return None
-        return _value(_HEADER.unpack_from(found)[7], found[_HEADER.size :])
+        return _value(found[_HEADER.size :])
 
     def state(self) -> QueueState:
-        return self._state("")
+        identity, position = self._evaluated("queue_state", [self._waiting_key], _new_identity(), "")
+        return QueueState(identity.decode(), position)
 
     def renew(self, identity: str) -> str:
-        return self._state(identity).identity
+        renewed: bytes = self._evaluated("queue_state", [self._waiting_key], _new_identity(), identity)[0]
+        return renewed.decode()
 
     def take(self, writers: Sequence[WriterId], *, worker: str, count: int, lease_us: int) -> list[Taken]:
         taken: list[Taken] = []
@@ -117,11 +132,11 @@ class RedisQueue:
 
     def bury(self, taken: Taken, error: str, *, now: int) -> None:
         words = now, _encoded(error), taken.key, taken.position, taken.receipt
-        self._evaluated("queue_bury", self._keys(taken.writer), str(taken.writer), *words)
+        self._evaluated("queue_bury", self._line(taken.writer).keys, str(taken.writer), *words)
 
     def depths(self) -> list[WriterDepth]:
         lags = self._lags()
-        replies = self._all([self._call("queue_depth", self._keys(writer), str(writer)) for writer in lags])
+        replies = self._all([self._call("queue_depth", self._line(writer).keys, str(writer)) for writer in lags])
         return [
             WriterDepth(writer, waiting, oldest, dead, lags[writer])
             for writer, (waiting, oldest, dead) in zip(lags, replies, strict=True)
@@ -143,26 +158,32 @@ class RedisQueue:
             more = True
             while more:
                 words = str(writer), now, _encoded(error), _AT_ONCE
-                number, more = self._evaluated("queue_set_aside", self._keys(writer), *words)
+                number, more = self._evaluated("queue_set_aside", self._line(writer).keys, *words)
                 moved += number
         return moved
 
     def close(self) -> None:
         self._servers.close()
 
-    def _state(self, replaced: str) -> QueueState:
-        identity, position = self._evaluated("queue_state", [self._meta], _new_identity(), replaced)
-        return QueueState(identity.decode(), position)
+    def _put(self, call: Call) -> int:
+        """Do what `evaluated` does, but in less time for one call."""
+        put = self._script("queue_put")
+        (reply,) = self._servers.run([Call(call.key, ("EVALSHA", put.digest, *call.command))])
+        if isinstance(reply, NoScriptError):
+            (reply,) = evaluated(self._servers, [(put, [call])])
+        return int(_checked(reply))
 
     def _taken(self, writers: Sequence[WriterId], worker: str, count: int, lease_us: int) -> tuple[int, list[Taken]]:
         """Return how many updates of all writers wait, and those that were taken."""
         receipt, lease_ms = os.urandom(_RECEIPT_BYTES), -(-lease_us // 1000)
         names = map(str, writers)
-        waiting, entries = self._evaluated("queue_take", self._lines(writers), receipt, worker, lease_ms, count, *names)
+        waiting, entries = self._evaluated(
+            "queue_take", self._keys_of_lines(writers), receipt, worker, lease_ms, count, *names
+        )
         taken = []
         for number, key, content in entries:
-            _, position, queued_at, _, _, _, attempts, flags, _ = _HEADER.unpack_from(content)
-            value = _value(flags, content[_HEADER.size :])
+            _, position, queued_at, _, _, _, attempts, _ = _HEADER.unpack_from(content)
+            value = _value(content[_HEADER.size :])
             taken.append(Taken(writers[number - 1], key, value, position, queued_at, attempts, receipt))
         return waiting, taken
 
@@ -170,21 +191,21 @@ class RedisQueue:
         """Yield the dead updates of a writer."""
         number, score = _DEAD_AT_ONCE, b"-inf"
         while number == _DEAD_AT_ONCE:
-            listed = self._keys(writer).buried
-            number, score, *found = self._evaluated("queue_dead", [listed], score, _DEAD_AT_ONCE)
+            words = str(writer), score, _DEAD_AT_ONCE
+            number, score, *found = self._evaluated("queue_dead", self._line(writer).keys, *words)
             for head, size in found:
-                position, queued_at, failed_at, attempts, _, length = _DEAD.unpack_from(head)
+                position, queued_at, failed_at, attempts, length = _DEAD.unpack_from(head)
                 end = _DEAD.size + length
                 message = head[end + _LENGTH.size :].decode(errors="replace")
                 yield DeadUpdate(
-                    str(position), writer, head[_DEAD.size : end], size, queued_at, failed_at, attempts, message
+                    str(position), writer, head[_DEAD.size : end], size - 1, queued_at, failed_at, attempts, message
                 )
 
     def _revived(self, ids: Sequence[str] | None, *, again: bool) -> int:
         """Remove dead updates, and let them wait again if wanted. Return how many there were."""
         total = 0
         for writer in self._lags():
-            keys, words = self._keys(writer), (str(writer), int(again), _DEAD_AT_ONCE)
+            keys, words = self._line(writer).keys, (str(writer), int(again), _DEAD_AT_ONCE)
             if ids is None:
                 number = _DEAD_AT_ONCE
                 while number == _DEAD_AT_ONCE:
@@ -198,29 +219,29 @@ class RedisQueue:
     def _repaired(self) -> bool:
         """Give each waiting update a place in the line, if other programs removed some. Return whether they did."""
         writers = list(self._lags())
-        if self._evaluated("queue_check", self._lines(writers)):
+        if self._evaluated("queue_check", self._keys_of_lines(writers)):
             return False
-        for _, _, stream, retries, moved, _ in map(self._keys, writers):
-            self._run(Call(stream, ("UNLINK", stream, retries, moved)))
+        for line in map(self._line, writers):
+            self._run(Call(line.stream, ("UNLINK", line.stream, line.retries, line.moved)))
         cursor = b""
         while cursor != b"0":
-            cursor, fields = self._evaluated("queue_fields", [self._waiting], cursor or b"0", _AT_ONCE)
+            cursor, fields = self._evaluated("queue_fields", [self._waiting_key], cursor or b"0", _AT_ONCE)
             found: dict[WriterId, list[bytes]] = {}
             for field in fields:
-                name, _, key = field.partition(b":")
+                name = field.partition(b":")[0]
                 writer = WriterId.parse(name.decode(errors="replace"))
                 if writer is not None and str(writer).encode() == name:
-                    found.setdefault(writer, []).append(key)
+                    found.setdefault(writer, []).append(field)
                 else:
-                    self._run(Call(self._waiting, ("HDEL", self._waiting, field)))
-            for writer, keys in found.items():
-                for some in _parts(keys):
-                    self._evaluated("queue_repair", self._keys(writer), str(writer), *some)
+                    self._run(Call(self._waiting_key, ("HDEL", self._waiting_key, field)))
+            for writer, named in found.items():
+                for some in _parts(named):
+                    self._evaluated("queue_repair", self._line(writer).keys, str(writer), *some)
         return True
 
     def _lags(self) -> dict[WriterId, int | None]:
         """Return the writers that have had updates, in their order, and how long the last written update had waited."""
-        words = self._evaluated("queue_writers", [self._meta])
+        words = self._evaluated("queue_writers", [self._writers_key])
         lags = {}
         for name, lag in zip(words[::2], words[1::2], strict=True):
             writer = WriterId.parse(name.decode(errors="replace"))
@@ -228,24 +249,32 @@ class RedisQueue:
                 lags[writer] = int(lag) if lag.isdigit() and len(lag) < _DIGITS else None
         return dict(sorted(lags.items()))
 
-    def _keys(self, writer: WriterId) -> _Keys:
-        name = str(writer).encode()
-        own = (self._prefix + kind + name for kind in (b"updates:", b"retries:", b"moved:", b"dead:"))
-        return _Keys(self._meta, self._waiting, *own)
+    def _line(self, writer: WriterId) -> _Line:
+        found = self._lines.get(writer)
+        if found is None:
+            name, waiting = str(writer).encode(), self._waiting_key
+            kinds = (b"updates:", b"retries:", b"moved:", b"dead:")
+            stream, retries, moved, buried = (self._prefix + kind + name for kind in kinds)
+            keys = (waiting, stream, retries, moved, buried, self._writers_key)
+            found = self._lines[writer] = _Line(name + b":", stream, retries, moved, keys)
+        return found
 
-    def _lines(self, writers: Sequence[WriterId]) -> list[bytes]:
+    def _keys_of_lines(self, writers: Sequence[WriterId]) -> list[bytes]:
         """Return the keys of all waiting updates, and those of the lines of some writers."""
-        lines = map(self._keys, writers)
-        return [self._waiting, *(key for keys in lines for key in (keys.stream, keys.retries))]
+        lines = map(self._line, writers)
+        return [self._waiting_key, *(key for line in lines for key in (line.stream, line.retries))]
 
     def _decisions(self, name: str, writer: WriterId, word: Word, taken: Sequence[Taken]) -> Iterator[Run]:
         """Yield calls of a script that decides about updates of a writer."""
         for some in _parts(taken):
             words = (word for one in some for word in (one.key, one.position, one.receipt))
-            yield self._call(name, self._keys(writer), str(writer), word, *words)
+            yield self._call(name, self._line(writer).keys, str(writer), word, *words)
 
     def _call(self, name: str, keys: Sequence[bytes], *words: Word) -> Run:
-        return script(name, self._clock), [Call(keys[0], (len(keys), *keys, *words))]
+        return self._script(name), [Call(keys[0], (len(keys), *keys, *words))]
+
+    def _script(self, name: str) -> Script:
+        return script(name)
 
     def _evaluated(self, name: str, keys: Sequence[bytes], *words: Word) -> Any:
         return self._all([self._call(name, keys, *words)])[0]
@@ -261,13 +290,12 @@ class RedisQueue:
 @lru_cache(maxsize=256)
 def script(name: str, clock: str | None = None) -> Script:
     """Assemble a script from the files in `lua`. `clock` replaces the functions of `clock.lua`."""
-    first = b"#!lua flags=no-writes" if name in _ONLY_READ else b"#!lua flags=allow-oom"
-    if name == "queue_put":  # the others also work on a server without memory, because they make the queue shorter
-        first = b"#!lua"
-    parts = [first, source("clock") if clock is None else clock.encode(), source("queue")]
-    if name not in _OF_NO_WRITER:
-        parts.append(source("queue_writer"))
-    return Script.of(*parts, source(name))
+    parts = _PARTS.get(name, _PARTS_OF_OTHERS)
+    flags = b" flags=allow-oom" if "clock" in parts else b" flags=no-writes"
+    if name in _LENGTHEN:
+        flags = b""
+    sources = [clock.encode() if part == "clock" and clock is not None else source(part) for part in parts]
+    return Script.of(b"#!lua" + flags, *sources, source(name))
 
 
 def _checked(reply: Any) -> Any:
@@ -276,8 +304,8 @@ def _checked(reply: Any) -> Any:
     return reply
 
 
-def _value(flags: int, payload: bytes) -> QueuedValue:
-    return QueuedValue(payload, bool(flags & _BINARY))
+def _value(content: bytes) -> QueuedValue:
+    return QueuedValue(content[1:], content.startswith(_BINARY))
 
 
 def _new_identity() -> str:

@@ -1,16 +1,15 @@
 -- Removes updates that were written. Those that were replaced meanwhile wait with their new value.
--- KEYS: of the queue and the writer. ARGV: the writer; how long the last update had waited; the key, position and
--- receipt of each.
+-- KEYS: of the writer. ARGV: the writer; how long the last update had waited; the key, position and receipt of each.
 
 for at = 3, #ARGV, 3 do
-    local key, position, receipt = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
-    local value = run('HGET', WAITING, field_of(key))
+    local field, position, receipt = field_of(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2]
+    local value = run('HGET', WAITING, field)
     local update = parsed(value)
     if update and update.position == position then
-        redis.call('HDEL', WAITING, field_of(key))
+        redis.call('HDEL', WAITING, field)
         leave(update)
     elseif update then
-        release_newer(key, update, value, position, receipt)
+        release_newer(field, update, value, position, receipt)
     end
 end
-run('HSET', META, WRITER, ARGV[2])
+run('HSET', WRITERS, WRITER, ARGV[2])

@@ -27,4 +27,5 @@ for number = 2, #KEYS, 2 do
         return 0
     end
 end
-return entries == (read('HLEN', KEYS[1]) or 0) and 1 or 0
+local waiting = (read('HLEN', KEYS[1]) or 0) - (read('HEXISTS', KEYS[1], 'state') or 0)
+return entries == waiting and 1 or 0

@@ -1,7 +1,7 @@
 -- Returns a part of the dead-letter list of a writer: how many it has, the last score, and the head and the size of the
--- value of each update. KEYS: the list. ARGV: after which score; how many at most.
+-- content of each update. KEYS: of the writer. ARGV: the writer; after which score; how many at most.
 
-local members = read('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2]) or {}
+local members = read('ZRANGEBYSCORE', BURIED, '(' .. ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3]) or {}
 local found = {#members / 2, members[#members] or ''}
 for at = 1, #members, 2 do
     local member = members[at]

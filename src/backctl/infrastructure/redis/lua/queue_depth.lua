@@ -1,9 +1,9 @@
 -- Returns how many updates of a writer wait, when the oldest was queued, and how many are dead.
--- KEYS: of the queue and the writer. ARGV: the writer.
+-- KEYS: of the writer. ARGV: the writer.
 
 local oldest = LARGEST
 for _, entry in ipairs(read('XRANGE', STREAM, '-', '+', 'COUNT', 10) or {}) do
-    local update = parsed(read('HGET', WAITING, field_of(entry[2][2])))
+    local update = parsed(read('HGET', WAITING, entry[2][2]))
     if update and entry_id(update) == entry[1] then
         oldest = math.min(oldest, update.queued_at)
     end

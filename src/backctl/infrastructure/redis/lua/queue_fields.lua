@@ -4,6 +4,8 @@
 local found = read('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]) or {'0', {}}
 local names = {}
 for at = 1, #found[2], 2 do
-    names[#names + 1] = found[2][at]
+    if found[2][at] ~= 'state' then
+        names[#names + 1] = found[2][at]
+    end
 end
 return {found[1], names}

@@ -1,20 +1,38 @@
--- Queues an update, or replaces the value of the waiting one. Returns its position; false if the queue is full.
--- KEYS: of the queue and the writer. ARGV: the writer; the key; the value; its flags; the limit; a new identity.
+-- Queues an update in the usual cases, in little time. Returns its position; -1 if the queue is full; 0 in all other
+-- cases, in which it changes nothing, and `queue_put_any` queues it.
+-- KEYS: the waiting updates; the stream of the writer. ARGV: the field; its content; the limit.
 
-local moment = now()
-local _, last = state(META, ARGV[6])
-local key, position, flags = ARGV[2], math.max(last + 1, moment), tonumber(ARGV[4])
-local update = parsed(run('HGET', WAITING, field_of(key)))
-if update then
-    position = math.max(position, update.position + 1)
-    replace(update, position, flags, moment, RETRIES)
-elseif run('HLEN', WAITING) >= tonumber(ARGV[5]) then
-    return false
-else
-    update = {position = position, queued_at = moment, replaced_at = 0, attempts = 0, flags = flags, receipt = FREE}
-    append(STREAM, update, key)
-    redis.call('HSETNX', META, WRITER, '')
+local call, field, moment = redis.call, ARGV[1], now()
+local found = redis.pcall('HMGET', KEYS[1], 'state', field)
+local state, value = found[1], found[2]
+if not state or #state ~= STATE_SIZE then
+    return 0
 end
-redis.call('HSET', META, 'position', string.format('%.0f', position))
-store(key, update, ARGV[3])
+local identity, last = struct.unpack(STATE, state)
+local position = math.max(last + 1, moment)
+local queued_at, replaced_at, milliseconds, sequence, receipt = moment, 0, position, 0, FREE
+if last < 0 or position >= LARGEST then
+    return 0
+elseif value then
+    if #value < HEADER_SIZE then
+        return 0
+    end
+    local format, former, attempts
+    format, former, queued_at, replaced_at, milliseconds, sequence, attempts, receipt = struct.unpack(HEADER, value)
+    if format ~= 1 or attempts ~= 0 or former >= position then
+        return 0
+    end
+    if receipt ~= FREE and replaced_at == 0 then
+        replaced_at = moment
+    end
+elseif call('HLEN', KEYS[1]) > tonumber(ARGV[3]) then -- one field is the state
+    return -1
+else
+    local added = redis.pcall('XADD', KEYS[2], 'NOMKSTREAM', string.format('%.0f-0', position), 'field', field)
+    if type(added) ~= 'string' then
+        return 0
+    end
+end
+local header = struct.pack(HEADER, 1, position, queued_at, replaced_at, milliseconds, sequence, 0, receipt)
+call('HSET', KEYS[1], field, header .. ARGV[2], 'state', struct.pack(STATE, identity, position))
 return position

@@ -1,13 +1,13 @@
 -- Moves the first updates of a writer to the dead-letter list. Returns how many, and whether there can be more.
--- KEYS: of the queue and the writer. ARGV: the writer; the time; the error; how many at most.
+-- KEYS: of the writer. ARGV: the writer; the time; the error; how many at most.
 
 local moved, entries = 0, run('XRANGE', STREAM, '-', '+', 'COUNT', ARGV[4])
 for _, entry in ipairs(entries) do
-    local id, key = entry[1], entry[2][2]
-    local value = run('HGET', WAITING, field_of(key))
+    local id, field = entry[1], entry[2][2]
+    local value = string.sub(field, 1, #WRITER + 1) == field_of('') and run('HGET', WAITING, field)
     local update = parsed(value)
     if update and entry_id(update) == id then
-        bury(key, update, value, tonumber(ARGV[2]), 0, ARGV[3])
+        bury(field, update, value, tonumber(ARGV[2]), 0, ARGV[3])
         moved = moved + 1
     else
         redis.call('XACK', STREAM, GROUP, id)

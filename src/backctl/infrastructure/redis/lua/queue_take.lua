@@ -100,15 +100,14 @@ end
 
 -- Gives updates to the worker. Entries without an update are removed.
 local function deliver(number, entries)
-    local stream, writer = stream_of(number), ARGV[4 + number]
+    local stream, prefix = stream_of(number), ARGV[4 + number] .. ':'
     for _, entry in ipairs(entries) do
-        local id, key = entry[1], entry[2][2]
-        local field = writer .. ':' .. key
-        local value = run('HGET', KEYS[1], field)
+        local id, field = entry[1], entry[2][2]
+        local value = string.sub(field, 1, #prefix) == prefix and run('HGET', KEYS[1], field)
         local update = parsed(value)
         if update and entry_id(update) == id then
-            update.receipt, update.replaced_at, update.number, update.key = receipt, 0, number, key
-            update.value = encoded(update, payload(value))
+            update.receipt, update.replaced_at, update.number = receipt, 0, number
+            update.key, update.value = string.sub(field, #prefix + 1), encoded(update, string.sub(value, HEADER_SIZE + 1))
             redis.call('HSET', KEYS[1], field, update.value)
             taken[#taken + 1] = update
         else
@@ -147,4 +146,4 @@ local replies = {}
 for at, update in ipairs(taken) do
     replies[at] = {update.number, update.key, update.value}
 end
-return {run('HLEN', KEYS[1]), replies}
+return {run('HLEN', KEYS[1]) - run('HEXISTS', KEYS[1], 'state'), replies}

@@ -1,10 +1,15 @@
--- The keys of a queue and of one of its writers, and what several scripts do with them.
+-- The keys of one writer of a queue, and what several scripts do with them.
 
-local META, WAITING, STREAM, RETRIES, MOVED, BURIED = unpack(KEYS)
+local WAITING, STREAM, RETRIES, MOVED, BURIED, WRITERS = unpack(KEYS)
 local WRITER = ARGV[1]
+local DEAD = '>i8i8i8i4I4c0I4c0'
 
 local function field_of(key)
     return WRITER .. ':' .. key
+end
+
+local function content_of(value)
+    return string.sub(value, HEADER_SIZE + 1)
 end
 
 -- Removes the entry of an update from the line.
@@ -16,36 +21,47 @@ local function leave(update)
     run('ZREM', MOVED, id)
 end
 
-local function store(key, update, content)
-    run('HSET', WAITING, field_of(key), encoded(update, content))
+local function store(field, update, content)
+    run('HSET', WAITING, field, encoded(update, content))
+end
+
+-- Replaces a waiting update by a later one, which the caller stores. It is due at once if no worker has it.
+local function replace(update, position, moment)
+    if update.receipt ~= FREE then
+        update.replaced_at = update.replaced_at > 0 and update.replaced_at or moment
+    elseif update.attempts > 0 then
+        run('ZADD', RETRIES, 'XX', 0, entry_id(update))
+    end
+    update.position, update.attempts = position, 0
 end
 
 -- Stores an update that waits at the end of the line, although it was queued earlier.
-local function store_at_the_end(key, update, content)
+local function store_at_the_end(field, update, content)
     update.receipt, update.replaced_at = FREE, 0
-    append(STREAM, update, key)
+    append(STREAM, update, field)
     run('ZADD', MOVED, update.queued_at, entry_id(update))
-    store(key, update, content)
+    store(field, update, content)
 end
 
 -- Lets an update wait that replaced another one while a worker had that. What it replaces was written or buried, so
 -- it begins a new wait.
-local function release_newer(key, update, value, position, receipt)
+local function release_newer(field, update, value, position, receipt)
     if update.receipt == receipt and update.position > position then
         leave(update)
         if update.replaced_at > 0 then
             update.queued_at = update.replaced_at
         end
-        store_at_the_end(key, update, payload(value))
+        store_at_the_end(field, update, content_of(value))
     end
 end
 
 -- Moves an update to the dead-letter list.
-local function bury(key, update, value, failed_at, failed, problem)
-    run('HDEL', WAITING, field_of(key))
+local function bury(field, update, value, failed_at, failed, problem)
+    run('HDEL', WAITING, field)
     leave(update)
-    local head = struct.pack(DEAD, update.position, update.queued_at, failed_at, update.attempts + failed, update.flags,
+    local key = string.sub(field, #WRITER + 2)
+    local head = struct.pack(DEAD, update.position, update.queued_at, failed_at, update.attempts + failed,
         #key, key, #problem, problem)
     run('ZREMRANGEBYSCORE', BURIED, update.position, update.position)
-    run('ZADD', BURIED, update.position, head .. payload(value))
+    redis.call('ZADD', BURIED, update.position, head .. content_of(value))
 end

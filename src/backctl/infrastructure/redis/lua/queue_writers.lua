@@ -1,3 +1,3 @@
--- Returns what is known about a queue: names and values. KEYS: what is known about the queue.
+-- Returns the writers of a queue, and how long the last update that each wrote had waited. KEYS: the writers.
 
 return read('HGETALL', KEYS[1]) or {}
