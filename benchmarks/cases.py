@@ -14,7 +14,7 @@ from statistics import median
 
 from backctl.application.views import UserView
 from backctl.domain.repositories import BY_CREATION, EVERY_USER, PAGE_SIZE, Cursor
-from benchmarks import cache, encryption, exporting, importing, limits, seed_files
+from benchmarks import cache, encryption, exporting, importing, limits, seed_files, write_behind
 from benchmarks.measure import Command, Output, Run, Timing, interleaved
 from benchmarks.report import Comparison, Figure, section
 from benchmarks.sandbox import CHECKOUT, DJANGO, Installation, Sandbox
@@ -347,6 +347,7 @@ CASES: Mapping[str, Case] = {
     "limit": limits.once,
     "cache": cache.reading,
     "invalidate": cache.invalidating,
+    "queue": write_behind.queueing,
 }
 
 
