@@ -33,18 +33,21 @@ class Scores:
         self.calls: list[list[str]] = []
         with self._engine.begin() as connection:
             connection.execute(text("CREATE TABLE scores (key TEXT PRIMARY KEY, value TEXT, times INTEGER)"))
+            connection.execute(text("CREATE TABLE written (key TEXT, value TEXT)"))
 
     def __call__(self, connection: Connection, updates: Mapping[str, Any]) -> None:
         self.calls.append(list(updates))
         for key in updates:
             if key in self.poison:
                 raise self.poison[key]
+        rows = [{"key": key, "value": str(value)} for key, value in updates.items()]
+        connection.execute(text("INSERT INTO written VALUES (:key, :value)"), rows)
         connection.execute(
             text(
                 "INSERT INTO scores VALUES (:key, :value, 1) "
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value, times = scores.times + 1"
             ),
-            [{"key": key, "value": str(value)} for key, value in updates.items()],
+            rows,
         )
         during, self.during = self.during, lambda: None
         during()
@@ -54,6 +57,19 @@ class Scores:
         with self._engine.connect() as connection:
             found = connection.execute(text("SELECT key, value, times FROM scores ORDER BY key"))
             return {key: (value, times) for key, value, times in found}
+
+    def written(self) -> dict[str, list[int]]:
+        """Return all values that were ever written for each key, in order."""
+        found: dict[str, list[int]] = {}
+        with self._engine.connect() as connection:
+            for key, value in connection.execute(text("SELECT key, value FROM written")):
+                found.setdefault(key, []).append(int(value))
+        return found
+
+    def clear(self) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(text("DELETE FROM scores"))
+            connection.execute(text("DELETE FROM written"))
 
     def values(self) -> dict[str, str]:
         return {key: value for key, (value, _) in self.rows().items()}
@@ -89,8 +105,8 @@ class Workers:
     def drain(self, name: str = "w1", **options: Any) -> Drain:
         return Drain(self.worker(name), **options)
 
-    def once(self, **options: Any) -> DrainReport:
-        return self.drain(**options).run_once()
+    def once(self, name: str = "w1", **options: Any) -> DrainReport:
+        return self.drain(name, **options).run_once()
 
     def counts(self, **options: Any) -> tuple[int, int, int, int]:
         """Drain once; return how many updates were written, superseded, retried and given up."""
