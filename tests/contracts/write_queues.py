@@ -36,9 +36,8 @@ class QueueAtClock(RedisQueue):
 
     def age_leases(self, microseconds: int) -> None:
         """Make pending entries older, because the server measures leases with its own clock."""
-        for writer in self._lags():
-            stream = self.stream(writer)
-            if not self.command("EXISTS", stream) or not self.command("XINFO", "GROUPS", stream):
+        for stream in [line.stream for line in self._lines.values()]:
+            if self.command("TYPE", stream) != b"stream" or not self.command("XINFO", "GROUPS", stream):
                 continue
             for entry, worker, idle, _ in self.command("XPENDING", stream, "workers", "-", "+", MANY):
                 ended = idle + microseconds // 1000

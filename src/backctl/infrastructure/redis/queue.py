@@ -89,8 +89,11 @@ class RedisQueue:
 
     def waiting(self, writer: WriterId, key: bytes) -> QueuedValue | None:
         found = self._evaluated("queue_waiting", [self._waiting_key], self._line(writer).prefix + key)
-        if found is None or len(found) <= _HEADER.size or found[0] != _FORMAT:
+        if found is None or len(found) <= _HEADER.size:
             return None
+        version, *numbers, _ = _HEADER.unpack_from(found)
+        if version != _FORMAT or not all(0 <= number <= _LAST_POSITION for number in numbers):
+            return None  # another program has written it
         return _value(found[_HEADER.size :])
 
     def state(self) -> QueueState:
