@@ -94,7 +94,7 @@ def test_one_bad_update_does_not_stop_the_others_and_is_given_up_in_the_end(work
         workers.put(key)
     workers.scores.poison = {"d": ValueError("not a number\nsecond line")}
     assert workers.counts() == (6, 0, 1, 0)
-    assert workers.warnings == ["updates of score@1 were not written: ValueError, 1 times"]
+    assert workers.warnings == ["updates of score@1 were not written: 1 with ValueError"]
     assert workers.counts() == (0, 0, 0, 0)  # it is not due yet
     for wait in (1, 2):
         workers.queued.pass_time(wait * SECOND - 1)

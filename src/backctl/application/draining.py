@@ -237,7 +237,7 @@ class Drain:
                 self._queue.acknowledge(part, now=self._worker.clock())
             yield from part
         for kind, number in failures.items():  # without messages, which can contain personal data
-            self._worker.warn(f"updates of {ident} were not written: {kind}, {number} times")
+            self._worker.warn(f"updates of {ident} were not written: {number} with {kind}")
 
     def _applied(self, identity: str, ident: WriterId, updates: "Sequence[Taken]") -> int:
         write, target = _writing(self._worker.writers[ident]), self._worker.target

@@ -61,7 +61,7 @@ class QueueHealth:
         elif waiting * 2 > self._limit:
             text = f"{waiting} updates wait, and {self._limit} is the limit: {_named(self._depths, 'waiting')}"
         else:
-            return ok(f"{waiting} updates wait" if waiting else "no updates wait")
+            return ok(f"waiting updates: {waiting}")
         return warn(text, "keep '{backctl} cache drain --follow' running, with --register for the writers of a service")
 
     def _dead(self) -> Finding:

@@ -44,7 +44,8 @@ def drop(
 ) -> None:
     """Delete dead updates. Their values are lost. Prompts unless --yes is given."""
     chosen = _chosen(ids, everything)
-    call.guard.confirm(f"drop {'all' if chosen is None else len(set(chosen))} dead updates")
+    number = 0 if chosen is None else len(set(chosen))
+    call.guard.confirm("drop a dead update" if number == 1 else f"drop {number or 'all'} dead updates")
     call.results.changed(call.backend.queued_updates.drop(chosen, dry_run=call.dry_run))
 
 
