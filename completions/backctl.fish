@@ -737,7 +737,7 @@ complete -c backctl -n '__backctl_in cache drain' -l actor -x -d 'Record this na
 complete -c backctl -n '__backctl_in cache drain' -l reason -x -d 'Record this reason with every change'
 
 # backctl cache dead
-complete -c backctl -n '__backctl_at cache dead' -a list -d 'List the updates that failed too often, oldest first, with the error of their last attempt'
+complete -c backctl -n '__backctl_at cache dead' -a list -d 'List dead updates, oldest first, with their errors'
 complete -c backctl -n '__backctl_at cache dead' -a requeue -d 'Let dead updates wait to be written again'
 complete -c backctl -n '__backctl_at cache dead' -a drop -d 'Delete dead updates. Their values are lost. Prompts unless --yes is given'
 complete -c backctl -n '__backctl_at cache dead' -s h -l help -d 'Show this message and exit'
