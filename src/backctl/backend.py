@@ -319,7 +319,7 @@ class Backend:
             (
                 *self._storage.probes(),
                 *redis_probes(self._settings, lambda: self._redis),
-                *queue_probes(self._loaded, self._queue),
+                *queue_probes(self._loaded, self._installed_queue),
             )
         )
 

@@ -241,6 +241,16 @@ def test_doctor_says_that_the_file_is_durable(in_file: Machine) -> None:
     assert (in_file.data / "queue.db").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("kind", ["redis", "cluster"])
+def test_doctor_says_what_redis_can_lose(in_file: Machine, servers: Servers, kind: str) -> None:
+    machine = on(in_file, redis_url(servers, kind))
+    assert checks(machine) == {}
+    queue(machine, ada=1)
+    found = checks(machine)["queue.durability"]
+    assert (found["status"], found["hint"]) == ("warn", "set appendonly to yes")
+    assert found["finding"] == "the server saves nothing to disk: when it ends, it loses all queued updates"
+
+
 def test_doctor_warns_of_updates_that_wait_for_long(in_file: Machine) -> None:
     queue(in_file, ada=1)
     with closing(sqlite3.connect(in_file.data / "queue.db")) as connection, connection:

@@ -15,8 +15,7 @@ _OLDEST_US: Final = 300_000_000
 class QueueHealth:
     """Examines a queue.
 
-    `limit` is how many updates can wait; `clock` returns microseconds. `durability` tells which updates can be lost;
-    None if another check does.
+    `limit` is how many updates can wait; `clock` returns microseconds. `durability` tells which updates can be lost.
     """
 
     def __init__(
@@ -25,7 +24,7 @@ class QueueHealth:
         *,
         limit: int,
         clock: Callable[[], int],
-        durability: Callable[[], Finding] | None,
+        durability: Callable[[], Finding],
     ) -> None:
         self._queue = queue
         self._limit = limit
@@ -41,10 +40,8 @@ class QueueHealth:
             raise
         except BackctlError:
             return (Probe("queue.depth", self._depth),)  # which reports it
-        probes = [Probe("queue.depth", self._depth), Probe("queue.dead", self._dead)]
-        if self._durability is not None:
-            probes.append(Probe("queue.durability", self._durability))
-        return tuple(probes)
+        checks = {"queue.depth": self._depth, "queue.dead": self._dead, "queue.durability": self._durability}
+        return tuple(Probe(name, check) for name, check in checks.items())
 
     @cached_property
     def _depths(self) -> Sequence[WriterDepth]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from backctl.application.ports.storage import HealthProbe
     from backctl.application.ports.write_behind import WriteQueue
     from backctl.application.write_behind import Writers
+    from backctl.infrastructure.probes import Finding
     from backctl.infrastructure.redis.connection import RedisServers
     from backctl.settings import LoadedSettings
     from backctl.wiring.storage import Storage
@@ -48,6 +49,21 @@ class InstalledQueue:
                 if self._queue is None:
                     self._queue = self._made(self._storage.installation_id())
         return self._queue
+
+    def durability(self) -> "Finding":
+        """Return which updates can be lost. Raises Unavailable, Unusable."""
+        from backctl.domain.quoting import quoted
+        from backctl.infrastructure.probes import ok
+
+        redis = self._loaded.settings.redis
+        if not redis.url.reveal():
+            file = quoted(str(queue_file(self._loaded)), limit=400)
+            return ok(f"each update is flushed to {file} before it is accepted")
+        servers = self._redis()  # first, because it decides how redis-py is imported
+        from backctl.infrastructure.redis.durability import QueueDurability
+        from backctl.infrastructure.redis.queue import waiting_key
+
+        return QueueDurability(servers, waiting_key(redis.namespace, self._storage.installation_id())).finding()
 
     def close(self) -> None:
         if self._queue is not None:
@@ -126,25 +142,18 @@ def queue_worker(
     )
 
 
-def queue_probes(loaded: "LoadedSettings", queue: "Callable[[], WriteQueue]") -> "tuple[HealthProbe, ...]":
+def queue_probes(loaded: "LoadedSettings", queue: InstalledQueue) -> "tuple[HealthProbe, ...]":
     """Return the checks of `doctor`; none if the queue is not used, or if other checks show why it cannot be opened."""
     from backctl.domain.errors import BackctlError, ResourcesExhausted
-    from backctl.domain.quoting import quoted
     from backctl.infrastructure.clock import microseconds
-    from backctl.infrastructure.probes import ok
     from backctl.infrastructure.queue_health import QueueHealth
 
     try:
-        on_redis = bool(loaded.settings.redis.url.reveal())
         opened = queue()
     except ResourcesExhausted:
         raise
     except BackctlError:
         return ()
-    finding = ok(f"each update is flushed to {quoted(str(queue_file(loaded)), limit=400)} before it is accepted")
     return QueueHealth(
-        opened,
-        limit=loaded.settings.cache.queue_limit,
-        clock=microseconds,
-        durability=None if on_redis else lambda: finding,
+        opened, limit=loaded.settings.cache.queue_limit, clock=microseconds, durability=queue.durability
     ).probes()

@@ -50,7 +50,7 @@ class RedisHealth:
 
     @cached_property
     def _infos(self) -> list[dict[str, str]]:
-        return [_parsed(reply) for reply in self._servers.on_each_primary("INFO")]
+        return [parsed_info(reply) for reply in self._servers.on_each_primary("INFO")]
 
     def _reachable(self) -> Finding:
         number = len(self._servers.on_each_primary("PING"))
@@ -93,7 +93,7 @@ class RedisHealth:
 
     def _cluster(self) -> Finding:
         for reply in self._servers.on_each_primary("CLUSTER", "INFO"):
-            info = _parsed(reply)
+            info = parsed_info(reply)
             if info.get("cluster_state") != "ok":
                 return fail("the cluster is down", "see `CLUSTER INFO` and `CLUSTER NODES`", "unavailable")
             if info.get("cluster_slots_ok") != "16384":
@@ -101,6 +101,7 @@ class RedisHealth:
         return ok("every slot has a primary")
 
 
-def _parsed(reply: bytes) -> dict[str, str]:
+def parsed_info(reply: bytes) -> dict[str, str]:
+    """Parse what `INFO` or `CLUSTER INFO` returns."""
     lines = reply.decode(errors="backslashreplace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)

@@ -40,13 +40,17 @@ _POSITION: Final = re.compile("[1-9][0-9]{0,15}")
 _DIGITS: Final = 17
 """More digits than a position or a time has."""
 _PARTS: Final = {
-    **dict.fromkeys(("queue_put",), ("clock", "queue_format")),
-    **dict.fromkeys(("queue_state", "queue_take"), ("clock", "queue_format", "queue")),
-    **dict.fromkeys(("queue_waiting", "queue_writers", "queue_fields"), ("queue_read",)),
-    **dict.fromkeys(("queue_check",), ("queue_format", "queue", "queue_read")),
-    **dict.fromkeys(("queue_depth", "queue_dead"), ("queue_format", "queue", "queue_read", "queue_writer")),
+    "queue_put": ("clock", "queue_format"),
+    "queue_state": ("clock", "queue_format", "queue"),
+    "queue_take": ("clock", "queue_format", "queue"),
+    "queue_waiting": ("queue_read",),
+    "queue_writers": ("queue_read",),
+    "queue_fields": ("queue_read",),
+    "queue_check": ("queue_format", "queue", "queue_read"),
+    "queue_depth": ("queue_format", "queue", "queue_read", "queue_writer"),
+    "queue_dead": ("queue_format", "queue", "queue_read", "queue_writer"),
 }
-"""The files that precede a script."""
+"""The files that precede a script. Those without the clock only read."""
 _PARTS_OF_OTHERS: Final = ("clock", "queue_format", "queue", "queue_writer")
 _LENGTHEN: Final = {"queue_put", "queue_put_any"}
 """These scripts fail on a server without memory. All others work there, because they make the queue shorter."""
@@ -73,8 +77,8 @@ class RedisQueue:
 
     def __init__(self, servers: RedisServers, *, namespace: str, installation: str) -> None:
         self._servers = servers
-        self._prefix = f"{namespace}:queue:{{{installation}.queue}}:".encode()
-        self._waiting_key = self._prefix + b"waiting"
+        self._prefix = _prefix(namespace, installation)
+        self._waiting_key = waiting_key(namespace, installation)
         self._writers_key = self._prefix + b"writers"
         self._lines: dict[WriterId, _Line] = {}
 
@@ -221,10 +225,9 @@ class RedisQueue:
 
     def _repaired(self) -> bool:
         """Give each waiting update a place in the line, if other programs removed some. Return whether they did."""
-        writers = list(self._lags())
-        if self._evaluated("queue_check", self._keys_of_lines(writers)):
+        if not self._is_damaged():
             return False
-        for line in map(self._line, writers):
+        for line in map(self._line, self._lags()):
             self._run(Call(line.stream, ("UNLINK", line.stream, line.retries, line.moved)))
         cursor = b""
         while cursor != b"0":
@@ -241,6 +244,15 @@ class RedisQueue:
                 for some in _parts(named):
                     self._evaluated("queue_repair", self._line(writer).keys, str(writer), *some)
         return True
+
+    def _is_damaged(self) -> bool:
+        """Whether a waiting update cannot be taken at any time."""
+        writers = list(self._lags())
+        while not self._evaluated("queue_check", self._keys_of_lines(writers)):
+            before, writers = writers, list(self._lags())
+            if writers == before:  # else one was added meanwhile, whose updates were not counted
+                return True
+        return False
 
     def _lags(self) -> dict[WriterId, int | None]:
         """Return the writers that have had updates, in their order, and how long the last written update had waited."""
@@ -270,8 +282,8 @@ class RedisQueue:
     def _decisions(self, name: str, writer: WriterId, word: Word, taken: Sequence[Taken]) -> Iterator[Run]:
         """Yield calls of a script that decides about updates of a writer."""
         for some in _parts(taken):
-            words = (word for one in some for word in (one.key, one.position, one.receipt))
-            yield self._call(name, self._line(writer).keys, str(writer), word, *words)
+            named = (part for one in some for part in (one.key, one.position, one.receipt))
+            yield self._call(name, self._line(writer).keys, str(writer), word, *named)
 
     def _call(self, name: str, keys: Sequence[bytes], *words: Word) -> Run:
         return self._script(name), [Call(keys[0], (len(keys), *keys, *words))]
@@ -288,6 +300,15 @@ class RedisQueue:
 
     def _run(self, call: Call) -> Any:
         return _checked(self._servers.run([call])[0])
+
+
+def waiting_key(namespace: str, installation: str) -> bytes:
+    """Return the key with the waiting updates of a queue. All its keys are on the same node."""
+    return _prefix(namespace, installation) + b"waiting"
+
+
+def _prefix(namespace: str, installation: str) -> bytes:
+    return f"{namespace}:queue:{{{installation}.queue}}:".encode()
 
 
 @lru_cache(maxsize=256)
