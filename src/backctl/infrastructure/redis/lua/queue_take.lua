@@ -27,12 +27,8 @@ local function before(one, other)
     return one.number < other.number
 end
 
--- Creates the group, and this worker in it. A new worker removes those that are gone.
-local function prepare(stream)
-    redis.pcall('XGROUP', 'CREATE', stream, GROUP, '0') -- fails if there is one
-    if redis.call('XGROUP', 'CREATECONSUMER', stream, GROUP, worker) == 0 then
-        return
-    end
+-- Removes the workers that are gone, which have nothing any more.
+local function remove_gone_workers(stream)
     for _, reply in ipairs(redis.call('XINFO', 'CONSUMERS', stream, GROUP)) do
         local consumer = named(reply)
         if consumer.name ~= worker and consumer.pending == 0 and consumer.idle >= lease then
@@ -117,11 +113,13 @@ local function deliver(number, entries)
     end
 end
 
-local busy = {}
+local busy, is_new = {}, {}
 for number = 1, #ARGV - 4 do
-    if run('XLEN', stream_of(number)) > 0 then
-        prepare(stream_of(number))
-        return_retries(stream_of(number), KEYS[2 * number + 1])
+    local stream = stream_of(number)
+    if run('XLEN', stream) > 0 then
+        redis.pcall('XGROUP', 'CREATE', stream, GROUP, '0') -- fails if there is one
+        is_new[number] = redis.call('XGROUP', 'CREATECONSUMER', stream, GROUP, worker) == 1
+        return_retries(stream, KEYS[2 * number + 1])
         busy[#busy + 1] = number
     end
 end
@@ -139,6 +137,9 @@ for number, share in pairs(shares(busy)) do
     if left > 0 then
         local reply = redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', left, 'STREAMS', stream, '>')
         deliver(number, reply and reply[1][2] or {})
+    end
+    if is_new[number] then
+        remove_gone_workers(stream)
     end
 end
 table.sort(taken, before)
