@@ -94,7 +94,7 @@ print(worst)
 def reading(sandbox: Sandbox, rounds: int) -> str:
     """A small JSON object from memory and from Redis, an account, and an access token, within one process."""
     with closing(RedisServer()) as server:
-        installed = _environment(sandbox, 50) | {"BACKCTL_TOKENS_REVOCATION_MAX_AGE": "60s"}
+        installed = sandbox.installation("cache", 50).settings() | {"BACKCTL_TOKENS_REVOCATION_MAX_AGE": "60s"}
         with _open(installed, server) as backend, _open(installed, server, memory_entries=0) as on_redis:
             parts = [
                 _from_memory(backend, rounds),
@@ -108,7 +108,7 @@ def reading(sandbox: Sandbox, rounds: int) -> str:
 
 def invalidating(sandbox: Sandbox, rounds: int) -> str:
     """A million entries by a glob, by their tag and all at once."""
-    installed = _environment(sandbox, 0)
+    installed = sandbox.installation("cache", 0).settings()
     with (
         closing(RedisServer()) as small,
         closing(RedisServer()) as large,
@@ -118,18 +118,6 @@ def invalidating(sandbox: Sandbox, rounds: int) -> str:
         _store(few.cache, small, FEW)
         _store(many.cache, large, MANY)
         return _together(few, many, rounds) + "\n" + _sweeping(many.cache, large, min(rounds, _SWEEPS))
-
-
-def _environment(sandbox: Sandbox, users: int) -> dict[str, str]:
-    """Return the settings of an installation with that many accounts. The home folder of this process is not used."""
-    database = sandbox.installation("cache", users).database
-    configuration = sandbox.root / "empty.toml"
-    configuration.touch(mode=0o600)
-    return {
-        "BACKCTL_CONFIG": str(configuration),
-        "BACKCTL_DATABASE_URL": f"sqlite:///{database}",
-        "BACKCTL_KEYRING_PATH": str(database.parent / "keyring.json"),
-    }
 
 
 def _open(environment: dict[str, str], server: RedisServer, *, memory_entries: int = 10_000) -> Backend:

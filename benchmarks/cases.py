@@ -348,6 +348,7 @@ CASES: Mapping[str, Case] = {
     "cache": cache.reading,
     "invalidate": cache.invalidating,
     "queue": write_behind.queueing,
+    "behind": write_behind.writing,
 }
 
 

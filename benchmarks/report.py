@@ -63,12 +63,13 @@ def section(
     rounds = max((len(timing.turns) for timing in timings.values()), default=0)
     scale = _UNITS[unit]
     parts = [f"## {title}\n"]
-    parts.append(
-        _table(
-            (f"{what} ({rounds} runs each)", f"median {unit}", f"min {unit}"),
-            [(name, f"{t.median * scale:.1f}", f"{t.fastest * scale:.1f}") for name, t in timings.items()],
+    if timings:
+        parts.append(
+            _table(
+                (f"{what} ({rounds} runs each)", f"median {unit}", f"min {unit}"),
+                [(name, f"{t.median * scale:.1f}", f"{t.fastest * scale:.1f}") for name, t in timings.items()],
+            )
         )
-    )
     ratios = []
     for comparison in comparisons:
         subject, peer = timings[comparison.subject], timings[comparison.peer]

@@ -124,3 +124,13 @@ class Installation:
 
     environment: dict[str, str]
     database: Path
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings with which this process opens it, whose home folder is not used."""
+        configuration = self.database.parent / "empty.toml"
+        configuration.touch(mode=0o600)
+        return {
+            "BACKCTL_CONFIG": str(configuration),
+            "BACKCTL_DATABASE_URL": f"sqlite:///{self.database}",
+            "BACKCTL_KEYRING_PATH": str(self.database.parent / "keyring.json"),
+        }
