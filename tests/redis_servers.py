@@ -112,6 +112,10 @@ class RedisServer:
         """Execute a command."""
         return self.admin().execute_command(*command)
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -211,7 +215,7 @@ class Cluster:
         self.nodes[number].kill()
         replica = self.nodes[number + 3]
         until(lambda: replica.admin().info("replication")["role"] == "master", "a failover")
-        until(lambda: all(self._state(node) == "ok" for node in self.nodes if node is not self.nodes[number]), "ok")
+        until(lambda: all(self._state(node) == "ok" for node in self.nodes if node.is_running), "ok")
 
     def close(self) -> None:
         for node in self.nodes:
