@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -60,31 +60,48 @@ class Starter:
         self, command: Sequence[str | bytes], *, stdin: bytes, env: Mapping[str, str], cwd: Path, timeout_s: float
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command line of `sys.executable` to its end, with pipes as its three streams."""
-        if self.cold or _fixed(env) != _fixed(self._environment):
-            return subprocess.run(
-                command, input=stdin, capture_output=True, env=env, cwd=cwd, timeout=timeout_s, check=False
-            )
-        if self._process is None or self._process.poll() is not None:
-            self._start()
-        assert self._control is not None
+        return self.start(command, env=env, cwd=cwd).communicate(stdin, timeout_s=timeout_s)
+
+    def start(self, command: Sequence[str | bytes], *, env: Mapping[str, str], cwd: Path) -> "Started":
+        """Start a command line of `sys.executable` with pipes as its three streams. Several can run at the same time,
+        but only one thread may start them."""
         streams = (os.pipe(), os.pipe(), os.pipe())
         theirs = (streams[0][0], streams[1][1], streams[2][1])
         ours = (streams[0][1], streams[1][0], streams[2][0])
+        try:
+            if self.cold or _fixed(env) != _fixed(self._environment):
+                stdin, stdout, stderr = theirs
+                process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
+                return Started(process.pid, command, ours, process.wait)
+            outcome = self._forked(command, env, cwd, theirs)
+        except BaseException:
+            for descriptor in ours:
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+
+        def wait() -> int:
+            with outcome:
+                return int(outcome.recv(_NUMBER_BYTES))
+
+        return Started(int(outcome.recv(_NUMBER_BYTES)), command, ours, wait)
+
+    def _forked(
+        self, command: Sequence[str | bytes], env: Mapping[str, str], cwd: Path, streams: tuple[int, int, int]
+    ) -> socket.socket:
+        """Start a child; return a socket that receives its process id and its exit code."""
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        assert self._control is not None
         outcome, status = socket.socketpair()
-        with outcome:
-            try:
-                words = [os.fsdecode(word) for word in command[1:]]
-                request = json.dumps([words, dict(env), str(cwd)]).encode()
-                socket.send_fds(self._control, [_number(len(request))], [*theirs, status.fileno()])
-                self._control.sendall(request)
-            finally:
-                status.close()
-                for descriptor in theirs:
-                    os.close(descriptor)
-            pid = int(outcome.recv(_NUMBER_BYTES))
-            out, err = _communicate(pid, command, stdin, *ours, timeout_s=timeout_s)
-            code = int(outcome.recv(_NUMBER_BYTES))
-        return subprocess.CompletedProcess(command, code, out, err)
+        with status:
+            words = [os.fsdecode(word) for word in command[1:]]
+            request = json.dumps([words, dict(env), str(cwd)]).encode()
+            socket.send_fds(self._control, [_number(len(request))], [*streams, status.fileno()])
+            self._control.sendall(request)
+        return outcome
 
     def close(self) -> None:
         """Stop the interpreter; the next command starts another one."""
@@ -110,6 +127,44 @@ class Starter:
         if not self._control.recv(_NUMBER_BYTES):
             _, err = self._process.communicate()
             raise AssertionError(f"the package does not load:\n{err.decode(errors='replace')}")
+
+
+class Started:
+    """A running command. Either `communicate` or `kill` ends it."""
+
+    def __init__(
+        self, pid: int, command: Sequence[str | bytes], streams: tuple[int, int, int], wait: Callable[[], int]
+    ) -> None:
+        self.pid = pid
+        self._command = command
+        self._streams = streams
+        self._wait = wait
+        self._read = b""
+        self._has_ended = False
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def error_line(self) -> str:
+        """Wait for the next line on standard error, and return it."""
+        while b"\n" not in self._read:
+            block = os.read(self._streams[2], 65536)
+            assert block, self._read
+            self._read += block
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode()
+
+    def communicate(self, data: bytes = b"", *, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
+        """Write `data`, read both streams to their end, and wait. Raises TimeoutExpired after killing the process."""
+        self._has_ended = True
+        out, err = _communicate(self.pid, self._command, data, *self._streams, timeout_s=timeout_s)
+        return subprocess.CompletedProcess(self._command, self._wait(), out, self._read + err)
+
+    def kill(self) -> None:
+        """Do nothing after `communicate`."""
+        if not self._has_ended:
+            self.send_signal(signal.SIGKILL)
+            self.communicate(timeout_s=60)
 
 
 STARTER = Starter()

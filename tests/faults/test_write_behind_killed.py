@@ -1,14 +1,13 @@
 """Services and workers of write-behind that are killed at any point: what was accepted is written exactly once."""
 
-import json
 import signal
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from tests.faults.cache_services import PATIENCE_S, eventually
-from tests.faults.write_behind_places import KINDS, LONG_US, Place, once, place_of
+from tests.faults.cache_services import eventually
+from tests.faults.write_behind_places import KINDS, LONG_US, Place, ended, once, place_of
 from tests.servers import Servers
+from tests.starter import Started
 
 KILLED = -signal.SIGKILL
 WORKER = [
@@ -82,9 +81,7 @@ def test_sigterm_lets_a_worker_finish_its_batch(place: Place, how: str) -> None:
         terminate(worker)
         assert place.ledger() == {}
         (place.home / "gate").unlink()
-        out, err = worker.communicate(timeout=PATIENCE_S)
-    assert worker.returncode == 0, err
-    report = json.loads(out)
+        report = ended(worker).succeeded().json
     assert (report["written"], report["superseded"], report["waiting"], report["changed"]) == (2, 0, 2, True)
     assert place.ledger() == {"a": [1], "b": [1]}
     assert place.drain(LONG_US).written == 2  # the worker has left nothing taken
@@ -97,9 +94,8 @@ def test_a_second_sigterm_ends_a_worker_in_its_batch_and_loses_nothing(place: Pl
     with place.started("nowhere", 0, "drain", "--batch-size", "2") as worker:
         eventually((place.home / "begun").exists, "a batch")
         terminate(worker)
-        worker.terminate()
-        worker.communicate(timeout=PATIENCE_S)
-    assert worker.returncode == 128 + signal.SIGTERM
+        worker.send_signal(signal.SIGTERM)
+        assert ended(worker).code == 128 + signal.SIGTERM
     (place.home / "gate").unlink()
     assert place.ledger() == {}
     report = place.drain()
@@ -107,8 +103,7 @@ def test_a_second_sigterm_ends_a_worker_in_its_batch_and_loses_nothing(place: Pl
     assert place.ledger() == once("abc")
 
 
-def terminate(worker: "subprocess.Popen[str]") -> None:
+def terminate(worker: Started) -> None:
     """Send SIGTERM, and wait until the worker says that it finishes its batch."""
-    worker.terminate()
-    assert worker.stderr is not None
-    assert "finishing" in worker.stderr.readline()
+    worker.send_signal(signal.SIGTERM)
+    assert "finishing" in worker.error_line()

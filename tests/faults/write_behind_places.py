@@ -1,10 +1,8 @@
 """Installations whose write-behind queue and database are on several servers, and their services and workers."""
 
-import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,10 +12,10 @@ import pytest
 from tests.cli.accounts import fresh
 from tests.cli.machines import Machine, Outcome, ServerMachine, ServerStorage
 from tests.faults import ledger
-from tests.faults.cache_services import PATIENCE_S
+from tests.faults.cache_services import PATIENCE_S, eventually
 from tests.redis_stores import redis_url
 from tests.servers import Servers
-from tests.starter import STARTER
+from tests.starter import STARTER, Started
 
 import backctl
 from backctl.application import draining
@@ -67,24 +65,14 @@ class Place:
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     @contextmanager
-    def started(
-        self, point: str, number: int, *arguments: str, lease_us: int = LONG_US
-    ) -> "Iterator[subprocess.Popen[str]]":
+    def started(self, point: str, number: int, *arguments: str, lease_us: int = LONG_US) -> Iterator[Started]:
         """Start a driver that stops at a point, until it is continued."""
-        process = subprocess.Popen(
-            self._command("SIGSTOP", point, number, lease_us, *arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.machine.environment,
-            cwd=self.home,
-        )
+        command = self._command("SIGSTOP", point, number, lease_us, *arguments)
+        process = STARTER.start(command, env=self.machine.environment, cwd=self.home)
         try:
             yield process
         finally:
             process.kill()
-            process.communicate()
 
     def _command(self, number: str, point: str, passes: int, lease_us: int, *arguments: str) -> list[str]:
         words = DRAIN + arguments[1:] if arguments[0] == "drain" else arguments
@@ -128,18 +116,23 @@ def once(keys: str) -> dict[str, list[int]]:
     return {key: [1] for key in keys}
 
 
-def stopped(process: "subprocess.Popen[str]") -> None:
+def stopped(process: Started) -> None:
     """Wait until a process has stopped at its point."""
-    found = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    assert found is not None
-    assert found.si_code == os.CLD_STOPPED, process.communicate()
+    eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2][0] == "T", "a stopped process")
 
 
-def goes_on(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    """Continue a process that has stopped; return its exit code and its streams."""
+def goes_on(process: Started) -> Outcome:
+    """Continue a process that has stopped, and wait for its end."""
     process.send_signal(signal.SIGCONT)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, out, err
+    return ended(process)
+
+
+def ended(process: Started) -> Outcome:
+    """Wait for the end of a process."""
+    done = process.communicate(timeout_s=PATIENCE_S)
+    outcome = Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert "Traceback" not in outcome.err, outcome.err
+    return outcome
 
 
 @contextmanager
