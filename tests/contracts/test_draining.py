@@ -304,20 +304,19 @@ def test_a_worker_that_follows_does_not_begin_with_a_database_that_is_unusable(w
 
 
 @on_sqlite
-def test_a_queue_that_lost_its_last_positions_gets_a_new_identity(workers: Workers) -> None:
-    queue = workers.queued.queue
+def test_a_queue_that_lost_its_last_updates_undoes_nothing_and_hides_nothing_later(workers: Workers) -> None:
+    before = workers.queued.queue.state()
     position = workers.put("a", 1)
-    assert workers.counts() == (1, 0, 0, 0)
-    identity = queue.state().identity
-    workers.written_before_a_failover("b", position + 10**15)
     workers.put("b", 2)
-    assert workers.counts() == (1, 0, 0, 0)
-    assert queue.state().identity != identity
-    assert workers.scores.values() == {"a": "1", "b": "2"}
+    workers.written_before_a_failover("a", position + SECOND)
+    assert workers.counts() == (1, 1, 0, 0)
+    assert workers.scores.values() == {"b": "2"}
+    assert workers.queued.queue.state() == (before.identity, position + SECOND)
     (warning,) = workers.warnings
     assert "has lost its last updates" in warning
-    workers.put("b", 3)
+    workers.put("a", 3)  # although the clock stands still
     assert workers.counts() == (1, 0, 0, 0)
+    assert workers.scores.values() == {"a": "3", "b": "2"}
     assert len(workers.warnings) == 1
 
 

@@ -117,23 +117,36 @@ def test_a_queue_gets_an_identity_with_its_first_update(queued: Queued) -> None:
     assert queued.queue.state() == state
 
 
-def test_a_renewed_queue_keeps_its_updates_and_its_position(queued: Queued) -> None:
+def test_a_queue_that_advances_keeps_its_identity_and_its_updates(queued: Queued) -> None:
     before, position = queued.queue.state().identity, queued.put(b"a")
-    other = queued.another()
-    renewed = other.renew(before)
-    assert renewed != before
-    assert queued.queue.state() == (renewed, position)
-    assert queued.queue.renew(before) == renewed  # another process was faster
-    assert queued.queue.renew("unknown") == renewed
-    assert queued.value(b"a") == b"1"
-    queued.clock.now -= HOUR
-    assert queued.put(b"b") > position
-    assert keys(queued.take()) == [b"a", b"b"]
+    ahead = position + HOUR
+    queued.another().advance(ahead)
+    assert queued.queue.state() == (before, ahead)
+    taken = queued.take_one()
+    assert (taken.position, taken.value.payload) == (position, b"1")
+    assert queued.put(b"b") == ahead + 1
+    assert queued.put(b"a", b"2") == ahead + 2
+    queued.acknowledge(taken)
+    queued.clock.now = ahead + HOUR
+    assert queued.put(b"c") == ahead + HOUR
+    assert sorted(keys(queued.take())) == [b"a", b"b", b"c"]
 
 
-def test_an_empty_queue_can_be_renewed(queued: Queued) -> None:
-    renewed = queued.queue.renew("unknown")
-    assert queued.queue.state() == (renewed, 0)
+def test_a_queue_never_goes_back(queued: Queued) -> None:
+    queued.queue.state()
+    queued.queue.advance(NOW + HOUR)
+    before = queued.queue.state()
+    for position in (0, 1, NOW, NOW + HOUR):
+        queued.queue.advance(position)
+    assert queued.queue.state() == before
+
+
+def test_an_empty_queue_can_advance(queued: Queued) -> None:
+    queued.queue.advance(5)
+    identity, position = queued.queue.state()
+    assert (len(identity) >= 16, position) == (True, 5)
+    assert queued.put(b"a") == NOW
+    assert queued.another("inst-2").state().position == 0
 
 
 def test_an_update_replaces_the_waiting_one(queued: Queued) -> None:

@@ -197,12 +197,11 @@ class Calls(RuleBasedStateMachine):
         for at in moved:
             self.model.kill(at, self.model.waiting[at].attempts)
 
-    @rule()
-    def renew(self) -> None:
-        renewed = self.queue.renew(self.identity)
-        assert renewed != self.identity
-        assert self.queue.renew(self.identity) == renewed
-        self.identity = renewed
+    @rule(by=st.sampled_from([-HOUR, 0, 1, HOUR]))
+    def advance(self, by: int) -> None:
+        position = max(0, self.model.position + by)
+        self.queue.advance(position)
+        self.model.position = max(self.model.position, position)
 
     @invariant()
     def everything_agrees(self) -> None:

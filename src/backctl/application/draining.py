@@ -194,8 +194,8 @@ class Drain:
     def _identity(self) -> str:
         """Return the identity of the queue. Call it after `take`, whose updates then belong to it.
 
-        If the queue has lost positions that were written, later updates could have earlier positions than those in the
-        database. A new identity lets all be written.
+        If the queue has lost positions that were written, it goes on after them, so that no later update is taken for
+        one that was written. Older updates that are back in it are not written over newer ones.
         """
         state = self._queue.state()
         while True:
@@ -203,13 +203,13 @@ class Drain:
             before, state = state, self._queue.state()
             if state.identity != before.identity:
                 continue
-            if state.position >= written:
-                return state.identity
-            self._worker.warn(
-                "the write-behind queue has lost its last updates, for example in a failover or because an older copy "
-                "was restored; the updates in it are written again"
-            )
-            state = state._replace(identity=self._queue.renew(state.identity))
+            if state.position < written:
+                self._queue.advance(written)
+                self._worker.warn(
+                    "the write-behind queue has lost its last updates, for example in a failover or because an older "
+                    "copy was restored; those that were not written are lost, and later ones are not affected"
+                )
+            return state.identity
 
     def _written(self, identity: str, ident: WriterId, updates: "Sequence[Taken]") -> "Iterator[Taken]":
         """Write updates of one writer; yield each that was acknowledged or given back to the queue.

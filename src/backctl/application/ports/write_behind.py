@@ -83,11 +83,8 @@ class WriteQueue(Protocol):
         """Return the identity and the position. Gives the queue an identity if it has none."""
         ...
 
-    def renew(self, identity: str) -> str:
-        """Give the queue a new identity, unless another process was faster; return the current one.
-
-        Its updates stay. Later positions are later than `state().position` and than the clock in microseconds.
-        """
+    def advance(self, position: int) -> None:
+        """Let all further positions be later than this one. The identity and the updates stay."""
         ...
 
     def take(self, writers: Sequence[WriterId], *, worker: str, count: int, lease_us: int) -> list[Taken]:

@@ -101,12 +101,11 @@ class RedisQueue:
         return _value(found[_HEADER.size :])
 
     def state(self) -> QueueState:
-        identity, position = self._evaluated("queue_state", [self._waiting_key], _new_identity(), "")
+        identity, position = self._evaluated("queue_state", [self._waiting_key], _new_identity(), 0)
         return QueueState(identity.decode(), position)
 
-    def renew(self, identity: str) -> str:
-        renewed: bytes = self._evaluated("queue_state", [self._waiting_key], _new_identity(), identity)[0]
-        return renewed.decode()
+    def advance(self, position: int) -> None:
+        self._evaluated("queue_state", [self._waiting_key], _new_identity(), position)
 
     def take(self, writers: Sequence[WriterId], *, worker: str, count: int, lease_us: int) -> list[Taken]:
         taken: list[Taken] = []

@@ -186,13 +186,12 @@ class SqliteQueue:
         with self._file.transaction(writes=True, flushed=True) as connection:
             return QueueState(*self._ensured(connection)[:2])
 
-    def renew(self, identity: str) -> str:
+    def advance(self, position: int) -> None:
         with self._file.transaction(writes=True, flushed=True) as connection:
-            current, _, _ = self._ensured(connection)
-            if current == identity:
-                current = _new_identity()
-                connection.execute("UPDATE queues SET identity = ? WHERE owner = ?", (current, self._owner))
-            return current
+            self._ensured(connection)
+            connection.execute(
+                "UPDATE queues SET position = ? WHERE owner = ? AND position < ?", (position, self._owner, position)
+            )
 
     def take(self, writers: Sequence[WriterId], *, worker: str, count: int, lease_us: int) -> list[Taken]:
         if not self._file.exists():
