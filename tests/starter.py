@@ -157,7 +157,13 @@ class Started:
     def communicate(self, data: bytes = b"", *, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
         """Write `data`, read both streams to their end, and wait. Raises TimeoutExpired after killing the process."""
         self._has_ended = True
-        out, err = _communicate(self.pid, self._command, data, *self._streams, timeout_s=timeout_s)
+        try:
+            out, err = _communicate(self._command, data, *self._streams, timeout_s=timeout_s)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                self.send_signal(signal.SIGKILL)
+            self._wait()
+            raise
         return subprocess.CompletedProcess(self._command, self._wait(), out, self._read + err)
 
     def kill(self) -> None:
@@ -180,9 +186,9 @@ def _fixed(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _communicate(
-    pid: int, command: Sequence[str | bytes], data: bytes, stdin: int, stdout: int, stderr: int, *, timeout_s: float
+    command: Sequence[str | bytes], data: bytes, stdin: int, stdout: int, stderr: int, *, timeout_s: float
 ) -> tuple[bytes, bytes]:
-    """Write `data` and read both streams to their end. Raises TimeoutExpired after killing the process."""
+    """Write `data` and read both streams to their end. Raises TimeoutExpired."""
     read: dict[int, list[bytes]] = {stdout: [], stderr: []}
     left = memoryview(data)
     os.set_blocking(stdin, False)
@@ -194,7 +200,6 @@ def _communicate(
         while selector.get_map():
             events = selector.select(give_up - time.monotonic())
             if not events:
-                os.kill(pid, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(command, timeout_s)
             for key, _ in events:
                 if key.fd == stdin:
