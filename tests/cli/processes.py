@@ -89,7 +89,7 @@ _ON_A_FULL_DISK = """
 import ctypes, os, resource, sys
 NEWNS, NEWUSER, REC_PRIVATE = 0x20000, 0x10000000, 1 << 14 | 1 << 18
 library = ctypes.CDLL(None, use_errno=True)
-folder, size, *command = sys.argv[1:]
+folder, size, is_full, *command = sys.argv[1:]
 user, group = os.geteuid(), os.getegid()
 
 def mounted():
@@ -108,14 +108,14 @@ try:
     works = mounted()
 except OSError:
     works = False
-if works:
+if works and is_full == "True":
     with open(os.path.join(folder, "ballast"), "wb", buffering=0) as ballast:
         try:
             while ballast.write(bytes(512)):
                 pass
         except OSError as error:
             assert error.errno == 28, error
-else:
+elif not works and is_full == "True":
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 os.execv(command[0], command)
 """
@@ -132,4 +132,9 @@ def has_disks_of_its_own() -> bool:
 
 def on_a_full_disk(folder: Path, command: list[str]) -> list[str]:
     """Return the command for a process in which the empty `folder` is a separate disk without a free byte."""
-    return [sys.executable, "-c", _ON_A_FULL_DISK, str(folder), "65536", *command]
+    return [sys.executable, "-c", _ON_A_FULL_DISK, str(folder), "65536", "True", *command]
+
+
+def on_a_small_disk(folder: Path, size: int, command: list[str]) -> list[str]:
+    """Return the command for a process in which the empty `folder` is a separate disk of `size` bytes, if possible."""
+    return [sys.executable, "-c", _ON_A_FULL_DISK, str(folder), str(size), "False", *command]

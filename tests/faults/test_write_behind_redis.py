@@ -207,7 +207,7 @@ def test_a_failover_loses_at_most_updates_that_the_replica_has_not_received(on_c
         place.run("nowhere", 0, "queue", str(first), "100", "1000000").succeeded()
         eventually(lambda: place.waiting() == 0, "an empty queue")
         worker.send_signal(signal.SIGTERM)
-        err = ended(worker).succeeded().err
+        ended(worker).succeeded()
     accepted, found = set(place.accepted()), place.ledger()
     lost = accepted - {number for values in found.values() for number in values}
     assert not lost & {*received, *range(first, first + 100)}
