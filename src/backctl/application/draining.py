@@ -11,14 +11,23 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from backctl.application.cache_values import decoded
+from backctl.application.drain_turns import Turns
 from backctl.application.write_behind import Writer, Writers, text_of
 from backctl.application.write_behind_views import DrainReport
-from backctl.domain.errors import BackctlError, OutcomeUnknown, TransactionAborted, Unavailable, Unusable
+from backctl.domain.errors import (
+    BackctlError,
+    DatabaseFull,
+    OutcomeUnknown,
+    ResourcesExhausted,
+    TransactionAborted,
+    Unavailable,
+    Unusable,
+)
 from backctl.domain.quoting import escaped, masked
 from backctl.domain.write_behind import WriterId, retry_after
 
 if TYPE_CHECKING:
-    from backctl.application.ports.write_behind import Taken, UpdateTarget, Write, WriteQueue, WriterDepth
+    from backctl.application.ports.write_behind import Taken, UpdateTarget, WriteQueue, WriterDepth
 
 BATCH_SIZE: Final = 1000
 LEASE_US: Final = 60_000_000
@@ -56,6 +65,36 @@ class Worker(NamedTuple):
     attempts: int
 
 
+class _Batch(NamedTuple):
+    """How many updates were taken, and how many of them were written or have failed. `is_full`: more can be due."""
+
+    taken: int
+    settled: int
+    is_full: bool
+
+
+class _NoAnswer(Exception):
+    """A writer failed as if the database was not available, but it is."""
+
+    def __init__(self, error: Unavailable | Unusable) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class _Call:
+    """A call of a writer, as a target makes it. `has_failed` tells whether the writer raised an error."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.has_failed = False
+
+    def __call__(self, connection: Any, updates: "Sequence[Taken]") -> None:
+        values = {text_of(update.key): decoded(update.value.payload, update.value.binary) for update in updates}
+        self.has_failed = True
+        self._writer.write(connection, values)
+        self.has_failed = False
+
+
 def never() -> bool:
     """A `stop` for a worker that goes on until its work is done."""
     return False
@@ -82,6 +121,7 @@ class Drain:
         self._worker = worker
         self._queue = worker.queue
         self._batch_size = batch_size
+        self._turns = Turns(batch_size)
         self._stop = stop
         self._progress = progress
         self._counts: Counter[str] = Counter()
@@ -102,10 +142,10 @@ class Drain:
         """
         left = self._waiting()
         while left > 0 and not self._stop():
-            taken = self._batch(min(self._batch_size, left))
-            if not taken:
+            batch = self._batch(min(self._batch_size, left))
+            if not batch.taken:
                 break
-            left -= taken
+            left -= batch.settled
         if not self._stop():
             self._forget()
         return self.report()
@@ -119,8 +159,8 @@ class Drain:
         has_begun = False
         while not self._stop():
             try:
-                taken = self._batch(self._batch_size)
-                if taken < self._batch_size:
+                batch = self._batch(self._batch_size)
+                if not batch.is_full:
                     self._forget()
             except (Unavailable, Unusable) as error:
                 if isinstance(error, Unusable) and not has_begun:
@@ -133,7 +173,7 @@ class Drain:
             if pause:
                 self._worker.warn("updates can be written again")
             pause, has_begun = 0.0, True
-            if taken < self._batch_size:
+            if not batch.is_full:
                 self._wait(IDLE_S)
         return self.report()
 
@@ -172,24 +212,36 @@ class Drain:
 
     # One batch.
 
-    def _batch(self, count: int) -> int:
-        """Take up to `count` updates and write them; return how many were taken."""
-        worker = self._worker
-        taken = self._queue.take(list(worker.writers), worker=worker.name, count=count, lease_us=LEASE_US)
+    def _batch(self, count: int) -> _Batch:
+        """Take up to `count` updates and write them."""
+        taken, wanted = self._taken(count)
         if not taken:
-            return 0
+            return _Batch(0, 0, is_full=False)
         left = dict.fromkeys(taken)
         try:
             identity = self._identity()
             for writer, updates in _by_writer(taken).items():
                 for done in self._written(identity, writer, updates):
                     left.pop(done)
+            if left:
+                self._queue.retry(list(left), after_us=0)
         except (Unavailable, Unusable):
             with suppress(Unavailable, Unusable):  # otherwise, they are due again when the lease ends
                 self._queue.retry(list(left), after_us=0)
             raise
-        self._progress(len(taken))
-        return len(taken)
+        settled = len(taken) - len(left)
+        self._progress(settled)
+        return _Batch(len(taken), settled, is_full=len(taken) >= wanted)
+
+    def _taken(self, count: int) -> "tuple[list[Taken], int]":
+        """Take updates of the writers whose turn it is; return them, and how many were wanted."""
+        worker = self._worker
+        for writers, size in self._turns.each(list(worker.writers)):
+            wanted = min(count, size)
+            taken = self._queue.take(writers, worker=worker.name, count=wanted, lease_us=LEASE_US)
+            if taken:
+                return taken, wanted
+        return [], count
 
     def _identity(self) -> str:
         """Return the identity of the queue. Call it after `take`, whose updates then belong to it.
@@ -212,18 +264,26 @@ class Drain:
             return state.identity
 
     def _written(self, identity: str, ident: WriterId, updates: "Sequence[Taken]") -> "Iterator[Taken]":
-        """Write updates of one writer; yield each that was acknowledged or given back to the queue.
+        """Write updates of one writer; yield each that was acknowledged or has failed.
 
-        Divides updates of which one fails, until it is alone.
+        Divides updates of which one fails, until it is alone. If the writer gets no answer for several, leaves the rest
+        to smaller batches: each call may take so long that the lease would end.
         """
         failures: Counter[str] = Counter()
-        parts = [updates]
+        parts = [part for part in _by_attempts(updates) if part]
         while parts:
             part = parts.pop()
             try:
                 written = self._applied(identity, ident, part)
             except (Unavailable, Unusable, MemoryError):
                 raise
+            except _NoAnswer as found:
+                if len(part) > 1:
+                    if self._turns.slow_down(ident, len(part)):
+                        self._worker.warn(f"updates of {ident} are written in smaller batches: {found.error.message}")
+                    break
+                self._failed(part[0], found.error)
+                failures[type(found.error).__name__] += 1
             except Exception as error:
                 if len(part) > 1:
                     middle = len(part) // 2
@@ -235,17 +295,30 @@ class Drain:
                 self._counts["written"] += written
                 self._counts["superseded"] += len(part) - written
                 self._queue.acknowledge(part, now=self._worker.clock())
+                self._turns.speed_up(ident)
             yield from part
         for kind, number in failures.items():  # without messages, which can contain personal data
             self._worker.warn(f"updates of {ident} were not written: {number} with {kind}")
 
     def _applied(self, identity: str, ident: WriterId, updates: "Sequence[Taken]") -> int:
-        write, target = _writing(self._worker.writers[ident]), self._worker.target
-        for number in range(2, _TRIES + 1):
-            with suppress(TransactionAborted, OutcomeUnknown):
-                return target.apply(identity, ident.name, updates, write, now=self._worker.clock())
-            self._worker.retrying(number)
-        return target.apply(identity, ident.name, updates, write, now=self._worker.clock())
+        """Write updates in one transaction; return how many were not yet written.
+
+        Raises _NoAnswer if the writer failed although the database is available.
+        """
+        target, number = self._worker.target, 1
+        while True:
+            call = _Call(self._worker.writers[ident])
+            try:
+                return target.apply(identity, ident.name, updates, call, now=self._worker.clock())
+            except (Unavailable, Unusable) as error:
+                number += 1
+                if number <= _TRIES and isinstance(error, TransactionAborted | OutcomeUnknown):
+                    self._worker.retrying(number)
+                elif call.has_failed and not isinstance(error, DatabaseFull | ResourcesExhausted):
+                    target.position(identity)  # raises if the database is not available
+                    raise _NoAnswer(error) from error
+                else:
+                    raise
 
     def _failed(self, update: "Taken", error: Exception) -> None:
         """Let an update wait for its next attempt, or give it up after the last one."""
@@ -278,12 +351,9 @@ def _by_writer(taken: "Iterable[Taken]") -> "Mapping[WriterId, list[Taken]]":
     return found
 
 
-def _writing(writer: Writer) -> "Write":
-    def write(connection: Any, updates: "Sequence[Taken]") -> None:
-        values = {text_of(update.key): decoded(update.value.payload, update.value.binary) for update in updates}
-        writer.write(connection, values)
-
-    return write
+def _by_attempts(updates: "Sequence[Taken]") -> "tuple[list[Taken], list[Taken]]":
+    """Return the updates that have failed before, and the others."""
+    return [one for one in updates if one.attempts], [one for one in updates if not one.attempts]
 
 
 def _described(error: Exception) -> str:
