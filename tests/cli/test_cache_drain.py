@@ -36,6 +36,12 @@ def register(cache):
 def broken(cache):
     raise ZeroDivisionError("no scores today")
 
+def leaving(cache):
+    raise SystemExit(0)
+
+def telling(cache):
+    raise ValueError("refused eyJhbGciOiJub25lIn0.e30.c2lnbmF0dXJl")
+
 number = 5
 """
 REGISTER = ("--register", "scores:register")
@@ -278,6 +284,12 @@ def test_doctor_warns_of_updates_that_wait_for_long(in_file: Machine) -> None:
             ("drain", "--register", "scores:broken"),
             "input.invalid",
             "'scores:broken' failed: ZeroDivisionError: no scores today",
+        ),
+        (("drain", "--register", "scores:leaving"), "input.invalid", "'scores:leaving' failed: SystemExit: 0"),
+        (
+            ("drain", "--register", "scores:telling"),
+            "input.invalid",
+            "'scores:telling' failed: ValueError: refused eyJ…",
         ),
         (("dead", "drop"), "usage", "give either ids or --all"),
         (("dead", "requeue", "1", "--all"), "usage", "give either ids or --all"),

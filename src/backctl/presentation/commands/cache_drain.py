@@ -11,7 +11,7 @@ from typer import Option
 
 from backctl.application.write_behind_views import DrainReport
 from backctl.domain.errors import BackctlError, InvalidInput, UsageError
-from backctl.domain.quoting import escaped, quoted
+from backctl.domain.quoting import escaped, masked, quoted
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
@@ -93,7 +93,7 @@ def _imported(text: str) -> Callable[..., Any]:
         sys.path.append(os.getcwd())  # last, so that files there replace no module of a package
     try:
         function = getattr(import_module(module_name), name, None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit would look like one of this command
         raise InvalidInput(
             f"{quoted(module_name)} cannot be imported: {_described(error)}",
             hint="run the command in the folder of the module, or set PYTHONPATH",
@@ -109,9 +109,9 @@ def _called(text: str, function: Callable[..., Any], cache: "CacheService") -> N
         function(cache)
     except BackctlError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidInput(f"{quoted(text)} failed: {_described(error)}", hint=None) from error
 
 
-def _described(error: Exception) -> str:
-    return escaped(f"{type(error).__name__}: {error}"[:300])
+def _described(error: BaseException) -> str:
+    return escaped(masked(f"{type(error).__name__}: {error}")[:300])
