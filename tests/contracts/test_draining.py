@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event
@@ -10,10 +11,11 @@ from tests.contracts.conftest import Store
 from tests.contracts.draining import ATTEMPTS, DAY, MINUTE, Workers
 from tests.contracts.write_queues import SCORE, SCORE_2, SECOND, SEEN, Queued
 
-from backctl.application.draining import LEASE_US
+from backctl.application.draining import LEASE_US, Drain
 from backctl.application.write_behind import Writer
 from backctl.domain.errors import OutcomeUnknown, TransactionAborted, Unusable
 from backctl.domain.write_behind import QueuedValue
+from backctl.infrastructure.sqlite.queue import SqliteQueue
 
 on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 """For each queue, with one database."""
@@ -245,6 +247,16 @@ def test_a_transaction_that_the_database_aborted_is_tried_again(workers: Workers
 
 
 @on_sqlite
+def test_a_worker_that_is_stopped_looks_no_longer_for_the_update_that_fails(workers: Workers) -> None:
+    for key in "abcd":
+        workers.put(key)
+    workers.scores.poison = {"b": ValueError()}
+    report = workers.once(stop=lambda: bool(workers.scores.calls))
+    assert (report.written, report.retried, report.waiting) == (0, 0, 4)
+    assert workers.counts() == (3, 0, 1, 0)
+
+
+@on_sqlite
 def test_a_worker_that_follows_waits_longer_each_time_and_goes_on(workers: Workers) -> None:
     workers.put("a", 1)
     failures = count()
@@ -373,6 +385,29 @@ def test_positions_are_kept_as_long_as_a_dead_update_could_be_written_again(work
     workers.queued.queue.requeue(None)
     assert workers.counts() == (0, 1, 0, 0)
     assert workers.scores.values() == {"a": "2"}
+
+
+@in_file
+def test_positions_of_other_machines_are_kept(workers: Workers, tmp_path: Path) -> None:
+    """Each machine has a queue in a file, and forgets only what it wrote."""
+    workers.put("a", 1)
+    workers.scores.poison = {"a": ValueError()}
+    for _ in range(ATTEMPTS):
+        workers.once()
+        workers.queued.pass_time(MINUTE)
+    workers.scores.poison = {}
+    workers.put("a", 2)
+    workers.once()
+    workers.queued.pass_time(30 * DAY)
+    elsewhere = SqliteQueue(
+        tmp_path / "elsewhere" / "queue.db", installation="inst-1", timeout_us=SECOND, clock=workers.queued.clock
+    )
+    elsewhere.put(SCORE, b"b", QueuedValue(b"1"), limit=1)
+    assert Drain(workers.worker()._replace(queue=elsewhere)).run_once().written == 1
+    elsewhere.close()
+    workers.queued.queue.requeue(None)
+    assert workers.counts() == (0, 1, 0, 0)
+    assert workers.scores.values() == {"a": "2", "b": "1"}
 
 
 # Many updates.

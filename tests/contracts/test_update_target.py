@@ -263,10 +263,18 @@ def test_old_positions_are_forgotten_in_steps(target: SqlUpdateTarget, written: 
     old = [taken(f"key-{n}", 100 + n) for n in range(6_000)]
     target.apply("q1", "counts", old, lambda connection, some: None, now=NOW)
     target.apply("q1", "counts", [taken("new", 9_000)], written, now=NOW + 10)
-    assert target.forget(written_before=NOW) == 0
-    assert [target.forget(written_before=NOW + 10) for _ in range(3)] == [5_000, 1_000, 0]
+    assert target.forget("q1", written_before=NOW, others_before=0) == 0
+    assert [target.forget("q1", written_before=NOW + 10, others_before=0) for _ in range(3)] == [5_000, 1_000, 0]
     assert target.position("q1") == 9_000
     assert target.apply("q1", "counts", [taken("new", 9_000)], written, now=NOW + 20) == 0
+
+
+def test_positions_of_other_queues_are_kept_longer(target: SqlUpdateTarget, written: Written) -> None:
+    for queue in ("q1", "q2"):
+        target.apply(queue, "counts", [taken("a", 5)], written, now=NOW)
+    assert target.forget("q1", written_before=NOW + 1, others_before=NOW) == 1
+    assert target.apply("q2", "counts", [taken("a", 5)], written, now=NOW) == 0
+    assert target.forget("q1", written_before=NOW + 1, others_before=NOW + 1) == 1
 
 
 def test_a_row_that_a_worker_writes_is_not_forgotten(target: SqlUpdateTarget, written: Written, store: Store) -> None:
@@ -277,7 +285,7 @@ def test_a_row_that_a_worker_writes_is_not_forgotten(target: SqlUpdateTarget, wr
 
     def write(connection: Connection, updates: Sequence[Taken]) -> None:
         with ThreadPoolExecutor(1) as pool:
-            forgotten.append(pool.submit(target.forget, written_before=NOW + 1).result())
+            forgotten.append(pool.submit(target.forget, "q1", written_before=NOW + 1, others_before=0).result())
 
     target.apply("q1", "counts", [taken("a", 6)], write, now=NOW + 1)
     assert forgotten == [0]

@@ -67,7 +67,7 @@ def test_a_server_that_is_away_is_unavailable_and_comes_back(counting: Ground) -
     calls: list[Callable[[], object]] = [
         lambda: target.apply("q1", "counts", UPDATES, write, now=NOW),
         lambda: target.position("q1"),
-        lambda: target.forget(written_before=NOW + 1),
+        lambda: target.forget("q1", written_before=NOW + 1, others_before=0),
     ]
     for call in calls:
         with pytest.raises(DatabaseUnavailable):

@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from backctl.application.cache_values import decoded
@@ -42,6 +43,8 @@ _TRIES: Final = 3
 """How often a transaction is tried that the database aborts, for example because of a deadlock."""
 _KEEP_US: Final = 7 * 86_400_000_000
 """How long to remember which positions were written, at least: a copy of the queue that is put back may be that old."""
+_KEEP_OTHERS_US: Final = 365 * 86_400_000_000
+"""How long to remember the positions of other queues: of other machines, and of a queue that was lost."""
 _FORGET_EVERY_US: Final = 3_600_000_000
 _ERROR_LENGTH: Final = 300
 
@@ -266,12 +269,12 @@ class Drain:
     def _written(self, identity: str, ident: WriterId, updates: "Sequence[Taken]") -> "Iterator[Taken]":
         """Write updates of one writer; yield each that was acknowledged or has failed.
 
-        Divides updates of which one fails, until it is alone. If the writer gets no answer for several, leaves the rest
-        to smaller batches: each call may take so long that the lease would end.
+        Divides updates of which one fails, until it is alone or this worker is stopped. If the writer gets no answer
+        for several, leaves the rest to smaller batches: each call may take so long that the lease would end.
         """
         failures: Counter[str] = Counter()
-        parts = [part for part in _by_attempts(updates) if part]
-        while parts:
+        parts, is_divided = [part for part in _by_attempts(updates) if part], False
+        while parts and not (is_divided and self._stop()):
             part = parts.pop()
             try:
                 written = self._applied(identity, ident, part)
@@ -286,6 +289,7 @@ class Drain:
                 failures[type(found.error).__name__] += 1
             except Exception as error:
                 if len(part) > 1:
+                    is_divided = True
                     middle = len(part) // 2
                     parts += [part[middle:], part[:middle]]
                     continue
@@ -338,9 +342,19 @@ class Drain:
         if now < self._forgotten_at + _FORGET_EVERY_US:
             return
         self._forgotten_at = now
-        oldest = [depth.oldest_at for depth in self._queue.depths() if depth.oldest_at is not None]
+        depths = self._queue.depths()
+        if not depths:  # a queue that was never used has no identity
+            return
+        identity = self._queue.state().identity
+        oldest = [depth.oldest_at for depth in depths if depth.oldest_at is not None]
         first = min((now, *oldest, *(dead.queued_at for dead in self._queue.dead())))
-        while not self._stop() and self._worker.target.forget(written_before=first - _KEEP_US):
+        forget = partial(
+            self._worker.target.forget,
+            identity,
+            written_before=first - _KEEP_US,
+            others_before=now - _KEEP_OTHERS_US,
+        )
+        while not self._stop() and forget():
             pass
 
 

@@ -155,9 +155,10 @@ class UpdateTarget(Protocol):
         """Return the last position that was written from a queue; 0 for none."""
         ...
 
-    def forget(self, *, written_before: int) -> int:
-        """Forget positions that were recorded before a time, up to some thousand; return how many.
+    def forget(self, queue: str, *, written_before: int, others_before: int) -> int:
+        """Forget positions of a queue that were recorded before a time, up to some thousand; return how many.
 
-        Updates from before that time must not be written again: call it only if none is waiting or dead.
+        Updates from before that time must not be written again: call it only if none is waiting or dead. The same
+        applies to those of all other queues and `others_before`.
         """
         ...

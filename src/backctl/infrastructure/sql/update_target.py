@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Engine, Text, bindparam, delete, event, select, text, tuple_
+from sqlalchemy import BigInteger, Connection, Engine, Text, bindparam, delete, event, or_, select, text, tuple_
 
 from backctl.application.ports.write_behind import Taken, Write
 from backctl.domain.errors import OutcomeUnknown, Unavailable
@@ -39,7 +39,13 @@ _KEY: Final = (written_updates.c.queue, written_updates.c.writer, written_update
 _FORGET: Final = delete(written_updates).where(
     tuple_(*_KEY).in_(
         select(*_KEY)
-        .where(written_updates.c.written_at < bindparam("before", type_=BigInteger))
+        .where(
+            written_updates.c.written_at < bindparam("before", type_=BigInteger),
+            or_(
+                written_updates.c.queue == bindparam("of_queue"),
+                written_updates.c.written_at < bindparam("others_before", type_=BigInteger),
+            ),
+        )
         .order_by(written_updates.c.written_at)
         .limit(_STEP)
         .with_for_update(skip_locked=True)
@@ -71,10 +77,11 @@ class SqlUpdateTarget:
         with self._connected() as (connection, outcomes), _mapped_faults(outcomes):
             return connection.execute(_POSITION, {"of_queue": queue}).scalar() or 0
 
-    def forget(self, *, written_before: int) -> int:
+    def forget(self, queue: str, *, written_before: int, others_before: int) -> int:
+        asked = {"of_queue": queue, "before": written_before, "others_before": others_before}
         with self._connected() as (connection, outcomes):
             with _mapped_faults(outcomes):
-                forgotten = connection.execute(_FORGET, {"before": written_before}).rowcount
+                forgotten = connection.execute(_FORGET, asked).rowcount
             _commit(connection, outcomes)
             return forgotten
 
