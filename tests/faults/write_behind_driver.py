@@ -2,7 +2,8 @@
 
 POINT is `nowhere`, or `before`, `in` or `after` and the name of a function of the worker or the queue; NUMBER tells in
 which of its calls. LEASE is in microseconds. ARGUMENTS are those of the program, or `queue FIRST COUNT KEYS`, to queue
-COUNT numbers beginning with FIRST under KEYS keys. The service adds each accepted number to the file `accepted`.
+COUNT numbers beginning with FIRST under KEYS keys. The service adds each accepted number to the file `accepted`. A
+worker makes short pauses, and tries failed updates again only after ten minutes.
 """
 
 import functools
@@ -107,6 +108,7 @@ def main() -> int:
     replace(draining, "LEASE_US", int(lease))
     replace(draining, "IDLE_S", 0.05)
     replace(draining, "_PAUSES_S", (0.05, 0.2))
+    replace(draining, "retry_after", lambda attempts: 600_000_000)
     if arguments[0] == "queue":
         return queue(*map(int, arguments[1:]))
     from backctl.presentation.app import run
