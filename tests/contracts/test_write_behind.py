@@ -62,7 +62,7 @@ def test_a_later_value_replaces_one_that_waits(queued: Queued, service: Service)
 
 def test_bytes_stay_bytes(queued: Queued, service: Service) -> None:
     service.cache.write_behind("score", "ada", b"\xff")
-    assert queued.queue.waiting(WriterId("score", 1), b"ada") == QueuedValue(b"\xff", binary=True)
+    assert queued.queue.waiting([WriterId("score", 1)], b"ada") == QueuedValue(b"\xff", binary=True)
     service.cache.invalidate_all()
     assert service.cache.get_or_load("score:ada", Loader(b"")) == b"\xff"
 
@@ -131,6 +131,16 @@ def test_the_newest_version_of_a_writer_is_used(queued: Queued, service: Service
     service.cache.delete("score:ada")
     assert queued.value(b"ada", WriterId("score", 10)) == b"2"
     assert service.cache.get_or_load("score:ada", Loader(0)) == 2
+
+
+def test_a_read_returns_the_latest_value_of_any_version(world: World, queued: Queued, service: Service) -> None:
+    newer = Service(world, queued)
+    for version in (1, 2):
+        newer.cache.register_writer("score", print, version=version)
+    newer.cache.write_behind("score", "ada", 1)
+    service.cache.write_behind("score", "ada", 2)  # by a process that does not know the new version
+    service.cache.delete("score:ada")
+    assert newer.cache.get_or_load("score:ada", Loader(0)) == 2
 
 
 def test_a_full_queue_refuses_updates_and_changes_nothing(queued: Queued, service: Service) -> None:

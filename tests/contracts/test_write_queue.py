@@ -2,7 +2,6 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import pytest
 from tests.contracts.write_queues import HOUR, MANY, NOW, SCORE, SCORE_2, SECOND, SEEN, Queued, keys, values
@@ -41,7 +40,7 @@ HOSTILE = [
 
 def test_an_empty_queue_has_nothing(queued: Queued) -> None:
     queue = queued.queue
-    assert queue.waiting(SEEN, b"a") is None
+    assert queue.waiting([SEEN], b"a") is None
     assert queued.take(SEEN, SCORE) == []
     assert queue.take([], worker="w1", count=10, lease_us=HOUR) == []
     assert queue.depths() == []
@@ -55,7 +54,7 @@ def test_an_empty_queue_has_nothing(queued: Queued) -> None:
 def test_an_update_is_taken_as_it_was_queued(queued: Queued) -> None:
     position = queued.put(b"a", b"[1]")
     other = queued.another()
-    assert other.waiting(SEEN, b"a") == QueuedValue(b"[1]")
+    assert other.waiting([SEEN], b"a") == QueuedValue(b"[1]")
     (taken,) = queued.take(queue=other)
     assert taken._replace(receipt=b"") == Taken(SEEN, b"a", QueuedValue(b"[1]"), position, NOW, 0, b"")
 
@@ -64,7 +63,7 @@ def test_an_update_is_taken_as_it_was_queued(queued: Queued) -> None:
 @pytest.mark.parametrize("binary", [False, True])
 def test_every_value_is_kept(queued: Queued, value: bytes, binary: bool) -> None:
     queued.queue.put(SEEN, b"a", QueuedValue(value, binary), limit=1)
-    assert queued.queue.waiting(SEEN, b"a") == QueuedValue(value, binary)
+    assert queued.queue.waiting([SEEN], b"a") == QueuedValue(value, binary)
     taken = queued.take_one()
     assert taken.value == QueuedValue(value, binary)
     queued.bury(taken)
@@ -86,67 +85,6 @@ def test_every_key_is_independent_whatever_its_bytes(queued: Queued) -> None:
         assert [queued.value(key) is None for key in HOSTILE] == [at <= number for at in range(len(HOSTILE))]
     assert [dead.key for dead in queued.queue.dead()] == HOSTILE
     assert queued.depth(SCORE).waiting == len(HOSTILE)
-
-
-def test_positions_only_grow(queued: Queued) -> None:
-    """Also if the clock stands still or goes back, and whoever queues what."""
-    other, found = queued.another(), [queued.queue.state().position]
-    assert found == [0]
-    for ahead in (0, 0, SECOND, 0, -HOUR, 0, 2 * HOUR):
-        queued.clock.now += ahead
-        found += [queued.put(b"a"), queued.put(b"b"), queued.put(b"a", writer=SCORE)]
-        found.append(other.put(SEEN, b"c", QueuedValue(b"1"), limit=MANY) or 0)
-        assert queued.queue.state().position == found[-1]
-        assert found[-4] >= queued.clock.now
-    assert all(former < later for former, later in pairwise(found))
-    assert found[1] == NOW
-
-
-def test_the_identity_is_random_and_stays(queued: Queued) -> None:
-    first = queued.queue.state()
-    queued.put(b"a")
-    assert queued.another().state().identity == queued.queue.state().identity == first.identity
-    assert len(first.identity) >= 16
-    assert queued.another("inst-2").state().identity != first.identity
-
-
-def test_a_queue_gets_an_identity_with_its_first_update(queued: Queued) -> None:
-    position = queued.put(b"a")
-    state = queued.queue.state()
-    assert (state.position, len(state.identity) >= 16) == (position, True)
-    assert queued.queue.state() == state
-
-
-def test_a_queue_that_advances_keeps_its_identity_and_its_updates(queued: Queued) -> None:
-    before, position = queued.queue.state().identity, queued.put(b"a")
-    ahead = position + HOUR
-    queued.another().advance(ahead)
-    assert queued.queue.state() == (before, ahead)
-    taken = queued.take_one()
-    assert (taken.position, taken.value.payload) == (position, b"1")
-    assert queued.put(b"b") == ahead + 1
-    assert queued.put(b"a", b"2") == ahead + 2
-    queued.acknowledge(taken)
-    queued.clock.now = ahead + HOUR
-    assert queued.put(b"c") == ahead + HOUR
-    assert sorted(keys(queued.take())) == [b"a", b"b", b"c"]
-
-
-def test_a_queue_never_goes_back(queued: Queued) -> None:
-    queued.queue.state()
-    queued.queue.advance(NOW + HOUR)
-    before = queued.queue.state()
-    for position in (0, 1, NOW, NOW + HOUR):
-        queued.queue.advance(position)
-    assert queued.queue.state() == before
-
-
-def test_an_empty_queue_can_advance(queued: Queued) -> None:
-    queued.queue.advance(5)
-    identity, position = queued.queue.state()
-    assert (len(identity) >= 16, position) == (True, 5)
-    assert queued.put(b"a") == NOW
-    assert queued.another("inst-2").state().position == 0
 
 
 def test_an_update_replaces_the_waiting_one(queued: Queued) -> None:
@@ -176,14 +114,14 @@ def test_writers_and_their_versions_are_separate(queued: Queued) -> None:
 def test_installations_are_separate(queued: Queued) -> None:
     other = queued.another("inst-2")
     queued.put(b"a")
-    assert other.waiting(SEEN, b"a") is None
+    assert other.waiting([SEEN], b"a") is None
     assert queued.take(queue=other) == []
     assert other.depths() == []
     assert other.set_aside([SEEN], "unknown writer", now=NOW) == 0
     other.put(SEEN, b"a", QueuedValue(b"2"), limit=1)
     assert queued.value(b"a") == b"1"
     queued.acknowledge(queued.take_one())
-    assert other.waiting(SEEN, b"a") == QueuedValue(b"2")
+    assert other.waiting([SEEN], b"a") == QueuedValue(b"2")
 
 
 def test_the_limit_applies_to_all_writers_and_not_to_replaced_updates(queued: Queued) -> None:
@@ -326,6 +264,22 @@ def test_waiting_says_what_waits_at_any_time(queued: Queued) -> None:
     queued.pass_time(2 * HOUR)
     queued.bury(queued.take_one())
     assert queued.value(b"a") is None
+
+
+def test_waiting_returns_the_latest_update_of_several_writers(queued: Queued) -> None:
+    queue, versions = queued.queue, [SCORE, SCORE_2]
+    assert (queue.waiting([], b"a"), queue.waiting(versions, b"a")) == (None, None)
+    queued.put(b"a", b"9", SCORE_2)
+    queued.put(b"a", b"1", SCORE)
+    assert queue.waiting(versions, b"a") == queue.waiting(versions[::-1], b"a") == QueuedValue(b"1")
+    queued.put(b"a", b"2", SEEN)
+    assert queue.waiting(versions, b"a") == QueuedValue(b"1")
+    taken = queued.take_one(SCORE_2)
+    queued.put(b"a", b"3", SCORE_2)
+    assert queue.waiting(versions, b"a") == QueuedValue(b"3")
+    queued.acknowledge(queued.take_one(SCORE))
+    queued.acknowledge(taken)
+    assert queue.waiting(versions, b"a") == QueuedValue(b"3")
 
 
 def test_depths_tell_what_waits_since_when(queued: Queued) -> None:

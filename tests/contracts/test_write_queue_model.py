@@ -209,7 +209,7 @@ class Calls(RuleBasedStateMachine):
         assert self.queue.state() == (self.identity, model.position)
         for writer in _WRITERS:
             for key in (b"a", b"b", b"c"):
-                found, expected = self.queue.waiting(writer, key), model.waiting.get((writer, key))
+                found, expected = self.queue.waiting([writer], key), model.waiting.get((writer, key))
                 assert found == (None if expected is None else QueuedValue(expected.value))
         assert self.queue.depths() == [self.depth(writer) for writer in sorted(model.lags)]
         assert list(self.queue.dead()) == [

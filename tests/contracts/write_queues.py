@@ -101,7 +101,7 @@ class Queued:
         return next(dead for dead in self.queue.dead() if dead.id == str(position))
 
     def value(self, key: bytes, writer: WriterId = SEEN) -> bytes | None:
-        found = self.queue.waiting(writer, key)
+        found = self.queue.waiting([writer], key)
         return None if found is None else found.payload
 
     def depth(self, writer: WriterId = SEEN) -> WriterDepth:

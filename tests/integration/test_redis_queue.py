@@ -71,7 +71,7 @@ def test_each_call_of_a_worker_and_of_a_service_is_one_round_trip(
         for key in (b"a", b"b"):
             put(queue, key)
         taken = take(queue)
-        queue.waiting(WRITER, b"a")
+        queue.waiting([WRITER], b"a")
         queue.retry(taken[:1], after_us=0)
         queue.acknowledge(taken[1:], now=0)
         queue.acknowledge(take(queue), now=0)
@@ -80,7 +80,7 @@ def test_each_call_of_a_worker_and_of_a_service_is_one_round_trip(
     put(queue, b"a")
     put(queue, b"a")
     taken = take(queue)
-    queue.waiting(WRITER, b"a")
+    queue.waiting([WRITER], b"a")
     queue.retry(taken, after_us=0)
     queue.acknowledge(take(queue), now=0)
     take(queue)
@@ -194,7 +194,7 @@ def test_a_server_without_memory_accepts_no_updates_but_can_be_drained(start: St
     with pytest.raises(RedisUnavailable, match="has no memory left"):
         put(queue, b"a", b"2")
     a, b, c, _ = take(queue)
-    assert queue.waiting(WRITER, b"a") == QueuedValue(b"1")
+    assert queue.waiting([WRITER], b"a") == QueuedValue(b"1")
     assert queue.state().position == queue.state().position
     queue.acknowledge([a], now=0)
     queue.retry([b], after_us=0)
@@ -218,7 +218,7 @@ def test_a_queue_that_lost_everything_has_a_new_identity(start: Start) -> None:
     after = queue.state()
     assert after.identity != before.identity
     assert after.position == 0
-    assert queue.waiting(WRITER, b"a") is None
+    assert queue.waiting([WRITER], b"a") is None
     assert put(queue, b"a") > last
     assert len(take(queue)) == 1
 

@@ -68,7 +68,7 @@ def keys(taken: list[Any]) -> list[bytes]:
 
 
 def test_only_the_owner_can_read_the_file_and_reading_creates_none(queue: SqliteQueue, path: Path) -> None:
-    assert (take(queue), queue.depths(), list(queue.dead()), queue.waiting(WRITER, b"a")) == ([], [], [], None)
+    assert (take(queue), queue.depths(), list(queue.dead()), queue.waiting([WRITER], b"a")) == ([], [], [], None)
     assert (queue.requeue(None), queue.drop(None), queue.set_aside([WRITER], "unknown", now=NOW)) == (0, 0, 0)
     assert not path.parent.exists()
     put(queue, b"a")
@@ -146,7 +146,7 @@ def test_a_file_that_is_deleted_is_another_queue(queue: SqliteQueue, path: Path,
     before, position = queue.state().identity, put(queue, b"a")
     shutil.rmtree(path.parent)
     clock.now += 1
-    assert queue.waiting(WRITER, b"a") is None
+    assert queue.waiting([WRITER], b"a") is None
     assert put(queue, b"b") > position
     assert queue.state().identity != before
 
@@ -179,7 +179,7 @@ def test_installations_share_a_file_and_nothing_in_it(path: Path, clock: Clock) 
         put(one, b"a")
         assert one.put(WRITER, b"b", ONE, limit=1) is None
         assert other.put(WRITER, b"b", TWO, limit=1)
-        assert other.waiting(WRITER, b"a") is None
+        assert other.waiting([WRITER], b"a") is None
         assert keys(take(one)) == [b"a"]
         assert keys(take(other)) == [b"b"]
         assert one.state().identity != other.state().identity
@@ -212,8 +212,8 @@ def test_of_two_dead_updates_of_a_key_the_later_one_waits_again(queue: SqliteQue
         put(queue, b"a", value)
         queue.bury(take(queue)[0], "broken", now=NOW)
     first, second = (update.id for update in queue.dead())
-    assert (queue.requeue([first]), queue.waiting(WRITER, b"a")) == (1, ONE)
-    assert (queue.requeue([second]), queue.waiting(WRITER, b"a")) == (1, TWO)
+    assert (queue.requeue([first]), queue.waiting([WRITER], b"a")) == (1, ONE)
+    assert (queue.requeue([second]), queue.waiting([WRITER], b"a")) == (1, TWO)
     assert [str(update.position) for update in take(queue)] == [second]
 
 

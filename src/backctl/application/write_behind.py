@@ -130,7 +130,7 @@ class WriteBehind:
 
     def _loaded(self, versions: list[WriterId], key: str, load: Callable[[], T], forget: Callable[[], object]) -> T:
         try:
-            found = self._waiting(versions, checked_key(key))
+            found = self._queue().waiting(versions, checked_key(key))
         except (InstallationMissing, DatabaseMissing):
             return load()  # nothing can wait
         except (Unavailable, Unusable) as error:
@@ -146,10 +146,6 @@ class WriteBehind:
                 value: T = decoded(found.payload, found.binary)  # type: ignore[assignment]  # as the caller declares
                 return value
         return load()
-
-    def _waiting(self, versions: list[WriterId], key: bytes) -> QueuedValue | None:
-        queue = self._queue()
-        return next((found for ident in versions if (found := queue.waiting(ident, key)) is not None), None)
 
 
 def text_of(key: bytes) -> str:

@@ -75,8 +75,9 @@ class WriteQueue(Protocol):
         """
         ...
 
-    def waiting(self, writer: WriterId, key: bytes) -> QueuedValue | None:
-        """Return the waiting value of a key, also while a worker has taken it."""
+    def waiting(self, writers: Sequence[WriterId], key: bytes) -> QueuedValue | None:
+        """Return the value of a key that was queued last for any of these writers and waits, also while a worker has
+        taken it."""
         ...
 
     def state(self) -> QueueState:

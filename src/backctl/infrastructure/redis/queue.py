@@ -91,14 +91,13 @@ class RedisQueue:
             position = int(self._evaluated(*put))
         return position if position > 0 else None
 
-    def waiting(self, writer: WriterId, key: bytes) -> QueuedValue | None:
-        found = self._evaluated("queue_waiting", [self._waiting_key], self._line(writer).prefix + key)
-        if found is None or len(found) <= _HEADER.size:
+    def waiting(self, writers: Sequence[WriterId], key: bytes) -> QueuedValue | None:
+        if not writers:
             return None
-        version, *numbers, _ = _HEADER.unpack_from(found)
-        if version != _FORMAT or not all(0 <= number <= _LAST_POSITION for number in numbers):
-            return None  # another program has written it
-        return _value(found[_HEADER.size :])
+        fields = [self._line(writer).prefix + key for writer in writers]
+        contents = self._evaluated("queue_waiting", [self._waiting_key], *fields)
+        found = [(position, content) for content in contents if (position := _position(content))]
+        return _value(max(found)[1][_HEADER.size :]) if found else None
 
     def state(self) -> QueueState:
         identity, position = self._evaluated("queue_state", [self._waiting_key], _new_identity(), 0)
@@ -325,6 +324,15 @@ def _checked(reply: Any) -> Any:
     if isinstance(reply, BackctlError):
         raise reply
     return reply
+
+
+def _position(content: bytes | None) -> int:
+    """Return the position of a waiting update; 0 if there is none, or if another program has written it."""
+    if content is None or len(content) <= _HEADER.size:
+        return 0
+    version, *numbers, _ = _HEADER.unpack_from(content)
+    is_sound = version == _FORMAT and all(0 <= number <= _LAST_POSITION for number in numbers)
+    return int(numbers[0]) if is_sound else 0
 
 
 def _value(content: bytes) -> QueuedValue:

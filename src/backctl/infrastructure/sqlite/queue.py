@@ -94,6 +94,7 @@ _ADD: Final = """
 INSERT INTO updates VALUES (:owner, :writer, :key, :value, :is_binary, :position, :position, :now, 0, NULL, :now, :now,
     NULL)
 """
+_WAITING: Final = "SELECT position, value, is_binary FROM updates WHERE owner = ? AND writer = ? AND key = ?"
 _NEXT: Final = f"""
 SELECT turn, rowid FROM updates WHERE owner = :owner AND writer = :writer AND {_DUE} ORDER BY turn LIMIT :count
 """  # noqa: S608 - constants
@@ -167,15 +168,13 @@ class SqliteQueue:
             connection.execute("UPDATE queues SET position = ? WHERE owner = ?", (position, self._owner))
             return position
 
-    def waiting(self, writer: WriterId, key: bytes) -> QueuedValue | None:
+    def waiting(self, writers: Sequence[WriterId], key: bytes) -> QueuedValue | None:
         if not self._file.exists():
             return None
         with self._file.transaction(writes=False) as connection:
-            found = connection.execute(
-                "SELECT value, is_binary FROM updates WHERE owner = ? AND writer = ? AND key = ?",
-                (self._owner, str(writer), key),
-            ).fetchone()
-        return None if found is None else QueuedValue(found[0], bool(found[1]))
+            rows = [connection.execute(_WAITING, (self._owner, writer, key)).fetchone() for writer in map(str, writers)]
+        latest = max(filter(None, rows), default=None)
+        return None if latest is None else QueuedValue(latest[1], bool(latest[2]))
 
     def state(self) -> QueueState:
         if self._file.exists():

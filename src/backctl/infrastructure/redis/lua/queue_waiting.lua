@@ -1,3 +1,3 @@
--- Returns a field of the waiting updates. KEYS: the waiting updates. ARGV: the field.
+-- Returns fields of the waiting updates. KEYS: the waiting updates. ARGV: the fields.
 
-return read('HGET', KEYS[1], ARGV[1]) or false
+return read('HMGET', KEYS[1], unpack(ARGV)) or {}
