@@ -187,8 +187,9 @@ def test_what_somebody_added_is_a_warning(installed: Machine) -> None:
     execute(
         installed,
         "CREATE TABLE notes (text)",
+        "CREATE TRIGGER of_notes AFTER DELETE ON notes BEGIN SELECT 1; END",
         "CREATE VIEW names AS SELECT username FROM users",
-        "CREATE TRIGGER quietly AFTER DELETE ON users BEGIN SELECT 1; END",
+        "CREATE TRIGGER quietly AFTER DELETE ON USERS BEGIN SELECT 1; END",
         "ALTER TABLE users ADD COLUMN nickname TEXT",
         "CREATE INDEX mine ON users (username)",
     )
@@ -196,10 +197,21 @@ def test_what_somebody_added_is_a_warning(installed: Machine) -> None:
     assert code == 0
     assert statuses == {"schema.tables": "warn", "schema.columns": "warn", "schema.indices": "warn"}
     assert told["schema.tables"] == (
-        "table notes does not belong to backctl; view names does not belong to backctl; "
-        "trigger quietly does not belong to backctl"
+        "view names does not belong to backctl; trigger quietly does not belong to backctl"
     )
     assert told["schema.columns"] == "users: nickname does not belong to backctl"
+
+
+def test_tables_of_a_service_are_named_without_a_warning(installed: Machine) -> None:
+    """Writers of write-behind write to them."""
+    execute(installed, *(f"CREATE TABLE scores_{number} (player TEXT PRIMARY KEY)" for number in range(11)))
+    execute(installed, "CREATE TABLE 'a;\x1b[2J' (text)")
+    assert findings(installed)[:2] == (0, {})
+    told = {item["check"]: item["finding"] for item in installed.run("db", "check", "-o", "json").json["items"]}
+    assert told["schema.tables"] == (
+        "every table matches the expected schema; other tables: 'a;\\x1b[2J', 'scores_0', 'scores_1', 'scores_10', "
+        "'scores_2', 'scores_3', 'scores_4', 'scores_5', 'scores_6', 'scores_7'; and 2 more"
+    )
 
 
 @pytest.mark.parametrize("stored", ["0000", "9999"])

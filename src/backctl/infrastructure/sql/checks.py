@@ -3,7 +3,7 @@
 Every check uses a snapshot, and none changes the database.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -50,14 +50,15 @@ class Examined:
     """How to examine one kind of database.
 
     `snapshot` opens a read-only snapshot and raises SchemaOutdated or SchemaTooNew for another revision than this
-    program's. `model` returns the expected schema, as this kind of database reads it back. `beside` returns other
-    objects in the database, such as `trigger x`.
+    program's. `model` returns the expected schema, as this kind of database reads it back. `beside` returns
+    objects that someone added to backctl's tables, such as `trigger x`; `others` returns the names of other tables.
     """
 
     snapshot: Callable[[], AbstractContextManager[Connection]]
     model: Callable[[], Schema]
     integrity: Callable[[Connection], Finding]
     beside: Callable[[Connection], Iterable[str]]
+    others: Callable[[Connection], Sequence[str]] = lambda connection: ()
 
 
 def probes(examined: Examined) -> tuple[HealthProbe, ...]:
@@ -81,7 +82,9 @@ def probes(examined: Examined) -> tuple[HealthProbe, ...]:
 
     def tables(connection: Connection) -> Finding:
         found = read_schema(inspect(connection))
-        return _compared([*missing_tables(found), *added(examined.beside(connection))], "table")
+        compared = _compared([*missing_tables(found), *added(examined.beside(connection))], "table")
+        others = _some(list(map(quoted, examined.others(connection))), separator=", ")
+        return ok(f"{compared.text}; other tables: {others}") if others and compared.status == "ok" else compared
 
     def within(part: Part) -> Callable[[Connection], Finding]:
         return lambda connection: _compared(
@@ -151,6 +154,6 @@ def _ids(connection: Connection, statement: str) -> list[str]:
     return [quoted(str(ident)) for (ident,) in connection.exec_driver_sql(statement)]
 
 
-def _some(texts: list[str], limit: int = _NAMED) -> str:
+def _some(texts: list[str], limit: int = _NAMED, separator: str = "; ") -> str:
     more = f"; and {len(texts) - limit} more" if len(texts) > limit else ""
-    return "; ".join(texts[:limit]) + more
+    return separator.join(texts[:limit]) + more

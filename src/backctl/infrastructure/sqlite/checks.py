@@ -28,6 +28,7 @@ def file_probes(path: Path, *, timeout_us: int) -> tuple[HealthProbe, ...]:
         model=cache(_model),
         integrity=_pages,
         beside=_beside,
+        others=_others,
     )
     return probes(examined)
 
@@ -62,7 +63,15 @@ def _pages(connection: Connection) -> Finding:
 
 def _beside(connection: Connection) -> Iterator[str]:
     listed = connection.exec_driver_sql(
-        "SELECT type, name FROM sqlite_master WHERE type <> 'index' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' "
-        "ORDER BY type = 'table' DESC, type DESC, name"
+        "SELECT type, name, lower(tbl_name) FROM sqlite_master WHERE type IN ('view', 'trigger') "
+        "ORDER BY type DESC, name"
     )
-    return (f"{kind} {name}" for kind, name in listed.fetchall() if kind != "table" or name not in KEPT)
+    return (f"{kind} {name}" for kind, name, table in listed.fetchall() if kind == "view" or table in KEPT)
+
+
+def _others(connection: Connection) -> list[str]:
+    """Return the tables of services, which their writers of write-behind write to, for example."""
+    listed = connection.exec_driver_sql(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
+    )
+    return [name for (name,) in listed.fetchall() if name not in KEPT]
