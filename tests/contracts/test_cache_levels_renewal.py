@@ -286,9 +286,9 @@ def test_a_stale_entry_that_is_renewed_is_not_the_value_for_reads_without_a_load
     process: Process, world: World
 ) -> None:
     loader = loaded(process)
-    world.times.pass_by(DUE_S)
+    world.times.pass_by(TTL_S - 1)
     loader.read()
-    world.times.pass_by(TTL_S - DUE_S)
+    world.times.pass_by(1)
     assert loader.read() == "old"
     assert process.cache.get("k", "nothing") == "nothing"
 

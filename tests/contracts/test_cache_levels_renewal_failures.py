@@ -23,6 +23,7 @@ from tests.contracts.cache_levels import (
 
 TTL_S, STALE_S = TTL / SECOND, STALE / SECOND
 TICK_S = 0.000001
+LOCK_S = 2.0
 PAUSES_S = [1, 2, 4, 8, 16, 32, 60, 60]
 
 
@@ -110,14 +111,29 @@ def test_a_loader_that_fails_keeps_the_old_value_until_its_hard_end(process: Pro
 
 def test_a_stale_entry_is_used_at_once_while_it_is_renewed(process: Process, world: World) -> None:
     loader = loaded(process)
-    world.times.pass_by(DUE_S)
+    world.times.pass_by(TTL_S - 1)
     loader.read()
-    world.times.pass_by(TTL_S - DUE_S)
+    world.times.pass_by(1)
     for _ in range(3):
         assert loader.read() == "old"
     loader.value = "new"
     assert process.background.run() == 1
     assert loader.read() == "new"
+
+
+def test_reads_do_not_rely_on_a_renewal_whose_loader_hangs(process: Process, world: World) -> None:
+    loader = loaded(process)
+    world.times.pass_by(TTL_S - 1)
+    loader.read()
+    hanging = process.background.waiting
+    loader.value = "new"
+    world.times.pass_by(LOCK_S - TICK_S)
+    assert loader.read() == "old"
+    world.times.pass_by(TICK_S)
+    assert process.cache.get_or_load("k", loader) == "new"
+    world.times.pass_by(DUE_S)
+    assert loader.read() == "new"
+    assert process.background.waiting == hanging  # a second thread could hang too
 
 
 def test_a_stale_entry_that_is_not_being_renewed_is_loaded(process: Process, world: World) -> None:
@@ -309,9 +325,9 @@ def test_what_is_remembered_about_failures_is_bounded(
 @two_stores
 def test_a_stale_entry_in_use_is_counted_as_a_hit(process: Process, world: World) -> None:
     loader = loaded(process)
-    world.times.pass_by(DUE_S)
+    world.times.pass_by(TTL_S - 1)
     loader.read()
-    world.times.pass_by(TTL_S - DUE_S)
+    world.times.pass_by(1)
     loader.read()
     process.levels.close(lambda: process.store)
     counts = world.open_store().counts()

@@ -63,7 +63,14 @@ class Levels:
         times = self._monotonic, self._clock
         self._filler = Filler(self._access, self._envelope, self._memory, *times, environment.lock_timeout)
         self._renewals = Renewals(
-            environment.start, self._access, self._envelope, self._filler, self._memory, self._coherence, *times
+            environment.start,
+            self._access,
+            self._envelope,
+            self._filler,
+            self._memory,
+            self._coherence,
+            *times,
+            patience=environment.lock_timeout / 1_000_000,
         )
 
     def start_over(self) -> None:

@@ -46,12 +46,13 @@ class _Abandoned(Exception):
 
 
 class _Renewal:
-    """A renewal that is running. `lock` is held during calls of the store."""
+    """A renewal that is running. `lock` is held during calls of the store. `late_at` is in seconds."""
 
-    __slots__ = ("filling", "is_abandoned", "lock", "store", "thread")
+    __slots__ = ("filling", "is_abandoned", "late_at", "lock", "store", "thread")
 
-    def __init__(self, store: CacheStore) -> None:
+    def __init__(self, store: CacheStore, late_at: float) -> None:
         self.store = store
+        self.late_at = late_at
         self.lock = threading.Lock()
         self.is_abandoned = False
         self.filling: Filling | None = None
@@ -61,7 +62,8 @@ class _Renewal:
 class Renewals:
     """Renews entries in the background. Works in any thread; call `start_over` in a forked child.
 
-    `start` runs a renewal; None to renew nothing. `monotonic` returns seconds, `clock` microseconds since 1970.
+    `start` runs a renewal; None to renew nothing. `monotonic` returns seconds, `clock` microseconds since 1970. Reads
+    rely on a renewal for `patience` seconds.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Renewals:
         coherence: Coherence,
         monotonic: Callable[[], float],
         clock: Callable[[], int],
+        patience: float,
     ) -> None:
         self._start = start
         self._access = access
@@ -83,6 +86,7 @@ class Renewals:
         self._coherence = coherence
         self._monotonic = monotonic
         self._clock = clock
+        self._patience = patience
         self._log = logging.getLogger("backctl.cache")
         self.start_over()
 
@@ -106,7 +110,10 @@ class Renewals:
 
     def cover(self, key: str) -> bool:
         """Whether an entry is being renewed, or will be after a pause. Reads then use it although it is stale."""
-        return key in self._running or key in self._pauses
+        renewal = self._running.get(key)
+        if renewal is not None:
+            return self._monotonic() < renewal.late_at  # later, its loader hangs, or it has lost its lock
+        return key in self._pauses
 
     def settled(self, key: str) -> None:
         """End the pauses of an entry, because it was loaded."""
@@ -134,7 +141,7 @@ class Renewals:
         if self._start is None or self.must_wait(key, self._monotonic()):
             return
         try:
-            renewal = _Renewal(self._access.store())
+            renewal = _Renewal(self._access.store(), self._monotonic() + self._patience)
         except (Unavailable, Unusable):
             self.wait(key)
             return
