@@ -257,6 +257,18 @@ def test_doctor_says_what_redis_can_lose(in_file: Machine, servers: Servers, kin
     assert found["finding"] == "the server saves nothing to disk: when it ends, it loses all queued updates"
 
 
+def test_doctor_warns_of_updates_in_a_file_that_is_not_used_any_more(in_file: Machine, servers: Servers) -> None:
+    queue(in_file, ada=1)
+    assert "queue.unused" not in checks(in_file)
+    machine = on(in_file, redis_url(servers, "redis"))
+    found = checks(machine)["queue.unused"]
+    assert found["status"] == "warn"
+    assert str(found["finding"]).endswith("which is not used while redis.url is set: 1 of score@1")
+    with closing(sqlite3.connect(machine.data / "queue.db")) as connection, connection:
+        connection.execute("DELETE FROM updates")
+    assert checks(machine)["queue.unused"]["status"] == "ok"
+
+
 def test_doctor_warns_of_updates_that_wait_for_long(in_file: Machine) -> None:
     queue(in_file, ada=1)
     with closing(sqlite3.connect(in_file.data / "queue.db")) as connection, connection:

@@ -73,3 +73,19 @@ class QueueHealth:
 def _named(depths: Sequence[WriterDepth], number: str) -> str:
     """Return the writers with their numbers of updates, without those that have none."""
     return ", ".join(f"{getattr(depth, number)} of {depth.writer}" for depth in depths if getattr(depth, number))
+
+
+def left_behind(queue: WriteQueue, file: str) -> Probe:
+    """Return the check of a queue in a file that is not used any more."""
+
+    def look() -> Finding:
+        depths = queue.depths()
+        if not any(depth.waiting for depth in depths):
+            return ok(f"no updates wait in {file}, which is not used while redis.url is set")
+        return warn(
+            f"updates wait in {file}, which is not used while redis.url is set: {_named(depths, 'waiting')}",
+            "they may be older than what was written since; run '{backctl} cache drain' without redis.url, "
+            "or move the file away",
+        )
+
+    return Probe("queue.unused", look)

@@ -65,6 +65,16 @@ class InstalledQueue:
 
         return QueueDurability(servers, waiting_key(redis.namespace, self._storage.installation_id())).finding()
 
+    def left_behind(self) -> "tuple[HealthProbe, ...]":
+        """Return the check of the file if the queue is on Redis, but was in the file before. Raises as `__call__`."""
+        from backctl.domain.quoting import quoted
+        from backctl.infrastructure.queue_health import left_behind
+
+        file = queue_file(self._loaded)
+        if not self._loaded.settings.redis.url.reveal() or not file.exists():
+            return ()
+        return (left_behind(self._in_file(self._storage.installation_id()), quoted(str(file), limit=400)),)
+
     def close(self) -> None:
         if self._queue is not None:
             self._queue.close()
@@ -76,13 +86,16 @@ class InstalledQueue:
             from backctl.infrastructure.redis.queue import RedisQueue
 
             return RedisQueue(servers, namespace=settings.redis.namespace, installation=installation)
+        return self._in_file(installation)
+
+    def _in_file(self, installation: str) -> "WriteQueue":
         from backctl.infrastructure.clock import microseconds
         from backctl.infrastructure.sqlite.queue import SqliteQueue
 
         return SqliteQueue(
             queue_file(self._loaded),
             installation=installation,
-            timeout_us=settings.database.timeout,
+            timeout_us=self._loaded.settings.database.timeout,
             clock=microseconds,
         )
 
@@ -149,11 +162,12 @@ def queue_probes(loaded: "LoadedSettings", queue: InstalledQueue) -> "tuple[Heal
     from backctl.infrastructure.queue_health import QueueHealth
 
     try:
-        opened = queue()
+        opened, left_behind = queue(), queue.left_behind()
     except ResourcesExhausted:
         raise
     except BackctlError:
         return ()
-    return QueueHealth(
+    health = QueueHealth(
         opened, limit=loaded.settings.cache.queue_limit, clock=microseconds, durability=queue.durability
-    ).probes()
+    )
+    return (*health.probes(), *left_behind)
