@@ -410,6 +410,13 @@ def test_positions_of_other_machines_are_kept(workers: Workers, tmp_path: Path) 
     assert workers.scores.values() == {"a": "2", "b": "1"}
 
 
+@on_sqlite
+def test_a_database_that_goes_away_after_the_last_update_hides_no_report(workers: Workers) -> None:
+    workers.put("a")
+    workers.target.before["forget"] = raising(Away("away"))
+    assert workers.counts() == (1, 0, 0, 0)
+
+
 # Many updates.
 
 

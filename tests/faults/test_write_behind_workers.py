@@ -198,3 +198,19 @@ def test_a_worker_goes_on_after_the_database_was_away(place: Place, servers: Ser
     # The second attempt would be the last one.
     assert (report["written"], report["retried"], report["dead"], report["waiting"]) == (4, 1, 0, 1)
     assert place.ledger() == {"a": [1], "b": [2], "c": [1], "d": [1]}
+
+
+@pytest.mark.parametrize("shared", ["redis to postgres"], indirect=True)
+@pytest.mark.parametrize("point", ["before write", "before commit", "after commit"])
+def test_a_database_that_is_killed_in_a_transaction_has_each_update_once(
+    place: Place, servers: Servers, point: str
+) -> None:
+    place.put(a=1, b=1)
+    with place.started(point, 1, "drain") as worker:
+        stopped(worker)
+        servers.postgres(18).kill()
+        servers.postgres(18).start()
+        report = goes_on(worker).succeeded().json
+    assert (report["written"], report["waiting"]) == (2, 0)
+    assert place.ledger() == once("ab")
+    assert place.waiting() == 0

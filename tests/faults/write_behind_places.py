@@ -99,7 +99,8 @@ class Place:
         return sum(depth.waiting for depth in self.backend.queued_updates.queue().depths())
 
     def clear(self) -> None:
-        """Remove what a test has left."""
+        """Remove what a test has left, which may have stopped the database."""
+        self.backend.close()
         queue = self.backend.queued_updates.queue()
         queue.set_aside([depth.writer for depth in queue.depths()], "left by a test", now=0)
         queue.drop(None)

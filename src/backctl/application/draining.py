@@ -150,7 +150,8 @@ class Drain:
                 break
             left -= batch.settled
         if not self._stop():
-            self._forget()
+            with suppress(Unavailable):  # what is due was written; the next run forgets
+                self._forget()
         return self.report()
 
     def follow(self) -> DrainReport:
