@@ -187,9 +187,9 @@ def test_a_worker_goes_on_after_the_database_was_away(place: Place, servers: Ser
     with place.started("nowhere", 0, "drain", "--follow") as worker:
         eventually(lambda: place.waiting() == 0, "the first update")
         with without_database(place, servers):
-            place.put(b=1, c=1)
+            place.put(bad=1, b=1, c=1)
             assert "updates cannot be written, trying again" in worker.error_line()
-            place.put(b=2, d=1, bad=1)
+            place.put(b=2, d=1)
         while "updates can be written again" not in worker.error_line():
             continue
         eventually(lambda: place.waiting() == 1, "the writing of all but the bad update")
