@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,11 +173,29 @@ def killed() -> set[int]:
 
 
 class OnCluster(NamedTuple):
-    """A place, the primary that has its queue, and a function that kills this primary and waits for the failover."""
+    """A place, the number of the primary that has its queue, and their cluster."""
 
     place: Place
-    primary: RedisServer
-    fail_over: Callable[[], None]
+    cluster: Cluster
+    number: int
+
+    @property
+    def primary(self) -> RedisServer:
+        return self.cluster.nodes[self.number]
+
+    def wait_for_replica(self) -> None:
+        """Wait until the replica has received all that the primary has accepted."""
+        with self.primary.admin().client() as one_connection:
+            one_connection.execute_command("SET", f"{hash_tag(self.place)}:probe", 1)
+            assert one_connection.execute_command("WAIT", 1, 60_000) == 1
+
+    def fail_over(self) -> None:
+        """Kill the primary, and wait until its replica has taken over."""
+        self.cluster.fail_over(self.number)
+
+
+def hash_tag(place: Place) -> str:
+    return f"{{{place.backend._storage.installation_id()}.queue}}"
 
 
 @pytest.fixture
@@ -186,22 +203,22 @@ def on_cluster(cluster: Cluster, killed: set[int], tmp_path: Path, servers: Serv
     """Yield a place whose queue is on a primary that no test has killed."""
     for number in range(100):
         with place_at(tmp_path / str(number), servers, cluster.url()) as place:
-            slot = key_slot(f"{{{place.backend._storage.installation_id()}.queue}}".encode())
+            slot = key_slot(hash_tag(place).encode())
             node = sum(slot >= first for first in (5461, 10923))
             if node not in killed:
                 killed.add(node)
-                yield OnCluster(place, cluster.nodes[node], partial(cluster.fail_over, node))
+                yield OnCluster(place, cluster, node)
                 return
 
 
 def test_a_failover_loses_at_most_updates_that_the_replica_has_not_received(on_cluster: OnCluster) -> None:
-    place, primary, fail_over = on_cluster
+    place = on_cluster.place
     with place.started("nowhere", 0, "drain", "--follow", lease_us=1_000_000) as worker:
         with place.started("nowhere", 0, "queue", "0", "1000000", "1000000") as service:
             eventually(lambda: len(place.accepted()) > 100, "accepted updates")
             received = place.accepted()
-            assert primary.ask("WAIT", 1, 60_000) == 1
-            fail_over()
+            on_cluster.wait_for_replica()
+            on_cluster.fail_over()
             assert ended(service).code == 5
         first = place.accepted()[-1] + 2
         place.run("nowhere", 0, "queue", str(first), "100", "1000000").succeeded()
@@ -215,16 +232,16 @@ def test_a_failover_loses_at_most_updates_that_the_replica_has_not_received(on_c
 
 
 def test_after_a_failover_to_a_replica_that_lags_nothing_later_is_skipped(on_cluster: OnCluster) -> None:
-    place, primary, fail_over = on_cluster
+    place = on_cluster.place
     place.put(a=1, b=1)
-    assert primary.ask("WAIT", 1, 60_000) == 1
-    primary.ask("ACL", "SETUSER", "default", "-sync", "-psync")
-    primary.ask("CLIENT", "KILL", "TYPE", "replica")
+    on_cluster.wait_for_replica()
+    on_cluster.primary.ask("ACL", "SETUSER", "default", "-sync", "-psync")
+    on_cluster.primary.ask("CLIENT", "KILL", "TYPE", "replica")
     place.put(a=2, c=1)
     place.drain()
     place.put(d=1)
     before = identity(place)
-    fail_over()
+    on_cluster.fail_over()
     done = place.run("nowhere", 0, "drain").succeeded()
     assert (done.json["superseded"], LOST in done.err) == (2, True)
     assert identity(place) == before
