@@ -112,6 +112,13 @@ class RedisServer:
         """Execute a command."""
         return self.admin().execute_command(*command)
 
+    def wait_for_replica(self, key: str) -> None:
+        """Wait until a replica has received all that the server has executed. Writes `key`, because WAIT is about the
+        writes of its connection."""
+        with self.admin().client() as connection:
+            connection.execute_command("SET", key, 1)
+            assert connection.execute_command("WAIT", 1, int(_PATIENCE_S * 1000)) >= 1
+
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None

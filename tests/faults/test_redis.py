@@ -285,7 +285,7 @@ def test_a_sentinel_names_the_new_primary() -> None:
     try:
         with closing(limits(watched.url(), timeout_s=1)) as store:
             assert [admitted(store) for _ in range(2)] == [True, True]
-            watched.primary.admin().execute_command("WAIT", 1, 5000)
+            watched.primary.wait_for_replica("probe")
             watched.primary.kill()
             with pytest.raises(RedisUnavailable):
                 admitted(store)

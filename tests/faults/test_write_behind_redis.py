@@ -185,9 +185,7 @@ class OnCluster(NamedTuple):
 
     def wait_for_replica(self) -> None:
         """Wait until the replica has received all that the primary has accepted."""
-        with self.primary.admin().client() as one_connection:
-            one_connection.execute_command("SET", f"{hash_tag(self.place)}:probe", 1)
-            assert one_connection.execute_command("WAIT", 1, 60_000) == 1
+        self.primary.wait_for_replica(f"{hash_tag(self.place)}:probe")
 
     def fail_over(self) -> None:
         """Kill the primary, and wait until its replica has taken over."""

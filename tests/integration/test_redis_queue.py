@@ -247,7 +247,7 @@ def test_after_a_failover_of_a_sentinel_the_queue_goes_on() -> None:
         put(queue, b"a")
         put(queue, b"b")
         taken = take(queue, count=1)
-        servers.primary.ask("WAIT", 1, 5000)
+        servers.primary.wait_for_replica("probe")
         before = queue.state()
         servers.fail_over()
         assert queue.state() == before
@@ -264,7 +264,7 @@ def test_after_a_failover_of_a_cluster_the_queue_goes_on() -> None:
         put(queue, b"b")
         taken = take(queue, count=1)
         before, number = queue.state(), node_of(queue, cluster)
-        cluster.nodes[number].ask("WAIT", 1, 5000)
+        cluster.nodes[number].wait_for_replica("{inst-1.queue}:probe")
         cluster.fail_over(number)
         assert queue.state() == before
         assert keys(take(queue, "w2")) == [b"b"]
