@@ -176,6 +176,9 @@ class _Reader:
 
     def _named(self, kind: NamedTable, value: object, prefix: KeyPath, values: Layer) -> None:
         for name, table, path in self.tables(kind, value, prefix):
+            if kind.without and kind.without in name:
+                self.refuse(f"{kind.key} has the name {quoted(name)}, which contains {quoted(kind.without)}", path)
+                continue
             members = self._members(kind, name, table, path)
             lacking = [member for member in kind.members.values() if member.required and member.key not in table]
             for member in lacking:

@@ -163,19 +163,27 @@ class NamedTable:
     """A kind of named table, such as `[roles.NAME]`. A document can have any number of them.
 
     Reading, showing, `config set` and `unset`, validation and completion follow from its declaration in `NAMED_TABLES`.
-    `make` receives the given members by name. An `overlay` can contain the same keys as the document itself.
+    `make` receives the given members by name. An `overlay` can contain the same keys as the document itself. No name
+    contains `without`.
     """
 
-    __slots__ = ("key", "make", "members", "overlay", "section")
+    __slots__ = ("key", "make", "members", "overlay", "section", "without")
 
     def __init__(
-        self, key: str, members: Iterable[Setting] = (), make: Callable[..., object] = dict, *, overlay: bool = False
+        self,
+        key: str,
+        members: Iterable[Setting] = (),
+        make: Callable[..., object] = dict,
+        *,
+        overlay: bool = False,
+        without: str = "",
     ) -> None:
         self.key = key
         self.section = key.rpartition(".")[0]
         self.members = {member.key: member for member in members}
         self.make = make
         self.overlay = overlay
+        self.without = without
 
     def member(self, name: str, member: str) -> Setting | None:
         """Return the setting of one member with its full key; None for an unknown member."""
@@ -209,6 +217,7 @@ NAMED_TABLES = {
             "cache.namespaces",
             (_refresh_after("refresh_after", '"50%"', required=True),),
             CacheNamespaceSettings,
+            without=":",
         ),
         NamedTable("profiles", overlay=True),
     )

@@ -169,6 +169,12 @@ def test_a_namespace_of_the_cache_has_its_own_table_beside_the_settings_of_the_c
     assert load(environ={"BACKCTL_CACHE_REFRESH_AFTER": "off"}).settings.cache.refresh_after == "off"
 
 
+def test_a_namespace_does_not_contain_a_colon_because_no_key_could_be_in_it(configure: Configure) -> None:
+    file = configure('[cache.namespaces."report:2026"]\nrefresh_after = "50%"\n')
+    (finding,) = validate_file(str(file))
+    assert finding.message == f"'{file}', line 1: cache.namespaces has the name 'report:2026', which contains ':'"
+
+
 @pytest.mark.parametrize("value", ["0%", "100%", "80", "0.8", "%", "-1%", "80 %", "OFF", "", "off ", "８%"])
 def test_a_part_of_the_ttl_is_a_percentage_or_off(configure: Configure, value: str) -> None:
     configure(f'[cache]\nrefresh_after = "{value}"\n')
