@@ -21,11 +21,13 @@ def escaped(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Return `text` with every token cut to its prefix, so that a token passed in the wrong place is not shown."""
-    if "eyJ" not in text and "bkr_" not in text:
+    """Return `text` with every token cut to its prefix, and without the passwords of URLs, so that a secret that is
+    passed in the wrong place is not shown."""
+    if "eyJ" not in text and "bkr_" not in text and "://" not in text:
         return text
     import re
 
+    text = re.sub(r"(://[^\s:/@]*:)\S*@", r"\1…@", text)
     return re.sub(r"(bkr_|eyJ)[\w.-]{8,}", r"\1…", text)
 
 

@@ -53,7 +53,7 @@ def reworded(error: ClickException, arguments: Sequence[str]) -> UsageError:
                 from backctl.presentation.exposed_secrets import exposed_argument
 
                 return exposed_argument(secrets)
-            if masked(message) != message:
+            if any(prefix in masked(message) for prefix in ("eyJ…", "bkr_…")):
                 help_hint = (
                     "do not pass a token as an argument: pipe it, or use --token-file, --token-fd or --token-env"
                 )
