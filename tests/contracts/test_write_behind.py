@@ -178,10 +178,19 @@ def test_what_cannot_be_written_is_refused_and_keeps_the_entry(
     assert service.cache.get("score:ada") == "old"
 
 
-@pytest.mark.parametrize(("name", "version"), [("user", 1), ("Score", 1), ("", 1), ("a:b", 1), ("score", 0)])
-def test_a_writer_needs_a_valid_name_and_version(service: Service, name: str, version: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("user", 1), ("Score", 1), ("", 1), ("a:b", 1), (7, 1), ("score", 0), ("score", "1"), ("score", True)],
+)
+def test_a_writer_needs_a_valid_name_and_version(service: Service, name: Any, version: Any) -> None:
     with pytest.raises(InvalidCacheEntry):
         service.cache.register_writer(name, print, version=version)
+
+
+def test_a_writer_is_a_function(service: Service) -> None:
+    not_a_function: Any = "scores:write"
+    with pytest.raises(InvalidCacheEntry, match="the writer 'score' is no function"):
+        service.cache.register_writer("score", not_a_function)
 
 
 def test_a_built_in_writer_cannot_be_replaced(service: Service) -> None:

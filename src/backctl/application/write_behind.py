@@ -74,6 +74,11 @@ class WriteBehind:
     def register(self, name: str, writer: Writer, *, version: int) -> None:
         """Add a writer, or replace the one with the same name and version. Raises InvalidCacheEntry."""
         ident = checked_writer(name, version)
+        if not callable(writer.write):
+            raise InvalidCacheEntry(
+                f"the writer {quoted(name)} is no function",
+                hint="use a function with the parameters connection, updates",
+            )
         if any(known.name == name and found.built_in for known, found in list(self._writers.items())):
             raise InvalidCacheEntry(f"the writer {quoted(name)} is built in", hint="use another name")
         self._writers[ident] = writer

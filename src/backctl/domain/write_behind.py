@@ -46,14 +46,16 @@ class QueuedValue(NamedTuple):
 
 def checked_writer(name: str, version: int = 1) -> WriterId:
     """Return the id of a writer. Raises InvalidCacheEntry."""
-    if not _NAME.fullmatch(name) or name in RESERVED:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in RESERVED:
         raise InvalidCacheEntry(
-            f"{quoted(name)} cannot be the name of a writer",
+            f"{quoted(str(name))} cannot be the name of a writer",
             hint="use up to 64 lower-case letters, digits, '-' and '_', beginning with a letter; "
             f"{' and '.join(map(quoted, RESERVED))} are reserved",
         )
-    if not 1 <= version <= VERSION_MAX:
-        raise InvalidCacheEntry(f"the version of a writer is 1 to {VERSION_MAX}, not {version}")
+    if type(version) is not int or not 1 <= version <= VERSION_MAX:
+        raise InvalidCacheEntry(
+            f"the version of a writer is {quoted(str(version))}", hint=f"use an integer from 1 to {VERSION_MAX}"
+        )
     return WriterId(name, version)
 
 
