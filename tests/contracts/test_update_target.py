@@ -277,9 +277,8 @@ def test_positions_of_other_queues_are_kept_longer(target: SqlUpdateTarget, writ
     assert target.forget("q1", written_before=NOW + 1, others_before=NOW + 1) == 1
 
 
-def test_a_row_that_a_worker_writes_is_not_forgotten(target: SqlUpdateTarget, written: Written, store: Store) -> None:
-    if store.engine.dialect.name == "sqlite":
-        return  # one transaction at a time
+@pytest.mark.parametrize("store", ["postgres16", "postgres18"], indirect=True)  # SQLite has one transaction at a time
+def test_a_row_that_a_worker_writes_is_not_forgotten(target: SqlUpdateTarget, written: Written) -> None:
     target.apply("q1", "counts", [taken("a", 5)], written, now=NOW)
     forgotten: list[int] = []
 
