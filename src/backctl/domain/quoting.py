@@ -27,7 +27,7 @@ def masked(text: str) -> str:
         return text
     import re
 
-    text = re.sub(r"(://[^\s:/@]*:)\S*@", r"\1…@", text)
+    text = re.sub(r"(://[^\s:/@]*:)\S*@", r"\1***@", text)
     return re.sub(r"(bkr_|eyJ)[\w.-]{8,}", r"\1…", text)
 
 

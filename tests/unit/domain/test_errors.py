@@ -102,8 +102,8 @@ MASKED = {
     "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl": "eyJ…",
     "x eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl y": "x eyJ… y",
     "bkr_oZrkCMGPPgXewRVYd2mnzhCFTpahCpmMInBhF1psY3O42Esuz": "bkr_…",
-    "no route to postgresql://bob:hunter2@db:5432/app": "no route to postgresql://bob:…@db:5432/app",
-    "redis://:p@ss/word@cache": "redis://:…@cache",
+    "no route to postgresql://bob:hunter2@db:5432/app": "no route to postgresql://bob:***@db:5432/app",
+    "redis://:p@ss/word@cache": "redis://:***@cache",
 }
 HARMLESS = ["bkr_short", "eyJ", "ada@example.org", "postgresql://bob@db:5432/app", "http://localhost:8080/ada"]
 
