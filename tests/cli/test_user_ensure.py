@@ -15,6 +15,7 @@ ADA = ("user", "create", "ada@example.org", "--username", "ada", "-o", "json")
 
 def shown(machine: Machine, ident: str = "ada") -> dict[str, Any]:
     user: dict[str, Any] = machine.run("user", "show", ident, "-o", "json").succeeded().json
+    assert user.pop("last_seen_at") is None  # only 'show' reads it
     return user
 
 
