@@ -1,5 +1,6 @@
 """Fixtures and options for all tests."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -19,6 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, commands would ignore it too
     if programs.must_all_be_there() and (names := programs.missing()):
         raise pytest.UsageError(f"CI=true allows no gaps; {programs.notice(names)}")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are processors, because many tests wait for servers and for processes."""
+    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 1
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

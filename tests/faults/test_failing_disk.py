@@ -30,8 +30,8 @@ DISKS = [
     pytest.param(fail_from, errno.EIO, FLUSHES, id="flushes-fail"),
 ]
 FULL = ("DatabaseFull", "DiskFull")
-EVERY = 5
-"""In a series of similar calls, every fifth fails."""
+EVERY = 9
+"""In a series of similar calls, every ninth fails."""
 
 
 @pytest.fixture(scope="module", autouse=True)
