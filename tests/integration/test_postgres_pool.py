@@ -15,7 +15,7 @@ from backctl.domain.errors import DatabaseUnavailable, DatabaseUnusable
 from backctl.infrastructure.postgres.connection import PostgresDatabase
 from backctl.infrastructure.postgres.timeouts import Timeouts
 
-SOON = Timeouts(connect_us=20_000, statement_us=5_000_000, lock_us=5_000_000)
+SOON = Timeouts(connect_us=250_000, statement_us=5_000_000, lock_us=5_000_000)
 
 
 @pytest.fixture(scope="module", params=POSTGRES_VERSIONS)
