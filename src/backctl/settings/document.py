@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeGuard, TypeVar
 
 from backctl.domain.quoting import quoted
+from backctl.settings.parsing import check_path, describe, from_toml
 from backctl.settings.refusal import WrongValue
 from backctl.settings.schema import (
     NAMED_TABLES,
@@ -14,9 +15,6 @@ from backctl.settings.schema import (
     NamedTable,
     Plain,
     Setting,
-    check_path,
-    describe,
-    from_toml,
     nearest,
     sections,
 )

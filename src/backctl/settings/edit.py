@@ -36,19 +36,10 @@ from backctl.settings.document import (
 from backctl.settings.durations import format_duration, parse_duration
 from backctl.settings.files import parse_toml, read_text, shown_path
 from backctl.settings.loading import as_error
+from backctl.settings.parsing import from_text, from_toml
 from backctl.settings.positions import parse_key
 from backctl.settings.refusal import WrongValue
-from backctl.settings.schema import (
-    NAMED_TABLES,
-    SECRET_SUFFIXES,
-    SETTINGS,
-    NamedTable,
-    Setting,
-    from_text,
-    from_toml,
-    member_at,
-    nearest,
-)
+from backctl.settings.schema import NAMED_TABLES, SECRET_SUFFIXES, SETTINGS, NamedTable, Setting, member_at, nearest
 from backctl.settings.secrets import contains_password, redact_url
 from backctl.staged_files import Staged
 from backctl.trusted_paths import Place, followed, opened, require_sound

@@ -22,6 +22,7 @@ from backctl.settings.document import (
 from backctl.settings.durations import format_duration
 from backctl.settings.files import data_folder, locate, parse_toml, read_text, shown_path
 from backctl.settings.model import DEFAULTS, Settings
+from backctl.settings.parsing import from_text
 from backctl.settings.refusal import WrongValue
 from backctl.settings.schema import (
     DATABASE_URL,
@@ -33,7 +34,6 @@ from backctl.settings.schema import (
     KeyPath,
     Scalar,
     Setting,
-    from_text,
     member_at,
     nearest,
 )
