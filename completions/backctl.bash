@@ -4,7 +4,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
     local shared=' -p=@profile --profile=@profile --config=FILE -o=table|wide|json|jsonl|csv|tsv|id|headers --output=table|wide|json|jsonl|csv|tsv|id|headers --fields=TEXT --no-header --empty=TEXT -q --quiet -v --verbose --no-color --no-input --timeout=TEXT -h --help'
     words='' operands=(TEXT) flags=''
     case $1 in
-        'backctl') words='user role access token key encrypt decrypt reencrypt cache ratelimit audit config profile db plan apply sanitize init doctor completion help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
+        'backctl') words='user role access token key encrypt decrypt reencrypt cache ratelimit audit config profile db plan apply sanitize init doctor completion version help' flags=" -p=@profile --profile=@profile --config=FILE -v --verbose --version -h --help" ;;
         'backctl user') words='create list show exists count set-password check-password activate unlock deactivate update delete history export import mfa' flags=" -h --help" ;;
         'backctl user create') operands=(TEXT TEXT) flags=" --username=TEXT --role=user|moderator|admin|@role --expires-at=TEXT --expires-in=TEXT --generate-password --no-password --secret-file=FILE --must-change-password --if-not-exists --upsert --password-stdin --password-file=FILE --password-fd=TEXT --password-env=TEXT --password-hash-stdin --password-hash-file=FILE --password-hash-fd=TEXT --password-hash-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl user list') flags=" --role=user|moderator|admin|@role --status=active|closed|expired|locked --active --inactive --locked --created-after=TEXT --created-before=TEXT --expires-before=TEXT --last-login-before=TEXT --mfa=off|pending|on --must-change-password --no-password --email-domain=TEXT --search=TEXT --limit=TEXT --cursor=TEXT --all --sort=TEXT --page=TEXT --page-size=TEXT$shared" ;;
@@ -58,7 +58,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl encrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --trim-newline --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl decrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --stream --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
         'backctl reencrypt') flags=" --context=TEXT --context-template=TEXT --lines --jsonl=TEXT --csv=TEXT --file=FILE --out=FILE --overwrite --all-or-nothing --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT$shared" ;;
-        'backctl cache') words='get set delete list explain invalidate stats warm drain dead' flags=" -h --help" ;;
+        'backctl cache') words='get set delete list explain invalidate stats warm' flags=" -h --help" ;;
         'backctl cache get') operands=(TEXT TEXT) flags=" --raw$shared" ;;
         'backctl cache set') operands=(TEXT TEXT TEXT) flags=" --from-file=FILE --raw --base64 --ttl=TEXT --tag=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl cache delete') operands=(TEXT TEXT) flags=" --if-exists -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
@@ -68,11 +68,6 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl cache stats') flags="$shared" ;;
         'backctl cache warm') words='users' flags=" -h --help" ;;
         'backctl cache warm users') flags=" --role=user|moderator|admin|@role --status=active|closed|expired|locked --active --inactive --locked --created-after=TEXT --created-before=TEXT --expires-before=TEXT --last-login-before=TEXT --mfa=off|pending|on --must-change-password --no-password --email-domain=TEXT --search=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl cache drain') flags=" --once --follow --batch-size=TEXT --register=TEXT --set-aside-unknown -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl cache dead') words='list requeue drop' flags=" -h --help" ;;
-        'backctl cache dead list') flags="$shared" ;;
-        'backctl cache dead requeue') operands=(TEXT) flags=" --all -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl cache dead drop') operands=(TEXT) flags=" --all -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl ratelimit') words='check run peek list reset simulate policy' flags=" -h --help" ;;
         'backctl ratelimit check') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT --wait=TEXT --also=TEXT --from-file=FILE --filter$shared" ;;
         'backctl ratelimit run') operands=(@policy TEXT TEXT) flags=" --rate=TEXT --burst=TEXT --algorithm=sliding-window|sliding-counter|gcra --cost=TEXT --wait=TEXT --limited-exit=TEXT$shared" ;;
@@ -90,9 +85,9 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
         'backctl config show') flags=" --origin$shared" ;;
         'backctl config path') flags="$shared" ;;
-        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|tokens.revocation_max_age|cache.ttl|cache.negative_ttl|cache.stale_if_error|cache.refresh_after|cache.lock_timeout|cache.max_staleness|cache.memory_entries|cache.queue_limit|cache.queue_attempts|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags="$shared" ;;
-        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|tokens.revocation_max_age|cache.ttl|cache.negative_ttl|cache.stale_if_error|cache.refresh_after|cache.lock_timeout|cache.max_staleness|cache.memory_entries|cache.queue_limit|cache.queue_attempts|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl config unset') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|tokens.revocation_max_age|cache.ttl|cache.negative_ttl|cache.stale_if_error|cache.refresh_after|cache.lock_timeout|cache.max_staleness|cache.memory_entries|cache.queue_limit|cache.queue_attempts|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags=" -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
+        'backctl config get') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|tokens.revocation_max_age|cache.ttl|cache.negative_ttl|cache.stale_if_error|cache.refresh_after|cache.lock_timeout|cache.max_staleness|cache.memory_entries|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags="$shared" ;;
+        'backctl config set') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|tokens.revocation_max_age|cache.ttl|cache.negative_ttl|cache.stale_if_error|cache.refresh_after|cache.lock_timeout|cache.max_staleness|cache.memory_entries|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT TEXT) flags=" --value-stdin --value-file=FILE --value-fd=TEXT --value-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
+        'backctl config unset') operands=('protected|database.url|database.timeout|database.connect_timeout|database.statement_timeout|database.lock_timeout|redis.url|redis.timeout|redis.namespace|keyring.path|keyring.allow_group_read|keyring.document|keyring.passphrase|accounts.allow_special_domains|authentication.source_policy|passwords.min_length|passwords.bcrypt_cost|tokens.issuer|tokens.audience|tokens.access_ttl|tokens.refresh_ttl|tokens.session_ttl|tokens.leeway|tokens.grace|tokens.revocation_max_age|cache.ttl|cache.negative_ttl|cache.stale_if_error|cache.refresh_after|cache.lock_timeout|cache.max_staleness|cache.memory_entries|sanitize.tags|sanitize.attributes|sanitize.url_schemes|sanitize.max_bytes|sanitize.max_depth' TEXT) flags=" -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl config validate') operands=(FILE TEXT) flags="$shared" ;;
         'backctl profile') words='list show current use' flags=" -h --help" ;;
         'backctl profile list') flags="$shared" ;;
@@ -113,8 +108,14 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl completion bash') flags="$shared" ;;
         'backctl completion zsh') flags="$shared" ;;
         'backctl completion fish') flags="$shared" ;;
-        'backctl help') words='exit-codes' flags=" -h --help" ;;
+        'backctl version') flags="$shared" ;;
+        'backctl help') words='environment exit-codes formatting identities options time' flags=" -h --help" ;;
+        'backctl help environment') flags="$shared" ;;
         'backctl help exit-codes') flags="$shared" ;;
+        'backctl help formatting') flags="$shared" ;;
+        'backctl help identities') flags="$shared" ;;
+        'backctl help options') flags="$shared" ;;
+        'backctl help time') flags="$shared" ;;
     esac
     flags="$flags "
 }

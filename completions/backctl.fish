@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --register --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --register --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'cache drain *' 'cache dead list *' 'cache dead requeue *' 'cache dead drop *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'help exit-codes *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
             return 0
     end
     return 1
@@ -131,7 +131,8 @@ complete -c backctl -n '__backctl_at' -a sanitize -d 'Remove HTML and control ch
 complete -c backctl -n '__backctl_at' -a init -d 'Create the keyring and the database, if they do not exist'
 complete -c backctl -n '__backctl_at' -a doctor -d 'Check the configuration, the database, the keys and the files'
 complete -c backctl -n '__backctl_at' -a completion -d 'Print the completion script for a shell'
-complete -c backctl -n '__backctl_at' -a help -d 'Explain what all commands have in common, such as exit codes'
+complete -c backctl -n '__backctl_at' -a version -d 'Show the versions of backctl, its libraries and its schema'
+complete -c backctl -n '__backctl_at' -a help -d 'Show the help of a command, or of a topic such as options'
 complete -c backctl -n '__backctl_at' -s p -l profile -x -a '(__backctl_stored profile)' -d 'Use this profile'
 complete -c backctl -n '__backctl_at' -l config -r -F -d 'Use this configuration file'
 complete -c backctl -n '__backctl_at' -s v -l verbose -d 'Print details on standard error'
@@ -169,13 +170,13 @@ complete -c backctl -n '__backctl_in user create' -l must-change-password -d 'Re
 complete -c backctl -n '__backctl_in user create' -l if-not-exists -d 'Succeed without changes if the account already exists'
 complete -c backctl -n '__backctl_in user create' -l upsert -d 'Create the account, or update it if it exists; its password never changes'
 complete -c backctl -n '__backctl_in user create' -l password-stdin -d 'Read the password from standard input'
-complete -c backctl -n '__backctl_in user create' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in user create' -l password-fd -x -d 'Read the password from an open file descriptor'
-complete -c backctl -n '__backctl_in user create' -l password-env -x -d 'Read the password from an environment variable'
+complete -c backctl -n '__backctl_in user create' -l password-file -r -F -d 'Read the password from a file, or \'-\''
+complete -c backctl -n '__backctl_in user create' -l password-fd -x -d 'Read the password from this descriptor'
+complete -c backctl -n '__backctl_in user create' -l password-env -x -d 'Read the password from this variable'
 complete -c backctl -n '__backctl_in user create' -l password-hash-stdin -d 'Read the password hash from standard input'
-complete -c backctl -n '__backctl_in user create' -l password-hash-file -r -F -d 'Read the password hash from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in user create' -l password-hash-fd -x -d 'Read the password hash from an open file descriptor'
-complete -c backctl -n '__backctl_in user create' -l password-hash-env -x -d 'Read the password hash from an environment variable'
+complete -c backctl -n '__backctl_in user create' -l password-hash-file -r -F -d 'Read the password hash from a file, or \'-\''
+complete -c backctl -n '__backctl_in user create' -l password-hash-fd -x -d 'Read the password hash from this descriptor'
+complete -c backctl -n '__backctl_in user create' -l password-hash-env -x -d 'Read the password hash from this variable'
 complete -c backctl -n '__backctl_in user create' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user create' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in user create' -l actor -x -d 'Record this name with the system user'
@@ -231,9 +232,9 @@ complete -c backctl -n '__backctl_in user set-password' -l generate-password -d 
 complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user set-password' -l must-change-password -d 'Require a new password at the next login'
 complete -c backctl -n '__backctl_in user set-password' -l password-stdin -d 'Read the password from standard input'
-complete -c backctl -n '__backctl_in user set-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in user set-password' -l password-fd -x -d 'Read the password from an open file descriptor'
-complete -c backctl -n '__backctl_in user set-password' -l password-env -x -d 'Read the password from an environment variable'
+complete -c backctl -n '__backctl_in user set-password' -l password-file -r -F -d 'Read the password from a file, or \'-\''
+complete -c backctl -n '__backctl_in user set-password' -l password-fd -x -d 'Read the password from this descriptor'
+complete -c backctl -n '__backctl_in user set-password' -l password-env -x -d 'Read the password from this variable'
 complete -c backctl -n '__backctl_in user set-password' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in user set-password' -l actor -x -d 'Record this name with the system user'
@@ -243,13 +244,13 @@ complete -c backctl -n '__backctl_in user set-password' -l reason -x -d 'Record 
 complete -c backctl -n '__backctl_operand 1 user check-password' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user check-password' -l source -x -d 'IP address of the client, for authentication.source_policy'
 complete -c backctl -n '__backctl_in user check-password' -l password-stdin -d 'Read the password from standard input'
-complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from an open file descriptor'
-complete -c backctl -n '__backctl_in user check-password' -l password-env -x -d 'Read the password from an environment variable'
+complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file, or \'-\''
+complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from this descriptor'
+complete -c backctl -n '__backctl_in user check-password' -l password-env -x -d 'Read the password from this variable'
 complete -c backctl -n '__backctl_in user check-password' -l mfa-code-stdin -d 'Read the mfa code from standard input'
-complete -c backctl -n '__backctl_in user check-password' -l mfa-code-file -r -F -d 'Read the mfa code from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in user check-password' -l mfa-code-fd -x -d 'Read the mfa code from an open file descriptor'
-complete -c backctl -n '__backctl_in user check-password' -l mfa-code-env -x -d 'Read the mfa code from an environment variable'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-file -r -F -d 'Read the mfa code from a file, or \'-\''
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-fd -x -d 'Read the mfa code from this descriptor'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-env -x -d 'Read the mfa code from this variable'
 complete -c backctl -n '__backctl_in user check-password' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user check-password' -l reason -x -d 'Record this reason with every change'
 
@@ -381,9 +382,9 @@ complete -c backctl -n '__backctl_in user mfa enroll' -l reason -x -d 'Record th
 complete -c backctl -n '__backctl_operand 1 user mfa confirm' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user mfa confirm' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-stdin -d 'Read the code from standard input'
-complete -c backctl -n '__backctl_in user mfa confirm' -l code-file -r -F -d 'Read the code from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in user mfa confirm' -l code-fd -x -d 'Read the code from an open file descriptor'
-complete -c backctl -n '__backctl_in user mfa confirm' -l code-env -x -d 'Read the code from an environment variable'
+complete -c backctl -n '__backctl_in user mfa confirm' -l code-file -r -F -d 'Read the code from a file, or \'-\''
+complete -c backctl -n '__backctl_in user mfa confirm' -l code-fd -x -d 'Read the code from this descriptor'
+complete -c backctl -n '__backctl_in user mfa confirm' -l code-env -x -d 'Read the code from this variable'
 complete -c backctl -n '__backctl_in user mfa confirm' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa confirm' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in user mfa confirm' -l actor -x -d 'Record this name with the system user'
@@ -466,21 +467,21 @@ complete -c backctl -n '__backctl_in token verify' -l audience -x -d 'Audience c
 complete -c backctl -n '__backctl_in token verify' -l offline -d 'Use no database; revocation is not checked'
 complete -c backctl -n '__backctl_in token verify' -l batch -d 'Read one token per line from standard input and print one JSON object for each'
 complete -c backctl -n '__backctl_in token verify' -l token-stdin -d 'Read the token from standard input'
-complete -c backctl -n '__backctl_in token verify' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in token verify' -l token-fd -x -d 'Read the token from an open file descriptor'
-complete -c backctl -n '__backctl_in token verify' -l token-env -x -d 'Read the token from an environment variable'
+complete -c backctl -n '__backctl_in token verify' -l token-file -r -F -d 'Read the token from a file, or \'-\''
+complete -c backctl -n '__backctl_in token verify' -l token-fd -x -d 'Read the token from this descriptor'
+complete -c backctl -n '__backctl_in token verify' -l token-env -x -d 'Read the token from this variable'
 
 # backctl token inspect
 complete -c backctl -n '__backctl_in token inspect' -l token-stdin -d 'Read the token from standard input'
-complete -c backctl -n '__backctl_in token inspect' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in token inspect' -l token-fd -x -d 'Read the token from an open file descriptor'
-complete -c backctl -n '__backctl_in token inspect' -l token-env -x -d 'Read the token from an environment variable'
+complete -c backctl -n '__backctl_in token inspect' -l token-file -r -F -d 'Read the token from a file, or \'-\''
+complete -c backctl -n '__backctl_in token inspect' -l token-fd -x -d 'Read the token from this descriptor'
+complete -c backctl -n '__backctl_in token inspect' -l token-env -x -d 'Read the token from this variable'
 
 # backctl token refresh
 complete -c backctl -n '__backctl_in token refresh' -l token-stdin -d 'Read the token from standard input'
-complete -c backctl -n '__backctl_in token refresh' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in token refresh' -l token-fd -x -d 'Read the token from an open file descriptor'
-complete -c backctl -n '__backctl_in token refresh' -l token-env -x -d 'Read the token from an environment variable'
+complete -c backctl -n '__backctl_in token refresh' -l token-file -r -F -d 'Read the token from a file, or \'-\''
+complete -c backctl -n '__backctl_in token refresh' -l token-fd -x -d 'Read the token from this descriptor'
+complete -c backctl -n '__backctl_in token refresh' -l token-env -x -d 'Read the token from this variable'
 complete -c backctl -n '__backctl_in token refresh' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token refresh' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in token refresh' -l actor -x -d 'Record this name with the system user'
@@ -492,9 +493,9 @@ complete -c backctl -n '__backctl_in token revoke' -l session -x -d 'Revoke a se
 complete -c backctl -n '__backctl_in token revoke' -l user -x -a '(__backctl_stored account)' -d 'Revoke all sessions of this account'
 complete -c backctl -n '__backctl_in token revoke' -l all -d 'Revoke all sessions of all accounts'
 complete -c backctl -n '__backctl_in token revoke' -l token-stdin -d 'Read the token from standard input'
-complete -c backctl -n '__backctl_in token revoke' -l token-file -r -F -d 'Read the token from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in token revoke' -l token-fd -x -d 'Read the token from an open file descriptor'
-complete -c backctl -n '__backctl_in token revoke' -l token-env -x -d 'Read the token from an environment variable'
+complete -c backctl -n '__backctl_in token revoke' -l token-file -r -F -d 'Read the token from a file, or \'-\''
+complete -c backctl -n '__backctl_in token revoke' -l token-fd -x -d 'Read the token from this descriptor'
+complete -c backctl -n '__backctl_in token revoke' -l token-env -x -d 'Read the token from this variable'
 complete -c backctl -n '__backctl_in token revoke' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token revoke' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in token revoke' -l actor -x -d 'Record this name with the system user'
@@ -582,9 +583,9 @@ complete -c backctl -n '__backctl_in key jwks' -l format -x -a 'jwks envoy istio
 # backctl key wrap
 complete -c backctl -n '__backctl_in key wrap' -l none -d 'Store the keyring unencrypted again'
 complete -c backctl -n '__backctl_in key wrap' -l passphrase-stdin -d 'Read the passphrase from standard input'
-complete -c backctl -n '__backctl_in key wrap' -l passphrase-file -r -F -d 'Read the passphrase from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in key wrap' -l passphrase-fd -x -d 'Read the passphrase from an open file descriptor'
-complete -c backctl -n '__backctl_in key wrap' -l passphrase-env -x -d 'Read the passphrase from an environment variable'
+complete -c backctl -n '__backctl_in key wrap' -l passphrase-file -r -F -d 'Read the passphrase from a file, or \'-\''
+complete -c backctl -n '__backctl_in key wrap' -l passphrase-fd -x -d 'Read the passphrase from this descriptor'
+complete -c backctl -n '__backctl_in key wrap' -l passphrase-env -x -d 'Read the passphrase from this variable'
 complete -c backctl -n '__backctl_in key wrap' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key wrap' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in key wrap' -l actor -x -d 'Record this name with the system user'
@@ -595,9 +596,9 @@ complete -c backctl -n '__backctl_in key import' -l purpose -x -a 'sign encrypt 
 complete -c backctl -n '__backctl_in key import' -l alg -x -a 'EdDSA ES256 RS256 HS256' -d 'Algorithm of a signing key; EdDSA unless given'
 complete -c backctl -n '__backctl_in key import' -l kid -x -d 'Name of the new key; generated unless given'
 complete -c backctl -n '__backctl_in key import' -l key-stdin -d 'Read the key from standard input'
-complete -c backctl -n '__backctl_in key import' -l key-file -r -F -d 'Read the key from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in key import' -l key-fd -x -d 'Read the key from an open file descriptor'
-complete -c backctl -n '__backctl_in key import' -l key-env -x -d 'Read the key from an environment variable'
+complete -c backctl -n '__backctl_in key import' -l key-file -r -F -d 'Read the key from a file, or \'-\''
+complete -c backctl -n '__backctl_in key import' -l key-fd -x -d 'Read the key from this descriptor'
+complete -c backctl -n '__backctl_in key import' -l key-env -x -d 'Read the key from this variable'
 complete -c backctl -n '__backctl_in key import' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key import' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in key import' -l actor -x -d 'Record this name with the system user'
@@ -624,9 +625,9 @@ complete -c backctl -n '__backctl_in encrypt' -l overwrite -d 'Replace the file 
 complete -c backctl -n '__backctl_in encrypt' -l all-or-nothing -d 'Write nothing if a record fails'
 complete -c backctl -n '__backctl_in encrypt' -l trim-newline -d 'Remove one line end from the end of the value, such as echo adds'
 complete -c backctl -n '__backctl_in encrypt' -l value-stdin -d 'Read the value from standard input'
-complete -c backctl -n '__backctl_in encrypt' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in encrypt' -l value-fd -x -d 'Read the value from an open file descriptor'
-complete -c backctl -n '__backctl_in encrypt' -l value-env -x -d 'Read the value from an environment variable'
+complete -c backctl -n '__backctl_in encrypt' -l value-file -r -F -d 'Read the value from a file, or \'-\''
+complete -c backctl -n '__backctl_in encrypt' -l value-fd -x -d 'Read the value from this descriptor'
+complete -c backctl -n '__backctl_in encrypt' -l value-env -x -d 'Read the value from this variable'
 
 # backctl decrypt
 complete -c backctl -n '__backctl_in decrypt' -l context -x -d 'Bind the value to this context, such as users.phone:1, or \'\' for none'
@@ -640,9 +641,9 @@ complete -c backctl -n '__backctl_in decrypt' -l overwrite -d 'Replace the file 
 complete -c backctl -n '__backctl_in decrypt' -l all-or-nothing -d 'Write nothing if a record fails'
 complete -c backctl -n '__backctl_in decrypt' -l stream -d 'Write to standard output while the file is read, instead of after all of it was verified'
 complete -c backctl -n '__backctl_in decrypt' -l value-stdin -d 'Read the value from standard input'
-complete -c backctl -n '__backctl_in decrypt' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in decrypt' -l value-fd -x -d 'Read the value from an open file descriptor'
-complete -c backctl -n '__backctl_in decrypt' -l value-env -x -d 'Read the value from an environment variable'
+complete -c backctl -n '__backctl_in decrypt' -l value-file -r -F -d 'Read the value from a file, or \'-\''
+complete -c backctl -n '__backctl_in decrypt' -l value-fd -x -d 'Read the value from this descriptor'
+complete -c backctl -n '__backctl_in decrypt' -l value-env -x -d 'Read the value from this variable'
 
 # backctl reencrypt
 complete -c backctl -n '__backctl_in reencrypt' -l context -x -d 'Bind the value to this context, such as users.phone:1, or \'\' for none'
@@ -655,9 +656,9 @@ complete -c backctl -n '__backctl_in reencrypt' -l out -r -F -d 'Write to this n
 complete -c backctl -n '__backctl_in reencrypt' -l overwrite -d 'Replace the file of --out if it exists'
 complete -c backctl -n '__backctl_in reencrypt' -l all-or-nothing -d 'Write nothing if a record fails'
 complete -c backctl -n '__backctl_in reencrypt' -l value-stdin -d 'Read the value from standard input'
-complete -c backctl -n '__backctl_in reencrypt' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in reencrypt' -l value-fd -x -d 'Read the value from an open file descriptor'
-complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Read the value from an environment variable'
+complete -c backctl -n '__backctl_in reencrypt' -l value-file -r -F -d 'Read the value from a file, or \'-\''
+complete -c backctl -n '__backctl_in reencrypt' -l value-fd -x -d 'Read the value from this descriptor'
+complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Read the value from this variable'
 
 # backctl cache
 complete -c backctl -n '__backctl_at cache' -a get -d 'Print a cached value as JSON; exit code 3 if it is not cached'
@@ -668,8 +669,6 @@ complete -c backctl -n '__backctl_at cache' -a explain -d 'Show everything about
 complete -c backctl -n '__backctl_at cache' -a invalidate -d 'Invalidate cache entries in all running services'
 complete -c backctl -n '__backctl_at cache' -a stats -d 'Show the number of entries and the hit ratio'
 complete -c backctl -n '__backctl_at cache' -a warm -d 'Store values in the cache before services need them'
-complete -c backctl -n '__backctl_at cache' -a drain -d 'Write queued updates to the database'
-complete -c backctl -n '__backctl_at cache' -a dead -d 'List, requeue and drop updates that failed too often'
 complete -c backctl -n '__backctl_at cache' -s h -l help -d 'Show this message and exit'
 
 # backctl cache get
@@ -724,37 +723,6 @@ complete -c backctl -n '__backctl_in cache warm users' -s n -l dry-run -d 'Chang
 complete -c backctl -n '__backctl_in cache warm users' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in cache warm users' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in cache warm users' -l reason -x -d 'Record this reason with every change'
-
-# backctl cache drain
-complete -c backctl -n '__backctl_in cache drain' -l once -d 'Write the updates that are due, then exit; the default'
-complete -c backctl -n '__backctl_in cache drain' -l follow -d 'Keep running, and write updates as they are queued'
-complete -c backctl -n '__backctl_in cache drain' -l batch-size -x -d 'Updates per transaction, 1 to 10000; 1000 unless given'
-complete -c backctl -n '__backctl_in cache drain' -l register -x -d 'Register the writers of a service: call MODULE:NAME(cache); can be repeated'
-complete -c backctl -n '__backctl_in cache drain' -l set-aside-unknown -d 'Move the updates of writers that are not registered to the dead ones'
-complete -c backctl -n '__backctl_in cache drain' -s n -l dry-run -d 'Change nothing; show what would change'
-complete -c backctl -n '__backctl_in cache drain' -s y -l yes -d 'Confirm without a prompt'
-complete -c backctl -n '__backctl_in cache drain' -l actor -x -d 'Record this name with the system user'
-complete -c backctl -n '__backctl_in cache drain' -l reason -x -d 'Record this reason with every change'
-
-# backctl cache dead
-complete -c backctl -n '__backctl_at cache dead' -a list -d 'List dead updates, oldest first, with their errors'
-complete -c backctl -n '__backctl_at cache dead' -a requeue -d 'Let dead updates wait to be written again'
-complete -c backctl -n '__backctl_at cache dead' -a drop -d 'Delete dead updates. Their values are lost. Prompts unless --yes is given'
-complete -c backctl -n '__backctl_at cache dead' -s h -l help -d 'Show this message and exit'
-
-# backctl cache dead requeue
-complete -c backctl -n '__backctl_in cache dead requeue' -l all -d 'Requeue all dead updates'
-complete -c backctl -n '__backctl_in cache dead requeue' -s n -l dry-run -d 'Change nothing; show what would change'
-complete -c backctl -n '__backctl_in cache dead requeue' -s y -l yes -d 'Confirm without a prompt'
-complete -c backctl -n '__backctl_in cache dead requeue' -l actor -x -d 'Record this name with the system user'
-complete -c backctl -n '__backctl_in cache dead requeue' -l reason -x -d 'Record this reason with every change'
-
-# backctl cache dead drop
-complete -c backctl -n '__backctl_in cache dead drop' -l all -d 'Drop all dead updates'
-complete -c backctl -n '__backctl_in cache dead drop' -s n -l dry-run -d 'Change nothing; show what would change'
-complete -c backctl -n '__backctl_in cache dead drop' -s y -l yes -d 'Confirm without a prompt'
-complete -c backctl -n '__backctl_in cache dead drop' -l actor -x -d 'Record this name with the system user'
-complete -c backctl -n '__backctl_in cache dead drop' -l reason -x -d 'Record this reason with every change'
 
 # backctl ratelimit
 complete -c backctl -n '__backctl_at ratelimit' -a check -d 'Consume a part of a limit: exit code 0, or 6 if it is reached'
@@ -857,21 +825,21 @@ complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message 
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Show where each value comes from'
 
 # backctl config get
-complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries cache.queue_limit cache.queue_attempts sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 
 # backctl config set
-complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries cache.queue_limit cache.queue_attempts sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
-complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file; \'-\' is standard input'
-complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from an open file descriptor'
-complete -c backctl -n '__backctl_in config set' -l value-env -x -d 'Read the value from an environment variable'
+complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file, or \'-\''
+complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from this descriptor'
+complete -c backctl -n '__backctl_in config set' -l value-env -x -d 'Read the value from this variable'
 complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in config set' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in config set' -l reason -x -d 'Record this reason with every change'
 
 # backctl config unset
-complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries cache.queue_limit cache.queue_attempts sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in config unset' -l actor -x -d 'Record this name with the system user'
@@ -957,7 +925,12 @@ complete -c backctl -n '__backctl_at completion' -a fish -d 'Print the completio
 complete -c backctl -n '__backctl_at completion' -s h -l help -d 'Show this message and exit'
 
 # backctl help
+complete -c backctl -n '__backctl_at help' -a environment -d 'List the environment variables and their settings'
 complete -c backctl -n '__backctl_at help' -a exit-codes -d 'List the exit codes and their meanings'
+complete -c backctl -n '__backctl_at help' -a formatting -d 'Explain the formats of results: tables, JSON, CSV and TSV'
+complete -c backctl -n '__backctl_at help' -a identities -d 'Explain how to name accounts'
+complete -c backctl -n '__backctl_at help' -a options -d 'List the options that commands share'
+complete -c backctl -n '__backctl_at help' -a time -d 'Explain how to write times and durations'
 complete -c backctl -n '__backctl_at help' -s h -l help -d 'Show this message and exit'
 
 # every command

@@ -106,7 +106,12 @@ CASES: list[tuple[str, Prepare, str, bytes, int]] = [  # command, preparation, a
     ("doctor", unprepared, "", b"", 0),
     ("encrypt", unprepared, "--context c", b"value", 0),
     ("encrypt --out", unprepared, "made --context c --lines", b"a\nb\n", 0),
+    ("help environment", unprepared, "", b"", 0),
     ("help exit-codes", unprepared, "", b"", 0),
+    ("help formatting", unprepared, "", b"", 0),
+    ("help identities", unprepared, "", b"", 0),
+    ("help options", unprepared, "", b"", 0),
+    ("help time", unprepared, "", b"", 0),
     ("key due", unprepared, "", b"", 6),
     ("key due", unprepared, "--if-older-than 0d", b"", 0),
     ("key jwks", unprepared, "", b"", 0),
@@ -169,6 +174,7 @@ CASES: list[tuple[str, Prepare, str, bytes, int]] = [  # command, preparation, a
     ("user mfa status", with_a_pending_factor, "ada", b"", 0),
     ("user mfa recovery-codes", with_a_second_factor, "ada", b"", 0),
     ("user show", unprepared, "ada", b"", 0),
+    ("version", unprepared, "", b"", 0),
 ]
 
 

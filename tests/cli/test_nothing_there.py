@@ -102,7 +102,13 @@ NEED_NONE = {
     ("completion", "bash"): "",
     ("completion", "zsh"): "",
     ("completion", "fish"): "",
+    ("help", "environment"): "",
     ("help", "exit-codes"): "",
+    ("help", "formatting"): "",
+    ("help", "identities"): "",
+    ("help", "options"): "",
+    ("help", "time"): "",
+    ("version",): "",
     ("doctor",): "",
 }
 """Commands that work without an installation."""

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -69,26 +69,74 @@ class Group(TyperGroup):
         super().format_help(ctx, formatter)
 
 
+class Help(Group):
+    """`backctl help`: the help of the program, of a command, or of a topic, which is a command of this noun."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            self._show(ctx, ())
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        if args[0] not in self._noun.leaves:
+            self._show(ctx, args)
+        return super().resolve_command(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+        return ["[COMMAND... | TOPIC]"]
+
+    def _show(self, ctx: Context, words: Sequence[str]) -> NoReturn:
+        """Print what `--help` prints after these words, and end. Raises UsageError."""
+        root = command = ctx.find_root().command
+        at = Context(root, info_name=PROGRAM, help_option_names=HELP_FLAGS)
+        for word in words:
+            if word in HELP_FLAGS:
+                continue
+            if word.startswith("-"):
+                raise UsageError("'help' takes the words of a command, without options", hint=_SEE_TOPICS)
+            if not isinstance(command, (Root, Group)):
+                raise UsageError(f"'{at.command_path}' has no command {quoted(word)}", hint=f"omit {quoted(word)}")
+            known = command.list_commands(at)
+            inner = command.load(word) if word in known else None
+            if inner is None:
+                raise self._unknown(word, known) if command is root else _unknown_command(at, word, known)
+            command, at = inner, Context(inner, info_name=word, parent=at)
+        typer.echo(at.get_help(), color=at.color)
+        raise Exit(ExitCode.OK)
+
+    def _unknown(self, word: str, nouns: Sequence[str]) -> UsageError:
+        hint = _meant("", word, [*self._noun.leaves, *nouns]) or _SEE_TOPICS
+        return UsageError(f"there is no command or topic {quoted(word)}", hint=hint)
+
+
+_SEE_TOPICS = "see '{backctl} help help' for the topics"
+
+
 def _loaded(entry: Entry) -> Command:
     """Import the module of a noun or command and build it."""
-    app: Noun = import_module(entry.module).app
+    app = _app(entry)
     return Leaf(next(iter(app.leaves.values()))) if entry.verb else Group(app)
 
 
+def _app(entry: Entry) -> Noun:
+    app: Noun = import_module(entry.module).app
+    return app
+
+
 def _unknown_command(ctx: Context, word: str, known: Sequence[str]) -> UsageError:
+    noun = ctx.command_path.removeprefix(PROGRAM)
+    hint = _meant(noun.strip(), word, known) or f"see '{{backctl}}{noun} --help'"
+    return UsageError(f"'{ctx.command_path}' has no command {quoted(word)}", hint=hint)
+
+
+def _meant(noun: str, word: str, known: Sequence[str]) -> str | None:
+    """Return the hint that names what was probably meant; None if nothing is similar."""
     from backctl.presentation.nearest import elsewhere, nearest
 
     near = nearest(word, known)
-    other = elsewhere(ctx.command_path.removeprefix(PROGRAM).strip(), word)
-    if other:
-        hint = other
-    elif word in ("version", "-V"):
-        hint = "see '{backctl} --version'"
-    elif near:
-        hint = "did you mean " + " or ".join(quoted(name) for name in near) + "?"
-    else:
-        hint = f"see '{{backctl}}{ctx.command_path.removeprefix(PROGRAM)} --help'"
-    return UsageError(f"'{ctx.command_path}' has no command {quoted(word)}", hint=hint)
+    if other := elsewhere(noun, word):
+        return other
+    return "did you mean " + " or ".join(quoted(name) for name in near) + "?" if near else None
 
 
 class Root(TyperGroup):
@@ -119,7 +167,7 @@ class Root(TyperGroup):
     def load(self, name: str) -> Command:
         """Import a noun and build its command. Raises KeyError for a name outside the table."""
         if name not in self._loaded:
-            self._loaded[name] = _loaded(self.nouns[name])
+            self._loaded[name] = Help(_app(self.nouns[name])) if name == "help" else _loaded(self.nouns[name])
         return self._loaded[name]
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:

@@ -52,6 +52,7 @@ class LeafSpec(NamedTuple):
     view: View | None
     others: Mapping[str, tuple[Kind, View]]
     members: tuple[str, ...]
+    examples: str
 
     @property
     def mutation(self) -> bool:
@@ -106,6 +107,7 @@ def leaf(
     view: View | None = None,
     others: Mapping[str, tuple[Kind, View]] = MappingProxyType({}),
     members: tuple[str, ...] = (),
+    examples: str = "",
 ) -> Callable[[Command], Command]:
     """Make the function a command of `app`. Its name is that of the function, with dashes, unless `name` is given.
 
@@ -125,6 +127,7 @@ def leaf(
     - `view` is the class of the printed objects, or a function that imports and returns it; `others` are the kinds
       and classes of other results, by the option that selects them. `--fields` is checked against them before anything
       happens. `members` are names of FURTHER_MEMBERS that some results also have.
+    - `examples` are two or three commands for the help, each after a line `# What it does`. A test runs them.
     """
 
     def declare(function: Command) -> Command:
@@ -142,6 +145,7 @@ def leaf(
             view=view,
             others=others,
             members=members,
+            examples=examples,
         )
         return function
 

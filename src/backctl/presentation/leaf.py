@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -10,9 +11,10 @@ import typer
 from typer.core import TyperCommand
 from typer.exceptions import Exit
 
-from backctl.domain.errors import UsageError
+from backctl.domain.errors import PROGRAM, UsageError
 from backctl.domain.quoting import quoted
 from backctl.presentation import parameters, terminal
+from backctl.presentation.colors import BOLD, RESET
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import LeafSpec
 from backctl.presentation.errors import ExitCode
@@ -31,6 +33,16 @@ def help_markup() -> typer.core.MarkupMode:
     return "rich" if terminal.is_terminal(sys.stdout) and terminal.color_wanted(sys.stdout) else None
 
 
+def write_section(formatter: HelpFormatter, title: str, lines: Sequence[str]) -> None:
+    """Write lines that are not wrapped below the help, which Rich prints before this."""
+    if lines:
+        begin, end = (BOLD, RESET) if help_markup() else ("", "")
+        formatter.write(
+            "".join(f"{line}\n" for line in ("", f"{begin}{title}:{end}", *(f"  {line}" for line in lines)))
+        )
+
+
+_SEE_OPTIONS = f"See '{PROGRAM} help options' for options of every command, such as -o json."
 _SHARED = "shared_"
 _FROM_SETTINGS = ("shared_profile", "shared_config")
 """Options whose variables the settings read themselves, to know the origin of each value."""
@@ -78,8 +90,18 @@ class Leaf(TyperCommand):
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write what belongs to this command. `backctl help options` explains the options of every command."""
         self.rich_markup_mode = help_markup()
-        super().format_help(ctx, formatter)
+        shown = copy(self)
+        shown.params = [parameter for parameter in self.params if not self._is_elsewhere(parameter)]
+        TyperCommand.format_help(shown, ctx, formatter)
+        write_section(formatter, "Examples", inspect.cleandoc(self._spec.examples).splitlines())
+        formatter.write(f"\n{_SEE_OPTIONS}\n")
+
+    def _is_elsewhere(self, parameter: Parameter) -> bool:
+        """Whether `backctl help options` explains an option. `--yes` matters here if the command itself asks."""
+        common: tuple[Parameter, ...] = (*parameters.EVERYWHERE, *parameters.ATTRIBUTION)
+        return parameter in common or (parameter is parameters.YES and self._spec.guard != "yes")
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}

@@ -19,7 +19,7 @@ _COMMON = "Common options"
 _SECRETS = "Secrets"
 
 
-def _option(name: str, *spellings: str, panel: str = _COMMON, **details: Any) -> TyperOption:
+def _option(name: str, *spellings: str, panel: str | None = _COMMON, **details: Any) -> TyperOption:
     return TyperOption(
         param_decls=[f"shared_{name}", *spellings],
         rich_help_panel=panel,
@@ -88,21 +88,33 @@ ATTRIBUTION: tuple[TyperOption, ...] = (
 """Options of the commands that record events."""
 
 DRY_RUN = _option(
-    "dry_run", "-n", "--dry-run", is_flag=True, default=False, help="Change nothing; show what would change."
+    "dry_run",
+    "-n",
+    "--dry-run",
+    panel=None,
+    is_flag=True,
+    default=False,
+    help="Change nothing; show what would change.",
 )
-YES = _option("yes", "-y", "--yes", is_flag=True, default=False, help="Confirm without a prompt.")
+YES = _option("yes", "-y", "--yes", panel=None, is_flag=True, default=False, help="Confirm without a prompt.")
 CONFIRM = _option(
-    "confirm", "--confirm", metavar="NAME", help="Confirm by giving the name or number of what is destroyed."
+    "confirm",
+    "--confirm",
+    panel=None,
+    metavar="NAME",
+    help="Confirm by giving the name or number of what is destroyed.",
 )
 FROM_FILE = _option(
     "from_file",
     "--from-file",
+    panel=None,
     metavar="FILE",
     help="Read accounts from a file, one per line or as JSON lines; '-' is standard input.",
 )
 MAX_CHANGES = _option(
     "max_changes",
     "--max-changes",
+    panel=None,
     metavar="LIMIT",
     help="Change nothing if more accounts would change than this number or percentage, for example 20 or 5%.",
 )
@@ -128,21 +140,21 @@ def secret_options(name: str) -> tuple[TyperOption, ...]:
             f"--{name}-file",
             panel=_SECRETS,
             metavar="FILE",
-            help=f"Read the {words} from a file; '-' is standard input.",
+            help=f"Read the {words} from a file, or '-'.",
         ),
         _option(
             f"{member}_fd",
             f"--{name}-fd",
             panel=_SECRETS,
             metavar="N",
-            help=f"Read the {words} from an open file descriptor.",
+            help=f"Read the {words} from this descriptor.",
         ),
         _option(
             f"{member}_env",
             f"--{name}-env",
             panel=_SECRETS,
             metavar="VARIABLE",
-            help=f"Read the {words} from an environment variable.",
+            help=f"Read the {words} from this variable.",
         ),
     )
 

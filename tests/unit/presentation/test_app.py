@@ -109,7 +109,8 @@ def test_every_leaf_has_help(runner: CliRunner, name: str) -> None:
         shown = runner.invoke(app, [*words, "--help"])
         assert shown.exit_code == 0, shown.stderr
         assert f"Usage: backctl {' '.join(words)} [OPTIONS]" in shown.stdout
-        assert "Common options:" in shown.stdout
+        assert "\nExamples:\n  # " in shown.stdout, words
+        assert shown.stdout.endswith("\nSee 'backctl help options' for options of every command, such as -o json.\n")
 
 
 def test_the_commands_of_a_noun_within_another_have_help_too() -> None:

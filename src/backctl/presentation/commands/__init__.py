@@ -34,7 +34,8 @@ NOUNS: dict[str, Entry] = {
     "init": Entry(_HERE + "init", "Create the keyring and the database, if they do not exist.", verb=True),
     "doctor": Entry(_HERE + "doctor", "Check the configuration, the database, the keys and the files.", verb=True),
     "completion": Entry(_HERE + "completion", "Print the completion script for a shell."),
-    "help": Entry(_HERE + "help", "Explain what all commands have in common, such as exit codes."),
+    "version": Entry(_HERE + "version", "Show the versions of backctl, its libraries and its schema.", verb=True),
+    "help": Entry(_HERE + "help", "Show the help of a command, or of a topic such as options."),
 }
 """In the order of the help. To add a noun, add a line here and a module to this package."""
 
