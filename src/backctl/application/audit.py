@@ -85,7 +85,10 @@ class AuditService:
     def verify(self) -> ChainView:
         """Verify the whole chain. A broken chain is a result, not an error; a missing keyring is an error."""
         report = self.reader().verify_chain(self.audit_keys)
-        return ChainView(report.intact, report.events, report.erased, report.broken_seq, report.reason)
+        problem = report.reason
+        if problem is None and report.unverified:
+            problem = f"events that cannot be verified, because their keys were lost: {report.unverified}"
+        return ChainView(problem is None, report.events, report.erased, report.unverified, report.broken_seq, problem)
 
     def _resolved(self, criteria: EventCriteria) -> EventCriteria:
         """Replace globs with types, and names with subjects. Raises InvalidInput for criteria that can never match."""

@@ -34,11 +34,15 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class ChainView:
-    """The result of verifying the event chain. `ok`: nothing was changed, inserted or removed; otherwise
-    `broken_seq` is the first invalid event."""
+    """The result of verifying the event chain. `ok`: nothing was changed, inserted or removed.
+
+    `broken_seq` is the first invalid event. `unverified` is the number of events that nobody can verify, because the
+    keyring was lost and replaced after them; `ok` is False then too. `events` is the number of valid events.
+    """
 
     ok: bool
     events: int
     erased: int
+    unverified: int
     broken_seq: int | None
     problem: str | None

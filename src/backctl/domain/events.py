@@ -308,6 +308,21 @@ class KeyringRewrapped(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyringReplaced(DomainEvent):
+    """A lost keyring was replaced by a new one with `keys`. A new segment of the chain starts here.
+
+    `old_seq` is the last event of the old segment, and `old_mac_digest` the SHA-256 of its MAC, in hexadecimal.
+    `lost_keys` are the kids of the lost audit keys, under which nobody can verify that segment. The subject is
+    `keyring`.
+    """
+
+    keys: tuple[str, ...]
+    lost_keys: tuple[str, ...]
+    old_seq: int
+    old_mac_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeyExported(DomainEvent):
     """The secret half of a key was exported. `form`: `jwk` or `pem`."""
 
