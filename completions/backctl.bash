@@ -42,13 +42,14 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl token revoke') flags=" --jti=TEXT --session=TEXT --user=@account --all --token-stdin --token-file=FILE --token-fd=TEXT --token-env=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl token list') operands=(@account TEXT) flags=" --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl token gc') flags=" --batch-size=TEXT --older-than=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl key') words='list show add promote retire destroy rotate due jwks wrap import export' flags=" -h --help" ;;
+        'backctl key') words='list show add promote retire destroy replace-lost rotate due jwks wrap import export' flags=" -h --help" ;;
         'backctl key list') flags=" --purpose=sign|encrypt|audit|index$shared" ;;
         'backctl key show') operands=(TEXT TEXT) flags="$shared" ;;
         'backctl key add') flags=" --purpose=sign|encrypt|audit|index --alg=EdDSA|ES256|RS256|HS256 --kid=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl key promote') operands=(TEXT TEXT) flags=" --overlap=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl key retire') operands=(TEXT TEXT) flags=" --overlap=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl key destroy') operands=(TEXT TEXT) flags=" -n --dry-run -y --yes --confirm=TEXT --actor=TEXT --reason=TEXT$shared" ;;
+        'backctl key replace-lost') flags=" -n --dry-run -y --yes --confirm=TEXT --actor=TEXT --reason=TEXT$shared" ;;
         'backctl key rotate') flags=" --purpose=sign|encrypt|audit|index --if-older-than=TEXT --overlap=TEXT -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl key due') flags=" --purpose=sign|encrypt|audit|index --if-older-than=TEXT --overlap=TEXT$shared" ;;
         'backctl key jwks') flags=" --format=jwks|envoy|istio$shared" ;;
@@ -79,7 +80,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl ratelimit policy list') flags="$shared" ;;
         'backctl ratelimit policy show') operands=(@policy TEXT) flags="$shared" ;;
         'backctl audit') words='list show verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --by=TEXT --subject=@account --type=InstallationCreated|SchemaUpgraded|UserCreated|UserImported|UserSeeded|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordChangeRequired|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyExported|AccountsExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --outcome=success|failure --reason-contains=TEXT --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit list') flags=" --by=TEXT --subject=@account --type=InstallationCreated|SchemaUpgraded|UserCreated|UserImported|UserSeeded|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordChangeRequired|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyringReplaced|KeyExported|AccountsExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --outcome=success|failure --reason-contains=TEXT --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit show') operands=(TEXT TEXT) flags="$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;

@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key replace-lost *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
             return 0
     end
     return 1
@@ -522,6 +522,7 @@ complete -c backctl -n '__backctl_at key' -a add -d 'Create a standby key, which
 complete -c backctl -n '__backctl_at key' -a promote -d 'Make a key the primary key of its purpose'
 complete -c backctl -n '__backctl_at key' -a retire -d 'Retire a key that is not the primary key'
 complete -c backctl -n '__backctl_at key' -a destroy -d 'Permanently destroy a key'
+complete -c backctl -n '__backctl_at key' -a replace-lost -d 'Replace a keyring file that is lost and has no backup'
 complete -c backctl -n '__backctl_at key' -a rotate -d 'Rotate keys that are older than a given age'
 complete -c backctl -n '__backctl_at key' -a due -d 'Show what \'rotate\' with the same options would do'
 complete -c backctl -n '__backctl_at key' -a jwks -d 'Print the public keys of the signing keys, as a JWK Set'
@@ -562,6 +563,13 @@ complete -c backctl -n '__backctl_in key destroy' -s y -l yes -d 'Confirm withou
 complete -c backctl -n '__backctl_in key destroy' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
 complete -c backctl -n '__backctl_in key destroy' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key destroy' -l reason -x -d 'Record this reason with every change'
+
+# backctl key replace-lost
+complete -c backctl -n '__backctl_in key replace-lost' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in key replace-lost' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key replace-lost' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
+complete -c backctl -n '__backctl_in key replace-lost' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in key replace-lost' -l reason -x -d 'Record this reason with every change'
 
 # backctl key rotate
 complete -c backctl -n '__backctl_in key rotate' -l purpose -x -a 'sign encrypt audit index' -d 'Only keys of this purpose, may be repeated; sign and encrypt unless given'
@@ -801,7 +809,7 @@ complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message a
 # backctl audit list
 complete -c backctl -n '__backctl_in audit list' -l by -x -d 'Only events by this actor: its name, system user, or USER@HOST'
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'Only events about this account, even if deleted, or another subject'
-complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserImported UserSeeded UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordChangeRequired UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyExported AccountsExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only events of this type or glob, such as \'User*\'; may be repeated'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserImported UserSeeded UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordChangeRequired UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyringReplaced KeyExported AccountsExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only events of this type or glob, such as \'User*\'; may be repeated'
 complete -c backctl -n '__backctl_in audit list' -l outcome -x -a 'success failure' -d 'Only refused attempts (failure), or only other events'
 complete -c backctl -n '__backctl_in audit list' -l reason-contains -x -d 'Only events with this text in the reason, in any case'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'Only events at this time or later; 7d is 7 days ago'

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from backctl.application.draining import Worker
     from backctl.application.encryption import EncryptionService
     from backctl.application.guard import Guard
+    from backctl.application.keyring_replacement import KeyringReplacementService
     from backctl.application.keys import KeyService
     from backctl.application.limits import LimitService
     from backctl.application.mfa import MfaService
@@ -301,6 +302,20 @@ class Backend:
             new_key=make_key,
             exchange=KeyText(),
             clock=now,
+        )
+
+    @lazy
+    def keyring_replacement(self) -> "KeyringReplacementService":
+        from backctl.application.keyring_replacement import KeyringReplacementService
+        from backctl.infrastructure.host import now
+
+        return KeyringReplacementService(
+            transactions=lambda: self._transactions,
+            begin=self._storage.keyring_replacement,
+            installation_id=self._storage.installation_id,
+            clock=now,
+            issuer=self._settings.tokens.issuer,
+            leeway=self._settings.tokens.leeway,
         )
 
     @lazy

@@ -222,7 +222,7 @@ def test_changes_are_as_the_document_says(installed: Machine, path: tuple[str, .
     prepare, arguments = CHANGES[path]
     shutil.copytree(next_release, installed.home.parent / "next", dirs_exist_ok=True)
     prepare(installed)
-    confirmed = ("--confirm", CONFIRMED[path]) if path in CONFIRMED else ("--yes",)
+    confirmed = ("--confirm", CONFIRMED[path](installed)) if path in CONFIRMED else ("--yes",)
     words = (*path, *arguments.split(), *confirmed, "-o", "json")
     dry = installed.run(*words, "--dry-run").succeeded()
     require_shape(LEAVES[path], "mutation", dry, 0)

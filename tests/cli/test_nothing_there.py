@@ -45,6 +45,7 @@ NEED_ONE = {
     ("key", "due"): "",
     ("key", "jwks"): "",
     ("key", "wrap"): "--passphrase-stdin",
+    ("key", "replace-lost"): "--confirm 01234567",
     ("key", "import"): "--key-stdin",
     ("key", "export"): "s-1 --private",
     ("encrypt",): "--context x --value-stdin",

@@ -66,6 +66,10 @@ def with_a_standby(machine: Machine) -> None:
     run(machine, "key", "add", "--kid", "s-new")
 
 
+def with_a_lost_keyring(machine: Machine) -> None:
+    (machine.data / "keyring.json").unlink()
+
+
 def with_a_foreign_key(machine: Machine) -> None:
     run(machine, "key", "add", "--kid", "s-new")
     keep(machine, "key", run(machine, "key", "export", "s-new", "--private"))
@@ -165,6 +169,7 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("key", "destroy"): (with_a_standby, "s-new"),
     ("key", "rotate"): (unprepared, "--if-older-than 0d"),
     ("key", "wrap"): (unprepared, "--passphrase-env PATH"),
+    ("key", "replace-lost"): (with_a_lost_keyring, ""),
     ("key", "import"): (with_a_foreign_key, "--key-file key"),
     ("key", "export"): (with_a_standby, "s-new --private --secret-file made"),
     ("config", "set"): (unprepared, "database.timeout 3s"),
@@ -173,7 +178,12 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("apply",): (with_a_seed, "test.yaml"),
     ("db", "upgrade"): (with_an_older_database, ""),
 }
-CONFIRMED = {("user", "delete"): "ada", ("key", "destroy"): "s-new"}
+CONFIRMED: dict[tuple[str, ...], Callable[[Machine], str]] = {
+    ("user", "delete"): lambda machine: "ada",
+    ("key", "destroy"): lambda machine: "s-new",
+    ("key", "replace-lost"): lambda machine: str(machine.rows("SELECT installation_id FROM installation")[0][0]),
+}
+"""The names with which commands are confirmed."""
 
 
 def test_the_table_has_every_mutation() -> None:
@@ -196,7 +206,7 @@ def test_no_change_is_made_without_a_reason_and_a_confirmation(
         assert contents(installed.home) == before
     installed.run(*command, "--dry-run").succeeded()
     assert contents(installed.home) == before
-    confirmation = ("--confirm", CONFIRMED[path]) if path in CONFIRMED else ("--yes",)
+    confirmation = ("--confirm", CONFIRMED[path](installed)) if path in CONFIRMED else ("--yes",)
     installed.run(*command, *REASON, *confirmation).succeeded()
     assert contents(installed.home) != before
 
@@ -216,6 +226,7 @@ def test_no_change_is_made_without_a_reason_and_a_confirmation(
         "token revoke --user ada",
         "token gc",
         "key rotate",
+        "key replace-lost",
         "config unset database.timeout",
         "profile use --none",
         "db upgrade",

@@ -239,6 +239,14 @@ def swap_names(world: World) -> None:
     accounts.update("new", username="bob", email="bob@example.org", by=BY)
 
 
+def replace_keyring(world: World) -> None:
+    world.confirm()
+    world.cached()
+    world.stored()  # both keep the lost keys for ten seconds, so that they compare sessions and not signatures
+    (world.place.folder / "keys.json").unlink()
+    assert world.changing.keyring_replacement.replace(by=BY).changed
+
+
 def expire(world: World) -> None:
     world.changing.accounts.update("ada", expiry=Expiry(at=Instant(now() - 1_000_000)), by=BY)
 
@@ -348,6 +356,7 @@ MUTATIONS = {
     "revoke the sessions of an account": mutation(
         lambda w: w.changing.sessions.revoke_user("ada", by=BY), "SessionsRevoked"
     ),
+    "replace a lost keyring": mutation(replace_keyring, "KeyringReplaced", "MfaDisabled", "IssuerTokensRevoked"),
     "revoke all": mutation(lambda w: w.changing.sessions.revoke_all(by=BY), "IssuerTokensRevoked"),
     "sweep": mutation(lambda w: w.changing.sessions.sweep(by=BY)),
 }

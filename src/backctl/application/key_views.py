@@ -101,6 +101,22 @@ class KeyExport:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacementView:
+    """A keyring file that was lost. `replaced` is False if it exists, or if an interrupted change had left it.
+
+    `lost_key_ids` are the lost audit keys, `unverified` is the number of events that nobody can verify without them,
+    and `mfa_disabled` are the usernames of the accounts whose second factors nobody can read.
+    """
+
+    file: str
+    installation_id: str
+    replaced: bool
+    unverified: int
+    lost_key_ids: tuple[str, ...]
+    mfa_disabled: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DestroyedKey:
     """A key that was destroyed."""
 

@@ -116,7 +116,13 @@ class Transactions:
         dry_run: bool = False,
     ) -> R:
         """Like `change_keyring`, for a step with any result; `commits` decides from the result whether to commit."""
-        return self._run(partial(self.begin_keyring, by=by), step, commits, _nothing, dry_run=dry_run)
+        return self.run_on(partial(self.begin_keyring, by=by), step, commits=commits, dry_run=dry_run)
+
+    def run_on(
+        self, begin: Callable[..., W], step: Callable[[W], R], *, commits: Callable[[R], bool], dry_run: bool
+    ) -> R:
+        """Like `run_any`, for a transaction of another kind, which `begin` returns when called with `dry_run`."""
+        return self._run(begin, step, commits, _nothing, dry_run=dry_run)
 
     def run_each(
         self,

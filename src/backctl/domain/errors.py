@@ -604,6 +604,10 @@ class KeyringMissing(Unusable):
     code = "keyring.missing"
 
 
+REPLACE_KEYRING = "restore it from a backup; if there is none, run '{backctl} key replace-lost'"
+"""The hint for a keyring file that does not exist."""
+
+
 class KeyringDamaged(Unusable):
     code = "keyring.damaged"
 

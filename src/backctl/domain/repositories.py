@@ -109,6 +109,10 @@ class LoginFailures(Protocol):
         """Delete the failures, which also ends a lock, and return them."""
         ...
 
+    def forget_unknown(self) -> None:
+        """Delete the failures of all unknown names."""
+        ...
+
 
 class SecondFactors(Protocol):
     """The one-time codes and recovery codes of locked accounts. They are deleted with the account."""
@@ -214,6 +218,10 @@ class SessionRepository(Protocol):
 
     def barred_until(self, issuer: str) -> Instant | None:
         """Return the time up to which sessions of this issuer are void, inclusive; None if `bar` was never called."""
+        ...
+
+    def issuers(self) -> Sequence[str]:
+        """Return the issuers of the sessions that were not revoked."""
         ...
 
     def bar(self, issuer: str, *, leeway: int, now: Instant) -> int:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports.environment import AddressParser, Clock, IdSource
-from backctl.application.ports.security import KeyringChange
+from backctl.application.ports.security import KeyringChange, KeyringReplacement
 from backctl.application.ports.storage import DatabaseCare, HealthProbe, Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.application.waiting import Server
-from backctl.domain.errors import InstallationMissing, KeyringMissing
+from backctl.domain.errors import InstallationMissing, KeyringMissing, SchemaOutdated
 from backctl.domain.values import EventId
 from backctl.infrastructure.forks import start_over_in_children
 from backctl.infrastructure.sql.schema import check_match
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
     from backctl.application.database_views import InstallationView
     from backctl.application.ports.write_behind import UpdateTarget
-    from backctl.domain.keyring import Keyring
+    from backctl.domain.events import SchemaUpgraded
+    from backctl.domain.keyring import Key, Keyring
     from backctl.infrastructure.keyring.store import KeyringStore
     from backctl.infrastructure.sql.health import DatabaseHealth
     from backctl.infrastructure.sql.migrator import UpgradeRecord
     from backctl.infrastructure.sql.schema import StoredInstallation
+    from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
 
 class Dependencies(NamedTuple):
@@ -57,19 +59,23 @@ class Installation(ABC):
         self._new_id = dependencies.new_id
         self._addresses = dependencies.addresses
         self._engine: Engine | None = None
+        self._keyless_engine: Engine | None = None
+        self._unrecorded_upgrade: SchemaUpgraded | None = None
         self.start_over()
         start_over_in_children(self)
 
     def start_over(self) -> None:
         """Replace the lock in a forked child: the parent may have held it."""
         self._lock = RLock()
-        self._engine = None  # SQLAlchemy may have been in the middle of its first connection
+        # SQLAlchemy may have been in the middle of its first connection.
+        self._engine = self._keyless_engine = None
 
     def close(self) -> None:
         """Release connections; the next use reconnects."""
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        for engine in (self._engine, self._keyless_engine):
+            if engine is not None:
+                engine.dispose()
+        self._engine = self._keyless_engine = None
 
     @property
     def keys(self) -> "KeyringStore":
@@ -210,15 +216,61 @@ class Installation(ABC):
     def _keyring_change(self, by: Attribution, *, dry_run: bool, timeout_us: int) -> KeyringChange:
         file = self.keys.in_file()
         from backctl.infrastructure.keyring.change import FileKeyringChange
-        from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
-        work = cast(SqlUnitOfWork, self.unit_of_work(by=by, dry_run=dry_run))
+        work = cast("SqlUnitOfWork", self.unit_of_work(by=by, dry_run=dry_run))
         return FileKeyringChange(
             file,
             work,
             timeout_us=timeout_us,
             dry_run=dry_run,
         )
+
+    @abstractmethod
+    def keyring_replacement(self, *, by: Attribution, dry_run: bool) -> KeyringReplacement:
+        """Return the replacement of a lost keyring, which has not begun; see `KeyringReplacementFactory`."""
+
+    def _keyring_replacement(self, by: Attribution, *, dry_run: bool, timeout_us: int) -> KeyringReplacement:
+        from backctl.infrastructure.keyring.maker import make_keyring
+        from backctl.infrastructure.keyring.replacement import FileKeyringReplacement, explained
+
+        file = self.keys.in_file()
+        if file.exists():
+            with explained():
+                self._opened()
+        self._upgrade_without_keyring(dry_run=dry_run)
+        if self._keyless_engine is None:
+            self._keyless_engine = self._new_keyless_engine()
+        ring = make_keyring(self.clock())
+        work = self._work(self._keyless_engine, by, dry_run=dry_run, audit_key=ring.primary("audit"))
+        if self._unrecorded_upgrade is not None:
+            work.record(self._unrecorded_upgrade)
+        return FileKeyringReplacement(file, work, ring, timeout_us=timeout_us, dry_run=dry_run)
+
+    def _upgrade_without_keyring(self, *, dry_run: bool) -> None:
+        """Upgrade an older database. The replacement of the keyring records it, because nothing else can.
+
+        Raises SchemaOutdated in a dry run, SchemaTooNew, and the errors of upgrading.
+        """
+        from backctl.domain.events import SchemaUpgraded
+        from backctl.infrastructure.sql.schema import REVISION, require_current
+
+        stored = self.stored()
+        try:
+            require_current(stored, self.label)
+        except SchemaOutdated as error:
+            if dry_run:
+                hint = f"'{{backctl}} key replace-lost --confirm {stored.installation_id}' upgrades it first"
+                raise SchemaOutdated(error.message, hint=hint) from None
+            self._upgrade_unrecorded()
+            self._unrecorded_upgrade = SchemaUpgraded(stored.installation_id, old=stored.revision, new=REVISION)
+
+    @abstractmethod
+    def _new_keyless_engine(self) -> "Engine":
+        """Create an engine for a database whose keyring is lost."""
+
+    @abstractmethod
+    def _upgrade_unrecorded(self) -> None:
+        """Upgrade an older database without an event."""
 
     def blind_index(self, text: str) -> str:
         """Return the HMAC-SHA256 of the text with the keyring's `index` key, in hexadecimal."""
@@ -258,14 +310,17 @@ class Installation(ABC):
             bcrypt_cost=self._dependencies.bcrypt_cost,
         )
 
-    def _work(self, engine: "Engine", by: Attribution, *, dry_run: bool) -> UnitOfWork:
+    def _work(
+        self, engine: "Engine", by: Attribution, *, dry_run: bool, audit_key: "Key | None" = None
+    ) -> "SqlUnitOfWork":
+        """Return a unit of work whose events are recorded with `audit_key`, by default that of the keyring."""
         from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
         return SqlUnitOfWork(
             engine,
             by=by,
             addresses=self._addresses,
-            audit_key=self.open_keyring().primary("audit"),
+            audit_key=audit_key or self.open_keyring().primary("audit"),
             clock=self.clock,
             new_id=self._new_id,
             dry_run=dry_run,

@@ -10,7 +10,7 @@ from backctl.infrastructure.forks import start_over_in_children
 if TYPE_CHECKING:
     from backctl.application.attribution import Attribution
     from backctl.application.database_views import InstallationView
-    from backctl.application.ports.security import KeyringChange
+    from backctl.application.ports.security import KeyringChange, KeyringReplacement
     from backctl.application.ports.storage import DatabaseCare, HealthProbe, Reader, UnitOfWork
     from backctl.application.ports.write_behind import UpdateTarget
     from backctl.application.views import Change
@@ -112,6 +112,9 @@ class Storage:
 
     def keyring_change(self, *, by: "Attribution", dry_run: bool) -> "KeyringChange":
         return self.installation.keyring_change(by=by, dry_run=dry_run)
+
+    def keyring_replacement(self, *, by: "Attribution", dry_run: bool) -> "KeyringReplacement":
+        return self.installation.keyring_replacement(by=by, dry_run=dry_run)
 
     def open_keyring(self) -> "Keyring":
         return self.installation.open_keyring()

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports.storage import Transaction, UnitOfWork
-from backctl.domain.values import Instant, PasswordHash, Secret
+from backctl.domain.values import Instant, PasswordHash, Secret, UserId
 
 if TYPE_CHECKING:
     from backctl.domain.access_token import AccessClaims, UnverifiedToken
-    from backctl.domain.events import DomainEvent
+    from backctl.domain.events import DomainEvent, KeyringReplaced
     from backctl.domain.keyring import Key, Keyring, Purpose
 
 BlindIndex = Callable[[str], str]
@@ -180,6 +180,59 @@ class KeyringChangeFactory(Protocol):
 
         Raises InvalidInput for an invalid reason before it opens anything, and KeyringReadOnly when the keyring is not
         in a file.
+        """
+        ...
+
+
+KeyringState = Literal["lost", "interrupted", "present"]
+"""Whether the keyring is lost, an interrupted change has left it under another name, or it exists."""
+
+
+class KeyringReplacement(Transaction, Protocol):
+    """The replacement of a lost keyring, which is saved together with its events or not at all.
+
+    Entering begins it and locks the keyring until its end. Entering raises KeyringLocked, the errors of opening the
+    database, and those of reading a keyring that exists.
+    """
+
+    @property
+    def state(self) -> KeyringState: ...
+
+    @property
+    def path(self) -> str:
+        """The path of the keyring."""
+        ...
+
+    @property
+    def installation_id(self) -> str: ...
+
+    @property
+    def ring(self) -> Keyring:
+        """The new keyring, for the state `lost`."""
+        ...
+
+    @property
+    def work(self) -> UnitOfWork: ...
+
+    @property
+    def interrupted(self) -> tuple[KeyringReplaced, Sequence[UserId]] | None:
+        """The event of an interrupted replacement, and the accounts whose second factors it has disabled.
+
+        None if another change of the keyring was interrupted.
+        """
+        ...
+
+    def replace(self) -> KeyringReplaced:
+        """Begin a new segment of the event log. Call it last, and only for a lost keyring. Returns its first event."""
+        ...
+
+
+class KeyringReplacementFactory(Protocol):
+    def __call__(self, *, by: Attribution, dry_run: bool) -> KeyringReplacement:
+        """Return a replacement that has not begun.
+
+        Raises KeyringReadOnly if the keyring is not in a file, InstallationMissing, the errors of reading a keyring
+        that exists, and SchemaOutdated for a dry run on an older database, which is upgraded otherwise.
         """
         ...
 

@@ -6,8 +6,10 @@ between, the next change completes or discards the staged file: it completes it 
 otherwise. So the log always decides.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -25,32 +27,25 @@ from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 from backctl.trusted_paths import require_sound_folder
 
 
-class FileKeyringChange:
-    """One change of a keyring in a file. Begins when entered, and locks the keyring until the end.
+class StagedChange(ABC):
+    """A change of the keyring file and the database. Begins when entered, and locks the keyring until the end.
 
     A dry run stages and changes nothing.
     """
 
-    def __init__(
-        self,
-        file: KeyFile,
-        work: SqlUnitOfWork,
-        *,
-        timeout_us: int,
-        dry_run: bool,
-    ) -> None:
+    def __init__(self, file: KeyFile, work: SqlUnitOfWork, *, timeout_us: int, dry_run: bool) -> None:
         self._file = file
         self.work = work
         self._timeout_us = timeout_us
         self.is_dry_run = dry_run
         self._held = ExitStack()
-        self._before = Keyring(())
-        self._writer = file
-        self._rewrapped: bool | None = None
         self._staged: Path | None = None
         self._stage: Literal["prepared", "committing", "recorded"] = "prepared"
         self._installation_id = ""
-        self.ring = Keyring(())
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Read the keyring. The lock is held and the transaction has begun."""
 
     def __enter__(self) -> Self:
         """Begin the change. Raises KeyringLocked, and the errors of opening the database and reading the keyring."""
@@ -61,12 +56,12 @@ class FileKeyringChange:
         try:
             with ExitStack() as held:
                 require_sound_folder(self._file.folder)
-                _step("waiting")
+                step("waiting")
                 held.enter_context(durable.locked(self._file.folder, timeout_us=self._timeout_us, busy=busy))
-                _step("locked")
+                step("locked")
                 held.enter_context(self.work)
                 self._installation_id = event_log.installation_id(self.work.session.connection())
-                self.ring = self._before = self._settle()
+                self._begin()
                 self._held = held.pop_all()
         except OSError as error:
             raise durable.unusable(self._file.folder, error) from None
@@ -81,6 +76,68 @@ class FileKeyringChange:
         finally:
             self._held.__exit__(kind, error, trace)
 
+    @property
+    def committed(self) -> Sequence[LoggedEvent]:
+        return self.work.committed
+
+    def enter(self, context: AbstractContextManager[object]) -> None:
+        self._held.enter_context(context)
+
+    def _save(self, stage: Callable[[ChangeName], Path] | None, place: Callable[[Path], None]) -> None:
+        """Stage the keyring, commit the transaction, and then put the staged file in its place.
+
+        Without `stage`, the file does not change. Raises FolderUnusable, DiskFull and the errors of the unit of work;
+        nothing has changed then.
+        """
+        change = ChangeName(self._installation_id, self.work.reserve_event_id())
+        try:
+            if self.is_dry_run:
+                durable.require_writable(self._file.folder)
+            elif stage is not None:
+                self._staged = stage(change)
+                step("staged")
+            self._stage = "committing"
+            self.work.commit()
+            self._stage = "recorded"
+            step("recorded")
+            if self._staged is not None:
+                place(self._staged)
+                self._staged = None
+                step("in place")
+        except OSError as error:
+            raise durable.unusable(self._file.folder, error) from None
+
+    def _staged_changes(self) -> Iterator[tuple[ChangeName, Path, bool]]:
+        """Yield each interrupted change and whether the log has its event. Raises KeyringLocked if that is unknown."""
+        for change, staged in self._file.staged_changes().items():
+            if change.installation_id != self._installation_id:
+                raise KeyringLocked(
+                    f"a change to the keyring {quoted(str(self._file.path), limit=400)} was interrupted, and only "
+                    "the event log of another database shows whether it was recorded",
+                    hint="complete it with the profile of that database: 'backctl -p PROFILE key rotate'",
+                )
+            yield change, staged, event_log.holds(self.work.session.connection(), EventId(change.event_id))
+
+    def _was_given_up(self, error: BaseException | None) -> bool:
+        """Whether the event is certainly not in the log. If that is unknown, the next change decides."""
+        if self._stage == "committing":
+            return isinstance(error, BackctlError) and not isinstance(error, DatabaseUnavailable)
+        return self._stage == "prepared"
+
+
+class FileKeyringChange(StagedChange):
+    """One change of a keyring in a file."""
+
+    def __init__(self, file: KeyFile, work: SqlUnitOfWork, *, timeout_us: int, dry_run: bool) -> None:
+        super().__init__(file, work, timeout_us=timeout_us, dry_run=dry_run)
+        self._before = Keyring(())
+        self._writer = file
+        self._rewrapped: bool | None = None
+        self.ring = Keyring(())
+
+    def _begin(self) -> None:
+        self.ring = self._before = self._settle()
+
     def needs(self, kid: str) -> bool:
         """Whether a table of backctl refers to the key."""
         connection = self.work.session.connection()
@@ -89,13 +146,6 @@ class FileKeyringChange:
     @property
     def is_wrapped(self) -> bool:
         return self._file.is_wrapped() if self._rewrapped is None else self._rewrapped
-
-    @property
-    def committed(self) -> Sequence[LoggedEvent]:
-        return self.work.committed
-
-    def enter(self, context: AbstractContextManager[object]) -> None:
-        self._held.enter_context(context)
 
     def replace(self, ring: Keyring, *events: DomainEvent) -> None:
         self.ring = ring
@@ -115,34 +165,13 @@ class FileKeyringChange:
 
         Raises FolderUnusable, DiskFull and the errors of the unit of work; nothing has changed then.
         """
-        change = ChangeName(self._installation_id, self.work.reserve_event_id())
-        try:
-            if self.is_dry_run:
-                durable.require_writable(self._file.folder)
-            elif self.ring != self._before or self._writer is not self._file:
-                self._staged = self._writer.stage_change(self.ring, change)
-                _step("staged")
-            self._stage = "committing"
-            self.work.commit()
-            self._stage = "recorded"
-            _step("recorded")
-            if self._staged is not None:
-                self._file.put_in_place(self._staged)
-                self._staged = None
-                _step("in place")
-        except OSError as error:
-            raise durable.unusable(self._file.folder, error) from None
+        has_changed = self.ring != self._before or self._writer is not self._file
+        stage = partial(self._writer.stage_change, self.ring) if has_changed else None
+        self._save(stage, self._file.put_in_place)
 
     def _settle(self) -> Keyring:
         """Complete or discard an interrupted change and return the keyring."""
-        for change, staged in self._file.staged_changes().items():
-            if change.installation_id != self._installation_id:
-                raise KeyringLocked(
-                    f"a change to the keyring {quoted(str(self._file.path), limit=400)} was interrupted, and only "
-                    "the event log of another database shows whether it was recorded",
-                    hint="complete it with the profile of that database: 'backctl -p PROFILE key rotate'",
-                )
-            recorded = event_log.holds(self.work.session.connection(), EventId(change.event_id))
+        for _, staged, recorded in self._staged_changes():
             if recorded:
                 with suppress(KeyringSealed):  # a new passphrase may not be configured yet
                     finished = self._file.beside(staged).read()  # a damaged one must not replace a good one
@@ -153,17 +182,11 @@ class FileKeyringChange:
                 self._file.put_in_place(staged)
             elif not self.is_dry_run:
                 staged.unlink(missing_ok=True)
-            _step("finished" if recorded else "given up")
+            step("finished" if recorded else "given up")
         return self._file.read()
 
-    def _was_given_up(self, error: BaseException | None) -> bool:
-        """Whether the event is certainly not in the log. If that is unknown, the next change decides."""
-        if self._stage == "committing":
-            return isinstance(error, BackctlError) and not isinstance(error, DatabaseUnavailable)
-        return self._stage == "prepared"
 
-
-def _step(name: str) -> None:
+def step(name: str) -> None:
     """Announce a step of the change; the fault tests end the process at each."""
     import logging
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from backctl.domain.errors import (
+    REPLACE_KEYRING,
     FolderUnusable,
     KeyringDamaged,
     KeyringExposed,
@@ -103,14 +104,23 @@ class KeyFile:
         The staged file has the owner and mode of the file that it will replace. Raises OSError and leaves nothing
         behind then.
         """
-        path = self._place()
-        name = path.with_name(f".{path.name}.{change.installation_id}.{change.event_id}.change")
-        staged = durable.stage(path, _content_of(keyring, self._passphrase), name=name)
+        staged, path = self.stage_first(keyring, change), self._place()
         try:
             status, made = path.stat(), staged.stat()
             if (status.st_uid, status.st_gid) != (made.st_uid, made.st_gid):
                 os.chown(staged, status.st_uid, status.st_gid)
             staged.chmod(stat.S_IMODE(status.st_mode))
+        except BaseException:
+            staged.unlink()
+            raise
+        return staged
+
+    def stage_first(self, keyring: "Keyring", change: ChangeName) -> Path:
+        """Like `stage_change`, for a keyring that does not exist."""
+        path = self._place()
+        name = path.with_name(f".{path.name}.{change.installation_id}.{change.event_id}.change")
+        staged = durable.stage(path, _content_of(keyring, self._passphrase), name=name)
+        try:
             durable.flush_folder(path.parent)
         except BaseException:
             staged.unlink()
@@ -143,6 +153,14 @@ class KeyFile:
         """Replace the keyring with a staged change, atomically and durably. Raises OSError."""
         path = self._place()
         os.replace(staged, path)
+        staged.unlink(missing_ok=True)  # still there if both names were links to one file; see `give_name`
+        durable.flush_folder(path.parent)
+
+    def give_name(self, staged: Path) -> None:
+        """Give a staged change the name of a missing keyring. Raises FileExistsError if it exists again; OSError."""
+        path = self._place()
+        durable.link_staged(staged, path)
+        staged.unlink()
         durable.flush_folder(path.parent)
 
     @property
@@ -176,7 +194,9 @@ class KeyFile:
         except FileNotFoundError:
             if self.path.is_symlink():
                 raise self._damaged("it is a dangling symbolic link") from None
-            raise KeyringMissing(f"there is no keyring {quoted(str(self.path), limit=400)}", hint=_RESTORE) from None
+            raise KeyringMissing(
+                f"there is no keyring {quoted(str(self.path), limit=400)}", hint=REPLACE_KEYRING
+            ) from None
         except OSError as error:
             raise self._unreadable(error) from None
         try:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports.security import KeyringChange
+from backctl.application.ports.security import KeyringChange, KeyringReplacement
 from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.application.waiting import Server
@@ -107,8 +107,10 @@ class PostgresInstallation(Installation):
             if self._engine is None:
                 from backctl.infrastructure.postgres.engine import postgres_engine
 
-                keyring = self.open_keyring()
-                engine = postgres_engine(self.database, lambda stored: check_match(stored.audit_kids, keyring))
+                self.open_keyring()  # before connecting
+                engine = postgres_engine(
+                    self.database, lambda stored: check_match(stored.audit_kids, self.open_keyring())
+                )
                 try:
                     with self.database.mapped_faults(), engine.connect() as connection:
                         connection.begin()  # raise connection errors before any slow work
@@ -120,6 +122,20 @@ class PostgresInstallation(Installation):
 
     def keyring_change(self, *, by: Attribution, dry_run: bool) -> KeyringChange:
         return self._keyring_change(by, dry_run=dry_run, timeout_us=self.limits.lock_us)
+
+    def keyring_replacement(self, *, by: Attribution, dry_run: bool) -> KeyringReplacement:
+        with self._lock:
+            return self._keyring_replacement(by, dry_run=dry_run, timeout_us=self.limits.lock_us)
+
+    def _new_keyless_engine(self) -> "Engine":
+        from backctl.infrastructure.postgres.engine import postgres_engine
+
+        return postgres_engine(self.database)
+
+    def _upgrade_unrecorded(self) -> None:
+        from backctl.infrastructure.postgres.migrator import upgrade_schema
+
+        upgrade_schema(self.database)
 
     def reader(self) -> Reader:
         with self._lock:
@@ -151,7 +167,8 @@ class PostgresInstallation(Installation):
         if not self.keys.exists():
             raise KeyringMissing(
                 f"there is no keyring {quoted(self.keys.label, limit=400)} for the database",
-                hint="copy it from the machine where '{backctl} init' ran, or restore it from a backup",
+                hint="copy it from the machine where '{backctl} init' ran, or restore it from a backup; if it is lost "
+                "everywhere, run '{backctl} key replace-lost'",
             )
 
     def _made(self, by: Attribution) -> "InstallationView | None":

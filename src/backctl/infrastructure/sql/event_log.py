@@ -1,18 +1,21 @@
 """Appends to the event log. The only module that adds rows to the chain."""
 
+import itertools
 import os
 from collections.abc import Container, Sequence
+from contextlib import suppress
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backctl.application.attribution import Attribution
 from backctl.application.ports.environment import IdSource
 from backctl.application.reactions import LoggedEvent
-from backctl.domain.audit import MAC_BYTES, SALT_BYTES, RecordedEvent, data_digest, link
+from backctl.domain.audit import MAC_BYTES, SALT_BYTES, Head, RecordedEvent, data_digest, link
 from backctl.domain.canonical_json import canonical
-from backctl.domain.errors import DatabaseUnusable
-from backctl.domain.events import DomainEvent, SessionOpened, SessionRefreshed
+from backctl.domain.errors import DatabaseUnusable, TransactionAborted
+from backctl.domain.events import DomainEvent, KeyringReplaced, MfaDisabled, SessionOpened, SessionRefreshed
+from backctl.domain.json_document import parsed
 from backctl.domain.keyring import Key
 from backctl.domain.values import EventId, Instant, UserId
 from backctl.infrastructure.sql import tables
@@ -26,6 +29,10 @@ _MOVE_HEAD = update(tables.event_head).values(seq=bindparam("head_seq"), mac=bin
 # One round trip instead of two. The parameters have names, because both tables have a `seq` and an `id`.
 _ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in RecordedEvent._fields})
 _ADD_AND_MOVE_HEAD = _ADD_AND_MOVE_HEAD.add_cte(_MOVE_HEAD.cte("moved"))
+# Whether the key is still in use: this transaction may have begun before another one replaced the keyring.
+_ADD_AND_MOVE_HEAD = _ADD_AND_MOVE_HEAD.returning(
+    select(func.count()).where(tables.audit_keys.c.kid == bindparam("event_audit_kid")).scalar_subquery()
+)
 
 _TAKEN_SEQ = ("events.seq", "pk_events")  # how SQLite and PostgreSQL name the violated constraint
 
@@ -43,9 +50,10 @@ def append(
     """Append `events` to the log, in order, within the connection's transaction; return them as stored.
 
     Events whose index is in `erased` are stored without their data, as after `erase`. Locks the head of the chain until
-    the transaction ends: call it after every other lock and statement.
+    the transaction ends: call it after every other lock and statement. Raises TransactionAborted if the keyring was
+    replaced after `key` was read.
     """
-    seq, mac = _locked_head(connection)
+    seq, mac = locked_head(connection)
     secret = key.secret_bytes()
     recorded_actor = canonical({"label": by.actor.label, "os_user": by.actor.os_user, "host": by.actor.host}).decode()
     rows = []
@@ -98,7 +106,7 @@ def holds(connection: Connection, event_id: EventId) -> bool:
 
     Locks the head of the chain until the transaction ends, like `append`.
     """
-    _locked_head(connection)
+    locked_head(connection)
     log = tables.events.c
     return connection.execute(select(log.seq).where(log.id == event_id)).first() is not None
 
@@ -128,19 +136,73 @@ def is_audit_key(connection: Connection, kid: str) -> bool:
     return connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == kid)).first() is not None
 
 
-def _locked_head(connection: Connection) -> tuple[int, bytes]:
+def forget_keys(connection: Connection) -> tuple[str, ...]:
+    """Delete the audit keys of the log, because they were lost, and return their kids.
+
+    The caller begins a new segment of the chain in the same transaction and holds the lock of its head.
+    """
+    kids = audit_kids(connection)
+    connection.execute(delete(tables.audit_keys))
+    connection.info.pop(KNOWN_KIDS, None)
+    return kids
+
+
+def replacement(connection: Connection, event_id: str) -> tuple[KeyringReplaced, Sequence[str]] | None:
+    """Return the KeyringReplaced with this id, and the accounts whose second factors were disabled after it.
+
+    None if the event is of another type or does not exist. Raises DatabaseUnusable if its data were changed.
+    """
+    log = tables.events.c
+    found = select(log.seq, log.subject, log.data).where(log.id == event_id, log.type == KeyringReplaced.__name__)
+    row = connection.execute(found).first()
+    if row is None:
+        return None
+    event = _replaced(row.subject, row.data)
+    if event is None:
+        raise DatabaseUnusable(
+            "the event that replaced the keyring was changed", hint="restore the database from a backup"
+        )
+    disabled = select(log.subject).where(log.type == MfaDisabled.__name__, log.seq > row.seq).order_by(log.seq)
+    return event, connection.scalars(disabled).all()
+
+
+def locked_head(connection: Connection) -> Head:
+    """Return the end of the chain, locked until the transaction ends."""
     # Anyone who can write an SQLite file can change the head.
     match connection.execute(_LOCK_HEAD).first():
         case (int(seq), bytes(mac)) if 0 <= seq < _SEQ_BOUND and len(mac) == MAC_BYTES:
-            return seq, mac
+            return Head(seq, mac)
     raise _headless()
+
+
+def audit_kids(connection: Connection) -> tuple[str, ...]:
+    """Return the kids of the audit keys of the log, the oldest first."""
+    keys = tables.audit_keys.c
+    return tuple(connection.scalars(select(keys.kid).order_by(keys.first_seq, keys.kid)))
 
 
 def _remember_key(connection: Connection, kid: str, *, first_seq: int) -> None:
     if kid in connection.info.get(KNOWN_KIDS, ()):
         return
     if connection.execute(select(tables.audit_keys.c.kid).where(tables.audit_keys.c.kid == kid)).first() is None:
+        log = tables.events.c
+        replaced = connection.execute(select(log.subject, log.data).where(log.type == KeyringReplaced.__name__))
+        if any(kid in event.lost_keys for event in itertools.starmap(_replaced, replaced) if event is not None):
+            raise _replaced_meanwhile()
         connection.execute(insert(tables.audit_keys).values(kid=kid, first_seq=first_seq))
+
+
+def _replaced(subject: str, data: object) -> KeyringReplaced | None:
+    """Return the event with these stored columns; None if they were changed."""
+    with suppress(ValueError, RecursionError):
+        match parsed(data) if isinstance(data, str) else None:
+            case {"keys": [*keys], "lost_keys": [*lost], "old_seq": int(seq), "old_mac_digest": str(digest)}:
+                return KeyringReplaced(subject, tuple(map(str, keys)), tuple(map(str, lost)), seq, digest)
+    return None
+
+
+def _replaced_meanwhile() -> TransactionAborted:
+    return TransactionAborted("the keyring was replaced meanwhile", hint="try again")
 
 
 def _write(connection: Connection, rows: list[RecordedEvent]) -> None:
@@ -150,9 +212,11 @@ def _write(connection: Connection, rows: list[RecordedEvent]) -> None:
     if dialect_of(connection).writes_in_queries:
         if earlier:
             insert_many(connection, tables.events, last._fields, earlier)
-        connection.execute(
+        added = connection.execute(
             _ADD_AND_MOVE_HEAD, {f"event_{name}": value for name, value in last._asdict().items()} | head
         )
+        if not added.scalar_one():
+            raise _replaced_meanwhile()
     else:
         insert_many(connection, tables.events, last._fields, rows)
         connection.execute(_MOVE_HEAD, head)

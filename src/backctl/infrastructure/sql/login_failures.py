@@ -4,7 +4,7 @@ from collections.abc import Callable
 from json import dumps, loads
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, update
 
 from backctl.domain.errors import DatabaseDamaged
 from backctl.domain.lockout import RecentFailures
@@ -14,6 +14,7 @@ from backctl.infrastructure.sql.rows import lock_end
 from backctl.infrastructure.sql.tables import login_failures as table
 
 _SWEPT: Final = 100  # expired rows that one login deletes: more than it adds, but few enough to be fast
+_DIGEST_LENGTH: Final = 64  # the key of an unknown name; the id of an account has 36 characters
 
 # Creates a missing row and locks an existing one, even while another transaction deletes it. Both databases accept
 # this SQL; SQLAlchemy would need a different form for each.
@@ -69,6 +70,9 @@ class SqlLoginFailures:
         failures = _read(self._locked(key)) or RecentFailures()
         self._connection().execute(delete(table).where(table.c.key == key))
         return failures
+
+    def forget_unknown(self) -> None:
+        self._connection().execute(delete(table).where(func.length(table.c.key) == _DIGEST_LENGTH))
 
     def _locked(self, key: str) -> "Row[Any, Any, Any, Any]":
         connection = self._connection()

@@ -1,6 +1,6 @@
 """Stores sessions and their refresh tokens, on the connection of one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from sqlalchemy import (
@@ -184,6 +184,10 @@ class SqlSessionRepository:
     def barred_until(self, issuer: str) -> Instant | None:
         moment = self._connection().scalar(select(_issuers.not_before).where(_issuers.issuer == issuer))
         return None if moment is None else _instant(moment)
+
+    def issuers(self) -> Sequence[str]:
+        unrevoked = select(_sessions.issuer).where(_sessions.revoked_at.is_(None)).distinct()
+        return self._connection().scalars(unrevoked.order_by(_sessions.issuer)).all()
 
     def bar(self, issuer: str, *, leeway: int, now: Instant) -> int:
         connection, before = self._connection(), self.barred_until(issuer) or EARLIEST

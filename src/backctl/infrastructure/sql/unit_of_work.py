@@ -132,6 +132,11 @@ class SqlUnitOfWork:
     def record(self, *events: DomainEvent) -> None:
         self._recorded += events
 
+    def record_first(self, event: DomainEvent) -> None:
+        """Put an event before all others of this transaction."""
+        self._events.insert(0, event)
+        self._erased = {place + 1 for place in self._erased}
+
     def erase_events(self, subject: str) -> int:
         pending = {place for place, event in enumerate(self._events) if event.subject == subject} - self._erased
         self._erased |= pending

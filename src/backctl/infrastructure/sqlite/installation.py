@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
-from backctl.application.ports.security import KeyringChange
+from backctl.application.ports.security import KeyringChange, KeyringReplacement
 from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
-from backctl.domain.errors import DatabaseUnusable, InstallationMissing, KeyringMissing, SchemaOutdated
+from backctl.domain.errors import (
+    REPLACE_KEYRING,
+    DatabaseUnusable,
+    InstallationMissing,
+    KeyringMissing,
+    SchemaOutdated,
+)
 from backctl.domain.quoting import quoted
 from backctl.domain.values import EventId
 from backctl.infrastructure.files import durable
@@ -143,6 +149,22 @@ class SqliteInstallation(Installation):
         with self._lock:
             return self._keyring_change(by, dry_run=dry_run, timeout_us=self.timeout_us)
 
+    def keyring_replacement(self, *, by: Attribution, dry_run: bool) -> KeyringReplacement:
+        with self._lock:
+            self.require()
+            self.require_sound_folders()
+            return self._keyring_replacement(by, dry_run=dry_run, timeout_us=self.timeout_us)
+
+    def _new_keyless_engine(self) -> "Engine":
+        from backctl.infrastructure.sqlite.engine import sqlite_engine
+
+        return sqlite_engine(self.database, timeout_us=self.timeout_us)
+
+    def _upgrade_unrecorded(self) -> None:
+        from backctl.infrastructure.sqlite.migrator import upgrade
+
+        upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice)
+
     def reader(self) -> Reader:
         with self._lock:
             if self._reader is None:
@@ -202,7 +224,7 @@ class SqliteInstallation(Installation):
         if has_database and not has_keyring:
             raise KeyringMissing(
                 f"there is no keyring {quoted(self.keys.label, limit=400)} for the database in its folder",
-                hint="restore it from a backup",
+                hint=REPLACE_KEYRING,
             )
         return has_database
 

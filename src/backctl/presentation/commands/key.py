@@ -132,6 +132,31 @@ def destroy(call: Invocation, kid: Kid) -> None:
     call.results.changed(keys.destroy(kid, by=call.attribution, dry_run=call.dry_run))
 
 
+@leaf(app, changes="replace the lost keyring", guard="name", view=key_views.ReplacementView)
+def replace_lost(call: Invocation) -> None:
+    """Replace a keyring file that is lost and has no backup.
+
+    Give the id of the installation with --confirm. Creates a new keyring, ends all sessions, and disables all second
+    factors, because nobody can read them without the lost keys. Passwords stay valid. Data that services have encrypted
+    cannot be decrypted any more. 'audit verify' reports all events so far as unverified from then on.
+
+    Does nothing if the file exists. If it is damaged or wrong, restore it from a backup instead.
+    """
+    replacement = call.backend.keyring_replacement
+    installation_id = replacement.installation_id()
+    call.guard.confirm_name(installation_id, f"replace the lost keyring of the installation {installation_id}")
+    change = replacement.replace(by=call.attribution, dry_run=call.dry_run)
+    view = change.value
+    if not change.changed:
+        call.messages.notice(f"the keyring {quoted(view.file, limit=400)} exists, so it was not replaced")
+    elif not view.replaced:
+        call.messages.notice("an interrupted change of the keyring was completed; no key was lost")
+    elif not call.dry_run:
+        call.messages.notice("data that services encrypted with the lost keys cannot be decrypted any more")
+        call.messages.notice(f"back up the new keyring {quoted(view.file, limit=400)}")
+    call.results.changed(change)
+
+
 @leaf(app, changes="rotate keys", view=key_views.RotationView)
 def rotate(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
