@@ -534,6 +534,12 @@ class DatabaseUnusable(Unusable):
     code = "database.unusable"
 
 
+class DatabaseMismatch(Unusable):
+    """A copy belongs to another installation than the database that it would replace."""
+
+    code = "database.mismatch"
+
+
 class DatabaseDamaged(DatabaseUnusable):
     """A row has an impossible value, which another program has written."""
 

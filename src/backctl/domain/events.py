@@ -70,6 +70,20 @@ class SchemaUpgraded(DomainEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseRestored(DomainEvent):
+    """The database was replaced by an older copy, and every session ended. The subject is the installation.
+
+    `copy_seq` and `copy_mac` are the end of the log in the copy, `replaced_seq` and `replaced_mac` that of the replaced
+    database, whose later events are not in this log; None if it is unknown. MACs are hexadecimal.
+    """
+
+    copy_seq: int
+    copy_mac: str
+    replaced_seq: int | None
+    replaced_mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UserCreated(DomainEvent):
     """`imported`: the password hash was made by another program."""
 

@@ -26,7 +26,7 @@ RECOVERY_CODES = 10
 RECOVERY_BYTES = 10
 """Bytes of a recovery code: 80 bits cannot be guessed and need no slow hash."""
 
-_STEPS_EITHER_SIDE = 1  # RFC 6238 §5.2
+STEPS_EITHER_SIDE = 1  # RFC 6238 §5.2
 _MICROSECONDS = 1_000_000
 _GROUP = 4
 # https://www.crockford.com/base32.html: no I, L, O and U; I, L and O are read as 1, 1 and 0.
@@ -101,11 +101,11 @@ def fitting_step(
 
 def latest_step(now: Instant, settings: TotpSettings = DEFAULT_TOTP) -> int:
     """Return the latest step that any machine can accept at `now`. Later ones were used while a clock was ahead."""
-    return settings.step_of(now.plus(SKEW)) + _STEPS_EITHER_SIDE
+    return settings.step_of(now.plus(SKEW)) + STEPS_EITHER_SIDE
 
 
 def _steps_around(step: int) -> Iterator[int]:
-    yield from range(max(step - _STEPS_EITHER_SIDE, 0), step + _STEPS_EITHER_SIDE + 1)
+    yield from range(max(step - STEPS_EITHER_SIDE, 0), step + STEPS_EITHER_SIDE + 1)
 
 
 # The secret.

@@ -136,6 +136,10 @@ class SecondFactors(Protocol):
         """
         ...
 
+    def use_steps_until(self, now: Instant) -> None:
+        """Mark every step that this machine accepts at `now` as used, for all accounts."""
+        ...
+
     def move(self, user_id: UserId, *, secret: str, kid: str) -> None:
         """Store the same secret, encrypted under another key."""
         ...
@@ -230,6 +234,13 @@ class SessionRepository(Protocol):
         Moves the bar to `now`. A bar that is at most `leeway` microseconds ahead, because of another machine's clock,
         stays; one further ahead moves back. Sessions opened after the bar, by a clock that is ahead, are revoked one by
         one.
+        """
+        ...
+
+    def end_all(self, issuer: str, *, leeway: int, now: Instant) -> int:
+        """Void all sessions of every issuer, those of `issuer` also if it has none; return how many were open.
+
+        See `bar`. Their cause is `restored`.
         """
         ...
 

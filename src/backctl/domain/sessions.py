@@ -15,7 +15,7 @@ from backctl.domain.token_id import SECOND_US, issued_at
 from backctl.domain.user import User
 from backctl.domain.values import Instant, SessionId, UserId
 
-Cause = Literal["requested", "reused", "deactivated", "password_changed", "expired", "mfa_reset"]
+Cause = Literal["requested", "reused", "deactivated", "password_changed", "expired", "mfa_reset", "restored"]
 """Why a session was revoked. The values are stored, so they are append-only."""
 
 Use = Literal["rotated", "retried", "replayed"]

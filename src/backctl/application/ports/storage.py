@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from backctl.application.attribution import Attribution
 from backctl.domain.values import EventId, Identity, Instant, PasswordHash, UserId
 
 if TYPE_CHECKING:
-    from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
+    from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, RestoreView, UpgradeView
     from backctl.application.event_views import EventView
     from backctl.application.login_views import MfaStatus
     from backctl.application.reactions import LoggedEvent
     from backctl.application.token_views import SessionView
     from backctl.application.transfer.record import AccountBlock
     from backctl.application.views import Change, UserView
-    from backctl.domain.audit import ChainReport
+    from backctl.domain.audit import ChainReport, Head
     from backctl.domain.events import DomainEvent
     from backctl.domain.repositories import (
         EventCriteria,
@@ -81,6 +81,10 @@ class UnitOfWork(Transaction, Protocol):
 
     def label_seeded(self, user_ids: Sequence[UserId], name: str) -> None:
         """Label accounts that this transaction has added with the name of their seed, and record `UserSeeded`."""
+        ...
+
+    def log_head(self) -> Head:
+        """Return the end of the event log, before the events of this transaction. Locks nothing."""
         ...
 
     def write(self) -> None:
@@ -209,8 +213,26 @@ class HealthProbe(Protocol):
         ...
 
 
+class Restored(NamedTuple):
+    """The result of a restore. `events` are those of `Settle`, once they are durable; none in a dry run."""
+
+    change: Change[RestoreView]
+    events: Sequence[LoggedEvent]
+
+
+class Settle(Protocol):
+    """A step that every copy needs before it replaces a database; see `DatabaseCare.restore`."""
+
+    def __call__(self, work: UnitOfWork, installation_id: str, *, copy: Head, replaced: Head | None) -> int:
+        """End all sessions and record it. Return how many sessions were open. Write all changes.
+
+        `copy` and `replaced` are the ends of both logs; `replaced` is None if it is unknown.
+        """
+        ...
+
+
 class DatabaseCare(Protocol):
-    """Maintenance of a database: status, upgrades, checks and backups."""
+    """Maintenance of a database: status, upgrades, checks, backups, and replacing it by a backup."""
 
     def status(self) -> DatabaseStatus:
         """Describe the database, at any revision. Raises DatabaseUnusable when it does not belong to backctl."""
@@ -232,5 +254,17 @@ class DatabaseCare(Protocol):
         """Copy a snapshot of the database to a new file, completely or not at all.
 
         Raises FileTaken, FolderUnusable, DatabaseFull, and UsageError for a database that has its own backup tools.
+        """
+        ...
+
+    def restore(self, file: str, settle: Settle, *, by: Attribution, dry_run: bool) -> Restored:
+        """Replace the database by a copy, after `settle` has changed the copy; `file` itself is not changed.
+
+        The database has all of its old contents or all of the new ones, even if the process is killed. Other processes
+        may use it meanwhile; they then see the new contents. A copy of the replaced database is kept. Without a
+        database, the copy becomes the database. A database that has its own tools is not changed; the result names
+        their commands. Raises InvalidInput for a file that cannot be read, DatabaseUnusable, DatabaseMismatch,
+        SchemaTooNew, KeyringMismatch, DatabaseLocked, DatabaseFull, DiskFull, FolderUnusable, OutcomeUnknown, and the
+        errors of reading the keyring. Except for OutcomeUnknown, nothing has changed then.
         """
         ...

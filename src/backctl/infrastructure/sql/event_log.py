@@ -23,8 +23,8 @@ from backctl.infrastructure.sql.engine import KNOWN_KIDS, dialect_of, insert_man
 
 _SEQ_BOUND = 2**52  # far beyond any log, and within the range of the canonical form
 # Built once, because building a statement takes SQLAlchemy five times as long as running it.
-_LOCK_HEAD = select(tables.event_head.c.seq, tables.event_head.c.mac).where(tables.event_head.c.id == 1)
-_LOCK_HEAD = _LOCK_HEAD.with_for_update()
+_HEAD = select(tables.event_head.c.seq, tables.event_head.c.mac).where(tables.event_head.c.id == 1)
+_LOCK_HEAD = _HEAD.with_for_update()
 _MOVE_HEAD = update(tables.event_head).values(seq=bindparam("head_seq"), mac=bindparam("head_mac"))
 # One round trip instead of two. The parameters have names, because both tables have a `seq` and an `id`.
 _ADD_AND_MOVE_HEAD = insert(tables.events).values({name: bindparam(f"event_{name}") for name in RecordedEvent._fields})
@@ -166,10 +166,19 @@ def replacement(connection: Connection, event_id: str) -> tuple[KeyringReplaced,
     return event, connection.scalars(disabled).all()
 
 
+def head(connection: Connection) -> Head:
+    """Return the end of the chain, without locking it. Raises DatabaseUnusable."""
+    return _checked_head(connection.execute(_HEAD).first())
+
+
 def locked_head(connection: Connection) -> Head:
     """Return the end of the chain, locked until the transaction ends."""
+    return _checked_head(connection.execute(_LOCK_HEAD).first())
+
+
+def _checked_head(row: object) -> Head:
     # Anyone who can write an SQLite file can change the head.
-    match connection.execute(_LOCK_HEAD).first():
+    match row:
         case (int(seq), bytes(mac)) if 0 <= seq < _SEQ_BOUND and len(mac) == MAC_BYTES:
             return Head(seq, mac)
     raise _headless()

@@ -6,11 +6,11 @@ If two processes use the same code, the condition of the UPDATE accepts only one
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, Row, delete, func, insert, literal, or_, select, update
 
 from backctl.domain.errors import DatabaseDamaged, InvalidInput
 from backctl.domain.mfa import Enrolment, StoredCode
-from backctl.domain.one_time_codes import Algorithm, TotpSettings
+from backctl.domain.one_time_codes import STEPS_EITHER_SIDE, Algorithm, TotpSettings
 from backctl.domain.quoting import quoted
 from backctl.domain.values import EARLIEST, LATEST, Instant, UserId
 from backctl.infrastructure.sql import tables
@@ -65,6 +65,10 @@ class SqlSecondFactors:
             .values(last_used_step=step)
         )
         return used.rowcount == 1
+
+    def use_steps_until(self, now: Instant) -> None:
+        step = literal(int(now), BigInteger) // (_secrets.period * 1_000_000) + STEPS_EITHER_SIDE
+        self._connection().execute(update(tables.mfa_secrets).values(last_used_step=step))
 
     def move(self, user_id: UserId, *, secret: str, kid: str) -> None:
         self._connection().execute(

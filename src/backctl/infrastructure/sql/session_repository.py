@@ -49,14 +49,15 @@ _BAR: Final = text(
 # Built once, because building it takes SQLAlchemy five times as long as running it, and batches run it per account.
 # Uses the later of the two times, so that a clock that was set back does not leave a token valid.
 _NOW: Final = bindparam("now", type_=BigInteger)
-_REVOKE_ALL: Final = (
+_END_ALL: Final = (
     update(tables.sessions)
-    .where(_sessions.user_id == bindparam("of_user"), _sessions.revoked_at.is_(None))
+    .where(_sessions.revoked_at.is_(None))
     .values(
         revoked_at=case((_sessions.created_at > _NOW, _sessions.created_at), else_=_NOW),
         revoked_because=bindparam("cause"),
     )
 )
+_REVOKE_ALL: Final = _END_ALL.where(_sessions.user_id == bindparam("of_user"))
 
 
 class SqlSessionRepository:
@@ -202,6 +203,13 @@ class SqlSessionRepository:
             .values(revoked_at=_sessions.created_at, revoked_because="requested")
         )
         self._recorded.append(IssuerTokensRevoked(issuer, count=count, at=now))
+        return count
+
+    def end_all(self, issuer: str, *, leeway: int, now: Instant) -> int:
+        connection = self._connection()
+        known = connection.scalars(select(_sessions.issuer).union(select(_issuers.issuer)))
+        count = sum(self.bar(each, leeway=leeway, now=now) for each in sorted({issuer, *known}))
+        connection.execute(_END_ALL, {"now": int(now), "cause": "restored"})
         return count
 
     def sweep(self, before: Instant, *, limit: int) -> Swept:

@@ -13,6 +13,7 @@ from sqlmodel import Session
 from backctl.application.attribution import Attribution
 from backctl.application.ports.environment import AddressParser, Clock, IdSource
 from backctl.application.reactions import LoggedEvent
+from backctl.domain.audit import Head
 from backctl.domain.errors import BackctlError, DatabaseDamaged, Unavailable, Unusable
 from backctl.domain.events import DomainEvent
 from backctl.domain.keyring import Key
@@ -153,6 +154,10 @@ class SqlUnitOfWork:
             rows = [(user_id, name) for user_id in user_ids]
             insert_many(self.session.connection(), seeded_accounts, ("user_id", "name"), rows)
         self.record(*(UserSeeded(user_id, name=name) for user_id in user_ids))
+
+    def log_head(self) -> Head:
+        with self._mapped_faults():
+            return event_log.head(self.session.connection())
 
     def reserve_event_id(self) -> EventId:
         """Return the id of the first event of this transaction, so that staged files can be named after it."""
