@@ -18,6 +18,9 @@ INSTALLATION_LOCK = "backctl.lock"
 COPY = "copy"
 """The name of a database copy inside its hidden folder."""
 
+COPY_FILES = (COPY, f"{COPY}-wal", f"{COPY}-shm", f"{COPY}-journal")
+"""The copy and the files that SQLite creates next to it while it is changed."""
+
 _STAGED = re.compile(r"\..+\.[0-9a-f]{16}\.new")
 _SHOWN = 50  # characters of the name, at most 200 bytes; a hidden name has room for 233
 _NO_UNNAMED_FILES = (EISDIR, EOPNOTSUPP, EINVAL)  # open(2): not supported by the kernel or the file system
@@ -140,13 +143,19 @@ def _remove_abandoned(entry: str, folder: int) -> None:
         if not os.path.samestat(os.fstat(descriptor), os.stat(entry, dir_fd=folder, follow_symlinks=False)):
             return
         if is_folder:
-            with suppress(FileNotFoundError):
-                os.unlink(COPY, dir_fd=descriptor)
+            remove_copy(descriptor)
             os.rmdir(entry, dir_fd=folder)  # fails if the folder contains anything else
         else:
             os.unlink(entry, dir_fd=folder)
     finally:
         os.close(descriptor)
+
+
+def remove_copy(folder: int) -> None:
+    """Remove a database copy from its hidden folder. Raises OSError."""
+    for name in COPY_FILES:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
 
 
 def _unnamed(folder: int) -> int | None:

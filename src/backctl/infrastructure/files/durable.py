@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backctl.domain.errors import BackctlError, DiskFull, FolderUnusable, InstallationLocked, exhaustion_of
 from backctl.domain.quoting import quoted
-from backctl.staged_files import COPY, INSTALLATION_LOCK, hidden_name, sweep, try_lock
+from backctl.staged_files import COPY, INSTALLATION_LOCK, hidden_name, remove_copy, sweep, try_lock
 from backctl.trusted_paths import Place, opened, require_sound, require_sound_folder
 
 
@@ -145,8 +145,7 @@ def private_folder(place: Place) -> Iterator[Place]:
     try:
         yield Place(descriptor, place.path.with_name(name) / COPY)
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(COPY, dir_fd=descriptor)
+        remove_copy(descriptor)
         os.close(descriptor)
         os.rmdir(name, dir_fd=place.folder)
 
