@@ -321,8 +321,17 @@ class Backend:
     @lazy
     def database(self) -> "DatabaseService":
         from backctl.application.database import DatabaseService
+        from backctl.infrastructure.host import now
 
-        return DatabaseService(self._storage.care(), self._guard)
+        return DatabaseService(
+            self._storage.care(),
+            self._guard,
+            transactions=lambda: self._transactions,
+            installation_id=self._storage.installation_id,
+            clock=now,
+            issuer=self._settings.tokens.issuer,
+            leeway=self._settings.tokens.leeway,
+        )
 
     @lazy
     def doctor(self) -> "DoctorService":
@@ -500,16 +509,20 @@ class Backend:
 
     def _invalidate(self, events: "Sequence[LoggedEvent]") -> None:
         """The reaction that invalidates cached accounts and revocations. Loads nothing if there is no cache."""
-        from backctl.wiring.cache import may_have_cached_accounts
+        from backctl.wiring.cache import caches_accounts, may_have_entries
 
-        if may_have_cached_accounts(self._loaded):
-            self._cache_reaction(events)
+        if may_have_entries(self._loaded):
+            from backctl.application.cache_reaction import concerns_everything
+
+            if caches_accounts(self._loaded) or any(concerns_everything(one.event) for one in events):
+                self._cache_reaction(events)
 
     @lazy
     def _cache_reaction(self) -> "CacheReaction":
         from backctl.application.cache_reaction import CacheReaction
 
-        return CacheReaction(self._cache_levels.invalidate, self._addresses, self._warn)
+        levels = self._cache_levels
+        return CacheReaction(levels.invalidate, levels.renew_epoch, self._addresses, self._warn)
 
     def _warn(self, text: str) -> None:
         import logging

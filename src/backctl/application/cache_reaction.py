@@ -32,16 +32,18 @@ _FOR_LOGINS: Final = (events.LoginSucceeded, events.UserLocked, events.UserLockE
 class CacheReaction:
     """Invalidates cache entries after each commit. If the cache is not available, calls `warn` and lets them expire.
 
-    `invalidate` receives the keys and the tags.
+    `invalidate` receives the keys and the tags, `invalidate_all` invalidates all entries.
     """
 
     def __init__(
         self,
         invalidate: Callable[[Sequence[str], Sequence[str]], None],
+        invalidate_all: Callable[[], object],
         addresses: "AddressParser",
         warn: Callable[[str], None],
     ) -> None:
         self._invalidate = invalidate
+        self._invalidate_all = invalidate_all
         self._addresses = addresses
         self._warn = warn
         self._has_warned = False
@@ -49,13 +51,17 @@ class CacheReaction:
     def __call__(self, logged: "Sequence[LoggedEvent]") -> None:
         keys: dict[str, None] = {}
         tags: dict[str, None] = {}
-        for one in logged:
+        everything = any(concerns_everything(one.event) for one in logged)
+        for one in () if everything else logged:
             keys.update(dict.fromkeys(self._keys(one)))
             tags.update(dict.fromkeys(_tags(one.event)))
-        if not keys and not tags:
+        if not keys and not tags and not everything:
             return
         try:
-            self._invalidate(list(keys), list(tags))
+            if everything:
+                self._invalidate_all()
+            else:
+                self._invalidate(list(keys), list(tags))
             self._has_warned = False
         except (Unavailable, Unusable) as error:
             if not self._has_warned:
@@ -81,6 +87,11 @@ class CacheReaction:
             case events.UserUsernameChanged(old=old, new=new):
                 keys += [key_of_username(old), key_of_username(new)]
         return keys
+
+
+def concerns_everything(event: "DomainEvent") -> bool:
+    """Whether an event affects all entries, including those of services."""
+    return isinstance(event, events.DatabaseRestored)
 
 
 def _tags(event: "DomainEvent") -> list[str]:

@@ -20,7 +20,7 @@ from backctl.domain.values import Identity
 if TYPE_CHECKING:
     from backctl.application.ports.security import KeyringChange, KeyringChangeFactory
     from backctl.application.ports.storage import Transaction, UnitOfWork, UnitOfWorkFactory
-    from backctl.application.reactions import Reaction, ReportFailure
+    from backctl.application.reactions import LoggedEvent, Reaction, ReportFailure
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -174,7 +174,7 @@ class Transactions:
                         work.commit()
                 return result
             finally:
-                self._react(work)
+                self.react(work.committed)
 
         def repeated(dry_run: bool) -> R:
             return self.repeated(partial(once, dry_run))
@@ -193,8 +193,8 @@ class Transactions:
                 self.pause(number)
         return attempt()
 
-    def _react(self, work: "Transaction") -> None:
-        events = work.committed
+    def react(self, events: "Sequence[LoggedEvent]") -> None:
+        """Notify the reactions of events that are durable; nothing happens without events."""
         if not events:
             return
         for reaction in self.reactions:

@@ -55,7 +55,7 @@ class Installation(ABC):
         self.label = label
         self.clock = dependencies.clock
         self._dependencies = dependencies
-        self._notice = dependencies.notice
+        self.notice = dependencies.notice
         self._new_id = dependencies.new_id
         self._addresses = dependencies.addresses
         self._engine: Engine | None = None
@@ -241,7 +241,7 @@ class Installation(ABC):
         if self._keyless_engine is None:
             self._keyless_engine = self._new_keyless_engine()
         ring = make_keyring(self.clock())
-        work = self._work(self._keyless_engine, by, dry_run=dry_run, audit_key=ring.primary("audit"))
+        work = self.work_on(self._keyless_engine, by, dry_run=dry_run, audit_key=ring.primary("audit"))
         if self._unrecorded_upgrade is not None:
             work.record(self._unrecorded_upgrade)
         return FileKeyringReplacement(file, work, ring, timeout_us=timeout_us, dry_run=dry_run)
@@ -310,10 +310,13 @@ class Installation(ABC):
             bcrypt_cost=self._dependencies.bcrypt_cost,
         )
 
-    def _work(
+    def work_on(
         self, engine: "Engine", by: Attribution, *, dry_run: bool, audit_key: "Key | None" = None
     ) -> "SqlUnitOfWork":
-        """Return a unit of work whose events are recorded with `audit_key`, by default that of the keyring."""
+        """Return a unit of work on a database of this installation.
+
+        Its events are recorded with `audit_key`, by default that of the keyring.
+        """
         from backctl.infrastructure.sql.unit_of_work import SqlUnitOfWork
 
         return SqlUnitOfWork(

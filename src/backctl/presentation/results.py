@@ -8,9 +8,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backctl.presentation import terminal
+from backctl.presentation.cells import cell
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.messages import Messages
-from backctl.presentation.output import Format, Renderer
+from backctl.presentation.output import Format, Renderer, members
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,6 +138,29 @@ class Results:
                 secret = extra[shown_once]
                 text = "\n".join(secret) if isinstance(secret, list) else str(secret)
                 self.renderer.alone(text, {shown_once: secret})
+
+    def changed_with_list(self, change: "Change[Any]", name: str, view: type) -> None:
+        """Like `changed`, but a table has the objects of the member `name`, of the class `view`, below the others.
+
+        It omits empty lists.
+        """
+        if self.quiet or not self.renderer.is_table or self.renderer.fields is not None:
+            self.changed(change)
+            return
+        listed = getattr(change.value, name)
+        others = {member: getattr(change.value, member) for member in members(type(change.value)) if member != name}
+        with self._written("its result"):
+            self.renderer.one({other: value for other, value in others.items() if value != ()}, self._state(change))
+            if listed:
+                self.renderer.sink.write("\n")
+                self.renderer.page(listed, view, None)
+
+    def instead(self, change: "Change[Any]", commands: Sequence[str]) -> None:
+        """Print the commands that a person must run instead, one per line; in JSON the object."""
+        if self.renderer.is_json or self.renderer.fields is not None:
+            self.changed(change)
+        elif not self.quiet:
+            self.renderer.raw("".join(f"{cell(command)}\n" for command in commands))
 
     def created(self, change: "Change[Any]", members: Mapping[str, object], *, secrets: tuple[str, ...]) -> None:
         """Print secrets that are stored nowhere, with `-q` too: one per line, without anything else.

@@ -47,13 +47,11 @@ def caches_accounts(loaded: "LoadedSettings") -> bool:
     return bool(loaded.settings.redis.url.reveal()) or loaded.database_url.startswith(_SQLITE)
 
 
-def may_have_cached_accounts(loaded: "LoadedSettings") -> bool:
-    """Whether there may be entries of accounts: Redis is configured, or the file next to the database exists."""
+def may_have_entries(loaded: "LoadedSettings") -> bool:
+    """Whether there may be entries that this process can invalidate: Redis is configured, or there is a file."""
     import os
 
-    if loaded.settings.redis.url.reveal():
-        return True
-    return caches_accounts(loaded) and os.path.lexists(cache_file(loaded))
+    return bool(loaded.settings.redis.url.reveal()) or os.path.lexists(cache_file(loaded))
 
 
 class InstalledStore:

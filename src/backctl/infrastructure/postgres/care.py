@@ -5,15 +5,15 @@ import shlex
 from typing import TYPE_CHECKING
 
 from backctl.application.attribution import Attribution
-from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
+from backctl.application.database_views import BackupView, DatabaseStatus, RestoreView, UpgradeView
 from backctl.application.views import Change
-from backctl.domain.errors import UsageError
+from backctl.domain.errors import Hint, UsageError
 from backctl.infrastructure.installation import Installation
 from backctl.infrastructure.postgres.connection import Driver, PostgresDatabase
 from backctl.infrastructure.sql.schema import REVISION
 
 if TYPE_CHECKING:
-    from backctl.application.ports.storage import HealthProbe
+    from backctl.application.ports.storage import HealthProbe, Restored, Settle
 
 
 class PostgresCare:
@@ -62,14 +62,31 @@ class PostgresCare:
             hint=f"{pg_dump(self._database.label, file)}; it reads the password from ~/.pgpass or PGPASSWORD",
         )
 
+    def restore(self, file: str, settle: "Settle", *, by: Attribution, dry_run: bool) -> "Restored":
+        from backctl.application.ports.storage import Restored
+
+        label = self._database.label
+        commands = (pg_restore(label, file), Hint("{backctl} db restored"))
+        return Restored(Change(RestoreView(label, file, commands=commands), changed=False), ())
+
+
+def pg_restore(label: str, file: str) -> str:
+    """Return the shell command that replaces the database of a redacted URL by the copy `file`. Contains no secrets."""
+    options = ("--clean", "--if-exists", "--no-owner", "--single-transaction")
+    return shlex.join(("pg_restore", *options, f"--dbname={_without_secrets(label)}", "--", file))
+
 
 def pg_dump(label: str, file: str) -> str:
     """Return the shell command that backs up the database of a redacted URL to `file`. Contains no secrets."""
+    return shlex.join(("pg_dump", "--format=custom", f"--file={file}", f"--dbname={_without_secrets(label)}"))
+
+
+def _without_secrets(label: str) -> str:
+    """Return a redacted URL without its placeholders."""
     location, _, parameters = label.partition("?")
     url = re.sub(r":\*\*\*@", "@", location, count=1)
     shown = "&".join(parameter for parameter in parameters.split("&") if not parameter.endswith("=***"))
-    words = ("pg_dump", "--format=custom", f"--file={file}", f"--dbname={url}{'?' if shown else ''}{shown}")
-    return shlex.join(words)
+    return f"{url}{'?' if shown else ''}{shown}"
 
 
 def _count(connection: Driver, table: str) -> int | None:

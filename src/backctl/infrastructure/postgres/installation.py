@@ -99,7 +99,7 @@ class PostgresInstallation(Installation):
 
     def _begun(self, by: Attribution, *, dry_run: bool, creates: bool) -> UnitOfWork:
         """Return a unit of work on the existing database. Ignores `creates`: only `init` creates a database."""
-        return self._work(self._writable(), by, dry_run=dry_run)
+        return self.work_on(self._writable(), by, dry_run=dry_run)
 
     def _writable(self, by: Attribution | None = None) -> "Engine":
         """Ignores `by`: only `db upgrade` migrates the database."""
@@ -201,7 +201,7 @@ class PostgresInstallation(Installation):
             if view is None:
                 self._require_keyring()
                 return None
-        self._notice(f"created {' and '.join(made)}")
+        self.notice(f"created {' and '.join(made)}")
         return view
 
     def _rehearsed(self, by: Attribution) -> "InstallationView | None":

@@ -38,7 +38,7 @@ def connect(
         pass  # SQLite reports the error below
     with mapped_faults(path):
         connection = sqlite3.connect(
-            f"file://{_uri_path(path)}?mode=rw",
+            uri_of(path, "mode=rw"),
             uri=True,
             timeout=timeout_us / 1_000_000,
             isolation_level=None,
@@ -69,7 +69,9 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _uri_path(path: Path) -> str:
+def uri_of(path: Path, parameters: str) -> str:
+    """Return the URI of a database file for SQLite."""
     # https://www.sqlite.org/uri.html §3.1: only these three characters are special in the path of a URI.
     # Do not normalise the path: '..' after a link leads to the parent of the link's target.
-    return os.fspath(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    special = os.fspath(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return f"file://{special}?{parameters}"

@@ -28,7 +28,9 @@ class SqliteHealth(DatabaseHealth):
     def files(self) -> Sequence[Path]:
         paths = [self._path.parent, self._path]
         paths += [self._path.with_name(self._path.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
-        return paths + sorted(self._path.parent.glob(f"{glob.escape(self._path.name)}.*.bak"))
+        for copies in ("*.bak", "before-restore-*"):
+            paths += sorted(self._path.parent.glob(f"{glob.escape(self._path.name)}.{copies}"))
+        return paths
 
     def _require_creatable(self) -> None:
         durable.require_writable(self._path.parent)

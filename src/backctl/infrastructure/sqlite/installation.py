@@ -106,7 +106,7 @@ class SqliteInstallation(Installation):
         with self._usable_folders():
             made = self._make_what_is_missing(by)
         if made:
-            self._notice(f"created {' and '.join(map(str, made))}")
+            self.notice(f"created {' and '.join(map(str, made))}")
         return Change(self.describe(), changed=bool(made))
 
     def stored(self) -> "StoredInstallation":
@@ -132,7 +132,7 @@ class SqliteInstallation(Installation):
                 if fresh or (not dry_run and self._is_unfinished()):
                     self.create(by)
             engine = self._writable(by)
-        return self._work(engine, by, dry_run=dry_run)
+        return self.work_on(engine, by, dry_run=dry_run)
 
     def _writable(self, by: Attribution | None = None) -> "Engine":
         with self._lock:
@@ -163,7 +163,7 @@ class SqliteInstallation(Installation):
     def _upgrade_unrecorded(self) -> None:
         from backctl.infrastructure.sqlite.migrator import upgrade
 
-        upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice)
+        upgrade(self.database, timeout_us=self.timeout_us, notice=self.notice)
 
     def reader(self) -> Reader:
         with self._lock:
@@ -202,7 +202,7 @@ class SqliteInstallation(Installation):
 
         self.require_sound_folders()
         record = self.upgrade_record(stored, by or Attribution(os_actor()))
-        upgrade(self.database, timeout_us=self.timeout_us, notice=self._notice, record=record)
+        upgrade(self.database, timeout_us=self.timeout_us, notice=self.notice, record=record)
 
     def require_sound_folders(self) -> None:
         """Raise FolderUnusable if any user could replace the files, also in folders behind links."""
@@ -260,7 +260,7 @@ class SqliteInstallation(Installation):
         from backctl.infrastructure.sql.migrator import Founding
         from backctl.infrastructure.sqlite.migrator import create_database
 
-        self._require_no_orphaned_log()
+        self.require_no_orphaned_log()
         now = self.clock()
         made = []
         with ExitStack() as staged:
@@ -291,7 +291,7 @@ class SqliteInstallation(Installation):
         _step("temporaries removed")
         return [path for _, path in made]
 
-    def _require_no_orphaned_log(self) -> None:
+    def require_no_orphaned_log(self) -> None:
         """Raise DatabaseUnusable for a log without its database: SQLite would replay it into the new database."""
         for suffix in ("-wal", "-journal"):
             log = self.database.with_name(self.database.name + suffix)

@@ -38,10 +38,10 @@ def create_database(path: Path, founding: Founding) -> None:
                 with mapped_faults(path):  # while the files still have their size from the failure
                     with engine.begin() as connection:
                         fill(connection, founding)
-                    _move_log_into_file(engine, path)
+                    move_log_into_file(engine, path)
             finally:
                 engine.dispose()
-            _flush(path)
+            flush(path)
         except BaseException:
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def upgrade(
 
 
 class Migration(NamedTuple):
-    """The old revision of a database, and the path of the copy with that revision; None after a dry run."""
+    """The old revision of a database, and the path of the copy with that revision; None if none was made."""
 
     before: str
     copy: Path | None
@@ -82,14 +82,15 @@ def migrate_file(
     timeout_us: int,
     record: UpgradeRecord | None = None,
     dry_run: bool = False,
+    copies: bool = True,
     revision: str = REVISION,
     versions: Sequence[Path] = (VERSIONS,),
 ) -> Migration | None:
     """Copy the database at `path` in its folder and migrate it to `revision`. None if it has that revision already.
 
     Migrates and appends the event of `record` in one transaction under the write lock, so a second concurrent migration
-    finds nothing to do. With `dry_run`, copies nothing and rolls back. Raises SchemaTooNew, DatabaseLocked,
-    DatabaseFull, DatabaseUnusable; then nothing has changed.
+    finds nothing to do. With `dry_run`, copies nothing and rolls back; `copies` False also omits the copy. Raises
+    SchemaTooNew, DatabaseLocked, DatabaseFull, DatabaseUnusable; then nothing has changed.
     """
     with closing(connect(path, timeout_us=timeout_us, read_only=True)) as looking:
         if _is_current(looking, path, revision):
@@ -103,7 +104,7 @@ def migrate_file(
                 return None
             before = read_installation(driver, path).revision
             require_known(before, path, versions)
-            copy = None if dry_run else _back_up(path, before, timeout_us=timeout_us)
+            copy = None if dry_run or not copies else _back_up(path, before, timeout_us=timeout_us)
             try:
                 migrate(connection, revision, versions)
                 if driver.execute("PRAGMA foreign_key_check").fetchone() is not None:
@@ -145,7 +146,7 @@ def _back_up(path: Path, revision: str, *, timeout_us: int) -> Path:
     return copy
 
 
-def _move_log_into_file(engine: Engine, path: Path) -> None:
+def move_log_into_file(engine: Engine, path: Path) -> None:
     """Merge the log into a database that no other process has open. Raises DatabaseUnusable if that fails.
 
     Closing the last connection does the same, but does not report failures.
@@ -160,7 +161,7 @@ def _move_log_into_file(engine: Engine, path: Path) -> None:
         )
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,11 +1,20 @@
-"""`backctl db …`: inspect, upgrade and back up the database."""
+"""`backctl db …`: inspect, upgrade, back up and restore the database."""
 
 from typing import Annotated
 
 from typer import Argument
 
-from backctl.application.database_views import BackupView, CheckView, DatabaseStatus, UpgradeView
+from backctl.application.database_views import (
+    BackupView,
+    CheckView,
+    DatabaseStatus,
+    RestoredAccount,
+    RestoredView,
+    RestoreView,
+    UpgradeView,
+)
 from backctl.domain.errors import UsageError
+from backctl.domain.quoting import escaped
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 
@@ -51,3 +60,35 @@ def backup(
     if file == "-":
         raise UsageError("a copy cannot be written to standard output", hint="name a new file")
     call.results.wrote(call.backend.database.back_up(file))
+
+
+@leaf(app, changes="replace the database by {file}", guard="yes", view=RestoreView)
+def restore(
+    call: Invocation,
+    file: Annotated[str, Argument(metavar="FILE", help="A copy that 'db backup' made.")],
+) -> None:
+    """Replace the database by a copy while it is in use.
+
+    Keeps a dated copy of the replaced database next to it, ends all sessions, and lists the accounts that have access
+    again. Asks for confirmation. On PostgreSQL, prints the commands to run instead and changes nothing.
+    """
+    if file == "-":
+        raise UsageError("a copy cannot be read from standard input", hint="name its file")
+    database = call.backend.database
+    call.guard.confirm(f"replace all accounts and events by those of {escaped(file)}")
+    change = database.restore(file, by=call.attribution, dry_run=call.dry_run)
+    if change.value.commands:
+        call.results.instead(change, change.value.commands)
+    else:
+        call.results.changed_with_list(change, "accounts", RestoredAccount)
+
+
+@leaf(app, changes="end all sessions", guard="yes", view=RestoredView)
+def restored(call: Invocation) -> None:
+    """Complete a restore that another program made, such as pg_restore.
+
+    Ends all sessions, rejects one-time codes that may have been used, and records the restore.
+    """
+    database = call.backend.database
+    call.guard.confirm("end all sessions of all accounts")
+    call.results.changed(database.restored(by=call.attribution, dry_run=call.dry_run))
