@@ -80,7 +80,7 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl ratelimit policy list') flags="$shared" ;;
         'backctl ratelimit policy show') operands=(@policy TEXT) flags="$shared" ;;
         'backctl audit') words='list show verify' flags=" -h --help" ;;
-        'backctl audit list') flags=" --by=TEXT --subject=@account --type=InstallationCreated|SchemaUpgraded|UserCreated|UserImported|UserSeeded|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordChangeRequired|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyringReplaced|KeyExported|AccountsExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --outcome=success|failure --reason-contains=TEXT --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
+        'backctl audit list') flags=" --by=TEXT --subject=@account --type=InstallationCreated|SchemaUpgraded|DatabaseRestored|UserCreated|UserImported|UserSeeded|UserEmailChanged|UserUsernameChanged|UserRoleChanged|UserExpiryChanged|UserActivated|UserDeactivated|UserPasswordChanged|UserPasswordChangeRequired|UserPasswordRehashed|LoginSucceeded|LoginFailed|LoginChallenged|UserLocked|UserLockEnded|MfaEnrolled|MfaConfirmed|MfaDisabled|RecoveryCodesRenewed|RecoveryCodeUsed|UserDeleted|KeyAdded|KeyImported|KeyPromoted|KeyRetired|KeyDestroyed|KeyringRewrapped|KeyringReplaced|KeyExported|AccountsExported|RateLimitReset|SessionOpened|SessionRefreshed|SessionRevoked|SessionsRevoked|RefreshTokenReused|AccessTokenRevoked|IssuerTokensRevoked --outcome=success|failure --reason-contains=TEXT --since=TEXT --until=TEXT --trace-id=TEXT --sort=TEXT --limit=TEXT --cursor=TEXT --all$shared" ;;
         'backctl audit show') operands=(TEXT TEXT) flags="$shared" ;;
         'backctl audit verify') flags="$shared" ;;
         'backctl config') words='show path get set unset validate' flags=" -h --help" ;;
@@ -95,11 +95,13 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl profile show') operands=(@profile TEXT) flags="$shared" ;;
         'backctl profile current') flags="$shared" ;;
         'backctl profile use') operands=(@profile TEXT) flags=" --none -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
-        'backctl db') words='upgrade status check backup' flags=" -h --help" ;;
+        'backctl db') words='upgrade status check backup restore restored' flags=" -h --help" ;;
         'backctl db upgrade') flags=" -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl db status') flags="$shared" ;;
         'backctl db check') flags="$shared" ;;
         'backctl db backup') operands=(FILE TEXT) flags="$shared" ;;
+        'backctl db restore') operands=(FILE TEXT) flags=" -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
+        'backctl db restored') flags=" -n --dry-run -y --yes --actor=TEXT --reason=TEXT$shared" ;;
         'backctl plan') operands=(FILE) flags=" --prune --out=FILE --overwrite --detailed-exitcode$shared" ;;
         'backctl apply') operands=(FILE) flags=" --prune --all-or-nothing --max-changes=TEXT --secret-file=FILE --wait-server=TEXT --schema -n --dry-run -y --yes --confirm=TEXT --actor=TEXT --reason=TEXT$shared" ;;
         'backctl sanitize') flags=" --format=text|json|jsonl --explain$shared" ;;

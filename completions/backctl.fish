@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key replace-lost *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key replace-lost *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'db restore *' 'db restored *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
             return 0
     end
     return 1
@@ -124,7 +124,7 @@ complete -c backctl -n '__backctl_at' -a ratelimit -d 'Check, inspect and reset 
 complete -c backctl -n '__backctl_at' -a audit -d 'Read and verify the event log'
 complete -c backctl -n '__backctl_at' -a config -d 'Show, validate and change the configuration'
 complete -c backctl -n '__backctl_at' -a profile -d 'List profiles and select one'
-complete -c backctl -n '__backctl_at' -a db -d 'Inspect, upgrade and back up the database'
+complete -c backctl -n '__backctl_at' -a db -d 'Inspect, upgrade, back up and restore the database'
 complete -c backctl -n '__backctl_at' -a plan -d 'Show what applying seed files would change'
 complete -c backctl -n '__backctl_at' -a apply -d 'Create and change accounts so that they match seed files'
 complete -c backctl -n '__backctl_at' -a sanitize -d 'Remove HTML and control characters from text or JSON'
@@ -809,7 +809,7 @@ complete -c backctl -n '__backctl_at audit' -s h -l help -d 'Show this message a
 # backctl audit list
 complete -c backctl -n '__backctl_in audit list' -l by -x -d 'Only events by this actor: its name, system user, or USER@HOST'
 complete -c backctl -n '__backctl_in audit list' -l subject -x -a '(__backctl_stored account)' -d 'Only events about this account, even if deleted, or another subject'
-complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded UserCreated UserImported UserSeeded UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordChangeRequired UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyringReplaced KeyExported AccountsExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only events of this type or glob, such as \'User*\'; may be repeated'
+complete -c backctl -n '__backctl_in audit list' -l type -x -a 'InstallationCreated SchemaUpgraded DatabaseRestored UserCreated UserImported UserSeeded UserEmailChanged UserUsernameChanged UserRoleChanged UserExpiryChanged UserActivated UserDeactivated UserPasswordChanged UserPasswordChangeRequired UserPasswordRehashed LoginSucceeded LoginFailed LoginChallenged UserLocked UserLockEnded MfaEnrolled MfaConfirmed MfaDisabled RecoveryCodesRenewed RecoveryCodeUsed UserDeleted KeyAdded KeyImported KeyPromoted KeyRetired KeyDestroyed KeyringRewrapped KeyringReplaced KeyExported AccountsExported RateLimitReset SessionOpened SessionRefreshed SessionRevoked SessionsRevoked RefreshTokenReused AccessTokenRevoked IssuerTokensRevoked' -d 'Only events of this type or glob, such as \'User*\'; may be repeated'
 complete -c backctl -n '__backctl_in audit list' -l outcome -x -a 'success failure' -d 'Only refused attempts (failure), or only other events'
 complete -c backctl -n '__backctl_in audit list' -l reason-contains -x -d 'Only events with this text in the reason, in any case'
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'Only events at this time or later; 7d is 7 days ago'
@@ -876,9 +876,11 @@ complete -c backctl -n '__backctl_in profile use' -l reason -x -d 'Record this r
 
 # backctl db
 complete -c backctl -n '__backctl_at db' -a upgrade -d 'Upgrade the schema to the revision of this backctl'
-complete -c backctl -n '__backctl_at db' -a status -d 'Show the location of the database, its revision and its contents'
+complete -c backctl -n '__backctl_at db' -a status -d 'Show the location, revision and contents of the database'
 complete -c backctl -n '__backctl_at db' -a check -d 'Check the database for damage: exit code 0 or 6'
 complete -c backctl -n '__backctl_at db' -a backup -d 'Copy the database to a new file while it is in use'
+complete -c backctl -n '__backctl_at db' -a restore -d 'Replace the database by a copy while it is in use'
+complete -c backctl -n '__backctl_at db' -a restored -d 'End all sessions after another program has restored a copy'
 complete -c backctl -n '__backctl_at db' -s h -l help -d 'Show this message and exit'
 
 # backctl db upgrade
@@ -889,6 +891,19 @@ complete -c backctl -n '__backctl_in db upgrade' -l reason -x -d 'Record this re
 
 # backctl db backup
 complete -c backctl -n '__backctl_operand 1 db backup' -r -F
+
+# backctl db restore
+complete -c backctl -n '__backctl_operand 1 db restore' -r -F
+complete -c backctl -n '__backctl_in db restore' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in db restore' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in db restore' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in db restore' -l reason -x -d 'Record this reason with every change'
+
+# backctl db restored
+complete -c backctl -n '__backctl_in db restored' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in db restored' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in db restored' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in db restored' -l reason -x -d 'Record this reason with every change'
 
 # backctl plan
 complete -c backctl -n '__backctl_operand 1+ plan' -r -F

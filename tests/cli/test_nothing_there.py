@@ -65,6 +65,8 @@ NEED_ONE = {
     ("db", "status"): "",
     ("db", "check"): "",
     ("db", "backup"): "copy.db",
+    ("db", "restore"): "copy.db --yes",
+    ("db", "restored"): "--yes",
 }
 """Arguments with which each command would work, or find nothing, if there were an installation."""
 

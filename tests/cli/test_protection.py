@@ -81,6 +81,11 @@ def with_an_older_database(machine: Machine) -> None:
     machine.environment["PYTHONPATH"] = str(machine.home.parent / "next")
 
 
+def with_a_copy(machine: Machine) -> None:
+    run(machine, "db", "backup", "copy.db")
+    run(machine, "user", "deactivate", "ada")
+
+
 def with_a_setting(machine: Machine) -> None:
     machine.configure('[database]\ntimeout = "2s"\n')
 
@@ -177,6 +182,8 @@ CHANGES: dict[tuple[str, ...], tuple[Prepare, str]] = {
     ("profile", "use"): (with_a_profile, "here"),
     ("apply",): (with_a_seed, "test.yaml"),
     ("db", "upgrade"): (with_an_older_database, ""),
+    ("db", "restore"): (with_a_copy, "copy.db"),
+    ("db", "restored"): (with_a_session, ""),
 }
 CONFIRMED: dict[tuple[str, ...], Callable[[Machine], str]] = {
     ("user", "delete"): lambda machine: "ada",

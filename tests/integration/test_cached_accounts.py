@@ -261,6 +261,17 @@ def mutation(act: Callable[[World], object], *events: str) -> Mutation:
     return Mutation(act, frozenset(events))
 
 
+def restore(world: World) -> None:
+    """Restore a copy with other accounts, while the cache contains the present ones."""
+    world.changing.database.back_up(str(world.place.folder / "copy.db"))
+    world.changing.accounts.deactivate("bob", by=BY)
+    world.changing.accounts.update("ada", username="new", role="admin", by=BY)
+    world.issue("eve")
+    assert world.cached() == world.stored()
+    world.changing.database.restore(str(world.place.folder / "copy.db"), by=BY)
+    assert all(outcome(world.database.tokens.verify, token)[0] is TokenRevoked for token in world.tokens)  # type: ignore[index]
+
+
 MUTATIONS = {
     "create": mutation(
         lambda w: w.changing.accounts.create(email="new@example.org", username="new", by=BY), "UserCreated"
@@ -357,6 +368,8 @@ MUTATIONS = {
         lambda w: w.changing.sessions.revoke_user("ada", by=BY), "SessionsRevoked"
     ),
     "replace a lost keyring": mutation(replace_keyring, "KeyringReplaced", "MfaDisabled", "IssuerTokensRevoked"),
+    "restored": mutation(lambda w: w.changing.database.restored(by=BY), "DatabaseRestored", "IssuerTokensRevoked"),
+    "restore": mutation(restore, "DatabaseRestored", "IssuerTokensRevoked"),
     "revoke all": mutation(lambda w: w.changing.sessions.revoke_all(by=BY), "IssuerTokensRevoked"),
     "sweep": mutation(lambda w: w.changing.sessions.sweep(by=BY)),
 }

@@ -76,7 +76,7 @@ _NOT_OFFERED = frozenset(("erase", "yes", "force", "confirm", "private", "prune"
 _DESTRUCTIVE = frozenset(
     (
         *("deactivate", "delete", "destroy", "disable", "drop", "gc", "invalidate"),
-        *("replace-lost", "reset", "retire", "revoke", "unset"),
+        *("replace-lost", "reset", "restore", "restored", "retire", "revoke", "unset"),
     )
 )
 _PREFIXES = ("un", "re", "de", "dis", "en", "in", "non", "mis")

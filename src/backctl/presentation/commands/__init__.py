@@ -27,7 +27,7 @@ NOUNS: dict[str, Entry] = {
     "audit": Entry(_HERE + "audit", "Read and verify the event log."),
     "config": Entry(_HERE + "config", "Show, validate and change the configuration."),
     "profile": Entry(_HERE + "profile", "List profiles and select one."),
-    "db": Entry(_HERE + "db", "Inspect, upgrade and back up the database."),
+    "db": Entry(_HERE + "db", "Inspect, upgrade, back up and restore the database."),
     "plan": Entry(_HERE + "plan", "Show what applying seed files would change.", verb=True),
     "apply": Entry(_HERE + "apply", "Create and change accounts so that they match seed files.", verb=True),
     "sanitize": Entry(_HERE + "sanitize", "Remove HTML and control characters from text or JSON.", verb=True),

@@ -33,7 +33,7 @@ def upgrade(call: Invocation) -> None:
 
 @leaf(app, view=DatabaseStatus)
 def status(call: Invocation) -> None:
-    """Show the location of the database, its revision and its contents."""
+    """Show the location, revision and contents of the database."""
     call.results.show(call.backend.database.status())
 
 
@@ -62,7 +62,18 @@ def backup(
     call.results.wrote(call.backend.database.back_up(file))
 
 
-@leaf(app, changes="replace the database by {file}", guard="yes", view=RestoreView)
+@leaf(
+    app,
+    changes="replace the database by {file}",
+    guard="yes",
+    view=RestoreView,
+    examples="""
+    # See which changes of accounts would be undone
+    backctl db restore copy.db --dry-run
+    # Replace the database without a question
+    backctl db restore copy.db --yes --reason "bad import"
+    """,
+)
 def restore(
     call: Invocation,
     file: Annotated[str, Argument(metavar="FILE", help="A copy that 'db backup' made.")],
@@ -83,11 +94,22 @@ def restore(
         call.results.changed_with_list(change, "accounts", RestoredAccount)
 
 
-@leaf(app, changes="end all sessions", guard="yes", view=RestoredView)
+@leaf(
+    app,
+    changes="end all sessions",
+    guard="yes",
+    view=RestoredView,
+    examples="""
+    # End all sessions after pg_restore
+    backctl db restored --yes
+    # Count the sessions that would end
+    backctl db restored --dry-run --fields revoked_sessions
+    """,
+)
 def restored(call: Invocation) -> None:
-    """Complete a restore that another program made, such as pg_restore.
+    """End all sessions after another program has restored a copy.
 
-    Ends all sessions, rejects one-time codes that may have been used, and records the restore.
+    Run it after pg_restore. It also rejects one-time codes that may have been used, and records the restore.
     """
     database = call.backend.database
     call.guard.confirm("end all sessions of all accounts")
