@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --from-file --max-changes --email --if-version --source --mfa-code-file --mfa-code-fd --mfa-code-env --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --source --mfa-code-file --mfa-code-fd --mfa-code-env --from-file --max-changes --email --if-version --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --from-file --max-changes --email --if-version --source --mfa-code-file --mfa-code-fd --mfa-code-env --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -102,7 +102,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user set-password *' 'user check-password *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user delete *' 'user history *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key replace-lost *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'db restore *' 'db restored *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user history *' 'user set-password *' 'user check-password *' 'user delete *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key replace-lost *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'db restore *' 'db restored *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
             return 0
     end
     return 1
@@ -145,14 +145,14 @@ complete -c backctl -n '__backctl_at user' -a list -d 'List accounts, page by pa
 complete -c backctl -n '__backctl_at user' -a show -d 'Show an account'
 complete -c backctl -n '__backctl_at user' -a exists -d 'Check whether an account exists: exit code 0 or 3'
 complete -c backctl -n '__backctl_at user' -a count -d 'Count accounts'
-complete -c backctl -n '__backctl_at user' -a set-password -d 'Set the password of an account'
-complete -c backctl -n '__backctl_at user' -a check-password -d 'Check the password of an account: exit code 0 or 6'
 complete -c backctl -n '__backctl_at user' -a activate -d 'Activate accounts that were deactivated'
 complete -c backctl -n '__backctl_at user' -a unlock -d 'End the locks of accounts after failed logins'
 complete -c backctl -n '__backctl_at user' -a deactivate -d 'Deactivate accounts: nobody can log in to them'
 complete -c backctl -n '__backctl_at user' -a update -d 'Update the given attributes of an account'
-complete -c backctl -n '__backctl_at user' -a delete -d 'Permanently delete accounts; their events stay'
 complete -c backctl -n '__backctl_at user' -a history -d 'Show the events of an account, oldest first'
+complete -c backctl -n '__backctl_at user' -a set-password -d 'Set the password of an account'
+complete -c backctl -n '__backctl_at user' -a check-password -d 'Check the password of an account: exit code 0 or 6'
+complete -c backctl -n '__backctl_at user' -a delete -d 'Permanently delete accounts; their events stay'
 complete -c backctl -n '__backctl_at user' -a export -d 'Export accounts as JSON lines, JSON or CSV'
 complete -c backctl -n '__backctl_at user' -a import -d 'Import accounts from JSON, CSV, Django or Ory Kratos'
 complete -c backctl -n '__backctl_at user' -a mfa -d 'Manage the second factors of accounts'
@@ -226,34 +226,6 @@ complete -c backctl -n '__backctl_in user count' -l no-password -d 'Only account
 complete -c backctl -n '__backctl_in user count' -l email-domain -x -d 'Only accounts with an address in this domain'
 complete -c backctl -n '__backctl_in user count' -l search -x -d 'Only accounts with this text in the username or the address'
 
-# backctl user set-password
-complete -c backctl -n '__backctl_operand 1 user set-password' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user set-password' -l generate-password -d 'Generate a password and print it once'
-complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
-complete -c backctl -n '__backctl_in user set-password' -l must-change-password -d 'Require a new password at the next login'
-complete -c backctl -n '__backctl_in user set-password' -l password-stdin -d 'Read the password from standard input'
-complete -c backctl -n '__backctl_in user set-password' -l password-file -r -F -d 'Read the password from a file, or \'-\''
-complete -c backctl -n '__backctl_in user set-password' -l password-fd -x -d 'Read the password from this descriptor'
-complete -c backctl -n '__backctl_in user set-password' -l password-env -x -d 'Read the password from this variable'
-complete -c backctl -n '__backctl_in user set-password' -s n -l dry-run -d 'Change nothing; show what would change'
-complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm without a prompt'
-complete -c backctl -n '__backctl_in user set-password' -l actor -x -d 'Record this name with the system user'
-complete -c backctl -n '__backctl_in user set-password' -l reason -x -d 'Record this reason with every change'
-
-# backctl user check-password
-complete -c backctl -n '__backctl_operand 1 user check-password' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user check-password' -l source -x -d 'IP address of the client, for authentication.source_policy'
-complete -c backctl -n '__backctl_in user check-password' -l password-stdin -d 'Read the password from standard input'
-complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file, or \'-\''
-complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from this descriptor'
-complete -c backctl -n '__backctl_in user check-password' -l password-env -x -d 'Read the password from this variable'
-complete -c backctl -n '__backctl_in user check-password' -l mfa-code-stdin -d 'Read the mfa code from standard input'
-complete -c backctl -n '__backctl_in user check-password' -l mfa-code-file -r -F -d 'Read the mfa code from a file, or \'-\''
-complete -c backctl -n '__backctl_in user check-password' -l mfa-code-fd -x -d 'Read the mfa code from this descriptor'
-complete -c backctl -n '__backctl_in user check-password' -l mfa-code-env -x -d 'Read the mfa code from this variable'
-complete -c backctl -n '__backctl_in user check-password' -l actor -x -d 'Record this name with the system user'
-complete -c backctl -n '__backctl_in user check-password' -l reason -x -d 'Record this reason with every change'
-
 # backctl user activate
 complete -c backctl -n '__backctl_operand 1+ user activate' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user activate' -l from-file -r -F -d 'Read accounts from a file, one per line or as JSON lines; \'-\' is standard input'
@@ -295,6 +267,41 @@ complete -c backctl -n '__backctl_in user update' -s y -l yes -d 'Confirm withou
 complete -c backctl -n '__backctl_in user update' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user update' -l reason -x -d 'Record this reason with every change'
 
+# backctl user history
+complete -c backctl -n '__backctl_operand 1 user history' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user history' -l sort -x -d '\'seq\' shows the oldest first, \'-seq\' the newest first'
+complete -c backctl -n '__backctl_in user history' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
+complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
+complete -c backctl -n '__backctl_in user history' -l all -d 'Print everything instead of one page'
+
+# backctl user set-password
+complete -c backctl -n '__backctl_operand 1 user set-password' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user set-password' -l generate-password -d 'Generate a password and print it once'
+complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
+complete -c backctl -n '__backctl_in user set-password' -l must-change-password -d 'Require a new password at the next login'
+complete -c backctl -n '__backctl_in user set-password' -l password-stdin -d 'Read the password from standard input'
+complete -c backctl -n '__backctl_in user set-password' -l password-file -r -F -d 'Read the password from a file, or \'-\''
+complete -c backctl -n '__backctl_in user set-password' -l password-fd -x -d 'Read the password from this descriptor'
+complete -c backctl -n '__backctl_in user set-password' -l password-env -x -d 'Read the password from this variable'
+complete -c backctl -n '__backctl_in user set-password' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user set-password' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user set-password' -l reason -x -d 'Record this reason with every change'
+
+# backctl user check-password
+complete -c backctl -n '__backctl_operand 1 user check-password' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user check-password' -l source -x -d 'IP address of the client, for authentication.source_policy'
+complete -c backctl -n '__backctl_in user check-password' -l password-stdin -d 'Read the password from standard input'
+complete -c backctl -n '__backctl_in user check-password' -l password-file -r -F -d 'Read the password from a file, or \'-\''
+complete -c backctl -n '__backctl_in user check-password' -l password-fd -x -d 'Read the password from this descriptor'
+complete -c backctl -n '__backctl_in user check-password' -l password-env -x -d 'Read the password from this variable'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-stdin -d 'Read the mfa code from standard input'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-file -r -F -d 'Read the mfa code from a file, or \'-\''
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-fd -x -d 'Read the mfa code from this descriptor'
+complete -c backctl -n '__backctl_in user check-password' -l mfa-code-env -x -d 'Read the mfa code from this variable'
+complete -c backctl -n '__backctl_in user check-password' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in user check-password' -l reason -x -d 'Record this reason with every change'
+
 # backctl user delete
 complete -c backctl -n '__backctl_operand 1+ user delete' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user delete' -l erase -d 'Also erase the data of their events; actors and reasons stay'
@@ -306,13 +313,6 @@ complete -c backctl -n '__backctl_in user delete' -s y -l yes -d 'Confirm withou
 complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
 complete -c backctl -n '__backctl_in user delete' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user delete' -l reason -x -d 'Record this reason with every change'
-
-# backctl user history
-complete -c backctl -n '__backctl_operand 1 user history' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user history' -l sort -x -d '\'seq\' shows the oldest first, \'-seq\' the newest first'
-complete -c backctl -n '__backctl_in user history' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
-complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
-complete -c backctl -n '__backctl_in user history' -l all -d 'Print everything instead of one page'
 
 # backctl user export
 complete -c backctl -n '__backctl_in user export' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only accounts with this role; may be repeated'

@@ -101,7 +101,7 @@ class Leaf(TyperCommand):
     def _is_elsewhere(self, parameter: Parameter) -> bool:
         """Whether `backctl help options` explains an option. `--yes` matters here if the command itself asks."""
         common: tuple[Parameter, ...] = (*parameters.EVERYWHERE, *parameters.ATTRIBUTION)
-        return parameter in common or (parameter is parameters.YES and self._spec.guard != "yes")
+        return parameter in common or (parameter is parameters.YES and self._spec.guard is None)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}

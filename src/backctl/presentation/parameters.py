@@ -175,6 +175,12 @@ SecretFile = Annotated[
     str | None,
     Option("--secret-file", metavar="FILE", help="Write the secret to this new file instead of printing it."),
 ]
+GeneratePassword = Annotated[bool, Option("--generate-password", help="Generate a password and print it once.")]
+MustChangePassword = Annotated[bool, Option("--must-change-password", help="Require a new password at the next login.")]
+
+# Keys.
+
+Kid = Annotated[str, Argument(metavar="KID", help="Name of the key.")]
 
 # Files.
 

@@ -21,7 +21,7 @@ for noun, inner in WITHIN.items():
     VERBS[(noun,)] += [name for name, entry in inner.items() if not entry.verb]
 VERBS[()] = list(NOUNS)
 
-ALL_VERBS = sorted({verb for verbs in VERBS.values() for verb in verbs})
+ALL_VERBS = sorted({verb for noun, verbs in VERBS.items() for verb in verbs if noun != ("help",)})  # not its topics
 PREFIXES = ("un", "re", "de", "dis", "en", "in", "non", "un-", "re-", "de-", "no-")
 DESTRUCTIVE = {
     *("deactivate", "delete", "destroy", "disable", "gc", "invalidate", "reset", "retire", "revoke", "unset"),

@@ -46,7 +46,15 @@ WITHIN: dict[str, dict[str, Entry]] = {
         "dead": Entry(_HERE + "cache_dead", "List, requeue and drop updates that failed too often."),
     },
     "ratelimit": {"policy": Entry(_HERE + "ratelimit_policy", "Show the configured rate limit policies.")},
+    "key": {
+        "export": Entry(_HERE + "key_export", "Print the public half of a key, or the private key.", verb=True),
+    },
     "user": {
+        "set-password": Entry(_HERE + "user_set_password", "Set the password of an account.", verb=True),
+        "check-password": Entry(
+            _HERE + "user_check_password", "Check the password of an account: exit code 0 or 6.", verb=True
+        ),
+        "delete": Entry(_HERE + "user_delete", "Permanently delete accounts; their events stay.", verb=True),
         "export": Entry(_HERE + "user_export", "Export accounts as JSON lines, JSON or CSV.", verb=True),
         "import": Entry(_HERE + "user_import", "Import accounts from JSON, CSV, Django or Ory Kratos.", verb=True),
         "mfa": Entry(_HERE + "user_mfa", "Manage the second factors of accounts."),

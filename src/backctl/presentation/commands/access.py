@@ -13,7 +13,18 @@ from backctl.presentation.permissions import warnings
 app = noun("access")
 
 
-@leaf(app, kind="check", view=AccessView, others={"--explain": ("check", AccessExplanation)})
+@leaf(
+    app,
+    kind="check",
+    view=AccessView,
+    others={"--explain": ("check", AccessExplanation)},
+    examples="""
+    # Check one permission
+    backctl access check ada user:list
+    # Show the reasons for the answer
+    backctl access check ada user:delete --explain
+    """,
+)
 def check(
     call: Invocation,
     ident: Ident,

@@ -18,7 +18,23 @@ def _report() -> type:
     return ApplyReport
 
 
-@leaf(app, changes="apply {files}", guard="name", view=_report, members=("secret_file",))
+@leaf(
+    app,
+    changes="apply {files}",
+    guard="name",
+    view=_report,
+    members=("secret_file",),
+    examples="""
+    # Show what would change, then change it
+    backctl plan seed.yaml
+    backctl apply seed.yaml
+    # Also close the accounts that the file no longer lists
+    backctl apply seed.yaml --prune --yes
+    # Apply exactly the plan that was reviewed
+    backctl plan seed.yaml --out reviewed.json
+    backctl apply reviewed.json
+    """,
+)
 def apply(
     call: Invocation,
     files: SeedsOrPlan = None,

@@ -71,7 +71,20 @@ class EventFilters(NamedTuple):
         )
 
 
-@leaf(app, name="list", kind="list", view=EventView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=EventView,
+    examples="""
+    # List the failed logins of the last day
+    backctl audit list --type LoginFailed --since 1d
+    # List the latest events of an account
+    backctl audit list --subject ada --sort -seq --limit 10
+    # Save the events of the last 30 days as JSON lines
+    backctl audit list --since 30d --all -o jsonl > events.jsonl
+    """,
+)
 def list_(call: Invocation, filters: EventFilters, order: EventOrder, paging: Paging) -> None:
     """List events, oldest first.
 
@@ -89,7 +102,16 @@ def list_(call: Invocation, filters: EventFilters, order: EventOrder, paging: Pa
         call.results.show_page(page, EventView)
 
 
-@leaf(app, view=EventView)
+@leaf(
+    app,
+    view=EventView,
+    examples="""
+    # Show an event by its number
+    backctl audit show 1
+    # Print it as JSON
+    backctl audit show 1 -o json
+    """,
+)
 def show(
     call: Invocation, event: Annotated[str, Argument(metavar="EVENT", help="Number (SEQ) or id of an event.")]
 ) -> None:
@@ -97,7 +119,17 @@ def show(
     call.results.show(call.backend.audit.show(event))
 
 
-@leaf(app, kind="check", view=ChainView)
+@leaf(
+    app,
+    kind="check",
+    view=ChainView,
+    examples="""
+    # Verify the event log
+    backctl audit verify
+    # Print only the first wrong event, if there is one
+    backctl audit verify --fields ok,broken_seq --no-header
+    """,
+)
 def verify(call: Invocation) -> None:
     """Verify that the event log is complete: exit code 0 or 6.
 

@@ -26,7 +26,17 @@ Key = Annotated[str, Argument(metavar="KEY", help="Key of an entry, for example 
 _BASE64_GROWTH = 2  # base64 with line ends
 
 
-@leaf(app, kind="value", view=CachedValue)
+@leaf(
+    app,
+    kind="value",
+    view=CachedValue,
+    examples="""
+    # Print a value as JSON
+    backctl cache get report:1
+    # Print a string without quotes
+    backctl cache get report:title --raw
+    """,
+)
 def get(
     call: Invocation,
     key: Key,
@@ -49,7 +59,18 @@ def get(
     call.results.value(text, view)
 
 
-@leaf(app, name="set", changes="store a value under {key}", view=StoredValue)
+@leaf(
+    app,
+    name="set",
+    changes="store a value under {key}",
+    view=StoredValue,
+    examples="""
+    # Store a value for ten minutes
+    backctl cache set report:1 '{"total": 7}' --ttl 10m --tag reports
+    # Store a text from a file
+    backctl cache set report:title --raw --from-file title.txt
+    """,
+)
 def set_(
     call: Invocation,
     key: Key,
@@ -87,7 +108,17 @@ def set_(
         call.messages.warn("the value was not stored: another process changed this entry at the same time")
 
 
-@leaf(app, changes="delete the cached value of {key}", view=RemovedEntry)
+@leaf(
+    app,
+    changes="delete the cached value of {key}",
+    view=RemovedEntry,
+    examples="""
+    # Delete an entry
+    backctl cache delete report:1
+    # Succeed even if there is none
+    backctl cache delete report:9 --if-exists
+    """,
+)
 def delete(
     call: Invocation,
     key: Key,
@@ -100,7 +131,18 @@ def delete(
     call.results.changed(call.backend.cache_entries.remove(key, if_exists=if_exists, dry_run=call.dry_run))
 
 
-@leaf(app, name="list", kind="list", view=EntryView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=EntryView,
+    examples="""
+    # List all entries
+    backctl cache list
+    # Print the keys of one namespace
+    backctl cache list 'report:*' --fields key --no-header
+    """,
+)
 def list_(
     call: Invocation,
     pattern: Annotated[
@@ -114,7 +156,16 @@ def list_(
     call.results.stream(call.backend.cache_entries.entries(pattern), EntryView)
 
 
-@leaf(app, view=ExplanationView)
+@leaf(
+    app,
+    view=ExplanationView,
+    examples="""
+    # Show why an entry is used or not
+    backctl cache explain report:1
+    # Print it as JSON
+    backctl cache explain report:1 -o json
+    """,
+)
 def explain(call: Invocation, key: Key) -> None:
     """Show everything about a cache entry.
 
@@ -123,7 +174,20 @@ def explain(call: Invocation, key: Key) -> None:
     call.results.show(call.backend.cache_entries.explain(key))
 
 
-@leaf(app, changes="invalidate cached values", guard="yes", view=InvalidationView)
+@leaf(
+    app,
+    changes="invalidate cached values",
+    guard="yes",
+    view=InvalidationView,
+    examples="""
+    # Invalidate the entries with a tag
+    backctl cache invalidate --tag reports
+    # Count the entries that would be invalidated
+    backctl cache invalidate 'report:*' --dry-run
+    # Invalidate everything
+    backctl cache invalidate --all --yes
+    """,
+)
 def invalidate(
     call: Invocation,
     pattern: Annotated[
@@ -155,7 +219,16 @@ def invalidate(
     call.results.changed(change)
 
 
-@leaf(app, view=CacheStats)
+@leaf(
+    app,
+    view=CacheStats,
+    examples="""
+    # Show the number of entries and the hit ratio
+    backctl cache stats
+    # Print it as JSON, for example for monitoring
+    backctl cache stats -o json
+    """,
+)
 def stats(call: Invocation) -> None:
     """Show the number of entries and the hit ratio.
 

@@ -8,7 +8,17 @@ from backctl.presentation.declaration import leaf, noun
 app = noun("warm", within="cache")
 
 
-@leaf(app, changes="store accounts in the cache", view=WarmView)
+@leaf(
+    app,
+    changes="store accounts in the cache",
+    view=WarmView,
+    examples="""
+    # Store all accounts
+    backctl cache warm users
+    # Store only the administrators
+    backctl cache warm users --role admin
+    """,
+)
 def users(call: Invocation, filters: Filters) -> None:
     """Store accounts in the cache before services need them.
 

@@ -16,7 +16,17 @@ class ScriptView:
     script: str
 
 
-@leaf(app, kind="value", view=ScriptView)
+@leaf(
+    app,
+    kind="value",
+    view=ScriptView,
+    examples="""
+    # Install it for the current user
+    backctl completion bash > ~/.local/share/bash-completion/completions/backctl
+    # Load it in this shell
+    eval "$(backctl completion bash)"
+    """,
+)
 def bash(call: Invocation) -> None:
     """Print the completion script for bash.
 
@@ -25,7 +35,17 @@ def bash(call: Invocation) -> None:
     _print(call, Shell.BASH)
 
 
-@leaf(app, kind="value", view=ScriptView)
+@leaf(
+    app,
+    kind="value",
+    view=ScriptView,
+    examples="""
+    # Install it in a folder of $fpath
+    backctl completion zsh > ~/.zfunc/_backctl
+    # Load it in this shell, after compinit
+    eval "$(backctl completion zsh)"
+    """,
+)
 def zsh(call: Invocation) -> None:
     """Print the completion script for zsh.
 
@@ -34,7 +54,17 @@ def zsh(call: Invocation) -> None:
     _print(call, Shell.ZSH)
 
 
-@leaf(app, kind="value", view=ScriptView)
+@leaf(
+    app,
+    kind="value",
+    view=ScriptView,
+    examples="""
+    # Install it for the current user
+    backctl completion fish > ~/.config/fish/completions/backctl.fish
+    # Load it in this shell
+    backctl completion fish | source
+    """,
+)
 def fish(call: Invocation) -> None:
     """Print the completion script for fish.
 

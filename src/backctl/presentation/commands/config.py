@@ -48,7 +48,18 @@ class OriginView:
     origin: str
 
 
-@leaf(app, kind="list", view=SettingView, others={"--origin": ("list", OriginView)})
+@leaf(
+    app,
+    kind="list",
+    view=SettingView,
+    others={"--origin": ("list", OriginView)},
+    examples="""
+    # Show all settings
+    backctl config show
+    # Show where each value comes from
+    backctl config show --origin
+    """,
+)
 def show(
     call: Invocation,
     origin: Annotated[bool, Option("--origin", help="Show where each value comes from.")] = False,
@@ -69,14 +80,34 @@ class FileView:
     exists: bool
 
 
-@leaf(app, kind="value", view=FileView)
+@leaf(
+    app,
+    kind="value",
+    view=FileView,
+    examples="""
+    # Print the path
+    backctl config path
+    # Show whether the file exists
+    backctl config path -o json
+    """,
+)
 def path(call: Invocation) -> None:
     """Print the path of the configuration file."""
     file = configuration_file(call)
     call.results.path(file, FileView(str(file), file.exists()))
 
 
-@leaf(app, kind="value", view=OriginView)
+@leaf(
+    app,
+    kind="value",
+    view=OriginView,
+    examples="""
+    # Print the value that applies
+    backctl config get database.timeout
+    # Show where it comes from
+    backctl config get database.timeout -o json
+    """,
+)
 def get(call: Invocation, key: Key) -> None:
     """Print the value of a setting; a secret is masked."""
     entry = _entry(call, key)
@@ -100,7 +131,21 @@ class WrittenView:
     file: str
 
 
-@leaf(app, name="set", changes="set {key}", secrets=("value",), view=WrittenView)
+@leaf(
+    app,
+    name="set",
+    changes="set {key}",
+    secrets=("value",),
+    view=WrittenView,
+    examples="""
+    # Change a setting
+    backctl config set database.timeout 30s
+    # Define a role
+    backctl config set roles.auditor.permissions user:list,audit:list
+    # Read a secret from a file instead of the command line
+    backctl config set redis.url --value-file redis.url
+    """,
+)
 def set_(
     call: Invocation,
     key: Key,
@@ -140,7 +185,17 @@ class RemovedView:
     file: str
 
 
-@leaf(app, changes="unset {key}", view=RemovedView)
+@leaf(
+    app,
+    changes="unset {key}",
+    view=RemovedView,
+    examples="""
+    # Return to the default
+    backctl config unset database.timeout
+    # Show what would change
+    backctl config unset database.timeout --dry-run
+    """,
+)
 def unset(call: Invocation, key: Key) -> None:
     """Remove a setting from the configuration file.
 
@@ -165,7 +220,17 @@ class FindingView:
     hint: str | None
 
 
-@leaf(app, kind="checks", view=FindingView)
+@leaf(
+    app,
+    kind="checks",
+    view=FindingView,
+    examples="""
+    # Check the configuration that applies
+    backctl config validate
+    # Check a file before it is installed
+    backctl config validate new.toml
+    """,
+)
 def validate(
     call: Invocation,
     file: Annotated[

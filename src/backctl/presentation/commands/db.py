@@ -21,7 +21,17 @@ from backctl.presentation.declaration import leaf, noun
 app = noun("db")
 
 
-@leaf(app, changes="upgrade the database", view=UpgradeView)
+@leaf(
+    app,
+    changes="upgrade the database",
+    view=UpgradeView,
+    examples="""
+    # Show whether an upgrade is needed
+    backctl db upgrade --dry-run
+    # Upgrade the schema
+    backctl db upgrade
+    """,
+)
 def upgrade(call: Invocation) -> None:
     """Upgrade the schema to the revision of this backctl.
 
@@ -31,13 +41,32 @@ def upgrade(call: Invocation) -> None:
     call.results.changed(call.backend.database.upgrade(by=call.attribution, dry_run=call.dry_run))
 
 
-@leaf(app, view=DatabaseStatus)
+@leaf(
+    app,
+    view=DatabaseStatus,
+    examples="""
+    # Show the database
+    backctl db status
+    # Print the number of accounts and events
+    backctl db status --fields accounts,events --no-header
+    """,
+)
 def status(call: Invocation) -> None:
     """Show the location, revision and contents of the database."""
     call.results.show(call.backend.database.status())
 
 
-@leaf(app, kind="checks", view=CheckView)
+@leaf(
+    app,
+    kind="checks",
+    view=CheckView,
+    examples="""
+    # Check the database
+    backctl db check
+    # Print nothing, only return the exit code
+    backctl db check -q
+    """,
+)
 def check(call: Invocation) -> None:
     """Check the database for damage: exit code 0 or 6.
 
@@ -48,7 +77,16 @@ def check(call: Invocation) -> None:
     call.results.check_all(checks, CheckView, all(check.status != "fail" for check in checks))
 
 
-@leaf(app, view=BackupView)
+@leaf(
+    app,
+    view=BackupView,
+    examples="""
+    # Copy the database to a new file
+    backctl db backup backctl-2026-11-28.db
+    # Print the checksum of the copy
+    backctl db backup copy.db --fields sha256 --no-header
+    """,
+)
 def backup(
     call: Invocation,
     file: Annotated[str, Argument(metavar="FILE", help="New file for the copy.")],

@@ -15,7 +15,21 @@ from backctl.presentation.declaration import leaf, noun
 app = noun("decrypt")
 
 
-@leaf(app, secrets=("value",), kind="value", view=DecryptedValue, others={"--out": ("object", CipherReport)})
+@leaf(
+    app,
+    secrets=("value",),
+    kind="value",
+    view=DecryptedValue,
+    others={"--out": ("object", CipherReport)},
+    examples="""
+    # Decrypt a value
+    backctl decrypt --context users.phone:1 --value-file phone.enc
+    # Decrypt a column, each with the id of its row as context
+    backctl decrypt --csv phone --context-template 'users.{}:{id}' < enc.csv
+    # Decrypt a file
+    backctl decrypt --context backup --file notes.enc --out notes.txt
+    """,
+)
 def decrypt(
     call: Invocation,
     choices: options.Choices,

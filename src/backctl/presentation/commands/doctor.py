@@ -18,7 +18,19 @@ _MOST_SERIOUS_FIRST: dict[Failure, ExitCode] = {
 }
 
 
-@leaf(app, kind="checks", view=CheckView)
+@leaf(
+    app,
+    kind="checks",
+    view=CheckView,
+    examples="""
+    # Check everything
+    backctl doctor
+    # Wait for the servers first, for example while a container starts
+    backctl doctor --wait-server 30s
+    # Print only the state of each check
+    backctl doctor --fields check,status --no-header
+    """,
+)
 def doctor(call: Invocation, wait_server: WaitServer = None) -> None:
     """Check the configuration, the database, the keys and the files.
 

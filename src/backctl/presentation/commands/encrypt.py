@@ -13,7 +13,21 @@ from backctl.presentation.declaration import leaf, noun
 app = noun("encrypt")
 
 
-@leaf(app, secrets=("value",), kind="value", view=EncryptedValue, others={"--out": ("object", CipherReport)})
+@leaf(
+    app,
+    secrets=("value",),
+    kind="value",
+    view=EncryptedValue,
+    others={"--out": ("object", CipherReport)},
+    examples="""
+    # Encrypt a value from a file
+    backctl encrypt --context users.phone:1 --value-file phone.txt
+    # Encrypt a column, each with the id of its row as context
+    backctl encrypt --csv phone --context-template 'users.{}:{id}' < users.csv
+    # Encrypt a file
+    backctl encrypt --context backup --file notes.txt --out notes.enc
+    """,
+)
 def encrypt(
     call: Invocation,
     choices: options.Choices,

@@ -16,7 +16,17 @@ app = noun("init")
 _COST = "passwords.bcrypt_cost"
 
 
-@leaf(app, changes="create the keyring and the database", view=InstallationView)
+@leaf(
+    app,
+    changes="create the keyring and the database",
+    view=InstallationView,
+    examples="""
+    # Create the keyring and the database
+    backctl init
+    # Also measure a suitable bcrypt cost
+    backctl init --calibrate
+    """,
+)
 def init(
     call: Invocation,
     calibrate: Annotated[

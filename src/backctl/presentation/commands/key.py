@@ -1,22 +1,18 @@
-"""`backctl key …`: list, rotate, publish, import and export keys."""
+"""`backctl key …`: list, rotate, publish and import keys."""
 
-import sys
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from backctl.application import key_views
-from backctl.application.views import Change
 from backctl.domain.errors import UsageError
 from backctl.domain.keyring import Purpose
 from backctl.domain.quoting import escaped, quoted
 from backctl.domain.values import Secret
-from backctl.presentation import terminal
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
-from backctl.presentation.parameters import SecretFile, duration
+from backctl.presentation.parameters import Kid, duration
 
 app = noun("key")
 
@@ -41,12 +37,6 @@ class Verifier(StrEnum):
     ISTIO = "istio"
 
 
-class FormName(StrEnum):
-    JWK = "jwk"
-    PEM = "pem"
-
-
-Kid = Annotated[str, Argument(metavar="KID", help="Name of the key.")]
 NewKid = Annotated[str | None, Option("--kid", metavar="NAME", help="Name of the new key; generated unless given.")]
 OnePurpose = Annotated[PurposeName, Option("--purpose", help="Purpose of the key.")]
 Purposes = Annotated[
@@ -71,7 +61,18 @@ Ending = Annotated[
 _AGE, _OVERLAP = "30d", "7d"
 
 
-@leaf(app, name="list", kind="list", view=key_views.KeyView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=key_views.KeyView,
+    examples="""
+    # List all keys
+    backctl key list
+    # Print the names of the signing keys
+    backctl key list --purpose sign -o id
+    """,
+)
 def list_(
     call: Invocation,
     purpose: Annotated[PurposeName | None, Option("--purpose", help="Only keys of this purpose.")] = None,
@@ -80,13 +81,32 @@ def list_(
     call.results.show_all(call.backend.keys.all(None if purpose is None else _purpose(purpose)), key_views.KeyView)
 
 
-@leaf(app, view=key_views.KeyView)
+@leaf(
+    app,
+    view=key_views.KeyView,
+    examples="""
+    # Show a key
+    backctl key show s-2026
+    # Print its state
+    backctl key show s-2026 --fields state --no-header
+    """,
+)
 def show(call: Invocation, kid: Kid) -> None:
     """Show a key, without its secret."""
     call.results.show(call.backend.keys.show(kid))
 
 
-@leaf(app, changes="add a key for {purpose}", view=key_views.KeyView)
+@leaf(
+    app,
+    changes="add a key for {purpose}",
+    view=key_views.KeyView,
+    examples="""
+    # Create a standby key for signing
+    backctl key add
+    # Create a standby key for encryption, with a name
+    backctl key add --purpose encrypt --kid e-2026
+    """,
+)
 def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None) -> None:
     """Create a standby key, which is used once it is promoted."""
     change = call.backend.keys.add(
@@ -99,7 +119,17 @@ def add(call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm
     call.results.changed(change)
 
 
-@leaf(app, changes="promote the key {kid}", view=key_views.KeyView)
+@leaf(
+    app,
+    changes="promote the key {kid}",
+    view=key_views.KeyView,
+    examples="""
+    # Use a standby key from now on
+    backctl key promote s-2026
+    # Let the previous signing key verify for one more day
+    backctl key promote s-2027 --overlap 1d
+    """,
+)
 def promote(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     """Make a key the primary key of its purpose.
 
@@ -109,7 +139,17 @@ def promote(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     call.results.changed(change)
 
 
-@leaf(app, changes="retire the key {kid}", view=key_views.KeyView)
+@leaf(
+    app,
+    changes="retire the key {kid}",
+    view=key_views.KeyView,
+    examples="""
+    # Retire a key that is not the primary key
+    backctl key retire s-2026
+    # End it at once, for example after it leaked
+    backctl key retire s-2027 --overlap 0s
+    """,
+)
 def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     """Retire a key that is not the primary key.
 
@@ -120,7 +160,18 @@ def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     call.results.changed(change)
 
 
-@leaf(app, changes="permanently destroy the key {kid}", guard="name", view=key_views.DestroyedKey)
+@leaf(
+    app,
+    changes="permanently destroy the key {kid}",
+    guard="name",
+    view=key_views.DestroyedKey,
+    examples="""
+    # Destroy a key that nothing uses any more
+    backctl key destroy s-old --confirm s-old
+    # Check whether that is possible
+    backctl key destroy s-2026 --dry-run --confirm s-2026
+    """,
+)
 def destroy(call: Invocation, kid: Kid) -> None:
     """Permanently destroy a key.
 
@@ -132,7 +183,18 @@ def destroy(call: Invocation, kid: Kid) -> None:
     call.results.changed(keys.destroy(kid, by=call.attribution, dry_run=call.dry_run))
 
 
-@leaf(app, changes="replace the lost keyring", guard="name", view=key_views.ReplacementView)
+@leaf(
+    app,
+    changes="replace the lost keyring",
+    guard="name",
+    view=key_views.ReplacementView,
+    examples="""
+    # Show what would change
+    backctl key replace-lost --dry-run
+    # Replace the keyring of the installation with this id
+    backctl key replace-lost --confirm 01997d9c-1d5f-7c4e-9d43-5b0d5c1f0a11
+    """,
+)
 def replace_lost(call: Invocation) -> None:
     """Replace a keyring file that is lost and has no backup.
 
@@ -157,7 +219,19 @@ def replace_lost(call: Invocation) -> None:
     call.results.changed(change)
 
 
-@leaf(app, changes="rotate keys", view=key_views.RotationView)
+@leaf(
+    app,
+    changes="rotate keys",
+    view=key_views.RotationView,
+    examples="""
+    # Rotate the keys that are older than 30 days
+    backctl key rotate
+    # Show what would change
+    backctl key rotate --if-older-than 90d --dry-run
+    # Rotate the signing key now
+    backctl key rotate --purpose sign --if-older-than 0s --overlap 0s
+    """,
+)
 def rotate(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
@@ -177,7 +251,17 @@ def rotate(
     call.results.changed(change)
 
 
-@leaf(app, kind="checks", view=key_views.DueView)
+@leaf(
+    app,
+    kind="checks",
+    view=key_views.DueView,
+    examples="""
+    # Show which keys are due
+    backctl key due --if-older-than 90d
+    # Print nothing, only return the exit code
+    backctl key due --purpose sign -q
+    """,
+)
 def due(
     call: Invocation, purpose: Purposes = None, if_older_than: OlderThan = _AGE, overlap: Overlap = _OVERLAP
 ) -> None:
@@ -189,7 +273,16 @@ def due(
     call.results.check_all(found, key_views.DueView, any(view.ok for view in found))
 
 
-@leaf(app, kind="value")
+@leaf(
+    app,
+    kind="value",
+    examples="""
+    # Print the public keys as a JWK Set
+    backctl key jwks > jwks.json
+    # Print the configuration of Envoy that contains them
+    backctl key jwks --format envoy
+    """,
+)
 def jwks(
     call: Invocation,
     form: Annotated[
@@ -214,7 +307,18 @@ def jwks(
     call.results.value(json.dumps(document), document)
 
 
-@leaf(app, changes="change how the keyring is stored", secrets=("passphrase",), view=key_views.Wrapping)
+@leaf(
+    app,
+    changes="change how the keyring is stored",
+    secrets=("passphrase",),
+    view=key_views.Wrapping,
+    examples="""
+    # Show what would change
+    backctl key wrap --passphrase-file passphrase.txt --dry-run
+    # Encrypt the keyring with a passphrase from a file
+    backctl key wrap --passphrase-file passphrase.txt
+    """,
+)
 def wrap(
     call: Invocation,
     none: Annotated[bool, Option("--none", help="Store the keyring unencrypted again.")] = False,
@@ -244,7 +348,20 @@ def wrap(
     call.results.changed(change)
 
 
-@leaf(app, name="import", changes="import a key for {purpose}", secrets=("key",), view=key_views.ImportedKey)
+@leaf(
+    app,
+    name="import",
+    changes="import a key for {purpose}",
+    secrets=("key",),
+    view=key_views.ImportedKey,
+    examples="""
+    # Import a private key
+    backctl key import --key-file signing.pem
+    # Give it a name, and use it
+    backctl key import --key-file other.pem --kid s-2027
+    backctl key promote s-2027
+    """,
+)
 def import_(
     call: Invocation, purpose: OnePurpose = PurposeName.SIGN, alg: Algorithm = None, kid: NewKid = None
 ) -> None:
@@ -267,48 +384,6 @@ def import_(
             f"the key has the name {change.value.id} here, instead of {quoted(change.value.original_id)}"
         )
     call.results.changed(change)
-
-
-@leaf(app, changes="export the key {kid}", view=key_views.KeyExport, members=("secret_file",))
-def export(
-    call: Invocation,
-    kid: Kid,
-    private: Annotated[bool, Option("--private", help="Export the private key; the event log records it.")] = False,
-    form: Annotated[FormName, Option("--form", help="Format of the key.")] = FormName.JWK,
-    secret_file: SecretFile = None,
-) -> None:
-    """Print the public half of a key, or the private key.
-
-    A private key is written to a file that only its owner can read, or to a pipe, but never to a terminal.
-    """
-    written: key_views.Form = form.value
-    if not private:
-        if secret_file is not None:
-            raise UsageError("--secret-file is for a private key", hint="add --private, or leave --secret-file out")
-        public = call.backend.keys.export_public(kid, written)
-        call.results.value(str(public.document), public)
-        return
-    if secret_file is None and terminal.is_terminal(sys.stdout) and not call.dry_run:
-        raise UsageError("a private key is not shown on a terminal", hint="add --secret-file FILE, or a pipe")
-    if secret_file == "-":
-        raise UsageError("'-' is not a file for a key", hint="leave --secret-file out to print it")
-    from backctl.presentation.secret_output import in_secret_file
-
-    made = call.backend.keys.export_private(
-        kid,
-        written,
-        by=call.attribution,
-        dry_run=call.dry_run,
-        hand_over=lambda export, is_dry_run: in_secret_file(
-            call, Secret(str(export.document)), secret_file, dry_run=is_dry_run
-        ),
-    )
-    if call.dry_run:
-        call.results.changed(Change(replace(made, document=None), changed=True))
-    elif secret_file is None:
-        call.results.value(str(made.document), made, changed=True)
-    else:
-        call.results.changed(Change(replace(made, document=None), changed=True), secret_file=secret_file)
 
 
 def _purpose(name: PurposeName) -> Purpose:

@@ -20,7 +20,19 @@ def _view() -> type:
     return PlannedAccount
 
 
-@leaf(app, kind="plan", view=_view)
+@leaf(
+    app,
+    kind="plan",
+    view=_view,
+    examples="""
+    # Show what would change
+    backctl plan seed.yaml
+    # Fail in CI if something would change: exit code 10
+    backctl plan seed.yaml --detailed-exitcode
+    # Save the plan for 'backctl apply'
+    backctl plan seed.yaml --prune --out reviewed.json
+    """,
+)
 def plan(
     call: Invocation,
     files: SeedFiles = None,

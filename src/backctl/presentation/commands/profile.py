@@ -47,14 +47,35 @@ class CurrentView:
     protected: bool
 
 
-@leaf(app, name="list", kind="list", view=ProfileView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=ProfileView,
+    examples="""
+    # List the profiles
+    backctl profile list
+    # Print their names
+    backctl profile list -o id
+    """,
+)
 def list_(call: Invocation) -> None:
     """List the profiles and their databases."""
     found = settings.profiles(config_file=call.config_file, profile=call.profile, environ=os.environ)
     call.results.show_all((ProfileView(*profile) for profile in found), ProfileView)
 
 
-@leaf(app, kind="list", view=OriginView)
+@leaf(
+    app,
+    kind="list",
+    view=OriginView,
+    examples="""
+    # Show the settings of a profile
+    backctl profile show staging
+    # Print them as JSON
+    backctl profile show staging -o json
+    """,
+)
 def show(
     call: Invocation,
     name: Annotated[str | None, Argument(metavar="[NAME]", help="Profile; the selected one unless given.")] = None,
@@ -70,7 +91,17 @@ def show(
     call.results.show_all((OriginView(*entry) for entry in entries), OriginView)
 
 
-@leaf(app, kind="value", view=CurrentView)
+@leaf(
+    app,
+    kind="value",
+    view=CurrentView,
+    examples="""
+    # Print the selected profile
+    backctl profile current
+    # Show where the selection comes from
+    backctl profile current -o json
+    """,
+)
 def current(call: Invocation) -> None:
     """Print the name of the selected profile, or nothing.
 
@@ -83,7 +114,17 @@ def current(call: Invocation) -> None:
         call.results.value(name or "", view)
 
 
-@leaf(app, changes="select another profile", view=SelectionView)
+@leaf(
+    app,
+    changes="select another profile",
+    view=SelectionView,
+    examples="""
+    # Select a profile
+    backctl profile use staging
+    # Select no profile
+    backctl profile use --none
+    """,
+)
 def use(
     call: Invocation,
     name: Annotated[str | None, Argument(metavar="[NAME]", help="Name of the profile.")] = None,

@@ -71,7 +71,20 @@ Wait = Annotated[
 ]
 
 
-@leaf(app, kind="check", view=LimitView, members=("line", "error"))
+@leaf(
+    app,
+    kind="check",
+    view=LimitView,
+    members=("line", "error"),
+    examples="""
+    # Use a configured policy
+    backctl ratelimit check login ada
+    # Use a limit without a policy: 3 in an hour
+    backctl ratelimit check mail ada --rate 3/1h
+    # Print the lines of a file that the limit admits
+    backctl ratelimit check mail --rate 9/1h --from-file ids.txt --filter
+    """,
+)
 def check(
     call: Invocation,
     policy: PolicyName,
@@ -138,7 +151,16 @@ def _answer(limits: "LimitService", policy: str | Policy, ident: str, *, cost: i
     return limits.wait(policy, ident, cost, up_to=duration(wait))
 
 
-@leaf(app, kind="nothing")
+@leaf(
+    app,
+    kind="nothing",
+    examples="""
+    # Run a program at most once in ten minutes
+    backctl ratelimit run report nightly --rate 1/10m -- echo running
+    # Succeed without running it if the limit is reached
+    backctl ratelimit run mail ada --rate 1/1h --limited-exit 0 -- echo sent
+    """,
+)
 def run(
     call: Invocation,
     policy: PolicyName,
@@ -179,7 +201,17 @@ def run(
     raise Exit(limited_exit)
 
 
-@leaf(app, kind="check", view=LimitView)
+@leaf(
+    app,
+    kind="check",
+    view=LimitView,
+    examples="""
+    # Show the state of a limit, without consuming anything
+    backctl ratelimit peek login ada
+    # Print how many requests are left
+    backctl ratelimit peek login ada --fields remaining --no-header
+    """,
+)
 def peek(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate, cost: Cost = 1) -> None:
     """Show what a check would answer now: exit code 0 or 6.
 
@@ -189,7 +221,18 @@ def peek(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate, cost:
     call.results.check(answer)
 
 
-@leaf(app, name="list", kind="list", view=LimitView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=LimitView,
+    examples="""
+    # List who has used a configured policy
+    backctl ratelimit list
+    # List who cannot make another request now
+    backctl ratelimit list login --limited
+    """,
+)
 def list_(
     call: Invocation,
     policies: Annotated[
@@ -209,7 +252,17 @@ def _reset_view() -> type:
     return ResetView
 
 
-@leaf(app, changes="reset the limit {policy} for {ident}", view=_reset_view)
+@leaf(
+    app,
+    changes="reset the limit {policy} for {ident}",
+    view=_reset_view,
+    examples="""
+    # Admit an identifier again
+    backctl ratelimit reset login ada
+    # Show what would change
+    backctl ratelimit reset mail ada --rate 3/1h --dry-run
+    """,
+)
 def reset(call: Invocation, policy: PolicyName, ident: Limited, rate: Rate) -> None:
     """Forget what an identifier has consumed.
 
@@ -225,7 +278,17 @@ def _simulation_view() -> type:
     return SimulationView
 
 
-@leaf(app, kind="list", view=_simulation_view)
+@leaf(
+    app,
+    kind="list",
+    view=_simulation_view,
+    examples="""
+    # Try a policy with recorded requests
+    backctl ratelimit simulate login --log requests.log
+    # Compare it with another limit
+    backctl ratelimit simulate --rate 100/1m --log requests.log
+    """,
+)
 def simulate(
     call: Invocation,
     log: Annotated[str, Option("--log", metavar="FILE", help="A log of requests; '-' is standard input.")],

@@ -8,7 +8,19 @@ from backctl.presentation.declaration import leaf, noun
 app = noun("reencrypt")
 
 
-@leaf(app, secrets=("value",), kind="value", view=EncryptedValue, others={"--out": ("object", CipherReport)})
+@leaf(
+    app,
+    secrets=("value",),
+    kind="value",
+    view=EncryptedValue,
+    others={"--out": ("object", CipherReport)},
+    examples="""
+    # Re-encrypt a value with the primary key
+    backctl reencrypt --context users.phone:1 --value-file phone.enc
+    # Re-encrypt a column
+    backctl reencrypt --csv phone --context-template 'users.{}:{id}' < enc.csv
+    """,
+)
 def reencrypt(
     call: Invocation,
     choices: options.Choices,

@@ -14,19 +14,53 @@ from backctl.presentation.parameters import Idents
 app = noun("role")
 
 
-@leaf(app, name="list", kind="list", view=RoleView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=RoleView,
+    examples="""
+    # List all roles
+    backctl role list
+    # Print their names
+    backctl role list -o id
+    """,
+)
 def list_(call: Invocation) -> None:
     """List the roles: the built-in ones, then the configured ones."""
     call.results.show_all(call.backend.access.roles(), RoleView)
 
 
-@leaf(app, view=RoleView)
+@leaf(
+    app,
+    view=RoleView,
+    examples="""
+    # Show the permissions of a role
+    backctl role show admin
+    # Print them as JSON
+    backctl role show admin -o json
+    """,
+)
 def show(call: Invocation, name: Annotated[str, Argument(metavar="NAME", help="Name of the role.")]) -> None:
     """Show a role and its permissions."""
     call.results.show(call.backend.access.role(name))
 
 
-@leaf(app, changes="assign the role {role} to {idents}", bulk=True, view=UserView, members=("ident", "error"))
+@leaf(
+    app,
+    changes="assign the role {role} to {idents}",
+    bulk=True,
+    view=UserView,
+    members=("ident", "error"),
+    examples="""
+    # Make an account an administrator
+    backctl role assign admin bob
+    # Assign a role to several accounts
+    backctl role assign moderator bob cleo --yes
+    # Assign a role to the accounts in a file
+    backctl role assign user --from-file accounts.txt --yes
+    """,
+)
 def assign(
     call: Invocation,
     role: Annotated[str, Argument(metavar="ROLE", help="Name of the role.")],

@@ -26,7 +26,21 @@ class InputFormat(StrEnum):
     JSONL = "jsonl"
 
 
-@leaf(app, kind="value", view=SanitizedValue, others={"--explain": ("list", SanitizedPart)}, members=("line", "error"))
+@leaf(
+    app,
+    kind="value",
+    view=SanitizedValue,
+    others={"--explain": ("list", SanitizedPart)},
+    members=("line", "error"),
+    examples="""
+    # Remove HTML from a text
+    echo '<b>Hello</b>' | backctl sanitize
+    # Remove HTML from all texts of a JSON document
+    backctl sanitize --format json < comments.json
+    # Show what would be removed
+    backctl sanitize --explain < comments.json
+    """,
+)
 def sanitize(
     call: Invocation,
     form: Annotated[

@@ -34,7 +34,19 @@ Audience = Annotated[
 Offline = Annotated[bool, Option("--offline", help="Use no database; revocation is not checked.")]
 
 
-@leaf(app, changes="issue a token to {ident}", view=IssuedTokens)
+@leaf(
+    app,
+    changes="issue a token to {ident}",
+    view=IssuedTokens,
+    examples="""
+    # Issue an access token for ten minutes
+    backctl token issue ada --ttl 10m
+    # Also issue a refresh token, and save both
+    backctl token issue ada --pair -o json > tokens.json
+    # Issue a token with two scopes for another audience
+    backctl token issue ada --audience reports --scope 'read write'
+    """,
+)
 def issue(
     call: Invocation,
     ident: Ident,
@@ -61,7 +73,21 @@ def issue(
     _print(call, change)
 
 
-@leaf(app, secrets=("token",), kind="check", view=TokenCheck, members=("line",))
+@leaf(
+    app,
+    secrets=("token",),
+    kind="check",
+    view=TokenCheck,
+    members=("line",),
+    examples="""
+    # Verify a token
+    backctl token verify --token-file token.txt
+    # Verify it without the database
+    backctl token verify --token-file token.txt --offline
+    # Verify one token per line
+    backctl token verify --batch < token.txt
+    """,
+)
 def verify(
     call: Invocation,
     audience: Audience = None,
@@ -93,7 +119,17 @@ def verify(
     call.results.check(TokenCheck.of(answer))
 
 
-@leaf(app, secrets=("token",), view=InspectedToken)
+@leaf(
+    app,
+    secrets=("token",),
+    view=InspectedToken,
+    examples="""
+    # Show the claims of a token
+    backctl token inspect --token-file token.txt
+    # Print only its claims
+    backctl token inspect --token-file token.txt --fields claims --no-header
+    """,
+)
 def inspect(call: Invocation) -> None:
     """Show the contents of a token, without verifying it."""
     tokens = call.backend.tokens
@@ -102,7 +138,18 @@ def inspect(call: Invocation) -> None:
     call.results.show(found)
 
 
-@leaf(app, changes="redeem a refresh token", secrets=("token",), view=IssuedTokens)
+@leaf(
+    app,
+    changes="redeem a refresh token",
+    secrets=("token",),
+    view=IssuedTokens,
+    examples="""
+    # Print a new access token and a new refresh token
+    backctl token refresh --token-file refresh.txt
+    # Save both as JSON
+    backctl token refresh --token-file other.txt -o json > tokens.json
+    """,
+)
 def refresh(call: Invocation) -> None:
     """Exchange a refresh token for a new pair of tokens.
 
@@ -115,7 +162,21 @@ def refresh(call: Invocation) -> None:
     _print(call, tokens.refresh(token, by=call.attribution, dry_run=call.dry_run))
 
 
-@leaf(app, changes="revoke tokens", guard="yes", secrets=("token",), view=Revocation)
+@leaf(
+    app,
+    changes="revoke tokens",
+    guard="yes",
+    secrets=("token",),
+    view=Revocation,
+    examples="""
+    # Revoke one token
+    backctl token revoke --token-file token.txt
+    # Revoke all sessions of an account
+    backctl token revoke --user ada --yes
+    # Revoke all sessions of all accounts
+    backctl token revoke --all --yes
+    """,
+)
 def revoke(
     call: Invocation,
     jti: Annotated[str | None, Option("--jti", metavar="JTI", help="Revoke the access token with this id.")] = None,
@@ -164,7 +225,18 @@ def revoke(
     call.results.changed(change)
 
 
-@leaf(app, name="list", kind="list", view=SessionView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=SessionView,
+    examples="""
+    # List the sessions of an account
+    backctl token list ada
+    # Print the ids of all its sessions
+    backctl token list ada --all -o id
+    """,
+)
 def list_(call: Invocation, ident: Ident, paging: Paging) -> None:
     """List the sessions of an account, oldest first."""
     paging.require_one_way()
@@ -175,7 +247,17 @@ def list_(call: Invocation, ident: Ident, paging: Paging) -> None:
         call.results.show_page(sessions.page(ident, limit=paging.size, cursor=paging.cursor), SessionView)
 
 
-@leaf(app, changes="remove expired sessions and tokens", view=Swept)
+@leaf(
+    app,
+    changes="remove expired sessions and tokens",
+    view=Swept,
+    examples="""
+    # Remove what expired more than a day ago
+    backctl token gc
+    # Count what expired more than 30 days ago
+    backctl token gc --older-than 30d --dry-run
+    """,
+)
 def gc(
     call: Invocation,
     batch_size: Annotated[

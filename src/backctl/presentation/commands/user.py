@@ -1,4 +1,4 @@
-"""`backctl user …`: create, find, change, activate, deactivate and delete accounts."""
+"""`backctl user …`: create, find, change, activate and deactivate accounts."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from backctl.application.views import Change, UserCount, UserDeletion, UserExistence, UserView
+from backctl.application.views import Change, UserCount, UserExistence, UserView
 from backctl.domain.access import DEFAULT_ROLE
 from backctl.domain.errors import Hint, UsageError
 from backctl.domain.quoting import quoted
@@ -18,7 +18,7 @@ from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.expiry import ExpiresAt, ExpiresIn, confirm_past_expiry, expiry_of
 from backctl.presentation.paging import EventOrder, Paging
-from backctl.presentation.parameters import Ident, Idents, SecretFile
+from backctl.presentation.parameters import GeneratePassword, Ident, Idents, MustChangePassword, SecretFile
 
 if TYPE_CHECKING:
     from backctl.application.account_steps import AccountSteps
@@ -29,9 +29,6 @@ app = noun("user")
 _REPORTED = ("ident", "error")
 """Further members in the report of a bulk command."""
 
-GeneratePassword = Annotated[bool, Option("--generate-password", help="Generate a password and print it once.")]
-MustChangePassword = Annotated[bool, Option("--must-change-password", help="Require a new password at the next login.")]
-
 
 @leaf(
     app,
@@ -39,6 +36,17 @@ MustChangePassword = Annotated[bool, Option("--must-change-password", help="Requ
     secrets=("password", "password-hash"),
     view=UserView,
     members=("password", "secret_file"),
+    examples="""
+    # Create an administrator with a generated password
+    backctl user create root@example.org --username root --role admin \\
+        --generate-password
+    # Create an account with a password from a file, unless it exists
+    backctl user create dora@example.org --username dora --if-not-exists \\
+        --password-file password.txt
+    # Create an account that expires in 30 days
+    backctl user create guest@example.org --username guest --no-password \\
+        --expires-in 30d
+    """,
 )
 def create(
     call: Invocation,
@@ -120,7 +128,20 @@ def create(
     call.results.changed(change, **members)
 
 
-@leaf(app, name="list", kind="list", view=UserView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=UserView,
+    examples="""
+    # List the accounts that cannot log in
+    backctl user list --inactive
+    # List the administrators, the newest first
+    backctl user list --role admin --sort -created_at
+    # Print the e-mail addresses of all accounts
+    backctl user list --all --fields email --no-header
+    """,
+)
 def list_(
     call: Invocation,
     filters: Filters,
@@ -158,19 +179,50 @@ def _details() -> type:
     return UserDetails
 
 
-@leaf(app, view=_details)
+@leaf(
+    app,
+    view=_details,
+    examples="""
+    # Show an account
+    backctl user show ada
+    # Print it as JSON
+    backctl user show ada@example.org -o json
+    # Print one field
+    backctl user show ada --fields status --no-header
+    """,
+)
 def show(call: Invocation, ident: Ident) -> None:
     """Show an account."""
     call.results.show(call.backend.accounts.details(ident))
 
 
-@leaf(app, kind="check", view=UserExistence)
+@leaf(
+    app,
+    kind="check",
+    view=UserExistence,
+    examples="""
+    # Check whether an account exists
+    backctl user exists ada
+    # Print nothing, only return the exit code
+    backctl user exists ada@example.org -q
+    """,
+)
 def exists(call: Invocation, ident: Ident) -> None:
     """Check whether an account exists: exit code 0 or 3."""
     call.results.check(call.backend.accounts.exists(ident), no=ExitCode.NOT_FOUND)
 
 
-@leaf(app, kind="value", view=UserCount)
+@leaf(
+    app,
+    kind="value",
+    view=UserCount,
+    examples="""
+    # Count all accounts
+    backctl user count
+    # Count the active administrators
+    backctl user count --role admin --active
+    """,
+)
 def count(
     call: Invocation,
     filters: Filters,
@@ -178,77 +230,6 @@ def count(
     """Count accounts."""
     number = call.backend.accounts.count(filters.criteria(call.now))
     call.results.value(str(number), UserCount(number))
-
-
-@leaf(
-    app,
-    name="set-password",
-    changes="set the password of {ident}",
-    secrets=("password",),
-    view=UserView,
-    members=("password", "secret_file"),
-)
-def set_password(
-    call: Invocation,
-    ident: Ident,
-    generate_password: GeneratePassword = False,
-    secret_file: SecretFile = None,
-    must_change_password: MustChangePassword = False,
-) -> None:
-    """Set the password of an account.
-
-    This revokes the sessions of the account and ends a lock after failed logins.
-    """
-    accounts = call.backend.accounts
-    account = accounts.show(ident)  # report a missing account before a password is typed
-    from backctl.presentation.password_input import new_password
-
-    with new_password(
-        call,
-        generate=generate_password,
-        secret_file=secret_file,
-        judge=lambda typed: accounts.require_acceptable(typed, email=account.email, username=account.username),
-    ) as password:
-        change = accounts.set_password(
-            ident,
-            password.required(),
-            must_change_password=must_change_password,
-            by=call.attribution,
-            dry_run=call.dry_run,
-        )
-    call.results.changed(change, **password.members())
-
-
-def _password_check() -> type:
-    from backctl.application.login_views import PasswordCheck
-
-    return PasswordCheck
-
-
-@leaf(app, name="check-password", records=True, secrets=("password", "mfa-code"), kind="check", view=_password_check)
-def check_password(
-    call: Invocation,
-    ident: Ident,
-    source: Annotated[
-        str | None,
-        Option("--source", metavar="ADDRESS", help="IP address of the client, for authentication.source_policy."),
-    ] = None,
-) -> None:
-    """Check the password of an account: exit code 0 or 6.
-
-    The check is a login attempt: ten failures within fifteen minutes lock the account for fifteen minutes. An account
-    with a second factor also needs a one-time code or a recovery code, and each code works once. The answer does not
-    reveal whether the account exists; the event log does.
-    """
-    call.backend.require_installation()  # before a password is typed
-    authentication = call.backend.authentication
-    password = call.secrets.read("password")
-    code = call.secrets.read("mfa-code") if call.secrets.is_given("mfa-code") else None
-    check = authentication.authenticate(ident, password, code, by=call.attribution, source=source)
-    if check.outcome == "mfa_required" and call.interactive:
-        code = call.secrets.read("mfa-code")
-        check = authentication.authenticate(ident, password, code, by=call.attribution)
-    call.results.check(check)
 
 
 def _change_each(
@@ -266,7 +247,19 @@ def _change_each(
     change_each(call, idents, action, view=UserView, doing=doing, warning=warning)
 
 
-@leaf(app, changes="activate {idents}", bulk=True, view=UserView, members=_REPORTED)
+@leaf(
+    app,
+    changes="activate {idents}",
+    bulk=True,
+    view=UserView,
+    members=_REPORTED,
+    examples="""
+    # Activate an account
+    backctl user activate eve
+    # Activate the accounts in a file
+    backctl user activate --from-file accounts.txt --yes
+    """,
+)
 def activate(call: Invocation, idents: Idents = None) -> None:
     """Activate accounts that were deactivated.
 
@@ -287,7 +280,19 @@ def _still_locked(account: UserView) -> str | None:
     )
 
 
-@leaf(app, changes="unlock {idents}", bulk=True, view=UserView, members=_REPORTED)
+@leaf(
+    app,
+    changes="unlock {idents}",
+    bulk=True,
+    view=UserView,
+    members=_REPORTED,
+    examples="""
+    # End the lock of an account
+    backctl user unlock ada
+    # Unlock all accounts
+    backctl user list --locked --all -o id | backctl user unlock - --yes
+    """,
+)
 def unlock(call: Invocation, idents: Idents = None) -> None:
     """End the locks of accounts after failed logins.
 
@@ -296,13 +301,40 @@ def unlock(call: Invocation, idents: Idents = None) -> None:
     _change_each(call, idents, lambda steps: steps.unlocking, "unlocking")
 
 
-@leaf(app, changes="deactivate {idents}", bulk=True, view=UserView, members=_REPORTED)
+@leaf(
+    app,
+    changes="deactivate {idents}",
+    bulk=True,
+    view=UserView,
+    members=_REPORTED,
+    examples="""
+    # Deactivate an account
+    backctl user deactivate bob --reason "left the company"
+    # Deactivate the accounts in a file, but not more than 20
+    backctl user deactivate --from-file accounts.txt --max-changes 20 --yes
+    # Deactivate the accounts without a login in the last 180 days
+    backctl user list --last-login-before 180d --role user --all -o id |
+        backctl user deactivate - --yes
+    """,
+)
 def deactivate(call: Invocation, idents: Idents = None) -> None:
     """Deactivate accounts: nobody can log in to them."""
     _change_each(call, idents, lambda steps: steps.deactivating, "deactivating")
 
 
-@leaf(app, changes="update {ident}", view=UserView)
+@leaf(
+    app,
+    changes="update {ident}",
+    view=UserView,
+    examples="""
+    # Change the username
+    backctl user update bob --username robert
+    # Let an account expire at the end of the year
+    backctl user update cleo --expires-at 2099-12-31
+    # Remove the expiry
+    backctl user update cleo --no-expiry
+    """,
+)
 def update(
     call: Invocation,
     ident: Ident,
@@ -335,41 +367,23 @@ def update(
     call.results.changed(change)
 
 
-@leaf(app, changes="permanently delete {idents}", bulk=True, guard="name", view=UserDeletion, members=_REPORTED)
-def delete(
-    call: Invocation,
-    idents: Idents = None,
-    erase: Annotated[
-        bool, Option("--erase", help="Also erase the data of their events; actors and reasons stay.")
-    ] = False,
-    if_exists: Annotated[bool, Option("--if-exists", help="Succeed if there is no such account.")] = False,
-) -> None:
-    """Permanently delete accounts; their events stay.
-
-    Confirm by typing the username or with --confirm USERNAME, for several accounts with their number. --yes is not
-    enough. `audit list --subject IDENT` finds the events of a deleted account.
-    """
-    call.backend.require_installation()  # before identities are read
-    accounts = call.backend.accounts
-    from backctl.presentation.batch.run import change_each
-
-    change_each(
-        call,
-        idents,
-        partial(accounts.change_each, step=partial(accounts.steps.deleting, erase=erase, if_exists=if_exists)),
-        view=UserDeletion,
-        doing="deleting",
-        destroys=accounts.find,
-    )
-
-
 def _event() -> type:
     from backctl.application.event_views import EventView
 
     return EventView
 
 
-@leaf(app, kind="list", view=_event)
+@leaf(
+    app,
+    kind="list",
+    view=_event,
+    examples="""
+    # Show the events of an account
+    backctl user history ada
+    # Show the latest five
+    backctl user history ada --sort -seq --limit 5
+    """,
+)
 def history(call: Invocation, ident: Ident, order: EventOrder, paging: Paging) -> None:
     """Show the events of an account, oldest first."""
     newest_first = order.newest_first

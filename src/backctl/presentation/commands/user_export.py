@@ -27,7 +27,20 @@ class FormatName(StrEnum):
     CSV = "csv"
 
 
-@leaf(app, changes="export accounts", guard="yes", view=AccountExport)
+@leaf(
+    app,
+    changes="export accounts",
+    guard="yes",
+    view=AccountExport,
+    examples="""
+    # Export all accounts as JSON lines
+    backctl user export > accounts.jsonl
+    # Export the closed accounts as CSV
+    backctl user export --status closed --format csv --out closed.csv
+    # Export everything that another installation needs
+    backctl user export --include-hashes --include-mfa --out all.jsonl --yes
+    """,
+)
 def export(
     call: Invocation,
     filters: Filters,

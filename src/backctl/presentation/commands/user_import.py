@@ -17,7 +17,21 @@ def _report() -> type:
     return ImportReport
 
 
-@leaf(app, name="import", changes="import accounts from {file}", view=_report, members=("secret_file",))
+@leaf(
+    app,
+    name="import",
+    changes="import accounts from {file}",
+    view=_report,
+    members=("secret_file",),
+    examples="""
+    # Show what would change
+    backctl user import accounts.jsonl --dry-run
+    # Import accounts, and update those that exist
+    backctl user import accounts.jsonl --mode upsert
+    # Generate passwords for the new accounts
+    backctl user import new.csv --generate-passwords --secret-file passwords.jsonl
+    """,
+)
 def import_(
     call: Invocation,
     file: Annotated[str, Argument(metavar="FILE", help="The accounts; '-' is standard input.")],

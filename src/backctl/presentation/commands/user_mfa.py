@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 app = noun("mfa", within="user")
 
 
-@leaf(app, changes="create a second factor for {ident}", view=MfaStatus, members=("secret", "uri"))
+@leaf(
+    app,
+    changes="create a second factor for {ident}",
+    view=MfaStatus,
+    members=("secret", "uri"),
+    examples="""
+    # Create a secret, and show it as a QR code on a terminal
+    backctl user mfa enroll ada
+    # Print only the URI for an authenticator
+    backctl user mfa enroll bob --fields uri --no-header
+    """,
+)
 def enroll(
     call: Invocation,
     ident: Ident,
@@ -62,6 +73,12 @@ def enroll(
     secrets=("code",),
     view=MfaStatus,
     members=("recovery_codes", "secret_file"),
+    examples="""
+    # Turn the second factor on with a code from a file
+    backctl user mfa confirm ada --code-file code.txt
+    # Write the recovery codes to a new file
+    backctl user mfa confirm bob --code-file bob.txt --secret-file codes.txt
+    """,
 )
 def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
     """Turn the second factor on with a code.
@@ -79,13 +96,33 @@ def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> N
     )
 
 
-@leaf(app, view=MfaStatus)
+@leaf(
+    app,
+    view=MfaStatus,
+    examples="""
+    # Show the second factor of an account
+    backctl user mfa status ada
+    # Print its state
+    backctl user mfa status ada --fields mfa --no-header
+    """,
+)
 def status(call: Invocation, ident: Ident) -> None:
     """Show the second factor of an account."""
     call.results.show(call.backend.mfa.status(ident))
 
 
-@leaf(app, changes="remove the second factor of {ident}", guard="yes", view=MfaStatus)
+@leaf(
+    app,
+    changes="remove the second factor of {ident}",
+    guard="yes",
+    view=MfaStatus,
+    examples="""
+    # Remove a lost second factor
+    backctl user mfa disable ada --reason "lost phone, identity checked" --yes
+    # Show what would change
+    backctl user mfa disable ada --dry-run
+    """,
+)
 def disable(call: Invocation, ident: Ident) -> None:
     """Remove the second factor of an account.
 
@@ -104,6 +141,12 @@ def disable(call: Invocation, ident: Ident) -> None:
     changes="replace the recovery codes of {ident}",
     view=MfaStatus,
     members=("recovery_codes", "secret_file"),
+    examples="""
+    # Replace the recovery codes
+    backctl user mfa recovery-codes ada
+    # Print them as JSON
+    backctl user mfa recovery-codes ada -o json
+    """,
 )
 def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
     """Replace the recovery codes with ten new ones, shown once."""
@@ -116,7 +159,17 @@ def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = Non
     )
 
 
-@leaf(app, changes="re-encrypt the secrets of all second factors", view=MfaReencryption)
+@leaf(
+    app,
+    changes="re-encrypt the secrets of all second factors",
+    view=MfaReencryption,
+    examples="""
+    # Show how many secrets would be re-encrypted
+    backctl user mfa reencrypt --dry-run
+    # Re-encrypt them
+    backctl user mfa reencrypt
+    """,
+)
 def reencrypt(call: Invocation) -> None:
     """Re-encrypt all secrets with the primary key.
 
