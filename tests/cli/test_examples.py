@@ -76,6 +76,11 @@ def with_standby_keys(machine: Machine) -> None:
         run(machine, "key", "add", "--kid", name)
 
 
+def with_a_lost_keyring(machine: Machine) -> None:
+    machine.rows("UPDATE installation SET installation_id = '01997d9c-1d5f-7c4e-9d43-5b0d5c1f0a11'")
+    (machine.data / "keyring.json").unlink()
+
+
 def with_foreign_keys(machine: Machine) -> None:
     for name in ("signing", "other"):
         run(machine, "key", "add", "--kid", name)
@@ -114,6 +119,7 @@ PREPARE = {
     ("completion",): with_folders,
     ("key",): with_standby_keys,
     ("key", "import"): with_foreign_keys,
+    ("key", "replace-lost"): with_a_lost_keyring,
     ("profile", "current"): with_a_selected_profile,
     ("ratelimit",): with_a_used_limit,
     ("token",): with_tokens,
