@@ -76,6 +76,11 @@ def with_standby_keys(machine: Machine) -> None:
         run(machine, "key", "add", "--kid", name)
 
 
+def with_a_copy(machine: Machine) -> None:
+    run(machine, "db", "backup", "copy.db")
+    run(machine, "user", "deactivate", "bob")
+
+
 def with_a_lost_keyring(machine: Machine) -> None:
     machine.rows("UPDATE installation SET installation_id = '01997d9c-1d5f-7c4e-9d43-5b0d5c1f0a11'")
     (machine.data / "keyring.json").unlink()
@@ -117,6 +122,7 @@ PREPARE = {
     ("reencrypt",): with_encrypted_files,
     ("cache",): with_cached_values,
     ("completion",): with_folders,
+    ("db", "restore"): with_a_copy,
     ("key",): with_standby_keys,
     ("key", "import"): with_foreign_keys,
     ("key", "replace-lost"): with_a_lost_keyring,
