@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _PAGES: Final = 4096
 """Pages per step: enough for speed, few enough to handle signals between steps."""
 _TRIES: Final = 3
+_DAMAGED: Final = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 _PAUSE_S: Final = 0.01
 _PRIVATE_TIMEOUT_US: Final = 1_000_000  # no other process uses a private copy
 
@@ -138,10 +139,12 @@ class Restoration:
         return connection
 
     def _present(self, connection: sqlite3.Connection) -> StoredInstallation:
-        """Read what the database is. Raises DatabaseUnusable with another hint than usual."""
+        """Read what the database is. Raises DatabaseUnusable, for a damaged one with another hint than usual."""
         try:
             return read_installation(connection, self._database)
         except DatabaseUnusable as error:
+            if getattr(error.__cause__, "sqlite_errorcode", sqlite3.SQLITE_NOTADB) & 0xFF not in _DAMAGED:
+                raise
             raise DatabaseUnusable(
                 error.message,
                 hint="stop the services that use it, move it and the files that begin with its name to another "
