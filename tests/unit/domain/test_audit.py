@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -56,7 +56,7 @@ def independent_mac(key: bytes, previous: bytes, row: RecordedEvent) -> bytes:
     return hmac.new(key, previous + text.encode(), hashlib.sha256).digest()
 
 
-def written(rows: Chain) -> Chain:
+def written(rows: Chain, keys: Mapping[str, bytes] = KEYS) -> Chain:
     chain: Chain = []
     previous = hashlib.sha256(b"backctl-chain-1" + INSTALLATION.encode()).digest()
     for seq, row in enumerate(rows, 1):
@@ -64,7 +64,7 @@ def written(rows: Chain) -> Chain:
         assert row.data is not None
         digest = hashlib.sha256(row.salt + row.data.encode()).digest()
         event = row._replace(seq=seq, id=f"id-{seq}", occurred_at=1_795_339_442_000_000 + seq, data_digest=digest)
-        previous = independent_mac(KEYS[row.audit_kid], previous, event)
+        previous = independent_mac(keys[row.audit_kid], previous, event)
         chain.append(event._replace(mac=previous))
     return chain
 
