@@ -14,10 +14,12 @@ from collections.abc import Callable
 
 import backctl
 from backctl.backend import Backend
-from backctl.domain.errors import BackctlError
+from backctl.domain.errors import BackctlError, KeyringMissing
+from backctl.domain.repositories import EventCriteria
 
 DAY = 86_400_000_000
-AUDITED = ("open", "os.rename", "os.remove", "os.chmod", "os.chown", "os.listdir", "fcntl.flock", "sqlite3.connect")
+AUDITED = ("open", *(f"os.{call}" for call in ("rename", "remove", "chmod", "chown", "listdir", "link")), "fcntl.flock")
+AUDITED = (*AUDITED, "sqlite3.connect")
 
 
 def rotate(backend: Backend, older_than: int = 0) -> object:
@@ -42,6 +44,27 @@ def wrap(backend: Backend) -> object:
     return backend.keys.wrap(backctl.Secret("sesame"), rewrap=True, by=backend.by()).changed
 
 
+def replace_lost(backend: Backend) -> object:
+    """Replace a lost keyring, and return whether it was replaced, and whose second factors were disabled."""
+    change = backend.keyring_replacement.replace(by=backend.by())
+    return [change.changed, change.value.replaced, *change.value.mfa_disabled]
+
+
+def rename(backend: Backend) -> object:
+    """Give an account a new name again and again, also while the keyring is lost, and stop when it was replaced."""
+    number = 0
+    while True:
+        number += 1
+        say({"step": "renaming"})
+        replaced = backend.audit.page(EventCriteria(types=("KeyringReplaced",)), limit=1).items
+        try:
+            backend.accounts.update("ada@example.org", username=f"ada{number}", by=backend.by("writer"))
+        except KeyringMissing:
+            continue
+        if replaced:
+            return number
+
+
 def primary(backend: Backend) -> object:
     return next(key.id for key in backend.keys.all("sign") if key.state == "primary")
 
@@ -56,8 +79,15 @@ def verify(backend: Backend) -> object:
     return backend.audit.verify().ok
 
 
+def unverified(backend: Backend) -> object:
+    """Return the number of events that nobody can verify, and the first event that is wrong."""
+    view = backend.audit.verify()
+    return [view.unverified, view.broken_seq]
+
+
+KEYS = (rotate, rotate_if_old, rotate_audit, add, wrap, replace_lost)
 ACTIONS: dict[str, Callable[[Backend], object]] = {
-    action.__name__: action for action in (rotate, rotate_if_old, rotate_audit, add, wrap, primary, promoted, verify)
+    action.__name__: action for action in (*KEYS, rename, primary, promoted, verify, unverified)
 }
 
 
