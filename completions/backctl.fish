@@ -70,11 +70,19 @@ function __backctl_stored --description 'What the program itself has of the kind
     set -l config (string replace -r '^~/' "$HOME/" -- (__backctl_value --config))
     set -l profile (__backctl_value -p --profile)
     set -l prefix (string replace -r '^(--[^=]*=|-[^po-]*[po])' '' -- (commandline -ct))
-    string match -qr '^[A-Za-z0-9@._+-]*$' -- "$prefix"
+    string match -qr '^[\p{L}\p{N}@._+-]*$' -- "$prefix"
     and command -sq $program
     or return
     command $program __complete $argv[1] "$prefix" --profile "$profile" --config "$config" 2>/dev/null </dev/null |
-        string match -r '^[A-Za-z0-9][A-Za-z0-9@._+-]*$'
+        string match -r '^[\p{L}\p{N}][\p{L}\p{N}@._+-]*$'
+end
+
+function __backctl_listed --description 'The words $argv for a list with commas, after what it has'
+    set -l typed (string replace -r '^--[^=]*=' '' -- (commandline -ct))
+    set -l before (string match -r '^.*,' -- $typed)
+    for word in $argv
+        contains -- $word (string split , -- "$before"); or printf '%s%s\n' "$before" $word
+    end
 end
 
 function __backctl_at --description 'Whether exactly these words were typed'
@@ -179,6 +187,7 @@ complete -c backctl -n '__backctl_in user create' -l password-hash-fd -x -d 'Rea
 complete -c backctl -n '__backctl_in user create' -l password-hash-env -x -d 'Read the password hash from this variable'
 complete -c backctl -n '__backctl_in user create' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user create' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user create' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported changed dry_run password secret_file)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user create' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user create' -l reason -x -d 'Record this reason with every change'
 
@@ -200,15 +209,18 @@ complete -c backctl -n '__backctl_in user list' -l search -x -d 'Only accounts w
 complete -c backctl -n '__backctl_in user list' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in user list' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in user list' -l all -d 'Print everything instead of one page'
-complete -c backctl -n '__backctl_in user list' -l sort -x -d 'Sort by created_at, email, username or id; \'-\' in front reverses it'
+complete -c backctl -n '__backctl_in user list' -l sort -x -a 'created_at email username id -created_at -email -username -id' -d 'Sort by created_at, email, username or id; \'-\' in front reverses it'
 complete -c backctl -n '__backctl_in user list' -l page -x -d 'Print page N, starting at 1'
 complete -c backctl -n '__backctl_in user list' -l page-size -x -d 'Accounts per numbered page'
+complete -c backctl -n '__backctl_in user list' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported)' -d 'Print only these fields, in this order'
 
 # backctl user show
 complete -c backctl -n '__backctl_operand 1 user show' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user show' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported last_seen_at)' -d 'Print only these fields, in this order'
 
 # backctl user exists
 complete -c backctl -n '__backctl_operand 1 user exists' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user exists' -l fields -x -a '(__backctl_listed ok ident user_id)' -d 'Print only these fields, in this order'
 
 # backctl user count
 complete -c backctl -n '__backctl_in user count' -l role -x -a 'user moderator admin (__backctl_stored role)' -d 'Only accounts with this role; may be repeated'
@@ -225,6 +237,7 @@ complete -c backctl -n '__backctl_in user count' -l must-change-password -d 'Onl
 complete -c backctl -n '__backctl_in user count' -l no-password -d 'Only accounts without a password'
 complete -c backctl -n '__backctl_in user count' -l email-domain -x -d 'Only accounts with an address in this domain'
 complete -c backctl -n '__backctl_in user count' -l search -x -d 'Only accounts with this text in the username or the address'
+complete -c backctl -n '__backctl_in user count' -l fields -x -a '(__backctl_listed count)' -d 'Print only these fields, in this order'
 
 # backctl user activate
 complete -c backctl -n '__backctl_operand 1+ user activate' -x -a '(__backctl_stored account)'
@@ -232,6 +245,7 @@ complete -c backctl -n '__backctl_in user activate' -l from-file -r -F -d 'Read 
 complete -c backctl -n '__backctl_in user activate' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
 complete -c backctl -n '__backctl_in user activate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user activate' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user activate' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported changed dry_run ident error)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user activate' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user activate' -l reason -x -d 'Record this reason with every change'
 
@@ -241,6 +255,7 @@ complete -c backctl -n '__backctl_in user unlock' -l from-file -r -F -d 'Read ac
 complete -c backctl -n '__backctl_in user unlock' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
 complete -c backctl -n '__backctl_in user unlock' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user unlock' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user unlock' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported changed dry_run ident error)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user unlock' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user unlock' -l reason -x -d 'Record this reason with every change'
 
@@ -250,6 +265,7 @@ complete -c backctl -n '__backctl_in user deactivate' -l from-file -r -F -d 'Rea
 complete -c backctl -n '__backctl_in user deactivate' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
 complete -c backctl -n '__backctl_in user deactivate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user deactivate' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user deactivate' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported changed dry_run ident error)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user deactivate' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user deactivate' -l reason -x -d 'Record this reason with every change'
 
@@ -264,15 +280,17 @@ complete -c backctl -n '__backctl_in user update' -l no-expiry -d 'Remove the ex
 complete -c backctl -n '__backctl_in user update' -l if-version -x -d 'Update only if the account still has this version'
 complete -c backctl -n '__backctl_in user update' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user update' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user update' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user update' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user update' -l reason -x -d 'Record this reason with every change'
 
 # backctl user history
 complete -c backctl -n '__backctl_operand 1 user history' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user history' -l sort -x -d '\'seq\' shows the oldest first, \'-seq\' the newest first'
+complete -c backctl -n '__backctl_in user history' -l sort -x -a 'seq -seq' -d '\'seq\' shows the oldest first, \'-seq\' the newest first'
 complete -c backctl -n '__backctl_in user history' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in user history' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in user history' -l all -d 'Print everything instead of one page'
+complete -c backctl -n '__backctl_in user history' -l fields -x -a '(__backctl_listed seq id occurred_at type subject subject_name actor os_user host reason trace_id data)' -d 'Print only these fields, in this order'
 
 # backctl user set-password
 complete -c backctl -n '__backctl_operand 1 user set-password' -x -a '(__backctl_stored account)'
@@ -285,6 +303,7 @@ complete -c backctl -n '__backctl_in user set-password' -l password-fd -x -d 'Re
 complete -c backctl -n '__backctl_in user set-password' -l password-env -x -d 'Read the password from this variable'
 complete -c backctl -n '__backctl_in user set-password' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user set-password' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user set-password' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported changed dry_run password secret_file)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user set-password' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user set-password' -l reason -x -d 'Record this reason with every change'
 
@@ -299,6 +318,7 @@ complete -c backctl -n '__backctl_in user check-password' -l mfa-code-stdin -d '
 complete -c backctl -n '__backctl_in user check-password' -l mfa-code-file -r -F -d 'Read the mfa code from a file, or \'-\''
 complete -c backctl -n '__backctl_in user check-password' -l mfa-code-fd -x -d 'Read the mfa code from this descriptor'
 complete -c backctl -n '__backctl_in user check-password' -l mfa-code-env -x -d 'Read the mfa code from this variable'
+complete -c backctl -n '__backctl_in user check-password' -l fields -x -a '(__backctl_listed ok ident outcome locked_until user_id second_factor recovery_codes_left retry_after)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user check-password' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user check-password' -l reason -x -d 'Record this reason with every change'
 
@@ -311,6 +331,7 @@ complete -c backctl -n '__backctl_in user delete' -l max-changes -x -d 'Change n
 complete -c backctl -n '__backctl_in user delete' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user delete' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in user delete' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
+complete -c backctl -n '__backctl_in user delete' -l fields -x -a '(__backctl_listed id email username erased_events changed dry_run ident error)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user delete' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user delete' -l reason -x -d 'Record this reason with every change'
 
@@ -337,6 +358,7 @@ complete -c backctl -n '__backctl_in user export' -l out -r -F -d 'Write to this
 complete -c backctl -n '__backctl_in user export' -l overwrite -d 'Replace the file of --out if it exists'
 complete -c backctl -n '__backctl_in user export' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user export' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user export' -l fields -x -a '(__backctl_listed file size_bytes accounts hashes mfa changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user export' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user export' -l reason -x -d 'Record this reason with every change'
 
@@ -356,6 +378,7 @@ complete -c backctl -n '__backctl_in user import' -l max-errors -x -d 'Stop afte
 complete -c backctl -n '__backctl_in user import' -l max-changes -x -d 'Change nothing if more accounts would change than this number, or percentage of all accounts'
 complete -c backctl -n '__backctl_in user import' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user import' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user import' -l fields -x -a '(__backctl_listed total created updated unchanged failed undone ignored errors password_schemes results_file changed dry_run secret_file)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user import' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user import' -l reason -x -d 'Record this reason with every change'
 
@@ -375,6 +398,7 @@ complete -c backctl -n '__backctl_in user mfa enroll' -l digits -x -d 'Number of
 complete -c backctl -n '__backctl_in user mfa enroll' -l period -x -d 'How long a code is valid, 10 to 300'
 complete -c backctl -n '__backctl_in user mfa enroll' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa enroll' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa enroll' -l fields -x -a '(__backctl_listed user_id username mfa algorithm digits period enrolled_at confirmed_at recovery_codes_left changed dry_run secret uri)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user mfa enroll' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user mfa enroll' -l reason -x -d 'Record this reason with every change'
 
@@ -387,16 +411,19 @@ complete -c backctl -n '__backctl_in user mfa confirm' -l code-fd -x -d 'Read th
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-env -x -d 'Read the code from this variable'
 complete -c backctl -n '__backctl_in user mfa confirm' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa confirm' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa confirm' -l fields -x -a '(__backctl_listed user_id username mfa algorithm digits period enrolled_at confirmed_at recovery_codes_left changed dry_run recovery_codes secret_file)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user mfa confirm' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user mfa confirm' -l reason -x -d 'Record this reason with every change'
 
 # backctl user mfa status
 complete -c backctl -n '__backctl_operand 1 user mfa status' -x -a '(__backctl_stored account)'
+complete -c backctl -n '__backctl_in user mfa status' -l fields -x -a '(__backctl_listed user_id username mfa algorithm digits period enrolled_at confirmed_at recovery_codes_left)' -d 'Print only these fields, in this order'
 
 # backctl user mfa disable
 complete -c backctl -n '__backctl_operand 1 user mfa disable' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user mfa disable' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa disable' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa disable' -l fields -x -a '(__backctl_listed user_id username mfa algorithm digits period enrolled_at confirmed_at recovery_codes_left changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user mfa disable' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user mfa disable' -l reason -x -d 'Record this reason with every change'
 
@@ -405,12 +432,14 @@ complete -c backctl -n '__backctl_operand 1 user mfa recovery-codes' -x -a '(__b
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa recovery-codes' -l fields -x -a '(__backctl_listed user_id username mfa algorithm digits period enrolled_at confirmed_at recovery_codes_left changed dry_run recovery_codes secret_file)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -l reason -x -d 'Record this reason with every change'
 
 # backctl user mfa reencrypt
 complete -c backctl -n '__backctl_in user mfa reencrypt' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa reencrypt' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in user mfa reencrypt' -l fields -x -a '(__backctl_listed moved unusable changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in user mfa reencrypt' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in user mfa reencrypt' -l reason -x -d 'Record this reason with every change'
 
@@ -420,8 +449,12 @@ complete -c backctl -n '__backctl_at role' -a show -d 'Show a role and its permi
 complete -c backctl -n '__backctl_at role' -a assign -d 'Assign a role to accounts, replacing their current one'
 complete -c backctl -n '__backctl_at role' -s h -l help -d 'Show this message and exit'
 
+# backctl role list
+complete -c backctl -n '__backctl_in role list' -l fields -x -a '(__backctl_listed name description builtin permissions)' -d 'Print only these fields, in this order'
+
 # backctl role show
 complete -c backctl -n '__backctl_operand 1 role show' -x -a 'user moderator admin (__backctl_stored role)'
+complete -c backctl -n '__backctl_in role show' -l fields -x -a '(__backctl_listed name description builtin permissions)' -d 'Print only these fields, in this order'
 
 # backctl role assign
 complete -c backctl -n '__backctl_operand 1 role assign' -x -a 'user moderator admin (__backctl_stored role)'
@@ -430,6 +463,7 @@ complete -c backctl -n '__backctl_in role assign' -l from-file -r -F -d 'Read ac
 complete -c backctl -n '__backctl_in role assign' -l max-changes -x -d 'Change nothing if more accounts would change than this number or percentage, for example 20 or 5%'
 complete -c backctl -n '__backctl_in role assign' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in role assign' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in role assign' -l fields -x -a '(__backctl_listed id email username role status is_active locked_until has_password must_change_password mfa expires_at last_login_at created_at updated_at version password_imported changed dry_run ident error)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in role assign' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in role assign' -l reason -x -d 'Record this reason with every change'
 
@@ -440,6 +474,7 @@ complete -c backctl -n '__backctl_at access' -s h -l help -d 'Show this message 
 # backctl access check
 complete -c backctl -n '__backctl_operand 1 access check' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in access check' -l explain -d 'Show the reasons for the answer'
+complete -c backctl -n '__backctl_in access check' -l fields -x -a '(__backctl_listed ok ident user_id permission reason granted_by role role_permissions is_active expires_at)' -d 'Print only these fields, in this order'
 
 # backctl token
 complete -c backctl -n '__backctl_at token' -a issue -d 'Issue an access token to an account and print it'
@@ -459,6 +494,7 @@ complete -c backctl -n '__backctl_in token issue' -l scope -x -d 'Space-separate
 complete -c backctl -n '__backctl_in token issue' -l pair -d 'Also issue a refresh token, on a second line'
 complete -c backctl -n '__backctl_in token issue' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token issue' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in token issue' -l fields -x -a '(__backctl_listed access_token token_type expires_in refresh_token expires_at refresh_expires_at session_id jti user_id audience role scope changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in token issue' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in token issue' -l reason -x -d 'Record this reason with every change'
 
@@ -470,12 +506,14 @@ complete -c backctl -n '__backctl_in token verify' -l token-stdin -d 'Read the t
 complete -c backctl -n '__backctl_in token verify' -l token-file -r -F -d 'Read the token from a file, or \'-\''
 complete -c backctl -n '__backctl_in token verify' -l token-fd -x -d 'Read the token from this descriptor'
 complete -c backctl -n '__backctl_in token verify' -l token-env -x -d 'Read the token from this variable'
+complete -c backctl -n '__backctl_in token verify' -l fields -x -a '(__backctl_listed ok reason problem hint iss aud sub client_id iat nbf exp jti sid role scope issued_at expires_at revocation line)' -d 'Print only these fields, in this order'
 
 # backctl token inspect
 complete -c backctl -n '__backctl_in token inspect' -l token-stdin -d 'Read the token from standard input'
 complete -c backctl -n '__backctl_in token inspect' -l token-file -r -F -d 'Read the token from a file, or \'-\''
 complete -c backctl -n '__backctl_in token inspect' -l token-fd -x -d 'Read the token from this descriptor'
 complete -c backctl -n '__backctl_in token inspect' -l token-env -x -d 'Read the token from this variable'
+complete -c backctl -n '__backctl_in token inspect' -l fields -x -a '(__backctl_listed verified kind header claims)' -d 'Print only these fields, in this order'
 
 # backctl token refresh
 complete -c backctl -n '__backctl_in token refresh' -l token-stdin -d 'Read the token from standard input'
@@ -484,6 +522,7 @@ complete -c backctl -n '__backctl_in token refresh' -l token-fd -x -d 'Read the 
 complete -c backctl -n '__backctl_in token refresh' -l token-env -x -d 'Read the token from this variable'
 complete -c backctl -n '__backctl_in token refresh' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token refresh' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in token refresh' -l fields -x -a '(__backctl_listed access_token token_type expires_in refresh_token expires_at refresh_expires_at session_id jti user_id audience role scope changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in token refresh' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in token refresh' -l reason -x -d 'Record this reason with every change'
 
@@ -498,6 +537,7 @@ complete -c backctl -n '__backctl_in token revoke' -l token-fd -x -d 'Read the t
 complete -c backctl -n '__backctl_in token revoke' -l token-env -x -d 'Read the token from this variable'
 complete -c backctl -n '__backctl_in token revoke' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token revoke' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in token revoke' -l fields -x -a '(__backctl_listed revoked id user_id revoked_sessions changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in token revoke' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in token revoke' -l reason -x -d 'Record this reason with every change'
 
@@ -506,12 +546,14 @@ complete -c backctl -n '__backctl_operand 1 token list' -x -a '(__backctl_stored
 complete -c backctl -n '__backctl_in token list' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in token list' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in token list' -l all -d 'Print everything instead of one page'
+complete -c backctl -n '__backctl_in token list' -l fields -x -a '(__backctl_listed id user_id state refreshable client_id issuer audience scope created_at issued_at expires_at latest_expires_at revoked_at revoked_because last_seen_at)' -d 'Print only these fields, in this order'
 
 # backctl token gc
 complete -c backctl -n '__backctl_in token gc' -l batch-size -x -d 'Rows of each kind per transaction; 1000 unless given'
 complete -c backctl -n '__backctl_in token gc' -l older-than -x -d 'Remove what expired at least this long ago; 1d unless given'
 complete -c backctl -n '__backctl_in token gc' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in token gc' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in token gc' -l fields -x -a '(__backctl_listed sessions refresh_tokens revocations changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in token gc' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in token gc' -l reason -x -d 'Record this reason with every change'
 
@@ -533,6 +575,11 @@ complete -c backctl -n '__backctl_at key' -s h -l help -d 'Show this message and
 
 # backctl key list
 complete -c backctl -n '__backctl_in key list' -l purpose -x -a 'sign encrypt audit index' -d 'Only keys of this purpose'
+complete -c backctl -n '__backctl_in key list' -l fields -x -a '(__backctl_listed id purpose state kty alg use created_at promoted_at expires_at)' -d 'Print only these fields, in this order'
+
+# backctl key show
+complete -c backctl -n '__backctl_operand 1 key show' -x -a '(__backctl_stored key)'
+complete -c backctl -n '__backctl_in key show' -l fields -x -a '(__backctl_listed id purpose state kty alg use created_at promoted_at expires_at)' -d 'Print only these fields, in this order'
 
 # backctl key add
 complete -c backctl -n '__backctl_in key add' -l purpose -x -a 'sign encrypt audit index' -d 'Purpose of the key'
@@ -540,27 +587,34 @@ complete -c backctl -n '__backctl_in key add' -l alg -x -a 'EdDSA ES256 RS256 HS
 complete -c backctl -n '__backctl_in key add' -l kid -x -d 'Name of the new key; generated unless given'
 complete -c backctl -n '__backctl_in key add' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key add' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key add' -l fields -x -a '(__backctl_listed id purpose state kty alg use created_at promoted_at expires_at changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key add' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key add' -l reason -x -d 'Record this reason with every change'
 
 # backctl key promote
+complete -c backctl -n '__backctl_operand 1 key promote' -x -a '(__backctl_stored key)'
 complete -c backctl -n '__backctl_in key promote' -l overlap -x -d 'How long the retired signing key still verifies'
 complete -c backctl -n '__backctl_in key promote' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key promote' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key promote' -l fields -x -a '(__backctl_listed id purpose state kty alg use created_at promoted_at expires_at changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key promote' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key promote' -l reason -x -d 'Record this reason with every change'
 
 # backctl key retire
+complete -c backctl -n '__backctl_operand 1 key retire' -x -a '(__backctl_stored key)'
 complete -c backctl -n '__backctl_in key retire' -l overlap -x -d 'How long the retired signing key still verifies'
 complete -c backctl -n '__backctl_in key retire' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key retire' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key retire' -l fields -x -a '(__backctl_listed id purpose state kty alg use created_at promoted_at expires_at changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key retire' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key retire' -l reason -x -d 'Record this reason with every change'
 
 # backctl key destroy
+complete -c backctl -n '__backctl_operand 1 key destroy' -x -a '(__backctl_stored key)'
 complete -c backctl -n '__backctl_in key destroy' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key destroy' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in key destroy' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
+complete -c backctl -n '__backctl_in key destroy' -l fields -x -a '(__backctl_listed id purpose destroyed_at changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key destroy' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key destroy' -l reason -x -d 'Record this reason with every change'
 
@@ -568,6 +622,7 @@ complete -c backctl -n '__backctl_in key destroy' -l reason -x -d 'Record this r
 complete -c backctl -n '__backctl_in key replace-lost' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key replace-lost' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in key replace-lost' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
+complete -c backctl -n '__backctl_in key replace-lost' -l fields -x -a '(__backctl_listed file installation_id replaced unverified lost_key_ids mfa_disabled changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key replace-lost' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key replace-lost' -l reason -x -d 'Record this reason with every change'
 
@@ -577,6 +632,7 @@ complete -c backctl -n '__backctl_in key rotate' -l if-older-than -x -d 'Rotate 
 complete -c backctl -n '__backctl_in key rotate' -l overlap -x -d 'How long a successor is published before its use, and how long a retired signing key still verifies'
 complete -c backctl -n '__backctl_in key rotate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key rotate' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key rotate' -l fields -x -a '(__backctl_listed added_key_ids promoted_key_ids retired_key_ids changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key rotate' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key rotate' -l reason -x -d 'Record this reason with every change'
 
@@ -584,9 +640,11 @@ complete -c backctl -n '__backctl_in key rotate' -l reason -x -d 'Record this re
 complete -c backctl -n '__backctl_in key due' -l purpose -x -a 'sign encrypt audit index' -d 'Only keys of this purpose, may be repeated; sign and encrypt unless given'
 complete -c backctl -n '__backctl_in key due' -l if-older-than -x -d 'Rotate keys that have been in use for at least this long'
 complete -c backctl -n '__backctl_in key due' -l overlap -x -d 'How long a successor is published before its use, and how long a retired signing key still verifies'
+complete -c backctl -n '__backctl_in key due' -l fields -x -a '(__backctl_listed ok purpose key_id primary_since step)' -d 'Print only these fields, in this order'
 
 # backctl key jwks
 complete -c backctl -n '__backctl_in key jwks' -l format -x -a 'jwks envoy istio' -d 'Format: a JWK Set, or the configuration of a proxy that contains it'
+complete -c backctl -n '__backctl_in key jwks' -l fields -x -d 'Print only these fields, in this order'
 
 # backctl key wrap
 complete -c backctl -n '__backctl_in key wrap' -l none -d 'Store the keyring unencrypted again'
@@ -596,6 +654,7 @@ complete -c backctl -n '__backctl_in key wrap' -l passphrase-fd -x -d 'Read the 
 complete -c backctl -n '__backctl_in key wrap' -l passphrase-env -x -d 'Read the passphrase from this variable'
 complete -c backctl -n '__backctl_in key wrap' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key wrap' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key wrap' -l fields -x -a '(__backctl_listed wrapped keys changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key wrap' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key wrap' -l reason -x -d 'Record this reason with every change'
 
@@ -609,15 +668,18 @@ complete -c backctl -n '__backctl_in key import' -l key-fd -x -d 'Read the key f
 complete -c backctl -n '__backctl_in key import' -l key-env -x -d 'Read the key from this variable'
 complete -c backctl -n '__backctl_in key import' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key import' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key import' -l fields -x -a '(__backctl_listed id purpose state alg original_id changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key import' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key import' -l reason -x -d 'Record this reason with every change'
 
 # backctl key export
+complete -c backctl -n '__backctl_operand 1 key export' -x -a '(__backctl_stored key)'
 complete -c backctl -n '__backctl_in key export' -l private -d 'Export the private key; the event log records it'
 complete -c backctl -n '__backctl_in key export' -l form -x -a 'jwk pem' -d 'Format of the key'
 complete -c backctl -n '__backctl_in key export' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
 complete -c backctl -n '__backctl_in key export' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key export' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in key export' -l fields -x -a '(__backctl_listed id form private document changed dry_run secret_file)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in key export' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in key export' -l reason -x -d 'Record this reason with every change'
 
@@ -636,6 +698,7 @@ complete -c backctl -n '__backctl_in encrypt' -l value-stdin -d 'Read the value 
 complete -c backctl -n '__backctl_in encrypt' -l value-file -r -F -d 'Read the value from a file, or \'-\''
 complete -c backctl -n '__backctl_in encrypt' -l value-fd -x -d 'Read the value from this descriptor'
 complete -c backctl -n '__backctl_in encrypt' -l value-env -x -d 'Read the value from this variable'
+complete -c backctl -n '__backctl_in encrypt' -l fields -x -a '(__backctl_listed value key_id changed file size_bytes records values changed_values failed_records)' -d 'Print only these fields, in this order'
 
 # backctl decrypt
 complete -c backctl -n '__backctl_in decrypt' -l context -x -d 'Bind the value to this context, such as users.phone:1, or \'\' for none'
@@ -652,6 +715,7 @@ complete -c backctl -n '__backctl_in decrypt' -l value-stdin -d 'Read the value 
 complete -c backctl -n '__backctl_in decrypt' -l value-file -r -F -d 'Read the value from a file, or \'-\''
 complete -c backctl -n '__backctl_in decrypt' -l value-fd -x -d 'Read the value from this descriptor'
 complete -c backctl -n '__backctl_in decrypt' -l value-env -x -d 'Read the value from this variable'
+complete -c backctl -n '__backctl_in decrypt' -l fields -x -a '(__backctl_listed value base64 file size_bytes records values changed_values failed_records)' -d 'Print only these fields, in this order'
 
 # backctl reencrypt
 complete -c backctl -n '__backctl_in reencrypt' -l context -x -d 'Bind the value to this context, such as users.phone:1, or \'\' for none'
@@ -667,6 +731,7 @@ complete -c backctl -n '__backctl_in reencrypt' -l value-stdin -d 'Read the valu
 complete -c backctl -n '__backctl_in reencrypt' -l value-file -r -F -d 'Read the value from a file, or \'-\''
 complete -c backctl -n '__backctl_in reencrypt' -l value-fd -x -d 'Read the value from this descriptor'
 complete -c backctl -n '__backctl_in reencrypt' -l value-env -x -d 'Read the value from this variable'
+complete -c backctl -n '__backctl_in reencrypt' -l fields -x -a '(__backctl_listed value key_id changed file size_bytes records values changed_values failed_records)' -d 'Print only these fields, in this order'
 
 # backctl cache
 complete -c backctl -n '__backctl_at cache' -a get -d 'Print a cached value as JSON; exit code 3 if it is not cached'
@@ -681,6 +746,7 @@ complete -c backctl -n '__backctl_at cache' -s h -l help -d 'Show this message a
 
 # backctl cache get
 complete -c backctl -n '__backctl_in cache get' -l raw -d 'Print a string without quotes, and bytes as they are'
+complete -c backctl -n '__backctl_in cache get' -l fields -x -a '(__backctl_listed key value format)' -d 'Print only these fields, in this order'
 
 # backctl cache set
 complete -c backctl -n '__backctl_in cache set' -l from-file -r -F -d 'Read the value from a file; \'-\' is standard input'
@@ -690,6 +756,7 @@ complete -c backctl -n '__backctl_in cache set' -l ttl -x -d 'Time until the val
 complete -c backctl -n '__backctl_in cache set' -l tag -x -d 'Tag to invalidate the entry by; can be repeated'
 complete -c backctl -n '__backctl_in cache set' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache set' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache set' -l fields -x -a '(__backctl_listed key ttl size_bytes tags changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in cache set' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in cache set' -l reason -x -d 'Record this reason with every change'
 
@@ -697,16 +764,27 @@ complete -c backctl -n '__backctl_in cache set' -l reason -x -d 'Record this rea
 complete -c backctl -n '__backctl_in cache delete' -l if-exists -d 'Succeed if the entry does not exist'
 complete -c backctl -n '__backctl_in cache delete' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache delete' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache delete' -l fields -x -a '(__backctl_listed key changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in cache delete' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in cache delete' -l reason -x -d 'Record this reason with every change'
+
+# backctl cache list
+complete -c backctl -n '__backctl_in cache list' -l fields -x -a '(__backctl_listed key state age ttl size_bytes tags negative)' -d 'Print only these fields, in this order'
+
+# backctl cache explain
+complete -c backctl -n '__backctl_in cache explain' -l fields -x -a '(__backctl_listed key level state why age ttl stored_at renews_at stale_at expires_at size_bytes format negative signed tags epoch current_epoch writer renewed_by)' -d 'Print only these fields, in this order'
 
 # backctl cache invalidate
 complete -c backctl -n '__backctl_in cache invalidate' -l tag -x -d 'Invalidate entries with this tag; can be repeated'
 complete -c backctl -n '__backctl_in cache invalidate' -l all -d 'Invalidate all entries; prompts unless --yes is given'
 complete -c backctl -n '__backctl_in cache invalidate' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache invalidate' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache invalidate' -l fields -x -a '(__backctl_listed pattern tags all entries size_bytes changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in cache invalidate' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in cache invalidate' -l reason -x -d 'Record this reason with every change'
+
+# backctl cache stats
+complete -c backctl -n '__backctl_in cache stats' -l fields -x -a '(__backctl_listed level entries size_bytes hit_ratio memory_hits store_hits loads renewals renewal_failures stale_served bypasses failures refused)' -d 'Print only these fields, in this order'
 
 # backctl cache warm
 complete -c backctl -n '__backctl_at cache warm' -a users -d 'Store accounts in the cache before services need them'
@@ -729,6 +807,7 @@ complete -c backctl -n '__backctl_in cache warm users' -l email-domain -x -d 'On
 complete -c backctl -n '__backctl_in cache warm users' -l search -x -d 'Only accounts with this text in the username or the address'
 complete -c backctl -n '__backctl_in cache warm users' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in cache warm users' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache warm users' -l fields -x -a '(__backctl_listed accounts stored skipped changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in cache warm users' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in cache warm users' -l reason -x -d 'Record this reason with every change'
 
@@ -752,6 +831,7 @@ complete -c backctl -n '__backctl_in ratelimit check' -l wait -x -d 'Wait up to 
 complete -c backctl -n '__backctl_in ratelimit check' -l also -x -d 'Also check this configured policy: consume from all, or from none'
 complete -c backctl -n '__backctl_in ratelimit check' -l from-file -r -F -d 'Check each line of a file: an identifier, or JSON with \'ident\' and \'cost\'; \'-\' is standard input'
 complete -c backctl -n '__backctl_in ratelimit check' -l filter -d 'With --from-file: print the admitted lines instead of the answers'
+complete -c backctl -n '__backctl_in ratelimit check' -l fields -x -a '(__backctl_listed ok policy ident limit remaining retry_after reset_after degraded window line error)' -d 'Print only these fields, in this order'
 
 # backctl ratelimit run
 complete -c backctl -n '__backctl_operand 1 ratelimit run' -x -a '(__backctl_stored policy)'
@@ -761,6 +841,7 @@ complete -c backctl -n '__backctl_in ratelimit run' -l algorithm -x -a 'sliding-
 complete -c backctl -n '__backctl_in ratelimit run' -l cost -x -d 'How much of the limit the request consumes'
 complete -c backctl -n '__backctl_in ratelimit run' -l wait -x -d 'Wait up to this long until the limit permits the request'
 complete -c backctl -n '__backctl_in ratelimit run' -l limited-exit -x -d 'Exit code if the limit is reached'
+complete -c backctl -n '__backctl_in ratelimit run' -l fields -x -d 'Print only these fields, in this order'
 
 # backctl ratelimit peek
 complete -c backctl -n '__backctl_operand 1 ratelimit peek' -x -a '(__backctl_stored policy)'
@@ -768,10 +849,12 @@ complete -c backctl -n '__backctl_in ratelimit peek' -l rate -x -d 'Use this lim
 complete -c backctl -n '__backctl_in ratelimit peek' -l burst -x -d 'With --rate and gcra: how much is admitted at once'
 complete -c backctl -n '__backctl_in ratelimit peek' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
 complete -c backctl -n '__backctl_in ratelimit peek' -l cost -x -d 'How much of the limit the request consumes'
+complete -c backctl -n '__backctl_in ratelimit peek' -l fields -x -a '(__backctl_listed ok policy ident limit remaining retry_after reset_after degraded window)' -d 'Print only these fields, in this order'
 
 # backctl ratelimit list
 complete -c backctl -n '__backctl_operand 1+ ratelimit list' -x -a '(__backctl_stored policy)'
 complete -c backctl -n '__backctl_in ratelimit list' -l limited -d 'Only identifiers that could not make another request now'
+complete -c backctl -n '__backctl_in ratelimit list' -l fields -x -a '(__backctl_listed ok policy ident limit remaining retry_after reset_after degraded window)' -d 'Print only these fields, in this order'
 
 # backctl ratelimit reset
 complete -c backctl -n '__backctl_operand 1 ratelimit reset' -x -a '(__backctl_stored policy)'
@@ -780,6 +863,7 @@ complete -c backctl -n '__backctl_in ratelimit reset' -l burst -x -d 'With --rat
 complete -c backctl -n '__backctl_in ratelimit reset' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
 complete -c backctl -n '__backctl_in ratelimit reset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in ratelimit reset' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in ratelimit reset' -l fields -x -a '(__backctl_listed policy ident changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in ratelimit reset' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in ratelimit reset' -l reason -x -d 'Record this reason with every change'
 
@@ -791,14 +875,19 @@ complete -c backctl -n '__backctl_in ratelimit simulate' -l burst -x -d 'With --
 complete -c backctl -n '__backctl_in ratelimit simulate' -l algorithm -x -a 'sliding-window sliding-counter gcra' -d 'With --rate: how requests are counted; sliding-window unless given'
 complete -c backctl -n '__backctl_in ratelimit simulate' -l time-field -x -d 'Field of JSON lines that contains the time'
 complete -c backctl -n '__backctl_in ratelimit simulate' -l ident-field -x -d 'Field of JSON lines that contains the identifier'
+complete -c backctl -n '__backctl_in ratelimit simulate' -l fields -x -a '(__backctl_listed ident requests admitted refused worst_window longest_wait)' -d 'Print only these fields, in this order'
 
 # backctl ratelimit policy
 complete -c backctl -n '__backctl_at ratelimit policy' -a list -d 'List the configured policies'
 complete -c backctl -n '__backctl_at ratelimit policy' -a show -d 'Show a policy and what it admits at worst'
 complete -c backctl -n '__backctl_at ratelimit policy' -s h -l help -d 'Show this message and exit'
 
+# backctl ratelimit policy list
+complete -c backctl -n '__backctl_in ratelimit policy list' -l fields -x -a '(__backctl_listed name algorithm limit window burst on_error worst_burst bytes_per_ident summary)' -d 'Print only these fields, in this order'
+
 # backctl ratelimit policy show
 complete -c backctl -n '__backctl_operand 1 ratelimit policy show' -x -a '(__backctl_stored policy)'
+complete -c backctl -n '__backctl_in ratelimit policy show' -l fields -x -a '(__backctl_listed name algorithm limit window burst on_error worst_burst bytes_per_ident summary)' -d 'Print only these fields, in this order'
 
 # backctl audit
 complete -c backctl -n '__backctl_at audit' -a list -d 'List events, oldest first'
@@ -815,10 +904,17 @@ complete -c backctl -n '__backctl_in audit list' -l reason-contains -x -d 'Only 
 complete -c backctl -n '__backctl_in audit list' -l since -x -d 'Only events at this time or later; 7d is 7 days ago'
 complete -c backctl -n '__backctl_in audit list' -l until -x -d 'Only events before this time; 7d is 7 days ago'
 complete -c backctl -n '__backctl_in audit list' -l trace-id -x -d 'Only events of this trace (TRACEPARENT)'
-complete -c backctl -n '__backctl_in audit list' -l sort -x -d '\'seq\' shows the oldest first, \'-seq\' the newest first'
+complete -c backctl -n '__backctl_in audit list' -l sort -x -a 'seq -seq' -d '\'seq\' shows the oldest first, \'-seq\' the newest first'
 complete -c backctl -n '__backctl_in audit list' -l limit -x -d 'Page size, 1 to 1000; 50 unless given'
 complete -c backctl -n '__backctl_in audit list' -l cursor -x -d 'Continue after the previous page'
 complete -c backctl -n '__backctl_in audit list' -l all -d 'Print everything instead of one page'
+complete -c backctl -n '__backctl_in audit list' -l fields -x -a '(__backctl_listed seq id occurred_at type subject subject_name actor os_user host reason trace_id data)' -d 'Print only these fields, in this order'
+
+# backctl audit show
+complete -c backctl -n '__backctl_in audit show' -l fields -x -a '(__backctl_listed seq id occurred_at type subject subject_name actor os_user host reason trace_id data)' -d 'Print only these fields, in this order'
+
+# backctl audit verify
+complete -c backctl -n '__backctl_in audit verify' -l fields -x -a '(__backctl_listed ok events erased unverified broken_seq problem)' -d 'Print only these fields, in this order'
 
 # backctl config
 complete -c backctl -n '__backctl_at config' -a show -d 'Show all settings that apply; secrets are masked'
@@ -831,9 +927,14 @@ complete -c backctl -n '__backctl_at config' -s h -l help -d 'Show this message 
 
 # backctl config show
 complete -c backctl -n '__backctl_in config show' -l origin -d 'Show where each value comes from'
+complete -c backctl -n '__backctl_in config show' -l fields -x -a '(__backctl_listed key value origin)' -d 'Print only these fields, in this order'
+
+# backctl config path
+complete -c backctl -n '__backctl_in config path' -l fields -x -a '(__backctl_listed file exists)' -d 'Print only these fields, in this order'
 
 # backctl config get
 complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_in config get' -l fields -x -a '(__backctl_listed key value origin)' -d 'Print only these fields, in this order'
 
 # backctl config set
 complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
@@ -843,6 +944,7 @@ complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the val
 complete -c backctl -n '__backctl_in config set' -l value-env -x -d 'Read the value from this variable'
 complete -c backctl -n '__backctl_in config set' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config set' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in config set' -l fields -x -a '(__backctl_listed key value file changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in config set' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in config set' -l reason -x -d 'Record this reason with every change'
 
@@ -850,11 +952,13 @@ complete -c backctl -n '__backctl_in config set' -l reason -x -d 'Record this re
 complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in config unset' -l fields -x -a '(__backctl_listed key file changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in config unset' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in config unset' -l reason -x -d 'Record this reason with every change'
 
 # backctl config validate
 complete -c backctl -n '__backctl_operand 1 config validate' -r -F
+complete -c backctl -n '__backctl_in config validate' -l fields -x -a '(__backctl_listed message hint)' -d 'Print only these fields, in this order'
 
 # backctl profile
 complete -c backctl -n '__backctl_at profile' -a list -d 'List the profiles and their databases'
@@ -863,14 +967,22 @@ complete -c backctl -n '__backctl_at profile' -a current -d 'Print the name of t
 complete -c backctl -n '__backctl_at profile' -a use -d 'Select the profile that commands use'
 complete -c backctl -n '__backctl_at profile' -s h -l help -d 'Show this message and exit'
 
+# backctl profile list
+complete -c backctl -n '__backctl_in profile list' -l fields -x -a '(__backctl_listed name in_force protected database origin)' -d 'Print only these fields, in this order'
+
 # backctl profile show
 complete -c backctl -n '__backctl_operand 1 profile show' -x -a '(__backctl_stored profile)'
+complete -c backctl -n '__backctl_in profile show' -l fields -x -a '(__backctl_listed key value origin)' -d 'Print only these fields, in this order'
+
+# backctl profile current
+complete -c backctl -n '__backctl_in profile current' -l fields -x -a '(__backctl_listed profile origin protected)' -d 'Print only these fields, in this order'
 
 # backctl profile use
 complete -c backctl -n '__backctl_operand 1 profile use' -x -a '(__backctl_stored profile)'
 complete -c backctl -n '__backctl_in profile use' -l none -d 'Select no profile'
 complete -c backctl -n '__backctl_in profile use' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in profile use' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in profile use' -l fields -x -a '(__backctl_listed profile file changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in profile use' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in profile use' -l reason -x -d 'Record this reason with every change'
 
@@ -886,22 +998,32 @@ complete -c backctl -n '__backctl_at db' -s h -l help -d 'Show this message and 
 # backctl db upgrade
 complete -c backctl -n '__backctl_in db upgrade' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in db upgrade' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in db upgrade' -l fields -x -a '(__backctl_listed database previous_revision revision copy_file changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in db upgrade' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in db upgrade' -l reason -x -d 'Record this reason with every change'
 
+# backctl db status
+complete -c backctl -n '__backctl_in db status' -l fields -x -a '(__backctl_listed database state revision expected_revision accounts events size_bytes)' -d 'Print only these fields, in this order'
+
+# backctl db check
+complete -c backctl -n '__backctl_in db check' -l fields -x -a '(__backctl_listed check status finding hint failure)' -d 'Print only these fields, in this order'
+
 # backctl db backup
 complete -c backctl -n '__backctl_operand 1 db backup' -r -F
+complete -c backctl -n '__backctl_in db backup' -l fields -x -a '(__backctl_listed file size_bytes sha256)' -d 'Print only these fields, in this order'
 
 # backctl db restore
 complete -c backctl -n '__backctl_operand 1 db restore' -r -F
 complete -c backctl -n '__backctl_in db restore' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in db restore' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in db restore' -l fields -x -a '(__backctl_listed database file revision previous_revision last_event_at revoked_sessions backup_file lost_accounts lost_usernames accounts commands changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in db restore' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in db restore' -l reason -x -d 'Record this reason with every change'
 
 # backctl db restored
 complete -c backctl -n '__backctl_in db restored' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in db restored' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in db restored' -l fields -x -a '(__backctl_listed installation_id revoked_sessions changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in db restored' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in db restored' -l reason -x -d 'Record this reason with every change'
 
@@ -911,6 +1033,7 @@ complete -c backctl -n '__backctl_in plan' -l prune -d 'Close the accounts that 
 complete -c backctl -n '__backctl_in plan' -l out -r -F -d 'Save the plan, without secrets, in this new file for \'backctl apply\''
 complete -c backctl -n '__backctl_in plan' -l overwrite -d 'Replace the file of --out if it exists'
 complete -c backctl -n '__backctl_in plan' -l detailed-exitcode -d 'Exit with 10 instead of 0 if anything would change'
+complete -c backctl -n '__backctl_in plan' -l fields -x -a '(__backctl_listed action id email username seed changes)' -d 'Print only these fields, in this order'
 
 # backctl apply
 complete -c backctl -n '__backctl_operand 1+ apply' -r -F
@@ -923,29 +1046,45 @@ complete -c backctl -n '__backctl_in apply' -l schema -d 'Print the JSON Schema 
 complete -c backctl -n '__backctl_in apply' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in apply' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in apply' -l confirm -x -d 'Confirm by giving the name or number of what is destroyed'
+complete -c backctl -n '__backctl_in apply' -l fields -x -a '(__backctl_listed names created updated opened closed deleted unchanged changed dry_run secret_file)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in apply' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in apply' -l reason -x -d 'Record this reason with every change'
 
 # backctl sanitize
 complete -c backctl -n '__backctl_in sanitize' -l format -x -a 'text json jsonl' -d 'Input format: a text, a JSON document, or one JSON document per line'
 complete -c backctl -n '__backctl_in sanitize' -l explain -d 'Print what would be removed instead of the result'
+complete -c backctl -n '__backctl_in sanitize' -l fields -x -a '(__backctl_listed value changed pointer part kind count line error)' -d 'Print only these fields, in this order'
 
 # backctl init
 complete -c backctl -n '__backctl_in init' -l calibrate -d 'Measure this machine and set the bcrypt cost (10–15) whose hashing time is closest to 250 ms'
 complete -c backctl -n '__backctl_in init' -l wait-server -x -d 'Wait up to this long for PostgreSQL and Redis, for example 30s'
 complete -c backctl -n '__backctl_in init' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in init' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in init' -l fields -x -a '(__backctl_listed database keyring installation_id revision bcrypt_cost changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in init' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in init' -l reason -x -d 'Record this reason with every change'
 
 # backctl doctor
 complete -c backctl -n '__backctl_in doctor' -l wait-server -x -d 'Wait up to this long for PostgreSQL and Redis, for example 30s'
+complete -c backctl -n '__backctl_in doctor' -l fields -x -a '(__backctl_listed check status finding hint failure)' -d 'Print only these fields, in this order'
 
 # backctl completion
 complete -c backctl -n '__backctl_at completion' -a bash -d 'Print the completion script for bash'
 complete -c backctl -n '__backctl_at completion' -a zsh -d 'Print the completion script for zsh'
 complete -c backctl -n '__backctl_at completion' -a fish -d 'Print the completion script for fish'
 complete -c backctl -n '__backctl_at completion' -s h -l help -d 'Show this message and exit'
+
+# backctl completion bash
+complete -c backctl -n '__backctl_in completion bash' -l fields -x -a '(__backctl_listed shell script)' -d 'Print only these fields, in this order'
+
+# backctl completion zsh
+complete -c backctl -n '__backctl_in completion zsh' -l fields -x -a '(__backctl_listed shell script)' -d 'Print only these fields, in this order'
+
+# backctl completion fish
+complete -c backctl -n '__backctl_in completion fish' -l fields -x -a '(__backctl_listed shell script)' -d 'Print only these fields, in this order'
+
+# backctl version
+complete -c backctl -n '__backctl_in version' -l fields -x -a '(__backctl_listed version commit python sqlite schema_revision libraries)' -d 'Print only these fields, in this order'
 
 # backctl help
 complete -c backctl -n '__backctl_at help' -a environment -d 'List the environment variables and their settings'
@@ -956,11 +1095,28 @@ complete -c backctl -n '__backctl_at help' -a options -d 'List the options that 
 complete -c backctl -n '__backctl_at help' -a time -d 'Explain how to write times and durations'
 complete -c backctl -n '__backctl_at help' -s h -l help -d 'Show this message and exit'
 
+# backctl help environment
+complete -c backctl -n '__backctl_in help environment' -l fields -x -a '(__backctl_listed variable setting option meaning)' -d 'Print only these fields, in this order'
+
+# backctl help exit-codes
+complete -c backctl -n '__backctl_in help exit-codes' -l fields -x -a '(__backctl_listed code meaning)' -d 'Print only these fields, in this order'
+
+# backctl help formatting
+complete -c backctl -n '__backctl_in help formatting' -l fields -x -a '(__backctl_listed topic text)' -d 'Print only these fields, in this order'
+
+# backctl help identities
+complete -c backctl -n '__backctl_in help identities' -l fields -x -a '(__backctl_listed topic text)' -d 'Print only these fields, in this order'
+
+# backctl help options
+complete -c backctl -n '__backctl_in help options' -l fields -x -a '(__backctl_listed option value variable commands meaning)' -d 'Print only these fields, in this order'
+
+# backctl help time
+complete -c backctl -n '__backctl_in help time' -l fields -x -a '(__backctl_listed topic text)' -d 'Print only these fields, in this order'
+
 # every command
 complete -c backctl -n '__backctl_in_leaf' -s p -l profile -x -a '(__backctl_stored profile)' -d 'Use this profile'
 complete -c backctl -n '__backctl_in_leaf' -l config -r -F -d 'Use this configuration file'
 complete -c backctl -n '__backctl_in_leaf' -s o -l output -x -a 'table wide json jsonl csv tsv id headers' -d 'Output format; by default a table on a terminal and TSV elsewhere. \'wide\' is a table with all fields'
-complete -c backctl -n '__backctl_in_leaf' -l fields -x -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in_leaf' -l no-header -d 'Omit the header line'
 complete -c backctl -n '__backctl_in_leaf' -l empty -x -d 'Print this text in empty cells of tables, TSV and CSV'
 complete -c backctl -n '__backctl_in_leaf' -s q -l quiet -d 'Suppress notices and the output of mutations and checks'

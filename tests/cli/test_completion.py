@@ -3,6 +3,7 @@
 If a shell is not installed, its script is still compared with the command tree.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
+from tests.cli.conversation import converse
 from tests.cli.shell_completion import FILES, FOLDER, InteractiveShell, every_shell, shells
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -60,7 +62,7 @@ def test_the_tree_has_every_flag_of_the_help(tree: Node) -> None:
     elsewhere = told(CliRunner().invoke(app, ["help", "options", "--fields", "option", "--no-header"]).stdout)
     for node in tree.walk():
         shown = CliRunner(env={"COLUMNS": "500"}).invoke(app, [*node.path[1:], "--help"]).stdout
-        own = told(shown.partition("\nExamples:")[0])
+        own = told(shown.partition("\nOptions:")[2].partition("\nExamples:")[0])
         flags = {spelling for flag in node.flags for spelling in flag.spellings}
         assert own <= flags, node.path
         assert flags - own <= elsewhere, node.path
@@ -91,7 +93,7 @@ def test_every_word_of_the_tree_is_in_the_script(shell: Shell, tree: Node) -> No
     written = set(re.findall(r"[A-Za-z0-9][A-Za-z0-9_-]*", (FOLDER / FILES[shell]).read_text()))
     for node in tree.walk():
         spellings = {spelling.lstrip("-") for flag in node.flags for spelling in flag.spellings if len(spelling) > 2}
-        choices = {choice for flag in node.flags if flag.value for choice in flag.value.choices}
+        choices = {choice.lstrip("-") for flag in node.flags if flag.value for choice in flag.value.choices}
         assert spellings | choices | set(node.path) <= written, node.path
 
 
@@ -144,6 +146,15 @@ NOTES = ["not here.txt", "notes.txt"]
         ("backctl user list -qo js", ["json", "jsonl"]),
         ("backctl user list --output=js", ["json", "jsonl"]),
         ("backctl user list --output=json --no-h", ["--no-header"]),
+        ("backctl user list --sort u", ["username"]),
+        ("backctl user list --sort=-", ["-created_at", "-email", "-id", "-username"]),
+        ("backctl audit list --sort ", ["-seq", "seq"]),
+        ("backctl user list --fields user", ["username"]),
+        ("backctl user list --fields id,email,user", ["id,email,username"]),
+        ("backctl user list --fields=id,user", ["id,username"]),
+        ("backctl user list --fields id,i", ["id,is_active"]),
+        ("backctl key list --fields stat", ["state"]),
+        ("backctl help exit-codes --fields ", ["code", "meaning"]),
         ("backctl --config no", NOTES),
         ("backctl user create --password-file no", NOTES),
         ("backctl user create --password-file=no", NOTES),
@@ -221,6 +232,30 @@ def test_bash_without_compopt_completes_files_too(interactive_shell: Callable[..
     assert at.offers("backctl --config no") == NOTES
     assert at.offers("backctl --config=no") == NOTES
     assert at.offers("backctl user show no") == []
+
+
+def test_a_tab_does_not_end_a_bash_that_ends_at_the_first_error(tmp_path: Path) -> None:
+    (tmp_path / "rc").write_text(f"PS1='ready> '\n. '{FOLDER / FILES[Shell.BASH]}'\nset -euo pipefail\n")
+    lines = [
+        *("backctl us", "backctl zz", "backctl nobody x", "backctl user list -", "backctl user show a", "backctl -- "),
+        *("backctl user list --fields id,zz", "backctl user list --sort zz", "backctl --config zz", "backctl -p zz"),
+        *(
+            "backctl user create --password-file zz",
+            "backctl key show 'a",
+            "backctl user show $x",
+            "backctl user zz -o j",
+        ),
+    ]
+    typed = "".join(f"{line}\t\t\x15" for line in lines)  # Ctrl-U clears the line
+    done = converse(
+        ["bash", "--noprofile", "--rcfile", str(tmp_path / "rc"), "-i"],
+        [("ready> ", f"{typed}echo still 'here'\r"), ("still here", "exit\r")],
+        folder=tmp_path,
+        environment={"HOME": str(tmp_path), "TERM": "xterm", "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]},
+        size=(40, 200),
+    )
+    assert not done.unasked, done.screen
+    assert b"unbound variable" not in done.screen
 
 
 def test_bash_completes_values_where_the_equals_sign_breaks_no_words(

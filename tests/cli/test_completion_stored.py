@@ -66,8 +66,13 @@ HOSTILE = [
     "a=b",
     "a/b",
     "a,b",
-    "é",
+    "e\u0301",
+    "\u00a0",
+    "\u2028",
     "\u202e",
+    "\u200b",
+    "\x9b31m",
+    "\uff04(",
 ]
 
 
@@ -191,6 +196,55 @@ def test_the_program_that_is_completed_is_the_one_that_is_asked(
     assert InteractiveShell(shell, installed.home, programs=tmp_path / "home").offers("backctl user show a") == []
 
 
+@shells
+def test_names_beyond_ascii_are_offered_where_the_shell_reads_utf_8(
+    shell: Shell, neighbour: Machine, tmp_path: Path
+) -> None:
+    for name in ("straße", "日本語", "ада"):
+        neighbour.create_user(name, email=f"{len(name)}{name}@example.org")
+    at = InteractiveShell(shell, tmp_path, programs=install(neighbour, tmp_path / "bin"))
+    assert at.offers("backctl user show ") == ["straße", "ада", "日本語"]
+    assert at.offers("backctl user show straß") == ["straße"]
+    assert at.offers("backctl user show 日") == ["日本語"]
+    assert at.offers("backctl user show 3а") == ["3ада@example.org"]
+    if shell is not Shell.FISH:  # it reads UTF-8 in every locale
+        at = InteractiveShell(shell, tmp_path, programs=tmp_path / "bin", environment={"LC_ALL": "C"})
+        assert at.offers("backctl user show ") == ["strasse"]
+
+
+@shells
+def test_a_tab_offers_the_names_of_keys(
+    shell: Shell, installed: Machine, seat: Callable[[Shell], InteractiveShell]
+) -> None:
+    names = installed.run("key", "list", "-o", "id").succeeded().out.split()
+    assert seat(shell).offers("backctl key show ") == sorted(names)
+    assert seat(shell).offers(f"backctl key destroy {names[0][:-1]}") == names[:1]
+
+
+def test_names_of_keys_come_from_a_private_file_that_needs_no_passphrase(installed: Machine, tmp_path: Path) -> None:
+    keyring = Path(shutil.copy(installed.data / "keyring.json", tmp_path))
+    keyring.chmod(0o600)
+    before = keyring.read_bytes()
+    path = {"BACKCTL_KEYRING_PATH": str(keyring)}
+    names = installed.run("key", "list", "-o", "id").succeeded().out.split()
+    assert asked(installed, "key", "", **path).out.split() == names
+    assert asked(installed, "key", names[1][:-1], **path).out.split() == names[1:2]
+    for document in (b"", b"[]", b"{}", b'{"keys": [1]}', b'{"format": 1, "wrapped": {"salt": "x"}}', b"\xff"):
+        keyring.write_bytes(document)
+        assert asked(installed, "key", "", **path).out == ""
+    keyring.write_bytes(before)
+    keyring.chmod(0o604)
+    assert asked(installed, "key", "", **path).out == ""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert asked(installed, "key", "", BACKCTL_KEYRING_PATH=str(tmp_path / "pipe")).out == ""
+    assert asked(installed, "key", "", BACKCTL_KEYRING_DOCUMENT=before.decode()).out == ""
+    command = f'keyring.passphrase_command = ["/bin/touch", "{tmp_path}/ran"]\n'
+    (tmp_path / "config.toml").touch(mode=0o600)
+    (tmp_path / "config.toml").write_text(command)
+    assert asked(installed, "key", "", BACKCTL_CONFIG=str(tmp_path / "config.toml")).out.split() == names
+    assert not (tmp_path / "ran").exists()
+
+
 # Attacks.
 
 
@@ -236,8 +290,13 @@ def test_accounts_as_hostile_as_the_program_admits_are_not_offered(machine: Mach
         ("日本語", "q`id`@example.org"),
     ):
         machine.create_user(name, email=email)
-    # One account is offered by its key, which also identifies it.
-    assert asked(machine, "account", "").out.split() == ["q-e.r_y", "strasse"]
+    assert asked(machine, "account", "").out.split() == ["q-e.r_y", "straße", "日本語"]
+    for prefix in ("stra", "straß"):
+        assert asked(machine, "account", prefix).out.split() == ["straße"]
+    # Without UTF-8, one account is offered by its key, which also identifies it.
+    for locale in ("C", "POSIX", "de_DE.ISO-8859-1", ""):
+        assert asked(machine, "account", "", LC_ALL=locale).out.split() == ["q-e.r_y", "strasse"]
+    assert asked(machine, "account", "straß", LC_ALL="C").out == ""
     machine.run("user", "show", "strasse").succeeded()
     for prefix in ("a", "it", "q`"):
         assert asked(machine, "account", prefix).out == ""

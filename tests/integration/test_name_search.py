@@ -76,6 +76,20 @@ def test_usernames_come_first_and_addresses_where_no_username_begins_so(path: Pa
     assert found(path, "z") == ["zoe@Example.org"]
 
 
+def test_names_of_all_scripts_are_found_by_their_keys(path: Path) -> None:
+    insert(path, "Äda", "日本語")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE users SET username = 'Straße', username_key = 'strasse' WHERE username_key = 'bob'")
+        database.execute("UPDATE users SET username_key = 'äda', email_key = 'äda@example.org' WHERE username = 'Äda'")
+    assert found(path, "ä") == found(path, "Ä") == found(path, "A\u0308") == ["Äda"]
+    assert found(path, "äda@") == ["Äda@Example.org"]
+    assert found(path, "STRAß") == found(path, "stras") == ["Straße"]
+    assert found(path, "日") == ["日本語"]
+    assert found(path, "") == ["ada", "Adam", "Straße"]
+    everything = names_beginning(str(path), "", beyond_ascii=True)
+    assert [str(name, "utf-8") for name, _ in everything if isinstance(name, bytes)][3:] == ["Äda", "日本語"]
+
+
 def test_of_too_many_names_the_last_ones_are_found_too(path: Path) -> None:
     insert(path, *(f"user{number:04}" for number in range(LIMIT + 20)))
     names = found(path, "us")

@@ -68,6 +68,13 @@ class LeafSpec(NamedTuple):
         """Return the members that a result can have in addition to those of its view."""
         return ("changed", "dry_run", *self.members) if self.mutation else self.members
 
+    def fields(self) -> tuple[str, ...]:
+        """Return the names that `--fields` accepts."""
+        from backctl.presentation.output import members
+
+        of_views = (name for view in self.views() for name in members(view))
+        return tuple(dict.fromkeys((*of_views, *self.further())))
+
     def described(self, parameters: Mapping[str, object]) -> str:
         """What a mutation changes, for a question: `changes` with the values of its parameters."""
         shown = {name: escaped(str(value)) for name, value in parameters.items() if value is not None}

@@ -86,6 +86,11 @@ class Leaf(TyperCommand):
         """The names of the secrets that the command reads."""
         return self._spec.secrets
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names that `--fields` accepts. Imports the classes of the results."""
+        return self._spec.fields()
+
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 

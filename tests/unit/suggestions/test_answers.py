@@ -8,7 +8,7 @@ import pytest
 
 from backctl.domain.errors import BackctlError
 from backctl.settings import load
-from backctl.suggestions.answers import Sources
+from backctl.suggestions.answers import Sources, is_plain
 
 FILE = """
 profile = "staging"
@@ -102,6 +102,39 @@ def test_a_file_that_others_may_write_is_not_read(configure: Configure, mode: in
     configure(FILE, mode)
     with pytest.raises(BackctlError):
         sources().names("profiles")
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_utf_8"),
+    [
+        ({"LC_ALL": "C.UTF-8"}, True),
+        ({"LANG": "de_DE.utf8"}, True),
+        ({"LC_CTYPE": "en_US.UTF-8", "LANG": "C"}, True),
+        ({"LANG": "en_US.UTF-8", "LC_CTYPE": "C.UTF-8"}, True),
+        ({"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, False),
+        ({"LC_ALL": "", "LANG": "de_DE"}, False),
+        ({"LANG": "ja_JP.SJIS"}, False),
+        ({"LC_CTYPE": "C.UTF-8"}, False),  # set by Python
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, False),
+        ({}, False),
+    ],
+)
+def test_names_beyond_ascii_need_utf_8(variables: dict[str, str], is_utf_8: bool) -> None:
+    assert Sources(variables, None, None).beyond_ascii is is_utf_8
+
+
+@pytest.mark.parametrize("word", ["é", "straße", "日本語", "ада@пример.рф", "a", "a@b._+-"])
+def test_letters_and_digits_of_all_scripts_are_plain_in_utf_8(word: str) -> None:
+    assert is_plain(word.encode(), beyond_ascii=True)
+    assert is_plain(word.encode()) is word.isascii()
+
+
+@pytest.mark.parametrize(
+    "word", ["", "é b", "é$", "é`", "é\u0301", "\u0301é", "é\u200b", "é\u202e", "é\u00a0", "é\x9b", "＄é", "-é", "é\n"]
+)
+def test_other_characters_are_plain_nowhere(word: str) -> None:
+    assert not is_plain(word.encode(), beyond_ascii=True)
+    assert not is_plain(b"\xff\xfe", beyond_ascii=True)
 
 
 def test_without_a_file_there_are_no_names(configure: Configure) -> None:

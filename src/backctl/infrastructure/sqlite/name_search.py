@@ -20,32 +20,49 @@ _STEPS = 100_000
 
 _IS_OURS = "SELECT 1 FROM installation WHERE id = 1 AND (SELECT version_num FROM alembic_version) = ?"
 # Without a prefix, the bounds include every key that can be offered: those begin with a letter or a digit.
+_BEGIN, _END_OF_ASCII, _END_OF_ALL = "0", "{", "\U0010ffff"
 _NAMES = "SELECT {column}, {column}_key FROM users WHERE {column}_key >= ? AND {column}_key < ? ORDER BY {column}_key"
 
 Name = tuple[object, object]
 """A name in its owner's spelling and its key. Both are bytes, unless someone changed the file."""
 
 
-def names_beginning(path: str, prefix: str) -> list[Name]:
+def names_beginning(path: str, prefix: str, *, beyond_ascii: bool = False) -> list[Name]:
     """Return usernames with the prefix, or e-mail addresses if `prefix` contains "@" or matches no username.
 
-    Sorted by key. `prefix` is ASCII text as typed. If more than `LIMIT` names match, the result has the first ones and
-    the very last ones. Raises sqlite3.Error or OSError without a usable database at `path`.
+    Sorted by key. `prefix` is text as typed. If more than `LIMIT` names match, the result has the first ones and the
+    very last ones. An empty prefix finds names that begin with ASCII, and with `beyond_ascii` all names. Raises
+    sqlite3.Error or OSError without a usable database at `path`.
     """
     connection = _open(path)
     try:
         if connection.execute(_IS_OURS, (REVISION,)).fetchone() is None:
             return []
         for column in ("email",) if "@" in prefix else ("username", "email"):
-            if found := _names(connection, column, prefix.lower()):
+            if found := _names(connection, column, _bounds(_folded(column, prefix), beyond_ascii=beyond_ascii)):
                 return found
         return []
     finally:
         connection.close()
 
 
-def _names(connection: sqlite3.Connection, column: str, prefix: str) -> list[Name]:
-    bounds = (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else ("0", "{")
+def _folded(column: str, prefix: str) -> str:
+    """Return what the key of a name begins with if the name begins with `prefix`."""
+    if prefix.isascii():
+        return prefix.lower()
+    from backctl.domain.values import folded
+
+    return folded(prefix, "NFKC" if column == "username" else "NFC")
+
+
+def _bounds(prefix: str, *, beyond_ascii: bool) -> tuple[str, str]:
+    """Return the first key with this prefix, and the first one after all of them."""
+    if prefix:
+        return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    return _BEGIN, _END_OF_ALL if beyond_ascii else _END_OF_ASCII
+
+
+def _names(connection: sqlite3.Connection, column: str, bounds: tuple[str, str]) -> list[Name]:
     statement = _NAMES.format(column=column)
     found = connection.execute(f"{statement} LIMIT {LIMIT}", bounds).fetchall()
     if len(found) == LIMIT:

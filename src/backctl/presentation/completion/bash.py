@@ -32,7 +32,8 @@ def _flags(flags: Iterable[Flag]) -> str:
 
 def _kind(value: Value) -> str:
     asked = [f"@{value.stored}"] if value.stored else []
-    return "|".join([*value.choices, *asked]) or ("FILE" if value.file else "TEXT")
+    words = "|".join([*value.choices, *asked])
+    return ("," if value.listed and words else "") + words or ("FILE" if value.file else "TEXT")
 
 
 def _quoted(kind: str) -> str:
@@ -80,13 +81,26 @@ _backctl_offer() { # a word, whole; readline keeps what is typed before its own 
 _backctl_stored() { # offers what the program itself has of the kind $1
     local program=${typed[0]}
     # As typed, so what is quoted or expanded there is left alone.
-    [[ $cur$program${place[1]}${place[3]} == *[!A-Za-z0-9@._+/~=:,%-]* ]] && return
+    [[ $cur$program${place[1]}${place[3]} == *[![:alnum:]@._+/~=:,%-]* ]] && return
     [[ $program == '~/'* ]] && program=$HOME/${program:2}
     [[ ${place[3]} == '~/'* ]] && place[3]=$HOME/${place[3]:2}
     type -P "$program" >/dev/null || return
     while IFS= read -r word; do
-        [[ $word == [A-Za-z0-9]* && $word != *[!A-Za-z0-9@._+-]* ]] && _backctl_offer "$word"
+        [[ $word == [[:alnum:]]* && $word != *[![:alnum:]@._+-]* ]] && _backctl_offer "$word"
     done <<<"$(command "$program" __complete "$1" "$cur" "${place[@]}" 2>/dev/null </dev/null)"
+}
+
+_backctl_listed() { # offers the words $1 for a list with commas, except those that it has
+    local listed=''
+    if [[ $cur == *,* ]]; then
+        listed=${cur%,*},
+        lead=$lead$listed
+        cur=${cur##*,}
+    fi
+    for word in ${1//|/ }; do
+        [[ ,$listed == *",$word,"* ]] || _backctl_offer "$word"
+    done
+    compopt -o nospace 2>/dev/null
 }
 
 _backctl_files() {
@@ -99,7 +113,11 @@ _backctl_files() {
     done <<<"$(compgen -f -- "$cur")"
 }
 
-_backctl() {
+_backctl() { # after "||", so that a word that does not fit ends no shell with `set -e`
+    _backctl_complete "$@" || return 0
+}
+
+_backctl_complete() {
     local IFS=$' \t\n' path=backctl kind='' literal='' before='' lead='' count=0 line=$COMP_LINE cur flag rest word i
     local words operands flags typed place
     COMPREPLY=() typed=() place=(--profile '' --config '')
@@ -152,6 +170,7 @@ _backctl() {
     case $kind in
         TEXT) ;;
         FILE) _backctl_files ;;
+        ,*) _backctl_listed "${kind#,}" ;;
         *)
             for word in ${kind//|/ }; do
                 case $word in

@@ -34,6 +34,8 @@ def _flag(condition: str, flag: Flag) -> str:
 def _value(value: Value) -> str:
     asked = [f"(__backctl_stored {value.stored})"] if value.stored else []
     words = " ".join([*value.choices, *asked])
+    if value.listed and words:
+        words = f"(__backctl_listed {words})"
     return " -r -F" if value.file else f" -x -a '{words}'" if words else " -x"
 
 
@@ -113,11 +115,19 @@ function __backctl_stored --description 'What the program itself has of the kind
     set -l config (string replace -r '^~/' "$HOME/" -- (__backctl_value --config))
     set -l profile (__backctl_value -p --profile)
     set -l prefix (string replace -r '^(--[^=]*=|-[^@LETTERS@-]*[@LETTERS@])' '' -- (commandline -ct))
-    string match -qr '^[A-Za-z0-9@._+-]*$' -- "$prefix"
+    string match -qr '^[\p{L}\p{N}@._+-]*$' -- "$prefix"
     and command -sq $program
     or return
     command $program __complete $argv[1] "$prefix" --profile "$profile" --config "$config" 2>/dev/null </dev/null |
-        string match -r '^[A-Za-z0-9][A-Za-z0-9@._+-]*$'
+        string match -r '^[\p{L}\p{N}][\p{L}\p{N}@._+-]*$'
+end
+
+function __backctl_listed --description 'The words $argv for a list with commas, after what it has'
+    set -l typed (string replace -r '^--[^=]*=' '' -- (commandline -ct))
+    set -l before (string match -r '^.*,' -- $typed)
+    for word in $argv
+        contains -- $word (string split , -- "$before"); or printf '%s%s\n' "$before" $word
+    end
 end
 
 function __backctl_at --description 'Whether exactly these words were typed'

@@ -1,9 +1,10 @@
-"""Which flags and positionals take a word that can be offered, beside those whose choices the parser knows."""
+"""Which options and positionals take a word that can be offered, besides those whose choices the parser knows."""
 
 from typing import NamedTuple
 
 from backctl.domain.access import BUILTIN_ROLES
 from backctl.domain.events import event_types
+from backctl.domain.repositories import SORT_FIELDS
 from backctl.settings import SETTINGS
 
 
@@ -20,9 +21,12 @@ ACCOUNT = Offer(stored="account")
 ROLE = Offer(tuple(role.name for role in BUILTIN_ROLES), stored="role")
 PROFILE = Offer(stored="profile")
 POLICY = Offer(stored="policy")
+KEY = Offer(stored="key")
 
-# By the long spelling of a flag: it means the same in every command.
+# By the long spelling of an option, which means the same in every command; with the words of a command for this one.
 _FLAGS = {
+    "user list --sort": Offer((*SORT_FIELDS, *(f"-{field}" for field in SORT_FIELDS))),
+    "--sort": Offer(("seq", "-seq")),
     "--profile": PROFILE,
     "--role": ROLE,
     "--subject": ACCOUNT,
@@ -34,6 +38,7 @@ _FLAGS = {
 _POSITIONALS = {
     "IDENT": ACCOUNT,
     "config KEY": Offer(tuple(SETTINGS)),
+    "KID": KEY,
     "ROLE": ROLE,
     "role NAME": ROLE,
     "profile NAME": PROFILE,
@@ -42,8 +47,8 @@ _POSITIONALS = {
 }
 
 
-def of_flag(spelling: str) -> Offer:
-    return _FLAGS.get(spelling, NOTHING)
+def of_flag(command: str, spelling: str) -> Offer:
+    return _FLAGS.get(f"{command} {spelling}") or _FLAGS.get(spelling, NOTHING)
 
 
 def of_positional(noun: str, name: str) -> Offer:

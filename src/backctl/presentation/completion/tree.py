@@ -10,6 +10,7 @@ from backctl.domain.errors import PROGRAM
 from backctl.presentation.app import HELP_FLAGS, Group, Root
 from backctl.presentation.completion import kinds
 from backctl.presentation.completion.kinds import NOTHING, Offer
+from backctl.presentation.leaf import Leaf
 from backctl.presentation.parameters import VALUES_WITHOUT, is_file
 from backctl.presentation.typer_internals import Command, Context, Parameter, TyperChoice
 
@@ -19,11 +20,12 @@ _WORD = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9@._+-]*")
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a flag or a positional takes: one of `choices`, what the program answers when it is asked for `stored`, the
-    name of a file, or, without any of them, what nobody can guess."""
+    """What a flag or a positional takes: one of `choices`, or with `listed` several of them with commas between them,
+    what the program answers when it is asked for `stored`, the name of a file, or, without any of them, any text."""
 
     name: str
     choices: tuple[str, ...] = ()
+    listed: bool = False
     stored: str = ""
     file: bool = False
 
@@ -98,19 +100,23 @@ def _node(command: Command, path: tuple[str, ...]) -> Node:
     return Node(
         path,
         _sentence(command.help),
-        tuple(flag for option in shown if isinstance(option, TyperOption) for flag in _flags(option)),
+        tuple(flag for option in shown if isinstance(option, TyperOption) for flag in _flags(command, path, option)),
         tuple(_node(child, (*path, name)) for name, child in children.items() if child is not None),
         tuple(_operand(path[1], operand) for operand in operands),
         any(operand.nargs == -1 for operand in operands),
     )
 
 
-def _flags(option: TyperOption) -> Iterator[Flag]:
+def _flags(command: Command, path: tuple[str, ...], option: TyperOption) -> Iterator[Flag]:
     text = _sentence(option.help)
     # Short ones first; the parser hands those of the help over in no order.
     yes, no = tuple(sorted(option.opts, key=len)), tuple(sorted(option.secondary_opts, key=len))
     is_flag = option.is_flag or option.opts[-1] in VALUES_WITHOUT  # completing a value could not write the `=`
-    yield Flag(yes, text, None if is_flag else _value(option, kinds.of_flag(yes[-1])), no)
+    if option.name == "shared_fields" and isinstance(command, Leaf):
+        value = Value(_name(option), command.fields, listed=True)
+    else:
+        value = _value(option, kinds.of_flag(" ".join(path[1:]), yes[-1]))
+    yield Flag(yes, text, None if is_flag else value, no)
     if no:
         yield Flag(no, text, None, yes)
 
@@ -124,7 +130,7 @@ def _value(parameter: Parameter, offer: Offer = NOTHING) -> Value:
         choices = tuple(parameter.type.normalize_choice(choice, None) for choice in parameter.type.choices)
         return Value(_spelled(parameter), choices)
     name = _name(parameter)
-    return Value(name, offer.words, offer.stored, is_file(parameter))
+    return Value(name, offer.words, stored=offer.stored, file=is_file(parameter))
 
 
 def _name(parameter: Parameter) -> str:

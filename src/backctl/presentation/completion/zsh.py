@@ -66,7 +66,9 @@ def _flag(flag: Flag) -> Iterator[str]:
 
 def _value(value: Value) -> str:
     action = f"({' '.join(value.choices)})" if value.choices else "_files" if value.file else " "
-    if value.stored:  # with the space in front it is called as it is
+    if value.listed:
+        action = " " + " ".join(["_backctl_listed", *value.choices])
+    elif value.stored:  # with the space in front it is called as it is
         action = " " + " ".join(["_backctl_stored", value.stored, *value.choices])
     return f":{value.name}:{action}"
 
@@ -118,13 +120,20 @@ _backctl_stored() { # offers what the program itself has of the kind $1, and the
     local valued='@VALUED@' program profile config word
     local -a found=("${@[2,-1]}")
     _backctl_place
-    if [[ $PREFIX != *[^A-Za-z0-9@._+-]* ]] && whence -p -- $program >/dev/null; then
+    if [[ $PREFIX != *[^[:alnum:]@._+-]* ]] && whence -p -- $program >/dev/null; then
         for word in "${(@f)$(command $program __complete $1 "$PREFIX" --profile "$profile" --config "$config" \
             2>/dev/null </dev/null)}"; do
-            [[ $word == [A-Za-z0-9]* && $word != *[^A-Za-z0-9@._+-]* ]] && found+=($word)
+            [[ $word == [[:alnum:]]* && $word != *[^[:alnum:]@._+-]* ]] && found+=($word)
         done
     fi
     compadd -a found
+}
+
+_backctl_listed() { # offers the words for a list with commas, except those that it has
+    local -a typed=("${(@s:,:)PREFIX%,*}")
+    [[ $PREFIX == *,* ]] || typed=()
+    compset -P '*,'
+    compadd -q -S , -- "${@:|typed}"
 }
 """
 
