@@ -238,7 +238,7 @@ SETTINGS = {
         Setting(
             "sanitize.tags",
             "list",
-            meaning="Elements that 'backctl sanitize' keeps.",
+            meaning="Elements of HTML that sanitizing keeps.",
             item="[a-z][a-z0-9]*",
             refused="applet|base|embed|form|frame|frameset|iframe|link|listing|math|meta|noembed|noframes|noscript|object"
             "|plaintext|script|select|style|svg|template|textarea|title|xmp",
@@ -247,7 +247,7 @@ SETTINGS = {
         Setting(
             "sanitize.attributes",
             "list",
-            meaning="Attributes of these elements to keep.",
+            meaning="Attributes of these elements that it keeps.",
             item=r"([a-z][a-z0-9]*|\*)\.[a-z][a-z0-9-]*",
             refused=r".*\.(on.*|action|background|cite|classid|codebase|data|dynsrc|formaction|is|longdesc|lowsrc|manifest"
             r"|ping|profile|slot|srcdoc|srcset|style|usemap|xmlns)",
