@@ -3,6 +3,7 @@
 Never compares the SQL that created a table, because migrations and models generate different SQL.
 """
 
+import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ PARTS: tuple[Part, ...] = ("columns", "indices", "constraints")
 
 TABLES = tuple(table.name for table in Row.metadata.sorted_tables)
 """The names of the tables of this program."""
+
+_CASTS = re.compile(r"::(?:character varying|text)(?:\[\])?")
+"""Casts between types of text. PostgreSQL adds them, in other places when a dump is restored."""
 
 KEPT = (*TABLES, "alembic_version")
 
@@ -120,7 +124,7 @@ def _constraints(inspector: Inspector, table: str, schema: str | None) -> Iterat
         text = f"unique ({', '.join(unique['column_names'])})"
         yield unique["name"] or text, text
     for check in inspector.get_check_constraints(table, schema):
-        text = f"check ({' '.join(check['sqltext'].split())})"
+        text = f"check ({_CASTS.sub('', ' '.join(check['sqltext'].split()))})"
         yield check["name"] or text, text
     for reference in inspector.get_foreign_keys(table, schema):
         text = _reference(reference)
