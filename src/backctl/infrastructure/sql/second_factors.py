@@ -67,7 +67,8 @@ class SqlSecondFactors:
         return used.rowcount == 1
 
     def use_steps_until(self, now: Instant) -> None:
-        step = literal(int(now), BigInteger) // (_secrets.period * 1_000_000) + STEPS_EITHER_SIDE
+        seconds = literal(int(now) // 1_000_000, BigInteger)
+        step = seconds // _secrets.period + STEPS_EITHER_SIDE
         self._connection().execute(update(tables.mfa_secrets).values(last_used_step=step))
 
     def move(self, user_id: UserId, *, secret: str, kid: str) -> None:

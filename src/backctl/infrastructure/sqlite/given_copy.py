@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from backctl.domain.audit import MAC_BYTES, Head
 from backctl.domain.errors import (
     BackctlError,
+    DatabaseFull,
     DatabaseUnusable,
+    DiskFull,
     Hint,
     InvalidInput,
     KeyNotFound,
@@ -201,6 +203,8 @@ def _damaged(shown: str, why: str) -> DatabaseUnusable:
 def _named(path: Path, shown: str) -> Iterator[None]:
     try:
         yield
+    except DatabaseFull:  # the private file cannot grow
+        raise DiskFull(str(path.parent.parent)) from None
     except BackctlError as error:
         private, known = (quoted(text, limit=400) for text in (str(path), shown))
         error.message = error.message.replace(private, known)

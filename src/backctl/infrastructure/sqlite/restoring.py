@@ -31,6 +31,7 @@ from backctl.infrastructure.sqlite.faults import SqliteFaults, mapped_faults
 from backctl.infrastructure.sqlite.given_copy import GivenCopy, head_of, read_copy, require_schema
 from backctl.infrastructure.sqlite.migrator import flush, migrate_file, move_log_into_file
 from backctl.infrastructure.sqlite.undone_changes import Comparison, compare
+from backctl.staged_files import sweep
 from backctl.trusted_paths import Place, opened
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ class Restoration:
                 sessions, events = self._settled(copy, replaced)
                 present.execute("ROLLBACK")
                 self._write(copy, present, replaced)
+            except _Overtaken:
+                aside.unlink()
+                raise
             except BaseException:
                 self._give_up(aside, replaced)
                 raise
@@ -253,6 +257,8 @@ class Restoration:
             else:
                 folder = self._database.parent
                 durable.make_folder(folder)
+                with opened(self._database, follow_last=True) as place:
+                    sweep(place.folder)  # removes nothing while the lock is held
                 held.enter_context(durable.locked(folder, timeout_us=self._timeout_us))
                 if durable.exists(self._database):
                     return None
@@ -272,7 +278,11 @@ class Restoration:
 
     @contextmanager
     def _private_place(self) -> Iterator[Place]:
-        with opened(self._database, follow_last=True) as place, durable.private_folder(place) as private:
+        with (
+            opened(self._database, follow_last=True) as place,
+            # Another name than the database: otherwise the folder would look like an unfinished `init`.
+            durable.private_folder(Place(place.folder, place.path.with_name(f"{place.name}.restore"))) as private,
+        ):
             yield private
 
     @contextmanager
@@ -306,7 +316,7 @@ class Restoration:
 
     def _settled(self, copy: GivenCopy, replaced: Head | None) -> tuple[int, Sequence[LoggedEvent]]:
         """End the sessions of the copy. Return how many were open, and the events."""
-        with copy.named():
+        with copy.named(), mapped_faults(copy.path):
             engine = sqlite_engine(copy.path, timeout_us=_PRIVATE_TIMEOUT_US)
             try:
                 work = self._installation.work_on(engine, self._by, dry_run=False)
