@@ -76,6 +76,10 @@ class PostgresServer:
         login = f"{user}:{self.password if password is None else password}"
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}" + (f"?{query}" if query else "")
 
+    def program(self, name: str) -> Path:
+        """Return the path of a client program of the server's version, such as `pg_dump`."""
+        return self._binaries / name
+
     def start(self) -> None:
         """Start the server on its previous port or a free one, and wait until it accepts connections."""
         give_up = time.monotonic() + _PATIENCE_S

@@ -1,6 +1,7 @@
 """`backctl db …` with a database on a PostgreSQL server."""
 
 import json
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -268,3 +269,37 @@ def test_a_copy_is_left_to_the_servers_own_program(installed: Machine, server: P
     )
     assert server.password not in str(error)
     assert contents(installed.home) == before
+
+
+def test_a_dump_is_restored_with_the_printed_commands(installed: Machine, server: PostgresServer) -> None:
+    env = {**installed.environment, "PGPASSWORD": server.password}
+
+    def run_printed(command: str) -> None:
+        program, *options = shlex.split(command)
+        subprocess.run([server.program(program), *options], env=env, cwd=installed.home, check=True, timeout=60)
+
+    token = installed.run("token", "issue", "bob").succeeded().out
+    run_printed(installed.run("db", "backup", "a copy.dump", "-o", "json").error["hint"].partition(";")[0])
+    installed.run("token", "revoke", "--user", "bob", "-y").succeeded()
+    before = contents(installed.home)
+    done = installed.run("db", "restore", "a copy.dump", "-o", "json").succeeded()
+    assert server.password not in done.out
+    assert (done.json["changed"], done.json["database"]) == (False, shown(installed, server))
+    assert done.json["commands"][1:] == ["backctl db restored"]
+    assert {member for member, value in done.json.items() if value is None} == {
+        *("revision", "previous_revision", "last_event_at", "revoked_sessions", "backup_file"),
+        *("lost_accounts", "lost_usernames", "accounts"),
+    }
+    printed = installed.run("db", "restore", "a copy.dump").succeeded().out
+    assert printed.splitlines() == done.json["commands"]
+    assert contents(installed.home) == before
+
+    run_printed(printed.splitlines()[0])
+    installed.run("token", "verify", "--token-stdin", stdin=token).succeeded()
+    restored = installed.run("db", "restored", "--yes", "-o", "json").succeeded().json
+    assert (restored["revoked_sessions"], restored["changed"]) == (1, True)
+    assert installed.run("token", "verify", "--token-stdin", stdin=token).code == 6
+    (event,) = installed.run("audit", "list", "--type", "DatabaseRestored", "-o", "json").succeeded().json["items"]
+    assert (event["data"]["copy_seq"], event["data"]["replaced_seq"], event["data"]["replaced_mac"]) == (4, None, None)
+    for command in ("audit verify", "db check"):
+        installed.run(*command.split()).succeeded()

@@ -238,3 +238,15 @@ def test_an_enrolment_that_was_never_written_is_refused(store: Store, ada: User,
         enrolment(store, ada)
     with pytest.raises(DatabaseUnusable, match="impossible value"):
         store.open_reader().mfa_of(Identity.parse("ada"))
+
+
+def test_every_step_of_the_present_can_be_used_up_for_all_accounts(store: Store, ada: User) -> None:
+    step = ENROLMENT.settings.step_of(START)
+    bob = a_user("bob")
+    store.add(bob)
+    give(store, bob, replace(ENROLMENT, settings=TotpSettings(period=30), last_used_step=10**9))
+    with store.work() as work:
+        work.second_factors.use_steps_until(START)
+        work.commit()
+    after = enrolment(store, ada), enrolment(store, bob)
+    assert [found.last_used_step for found in after if found is not None] == [step + 1, START // 30_000_000 + 1]

@@ -304,6 +304,23 @@ def test_a_bar_that_moves_back_revives_nothing(store: Store, ada: User) -> None:
         assert found.why_void(sub=ada.id, iss="here", jti="jti", iat=0, now=START) == "its session was revoked"
 
 
+def test_all_sessions_of_all_issuers_end_at_once(store: Store, ada: User) -> None:
+    open_ = a_session(ada), a_session(ada, issuer="there"), a_session(ada, issuer="ahead", now=START.plus(2 * DAY))
+    past = a_session(ada, expires_at=START)
+    add(store, *open_, past)
+    with store.work() as work:
+        assert work.sessions.end_all("configured", leeway=0, now=START.plus(1)) == len(open_)
+        work.commit()
+    for session in (*open_, past):
+        assert stored(store, session).revoked_at == max(session.created_at, START.plus(1))
+    assert stored(store, open_[0]).revoked_because == "restored"
+    with store.work() as work:
+        assert {work.sessions.barred_until(issuer) for issuer in ("configured", "here", "there", "ahead")} == {
+            START.plus(1)
+        }
+        assert work.sessions.end_all("configured", leeway=0, now=START.plus(2)) == 0
+
+
 def test_sweeping_takes_what_is_past_in_bounded_steps_and_nothing_else(store: Store, ada: User) -> None:
     past = [a_session(ada, expires_at=START.plus(number)) for number in range(5)]
     live = a_session(ada)

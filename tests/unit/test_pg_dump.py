@@ -1,10 +1,10 @@
-"""The command that copies a server's database contains no secret."""
+"""The commands that copy and restore a server's database contain no secret."""
 
 import shlex
 
 import pytest
 
-from backctl.infrastructure.postgres.care import pg_dump
+from backctl.infrastructure.postgres.care import pg_dump, pg_restore
 from backctl.settings import redact_url
 
 
@@ -19,6 +19,8 @@ from backctl.settings import redact_url
         ("postgresql://a:hunter2@h1:1,h2:2/d", "postgresql://a@h1:1,h2:2/d"),
     ],
 )
-def test_the_url_of_the_command_holds_no_secret(url: str, shown: str) -> None:
+def test_the_url_of_the_commands_holds_no_secret(url: str, shown: str) -> None:
     words = shlex.split(pg_dump(redact_url(url), "it's a copy"))
     assert words == ["pg_dump", "--format=custom", "--file=it's a copy", f"--dbname={shown}"]
+    words = shlex.split(pg_restore(redact_url(url), "-it's a copy"))
+    assert (words[0], words[-3:]) == ("pg_restore", [f"--dbname={shown}", "--", "-it's a copy"])
