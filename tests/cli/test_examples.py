@@ -212,6 +212,16 @@ def test_the_examples_succeed_in_their_order(path: tuple[str, ...], installed: M
                 perform(machine, line)
 
 
+@pytest.mark.parametrize("topic", ["formatting", "identities", "time"])
+def test_the_commands_in_a_topic_succeed(topic: str, installed: Machine) -> None:
+    machine = prepared_for(("user", "unlock"), installed)
+    text = machine.run("help", topic).succeeded().out
+    lines = [line.strip() for line in text.splitlines() if line.startswith("  backctl ")]
+    assert lines
+    for line in lines:
+        perform(machine, line)
+
+
 def test_the_tables_name_examples_that_exist() -> None:
     every = {line for path in LEAVES for _, lines in examples(path) for line in lines}
     assert set(CODES) | OTHER_SHELLS <= every

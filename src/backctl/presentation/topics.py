@@ -55,8 +55,8 @@ or, with '-', from standard input. A file has one account per line: an identity,
 or a JSON object with the member id, email or username. Blank lines and lines
 that begin with '#' are ignored.
 
-  backctl user deactivate ada bob --yes
-  backctl user deactivate --from-file leavers.txt --yes
+  backctl user deactivate bob cleo --yes
+  backctl user deactivate --from-file accounts.txt --yes
   backctl user list --locked -o id | backctl user unlock - --yes
 """
 
@@ -77,7 +77,7 @@ Write 90m instead of 1h30m.
 
   backctl user list --created-after 7d
   backctl audit list --since 2026-11-01 --until 2026-12-01
-  backctl user update ada --expires-at 2099-12-31T17:00:00+01:00
+  backctl user update bob --expires-at 2099-12-31T17:00:00+01:00
 
 Results contain times in UTC with microseconds, such as
 2026-12-31T09:30:00.000000Z. Tables on a terminal shorten them to seconds or
