@@ -14,7 +14,7 @@ from tests.cli.files import contents
 pytestmark = pytest.mark.every_database
 
 PEOPLE = [Person("root", role="admin"), *(Person(f"user{n}", active=n % 2 > 0) for n in range(6))]
-CHAIN_KEYS = ["ok", "events", "erased", "broken_seq", "problem"]
+CHAIN_KEYS = ["ok", "events", "erased", "unverified", "broken_seq", "problem"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def test_a_whole_log_verifies(log: Log) -> None:
     before = contents(log.machine.home)
     whole = log.machine.run("audit", "verify", "-o", "json").succeeded()
     assert list(whole.json) == CHAIN_KEYS
-    assert whole.json == {"ok": True, "events": 11, "erased": 0, "broken_seq": None, "problem": None}
+    assert whole.json == {"ok": True, "events": 11, "erased": 0, "unverified": 0, "broken_seq": None, "problem": None}
     assert whole.err == ""
     quiet = log.machine.run("audit", "verify", "-q").succeeded()
     assert (quiet.out, quiet.err) == ("", "")
