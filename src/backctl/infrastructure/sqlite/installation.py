@@ -93,7 +93,8 @@ class SqliteInstallation(Installation):
         check = "" if self._fresh_allowed else "check --profile, --config and database.url, "
         raise InstallationMissing(
             f"there is no installation: the database {database} does not exist",
-            hint=f"{check}restore the database from a backup, or run '{{backctl}} init' to create an empty one",
+            hint=f"{check}restore the database from a backup with '{{backctl}} db restore FILE', "
+            "or run '{backctl} init' to create an empty one",
         )
 
     def _created(self, by: Attribution, *, dry_run: bool) -> "Change[InstallationView]":

@@ -207,6 +207,7 @@ class Restoration:
             target.execute("PRAGMA busy_timeout = 0")  # SQLite would otherwise wait within a step
             with self._mapped_outcome():
                 while True:
+                    begun = False
                     try:
                         # The first step must not be the last one, which commits.
                         source.backup(target, pages=min(_PAGES, pages - 1), progress=progress, sleep=_PAUSE_S)
