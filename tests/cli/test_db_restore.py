@@ -374,3 +374,14 @@ def test_after_a_copy_by_hand_the_rest_of_a_restore_can_be_done(installed: Machi
     assert event["data"] == expected | {"replaced_mac": None}
     token = run(installed, "token", "issue", "bob").strip()
     installed.run("token", "verify", "--token-stdin", stdin=token).succeeded()
+
+
+def test_a_cache_that_is_away_is_reported_and_does_not_prevent_a_restore(installed: Machine) -> None:
+    backed_up(installed)
+    away = {"BACKCTL_REDIS_URL": "redis://127.0.0.1:1"}
+    for command in (("restore", "copy.db"), ("restored",)):
+        done = installed.run("db", *command, "--yes", "-q", env=away).succeeded()
+        assert (
+            "services may use older cached data until it expires" in installed.run("db", *command, "-y", env=away).err
+        )
+        assert done.out == ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from backctl.application.attribution import Attribution
 from backctl.application.database_views import BackupView, DatabaseStatus, UpgradeView
 from backctl.application.views import Change
+from backctl.infrastructure.installation import Installation
 from backctl.infrastructure.sql.schema import REVISION
 from backctl.infrastructure.sqlite import copies
 from backctl.infrastructure.sqlite.connection import connect, read_installation
@@ -15,13 +16,12 @@ from backctl.infrastructure.sqlite.faults import mapped_faults
 
 if TYPE_CHECKING:
     from backctl.application.ports.storage import HealthProbe, Restored, Settle
-    from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 
 class SqliteCare:
     """Maintains the database file of one installation. Opens it for each operation and keeps nothing open."""
 
-    def __init__(self, installation: "SqliteInstallation", path: Path, *, timeout_us: int) -> None:
+    def __init__(self, installation: Installation, path: Path, *, timeout_us: int) -> None:
         self._installation = installation
         self._path = path
         self._timeout_us = timeout_us
@@ -71,7 +71,10 @@ class SqliteCare:
     def restore(self, file: str, settle: "Settle", *, by: Attribution, dry_run: bool) -> "Restored":
         from backctl.infrastructure.sqlite.restoring import Restoration
 
-        return Restoration(self._installation, file, settle, by=by, dry_run=dry_run).run()
+        restoration = Restoration(
+            self._installation, self._path, file, settle, timeout_us=self._timeout_us, by=by, dry_run=dry_run
+        )
+        return restoration.run()
 
     def _size(self) -> int:
         """Return the size of the file and its log in bytes."""

@@ -17,7 +17,6 @@ from backctl.application.ports.storage import Reader, UnitOfWork
 from backctl.application.views import Change
 from backctl.domain.errors import (
     REPLACE_KEYRING,
-    DatabaseUnusable,
     InstallationMissing,
     KeyringMissing,
     SchemaOutdated,
@@ -259,9 +258,9 @@ class SqliteInstallation(Installation):
 
         from backctl.infrastructure.keyring.maker import make_keyring
         from backctl.infrastructure.sql.migrator import Founding
-        from backctl.infrastructure.sqlite.migrator import create_database
+        from backctl.infrastructure.sqlite.migrator import create_database, require_no_orphaned_log
 
-        self.require_no_orphaned_log()
+        require_no_orphaned_log(self.database)
         now = self.clock()
         made = []
         with ExitStack() as staged:
@@ -291,16 +290,6 @@ class SqliteInstallation(Installation):
                 _step("database in place" if path == self.database else "keyring in place")
         _step("temporaries removed")
         return [path for _, path in made]
-
-    def require_no_orphaned_log(self) -> None:
-        """Raise DatabaseUnusable for a log without its database: SQLite would replay it into the new database."""
-        for suffix in ("-wal", "-journal"):
-            log = self.database.with_name(self.database.name + suffix)
-            if durable.exists(log) and log.lstat().st_size:
-                raise DatabaseUnusable(
-                    f"{quoted(str(log), limit=400)} belongs to a database that no longer exists",
-                    hint="restore that database, or move the file away if you do not need its data",
-                )
 
     @contextmanager
     def _usable_folders(self) -> Iterator[None]:

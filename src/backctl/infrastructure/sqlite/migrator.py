@@ -50,6 +50,17 @@ def create_database(path: Path, founding: Founding) -> None:
         raise durable.unusable(path.parent, error) from error
 
 
+def require_no_orphaned_log(path: Path) -> None:
+    """Raise DatabaseUnusable for a log without its database: SQLite would replay it into the new database."""
+    for suffix in ("-wal", "-journal"):
+        log = path.with_name(path.name + suffix)
+        if durable.exists(log) and log.lstat().st_size:
+            raise DatabaseUnusable(
+                f"{quoted(str(log), limit=400)} belongs to a database that no longer exists",
+                hint="restore that database, or move the file away if you do not need its data",
+            )
+
+
 def upgrade(
     path: Path,
     *,

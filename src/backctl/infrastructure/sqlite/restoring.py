@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from backctl.application.attribution import Attribution
 from backctl.application.database_views import RestoreView
@@ -23,19 +23,17 @@ from backctl.domain.audit import Head
 from backctl.domain.errors import BackctlError, DatabaseLocked, DatabaseMismatch, DatabaseUnusable
 from backctl.domain.quoting import quoted
 from backctl.infrastructure.files import durable
+from backctl.infrastructure.installation import Installation
 from backctl.infrastructure.sql.schema import REVISION, StoredInstallation
 from backctl.infrastructure.sqlite import copies
 from backctl.infrastructure.sqlite.connection import connect, read_installation, uri_of
 from backctl.infrastructure.sqlite.engine import sqlite_engine
 from backctl.infrastructure.sqlite.faults import SqliteFaults, mapped_faults
 from backctl.infrastructure.sqlite.given_copy import GivenCopy, head_of, read_copy, require_schema
-from backctl.infrastructure.sqlite.migrator import flush, migrate_file, move_log_into_file
+from backctl.infrastructure.sqlite.migrator import flush, migrate_file, move_log_into_file, require_no_orphaned_log
 from backctl.infrastructure.sqlite.undone_changes import Comparison, compare
 from backctl.staged_files import sweep
 from backctl.trusted_paths import Place, opened
-
-if TYPE_CHECKING:
-    from backctl.infrastructure.sqlite.installation import SqliteInstallation
 
 _PAGES: Final = 4096
 """Pages per step: enough for speed, few enough to handle signals between steps."""
@@ -54,10 +52,12 @@ class Restoration:
 
     def __init__(
         self,
-        installation: "SqliteInstallation",
+        installation: Installation,
+        database: Path,
         file: str,
         settle: Settle,
         *,
+        timeout_us: int,
         by: Attribution,
         dry_run: bool,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,8 +65,8 @@ class Restoration:
     ) -> None:
         """`monotonic` and `sleep` use seconds."""
         self._installation = installation
-        self._database = installation.database
-        self._timeout_us = installation.timeout_us
+        self._database = database
+        self._timeout_us = timeout_us
         self._file = file
         self._settle = settle
         self._by = by
@@ -263,7 +263,7 @@ class Restoration:
                 held.enter_context(durable.locked(folder, timeout_us=self._timeout_us))
                 if durable.exists(self._database):
                     return None
-                self._installation.require_no_orphaned_log()
+                require_no_orphaned_log(self._database)
                 place = held.enter_context(self._private_place())
             copy = self._read(place)
             _step("read")
