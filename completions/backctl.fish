@@ -19,7 +19,7 @@ function __backctl_read --description 'Sets __backctl_typed to the words typed s
             continue
         end
         switch $token
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --from-file --max-changes --email --if-version --source --mfa-code-file --mfa-code-fd --mfa-code-env --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --from-file --max-changes --email --if-version --source --mfa-code-file --mfa-code-fd --mfa-code-env --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --register --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
                 set value yes
             case --
                 set literal yes
@@ -45,7 +45,7 @@ function __backctl_value --description 'The value that was typed last of the fla
         switch $token
             case --
                 break
-            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --from-file --max-changes --email --if-version --source --mfa-code-file --mfa-code-fd --mfa-code-env --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
+            case -p --profile --config --username --role --expires-at --expires-in --secret-file --password-file --password-fd --password-env --password-hash-file --password-hash-fd --password-hash-env -o --output --fields --empty --timeout --actor --reason --status --created-after --created-before --expires-before --last-login-before --mfa --email-domain --search --limit --cursor --sort --page --page-size --from-file --max-changes --email --if-version --source --mfa-code-file --mfa-code-fd --mfa-code-env --confirm --format --out --map --mode --batch-size --results --resume --max-errors --algorithm --digits --period --code-file --code-fd --code-env --ttl --audience --scope --token-file --token-fd --token-env --jti --session --user --older-than --purpose --alg --kid --overlap --if-older-than --passphrase-file --passphrase-fd --passphrase-env --key-file --key-fd --key-env --form --context --context-template --jsonl --csv --file --value-file --value-fd --value-env --tag --register --rate --burst --cost --wait --also --limited-exit --log --time-field --ident-field --by --subject --type --outcome --reason-contains --since --until --trace-id --wait-server
                 set flag $token
             case '--*=*'
                 set -l parts (string split -m 1 = -- $token)
@@ -110,7 +110,7 @@ end
 function __backctl_in_leaf --description 'Whether a whole command was typed'
     __backctl_read
     switch "$__backctl_typed "
-        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user history *' 'user set-password *' 'user check-password *' 'user delete *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key replace-lost *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'db restore *' 'db restored *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
+        case 'user create *' 'user list *' 'user show *' 'user exists *' 'user count *' 'user activate *' 'user unlock *' 'user deactivate *' 'user update *' 'user history *' 'user set-password *' 'user check-password *' 'user delete *' 'user export *' 'user import *' 'user mfa enroll *' 'user mfa confirm *' 'user mfa status *' 'user mfa disable *' 'user mfa recovery-codes *' 'user mfa reencrypt *' 'role list *' 'role show *' 'role assign *' 'access check *' 'token issue *' 'token verify *' 'token inspect *' 'token refresh *' 'token revoke *' 'token list *' 'token gc *' 'key list *' 'key show *' 'key add *' 'key promote *' 'key retire *' 'key destroy *' 'key replace-lost *' 'key rotate *' 'key due *' 'key jwks *' 'key wrap *' 'key import *' 'key export *' 'encrypt *' 'decrypt *' 'reencrypt *' 'cache get *' 'cache set *' 'cache delete *' 'cache list *' 'cache explain *' 'cache invalidate *' 'cache stats *' 'cache warm users *' 'cache drain *' 'cache dead list *' 'cache dead requeue *' 'cache dead drop *' 'ratelimit check *' 'ratelimit run *' 'ratelimit peek *' 'ratelimit list *' 'ratelimit reset *' 'ratelimit simulate *' 'ratelimit policy list *' 'ratelimit policy show *' 'audit list *' 'audit show *' 'audit verify *' 'config show *' 'config path *' 'config get *' 'config set *' 'config unset *' 'config validate *' 'profile list *' 'profile show *' 'profile current *' 'profile use *' 'db upgrade *' 'db status *' 'db check *' 'db backup *' 'db restore *' 'db restored *' 'plan *' 'apply *' 'sanitize *' 'init *' 'doctor *' 'completion bash *' 'completion zsh *' 'completion fish *' 'version *' 'help environment *' 'help exit-codes *' 'help formatting *' 'help identities *' 'help options *' 'help time *'
             return 0
     end
     return 1
@@ -742,6 +742,8 @@ complete -c backctl -n '__backctl_at cache' -a explain -d 'Show everything about
 complete -c backctl -n '__backctl_at cache' -a invalidate -d 'Invalidate cache entries in all running services'
 complete -c backctl -n '__backctl_at cache' -a stats -d 'Show the number of entries and the hit ratio'
 complete -c backctl -n '__backctl_at cache' -a warm -d 'Store values in the cache before services need them'
+complete -c backctl -n '__backctl_at cache' -a drain -d 'Write queued updates to the database'
+complete -c backctl -n '__backctl_at cache' -a dead -d 'List, requeue and drop updates that failed too often'
 complete -c backctl -n '__backctl_at cache' -s h -l help -d 'Show this message and exit'
 
 # backctl cache get
@@ -784,7 +786,7 @@ complete -c backctl -n '__backctl_in cache invalidate' -l actor -x -d 'Record th
 complete -c backctl -n '__backctl_in cache invalidate' -l reason -x -d 'Record this reason with every change'
 
 # backctl cache stats
-complete -c backctl -n '__backctl_in cache stats' -l fields -x -a '(__backctl_listed level entries size_bytes hit_ratio memory_hits store_hits loads renewals renewal_failures stale_served bypasses failures refused)' -d 'Print only these fields, in this order'
+complete -c backctl -n '__backctl_in cache stats' -l fields -x -a '(__backctl_listed level entries size_bytes hit_ratio memory_hits store_hits loads renewals renewal_failures stale_served bypasses failures refused queued queue_oldest queue_lag dead writers)' -d 'Print only these fields, in this order'
 
 # backctl cache warm
 complete -c backctl -n '__backctl_at cache warm' -a users -d 'Store accounts in the cache before services need them'
@@ -810,6 +812,43 @@ complete -c backctl -n '__backctl_in cache warm users' -s y -l yes -d 'Confirm w
 complete -c backctl -n '__backctl_in cache warm users' -l fields -x -a '(__backctl_listed accounts stored skipped changed dry_run)' -d 'Print only these fields, in this order'
 complete -c backctl -n '__backctl_in cache warm users' -l actor -x -d 'Record this name with the system user'
 complete -c backctl -n '__backctl_in cache warm users' -l reason -x -d 'Record this reason with every change'
+
+# backctl cache drain
+complete -c backctl -n '__backctl_in cache drain' -l once -d 'Write the updates that are due, then exit; the default'
+complete -c backctl -n '__backctl_in cache drain' -l follow -d 'Keep running, and write updates as they are queued'
+complete -c backctl -n '__backctl_in cache drain' -l batch-size -x -d 'Updates per transaction, 1 to 10000; 1000 unless given'
+complete -c backctl -n '__backctl_in cache drain' -l register -x -d 'Register the writers of a service: call MODULE:NAME(cache); can be repeated'
+complete -c backctl -n '__backctl_in cache drain' -l set-aside-unknown -d 'Move the updates of writers that are not registered to the dead ones'
+complete -c backctl -n '__backctl_in cache drain' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in cache drain' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache drain' -l fields -x -a '(__backctl_listed written superseded retried dead set_aside waiting unknown_writers changed dry_run)' -d 'Print only these fields, in this order'
+complete -c backctl -n '__backctl_in cache drain' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in cache drain' -l reason -x -d 'Record this reason with every change'
+
+# backctl cache dead
+complete -c backctl -n '__backctl_at cache dead' -a list -d 'List dead updates, oldest first, with their errors'
+complete -c backctl -n '__backctl_at cache dead' -a requeue -d 'Let dead updates wait to be written again'
+complete -c backctl -n '__backctl_at cache dead' -a drop -d 'Delete dead updates. Their values are lost. Prompts unless --yes is given'
+complete -c backctl -n '__backctl_at cache dead' -s h -l help -d 'Show this message and exit'
+
+# backctl cache dead list
+complete -c backctl -n '__backctl_in cache dead list' -l fields -x -a '(__backctl_listed id writer key size_bytes queued_at failed_at attempts error)' -d 'Print only these fields, in this order'
+
+# backctl cache dead requeue
+complete -c backctl -n '__backctl_in cache dead requeue' -l all -d 'Requeue all dead updates'
+complete -c backctl -n '__backctl_in cache dead requeue' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in cache dead requeue' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache dead requeue' -l fields -x -a '(__backctl_listed updates changed dry_run)' -d 'Print only these fields, in this order'
+complete -c backctl -n '__backctl_in cache dead requeue' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in cache dead requeue' -l reason -x -d 'Record this reason with every change'
+
+# backctl cache dead drop
+complete -c backctl -n '__backctl_in cache dead drop' -l all -d 'Drop all dead updates'
+complete -c backctl -n '__backctl_in cache dead drop' -s n -l dry-run -d 'Change nothing; show what would change'
+complete -c backctl -n '__backctl_in cache dead drop' -s y -l yes -d 'Confirm without a prompt'
+complete -c backctl -n '__backctl_in cache dead drop' -l fields -x -a '(__backctl_listed updates changed dry_run)' -d 'Print only these fields, in this order'
+complete -c backctl -n '__backctl_in cache dead drop' -l actor -x -d 'Record this name with the system user'
+complete -c backctl -n '__backctl_in cache dead drop' -l reason -x -d 'Record this reason with every change'
 
 # backctl ratelimit
 complete -c backctl -n '__backctl_at ratelimit' -a check -d 'Consume a part of a limit: exit code 0, or 6 if it is reached'
@@ -933,11 +972,11 @@ complete -c backctl -n '__backctl_in config show' -l fields -x -a '(__backctl_li
 complete -c backctl -n '__backctl_in config path' -l fields -x -a '(__backctl_listed file exists)' -d 'Print only these fields, in this order'
 
 # backctl config get
-complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config get' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries cache.queue_limit cache.queue_attempts sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config get' -l fields -x -a '(__backctl_listed key value origin)' -d 'Print only these fields, in this order'
 
 # backctl config set
-complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config set' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries cache.queue_limit cache.queue_attempts sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config set' -l value-stdin -d 'Read the value from standard input'
 complete -c backctl -n '__backctl_in config set' -l value-file -r -F -d 'Read the value from a file, or \'-\''
 complete -c backctl -n '__backctl_in config set' -l value-fd -x -d 'Read the value from this descriptor'
@@ -949,7 +988,7 @@ complete -c backctl -n '__backctl_in config set' -l actor -x -d 'Record this nam
 complete -c backctl -n '__backctl_in config set' -l reason -x -d 'Record this reason with every change'
 
 # backctl config unset
-complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
+complete -c backctl -n '__backctl_operand 1 config unset' -x -a 'protected database.url database.timeout database.connect_timeout database.statement_timeout database.lock_timeout redis.url redis.timeout redis.namespace keyring.path keyring.allow_group_read keyring.document keyring.passphrase accounts.allow_special_domains authentication.source_policy passwords.min_length passwords.bcrypt_cost tokens.issuer tokens.audience tokens.access_ttl tokens.refresh_ttl tokens.session_ttl tokens.leeway tokens.grace tokens.revocation_max_age cache.ttl cache.negative_ttl cache.stale_if_error cache.refresh_after cache.lock_timeout cache.max_staleness cache.memory_entries cache.queue_limit cache.queue_attempts sanitize.tags sanitize.attributes sanitize.url_schemes sanitize.max_bytes sanitize.max_depth'
 complete -c backctl -n '__backctl_in config unset' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in config unset' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in config unset' -l fields -x -a '(__backctl_listed key file changed dry_run)' -d 'Print only these fields, in this order'

@@ -16,13 +16,34 @@ Ids = Annotated[
 ]
 
 
-@leaf(app, name="list", kind="list", view=DeadUpdateView)
+@leaf(
+    app,
+    name="list",
+    kind="list",
+    view=DeadUpdateView,
+    examples="""
+    # List dead updates
+    backctl cache dead list
+    # Print their ids and errors
+    backctl cache dead list --fields id,error
+    """,
+)
 def list_(call: Invocation) -> None:
     """List dead updates, oldest first, with their errors."""
     call.results.stream(call.backend.queued_updates.dead(), DeadUpdateView)
 
 
-@leaf(app, changes="requeue dead updates", view=DeadUpdatesChanged)
+@leaf(
+    app,
+    changes="requeue dead updates",
+    view=DeadUpdatesChanged,
+    examples="""
+    # Show how many would be written again
+    backctl cache dead requeue --all --dry-run
+    # Let all dead updates be written again
+    backctl cache dead requeue --all
+    """,
+)
 def requeue(
     call: Invocation,
     ids: Ids = None,
@@ -36,7 +57,18 @@ def requeue(
     call.results.changed(call.backend.queued_updates.requeue(chosen, dry_run=call.dry_run))
 
 
-@leaf(app, changes="drop dead updates", guard="yes", view=DeadUpdatesChanged)
+@leaf(
+    app,
+    changes="drop dead updates",
+    guard="yes",
+    view=DeadUpdatesChanged,
+    examples="""
+    # Show how many would be dropped
+    backctl cache dead drop --all --dry-run
+    # Drop all dead updates without a prompt
+    backctl cache dead drop --all --yes
+    """,
+)
 def drop(
     call: Invocation,
     ids: Ids = None,

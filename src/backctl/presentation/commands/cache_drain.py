@@ -24,7 +24,17 @@ app = noun("drain", within="cache")
 _BATCH_MAX = 10_000
 
 
-@leaf(app, changes="write queued updates to the database", view=DrainReport)
+@leaf(
+    app,
+    changes="write queued updates to the database",
+    view=DrainReport,
+    examples="""
+    # Write the updates that are due now
+    backctl cache drain
+    # Give up the updates of writers that no longer exist
+    backctl cache drain --set-aside-unknown
+    """,
+)
 def drain(
     call: Invocation,
     once: Annotated[bool, Option("--once", help="Write the updates that are due, then exit; the default.")] = False,
