@@ -35,7 +35,7 @@ SHARED = {
 ATTRIBUTION = {"--actor", "--reason"}
 VARIABLES = {f"BACKCTL_{name}" for name in ("PROFILE", "CONFIG", "OUTPUT", "NO_COLOR", "NO_INPUT", "TIMEOUT")}
 FOUR_WAYS = {"stdin", "file", "fd", "env"}
-OWN_CHOICES = {"--format", "--algorithm"}  # each command names the formats or algorithms that it knows
+OWN_CHOICES = {"--algorithm", "--fields", "--format", "--sort"}  # each command names those that it knows
 
 
 LEAVES = leaves()
