@@ -3,13 +3,11 @@
 import json
 import os
 import re
-import shlex
-import subprocess
-from pathlib import Path
 
 import pytest
 from tests.cli.accounts import python
 from tests.cli.conftest import Machine
+from tests.cli.documents import blocks, run_document
 from tests.cli.expected import refused
 from tests.cli.ratelimits import on
 from tests.redis_stores import redis_url
@@ -17,7 +15,7 @@ from tests.servers import Servers
 
 from backctl.domain.values import Instant
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "cache.md").read_text(encoding="utf-8")
+DOCUMENT = "docs/cache.md"
 ENTRY_KEYS = ["key", "state", "age", "ttl", "size_bytes", "tags", "negative"]
 LEVELS = {"file": "file", "redis": "redis", "cluster": "redis"}
 
@@ -273,36 +271,21 @@ def test_accounts_are_stored_before_services_need_them(shared: Machine) -> None:
 
 def test_the_commands_and_the_programs_of_the_document_work(machine: Machine) -> None:
     machine.run("user", "create", "ada@example.org", "--username", "ada", "--no-password").succeeded()
-    modules: list[str] = []
-    programs: list[str] = []
-    for text in re.findall(r"```python\n(.+?)```", DOCUMENT, re.DOTALL):
-        if "flask" not in text:
-            (modules if text.startswith("# ") else programs).append(text)
-    for text in modules:
-        (machine.home / text.splitlines()[0].removeprefix("# ")).write_text(text)
-    blocks = re.findall(r"```sh\n(.+?)```", DOCUMENT, re.DOTALL)
-    for line in "".join(blocks).splitlines():
-        command = line.replace("backctl", shlex.join(machine.command()), 1)
-        done = subprocess.run(
-            ["sh", "-c", command], env=machine.environment, cwd=machine.home, capture_output=True, timeout=120
-        )
-        assert (done.returncode, done.stderr) == (0, b""), line
-    first, *others = programs
-    assert python(machine, first).succeeded().out == "stored in the database: 350\n"
-    for program in others:
-        python(machine, program).succeeded()
-    report = machine.run("cache", "drain", "--register", "scores:register", "-o", "json").succeeded().json
-    assert (report["written"], report["waiting"]) == (2, 0)
+    ran = run_document(machine, DOCUMENT)
+    assert [one.block for one in ran if one.err and one.block.language == "sh"] == []
+    assert next(one.out for one in ran if one.block.language == "python") == "stored in the database: 350\n"
+    (drained,) = [one.out for one in ran if "cache drain" in one.block.text]
+    assert "\n2\t" in drained
 
 
 def test_the_settings_in_the_document_are_the_defaults(machine: Machine) -> None:
-    (text,) = re.findall(r"```toml\n(\[cache\].+?)```", DOCUMENT, re.DOTALL)
+    (settings,) = blocks(DOCUMENT, "toml")
     defaults = machine.run("config", "show", "-o", "json").succeeded().json
-    machine.configure(text)
+    machine.configure(settings.text)
     configured = machine.run("config", "show", "-o", "json").succeeded().json
 
     def values(shown: dict[str, list[dict[str, object]]]) -> dict[object, object]:
         return {item["key"]: item["value"] for item in shown["items"] if str(item["key"]).startswith("cache.")}
 
     assert values(configured) == values(defaults)
-    assert len(values(defaults)) == len(re.findall(" = ", text))
+    assert len(values(defaults)) == len(re.findall(" = ", settings.text))

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 from tests.cli.conftest import Machine
+from tests.cli.documents import ROOT, blocks
 from tests.cli.ratelimits import on
 from tests.cli.test_cache import DOCUMENT
 from tests.ports import free_port, guarded
@@ -28,11 +29,11 @@ class Application:
     """A running application. The access log names the worker that answered each request."""
 
     def __init__(self, machine: Machine) -> None:
-        (text,) = [text for text in re.findall(r"```python\n(.+?)```", DOCUMENT, re.DOTALL) if "flask" in text]
+        (program,) = [block for block in blocks(DOCUMENT, "python") if block.file == "app.py"]
         folder = machine.home / "application"
         folder.mkdir()
-        (folder / "app.py").write_text(text)
-        (command,) = re.findall(r"`gunicorn (--workers 3 app:app)`", DOCUMENT)
+        (folder / "app.py").write_text(program.text)
+        (command,) = re.findall(r"`gunicorn (--workers 3 app:app)`", (ROOT / DOCUMENT).read_text(encoding="utf-8"))
         port = free_port()
         self._address = f"http://127.0.0.1:{port}"
         self._log = folder / "log"

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import shlex
 import sqlite3
 import subprocess
 import sys
@@ -10,12 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.cli.accounts import python
 from tests.cli.conftest import Machine
+from tests.cli.documents import ROOT, run_document
 from tests.cli.expected import refused
 from tests.servers import Servers
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "ratelimit.md").read_text(encoding="utf-8")
+DOCUMENT = "docs/ratelimit.md"
 POLICIES = """
 [ratelimit.policies.login]
 limit = 2
@@ -277,36 +276,19 @@ def test_expired_states_are_deleted_by_later_requests(machine: Machine) -> None:
 # What is shown.
 
 
-def in_shell(machine: Machine, line: str) -> "subprocess.CompletedProcess[str]":
-    """Run a line of a shell in which `backctl` is the program."""
-    program = machine.home / "bin" / "backctl"
-    if not program.exists():
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec {shlex.join(machine.command())} "$@"\n')
-        program.chmod(0o755)
-    environment = machine.environment | {"PATH": f"{program.parent}:{machine.environment['PATH']}"}
-    return subprocess.run(["sh", "-c", line], env=environment, cwd=machine.home, capture_output=True, text=True)
-
-
 @pytest.mark.parametrize("kind", ["embedded", "redis"])
 def test_every_command_of_the_document_runs(machine: Machine, servers: Servers, kind: str) -> None:
-    machine.configure("\n".join(re.findall(r"```toml\n(.+?)```", DOCUMENT, re.DOTALL)))
     if kind == "redis":
         machine.environment |= {
             "BACKCTL_REDIS_URL": servers.redis().url(),
             "BACKCTL_REDIS_NAMESPACE": secrets.token_hex(8),
         }
-    lines = [line for block in re.findall(r"```sh\n(.+?)```", DOCUMENT, re.DOTALL) for line in block.splitlines()]
-    assert len(lines) > 16
-    for line in lines:
-        done = in_shell(machine, line)
-        assert (done.returncode, done.stderr) == (0, ""), line
-        assert bool(done.stdout) is not (" -q " in line), line
-    (program,) = re.findall(r"```python\n(.+?)```", DOCUMENT, re.DOTALL)
-    assert python(machine, program).succeeded().out == "True 4\n"
+    *commands, program = (ran for ran in run_document(machine, DOCUMENT) if ran.block.language != "toml")
+    assert [ran.block for ran in commands if ran.err or not ran.out] == []
+    assert program.out == "True 4\n"
 
 
 def test_the_members_in_the_document_are_those_of_the_answer(machine: Machine) -> None:
-    table = DOCUMENT.partition("| member | meaning |")[2].partition("\n\n")[0]
+    table = (ROOT / DOCUMENT).read_text(encoding="utf-8").partition("| member | meaning |")[2].partition("\n\n")[0]
     first_cells = "".join(line.split("|")[1] for line in table.splitlines()[2:])
     assert re.findall("`([a-z_]+)`", first_cells) == KEYS
