@@ -8,6 +8,7 @@ PROGRAMS = {
     "zsh": "completion in zsh",
     "fish": "completion in fish",
     "pgbouncer": "TLS and PgBouncer",
+    "jq": "how docs/ci.md stores secrets",
     "redis-server": "Redis (Valkey stands in for it)",
 }
 """Program and Debian package, and what cannot be tested without it."""
