@@ -11,7 +11,7 @@ from tests.contracts.conftest import START, Store, a_user
 from backctl.application.login_views import MfaStatus
 from backctl.domain.errors import DatabaseUnusable
 from backctl.domain.mfa import Enrolment, StoredCode
-from backctl.domain.one_time_codes import TotpSettings
+from backctl.domain.one_time_codes import TotpSettings, latest_step
 from backctl.domain.user import User
 from backctl.domain.values import Identity
 from backctl.infrastructure.sql.second_factors import needs_key
@@ -250,3 +250,17 @@ def test_every_step_of_the_present_can_be_used_up_for_all_accounts(store: Store,
         work.commit()
     after = enrolment(store, ada), enrolment(store, bob)
     assert [found.last_used_step for found in after if found is not None] == [step + 1, START // 30_000_000 + 1]
+
+
+def test_a_step_that_was_used_on_a_machine_whose_clock_is_ahead_stays_used(store: Store, ada: User) -> None:
+    latest = latest_step(START, ENROLMENT.settings)
+    bob = a_user("bob")
+    store.add(bob)
+    give(store, ada, replace(ENROLMENT, last_used_step=latest))
+    give(store, bob, replace(ENROLMENT, last_used_step=latest + 1))
+    with store.work() as work:
+        work.second_factors.use_steps_until(START)
+        work.commit()
+    after = enrolment(store, ada), enrolment(store, bob)
+    expected = [latest, ENROLMENT.settings.step_of(START) + 1]
+    assert [found.last_used_step for found in after if found is not None] == expected

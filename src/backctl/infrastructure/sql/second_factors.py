@@ -6,13 +6,13 @@ If two processes use the same code, the condition of the UPDATE accepts only one
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Connection, Row, delete, func, insert, literal, or_, select, update
+from sqlalchemy import BigInteger, Connection, Row, case, delete, func, insert, literal, or_, select, update
 
 from backctl.domain.errors import DatabaseDamaged, InvalidInput
 from backctl.domain.mfa import Enrolment, StoredCode
 from backctl.domain.one_time_codes import STEPS_EITHER_SIDE, Algorithm, TotpSettings
 from backctl.domain.quoting import quoted
-from backctl.domain.values import EARLIEST, LATEST, Instant, UserId
+from backctl.domain.values import EARLIEST, LATEST, SKEW, Instant, UserId
 from backctl.infrastructure.sql import tables
 from backctl.infrastructure.sql.engine import insert_many
 
@@ -67,9 +67,13 @@ class SqlSecondFactors:
         return used.rowcount == 1
 
     def use_steps_until(self, now: Instant) -> None:
-        seconds = literal(int(now) // 1_000_000, BigInteger)
-        step = seconds // _secrets.period + STEPS_EITHER_SIDE
-        self._connection().execute(update(tables.mfa_secrets).values(last_used_step=step))
+        step, latest = (
+            literal(moment // 1_000_000, BigInteger) // _secrets.period + STEPS_EITHER_SIDE
+            for moment in (int(now), int(now.plus(SKEW)))
+        )
+        # Keep a later step that was used on a machine whose clock is ahead; see `latest_step`.
+        kept = case((_secrets.last_used_step.between(step, latest), _secrets.last_used_step), else_=step)
+        self._connection().execute(update(tables.mfa_secrets).values(last_used_step=kept))
 
     def move(self, user_id: UserId, *, secret: str, kid: str) -> None:
         self._connection().execute(
