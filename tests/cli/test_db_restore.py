@@ -330,8 +330,9 @@ def test_a_log_without_its_database_is_not_replayed_into_the_copy(installed: Mac
     backed_up(installed)
     (installed.data / "backctl.db").unlink()
     (installed.data / "backctl.db-wal").write_bytes(b"changes")
-    error = refused(installed.run("db", "restore", "copy.db", "-y", "-o", "json"), 9, "database.unusable")
-    assert "backctl.db-wal" in error["message"]
+    for flag in ("--dry-run", "--yes"):
+        error = refused(installed.run("db", "restore", "copy.db", flag, "-o", "json"), 9, "database.unusable")
+        assert "backctl.db-wal" in error["message"]
     assert not (installed.data / "backctl.db").exists()
 
 

@@ -253,10 +253,12 @@ class Restoration:
     def _put_in_place(self) -> Restored | None:
         """Let the copy become the database. None if there is one meanwhile."""
         with ExitStack() as held:
+            folder = self._database.parent
             if self._dry_run:
+                durable.require_writable(folder)
+                require_no_orphaned_log(self._database)
                 place = held.enter_context(self._temporary_place())
             else:
-                folder = self._database.parent
                 durable.make_folder(folder)
                 with opened(self._database, follow_last=True) as place:
                     sweep(place.folder)  # removes nothing while the lock is held
