@@ -61,9 +61,10 @@ file.write_text(tomlkit.dumps(settings))
 _VARYING = {
     "id": r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
     "time": r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?",
-    "key": r"\b(sign|encrypt|audit|index)-[0-9a-f]{12}\b",
     "token": r"\bbkr_\w+|\beyJ[\w-]+\.[\w-]+\.[\w-]+|\bbk1s?\.[\w.-]+",
+    "key": r"\b(sign|encrypt|audit|index)-[0-9a-f]{12}\b",
     "digest": r"\b[0-9a-f]{64}\b",
+    "base64": r"(?m)^[A-Za-z0-9+/]{40,}=*$",
 }
 
 

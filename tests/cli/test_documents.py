@@ -2,12 +2,17 @@
 
 import json
 import re
+import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import pbkdf2_hmac
 from pathlib import Path
 
 import pytest
-from tests.cli.accounts import Person, populate
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.cli.accounts import Person, lock, populate
 from tests.cli.conftest import Machine
 from tests.cli.documents import (
     RUN,
@@ -20,7 +25,7 @@ from tests.cli.documents import (
     run_document,
     runnable,
 )
-from tests.cli.scripts import write_program
+from tests.cli.scripts import programs, write_program
 from tests.servers import Servers
 
 ELSEWHERE = {
@@ -38,6 +43,14 @@ PUBLIC_KEYS = {
     "keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIuaPcHURo", "kid": "one"}]
 }
 """The key of RFC 8037, appendix A."""
+
+_OATHTOOL = """
+import base64, sys, time
+from backctl.domain.one_time_codes import totp
+from backctl.domain.values import Instant
+
+print(totp(base64.b32decode(sys.argv[3]), Instant(time.time_ns() // 1000)))
+"""
 
 Prepare = Callable[[Machine, Servers], Iterator[Mapping[str, str]]]
 """Prepares a machine for a document, and yields the texts to replace in its blocks."""
@@ -84,6 +97,53 @@ def audit(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
     yield {}
 
 
+def accounts(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
+    """A locked account, a hash of Django, and a program like `oathtool --totp --base32 SECRET`."""
+    populate(machine, [Person("lin")])
+    lock(machine, "lin")
+    digest = pbkdf2_hmac("sha256", b"a pint of cold tea", b"seasalt", 1000)
+    (machine.home / "kim.hash").write_text(f"pbkdf2_sha256$1000$seasalt${b64encode(digest).decode()}\n")
+    write_program(programs(machine) / "oathtool", [sys.executable, "-c", _OATHTOOL])
+    yield {}
+
+
+def configuration(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
+    """The database and the keyring of the profile `production`, and the URL of Redis."""
+    folder = machine.home / "etc"
+    folder.mkdir()
+    url = f"sqlite:///{folder}/production.db"
+    variables = {"BACKCTL_DATABASE_URL": url, "BACKCTL_KEYRING_PATH": f"{folder}/production.keyring.json"}
+    machine.environment |= variables
+    machine.run("init").succeeded()
+    populate(machine, [Person("ada"), Person("eve", role="admin")])
+    for name in variables:
+        del machine.environment[name]
+    write_secret(folder / "production.url", url)
+    write_secret(folder / "redis.url", "redis://backctl:secret@redis.example.org:6379/0")
+    yield {"/srv/backctl": f"{machine.home}/srv", "/etc/backctl": str(folder), "/home/ada": str(machine.home)}
+
+
+def python(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
+    machine.run("init").succeeded()
+    machine.configure("[ratelimit.policies.login]\nlimit = 5\n")
+    (machine.home / "seed.yaml").write_text(
+        "version: 1\nname: setup\nusers:\n  - {email: ada@example.org, username: ada, role: admin}\n"
+    )
+    yield {}
+
+
+def encryption(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
+    (machine.home / "users.csv").write_text("id,phone\n1,+49 30 901820\n")
+    (machine.home / "notes.txt").write_text("Call Ada on Monday.\n")
+    yield {}
+
+
+def keys(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_secret(machine.home / "key.pem", Ed25519PrivateKey.generate().private_bytes(*form).decode())
+    yield {}
+
+
 def write_secret(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.write_text(text)
@@ -91,8 +151,14 @@ def write_secret(path: Path, text: str) -> None:
 
 PREPARED: dict[str, Prepare] = {
     "README.md": readme,
+    "docs/accounts.md": accounts,
     "docs/audit.md": audit,
+    "docs/configuration.md": configuration,
+    "docs/encryption.md": encryption,
     "docs/json.md": json_document,
+    "docs/keys.md": keys,
+    "docs/python.md": python,
+    "docs/sanitizing.md": nothing,
 }
 
 

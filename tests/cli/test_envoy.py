@@ -1,6 +1,5 @@
-"""A real Envoy with the configuration of the README: it verifies tokens, and follows a rotation without an error."""
+"""A real Envoy as docs/tokens.md configures it: it verifies tokens, and follows a rotation without an error."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -14,12 +13,12 @@ from textwrap import indent
 
 import pytest
 from tests.cli.conftest import Machine
+from tests.cli.documents import blocks
 from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-(FILTERS,) = re.findall(r"```yaml\n(http_filters:.+?)```", README, re.DOTALL)
+(FILTERS,) = (block.text for block in blocks("docs/tokens.md", "yaml"))
 _PATIENCE_S = 30.0
 _BOOTSTRAP = """
 admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin} }} }} }}
@@ -99,7 +98,7 @@ class Envoy:
 
 
 def publish(machine: Machine) -> None:
-    """Replace the configuration by renaming, as the README does."""
+    """Replace the configuration by renaming, as docs/tokens.md does."""
     made = machine.run("key", "jwks", "--format", "envoy").succeeded().out
     (machine.home / "envoy.json.new").write_text(made)
     (machine.home / "envoy.json.new").rename(machine.home / "envoy.json")

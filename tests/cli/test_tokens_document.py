@@ -1,27 +1,23 @@
-"""The README's section on tokens: its commands work, and its examples accept only tokens of this installation."""
+"""The document about tokens: its commands work, and its examples accept only tokens of this installation."""
 
 import base64
 import json
 import re
-import shlex
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from tests.cli.accounts import Person, populate, python
 from tests.cli.conftest import Machine
-from tests.cli.processes import run_command
+from tests.cli.documents import blocks, run_document
 
 from backctl.settings.model import DEFAULTS
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("\n## Tokens\n")[2].partition("\n## ")[0]
-COMMANDS = re.findall(r"```sh\n(.+?)```", SECTION, re.DOTALL)
-RECIPES = dict(zip(("pyjwt", "joserfc"), re.findall(r"```python\n(.+?)```", SECTION, re.DOTALL), strict=True))
-ELSEWHERE = "".join(re.findall(r"```js\n(.+?)```", SECTION, re.DOTALL))
+DOCUMENT = "docs/tokens.md"
+RECIPES = {re.findall(r"\b(jwt|joserfc)\b", block.text)[0]: block.text for block in blocks(DOCUMENT, "python")}
+(ELSEWHERE,) = (block.text for block in blocks(DOCUMENT, "js"))
 
 _JUDGE = """
 import sys
@@ -34,17 +30,8 @@ for line in sys.stdin:
 
 
 def test_the_commands_do_what_is_said_beside_them(machine: Machine) -> None:
-    script, refresh_envoy = COMMANDS
-    shim = machine.home / "bin" / "backctl"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec {shlex.join(machine.command())} "$@"\n')
-    shim.chmod(0o700)
-    machine.environment["PATH"] = f"{shim.parent}:{machine.environment['PATH']}"
-    after = 'printf %s "$ACCESS" | backctl token verify -o json || echo "$?"\n'
-    done = run_command(machine, ["/bin/sh", "-euc", script + refresh_envoy + after]).succeeded()
+    run_document(machine, DOCUMENT)
     assert json.loads((machine.home / "envoy.json").read_text())["resources"]
-    assert done.out.endswith("\n6\n")
-    assert '"reason": "revoked"' in done.out
     for name in ("pair", "next-pair"):
         path = machine.home / name
         assert path.stat().st_mode & 0o077 == 0
