@@ -117,13 +117,14 @@ _backctl_at() { # sets words, operands and flags to what may follow the words $1
         'backctl completion zsh') flags=" --fields=,shell|script$shared" ;;
         'backctl completion fish') flags=" --fields=,shell|script$shared" ;;
         'backctl version') flags=" --fields=,version|commit|python|sqlite|schema_revision|libraries$shared" ;;
-        'backctl help') words='environment exit-codes formatting identities options time' flags=" -h --help" ;;
+        'backctl help') words='environment exit-codes formatting identities options time user role access token key encrypt decrypt reencrypt cache ratelimit audit config profile db plan apply sanitize init doctor completion version' flags=" -h --help" ;;
         'backctl help environment') flags=" --fields=,variable|setting|option|meaning$shared" ;;
         'backctl help exit-codes') flags=" --fields=,code|meaning$shared" ;;
         'backctl help formatting') flags=" --fields=,topic|text$shared" ;;
         'backctl help identities') flags=" --fields=,topic|text$shared" ;;
         'backctl help options') flags=" --fields=,option|value|variable|commands|meaning$shared" ;;
         'backctl help time') flags=" --fields=,topic|text$shared" ;;
+        'backctl help '*) _backctl_at "backctl ${1#backctl help }" && operands=(TEXT) flags='' ;;
     esac
     flags="$flags "
 }

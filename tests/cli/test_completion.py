@@ -135,6 +135,11 @@ NOTES = ["not here.txt", "notes.txt"]
         ("backctl -p prod user sho", ["show"]),
         ("backctl --config=other.toml -v user sho", ["show"]),
         ("backctl help ex", ["exit-codes"]),
+        ("backctl help us", ["user"]),
+        ("backctl -p prod help user cr", ["create"]),
+        ("backctl help user mfa dis", ["disable"]),
+        ("backctl help user create --us", []),
+        ("backctl help user show ", []),
         ("backctl vers", ["version"]),
         ("backctl completion ", ["bash", "fish", "zsh"]),
         ("backctl --ver", ["--verbose", "--version"]),
@@ -201,7 +206,8 @@ def test_a_tab_offers_every_noun_verb_and_flag(
     at = interactive_shell(shell)
     for node in tree.walk():
         if node.children:
-            assert at.offers(" ".join(node.path) + " ") == sorted(child.path[-1] for child in node.children)
+            children = (*node.children, *node.explained)
+            assert at.offers(" ".join(node.path) + " ") == sorted(child.path[-1] for child in children)
     flags = next(node.flags for node in tree.walk() if node.path == ("backctl", "user", "create"))
     spellings = [spelling for flag in flags for spelling in flag.spellings if spelling.startswith("--")]
     assert at.offers("backctl user create --") == sorted(spellings)

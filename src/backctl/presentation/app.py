@@ -27,6 +27,7 @@ from backctl.presentation.typer_internals import (
     get_command,
 )
 
+HELP = "help"
 HELP_FLAGS = ["-h", "--help"]
 
 
@@ -167,7 +168,7 @@ class Root(TyperGroup):
     def load(self, name: str) -> Command:
         """Import a noun and build its command. Raises KeyError for a name outside the table."""
         if name not in self._loaded:
-            self._loaded[name] = Help(_app(self.nouns[name])) if name == "help" else _loaded(self.nouns[name])
+            self._loaded[name] = Help(_app(self.nouns[name])) if name == HELP else _loaded(self.nouns[name])
         return self._loaded[name]
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:

@@ -7,11 +7,12 @@ from backctl.presentation.completion.tree import Flag, Node, Value
 
 def script(tree: Node) -> str:
     shared = tree.shared()
-    nodes = []
+    nodes, others = list[str](), list[str]()
     for node in tree.walk():
         sets = []
         if node.children:
-            sets.append(f"words='{' '.join(child.path[-1] for child in node.children)}'")
+            words = [child.path[-1] for child in (*node.children, *node.explained)]
+            sets.append(f"words='{' '.join(words)}'")
         elif node.operands:
             # What follows the last one is none of them, unless that may be repeated.
             kinds = [*map(_kind, node.operands), *([] if node.many else ["TEXT"])]
@@ -19,7 +20,9 @@ def script(tree: Node) -> str:
         own = [flag for flag in node.flags if node.children or flag not in shared]
         sets.append(f'flags="{_flags(own)}{"" if node.children else "$shared"}"')
         nodes.append(f"        '{' '.join(node.path)}') {' '.join(sets)} ;;\n")
-    return _SCRIPT[0] + _flags(shared) + _SCRIPT[1] + "".join(nodes) + _SCRIPT[2]
+        if node.explained:
+            others.append(_EXPLAINED.replace("@HELP@", " ".join(node.path)).replace("@ROOT@", node.path[0]))
+    return _SCRIPT[0] + _flags(shared) + _SCRIPT[1] + "".join(nodes + others) + _SCRIPT[2]
 
 
 def _flags(flags: Iterable[Flag]) -> str:
@@ -40,6 +43,9 @@ def _quoted(kind: str) -> str:
     return f"'{kind}'" if "|" in kind else kind
 
 
+_EXPLAINED = """\
+        '@HELP@ '*) _backctl_at "@ROOT@ ${1#@HELP@ }" && operands=(TEXT) flags='' ;;
+"""
 _SCRIPT = (
     r"""# Completion of backctl for bash, from 3.2 on, without further packages. Made by 'backctl completion bash'.
 

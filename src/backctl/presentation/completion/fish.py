@@ -12,7 +12,9 @@ def script(tree: Node) -> str:
     for node in tree.walk():
         words = " ".join(node.path[1:])
         at = f"__backctl_at {words}".rstrip() if node.children else f"__backctl_in {words}"
-        said = [f"complete -c backctl -n '{at}' -a {c.path[-1]} -d {_quoted(c.help)}" for c in node.children]
+        said = [_word(at, child) for child in (*node.children, *node.explained)]
+        for group in (each for top in node.explained for each in top.walk()):
+            said += [_word(f"{at} {' '.join(group.path[1:])}", child) for child in group.children]
         for place, operand in enumerate(node.operands, 1):
             if operand.choices or operand.stored or operand.file:
                 which = f"{place}{'+' if node.many and place == len(node.operands) else ''}"
@@ -23,6 +25,10 @@ def script(tree: Node) -> str:
     letters = "".join(spelling[1] for spelling in valued if len(spelling) == 2)
     head = _SCRIPT.replace("@VALUED@", " ".join(valued)).replace("@LETTERS@", letters).replace("@LEAVES@", patterns)
     return head + "\n".join(lines)
+
+
+def _word(condition: str, node: Node) -> str:
+    return f"complete -c backctl -n '{condition}' -a {node.path[-1]} -d {_quoted(node.help)}"
 
 
 def _flag(condition: str, flag: Flag) -> str:

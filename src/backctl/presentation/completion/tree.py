@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from typer.core import TyperOption
 
 from backctl.domain.errors import PROGRAM
-from backctl.presentation.app import HELP_FLAGS, Group, Root
+from backctl.presentation.app import HELP, HELP_FLAGS, Group, Root
 from backctl.presentation.completion import kinds
 from backctl.presentation.completion.kinds import NOTHING, Offer
 from backctl.presentation.leaf import Leaf
@@ -48,7 +48,10 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The program, a noun or a leaf. `operands` are the positionals of a leaf; the last may be given `many` times."""
+    """The program, a noun or a leaf. `operands` are the positionals of a leaf; the last may be given `many` times.
+
+    `explained` are the nodes whose words may follow too, without their flags: `help` explains all commands.
+    """
 
     path: tuple[str, ...]
     help: str
@@ -56,6 +59,7 @@ class Node:
     children: tuple["Node", ...] = ()
     operands: tuple[Value, ...] = ()
     many: bool = False
+    explained: tuple["Node", ...] = ()
 
     def __post_init__(self) -> None:
         _require_words(*self.path)
@@ -87,7 +91,10 @@ class Node:
 
 def read_tree(root: Command) -> Node:
     """Import every noun and write down what can be typed. Raises ValueError for a word that is not safe to offer."""
-    return _node(root, (PROGRAM,))
+    tree = _node(root, (PROGRAM,))
+    others = tuple(child for child in tree.children if child.path[-1] != HELP)
+    children = (replace(child, explained=others) if child.path[-1] == HELP else child for child in tree.children)
+    return replace(tree, children=tuple(children))
 
 
 def _node(command: Command, path: tuple[str, ...]) -> Node:

@@ -8,7 +8,8 @@ from backctl.presentation.completion.tree import Flag, Node, Value
 
 def script(tree: Node) -> str:
     shared = tree.shared()
-    groups = "".join(_group(node, shared) for node in tree.walk() if node.children)
+    nodes = [each for node in tree.walk() for each in (node, *_explained(node))]
+    groups = "".join(_group(node, shared) for node in nodes if node.children or node.explained)
     return _BEGINNING.replace("@VALUED@", " ".join(tree.valued())) + groups + _END
 
 
@@ -20,7 +21,7 @@ def _group(group: Node, shared: tuple[Flag, ...]) -> str:
         lines += ["    local -a shared", *_list("shared=", (spec for flag in shared for spec in _flag(flag)))]
     lines += ["    local -a flags commands"]
     lines += _list("flags=", (spec for flag in group.flags for spec in _flag(flag)))
-    lines += _list("commands=", map(_described, group.children))
+    lines += _list("commands=", map(_described, (*group.children, *group.explained)))
     lines += [
         "    _arguments -C -s -S $flags '1: :->command' '*:: :->rest' && return",
         "    case $state in",
@@ -28,6 +29,7 @@ def _group(group: Node, shared: tuple[Flag, ...]) -> str:
         "        rest)",
         "            case $line[1] in",
     ]
+    lines += [f"                {node.path[-1]}) {_name(node)} ;;" for node in _explained(group, deep=False)]
     for node in group.children:
         if node.children:
             lines.append(f"                {node.path[-1]}) {_name(node)} ;;")
@@ -41,6 +43,16 @@ def _group(group: Node, shared: tuple[Flag, ...]) -> str:
         call = " \\\n                        ".join(["_arguments -s -S $shared", *own])
         lines += [f"                {node.path[-1]})", f"                    {call}", "                    ;;"]
     return "\n".join([*lines, "            esac", "            ;;", "    esac", "}", ""])
+
+
+def _explained(group: Node, *, deep: bool = True) -> Iterator[Node]:
+    """Yield the nouns that `group` explains as nodes below it, which have no flags and explain their commands."""
+    for node in group.explained:
+        if node.children:
+            below = Node((*group.path, node.path[-1]), node.help, (), explained=node.children)
+            yield below
+            if deep:
+                yield from _explained(below)
 
 
 def _name(node: Node) -> str:
