@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.cli.accounts import Person, lock, populate
 from tests.cli.conftest import Machine
 from tests.cli.documents import (
+    ROOT,
     RUN,
     Block,
     blocks,
@@ -176,6 +177,23 @@ def test_no_block_looks_like_a_command_without_being_one() -> None:
         for block in blocks(name):
             if block.language not in RUN:
                 assert not re.match(r"(\$ |(\./run )?backctl )", block.text), block
+
+
+def test_every_link_to_a_document_leads_to_an_existing_section() -> None:
+    for name in documents():
+        text = re.sub(r"```.+?```", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", text):
+            file, _, anchor = target.partition("#")
+            path = (ROOT / name).parent / file if file else ROOT / name
+            assert path.exists(), f"{name} links to {target}"
+            assert not anchor or anchor in anchors(path), f"{name} links to {target}"
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the names by which links can refer to the headings of a document, as GitHub makes them."""
+    text = re.sub(r"```.+?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("document", PREPARED)
