@@ -2,32 +2,18 @@
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Machine
+from tests.cli.documents import ROOT, blocks, run_document
 from tests.cli.expected import refused
+from tests.cli.scripts import environment_of, run_script
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "scripting.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```sh\n(.+?)```(?:\n\n```\n(.+?)```)?", DOCUMENT, re.DOTALL)
-LOOP = EXAMPLES[0][0]
+DOCUMENT = "docs/scripting.md"
+TEXT = (ROOT / DOCUMENT).read_text(encoding="utf-8")
+LOOP = blocks(DOCUMENT, "sh", heading="Loops in a shell")[0]
 
 shells = pytest.mark.parametrize("shell", ["sh", "bash"])
-
-
-def run_in(shell: str, script: str, machine: Machine) -> str:
-    """Run a script in which `backctl` is the program of the machine."""
-    program = " ".join(f"'{word}'" for word in machine.command())
-    done = subprocess.run(
-        [shell, "-euc", f'backctl() {{ {program} "$@"; }}\n{script}'],
-        env=machine.environment,
-        cwd=machine.home,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), script
-    return done.stdout
 
 
 @pytest.fixture
@@ -37,18 +23,49 @@ def office(machine: Machine) -> Machine:
     return machine
 
 
-@shells
-def test_every_example_runs_and_prints_what_the_document_says(office: Machine, shell: str) -> None:
-    assert len(EXAMPLES) >= 4
-    for script, output in EXAMPLES:
-        out = run_in(shell, script, office)
-        assert out == output or not output
-    assert "UserDeactivated: home moved to D:\\bob\n" in run_in(shell, EXAMPLES[1][0], office)
+def test_every_example_works_and_shows_what_the_document_says(office: Machine) -> None:
+    run_document(office, DOCUMENT)
+    assert (office.home / "password.txt").stat().st_mode & 0o077 == 0
+    assert len((office.home / "accounts.jsonl").read_text().splitlines()) == 2
 
 
 @shells
 def test_without_a_text_for_empty_cells_a_shell_shifts_the_columns(office: Machine, shell: str) -> None:
-    assert "ada has the role  and expires: admin" in run_in(shell, LOOP.replace(" --empty -", ""), office)
+    assert run_script(office, shell, LOOP.text) == LOOP.shown
+    assert "ada has the role  and expires: admin" in run_script(office, shell, LOOP.text.replace(" --empty -", ""))
+
+
+def test_the_table_of_exit_codes_is_the_programs_own(machine: Machine) -> None:
+    table = TEXT.partition("| code | meaning |\n|---|---|\n")[2].partition("\n\n")[0]
+    rows = [tuple(line.strip("| ").split(" | ", 1)) for line in table.splitlines()]
+    listed = machine.run("help", "exit-codes", "-o", "json").succeeded().json["items"]
+    assert rows == [(str(item["code"]), item["meaning"]) for item in listed]
+
+
+def test_the_jobs_of_the_crontab_print_only_what_should_be_mailed(office: Machine) -> None:
+    (crontab,) = (block.text for block in blocks(DOCUMENT, "crontab"))
+    for name in ("audit", "backups", "hr"):
+        (office.home / name).mkdir()
+    (office.home / "hr" / "leavers.txt").write_text("bob\n")
+    jobs = re.findall(r"^(?:[\d*]+ +){5}(.+)$", crontab, re.MULTILINE)
+    assert len(jobs) == 6
+    printed = []
+    for job in jobs:
+        command = job.replace("\\%", "%").replace("/usr/local/lib/backctl", str(ROOT / "docs" / "scripts"))
+        done = subprocess.run(
+            ["sh", "-c", command.replace("/srv", str(office.home)).replace(" 5%", " 50%")],
+            env=environment_of(office),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), job
+        printed.append(done.stdout)
+    assert printed[:5] == [""] * 5
+    assert printed[5].startswith("saved ")
+    assert office.run("user", "count", "--inactive").out == "1\n"
+    (copy,) = (office.home / "backups").iterdir()
+    assert re.fullmatch(r"backctl-\d{4}-\d\d-\d\d\.db", copy.name)
 
 
 def test_the_text_for_empty_cells_fills_nulls_and_empty_strings_in_text_only(office: Machine) -> None:
