@@ -55,6 +55,7 @@ class Starter:
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._lock = threading.Lock()
 
     def run(
         self, command: Sequence[str | bytes], *, stdin: bytes, env: Mapping[str, str], cwd: Path, timeout_s: float
@@ -63,13 +64,12 @@ class Starter:
         return self.start(command, env=env, cwd=cwd).communicate(stdin, timeout_s=timeout_s)
 
     def start(self, command: Sequence[str | bytes], *, env: Mapping[str, str], cwd: Path) -> "Started":
-        """Start a command line of `sys.executable` with pipes as its three streams. Several can run at the same time,
-        but only one thread may start them."""
+        """Start a command line of `sys.executable` with pipes as its three streams. Several can run at once."""
         streams = (os.pipe(), os.pipe(), os.pipe())
         theirs = (streams[0][0], streams[1][1], streams[2][1])
         ours = (streams[0][1], streams[1][0], streams[2][0])
         try:
-            if self.cold or _fixed(env) != _fixed(self._environment):
+            if self.is_cold(env):
                 stdin, stdout, stderr = theirs
                 process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=env, cwd=cwd)
                 return Started(process.pid, command, ours, process.wait)
@@ -88,10 +88,33 @@ class Starter:
 
         return Started(int(outcome.recv(_NUMBER_BYTES)), command, ours, wait)
 
+    def is_cold(self, env: Mapping[str, str]) -> bool:
+        """Whether a command with this environment starts its own interpreter."""
+        return self.cold or _fixed(env) != _fixed(self._environment)
+
+    def fork(
+        self, command: Sequence[str | bytes], *, env: Mapping[str, str], cwd: Path, streams: tuple[int, int, int]
+    ) -> Callable[[], int]:
+        """Start a command line of `sys.executable` with these streams. Return what waits for its exit code."""
+        outcome = self._forked(command, env, cwd, streams)
+
+        def wait() -> int:
+            with outcome:
+                outcome.recv(_NUMBER_BYTES)
+                return int(outcome.recv(_NUMBER_BYTES))
+
+        return wait
+
     def _forked(
         self, command: Sequence[str | bytes], env: Mapping[str, str], cwd: Path, streams: tuple[int, int, int]
     ) -> socket.socket:
         """Start a child; return a socket that receives its process id and its exit code."""
+        with self._lock:
+            return self._forked_alone(command, env, cwd, streams)
+
+    def _forked_alone(
+        self, command: Sequence[str | bytes], env: Mapping[str, str], cwd: Path, streams: tuple[int, int, int]
+    ) -> socket.socket:
         if self._process is None or self._process.poll() is not None:
             self._start()
         assert self._control is not None
@@ -267,6 +290,7 @@ def _serve(control: socket.socket) -> _Request | None:
         os.dup2(descriptor, number)
     for descriptor in (wake, waker, *descriptors):
         os.close(descriptor)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
     return request
 
 

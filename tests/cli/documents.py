@@ -28,6 +28,7 @@ from shlex import quote
 
 from tests.cli.conftest import Machine
 from tests.cli.scripts import environment_of
+from tests.shell_programs import write_program
 
 ROOT = Path(__file__).parents[2]
 RUN = ("sh", "console", "python", "toml")
@@ -156,11 +157,13 @@ def run_blocks(
     folder = machine.home.with_name("blocks")
     folder.mkdir(exist_ok=True)
     (folder / "merge.py").write_text(_MERGE)
+    write_program(folder / "merge", [sys.executable, str(folder / "merge.py"), str(machine.config_file)])
+    write_program(folder / "program", [sys.executable, "-c"])
     texts = [_replaced(block.text, replace) for block in wanted]
     script = "status=0\n"
     for number, (block, text) in enumerate(zip(wanted, texts, strict=True)):
         (folder / str(number)).write_text(text)
-        script += _mark(number) + _step(machine, block, text, folder / str(number))
+        script += _mark(number) + _step(block, text, folder / str(number))
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, _COLUMNS))
     screen: list[bytes] = []
@@ -242,19 +245,19 @@ def _read(document: str) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def _step(machine: Machine, block: Block, text: str, path: Path) -> str:
+def _step(block: Block, text: str, path: Path) -> str:
     """Return the commands of the shell that run a block, whose text is also in a file."""
+    file, folder = quote(str(path)), quote(str(path.parent))
     if block.file is not None:
-        return f"cp {quote(str(path))} {block.file}\n"
+        return f"cp {file} {block.file}\n"
     if block.language == "toml":
-        merge = [sys.executable, str(path.with_name("merge.py")), str(machine.config_file), str(path)]
-        return " ".join(map(quote, merge)) + "\nbackctl config validate\n"
+        return f"{folder}/merge {file}\nbackctl config validate\n"
     if block.language == "console":
         script = "set +e\n"
         for number, (command, _) in enumerate(conversation(text)):
             script += f"{{ {_mark(f'{path.name}.{number}')}(exit $status)\n{command}}} {_TERMINAL}\nstatus=$?\n"
         return script + "set -e\n"
-    commands = f"python - < {quote(str(path))}\n" if block.language == "python" else text
+    commands = f'{folder}/program "$(cat {file})"\n' if block.language == "python" else text
     return commands if block.shown is None else f"{{ {_mark(path.name + '.0')}{commands}}} {_TERMINAL}\n"
 
 

@@ -1,12 +1,12 @@
 """Runs shell scripts in which `backctl` is the program of a machine."""
 
-import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cli.conftest import Machine
+from tests.shell_programs import write_program
 
 
 def programs(machine: Machine) -> Path:
@@ -17,12 +17,6 @@ def programs(machine: Machine) -> Path:
     for name in ("python", "python3"):
         write_program(folder / name, [sys.executable])
     return folder
-
-
-def write_program(path: Path, command: Sequence[str]) -> None:
-    """Write a program that runs a command with further arguments."""
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
-    path.chmod(0o755)
 
 
 def environment_of(machine: Machine) -> dict[str, str]:

@@ -26,8 +26,9 @@ from tests.cli.documents import (
     run_document,
     runnable,
 )
-from tests.cli.scripts import programs, write_program
+from tests.cli.scripts import programs
 from tests.servers import Servers
+from tests.shell_programs import write_program
 
 ELSEWHERE = {
     "docs/cache.md": "test_cache.py",
