@@ -190,6 +190,15 @@ def test_a_new_keyring_is_wrapped_with_the_configured_passphrase(installed: Mach
     installed.run("user", "deactivate", "bob", env=known).succeeded()
 
 
+def test_a_dry_run_asks_for_the_configured_passphrase_too(installed: Machine) -> None:
+    keyring(installed).unlink()
+    command = confirmed(installed)
+    installed.configure('[keyring]\npassphrase_command = ["false"]\n')
+    errors = [refused(installed.run(*command, *flag), 9, "config.invalid") for flag in ([], ["--dry-run"])]
+    assert errors[0] == errors[1]
+    assert not keyring(installed).exists()
+
+
 def test_an_older_database_is_upgraded_first(newer: Machine) -> None:
     keyring(newer).unlink()
     count, command = events(newer), confirmed(newer)

@@ -89,6 +89,10 @@ class KeyFile:
         """Write the keyring to a temporary file and flush it; `durable.link_staged` gives it its real name."""
         return durable.stage(self.path, _content_of(keyring, self._passphrase))
 
+    def require_passphrase(self, keyring: "Keyring") -> None:
+        """Raise the errors of `stage` that are about the passphrase."""
+        _content_of(keyring, self._passphrase)
+
     def create(self, keyring: "Keyring") -> None:
         """Write a new file, completely or not at all. Raises FileExistsError when one exists, and OSError."""
         temporary = self.stage(keyring)

@@ -113,6 +113,8 @@ class FileKeyringReplacement(StagedChange):
         if self.state == "interrupted":
             self._complete()
         elif self.state == "lost":
+            if self.is_dry_run:
+                self._file.require_passphrase(self.ring)
             self._save(partial(self._file.stage_first, self.ring), self._place)
             self._discard()
 
