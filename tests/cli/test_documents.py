@@ -122,7 +122,7 @@ def configuration(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
         del machine.environment[name]
     write_secret(folder / "production.url", url)
     write_secret(folder / "redis.url", "redis://backctl:secret@redis.example.org:6379/0")
-    yield {"/srv/backctl": f"{machine.home}/srv", "/etc/backctl": str(folder), "/home/ada": str(machine.home)}
+    yield {"/srv/backctl": f"{machine.home}/srv", "/etc/backctl": str(folder)}
 
 
 def python(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
