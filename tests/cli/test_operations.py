@@ -216,9 +216,10 @@ def test_nothing_stays_encrypted_under_a_leaked_key(installed: Machine) -> None:
 def test_after_a_leaked_backup_whoever_has_a_password_needs_a_new_one(installed: Machine) -> None:
     set_password = ("user", "set-password", "bob", "--password-stdin")
     installed.run(*set_password, stdin="correct horse battery").succeeded()
-    token = installed.run("token", "issue", "ada").succeeded().out
+    installed.create_user("service")
+    token = installed.run("token", "issue", "service").succeeded().out
     run_blocks(installed, steps("A leaked backup"))
-    assert users(installed, "username", "must_change_password") == ["ada\tfalse", "bob\ttrue"]
+    assert users(installed, "username", "must_change_password") == ["ada\ttrue", "bob\ttrue", "service\tfalse"]
     assert not is_valid(installed, token)
 
 
