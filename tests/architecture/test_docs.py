@@ -27,6 +27,12 @@ def test_every_path_exists(document: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_the_readme_is_short_and_links_to_every_document() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 220
+    assert {document.name for document in DOCUMENTS} == set(re.findall(r"\(docs/([\w-]+\.md)\)", text))
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_every_name_stands_in_the_file_that_is_said_to_hold_it(document: Path) -> None:
     found = _NAME.findall(document.read_text(encoding="utf-8"))

@@ -1,6 +1,5 @@
 """Every block of README.md and docs/ that can be run is run by a test: most of them here, document by document."""
 
-import json
 import re
 import sys
 from base64 import b64encode
@@ -31,6 +30,7 @@ from tests.servers import Servers
 from tests.shell_programs import write_program
 
 ELSEWHERE = {
+    "README.md": "test_readme.py",
     "docs/cache.md": "test_cache.py",
     "docs/ci.md": "test_ci_document.py",
     "docs/import-export.md": "test_import_export_document.py",
@@ -41,11 +41,6 @@ ELSEWHERE = {
     "docs/tokens.md": "test_tokens_document.py",
 }
 """The documents whose blocks another module runs, because it needs more than one machine or looks at the results."""
-PUBLIC_KEYS = {
-    "keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIuaPcHURo", "kid": "one"}]
-}
-"""The key of RFC 8037, appendix A."""
-
 _OATHTOOL = """
 import base64, sys, time
 from backctl.domain.one_time_codes import totp
@@ -60,23 +55,6 @@ Prepare = Callable[[Machine, Servers], Iterator[Mapping[str, str]]]
 
 def nothing(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
     yield {}
-
-
-def readme(machine: Machine, servers: Servers) -> Iterator[Mapping[str, str]]:
-    """The files that its commands read, `./run` of a checkout, and an empty database for the profile `production`."""
-    (seed,) = (block.text for block in blocks("README.md", "yaml") if block.text.startswith("version: 1"))
-    for name, text in {
-        "jwks.json": json.dumps(PUBLIC_KEYS),
-        "phone.txt": "+49 30 901820",
-        "seed.yaml": seed,
-        "users.csv": "id,phone\n1,+49 30 901820\n",
-    }.items():
-        (machine.home / name).write_text(text)
-    write_program(machine.home / "run", ["sh", "-c", 'if [ "$1" = backctl ]; then "$@"; fi', "run"])
-    server = servers.postgres(18)
-    with server.database() as name:
-        write_secret(machine.home / "production.url", server.url(name))
-        yield {"/srv/backctl": f"{machine.home}/srv", "/etc/backctl": str(machine.home)}
 
 
 def with_accounts(machine: Machine, _: Servers) -> Iterator[Mapping[str, str]]:
@@ -152,7 +130,6 @@ def write_secret(path: Path, text: str) -> None:
 
 
 PREPARED: dict[str, Prepare] = {
-    "README.md": readme,
     "docs/accounts.md": accounts,
     "docs/audit.md": audit,
     "docs/configuration.md": configuration,

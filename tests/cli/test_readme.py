@@ -1,65 +1,69 @@
-"""The README is correct: its commands succeed in order, its table of exit codes is current, and its program runs."""
+"""The README is correct: its commands succeed in order, its table of exit codes is current, and it can be installed."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.accounts import python
 from tests.cli.conftest import Machine
-from tests.servers import POSTGRES_VERSIONS, PostgresVersion, Servers
+from tests.cli.documents import ROOT, Block, blocks, run_blocks, runnable
+from tests.cli.scripts import write_program
+from tests.servers import Servers
 
-from backctl.presentation.commands import NOUNS
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-BEFORE_SERVERS, _, _rest = README.partition("\n## On PostgreSQL\n")
-SERVERS, _, AFTER_SERVERS = _rest.partition("\n## ")
-
-
-def shown() -> list[list[str] | str]:
-    """Return every TOML block and the words of every `backctl …` (lines of fenced blocks, code spans), in order.
-
-    Omits the section on servers, which has a separate test.
-    """
-    pattern = r"```toml\n(.+?)```|^(?:\./run )?backctl ([^\n]+)$|`(?:\./run )?backctl ([^`\n]+)`"
-    found = re.findall(pattern, BEFORE_SERVERS + AFTER_SERVERS, re.MULTILINE | re.DOTALL)
-    # Redirections of the shell are ignored.
-    return [toml or shlex.split((fenced or span).partition(" > ")[0], comments=True) for toml, fenced, span in found]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SEPARATE = {
+    "Install": "test_the_ways_to_install_work",
+    "More": "the verbs of ./run, which tests/architecture/test_run.py runs",
+}
+"""The sections whose blocks do not run with the others."""
 
 
-def shown_commands() -> list[list[str]]:
-    return [words for words in shown() if isinstance(words, list)]
+def shown() -> tuple[list[Block], list[Block]]:
+    """Return the blocks before and after the table of tasks."""
+    found = [block for block in blocks("README.md") if block.heading not in SEPARATE]
+    after = next(number for number, block in enumerate(found) if block.heading == "Several databases")
+    return found[:after], found[after:]
 
 
-def configure(machine: Machine, toml: str) -> None:
-    """Append a TOML block of the README to the configuration file, with folders of the machine."""
-    machine.config_file.parent.mkdir(parents=True, exist_ok=True)
-    with machine.config_file.open("a") as file:
-        file.write("\n" + toml.replace("/srv/backctl", f"{machine.home}/srv"))
-    machine.config_file.chmod(0o600)
+def tasks() -> list[list[str]]:
+    """Return the words of the commands in the table of tasks."""
+    return [shlex.split(command) for command in re.findall(r"^\| .+? \| `backctl (.+)` \|$", README, re.MULTILINE)]
 
 
-def test_every_command_of_the_readme_succeeds_in_its_order(machine: Machine) -> None:
-    assert len(shown_commands()) >= 20
-    assert {words[2] if words[0] == "-p" else words[0] for words in shown_commands()} <= set(NOUNS)
-    (machine.home / "leavers.txt").write_text("ci-runner\neve@example.org\n")
-    (seed,) = re.findall(r"```yaml\n(version: 1\n.+?)```", README, re.DOTALL)
-    (machine.home / "seed.yaml").write_text(seed)
+def test_every_command_works_in_its_order(machine: Machine, servers: Servers) -> None:
     (machine.home / "phone.txt").write_text("+49 30 901820")
-    (machine.home / "users.csv").write_text("id,phone\n1,+49 30 901820\n")
-    (machine.home / "kim.hash").write_text("$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n")
-    del machine.environment["BACKCTL_PASSWORDS_BCRYPT_COST"]
-    for words in shown():
-        if isinstance(words, str):
-            configure(machine, words)
-            continue
+    write_program(machine.home / "run", ["sh", "-c", '"$@"', "run"])
+    before, after = shown()
+    run_blocks(machine, before)
+    assert len(tasks()) > 20
+    for words in tasks():
         done = machine.run(*words, stdin="correct horse battery\n")
         assert done.code == 0, f"backctl {shlex.join(words)}: {done.err}"
-        if "-q" not in words:
-            assert done.out, f"backctl {shlex.join(words)} said nothing"
+        assert done.out, f"backctl {shlex.join(words)} said nothing"
     assert (machine.home / "eve.txt").exists()
+    server = servers.postgres(18)
+    with server.database() as name:
+        secret = machine.home / "production.url"
+        secret.touch(mode=0o600)
+        secret.write_text(server.url(name))
+        ran = run_blocks(
+            machine, after, replace={"/srv/backctl": f"{machine.home}/srv", "/etc/backctl": str(machine.home)}
+        )
+        listed = machine.run("-p", "production", "user", "list", "-o", "json").succeeded().json["items"]
+    assert [(user["username"], user["role"]) for user in listed] == [("ada", "admin")]
+    assert server.password not in "".join(block.out + block.err for block in ran)
+    (applied,) = (done.out for done in ran if "backctl apply" in done.block.text)
+    assert applied.splitlines()[-1].split("\t")[-1] == "false", "the second 'apply' changes something"
     closed = machine.run("user", "list", "--inactive", "--fields", "username", "--no-header").succeeded()
-    assert set(closed.out.split()) == {"ada", "ci-runner", "eve"}
+    assert set(closed.out.split()) == {"ci-runner", "eve"}
+
+
+def test_no_block_is_left_out() -> None:
+    before, after = shown()
+    assert {block.heading for block in runnable("README.md") if block not in before + after} == set(SEPARATE)
 
 
 def test_the_table_of_exit_codes_is_the_programs_own(machine: Machine) -> None:
@@ -74,20 +78,12 @@ def test_the_table_of_exit_codes_is_the_programs_own(machine: Machine) -> None:
     assert machine.run("help", "exit-codes").succeeded().out.splitlines()[1:] == ["\t".join(row) for row in rows]
 
 
-def test_the_example_for_services_runs(machine: Machine) -> None:
-    (program,) = re.findall(r"```python\n(.+?)```", README.partition("\n## From Python\n")[2], re.DOTALL)
-    done = python(machine, program).succeeded()
-    created, listed = done.out.splitlines()
-    assert created.endswith(" True")
-    assert listed == "grace user"
-    assert machine.run("user", "show", "grace", "--fields", "role", "--no-header").succeeded().out == "user\n"
-
-
-def test_the_start_page_holds_what_a_newcomer_is_promised(machine: Machine) -> None:
-    """The first command, `user list` and `doctor`, which a new user runs first."""
-    words = shown_commands()[0]
-    assert words == ["user", "create", "ada@example.org", "--username", "ada", "--generate-password"]
-    created = machine.run(*words).succeeded()
+def test_the_first_command_creates_an_account_whose_password_is_shown_once(machine: Machine) -> None:
+    first = blocks("README.md", "sh", heading="First five minutes")[0]
+    words = shlex.split(first.text)
+    assert words[:2] == ["./run", "backctl"]
+    assert words[2:] == ["user", "create", "ada@example.org", "--username", "ada", "--generate-password"]
+    created = machine.run(*words[2:]).succeeded()
     password = created.out.splitlines()[1].split("\t")[-1]
     assert len(password) == 20
     listed = machine.run("user", "list", "-o", "json").succeeded()
@@ -96,24 +92,20 @@ def test_the_start_page_holds_what_a_newcomer_is_promised(machine: Machine) -> N
     assert machine.run("doctor").code == 0
 
 
-@pytest.mark.parametrize("version", POSTGRES_VERSIONS)
-def test_the_section_on_servers_leads_from_nothing_to_a_profile(
-    machine: Machine, servers: Servers, version: PostgresVersion
-) -> None:
-    (configuration,) = re.findall(r"```toml\n(.+?)```", SERVERS, re.DOTALL)
-    (commands,) = re.findall(r"```sh\n(.+?)```", SERVERS, re.DOTALL)
-    machine.config_file.parent.mkdir(parents=True)
-    machine.config_file.write_text(configuration.replace("/etc/backctl/", f"{machine.home}/"))
-    server = servers.postgres(version)
-    with server.database() as name:
-        (machine.home / "production.url").touch(mode=0o600)
-        (machine.home / "production.url").write_text(server.url(name) + "\n")
-        for line in commands.splitlines():
-            done = machine.run(*shlex.split(line)[1:])
-            assert done.code == 0, f"{line}: {done.err}"
-            assert done.out
-            assert server.password not in done.out + done.err
-        listed = machine.run("--profile", "production", "user", "list", "-o", "json").succeeded()
-        assert [(user["username"], user["role"]) for user in listed.json["items"]] == [("ada", "admin")]
-    assert (machine.home / "production.keyring.json").exists()
-    assert not machine.data.exists()
+@pytest.mark.long
+def test_the_ways_to_install_work(tmp_path: Path) -> None:
+    """Downloads pipx, uv and the dependencies of backctl."""
+    (block,) = blocks("README.md", "sh", heading="Install")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "tools"], check=True)
+    subprocess.run([tmp_path / "tools" / "bin" / "pip", "install", "--quiet", "pipx", "uv"], check=True)
+    path = f"{tmp_path}/tools/bin:{os.environ['PATH']}"
+    for number, line in enumerate(block.text.splitlines()):
+        home = tmp_path / f"home{number}"
+        home.mkdir()
+        settings = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
+        environment = {"HOME": str(home), "PATH": path, **settings}
+        subprocess.run(["sh", "-euc", line], cwd=ROOT, env=environment, check=True)
+        if "install" in line:
+            program = home / ".local" / "bin" / "backctl"
+            shown = subprocess.run([program, "version", "-o", "json"], env=environment, capture_output=True, check=True)
+            assert b'"version"' in shown.stdout
