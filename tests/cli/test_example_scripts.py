@@ -11,7 +11,7 @@ import pytest
 from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
 from tests.cli.documents import ROOT
-from tests.cli.scripts import write_program
+from tests.shell_programs import write_program
 from tests.starter import SOURCE
 
 PEOPLE = [Person("ada", role="admin"), Person("bob"), Person("cleo"), Person("dora")]
