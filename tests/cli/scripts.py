@@ -8,6 +8,8 @@ from pathlib import Path
 from tests.cli.conftest import Machine
 from tests.shell_programs import write_program
 
+__all__ = ["environment_of", "programs", "run_script", "write_program"]
+
 
 def programs(machine: Machine) -> Path:
     """Return a folder for PATH, outside the home folder, that contains `backctl`, `python` and `python3`."""
