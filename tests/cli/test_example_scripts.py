@@ -11,8 +11,8 @@ import pytest
 from tests.cli.accounts import Person
 from tests.cli.conftest import Machine
 from tests.cli.documents import ROOT
+from tests.cli.scripts import programs
 from tests.shell_programs import write_program
-from tests.starter import SOURCE
 
 PEOPLE = [Person("ada", role="admin"), Person("bob"), Person("cleo"), Person("dora")]
 SCRIPTS = ROOT / "docs" / "scripts"
@@ -29,9 +29,11 @@ class Shell:
 
     def __init__(self, machine: Machine) -> None:
         self.home = machine.home
-        self._programs = machine.home.with_name("bin")
-        self._programs.mkdir(exist_ok=True)
-        write_program(self._programs / "backctl", ["env", f"PYTHONPATH={SOURCE}", *machine.command()])
+        self._programs = machine.home.with_name("scripts")
+        self._programs.mkdir()
+        # The variables of the interpreter belong to the program, not to the environment of the scripts.
+        variables = (f"{name}={machine.environment[name]}" for name in ("PYTHONPATH", "LC_ALL"))
+        write_program(self._programs / "backctl", ["env", *variables, str(programs(machine) / "backctl")])
         self._config = machine.home.with_name("config.toml")
         self._config.write_text(
             f'[database]\nurl = "sqlite:///{machine.data}/backctl.db"\n'
