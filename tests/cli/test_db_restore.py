@@ -202,6 +202,24 @@ UNFIT: dict[str, tuple[Callable[[Path], object], int, str, str]] = {
     "overwritten": (is_overwritten, 9, "database.unusable", "copy.db"),
     "of another program": (is_of_another_program, 9, "database.unusable", "does not belong to backctl"),
     "without a head": (changed_by("DELETE FROM event_head"), 9, "database.unusable", "no head"),
+    "with another head": (
+        changed_by("UPDATE event_head SET seq = seq + 9"),
+        9,
+        "database.unusable",
+        "does not match the last event",
+    ),
+    "older than its tables": (
+        changed_by("UPDATE alembic_version SET version_num = '0008'"),
+        9,
+        "database.unusable",
+        "already exists",
+    ),
+    "with an impossible value": (
+        changed_by("INSERT INTO token_issuers VALUES (x'ff', 'soon')"),
+        9,
+        "database.unusable",
+        "the copy",
+    ),
     "of an unknown revision": (
         changed_by("UPDATE alembic_version SET version_num = '0000'"),
         9,
@@ -224,6 +242,32 @@ UNFIT: dict[str, tuple[Callable[[Path], object], int, str, str]] = {
     ),
     "with a log": (lambda path: Path(f"{path}-wal").write_bytes(b"x"), 9, "database.unusable", "not a finished copy"),
 }
+
+
+def test_triggers_in_a_copy_cannot_keep_sessions_open(installed: Machine) -> None:
+    token = run(installed, "token", "issue", "bob").strip()
+    backed_up(installed)
+    changed_by(
+        'CREATE TRIGGER "a \'b" AFTER UPDATE ON sessions BEGIN '
+        "UPDATE sessions SET revoked_at = NULL, revoked_because = NULL; END",
+        "CREATE TRIGGER c AFTER INSERT ON token_issuers BEGIN DELETE FROM token_issuers; END",
+        "CREATE TRIGGER d BEFORE INSERT ON events BEGIN SELECT raise(ABORT, 'no'); END",
+    )(installed.home / "copy.db")
+    restored(installed)
+    assert installed.run("token", "verify", "--token-stdin", stdin=token).code == 6
+    assert installed.rows("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY name") == [
+        ("a 'b",),
+        ("c",),
+        ("d",),
+    ]
+
+
+def test_events_that_are_missing_in_a_copy_are_reported(installed: Machine) -> None:
+    backed_up(installed)
+    changed_by("DELETE FROM events WHERE seq = 2")(installed.home / "copy.db")
+    done = installed.run("db", "restore", "copy.db", "-y", "-o", "json").succeeded()
+    assert "the copy 'copy.db' is not as backctl left it" in done.err
+    assert "but the head is at" in done.err
 
 
 def test_an_unfit_copy_changes_nothing(installed: Machine) -> None:

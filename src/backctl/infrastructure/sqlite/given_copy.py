@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from backctl.domain.audit import MAC_BYTES, Head
 from backctl.domain.errors import (
     BackctlError,
+    DatabaseDamaged,
     DatabaseFull,
     DatabaseUnusable,
     DiskFull,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 _OTHER_BACKUP = "use another backup"
+_LAST = "SELECT seq, mac FROM events ORDER BY seq DESC LIMIT 1"
+_TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
 _KEYS = (
     ("mfa_secrets", "SELECT DISTINCT kid FROM mfa_secrets"),
     ("recovery_codes", "SELECT DISTINCT kid FROM recovery_codes WHERE used_at IS NULL"),
@@ -45,17 +48,26 @@ _KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class GivenCopy:
-    """The private file `path` with the content of the file `shown`, and what that contains."""
+    """The private file `path` with the content of the file `shown`, and what that contains.
+
+    `triggers` are the statements that create its triggers, which are removed until `restore_triggers`.
+    """
 
     path: Path
     shown: str
     stored: StoredInstallation
     head: Head
     last_event_at: Instant | None
+    triggers: tuple[str, ...]
+
+    def restore_triggers(self) -> None:
+        with self.named(), closing(connect(self.path, timeout_us=0, read_only=False)) as connection:
+            for statement in self.triggers:
+                connection.execute(statement)
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Let errors name the file that the person knows."""
+        """Let errors name the file that the person knows. Raises DatabaseUnusable for one that cannot be changed."""
         with _named(self.path, self.shown):
             yield
 
@@ -69,19 +81,27 @@ def read_copy(file: str, place: Place, *, database: Path, keyring: "Keyring") ->
     """
     _copy_bytes(file, place, database)
     with _named(place.path, file), _other_hint():
-        return _checked(place.path, file, keyring)
+        copy = _checked(place.path, file, keyring)
+        _remove_triggers(place.path)
+    return copy
 
 
-def require_schema(copy: GivenCopy, *, timeout_us: int) -> None:
-    """Raise DatabaseUnusable unless the copy, which has the current revision, has the expected schema."""
+def require_schema(copy: GivenCopy, *, timeout_us: int) -> tuple[str, ...]:
+    """Check a copy that has the current revision. Return what is wrong with its accounts and its event log.
+
+    Raises DatabaseUnusable unless it has the expected schema.
+    """
     from backctl.infrastructure.sqlite.checks import file_probes
 
+    flaws = list[str]()
     with copy.named(), _other_hint():
         for probe in file_probes(copy.path, timeout_us=timeout_us):
-            if probe.check.startswith("schema."):
+            if probe.check.startswith("schema.") or probe.check in ("contents.accounts", "contents.events"):
                 found = probe.examine()
-                if found.status == "fail":
+                if found.status == "fail" and probe.check.startswith("schema."):
                     raise _damaged(copy.shown, found.finding)
+                flaws += [found.finding] if found.status == "fail" else []
+    return tuple(flaws)
 
 
 def _copy_bytes(file: str, place: Place, database: Path) -> None:
@@ -151,7 +171,17 @@ def _checked(path: Path, shown: str, keyring: "Keyring") -> GivenCopy:
         head = head_of(connection)
         if head is None:
             raise _damaged(shown, "its event log has no head")
-        return GivenCopy(path, shown, stored, head, _time_of(connection, head))
+        if connection.execute(_LAST).fetchone() != head:
+            raise _damaged(shown, "the head of its event log does not match the last event")
+        triggers = tuple(str(statement) for _, statement in connection.execute(_TRIGGERS))
+        return GivenCopy(path, shown, stored, head, _time_of(connection, head), triggers)
+
+
+def _remove_triggers(path: Path) -> None:
+    """Remove all triggers, which would otherwise act while sessions are ended, and could undo it."""
+    with mapped_faults(path), closing(connect(path, timeout_us=0, read_only=False)) as connection:
+        for name, _ in connection.execute(_TRIGGERS).fetchall():
+            connection.execute('DROP TRIGGER "{}"'.format(str(name).replace('"', '""')))
 
 
 def _require_known(revision: str, named: Path) -> None:
@@ -205,11 +235,18 @@ def _named(path: Path, shown: str) -> Iterator[None]:
         yield
     except DatabaseFull:  # the private file cannot grow
         raise DiskFull(str(path.parent.parent)) from None
+    except DatabaseDamaged as error:
+        raise _damaged(shown, error.message) from None
     except BackctlError as error:
         private, known = (quoted(text, limit=400) for text in (str(path), shown))
         error.message = error.message.replace(private, known)
         error.args = (error.message,)
         raise
+    except Exception as error:
+        cause = getattr(error, "orig", error)  # SQLAlchemy's errors contain the driver's
+        if not isinstance(cause, sqlite3.Error):
+            raise
+        raise _damaged(shown, f"SQLite reports {quoted(str(cause))}") from error
 
 
 @contextmanager

@@ -304,7 +304,8 @@ class Restoration:
             record = self._installation.upgrade_record(copy.stored, self._by)
             with copy.named():
                 migrate_file(copy.path, timeout_us=_PRIVATE_TIMEOUT_US, record=record, copies=False)
-        require_schema(copy, timeout_us=_PRIVATE_TIMEOUT_US)
+        for flaw in require_schema(copy, timeout_us=_PRIVATE_TIMEOUT_US):
+            self._installation.notice(f"the copy {quoted(self._file, limit=400)} is not as backctl left it: {flaw}")
         return copy
 
     def _compared(self, copy: GivenCopy, replaced: str) -> Comparison | None:
@@ -326,6 +327,7 @@ class Restoration:
                 with work:
                     sessions = self._settle(work, copy.stored.installation_id, copy=copy.head, replaced=replaced)
                     work.commit()
+                copy.restore_triggers()
                 move_log_into_file(engine, copy.path)
             finally:
                 engine.dispose()
