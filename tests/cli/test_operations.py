@@ -112,7 +112,7 @@ def test_the_process_that_locks_a_database_is_found_and_ended(installed: Machine
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        shown = " 4711 python3         WRITE /home/ops/.local/share/backctl/backctl.db-shm"
+        shown = " 4711 python3         WRITE /srv/backctl/backctl.db-shm"
         run_blocks(
             installed,
             steps("A locked database"),
