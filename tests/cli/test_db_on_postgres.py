@@ -271,6 +271,14 @@ def test_a_copy_is_left_to_the_servers_own_program(installed: Machine, server: P
     assert contents(installed.home) == before
 
 
+def test_tables_that_pg_restore_has_left_are_explained(newer: Machine) -> None:
+    execute(newer, "CREATE TABLE badges (id integer)")
+    error = refused(newer.run("db", "upgrade", "-o", "json"), 9, "database.unusable")
+    assert "restore that copy into an empty database" in error["hint"]
+    execute(newer, "DROP TABLE badges")
+    newer.run("db", "upgrade").succeeded()
+
+
 def test_a_dump_is_restored_with_the_printed_commands(installed: Machine, server: PostgresServer) -> None:
     env = {**installed.environment, "PGPASSWORD": server.password}
 
@@ -292,6 +300,7 @@ def test_a_dump_is_restored_with_the_printed_commands(installed: Machine, server
     }
     printed = installed.run("db", "restore", "a copy.dump").succeeded().out
     assert printed.splitlines() == done.json["commands"]
+    assert "a copy from before an upgrade into a new, empty database" in done.err
     assert contents(installed.home) == before
 
     run_printed(printed.splitlines()[0])

@@ -65,6 +65,10 @@ class PostgresCare:
     def restore(self, file: str, settle: "Settle", *, by: Attribution, dry_run: bool) -> "Restored":
         from backctl.application.ports.storage import Restored
 
+        self._installation.notice(
+            "pg_restore keeps tables that the copy does not have: restore a copy from before an upgrade into a new, "
+            "empty database"
+        )
         label = self._database.label
         commands = (pg_restore(label, file), Hint("{backctl} db restored"))
         return Restored(Change(RestoreView(label, file, commands=commands), changed=False), ())

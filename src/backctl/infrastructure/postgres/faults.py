@@ -172,7 +172,8 @@ def _configuration_fault(state: str, database: str) -> BackctlError | None:
     if state in _FOREIGN_SCHEMA:
         return DatabaseUnusable(
             f"{database} contains tables of another application with the same names",
-            hint="set database.url to a separate database or schema",
+            hint="set database.url to a separate database or schema; if pg_restore has restored a copy from before an "
+            "upgrade, restore that copy into an empty database instead",
         )
     if state == _NO_RIGHT:
         return DatabaseUnusable(
