@@ -26,16 +26,16 @@ _CLIENT = f"""
 import _socket, array, os, sys
 
 words = sys.argv[2:]
-door = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-door.connect(sys.argv[1])
+server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+server.connect(sys.argv[1])
 variables = [name + b"=" + value for name, value in os.environb.items()]
 message = b"\\0".join([os.getcwdb(), b"%d" % len(words), *map(os.fsencode, words), *variables])
 streams = array.array("i", [0, 1, 2])
-door.sendmsg([b"%{_NUMBER_BYTES}d" % len(message)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+server.sendmsg([b"%{_NUMBER_BYTES}d" % len(message)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
 view = memoryview(message)
 while view:
-    view = view[door.send(view):]
-answer = door.recv({_NUMBER_BYTES}).decode()
+    view = view[server.send(view):]
+answer = server.recv({_NUMBER_BYTES}).decode()
 if answer == "{_COLD}":
     os.execv(sys.executable, [sys.executable, *words])
 code = int(answer)
