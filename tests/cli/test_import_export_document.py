@@ -16,7 +16,7 @@ from backctl.application.transfer import record
 DATA = Path(__file__).parent / "data"
 DOCUMENT = "docs/import-export.md"
 TEXT = (ROOT / DOCUMENT).read_text(encoding="utf-8")
-(DRY_RUN,) = blocks(DOCUMENT, "console", heading="Importing")
+(DRY_RUN,) = blocks(DOCUMENT, "console", heading="Import accounts")
 PROFILE = """
 [profiles.production]
 database.url_file = "{home}/production.url"
