@@ -148,7 +148,7 @@ def test_what_was_used_since_the_copy_stays_used(installed: Machine) -> None:
 def test_a_person_is_asked_once_and_sees_a_table(installed: Machine) -> None:
     backed_up(installed)
     run(installed, "user", "deactivate", "bob")
-    question = "replace all accounts and events by those of copy.db? [y/N]"
+    question = "replace all accounts and events with those of copy.db? [y/N]"
     refused(installed.run("db", "restore", "copy.db", "-o", "json"), 8, "confirmation.required")
     before = contents(installed.home)
     assert installed.at_terminal("db", "restore", "copy.db", keys=[(question, "n\n")]).code == 8
@@ -266,7 +266,7 @@ def test_events_that_are_missing_in_a_copy_are_reported(installed: Machine) -> N
     backed_up(installed)
     changed_by("DELETE FROM events WHERE seq = 2")(installed.home / "copy.db")
     done = installed.run("db", "restore", "copy.db", "-y", "-o", "json").succeeded()
-    assert "the copy 'copy.db' is not as backctl left it" in done.err
+    assert "the copy 'copy.db' was changed outside backctl" in done.err
     assert "but the head is at" in done.err
 
 

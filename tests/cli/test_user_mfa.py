@@ -203,7 +203,7 @@ def test_a_terminal_shows_a_picture_and_asks_for_codes(installed: Machine) -> No
     assert code not in screen.out
     recovery = re.findall(f"^(?:recovery_codes:)? +({RECOVERY_CODE})$", screen.out, re.MULTILINE)
     assert len(recovery) == 10
-    keys = [("password: ", f"{GOOD}\n"), ("mfa code: ", f"{recovery[0][0]}\n")]
+    keys = [("password: ", f"{GOOD}\n"), ("MFA code: ", f"{recovery[0][0]}\n")]
     assert installed.at_terminal("user", "check-password", "ada", keys=keys).code == 0
     question = "let ada log in with only a password? [y/N] "
     assert installed.at_terminal("user", "mfa", "disable", "ada", keys=[(question, "n\n")]).code == 8

@@ -28,7 +28,7 @@ def ask_secret(name: str, *, new: bool = False, judge: "Callable[[Secret], None]
     `judge` is called with a new secret before it is typed again, and may raise. Raises UsageError at the end of input,
     InvalidInput if it is not UTF-8 text or after three pairs that differ.
     """
-    label = name.replace("-", " ")
+    label = name.replace("-", " ").replace("mfa", "MFA")
     with _silent_terminal(sys.stdin.fileno()):
         for left in reversed(range(_ATTEMPTS if new else 1)):
             secret = _hidden(f"{label}: ", label)

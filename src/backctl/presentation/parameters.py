@@ -124,7 +124,7 @@ SOURCES = ("stdin", "file", "fd", "env")
 
 def secret_options(name: str) -> tuple[TyperOption, ...]:
     """Return the four options that give the secret `name`, the same for every secret of every command."""
-    words = name.replace("-", " ")
+    words = name.replace("-", " ").replace("mfa", "MFA")
     member = name.replace("-", "_")
     return (
         _option(

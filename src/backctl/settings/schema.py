@@ -199,7 +199,7 @@ SETTINGS = {
             high=86_400_000_000,
             meaning="How long after its TTL a value is used if the loader fails.",
         ),
-        _refresh_after("cache.refresh_after", meaning="Part of its TTL after which a read renews a value."),
+        _refresh_after("cache.refresh_after", meaning="Percentage of the TTL after which a read renews a value."),
         Setting(
             "cache.lock_timeout",
             "duration",

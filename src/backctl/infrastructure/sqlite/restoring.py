@@ -305,7 +305,7 @@ class Restoration:
             with copy.named():
                 migrate_file(copy.path, timeout_us=_PRIVATE_TIMEOUT_US, record=record, copies=False)
         for flaw in require_schema(copy, timeout_us=_PRIVATE_TIMEOUT_US):
-            self._installation.notice(f"the copy {quoted(self._file, limit=400)} is not as backctl left it: {flaw}")
+            self._installation.notice(f"the copy {quoted(self._file, limit=400)} was changed outside backctl: {flaw}")
         return copy
 
     def _compared(self, copy: GivenCopy, replaced: str) -> Comparison | None:

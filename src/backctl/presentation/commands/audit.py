@@ -131,7 +131,7 @@ def show(
     """,
 )
 def verify(call: Invocation) -> None:
-    """Verify that the event log is complete: exit code 0 or 6.
+    """Verify that the event log is intact: exit code 0 or 6.
 
     Detects events that were changed, inserted or removed. Checks the chain of events from its beginning and names
     the first event that is wrong.

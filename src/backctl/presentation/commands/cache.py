@@ -85,7 +85,7 @@ def set_(
         str | None, Option("--ttl", metavar="DURATION", help="Time until the value is stale; cache.ttl by default.")
     ] = None,
     tags: Annotated[
-        list[str] | None, Option("--tag", metavar="TAG", help="Tag to invalidate the entry by; can be repeated.")
+        list[str] | None, Option("--tag", metavar="TAG", help="Tag to invalidate the entry by; may be repeated.")
     ] = None,
 ) -> None:
     """Store a value in the cache, replacing any existing one.
@@ -95,7 +95,7 @@ def set_(
     from backctl.application.cache_values import read_value
 
     if raw and base64:
-        raise UsageError("--raw and --base64 exclude each other", hint="use one of them")
+        raise UsageError("--raw and --base64 cannot be combined", hint="use one of them")
     if (value is None) == (from_file is None):
         raise UsageError("give either VALUE or --from-file", hint="for example, '{\"total\": 3}'")
     microseconds = None if ttl is None else duration(ttl)
@@ -169,7 +169,7 @@ def list_(
 def explain(call: Invocation, key: Key) -> None:
     """Show everything about a cache entry.
 
-    Shows its level, age, TTL, tags, epoch and writer, and why it is not used. Exit code 3 if there is none.
+    Shows its level, age, TTL, tags, epoch and writer, and, if it is not used, the reason. Exit code 3 if there is none.
     """
     call.results.show(call.backend.cache_entries.explain(key))
 
@@ -194,9 +194,9 @@ def invalidate(
         str | None, Argument(metavar="[PATTERN]", help="Invalidate keys that match this Redis glob, such as 'user:*'.")
     ] = None,
     tags: Annotated[
-        list[str] | None, Option("--tag", metavar="TAG", help="Invalidate entries with this tag; can be repeated.")
+        list[str] | None, Option("--tag", metavar="TAG", help="Invalidate entries with this tag; may be repeated.")
     ] = None,
-    everything: Annotated[bool, Option("--all", help="Invalidate all entries; prompts unless --yes is given.")] = False,
+    everything: Annotated[bool, Option("--all", help="Invalidate all entries; asks for confirmation.")] = False,
 ) -> None:
     """Invalidate cache entries in all running services.
 

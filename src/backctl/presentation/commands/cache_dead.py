@@ -38,9 +38,9 @@ def list_(call: Invocation) -> None:
     changes="requeue dead updates",
     view=DeadUpdatesChanged,
     examples="""
-    # Show how many would be written again
+    # Show how many would be put back
     backctl cache dead requeue --all --dry-run
-    # Let all dead updates be written again
+    # Put all dead updates back in the queue
     backctl cache dead requeue --all
     """,
 )
@@ -49,9 +49,9 @@ def requeue(
     ids: Ids = None,
     everything: Annotated[bool, Option("--all", help="Requeue all dead updates.")] = False,
 ) -> None:
-    """Let dead updates wait to be written again.
+    """Put dead updates back in the queue.
 
-    An update whose key has a newer one in the queue is dropped instead, because the newer one replaces it.
+    If the queue has a newer update for the same key, the dead update is deleted instead.
     """
     chosen = _chosen(ids, everything)
     call.results.changed(call.backend.queued_updates.requeue(chosen, dry_run=call.dry_run))
@@ -74,7 +74,10 @@ def drop(
     ids: Ids = None,
     everything: Annotated[bool, Option("--all", help="Drop all dead updates.")] = False,
 ) -> None:
-    """Delete dead updates. Their values are lost. Prompts unless --yes is given."""
+    """Delete dead updates.
+
+    Their values are lost. Asks for confirmation.
+    """
     chosen = _chosen(ids, everything)
     number = 0 if chosen is None else len(set(chosen))
     call.guard.confirm("drop a dead update" if number == 1 else f"drop {number or 'all'} dead updates")

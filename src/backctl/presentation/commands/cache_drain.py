@@ -48,12 +48,12 @@ def drain(
         Option(
             "--register",
             metavar="FUNCTION",
-            help="Register the writers of a service: call MODULE:NAME(cache); can be repeated.",
+            help="Register the writers of a service: call MODULE:NAME(cache); may be repeated.",
         ),
     ] = None,
     set_aside_unknown: Annotated[
         bool,
-        Option("--set-aside-unknown", help="Move the updates of writers that are not registered to the dead ones."),
+        Option("--set-aside-unknown", help="Move updates to the dead-letter list if their writer is not registered."),
     ] = False,
 ) -> None:
     """Write queued updates to the database.
@@ -66,7 +66,7 @@ def drain(
     from backctl.presentation.batch.signals import Interruption
 
     if once and follow:
-        raise UsageError("--once and --follow exclude each other", hint="use one of them")
+        raise UsageError("--once and --follow cannot be combined", hint="use one of them")
     if batch_size is not None and not 1 <= batch_size <= _BATCH_MAX:
         raise UsageError(f"--batch-size {batch_size} is out of range", hint=f"use 1 to {_BATCH_MAX}")
     functions = [_imported(text) for text in register or ()]
@@ -109,7 +109,7 @@ def _imported(text: str) -> Callable[..., Any]:
             hint="run the command in the folder of the module, or set PYTHONPATH",
         ) from error
     if not callable(function):
-        raise UsageError(f"{quoted(module_name)} has no function {quoted(name)}", hint="name a function(cache)")
+        raise UsageError(f"{quoted(module_name)} has no function {quoted(name)}", hint="name a function of the module")
     found: Callable[..., Any] = function
     return found
 

@@ -102,7 +102,7 @@ def backup(
 
 @leaf(
     app,
-    changes="replace the database by {file}",
+    changes="replace the database with {file}",
     guard="yes",
     view=RestoreView,
     examples="""
@@ -116,15 +116,15 @@ def restore(
     call: Invocation,
     file: Annotated[str, Argument(metavar="FILE", help="A copy that 'db backup' made.")],
 ) -> None:
-    """Replace the database by a copy while it is in use.
+    """Replace the database with a copy while it is in use.
 
-    Keeps a dated copy of the replaced database next to it, ends all sessions, and lists the accounts that have access
-    again. Asks for confirmation. On PostgreSQL, prints the commands to run instead and changes nothing.
+    Keeps a dated copy of the replaced database next to it, ends all sessions, and lists the accounts that regain
+    access. Asks for confirmation. On PostgreSQL, prints the commands to run instead and changes nothing.
     """
     if file == "-":
         raise UsageError("a copy cannot be read from standard input", hint="name its file")
     database = call.backend.database
-    call.guard.confirm(f"replace all accounts and events by those of {escaped(file)}")
+    call.guard.confirm(f"replace all accounts and events with those of {escaped(file)}")
     change = database.restore(file, by=call.attribution, dry_run=call.dry_run)
     if change.value.commands:
         call.results.instead(change, change.value.commands)

@@ -24,7 +24,7 @@ app = noun("decrypt")
     examples="""
     # Decrypt a value
     backctl decrypt --context users.phone:1 --value-file phone.enc
-    # Decrypt a column, each with the id of its row as context
+    # Decrypt a column, with the id of each row in the context
     backctl decrypt --csv phone --context-template 'users.{}:{id}' < enc.csv
     # Decrypt a file
     backctl decrypt --context backup --file notes.enc --out notes.txt

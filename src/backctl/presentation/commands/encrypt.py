@@ -22,7 +22,7 @@ app = noun("encrypt")
     examples="""
     # Encrypt a value from a file
     backctl encrypt --context users.phone:1 --value-file phone.txt
-    # Encrypt a column, each with the id of its row as context
+    # Encrypt a column, with the id of each row in the context
     backctl encrypt --csv phone --context-template 'users.{}:{id}' < users.csv
     # Encrypt a file
     backctl encrypt --context backup --file notes.txt --out notes.enc
@@ -39,7 +39,7 @@ def encrypt(
 
     The value is read from standard input byte for byte. It decrypts only with the same context, so nobody can move it
     to another row or column unnoticed. With --lines, --jsonl or --csv, everything except the values stays as it is;
-    records that fail are left out and reported on standard error, exit code 7.
+    records that fail are left out and reported on standard error (exit code 7).
     """
     if trim_newline and not choices.is_value:
         raise UsageError(

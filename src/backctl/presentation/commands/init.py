@@ -40,7 +40,7 @@ def init(
 ) -> None:
     """Create the keyring and the database, if they do not exist.
 
-    Nothing that exists is replaced. The exit code is 0 in both cases.
+    Does not replace anything that exists. The exit code is then 0 too.
     """
     if wait_server is not None:
         call.backend.wait_for_servers(duration(wait_server))

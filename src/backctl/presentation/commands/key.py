@@ -168,7 +168,7 @@ def retire(call: Invocation, kid: Kid, overlap: Ending = _OVERLAP) -> None:
     examples="""
     # Destroy a key that nothing uses any more
     backctl key destroy s-old --confirm s-old
-    # Check whether that is possible
+    # Check whether a key can be destroyed
     backctl key destroy s-2026 --dry-run --confirm s-2026
     """,
 )
@@ -326,11 +326,12 @@ def wrap(
     """Encrypt the keyring file with a passphrase.
 
     Uses the passphrase of an option, or else the configured one. All commands need it afterwards: set
-    keyring.passphrase, keyring.passphrase_file or keyring.passphrase_command. Changes of keys use the configured one.
+    keyring.passphrase, keyring.passphrase_file or keyring.passphrase_command. Later changes of keys use the configured
+    passphrase.
     """
     given = call.secrets.is_given("passphrase")
     if none and given:
-        raise UsageError("--none and a passphrase exclude each other", hint="use one of them")
+        raise UsageError("--none and a passphrase cannot be combined", hint="use one of them")
     call.backend.require_installation()  # before a passphrase is typed
     keys, configured = call.backend.keys, call.settings.settings.keyring.passphrase
     passphrase = None

@@ -50,14 +50,14 @@ def export(
     written: key_views.Form = form.value
     if not private:
         if secret_file is not None:
-            raise UsageError("--secret-file is for a private key", hint="add --private, or leave --secret-file out")
+            raise UsageError("--secret-file is for a private key", hint="add --private, or omit --secret-file")
         public = call.backend.keys.export_public(kid, written)
         call.results.value(str(public.document), public)
         return
     if secret_file is None and terminal.is_terminal(sys.stdout) and not call.dry_run:
-        raise UsageError("a private key is not shown on a terminal", hint="add --secret-file FILE, or a pipe")
+        raise UsageError("a private key is not shown on a terminal", hint="add --secret-file FILE, or use a pipe")
     if secret_file == "-":
-        raise UsageError("'-' is not a file for a key", hint="leave --secret-file out to print it")
+        raise UsageError("'-' is not a file for a key", hint="omit --secret-file to print it")
     from backctl.presentation.secret_output import in_secret_file
 
     made = call.backend.keys.export_private(

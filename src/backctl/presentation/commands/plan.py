@@ -49,7 +49,7 @@ def plan(
     """Show what applying seed files would change.
 
     Nothing is changed. Secrets are not read: the plan only checks that they exist. On a terminal, + marks a new
-    account, ~ an update, x an account that is closed, o one that is opened, and - one that is deleted.
+    account, ~ an update, x an account that is closed, o one that is reopened, and - one that is deleted.
     """
     names = named_files(files, prune)
     if out == "-":

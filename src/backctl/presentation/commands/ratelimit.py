@@ -110,10 +110,11 @@ def check(
         bool, Option("--filter", help="With --from-file: print the admitted lines instead of the answers.")
     ] = False,
 ) -> None:
-    """Consume a part of a limit: exit code 0, or 6 if it is reached.
+    """Consume part of a limit: exit code 0, or 6 if it is reached.
 
     A refused request consumes nothing. Without Redis, all processes of this machine share the limits; with Redis, all
-    machines that use it. With --from-file the exit code is 7 if a request was refused.
+    machines that use it. The exit code is 7 if a line of --from-file was refused, except with
+    --filter.
     """
     chosen, others = rate.policy(call, policy), also or []
     if from_file is None:
@@ -177,7 +178,8 @@ def run(
 ) -> None:
     """Run a program if the limit permits it.
 
-    The exit code is that of the program, which replaces this process. Nothing is consumed if it does not exist.
+    The exit code is that of the program, which replaces this process. Nothing is consumed if the program does not
+    exist.
     """
     import os
     import shutil
@@ -242,7 +244,7 @@ def list_(
         bool, Option("--limited", help="Only identifiers that could not make another request now.")
     ] = False,
 ) -> None:
-    """List the identifiers that have consumed a part of a limit."""
+    """List the identifiers that have consumed part of a limit."""
     call.results.stream(call.backend.limits.usage(policies or (), only_limited=limited), LimitView)
 
 

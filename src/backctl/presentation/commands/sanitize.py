@@ -55,7 +55,7 @@ def sanitize(
 
     If sanitize.tags is not set, the result is plain text: character references are decoded, and it is safe as the
     content of an HTML element, so 'a < b & c' stays the same. If it is set, the result is HTML: 'a &lt; b &amp; c'.
-    Lines that are not JSON are left out, exit code 7.
+    Lines that are not JSON are left out (exit code 7).
     """
     service = call.backend.sanitizing
     if call.results.renderer.fields is not None and not explain:

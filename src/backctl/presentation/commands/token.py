@@ -31,7 +31,7 @@ app = noun("token")
 Audience = Annotated[
     str | None, Option("--audience", metavar="NAME", help="Audience claim (`aud`), instead of tokens.audience.")
 ]
-Offline = Annotated[bool, Option("--offline", help="Use no database; revocation is not checked.")]
+Offline = Annotated[bool, Option("--offline", help="Do not use the database; revocation is not checked.")]
 
 
 @leaf(
@@ -124,7 +124,7 @@ def verify(
     secrets=("token",),
     view=InspectedToken,
     examples="""
-    # Show the claims of a token
+    # Show the header and the claims of a token
     backctl token inspect --token-file token.txt
     # Print only its claims
     backctl token inspect --token-file token.txt --fields claims --no-header
@@ -154,7 +154,7 @@ def refresh(call: Invocation) -> None:
     """Exchange a refresh token for a new pair of tokens.
 
     The access token is printed on the first line, the refresh token on the second. A refresh token works once: using it
-    again revokes its session, exit code 6.
+    again revokes its session (exit code 6).
     """
     call.backend.require_installation()
     tokens = call.backend.tokens
@@ -199,7 +199,7 @@ def revoke(
     if call.secrets.is_given("token"):
         given.append("the token itself")
     if len(given) > 1:
-        raise UsageError(f"{given[0]} and {given[1]} exclude each other", hint="use one of them")
+        raise UsageError(f"{given[0]} and {given[1]} cannot be combined", hint="use one of them")
     call.backend.require_installation()
     tokens, sessions = call.backend.tokens, call.backend.sessions
     if jti is not None:

@@ -73,7 +73,7 @@ def create(
     With --if-not-exists or --upsert, the password is used only for a new account.
     """
     if if_not_exists and upsert:
-        raise UsageError("--if-not-exists and --upsert exclude each other", hint="use one of them")
+        raise UsageError("--if-not-exists and --upsert cannot be combined", hint="use one of them")
     expiry = expiry_of(expires_at, expires_in)
     from backctl.presentation.password_input import new_password, require_one_source
 
@@ -329,7 +329,7 @@ def deactivate(call: Invocation, idents: Idents = None) -> None:
     examples="""
     # Change the username
     backctl user update bob --username robert
-    # Let an account expire at the end of the year
+    # Let an account expire at the end of 2099
     backctl user update cleo --expires-at 2099-12-31
     # Remove the expiry
     backctl user update cleo --no-expiry

@@ -37,8 +37,8 @@ def delete(
 ) -> None:
     """Permanently delete accounts; their events stay.
 
-    Confirm by typing the username or with --confirm USERNAME, for several accounts with their number. --yes is not
-    enough. `audit list --subject IDENT` finds the events of a deleted account.
+    Confirm by typing the username or with --confirm USERNAME; for several accounts, give their number. --yes is not
+    enough. 'backctl audit list --subject IDENT' finds the events of a deleted account.
     """
     call.backend.require_installation()  # before identities are read
     accounts = call.backend.accounts

@@ -44,8 +44,8 @@ def import_(
 
     The formats are those of 'backctl user export', the output of 'manage.py dumpdata auth.User' of Django, and the
     identities of Ory Kratos. A row matches the account with its id, otherwise the account with its e-mail address. Rows
-    that fail are reported and left out, exit code 7. --dry-run shows what would change, which rows are invalid, and how
-    the passwords are hashed.
+    that fail are reported and left out (exit code 7). --dry-run shows what would change, which rows are invalid, and
+    how the passwords are hashed.
     """
     files.require_usable(how)
     how.require_usable(resumed=files.resume is not None)
