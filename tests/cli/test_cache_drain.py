@@ -159,7 +159,7 @@ def test_updates_of_unknown_writers_are_named_and_left(service: Machine) -> None
     aside = service.run("cache", "drain", "--set-aside-unknown", "-o", "json").succeeded().json
     assert (aside["set_aside"], aside["waiting"], aside["changed"]) == (1, 0, True)
     (dead,) = service.run("cache", "dead", "list", "-o", "json").succeeded().json["items"]
-    assert dead["error"] == "no worker knew this writer"
+    assert dead["error"] == "this writer was not registered"
 
 
 def test_a_full_queue_refuses_further_keys(service: Machine) -> None:
@@ -236,7 +236,7 @@ def test_doctor_warns_of_a_growing_queue_and_of_dead_updates(service: Machine) -
     service.run("cache", "drain", "--set-aside-unknown").succeeded()
     assert checks(service)["queue.depth"]["finding"] == "waiting updates: 0"
     dead = checks(service)["queue.dead"]
-    assert (dead["status"], dead["finding"]) == ("warn", "updates failed too often and were given up: 2 of score@1")
+    assert (dead["status"], dead["finding"]) == ("warn", "updates failed too often and are dead: 2 of score@1")
 
 
 def test_doctor_says_that_the_file_is_durable(in_file: Machine) -> None:
@@ -254,7 +254,7 @@ def test_doctor_says_what_redis_can_lose(in_file: Machine, servers: Servers, kin
     queue(machine, ada=1)
     found = checks(machine)["queue.durability"]
     assert (found["status"], found["hint"]) == ("warn", "set appendonly to yes")
-    assert found["finding"] == "the server saves nothing to disk: when it ends, it loses all queued updates"
+    assert found["finding"] == "the server saves nothing to disk: when it stops, it loses all queued updates"
 
 
 def test_doctor_warns_of_updates_in_a_file_that_is_not_used_any_more(in_file: Machine, servers: Servers) -> None:
@@ -280,7 +280,7 @@ def test_doctor_warns_of_updates_that_wait_for_long(in_file: Machine) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("drain", "--once", "--follow"), "usage", "--once and --follow exclude each other"),
+        (("drain", "--once", "--follow"), "usage", "--once and --follow cannot be combined"),
         (("drain", "--batch-size", "0"), "usage", "--batch-size 0 is out of range"),
         (("drain", "--batch-size", "10001"), "usage", "--batch-size 10001 is out of range"),
         (("drain", "--register", "scores"), "usage", "--register 'scores' is not MODULE:NAME"),

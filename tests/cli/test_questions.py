@@ -39,7 +39,7 @@ def test_a_secret_comes_in_four_ways(sample: Any, password_file: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--password-stdin", "--password-env", "P"), "exclude each other"),
+        (("--password-stdin", "--password-env", "P"), "cannot be combined"),
         (("--password-file", "nowhere"), "'nowhere' cannot be read"),
         (("--password-file", "."), "cannot be read"),
         (("--password-fd", "77"), "--password-fd 77 cannot be read"),

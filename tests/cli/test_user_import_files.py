@@ -255,7 +255,7 @@ def test_a_person_at_a_terminal_confirms_a_file(installed: Machine) -> None:
         (("--update-secrets",), "--update-secrets needs --mode upsert"),
         (("--generate-passwords",), "--generate-passwords needs a file for the passwords"),
         (("--secret-file", "made"), "--secret-file is for --generate-passwords"),
-        (("--results", "made", "--resume", "made"), "--results and --resume exclude each other"),
+        (("--results", "made", "--resume", "made"), "--results and --resume cannot be combined"),
         ((*MADE, "--results", "secrets"), "the results and the passwords need two files"),
         ((*MADE, "--resume", "secrets"), "the results and the passwords need two files"),
         (("--all-or-nothing", "--resume", "made"), "--all-or-nothing leaves nothing to resume"),

@@ -189,7 +189,7 @@ def test_a_writer_needs_a_valid_name_and_version(service: Service, name: Any, ve
 
 def test_a_writer_is_a_function(service: Service) -> None:
     not_a_function: Any = "scores:write"
-    with pytest.raises(InvalidCacheEntry, match="the writer 'score' is no function"):
+    with pytest.raises(InvalidCacheEntry, match="the writer 'score' is not a function"):
         service.cache.register_writer("score", not_a_function)
 
 

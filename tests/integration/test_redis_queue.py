@@ -291,7 +291,7 @@ FAILOVER = "; a replica that takes over may lack the last updates"
 @pytest.mark.parametrize(
     ("settings", "status", "part"),
     [
-        ({}, "warn", "the server saves nothing to disk: when it ends, it loses all queued updates"),
+        ({}, "warn", "the server saves nothing to disk: when it stops, it loses all queued updates"),
         ({"save": "3600 1"}, "warn", "a crash loses the updates that were queued since its last snapshot"),
         (AOF, "ok", "a power failure loses the updates of about one second (appendfsync everysec)"),
         ({**AOF, "appendfsync": "always"}, "ok", "each update is flushed to disk before it is accepted"),

@@ -174,6 +174,6 @@ def checked_refresh(part: float) -> float:
     """Return the part of the TTL after which an entry is renewed. Raises InvalidCacheEntry."""
     if not 0 <= part < 1:
         raise InvalidCacheEntry(
-            f"refresh_after is {part}", hint="use a part of the TTL, for example 0.8, or 0 to disable refresh-ahead"
+            f"refresh_after is {part}", hint="use a fraction of the TTL, such as 0.8, or 0 to disable refresh-ahead"
         )
     return part

@@ -135,7 +135,7 @@ class Drain:
         """Move the updates of unknown writers to the dead-letter list."""
         unknown = [depth.writer for depth in self._queue.depths() if depth.waiting and not self._knows(depth.writer)]
         if unknown:
-            error = "no worker knew this writer"
+            error = "this writer was not registered"
             self._counts["set_aside"] += self._queue.set_aside(unknown, error, now=self._worker.clock())
 
     def run_once(self) -> DrainReport:

@@ -76,7 +76,7 @@ class WriteBehind:
         ident = checked_writer(name, version)
         if not callable(writer.write):
             raise InvalidCacheEntry(
-                f"the writer {quoted(name)} is no function",
+                f"the writer {quoted(name)} is not a function",
                 hint="use a function with the parameters connection, updates",
             )
         if any(known.name == name and found.built_in for known, found in list(self._writers.items())):

@@ -51,7 +51,7 @@ class SecretSource:
 class AccountValues:
     """Values of an account; None for those that are not given or do not change.
 
-    An `expiry` after a duration applies to new accounts only. `password` and `password_hash` exclude each other.
+    An `expiry` after a duration applies to new accounts only. `password` and `password_hash` cannot be combined.
     `enforces_secrets`: apply secrets to an account that exists, too, unless it has the same ones, but
     never a generated password.
     """

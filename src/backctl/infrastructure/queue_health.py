@@ -63,9 +63,9 @@ class QueueHealth:
 
     def _dead(self) -> Finding:
         if not any(depth.dead for depth in self._depths):
-            return ok("no updates were given up")
+            return ok("there are no dead updates")
         return warn(
-            f"updates failed too often and were given up: {_named(self._depths, 'dead')}",
+            f"updates failed too often and are dead: {_named(self._depths, 'dead')}",
             "run '{backctl} cache dead list' to see why, then requeue or drop them",
         )
 

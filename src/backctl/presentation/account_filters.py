@@ -82,7 +82,7 @@ class Filters(NamedTuple):
     ] = None
 
     def criteria(self, now: Now) -> UserCriteria:
-        """Raises InvalidInput for a time that cannot be read, UsageError for filters that exclude each other."""
+        """Raises InvalidInput for a time that cannot be read, UsageError for filters that cannot be combined."""
         statuses = self._statuses()
         if self.locked and set(statuses) == {"active"}:
             raise UsageError("--locked cannot be combined with the status 'active'", hint="omit one of them")

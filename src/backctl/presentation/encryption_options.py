@@ -123,14 +123,14 @@ class Choices:
         shapes = (("--lines", self.lines), ("--jsonl", self.jsonl is not None), ("--csv", self.csv is not None))
         given = [flag for flag, wanted in shapes if wanted]
         if len(given) > 1:
-            raise UsageError(f"{' and '.join(given)} exclude each other", hint="use the one that describes the input")
+            raise UsageError(f"{' and '.join(given)} cannot be combined", hint="use the one that describes the input")
         if self.template is not None and given not in (["--jsonl"], ["--csv"]):
             raise UsageError(
                 "--context-template needs fields to fill it", hint="add --jsonl or --csv, or use --context"
             )
         if self.context is not None and self.template is not None:
             raise UsageError(
-                "--context and --context-template exclude each other",
+                "--context and --context-template cannot be combined",
                 hint="a template without placeholders is the same context for all records",
             )
         if self.context is None and self.template is None:

@@ -164,7 +164,7 @@ class Files(NamedTuple):
         """Raises UsageError."""
         if self.results is not None and self.resume is not None:
             raise UsageError(
-                "--results and --resume exclude each other", hint="--resume FILE continues the file of --results"
+                "--results and --resume cannot be combined", hint="--resume FILE continues the file of --results"
             )
         for flag, path in (("--results", self.results), ("--resume", self.resume), ("--secret-file", self.secrets)):
             if path == "-":
@@ -174,7 +174,7 @@ class Files(NamedTuple):
         if how.generate_passwords and self.secrets is None:
             raise UsageError("--generate-passwords needs a file for the passwords", hint="add --secret-file FILE")
         if self.secrets is not None and not how.generate_passwords:
-            raise UsageError("--secret-file is for --generate-passwords", hint="add that, or leave --secret-file out")
+            raise UsageError("--secret-file is for --generate-passwords", hint="add that, or omit --secret-file")
 
 
 class Limits(NamedTuple):

@@ -86,7 +86,7 @@ class SecretInput:
         given = [source for source in SOURCES if self._flag(name, source) not in (None, False)]
         if len(given) > 1:
             flags = " and ".join(f"--{name}-{source}" for source in given)
-            raise UsageError(f"{flags} exclude each other", hint="use one of them")
+            raise UsageError(f"{flags} cannot be combined", hint="use one of them")
         return given[0] if given else None
 
     def _flag(self, name: str, source: str) -> Any:

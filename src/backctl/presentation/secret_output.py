@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def require_place(call: "Invocation", secret_file: str | None, what: str, member: str) -> None:
     """Raise UsageError if the flags leave no place for a generated secret: no file, and no such member."""
     if secret_file == "-":
-        raise UsageError(f"'-' is not a file for {what}", hint="leave --secret-file out to print it")
+        raise UsageError(f"'-' is not a file for {what}", hint="omit --secret-file to print it")
     if secret_file is not None:
         return
     if call.results.form is Format.ID:

@@ -45,7 +45,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A mapping: what it is called in messages, its members, and which of them exclude each other."""
+    """A mapping: what it is called in messages, its members, and which of them cannot be combined."""
 
     name: str
     members: dict[str, Member]

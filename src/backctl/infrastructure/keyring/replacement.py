@@ -154,5 +154,5 @@ def explained() -> Iterator[None]:
         hint = "" if error.hint is None else f"{error.hint}; "
         raise type(error)(
             error.message,
-            hint=f"{hint}only if it is useless, move the file away and run '{{backctl}} key replace-lost' again",
+            hint=f"{hint}only if it is lost for good, move the file away and run '{{backctl}} key replace-lost' again",
         ) from None

@@ -38,7 +38,7 @@ class QueueDurability:
 
     def _without_log(self) -> Finding:
         if self._setting("save") == "":
-            return warn("the server saves nothing to disk: when it ends, it loses all queued updates", _APPEND)
+            return warn("the server saves nothing to disk: when it stops, it loses all queued updates", _APPEND)
         return warn(
             "the server has no append-only file: a crash loses the updates that were queued since its last snapshot",
             _APPEND,

@@ -160,7 +160,8 @@ def replacement(connection: Connection, event_id: str) -> tuple[KeyringReplaced,
     event = _replaced(row.subject, row.data)
     if event is None:
         raise DatabaseUnusable(
-            "the event that replaced the keyring was changed", hint="restore the database from a backup"
+            "the event that records the new keyring was changed",
+            hint="restore the database from a backup",
         )
     disabled = select(log.subject).where(log.type == MfaDisabled.__name__, log.seq > row.seq).order_by(log.seq)
     return event, connection.scalars(disabled).all()
