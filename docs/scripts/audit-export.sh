@@ -3,8 +3,9 @@
 #
 #   audit-export.sh FOLDER
 #
-# Writes FOLDER/audit-YYYY-MM-DD.jsonl, readable only by its owner. The file appears once it is complete; if it exists,
-# only the log is verified. It covers eight days, so that a late run misses nothing: 'seq' identifies each event.
+# Writes FOLDER/audit-YYYY-MM-DD.jsonl, readable only by its owner. The file appears when it is complete; if it exists
+# already, the script only verifies the log. A file covers eight days, so that a late run misses no event. An event can
+# therefore be in two files; its 'seq' is the same in both.
 #
 # Needs HOME or BACKCTL_CONFIG. The exit code is 0, 6 if the log is not intact (nothing is saved), or that of backctl.
 

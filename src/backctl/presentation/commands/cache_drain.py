@@ -60,7 +60,7 @@ def drain(
 
     Several workers can share a queue. SIGTERM and SIGINT end the worker after its batch, with exit code 0. A failed
     update is tried again later, and after cache.queue_attempts failures it is dead; see 'cache dead list'. With --once,
-    exit code 7 means that updates failed. Modules of --register are also imported from the working folder.
+    exit code 7 means that updates failed. Modules of --register are also imported from the current folder.
     """
     from backctl.application.draining import BATCH_SIZE
     from backctl.presentation.batch.signals import Interruption
