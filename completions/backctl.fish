@@ -173,7 +173,7 @@ complete -c backctl -n '__backctl_in user create' -l expires-at -x -d 'Expire th
 complete -c backctl -n '__backctl_in user create' -l expires-in -x -d 'Expire the account after this time, for example 8h or 30d'
 complete -c backctl -n '__backctl_in user create' -l generate-password -d 'Generate a password and print it once'
 complete -c backctl -n '__backctl_in user create' -l no-password -d 'Create an account without a password'
-complete -c backctl -n '__backctl_in user create' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
+complete -c backctl -n '__backctl_in user create' -l secret-file -r -F -d 'Write the generated password to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user create' -l must-change-password -d 'Require a new password at the next login'
 complete -c backctl -n '__backctl_in user create' -l if-not-exists -d 'Succeed without changes if the account already exists'
 complete -c backctl -n '__backctl_in user create' -l upsert -d 'Create the account, or update it if it exists; its password never changes'
@@ -295,7 +295,7 @@ complete -c backctl -n '__backctl_in user history' -l fields -x -a '(__backctl_l
 # backctl user set-password
 complete -c backctl -n '__backctl_operand 1 user set-password' -x -a '(__backctl_stored account)'
 complete -c backctl -n '__backctl_in user set-password' -l generate-password -d 'Generate a password and print it once'
-complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
+complete -c backctl -n '__backctl_in user set-password' -l secret-file -r -F -d 'Write the generated password to this new file instead of printing it'
 complete -c backctl -n '__backctl_in user set-password' -l must-change-password -d 'Require a new password at the next login'
 complete -c backctl -n '__backctl_in user set-password' -l password-stdin -d 'Read the password from standard input'
 complete -c backctl -n '__backctl_in user set-password' -l password-file -r -F -d 'Read the password from a file, or \'-\''
@@ -404,7 +404,7 @@ complete -c backctl -n '__backctl_in user mfa enroll' -l reason -x -d 'Record th
 
 # backctl user mfa confirm
 complete -c backctl -n '__backctl_operand 1 user mfa confirm' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user mfa confirm' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
+complete -c backctl -n '__backctl_in user mfa confirm' -l secret-file -r -F -d 'Write the recovery codes to this new file instead of printing them'
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-stdin -d 'Read the code from standard input'
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-file -r -F -d 'Read the code from a file, or \'-\''
 complete -c backctl -n '__backctl_in user mfa confirm' -l code-fd -x -d 'Read the code from this descriptor'
@@ -429,7 +429,7 @@ complete -c backctl -n '__backctl_in user mfa disable' -l reason -x -d 'Record t
 
 # backctl user mfa recovery-codes
 complete -c backctl -n '__backctl_operand 1 user mfa recovery-codes' -x -a '(__backctl_stored account)'
-complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
+complete -c backctl -n '__backctl_in user mfa recovery-codes' -l secret-file -r -F -d 'Write the recovery codes to this new file instead of printing them'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in user mfa recovery-codes' -l fields -x -a '(__backctl_listed user_id username mfa algorithm digits period enrolled_at confirmed_at recovery_codes_left changed dry_run recovery_codes secret_file)' -d 'Print only these fields, in this order'
@@ -676,7 +676,7 @@ complete -c backctl -n '__backctl_in key import' -l reason -x -d 'Record this re
 complete -c backctl -n '__backctl_operand 1 key export' -x -a '(__backctl_stored key)'
 complete -c backctl -n '__backctl_in key export' -l private -d 'Export the private key; the event log records it'
 complete -c backctl -n '__backctl_in key export' -l form -x -a 'jwk pem' -d 'Format of the key'
-complete -c backctl -n '__backctl_in key export' -l secret-file -r -F -d 'Write the secret to this new file instead of printing it'
+complete -c backctl -n '__backctl_in key export' -l secret-file -r -F -d 'Write the private key to this new file instead of printing it'
 complete -c backctl -n '__backctl_in key export' -s n -l dry-run -d 'Change nothing; show what would change'
 complete -c backctl -n '__backctl_in key export' -s y -l yes -d 'Confirm without a prompt'
 complete -c backctl -n '__backctl_in key export' -l fields -x -a '(__backctl_listed id form private document changed dry_run secret_file)' -d 'Print only these fields, in this order'

@@ -171,9 +171,19 @@ WaitServer = Annotated[
     str | None,
     Option("--wait-server", metavar="DURATION", help="Wait up to this long for PostgreSQL and Redis, for example 30s."),
 ]
-SecretFile = Annotated[
+PasswordFile = Annotated[
     str | None,
-    Option("--secret-file", metavar="FILE", help="Write the secret to this new file instead of printing it."),
+    Option(
+        "--secret-file", metavar="FILE", help="Write the generated password to this new file instead of printing it."
+    ),
+]
+RecoveryCodesFile = Annotated[
+    str | None,
+    Option("--secret-file", metavar="FILE", help="Write the recovery codes to this new file instead of printing them."),
+]
+PrivateKeyFile = Annotated[
+    str | None,
+    Option("--secret-file", metavar="FILE", help="Write the private key to this new file instead of printing it."),
 ]
 GeneratePassword = Annotated[bool, Option("--generate-password", help="Generate a password and print it once.")]
 MustChangePassword = Annotated[bool, Option("--must-change-password", help="Require a new password at the next login.")]

@@ -14,7 +14,7 @@ from backctl.domain.values import Secret
 from backctl.presentation import terminal
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
-from backctl.presentation.parameters import Kid, SecretFile
+from backctl.presentation.parameters import Kid, PrivateKeyFile
 
 app = noun("export", within="key")
 
@@ -41,7 +41,7 @@ def export(
     kid: Kid,
     private: Annotated[bool, Option("--private", help="Export the private key; the event log records it.")] = False,
     form: Annotated[FormName, Option("--form", help="Format of the key.")] = FormName.JWK,
-    secret_file: SecretFile = None,
+    secret_file: PrivateKeyFile = None,
 ) -> None:
     """Print the public half of a key, or the private key.
 

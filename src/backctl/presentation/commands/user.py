@@ -18,7 +18,7 @@ from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.errors import ExitCode
 from backctl.presentation.expiry import ExpiresAt, ExpiresIn, confirm_past_expiry, expiry_of
 from backctl.presentation.paging import EventOrder, Paging
-from backctl.presentation.parameters import GeneratePassword, Ident, Idents, MustChangePassword, SecretFile
+from backctl.presentation.parameters import GeneratePassword, Ident, Idents, MustChangePassword, PasswordFile
 
 if TYPE_CHECKING:
     from backctl.application.account_steps import AccountSteps
@@ -59,7 +59,7 @@ def create(
     expires_in: ExpiresIn = None,
     generate_password: GeneratePassword = False,
     no_password: Annotated[bool, Option("--no-password", help="Create an account without a password.")] = False,
-    secret_file: SecretFile = None,
+    secret_file: PasswordFile = None,
     must_change_password: MustChangePassword = False,
     if_not_exists: Annotated[
         bool, Option("--if-not-exists", help="Succeed without changes if the account already exists.")

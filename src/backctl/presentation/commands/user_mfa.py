@@ -14,7 +14,7 @@ from backctl.domain.values import Secret
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
 from backctl.presentation.output import Format
-from backctl.presentation.parameters import Ident, SecretFile
+from backctl.presentation.parameters import Ident, RecoveryCodesFile
 from backctl.presentation.secret_output import in_secret_file, require_place
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def enroll(
     backctl user mfa confirm bob --code-file bob.txt --secret-file codes.txt
     """,
 )
-def confirm(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
+def confirm(call: Invocation, ident: Ident, secret_file: RecoveryCodesFile = None) -> None:
     """Turn the second factor on with a code.
 
     Prints ten recovery codes, once. Logins need a code from now on. This revokes the sessions of the account.
@@ -148,7 +148,7 @@ def disable(call: Invocation, ident: Ident) -> None:
     backctl user mfa recovery-codes ada -o json
     """,
 )
-def recovery_codes(call: Invocation, ident: Ident, secret_file: SecretFile = None) -> None:
+def recovery_codes(call: Invocation, ident: Ident, secret_file: RecoveryCodesFile = None) -> None:
     """Replace the recovery codes with ten new ones, shown once."""
     require_place(call, secret_file, "the recovery codes", "recovery_codes")
     mfa = call.backend.mfa

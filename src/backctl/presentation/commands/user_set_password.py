@@ -3,7 +3,7 @@
 from backctl.application.views import UserView
 from backctl.presentation.context import Invocation
 from backctl.presentation.declaration import leaf, noun
-from backctl.presentation.parameters import GeneratePassword, Ident, MustChangePassword, SecretFile
+from backctl.presentation.parameters import GeneratePassword, Ident, MustChangePassword, PasswordFile
 
 app = noun("set-password", within="user")
 
@@ -26,7 +26,7 @@ def set_password(
     call: Invocation,
     ident: Ident,
     generate_password: GeneratePassword = False,
-    secret_file: SecretFile = None,
+    secret_file: PasswordFile = None,
     must_change_password: MustChangePassword = False,
 ) -> None:
     """Set the password of an account.
