@@ -156,7 +156,7 @@ def _checked(path: Path, shown: str, keyring: "Keyring") -> GivenCopy:
     with mapped_faults(path), closing(connect(path, timeout_us=0, read_only=True)) as connection:
         connection.execute("PRAGMA cell_size_check = ON")
         stored = read_installation(connection, named)
-        found = [str(text) for (text,) in connection.execute("PRAGMA quick_check(3)")]
+        found = [str(text) for (text,) in connection.execute("PRAGMA integrity_check(3)")]
         if found != ["ok"]:
             raise _damaged(shown, "; ".join(found))
         if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
