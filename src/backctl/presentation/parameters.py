@@ -102,7 +102,7 @@ CONFIRM = _option(
     "--confirm",
     panel=None,
     metavar="NAME",
-    help="Confirm by giving the name or number of what is destroyed.",
+    help="Confirm with the name, number or id that the prompt asks for.",
 )
 FROM_FILE = _option(
     "from_file",
