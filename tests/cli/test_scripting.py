@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from shlex import quote
 
 import pytest
 from tests.cli.conftest import Machine
@@ -51,7 +52,7 @@ def test_the_jobs_of_the_crontab_print_only_what_should_be_mailed(office: Machin
     assert len(jobs) == 6
     printed = []
     for job in jobs:
-        command = job.replace("\\%", "%").replace("/usr/local/lib/backctl", str(ROOT / "docs" / "scripts"))
+        command = job.replace("\\%", "%").replace("/usr/local/lib/backctl", quote(str(ROOT / "docs" / "scripts")))
         done = subprocess.run(
             ["sh", "-c", command.replace("/srv", str(office.home)).replace(" 5%", " 50%")],
             env=environment_of(office),
