@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from tests import programs
 from tests.servers import Servers
 from tests.starter import STARTER
@@ -17,6 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     STARTER.cold = config.getoption("--long")
+    if not STARTER.cold:
+        settings.register_profile("short", settings.default, max_examples=50)
+        settings.load_profile("short")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, commands would ignore it too
     if programs.must_all_be_there() and (names := programs.missing()):
         raise pytest.UsageError(f"CI=true allows no gaps; {programs.notice(names)}")

@@ -1,7 +1,7 @@
 """A separate machine for each test: an empty home folder, no configuration, and the real program in a process.
 
-The tests of a module marked `every_database` also run with a profile for PostgreSQL, except for tests marked
-`embedded`, which are about files or a fresh machine.
+The tests of a module marked `every_database` also run with a profile for PostgreSQL 18, and in long runs for PostgreSQL
+16, except for tests marked `embedded`, which are about files or a fresh machine. The contract suites run on both.
 
 In a module that lists accounts in `PEOPLE`, a test can use `installed`, a private installation with these accounts, or
 `untouched`, a shared one that it must not change.
@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "storage" not in metafunc.fixturenames or definition.get_closest_marker("every_database") is None:
         return
     embedded = definition.get_closest_marker("embedded") is not None
-    names = ["sqlite"] if embedded else ["sqlite", *VERSIONS]
+    names = ["sqlite"] if embedded else ["sqlite", "postgres18", pytest.param("postgres16", marks=pytest.mark.long)]
     metafunc.parametrize("storage", names, indirect=True, scope="module")
 
 

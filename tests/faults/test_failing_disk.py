@@ -22,9 +22,9 @@ from backctl.infrastructure.sqlite.faults import fault_of
 Failing = Callable[[int, int, Path, tuple[str, ...]], Any]
 
 DISKS = [
-    pytest.param(fail_at, errno.ENOSPC, WRITES, id="full-once"),
+    pytest.param(fail_at, errno.ENOSPC, WRITES, id="full-once", marks=pytest.mark.long),
     pytest.param(fail_from, errno.ENOSPC, WRITES, id="full"),
-    pytest.param(fail_from, errno.EFBIG, WRITES, id="file-too-large"),
+    pytest.param(fail_from, errno.EFBIG, WRITES, id="file-too-large", marks=pytest.mark.long),
     pytest.param(fail_at, errno.EIO, WRITES, id="broken-once"),
     pytest.param(fail_at, errno.EIO, FLUSHES, id="flush-fails-once"),
     pytest.param(fail_from, errno.EIO, FLUSHES, id="flushes-fail"),

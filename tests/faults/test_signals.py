@@ -14,7 +14,7 @@ from tests.starter import STARTER
 
 DRIVER = str(Path(__file__).with_name("signal_driver.py"))
 CREATE = ("user", "create", "ada@example.org", "--username", "ada", "--generate-password", "--secret-file", "ada.txt")
-POINTS = 14
+POINTS = 9
 
 
 def drive(machine: Machine, number: int, at: int, *words: str) -> subprocess.CompletedProcess[bytes]:
