@@ -94,16 +94,18 @@ def test_the_first_command_creates_an_account_whose_password_is_shown_once(machi
 
 @pytest.mark.long
 def test_the_ways_to_install_work(tmp_path: Path) -> None:
-    """Downloads pipx, uv and the dependencies of backctl."""
+    """Downloads pipx, uv and the dependencies of backctl, each tool into an environment of its own."""
     (block,) = blocks("README.md", "sh", heading="Install")
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "tools"], check=True)
-    subprocess.run([tmp_path / "tools" / "bin" / "pip", "install", "--quiet", "pipx", "uv"], check=True)
-    path = f"{tmp_path}/tools/bin:{os.environ['PATH']}"
     for number, line in enumerate(block.text.splitlines()):
-        home = tmp_path / f"home{number}"
+        home, tool = tmp_path / f"home{number}", line.split()[0]
         home.mkdir()
-        settings = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
-        environment = {"HOME": str(home), "PATH": path, **settings}
+        settings = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
+        environment = {"HOME": str(home), "PATH": os.environ["PATH"], **settings}
+        if "install" in line:
+            tools = tmp_path / tool
+            subprocess.run([sys.executable, "-m", "venv", tools], check=True)
+            subprocess.run([tools / "bin" / "pip", "install", "--quiet", tool], check=True)
+            environment["PATH"] = f"{tools}/bin:{os.environ['PATH']}"
         subprocess.run(["sh", "-euc", line], cwd=ROOT, env=environment, check=True)
         if "install" in line:
             program = home / ".local" / "bin" / "backctl"
