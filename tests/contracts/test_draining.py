@@ -108,13 +108,18 @@ def test_one_bad_update_does_not_stop_the_others_and_is_given_up_in_the_end(work
     assert (dead.key, dead.attempts, dead.error) == (b"d", ATTEMPTS, "ValueError: not a number")
 
 
-@on_sqlite
-def test_a_dead_update_is_written_after_it_was_requeued(workers: Workers) -> None:
+def let_die(workers: Workers) -> None:
+    """Put a value for the key `a`, and let all attempts to write it fail."""
     workers.put("a", 1)
     workers.scores.poison = {"a": ValueError()}
     for _ in range(ATTEMPTS):
         workers.once()
         workers.queued.pass_time(MINUTE)
+
+
+@on_sqlite
+def test_a_dead_update_is_written_after_it_was_requeued(workers: Workers) -> None:
+    let_die(workers)
     assert [dead.error for dead in workers.queued.queue.dead()] == ["ValueError"]
     workers.scores.poison = {}
     assert workers.queued.queue.requeue(None) == 1
@@ -123,11 +128,7 @@ def test_a_dead_update_is_written_after_it_was_requeued(workers: Workers) -> Non
 
 @on_sqlite
 def test_a_newer_value_wins_over_a_dead_one_that_is_requeued_later(workers: Workers) -> None:
-    workers.put("a", 1)
-    workers.scores.poison = {"a": ValueError()}
-    for _ in range(ATTEMPTS):
-        workers.once()
-        workers.queued.pass_time(MINUTE)
+    let_die(workers)
     workers.scores.poison = {}
     workers.put("a", 2)
     assert workers.counts() == (1, 0, 0, 0)
@@ -372,11 +373,7 @@ def test_positions_are_forgotten_after_a_week(workers: Workers, store: Store) ->
 
 @on_sqlite
 def test_positions_are_kept_as_long_as_a_dead_update_could_be_written_again(workers: Workers) -> None:
-    workers.put("a", 1)
-    workers.scores.poison = {"a": ValueError()}
-    for _ in range(ATTEMPTS):
-        workers.once()
-        workers.queued.pass_time(MINUTE)
+    let_die(workers)
     workers.scores.poison = {}
     workers.put("a", 2)
     workers.once()
@@ -390,11 +387,7 @@ def test_positions_are_kept_as_long_as_a_dead_update_could_be_written_again(work
 @in_file
 def test_positions_of_other_machines_are_kept(workers: Workers, tmp_path: Path) -> None:
     """Each machine has a queue in a file, and forgets only what it wrote."""
-    workers.put("a", 1)
-    workers.scores.poison = {"a": ValueError()}
-    for _ in range(ATTEMPTS):
-        workers.once()
-        workers.queued.pass_time(MINUTE)
+    let_die(workers)
     workers.scores.poison = {}
     workers.put("a", 2)
     workers.once()
