@@ -8,6 +8,7 @@ PROGRAMS = {
     "zsh": "completion in zsh",
     "fish": "completion in fish",
     "pgbouncer": "TLS and PgBouncer",
+    "git": "whether git names the same commit of a checkout",
     "jq": "how docs/ci.md stores secrets",
     "redis-server": "Redis (Valkey stands in for it)",
 }

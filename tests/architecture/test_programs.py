@@ -22,8 +22,8 @@ def test_the_last_line_names_what_was_not_tested_and_what_to_install() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == (
         "not tested: completion in bash, completion in zsh, completion in fish, TLS and PgBouncer, "
-        "how docs/ci.md stores secrets, Redis (Valkey stands in for it); to test it, install bash, zsh, fish, "
-        "pgbouncer, jq, redis-server"
+        "whether git names the same commit of a checkout, how docs/ci.md stores secrets, Redis (Valkey stands in for "
+        "it); to test it, install bash, zsh, fish, pgbouncer, git, jq, redis-server"
     )
 
 

@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.programs import path_of
 
 import backctl
 from backctl.infrastructure import build
@@ -67,20 +67,21 @@ def test_the_commit_of_a_checkout(tmp_path: Path, files: dict[str, str], commit:
     assert commit_of_checkout(write(tmp_path, files)) == commit
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="compares with git")
-def test_git_agrees(tmp_path: Path) -> None:
-    def git(*words: str, folder: Path = tmp_path) -> str:
-        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+if path_of("git"):
 
-    git("init", "-q")
-    git("commit", "-q", "--allow-empty", "-m", "one")
-    assert commit_of_checkout(tmp_path) == git("rev-parse", "HEAD")
-    git("worktree", "add", "-q", "tree")
-    git("commit", "-q", "--allow-empty", "-m", "two", folder=tmp_path / "tree")
-    git("pack-refs", "--all")
-    for folder in (tmp_path, tmp_path / "tree"):
-        assert commit_of_checkout(folder) == git("rev-parse", "HEAD", folder=folder)
+    def test_git_agrees(tmp_path: Path) -> None:
+        def git(*words: str, folder: Path = tmp_path) -> str:
+            command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
+            return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+        git("init", "-q")
+        git("commit", "-q", "--allow-empty", "-m", "one")
+        assert commit_of_checkout(tmp_path) == git("rev-parse", "HEAD")
+        git("worktree", "add", "-q", "tree")
+        git("commit", "-q", "--allow-empty", "-m", "two", folder=tmp_path / "tree")
+        git("pack-refs", "--all")
+        for folder in (tmp_path, tmp_path / "tree"):
+            assert commit_of_checkout(folder) == git("rev-parse", "HEAD", folder=folder)
 
 
 def test_the_commit_of_an_installation_from_a_repository() -> None:
